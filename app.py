@@ -1,0 +1,185 @@
+"""The application: the only place where the parts meet."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from argon2 import PasswordHasher
+from flask_openapi3 import Info, OpenAPI
+
+from core.commands import maintenance_commands
+from core import idempotency, logs, plumbing
+from core.database import Database
+from core.limits import Limits
+from core.maintenance import Maintenance
+from core.metrics import Metrics
+from core.problems import ProblemDocument
+from core.requester import RequesterResolver
+from core.secrets import load_keyring
+from core.settings import Settings
+from discovery.directory import Directory
+from discovery.routes import discovery_api
+from discovery.service import DirectoryService
+from messaging.routes import messages_api
+from messaging.service import MessageService
+from core.operations import docs_assets, operations_api
+from sms.outbox import OutboxProvider
+from sms.provider import Provider
+from sms.routes import outbox_api
+from sms.service import SendService
+from sms.twilio import TwilioProvider
+from sms.twilio_callbacks import callbacks_api
+from tokens.accounts import AccountService
+from tokens.device_tokens import Mint
+from tokens.events import AccountEvents
+from tokens.registration_lock import RegistrationLockService
+from tokens.routes import accounts_api, links_api
+from tokens.service import DeviceService
+from verification.registration import RegistrationService
+from verification.routes import phone_number_api, registrations_api, verifications_api
+from verification.service import VerificationService
+
+VERSION = "0.1.0"
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What the service reaches the world through; tests give their own, and fake nothing else."""
+
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    entropy: Callable[[int], bytes] = os.urandom
+    hasher: PasswordHasher = PasswordHasher()
+    database: Database | None = None
+    provider: Provider | None = None
+
+
+@dataclass(frozen=True)
+class Kith:
+    """The services of one application, in `app.extensions["kith"]`."""
+
+    settings: Settings
+    database: Database
+    metrics: Metrics
+    clock: Callable[[], datetime]
+    provider: Provider
+    sends: SendService
+    accounts: AccountService
+    devices: DeviceService
+    verifications: VerificationService
+    registrations: RegistrationService
+    directory: DirectoryService
+    messages: MessageService
+    maintenance: Maintenance
+
+
+def build(settings: Settings, ports: Ports) -> Kith:
+    """Build every service once and connect them."""
+    clock, entropy = ports.clock, ports.entropy
+    database = ports.database or Database(settings.resolved_database_url)
+    keyring = load_keyring(settings)
+    metrics = Metrics()
+    rules = Limits.from_settings(settings)
+    provider = ports.provider or _provider(settings, database, clock)
+    sends = SendService(database, provider, clock, entropy, metrics)
+    events = AccountEvents()
+    mint = Mint(keyring, entropy)
+    devices = DeviceService(database, clock, entropy, mint, events, settings.max_devices)
+    locks = RegistrationLockService(database, clock, ports.hasher, rules.pin_tries)
+    accounts = AccountService(database, clock, entropy, devices, locks, events)
+    verifications = VerificationService(
+        database, settings, keyring, rules, sends, clock, entropy, metrics
+    )
+    registrations = RegistrationService(
+        database, accounts, devices, locks, mint, clock, entropy, metrics
+    )
+    directory = DirectoryService(
+        database, clock, entropy, metrics, Directory(), settings.max_hashes
+    )
+    messages = MessageService(database, clock, entropy, metrics, settings)
+    maintenance = Maintenance(database, clock, metrics)
+
+    events.listing_changed.append(directory.listing_changed)
+    events.device_added.append(messages.device_added)
+    events.devices_removed.append(messages.devices_removed)
+
+    for name, job in (
+        ("unsettled sends", sends.settle),
+        ("sends", sends.purge_sends),
+        ("outbox", sends.purge_outbox),
+        ("verifications", verifications.purge),
+        ("idempotency keys", idempotency.purge_old),
+        ("device links", devices.purge_links),
+        ("envelopes", messages.purge_envelopes),
+        ("sent messages", messages.purge_sent_messages),
+    ):
+        maintenance.add(name, job)
+    return Kith(
+        settings,
+        database,
+        metrics,
+        clock,
+        provider,
+        sends,
+        accounts,
+        devices,
+        verifications,
+        registrations,
+        directory,
+        messages,
+        maintenance,
+    )
+
+
+def _provider(settings: Settings, database: Database, clock: Callable[[], datetime]) -> Provider:
+    if settings.sms_provider == "twilio":
+        return TwilioProvider.from_settings(settings)
+    return OutboxProvider(database, clock)
+
+
+def create_app(settings: Settings | None = None, ports: Ports | None = None) -> OpenAPI:
+    """Create the WSGI application.
+
+    Raises SettingsError, which names every fault, when the settings cannot be used.
+    """
+    settings = settings or Settings.load()
+    logs.configure(settings)
+    app = OpenAPI(
+        "kith",
+        info=Info(
+            title="Kith",
+            version=VERSION,
+            description="Is this number yours? Who in my address book is here? How do I reach them?",
+        ),
+        security_schemes={
+            "device_token": {"type": "http", "scheme": "bearer", "bearerFormat": "kith_…"}
+        },
+        doc_ui=False,
+        validation_error_model=ProblemDocument,
+        # Every operation documents its own; 500 is on all of them, so nothing is added.
+        validation_error_status=500,
+        static_folder=None,
+    )
+    kith = build(settings, ports or Ports())
+    app.extensions["kith"] = kith
+    plumbing.install(
+        app, kith.metrics, RequesterResolver(settings.trusted_proxies), settings.max_body_bytes
+    )
+
+    app.register_api(operations_api)
+    app.register_blueprint(docs_assets)
+    # Open to all; limits by number and requester, or a secret in the request, guard them.
+    app.register_api(verifications_api)
+    app.register_api(registrations_api)
+    app.register_api(links_api)
+    app.register_api(callbacks_api)
+    if settings.mock_sms:
+        app.register_api(outbox_api)
+    # By device token: each is made with `authenticate=authenticate_device`.
+    app.register_api(accounts_api)
+    app.register_api(phone_number_api)
+    app.register_api(discovery_api)
+    app.register_api(messages_api)
+
+    app.cli.add_command(maintenance_commands)
+    return app

@@ -1,0 +1,254 @@
+"""Blueprints that parse strictly, answer models and document themselves.
+
+Owns the way from bytes to a validated model and back. flask-openapi3 writes the OpenAPI document; its
+own per-request validation rebuilds JSON schemas each time, so requests are parsed here instead.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from http import HTTPStatus
+from typing import Annotated, Any, TypeVar
+
+from flask import Response, g, request
+from flask_openapi3 import APIBlueprint, Tag
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+
+from core.problems import (
+    BodyTooLarge,
+    FieldFault,
+    InternalError,
+    InvalidFields,
+    MalformedRequest,
+    Problem,
+    ProblemDocument,
+    ServiceUnavailable,
+    UnsupportedMediaType,
+)
+
+Model = TypeVar("Model", bound=BaseModel)
+View = TypeVar("View", bound=Callable[..., Any])
+PROBLEM_TYPE = "application/problem+json"
+MOST_ERRORS = 20
+LONGEST_IDEMPOTENCY_KEY = 255
+DEVICE_TOKEN: list[dict[str, list[Any]]] = [{"device_token": []}]
+
+
+class Body(BaseModel):
+    """Base of what clients send: unknown fields and wrong types are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Query(BaseModel):
+    """Base of query parameters, which arrive as text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Answer(BaseModel):
+    """Base of what the service answers."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+def printable(value: str) -> str:
+    """Refuse control characters, line ends and lone surrogates in a line of text."""
+    if not value.isprintable():
+        raise ValueError("must not hold control characters")
+    return value
+
+
+#: A line of text that a person named something with.
+Name = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(printable)]
+
+
+def invalid_fields(error: ValidationError, where: str = "") -> InvalidFields:
+    """Turn pydantic's faults into the problem document; input values are never repeated."""
+    faults = [
+        FieldFault(
+            pointer=where + "".join(f"/{_escape(part)}" for part in fault["loc"]),
+            detail=fault["msg"].removeprefix("Value error, "),
+        ).model_dump()
+        for fault in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+    first = faults[0]
+    detail = f"{first['pointer'] or 'The body'}: {first['detail']}"
+    if len(faults) > 1:
+        detail += f" (and {len(faults) - 1} more)"
+    return InvalidFields(detail, errors=faults[:MOST_ERRORS])
+
+
+def _escape(part: int | str) -> str:
+    """Write one step of a JSON pointer; a long unknown name is a client's, and cut."""
+    return str(part)[:64].replace("~", "~0").replace("/", "~1")
+
+
+def parse_body(model: type[Model]) -> Model:
+    """Read the request's body as JSON into a model."""
+    if request.mimetype != "application/json":
+        raise UnsupportedMediaType("Send the body as JSON, with Content-Type: application/json.")
+    try:
+        return model.model_validate_json(request.get_data(cache=False))
+    except ValidationError as error:
+        if error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid":
+            raise MalformedRequest("The body is not valid JSON.") from None
+        raise invalid_fields(error) from None
+
+
+def parse_query(model: type[Model]) -> Model:
+    """Read the query string into a model; a parameter given twice is refused."""
+    values = request.args.to_dict(flat=False)
+    try:
+        return model.model_validate(
+            {name: v[0] if len(v) == 1 else v for name, v in values.items()}
+        )
+    except ValidationError as error:
+        raise invalid_fields(error, "?") from None
+
+
+def idempotency_key() -> str | None:
+    """Read the request's Idempotency-Key; None when there is none."""
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    if not (1 <= len(key) <= LONGEST_IDEMPOTENCY_KEY) or not all("!" <= c <= "~" for c in key):
+        raise MalformedRequest(
+            f"An Idempotency-Key is 1 to {LONGEST_IDEMPOTENCY_KEY} visible ASCII characters."
+        )
+    return key
+
+
+def render(answer: Any) -> Response:
+    """Render what a view returned: a model, None (204), or one of those with status and headers."""
+    status, headers = 200, None
+    if isinstance(answer, tuple):
+        answer, status, *rest = answer
+        headers = rest[0] if rest else None
+    if isinstance(answer, Response):
+        return answer
+    if answer is None:
+        return Response(status=204, headers=headers)
+    text = answer if isinstance(answer, str) else answer.model_dump_json()
+    return Response(text, status, headers, mimetype="application/json")
+
+
+def render_problem(problem: Problem) -> Response:
+    """Render a refusal as application/problem+json and remember its code for log and metrics."""
+    g.problem = problem.code
+    body = problem.document(g.request_id)
+    members = ProblemDocument.model_validate(body).model_dump_json(exclude_unset=True)
+    return Response(members, problem.status, problem.headers(), content_type=PROBLEM_TYPE)
+
+
+class Api(APIBlueprint):
+    """A blueprint whose views take `path`, `query` and `body` models and return models.
+
+    `authenticate` names the caller of every route of the blueprint, passed to views as `caller`;
+    None makes all of its routes public. `problems` are those every route of it can give.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        import_name: str,
+        *,
+        description: str,
+        authenticate: Callable[[], Any] | None = None,
+        problems: tuple[type[Problem], ...] = (),
+        url_prefix: str | None = "/v1",
+    ) -> None:
+        super().__init__(
+            name,
+            import_name,
+            url_prefix=url_prefix,
+            abp_tags=[Tag(name=name, description=description)],
+            abp_security=DEVICE_TOKEN if authenticate else None,
+        )
+        self.authenticate = authenticate
+        self._problems = (InternalError, ServiceUnavailable, *problems)
+
+    def operation(
+        self,
+        method: str,
+        rule: str,
+        *,
+        answer: type[BaseModel] | Mapping[str, Any] | None,
+        status: int = 200,
+        problems: tuple[type[Problem], ...] = (),
+        takes_idempotency_key: bool = False,
+    ) -> Callable[[View], View]:
+        """Register a view with its answer and the problems it can give, which is all it documents."""
+
+        def register(view: View) -> View:
+            hints = view.__annotations__
+            known = self._problems + problems
+            if "body" in hints:
+                known += (MalformedRequest, UnsupportedMediaType, BodyTooLarge)
+            if "body" in hints or "query" in hints:
+                known += (InvalidFields,)
+            if takes_idempotency_key:
+                known += (MalformedRequest,)
+            documented: dict[str, Any] = {str(status): answer} | describe(known)
+            extensions = {"parameters": [IDEMPOTENCY_HEADER]} if takes_idempotency_key else None
+            getattr(self, method.lower())(
+                rule,
+                responses=documented,
+                operation_id=view.__name__,
+                openapi_extensions=extensions,
+            )(self._handler(view))
+            return view
+
+        return register
+
+    def _handler(self, view: Callable[..., Any]) -> Callable[..., Response]:
+        hints = view.__annotations__
+        body, query, path = hints.get("body"), hints.get("query"), hints.get("path")
+        takes_caller = "caller" in hints
+
+        @wraps(view)
+        def handle(**values: str) -> Response:
+            arguments: dict[str, Any] = {}
+            if self.authenticate:
+                caller = self.authenticate()
+                if takes_caller:
+                    arguments["caller"] = caller
+            if path:
+                arguments["path"] = path.model_construct(**values)
+            if query:
+                arguments["query"] = parse_query(query)
+            if body:
+                arguments["body"] = parse_body(body)
+            return render(view(**arguments))
+
+        # flask-openapi3 then leaves validation to us.
+        handle.__delay_validate_request__ = True  # type: ignore[attr-defined]
+        return handle
+
+
+IDEMPOTENCY_HEADER = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "The same key with the same request gives the same answer, and nothing twice.",
+    "schema": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": LONGEST_IDEMPOTENCY_KEY,
+        "pattern": "^[!-~]+$",
+    },
+}
+
+
+def describe(problems: tuple[type[Problem], ...]) -> dict[str, Any]:
+    """Describe refusals for the OpenAPI document, grouped by status."""
+    by_status: dict[int, dict[str, str]] = {}
+    for problem in problems:
+        by_status.setdefault(problem.status, {})[problem.code] = problem.title
+    return {
+        str(status): {
+            "description": f"{HTTPStatus(status).phrase}: "
+            + "; ".join(f"`{code}` {title}" for code, title in sorted(codes.items())),
+            "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
+        }
+        for status, codes in by_status.items()
+    }

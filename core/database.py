@@ -1,0 +1,182 @@
+"""The database: engine, transactions and column types, the same on SQLite and PostgreSQL.
+
+Owns how a transaction begins and what a commit guarantees. Refuses any other database.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+from uuid import UUID
+
+from sqlalchemy import (
+    Connection,
+    DateTime,
+    Dialect,
+    Engine,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    TypeDecorator,
+    Uuid,
+    create_engine,
+    delete,
+    event,
+    select,
+    text,
+    tuple_,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+from sqlalchemy.sql.elements import ColumnElement
+
+SQLITE_BUSY_SECONDS = 30
+PURGE_BATCH = 1000
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC datetime; SQLite keeps it as text that sorts by time."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse naive datetimes, which would silently mean another time on another host."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime cannot be stored")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give back UTC whatever the session's time zone is."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """Base of all tables; `info={"shard_by": column}` names what a table is distributed by."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 (SQLAlchemy reads it from the class)
+        datetime: UtcDateTime(),
+        UUID: Uuid(),
+        bytes: LargeBinary(),
+        str: String(),
+    }
+
+
+def table(model: type[Base]) -> Table:
+    """Give the table of a model, typed."""
+    return cast(Table, model.__table__)
+
+
+def insert(session: Session, model: type[Base]) -> postgresql.Insert:
+    """Start an INSERT that knows ON CONFLICT; both dialects share its interface."""
+    if session.get_bind().dialect.name == "sqlite":
+        return cast(postgresql.Insert, sqlite.insert(model))
+    return postgresql.insert(model)
+
+
+def purge(session: Session, model: type[Base], condition: ColumnElement[bool]) -> int:
+    """Delete one batch of the rows that a condition names; give their number."""
+    key = table(model).primary_key.columns
+    batch = select(*key).where(condition).limit(PURGE_BATCH)
+    if session.get_bind().dialect.name == "postgresql":
+        batch = batch.with_for_update(skip_locked=True)
+    statement = delete(model).where(tuple_(*key).in_(batch))
+    result = session.execute(statement.execution_options(synchronize_session=False))
+    return int(cast(Any, result).rowcount)
+
+
+class Database:
+    """Gives out transactions.
+
+    `write()` takes SQLite's one write lock at its start, so what it read is still true when it writes;
+    `read()` never waits for it. Nothing inside either may call the network or hash a PIN.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = make_url(url)
+        self.dialect = self.url.get_backend_name()
+        if self.dialect == "sqlite":
+            if self.url.database:
+                Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
+            self.engine = create_engine(
+                self.url,
+                hide_parameters=True,
+                connect_args={"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False},
+                pool_size=20,
+                max_overflow=80,
+            )
+            event.listen(self.engine, "connect", _configure_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+        elif self.dialect == "postgresql":
+            self.engine = create_engine(
+                self.url.set(drivername="postgresql+psycopg"),
+                hide_parameters=True,
+                pool_size=20,
+                max_overflow=20,
+                pool_timeout=10,
+                pool_recycle=1800,
+                connect_args={
+                    "connect_timeout": 5,
+                    "options": "-c statement_timeout=15000 -c lock_timeout=10000",
+                },
+            )
+        else:
+            raise ValueError(
+                f"KITH_DATABASE_URL names {self.dialect!r}; Kith runs on sqlite and postgresql"
+            )
+        self._write = sessionmaker(self.engine, expire_on_commit=False, autoflush=False)
+        reader: Engine = self.engine.execution_options(kith_read=True)
+        self._read = sessionmaker(reader, expire_on_commit=False, autoflush=False)
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """One transaction that may change things: committed at the end, rolled back on a raise."""
+        with self._write() as session, session.begin():
+            yield session
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """One transaction that only looks."""
+        with self._read() as session, session.begin():
+            yield session
+
+    def ping(self) -> None:
+        """Ask the database for nothing; raises SQLAlchemyError when it is away."""
+        with self.read() as session:
+            session.execute(text("SELECT 1"))
+
+    def close(self) -> None:
+        """Let every connection go."""
+        self.engine.dispose()
+
+
+def _configure_sqlite(connection: Any, _: Any) -> None:
+    # isolation_level None: the driver begins nothing by itself, _begin_sqlite does.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    read = connection.get_execution_options().get("kith_read")
+    connection.exec_driver_sql("BEGIN" if read else "BEGIN IMMEDIATE")

@@ -1,0 +1,125 @@
+"""Idempotency keys: the same request sent twice is done once and answered the same.
+
+Follows draft-ietf-httpapi-idempotency-key-header. Owns the record of who asked what and what was
+answered. A claim and what it pays for are written in one transaction; the answer is written with the
+outcome. Refuses a key that comes back with another request. Answers hold no secrets.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from sqlalchemy import LargeBinary, Text, delete, select, update
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from core.database import Base, insert, purge
+from core.problems import IdempotencyKeyReused
+
+KEPT = timedelta(days=1)
+
+
+class IdempotencyRecord(Base):
+    """One request that carried an idempotency key, and its answer once there is one."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = {"info": {"shard_by": "owner"}}  # noqa: RUF012
+
+    #: Digest of the number that the request is about.
+    owner: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
+    #: SHA-256 over route, requester and key.
+    key: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    #: SHA-256 over the request's fields.
+    fingerprint: Mapped[bytes] = mapped_column(LargeBinary(32))
+    #: What the request made, so that an answer can be given even after a crash.
+    subject: Mapped[bytes] = mapped_column(LargeBinary(16))
+    #: The JSON that was answered; None while the first request is still running.
+    answer: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class IdempotencyKey(NamedTuple):
+    """A request's identity: `owner` and `key` find it, `fingerprint` proves it is the same."""
+
+    owner: bytes
+    key: bytes
+    fingerprint: bytes
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What is known of the first request: what it made, when, and what was answered if it was."""
+
+    subject: bytes
+    answer: str | None
+    created_at: datetime
+
+
+def identify(owner: bytes, scope: bytes, route: str, key: str, request: str) -> IdempotencyKey:
+    """Name a request; `scope` separates requesters, so that a weak key shares nothing."""
+    material = b"\x00".join([route.encode(), scope.hex().encode(), key.encode()])
+    return IdempotencyKey(
+        owner, hashlib.sha256(material).digest(), hashlib.sha256(request.encode()).digest()
+    )
+
+
+def claim(session: Session, key: IdempotencyKey, subject: bytes, now: datetime) -> Earlier | None:
+    """Claim a key for a new request about `subject`; give the earlier request if there is one.
+
+    Raises IdempotencyKeyReused when the earlier request was another one.
+    """
+    claimed = session.execute(
+        insert(session, IdempotencyRecord)
+        .values(
+            owner=key.owner,
+            key=key.key,
+            fingerprint=key.fingerprint,
+            subject=subject,
+            created_at=now,
+        )
+        .on_conflict_do_nothing()
+        .returning(IdempotencyRecord.subject)
+    ).one_or_none()
+    return None if claimed else look_up(session, key)
+
+
+def look_up(session: Session, key: IdempotencyKey) -> Earlier | None:
+    """Give the earlier request of a key; None when it was never made or was released."""
+    row = session.execute(
+        select(
+            IdempotencyRecord.fingerprint,
+            IdempotencyRecord.subject,
+            IdempotencyRecord.answer,
+            IdempotencyRecord.created_at,
+        ).where(IdempotencyRecord.owner == key.owner, IdempotencyRecord.key == key.key)
+    ).one_or_none()
+    if row is None:
+        return None
+    if row.fingerprint != key.fingerprint:
+        raise IdempotencyKeyReused(
+            "This Idempotency-Key came with a different request before; make a new one."
+        )
+    return Earlier(row.subject, row.answer, row.created_at)
+
+
+def answer(session: Session, key: IdempotencyKey, body: str) -> None:
+    """Keep what was answered, in the transaction that makes it true."""
+    session.execute(
+        update(IdempotencyRecord)
+        .where(IdempotencyRecord.owner == key.owner, IdempotencyRecord.key == key.key)
+        .values(answer=body)
+    )
+
+
+def release(session: Session, key: IdempotencyKey) -> None:
+    """Forget a request of which nothing stays behind, so that it may be tried again."""
+    session.execute(
+        delete(IdempotencyRecord).where(
+            IdempotencyRecord.owner == key.owner, IdempotencyRecord.key == key.key
+        )
+    )
+
+
+def purge_old(session: Session, now: datetime) -> int:
+    """Delete a batch of records whose time is over."""
+    return purge(session, IdempotencyRecord, IdempotencyRecord.created_at < now - KEPT)

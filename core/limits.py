@@ -1,0 +1,187 @@
+"""Every limit of the service on one screen, and the one statement that enforces each.
+
+A limit lives in SQL so that it holds over all workers and restarts: it is counted by one conditional
+upsert before anything is judged, and when the database is away the request fails (closed). A clock
+that jumps back only makes a limit stricter, because all state is a time in the future.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import BigInteger, Index, Integer, LargeBinary, String, case, delete, select, update
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from core.database import Base, insert
+from core.problems import Allowance
+from core.settings import Settings
+
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """So many in a period, by subject.
+
+    `refills` True: a leaky bucket, one more every period / capacity (GCRA, ITU-T I.371).
+    `refills` False: a window that opens with the first and forgets all of them at its end.
+    """
+
+    name: str
+    capacity: int
+    period: timedelta
+    refills: bool = True
+
+    @property
+    def period_us(self) -> int:
+        """The period in microseconds, in which the table counts."""
+        return self.period // timedelta(microseconds=1)
+
+    @property
+    def interval_us(self) -> int:
+        """Microseconds in which a bucket leaks one."""
+        return self.period_us // self.capacity
+
+
+@dataclass(frozen=True)
+class Limits:
+    """All limits. Failure policy of each: closed, a request that cannot be counted is not served."""
+
+    #   limit                         subject                  burst, refill
+    sends: Limit  #                   number and requester     5, 5 a day
+    wrong_codes_6_digits: Limit  #    number                   25 a window of a day, then 8 digits
+    wrong_codes: (
+        Limit  #             number                   2,500 a window of a day, then it waits
+    )
+    pin_tries: Limit  #               account                  10, then one a day
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "Limits":
+        """Build the table; what an operator may change is taken from the settings."""
+        return cls(
+            sends=Limit("sends", settings.sends_per_day, DAY),
+            wrong_codes_6_digits=Limit("wrong-codes", 25, DAY, refills=False),
+            wrong_codes=Limit("wrong-codes", 2_500, DAY, refills=False),
+            pin_tries=Limit("pin-tries", 10, 10 * DAY),
+        )
+
+
+class LimitCounter(Base):
+    """The state of one limit for one subject; worthless once `until_us` has passed."""
+
+    __tablename__ = "limits"
+    __table_args__ = (Index(None, "until_us"), {"info": {"shard_by": "subject"}})
+
+    #: Keyed digest of what is limited; never a number or an address in clear.
+    subject: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    #: Of a window: how many it has seen.
+    used: Mapped[int] = mapped_column(Integer)
+    #: Microseconds since 1970: of a bucket the theoretical arrival time, of a window its end.
+    until_us: Mapped[int] = mapped_column(BigInteger)
+
+
+def take(session: Session, limit: Limit, subject: bytes, now: datetime) -> tuple[bool, Allowance]:
+    """Count one against a limit if it still holds one; say whether, and what is left."""
+    now_us = _microseconds(now)
+    columns = LimitCounter
+    start = insert(session, LimitCounter).values(
+        subject=subject,
+        name=limit.name,
+        used=1,
+        until_us=now_us + (limit.interval_us if limit.refills else limit.period_us),
+    )
+    if limit.refills:
+        base = case((columns.until_us > now_us, columns.until_us), else_=now_us)
+        changes = {"until_us": base + limit.interval_us}
+        room = base + limit.interval_us <= now_us + limit.period_us
+    else:
+        over = columns.until_us <= now_us
+        changes = {
+            "used": case((over, 1), else_=columns.used + 1),
+            "until_us": case((over, now_us + limit.period_us), else_=columns.until_us),
+        }
+        room = over | (columns.used < limit.capacity)
+    statement = start.on_conflict_do_update(
+        index_elements=["subject", "name"], set_=changes, where=room
+    ).returning(columns.used, columns.until_us)
+    row = session.execute(statement).one_or_none()
+    if row is None:
+        return False, peek(session, limit, subject, now)
+    return True, _allowance(limit, row.used, row.until_us, now_us)
+
+
+def peek(session: Session, limit: Limit, subject: bytes, now: datetime) -> Allowance:
+    """Say what a limit has left without counting anything."""
+    now_us = _microseconds(now)
+    row = session.execute(
+        select(LimitCounter.used, LimitCounter.until_us).where(
+            LimitCounter.subject == subject, LimitCounter.name == limit.name
+        )
+    ).one_or_none()
+    if row is None:
+        return Allowance(limit.name, limit.capacity, _seconds(limit), limit.capacity, 0)
+    return _allowance(limit, row.used, row.until_us, now_us)
+
+
+def give_back(session: Session, limit: Limit, subject: bytes) -> None:
+    """Undo one `take`, because what it paid for turned out not to count."""
+    change = (
+        {"until_us": LimitCounter.until_us - limit.interval_us}
+        if limit.refills
+        else {"used": LimitCounter.used - 1}
+    )
+    session.execute(
+        update(LimitCounter)
+        .where(LimitCounter.subject == subject, LimitCounter.name == limit.name)
+        .values(change)
+    )
+
+
+def forget(session: Session, limit: Limit, subject: bytes) -> None:
+    """Reset a limit for a subject, as a right PIN does."""
+    session.execute(
+        delete(LimitCounter).where(LimitCounter.subject == subject, LimitCounter.name == limit.name)
+    )
+
+
+def carry_over(session: Session, names: tuple[str, ...], digests: list[bytes]) -> None:
+    """Move counters to a subject's digest under the current secret while secrets are rotated.
+
+    `digests` is current first. Without this a rotation would hand everyone fresh limits.
+    """
+    current, *previous = digests
+    for old in previous:
+        taken = select(LimitCounter.name).where(LimitCounter.subject == current)
+        session.execute(
+            update(LimitCounter)
+            .where(
+                LimitCounter.subject == old,
+                LimitCounter.name.in_(names),
+                LimitCounter.name.not_in(taken),
+            )
+            .values(subject=current)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def _allowance(limit: Limit, used: int, until_us: int, now_us: int) -> Allowance:
+    if limit.refills:
+        room = now_us + limit.period_us - max(until_us, now_us)
+        left = room // limit.interval_us
+        wait_us = limit.interval_us - room
+    else:
+        left = limit.capacity if until_us <= now_us else max(0, limit.capacity - used)
+        wait_us = until_us - now_us
+    wait = 0 if left > 0 else -(-wait_us // 1_000_000)
+    return Allowance(limit.name, limit.capacity, _seconds(limit), left, wait)
+
+
+def _seconds(limit: Limit) -> int:
+    return round(limit.period.total_seconds())
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")

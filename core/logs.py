@@ -1,0 +1,65 @@
+"""Structured logs: one event a line, without codes, tokens or whole numbers.
+
+Owns the format and the last net under it: whatever a line holds, numbers and tokens are masked.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import Any, cast
+
+import structlog
+
+from core.settings import Settings
+
+_NUMBER = re.compile(r"(?<!\w)(\+\d{5})\d{1,9}(\d{3})(?!\d)")
+_SECRET = re.compile(r"\bkith(?:link)?_[A-Za-z0-9_-]+")
+
+
+def redact(text: str) -> str:
+    """Mask E.164 numbers and anything that looks like a token in a text."""
+    return _SECRET.sub("kith_…", _NUMBER.sub(r"\1•••\2", text))
+
+
+def _redact_event(_: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    return {key: redact(v) if isinstance(v, str) else v for key, v in event.items()}
+
+
+def configure(settings: Settings) -> None:
+    """Send structlog and the standard library's loggers to standard output, one line an event."""
+    shared: list[structlog.types.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        _redact_event,
+    ]
+    renderer: structlog.types.Processor = (
+        structlog.processors.JSONRenderer()
+        if settings.log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
+    )
+    level = getattr(logging, settings.log_level.upper())
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                cast(structlog.types.Processor, renderer),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    # Libraries log what they send at INFO (the Twilio SDK: whole texts); only their warnings pass.
+    root.setLevel(max(level, logging.WARNING))
+    for name in ("twilio", "twilio.http_client", "urllib3", "httpx"):
+        logging.getLogger(name).setLevel(logging.WARNING)

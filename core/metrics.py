@@ -1,0 +1,79 @@
+"""Prometheus metrics of the service; labels come from bounded sets only, never from a request.
+
+Owns the registry, so that two applications in one process do not share counts.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+
+
+class Metrics:
+    """All metrics of one application."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "kith_http_requests",
+            "Requests answered, by route and status.",
+            ["method", "route", "status"],
+            registry=self.registry,
+        )
+        self.request_seconds = Histogram(
+            "kith_http_request_seconds",
+            "Seconds to answer, by route.",
+            ["route"],
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60),
+            registry=self.registry,
+        )
+        self.problems = Counter(
+            "kith_problems",
+            "Refusals, by problem code.",
+            ["code"],
+            registry=self.registry,
+        )
+        self.verifications = Counter(
+            "kith_verifications",
+            "Steps of verifications: started, verified, code_rejected, registered.",
+            ["step"],
+            registry=self.registry,
+        )
+        self.sends = Counter(
+            "kith_sends",
+            "Texts and calls handed to a provider, by outcome.",
+            ["provider", "channel", "outcome"],
+            registry=self.registry,
+        )
+        self.send_seconds = Histogram(
+            "kith_send_seconds",
+            "Seconds a provider took to answer.",
+            ["provider"],
+            buckets=(0.005, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30),
+            registry=self.registry,
+        )
+        self.deliveries = Counter(
+            "kith_deliveries",
+            "Delivery reports that changed what is known of a send.",
+            ["provider", "status"],
+            registry=self.registry,
+        )
+        self.looked_up = Counter(
+            "kith_discovery_hashes", "Hashes looked up.", registry=self.registry
+        )
+        self.matched = Counter(
+            "kith_discovery_matches", "Hashes that were people.", registry=self.registry
+        )
+        self.envelopes = Counter(
+            "kith_envelopes",
+            "Envelopes stored, acknowledged and expired.",
+            ["step"],
+            registry=self.registry,
+        )
+        self.purged = Counter(
+            "kith_purged_rows",
+            "Rows deleted by maintenance, by job.",
+            ["job"],
+            registry=self.registry,
+        )
+
+    def render(self) -> bytes:
+        """Give the text exposition format."""
+        return generate_latest(self.registry)

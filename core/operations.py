@@ -1,0 +1,94 @@
+"""What operators and developers ask of a running service: health, metrics, and its own description."""
+
+from functools import cache
+from pathlib import Path
+
+import flask_openapi3_swagger
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from flask import Blueprint, Response, current_app, render_template
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from core.api import Answer, Api
+from core.problems import ServiceUnavailable
+
+MIGRATIONS = Path(__file__).parents[1] / "migrations"
+
+operations_api = Api("operations", __name__, description="Health and metrics", url_prefix=None)
+operations_api.template_folder = "templates"
+#: Swagger UI, served from its package: nothing is fetched from elsewhere.
+docs_assets = Blueprint(
+    "docs_assets",
+    __name__,
+    static_folder=str(Path(flask_openapi3_swagger.__file__).parent / "templates" / "swagger"),
+    static_url_path="/docs/assets",
+)
+
+
+class HealthAnswer(Answer):
+    """The service is well."""
+
+    status: str = "ok"
+
+
+_WELL = HealthAnswer()
+
+
+@operations_api.operation("GET", "/livez", answer=HealthAnswer)
+def livez() -> HealthAnswer:
+    """Say that the process answers."""
+    return _WELL
+
+
+@cache
+def _newest() -> frozenset[str]:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    return frozenset(ScriptDirectory.from_config(config).get_heads())
+
+
+@operations_api.operation("GET", "/readyz", answer=HealthAnswer)
+def readyz() -> HealthAnswer:
+    """Say that the database answers and has the tables of this version."""
+    engine = current_app.extensions["kith"].database.engine
+    with engine.connect() as connection:
+        current = MigrationContext.configure(connection).get_current_heads()
+    if set(current) != _newest():
+        raise ServiceUnavailable(
+            "The database is not migrated: alembic upgrade head.", retry_after=10
+        )
+    return _WELL
+
+
+@operations_api.operation(
+    "GET",
+    "/metrics",
+    answer={"description": "Prometheus text format", "content": {"text/plain": {}}},
+)
+def metrics() -> Response:
+    """Give the metrics; keep this path inside your network."""
+    return Response(
+        current_app.extensions["kith"].metrics.render(), content_type=CONTENT_TYPE_LATEST
+    )
+
+
+@operations_api.operation(
+    "GET",
+    "/v1/openapi.json",
+    answer={"description": "OpenAPI 3.1", "content": {"application/json": {}}},
+)
+def openapi() -> Response:
+    """Describe this API."""
+    return Response(
+        current_app.json.dumps(current_app.api_doc),
+        mimetype="application/json",  # type: ignore[attr-defined]
+    )
+
+
+@operations_api.operation(
+    "GET", "/docs", answer={"description": "A page", "content": {"text/html": {}}}
+)
+def docs() -> Response:
+    """Show the API as a page."""
+    return Response(render_template("docs.html"), mimetype="text/html")

@@ -1,0 +1,160 @@
+"""Everything that can go wrong on the wire, as RFC 9457 problem documents.
+
+Owns the base class, the document and the problems any route can give; each part adds its own.
+"""
+
+from typing import Any, ClassVar, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+
+class FieldFault(BaseModel):
+    """One field that was refused, by JSON pointer (RFC 6901)."""
+
+    pointer: str
+    detail: str
+
+
+class ProblemDocument(BaseModel):
+    """The body of every refusal (RFC 9457)."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    errors: list[FieldFault] | None = None
+    checks_left: int | None = None
+    retry_after: int | None = None
+
+
+class Allowance(NamedTuple):
+    """What a limit has left: announced in `RateLimit` (draft-ietf-httpapi-ratelimit-headers)."""
+
+    name: str
+    capacity: int
+    #: Seconds over which the capacity is refilled.
+    period: int
+    left: int
+    #: Seconds until one more is allowed; 0 while some are left.
+    retry_after: int
+
+    def headers(self) -> dict[str, str]:
+        """Render the `RateLimit-Policy` and `RateLimit` fields."""
+        return {
+            "RateLimit-Policy": f'"{self.name}";q={self.capacity};w={self.period}',
+            "RateLimit": f'"{self.name}";r={self.left};t={self.retry_after}',
+        }
+
+
+class Problem(Exception):
+    """A refusal that the caller can understand; raise it outside the transaction that counted.
+
+    `detail` is written for a person and never holds a code, a token or a whole number.
+    """
+
+    code: ClassVar[str]
+    status: ClassVar[int]
+    title: ClassVar[str]
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        retry_after: int | None = None,
+        allowance: Allowance | None = None,
+        **members: Any,
+    ) -> None:
+        super().__init__(detail)
+        if retry_after is None and allowance is not None:
+            retry_after = allowance.retry_after
+        if retry_after is None and self.status in (423, 429):
+            raise TypeError(f"{type(self).__name__} ({self.status}) must say when to come back")
+        self.detail = detail
+        self.retry_after = None if retry_after is None else max(1, retry_after)
+        self.allowance = allowance
+        self.members = members
+
+    def document(self, request_id: str) -> dict[str, Any]:
+        """Render the problem document of this refusal."""
+        body: dict[str, Any] = {
+            "type": f"/problems/{self.code}",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "instance": request_id,
+        }
+        if self.retry_after is not None:
+            body["retry_after"] = self.retry_after
+        return body | self.members
+
+    def headers(self) -> dict[str, str]:
+        """Render the header fields that go with the document."""
+        fields = self.allowance.headers() if self.allowance else {}
+        if self.retry_after is not None:
+            fields["Retry-After"] = str(self.retry_after)
+        if self.status == 401:
+            fields["WWW-Authenticate"] = 'Bearer realm="kith"'
+        return fields
+
+
+class MalformedRequest(Problem):
+    """The request is not HTTP or JSON that can be read."""
+
+    code, status, title = "malformed-request", 400, "The request cannot be read"
+
+
+class InvalidFields(Problem):
+    """Fields are missing, unknown, of the wrong type or out of bounds; `errors` names each."""
+
+    code, status, title = "invalid-fields", 422, "Some fields are not valid"
+
+
+class UnsupportedMediaType(Problem):
+    """The body is not of the media type that the route takes."""
+
+    code, status, title = "unsupported-media-type", 415, "This media type is not taken here"
+
+
+class BodyTooLarge(Problem):
+    """The body is over its limit."""
+
+    code, status, title = "body-too-large", 413, "The body is too large"
+
+
+class NotFound(Problem):
+    """There is nothing at this path."""
+
+    code, status, title = "not-found", 404, "There is nothing here"
+
+
+class MethodNotAllowed(Problem):
+    """The path exists, but not for this method."""
+
+    code, status, title = "method-not-allowed", 405, "This method is not allowed here"
+
+
+class InternalError(Problem):
+    """Something unexpected went wrong here; the request id finds it in the logs."""
+
+    code, status, title = "internal-error", 500, "Something went wrong on our side"
+
+
+class ServiceUnavailable(Problem):
+    """The database is away or overloaded; nothing was done."""
+
+    code, status, title = "service-unavailable", 503, "The service is not available right now"
+
+
+class IdempotencyKeyReused(Problem):
+    """The idempotency key was used before with another request."""
+
+    code, status, title = "idempotency-key-reused", 422, "This idempotency key was used before"
+
+
+class IdempotencyInProgress(Problem):
+    """The first request with this idempotency key is still being answered."""
+
+    code, status, title = "idempotency-in-progress", 409, "The first request is still running"

@@ -1,0 +1,48 @@
+"""Who is asking, as far as the network tells: the client's address and its network.
+
+Owns whom to believe about it. Refuses `X-Forwarded-For` from anyone the settings do not name.
+"""
+
+import ipaddress
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class RequesterResolver:
+    """Finds the client's address behind the proxies that the settings name."""
+
+    def __init__(self, trusted_proxies: tuple[str, ...]) -> None:
+        self._trusted = [ipaddress.ip_network(network) for network in trusted_proxies]
+
+    def network(self, peer: str | None, forwarded_for: str | None) -> str:
+        """Give the requester as a network: an IPv4 address, or the /64 an IPv6 host is free in.
+
+        Walks `X-Forwarded-For` from the right, past trusted proxies only; the first address that no
+        trusted proxy has is the client's, whatever it wrote further left itself.
+        """
+        address = _parse(peer or "")
+        hops = [hop.strip() for hop in (forwarded_for or "").split(",") if hop.strip()]
+        while address is not None and hops and self._is_trusted(address):
+            hop = _parse(hops.pop())
+            if hop is None:
+                break
+            address = hop
+        if address is None:
+            # A unix socket has no address: all its clients share one allowance.
+            return "local"
+        if address.version == 4:
+            return str(address)
+        return str(ipaddress.ip_network((address, 64), strict=False))
+
+    def _is_trusted(self, address: Address) -> bool:
+        return any(address in network for network in self._trusted)
+
+
+def _parse(text: str) -> Address | None:
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        return address.ipv4_mapped
+    return address

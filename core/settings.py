@@ -1,0 +1,289 @@
+"""All settings of the service, read once from `KITH_*` variables; every fault is reported at once.
+
+Owns names, types, bounds and defaults. Refuses a configuration that would be unsafe in production.
+"""
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MIN_SECRET_LENGTH = 32
+LONGEST_APP_NAME = 20
+
+NumberType = Literal[
+    "fixed_line",
+    "mobile",
+    "fixed_line_or_mobile",
+    "toll_free",
+    "premium_rate",
+    "shared_cost",
+    "voip",
+    "personal_number",
+    "pager",
+    "uan",
+    "voicemail",
+    "unknown",
+]
+
+
+def _split(value: object) -> object:
+    """Accept `a, b` from the environment where a tuple is meant."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _origin_host(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,98}[a-z0-9])?", value):
+        raise ValueError(f"{value!r} is not a host name such as example.com")
+    return value
+
+
+def _app_hash(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9+/]{11}", value):
+        raise ValueError(f"{value!r} is not an 11-character Android app hash")
+    return value
+
+
+def _network(value: str) -> str:
+    ipaddress.ip_network(value)
+    return value
+
+
+def _http_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"{value!r} is not an http(s) address such as https://id.example.com")
+    return value.rstrip("/")
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the message names every fault and its variable."""
+
+
+class Settings(BaseSettings):
+    """The frozen settings object; build it with `Settings.load()` to get readable faults."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="KITH_", frozen=True, extra="ignore", env_ignore_empty=True
+    )
+
+    environment: Literal["development", "production"] = Field(
+        "development", description="`production` refuses mock providers and generated secrets."
+    )
+    data_dir: Path = Field(
+        Path("data"), description="Where SQLite and the generated development secret live."
+    )
+    database_url: str = Field(
+        "",
+        description="SQLAlchemy address of the database, `sqlite:///…` or `postgresql+psycopg://…`;"
+        " empty means `kith.db` in the data directory.",
+    )
+    host: str = Field("127.0.0.1", description="Address that gunicorn binds.")
+    port: int = Field(8000, ge=1, le=65_535, description="Port that gunicorn binds.")
+    workers: int = Field(
+        1,
+        ge=1,
+        le=1,
+        description="Worker processes. More than one needs wake-ups between workers (Valkey),"
+        " which this version does not have, so it is refused.",
+    )
+    public_url: HttpUrl = Field(
+        "http://127.0.0.1:8000",
+        description="The address clients and providers reach the service at, as they write it.",
+    )
+    trusted_proxies: Annotated[
+        tuple[Annotated[str, AfterValidator(_network)], ...], NoDecode, BeforeValidator(_split)
+    ] = Field(
+        (),
+        description="Networks of the proxies whose `X-Forwarded-For` is believed,"
+        " for instance `10.0.0.0/8, ::1/128`.",
+    )
+    secret_key: SecretStr | None = Field(
+        None,
+        description="At least 32 characters from which every server key is derived. Required in"
+        " production; in development one is made in the data directory.",
+    )
+    secret_key_previous: SecretStr | None = Field(
+        None, description="The secret before, accepted while rotating."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least severity that is logged."
+    )
+    log_format: Literal["json", "console"] = Field(
+        "json", description="One JSON object a line, or text for a person."
+    )
+
+    app_name: str = Field(
+        "Kith",
+        min_length=1,
+        max_length=LONGEST_APP_NAME,
+        pattern=r"^[A-Za-z0-9 .&-]+$",
+        description="The name people read in the text message.",
+    )
+    default_locale: str = Field(
+        "en", pattern=r"^[a-z]{2}$", description="Language of a text when none is asked for."
+    )
+    default_region: str | None = Field(
+        None,
+        pattern=r"^[A-Z]{2}$",
+        description="Region of numbers written without a country code when the request names none.",
+    )
+    refused_number_types: Annotated[tuple[NumberType, ...], NoDecode, BeforeValidator(_split)] = (
+        Field(
+            (
+                "premium_rate",
+                "shared_cost",
+                "toll_free",
+                "personal_number",
+                "pager",
+                "uan",
+                "voicemail",
+            ),
+            description="Kinds of numbers that are never sent to.",
+        )
+    )
+    web_origins: Annotated[
+        tuple[Annotated[str, AfterValidator(_origin_host)], ...], NoDecode, BeforeValidator(_split)
+    ] = Field(
+        (),
+        description="Hosts that may ask for an origin-bound text. Empty: any in development, none"
+        " in production, because a text bound to a stranger's origin fills in the code there.",
+    )
+    android_app_hashes: Annotated[
+        tuple[Annotated[str, AfterValidator(_app_hash)], ...], NoDecode, BeforeValidator(_split)
+    ] = Field(
+        (),
+        description="Android SMS Retriever hashes that may be asked for. Empty: any in development,"
+        " none in production, because the app named by the hash reads the code.",
+    )
+
+    sms_provider: Literal["outbox", "twilio"] = Field(
+        "outbox", description="`outbox` is the mock that keeps texts in the database."
+    )
+    twilio_account_sid: str | None = Field(
+        None, pattern=r"^AC[0-9a-fA-F]{32}$", description="Twilio account."
+    )
+    twilio_auth_token: SecretStr | None = Field(
+        None, description="Twilio's auth token; it also verifies the signature of callbacks."
+    )
+    twilio_auth_token_previous: SecretStr | None = Field(
+        None, description="The auth token before, accepted on callbacks while rotating."
+    )
+    twilio_from: str | None = Field(
+        None,
+        max_length=34,
+        description="Sender: an E.164 number, or a messaging service (`MG…`) for texts.",
+    )
+    twilio_voice_from: str | None = Field(
+        None,
+        pattern=r"^\+[1-9][0-9]{6,14}$",
+        description="E.164 number that calls come from; empty: `KITH_TWILIO_FROM`.",
+    )
+    twilio_api_url: HttpUrl = Field(
+        "https://api.twilio.com", description="Base address of Twilio's API, or of a proxy or fake."
+    )
+    twilio_connect_timeout: float = Field(
+        3.0, gt=0, le=30, description="Seconds to reach Twilio before the send is unavailable."
+    )
+    twilio_read_timeout: float = Field(
+        10.0, gt=0, le=60, description="Seconds to wait for its answer before it is `unknown`."
+    )
+
+    code_lifetime: int = Field(
+        600, ge=60, le=3600, description="Seconds a code can be checked, and a proof can be used."
+    )
+    checks_per_verification: int = Field(
+        5, ge=1, le=10, description="Guesses a verification; a resend gives none back."
+    )
+    sends_per_day: int = Field(
+        5, ge=1, le=1000, description="Texts and calls a number and requester, refilled over a day."
+    )
+    max_devices: int = Field(10, ge=1, le=100, description="Devices an account.")
+    max_hashes: int = Field(10_000, ge=1, le=10_000, description="Hashes a lookup.")
+    max_body_bytes: int = Field(
+        1_048_576, ge=65_536, le=16_777_216, description="Largest request body."
+    )
+    max_content_bytes: int = Field(
+        65_536, ge=1024, le=262_144, description="Largest ciphertext of one envelope."
+    )
+    max_mailbox_messages: int = Field(
+        100_000, ge=100, description="Envelopes that wait for one device."
+    )
+    maintenance_interval: int = Field(
+        300,
+        ge=0,
+        le=86_400,
+        description="Seconds between runs of the periodic work inside the server; 0 leaves it to"
+        " `flask --app app maintenance run`.",
+    )
+
+    @model_validator(mode="after")
+    def _safe(self) -> Self:
+        faults = []
+        for name in ("secret_key", "secret_key_previous"):
+            secret = getattr(self, name)
+            if secret and len(secret.get_secret_value()) < MIN_SECRET_LENGTH:
+                faults.append(f"KITH_{name.upper()} needs at least {MIN_SECRET_LENGTH} characters")
+        if self.environment == "production":
+            if not self.secret_key:
+                faults.append(
+                    "KITH_SECRET_KEY is required in production (make one: openssl rand -base64 32)"
+                )
+            if self.sms_provider == "outbox":
+                faults.append(
+                    "KITH_SMS_PROVIDER=outbox is a mock that shows every code; in production name"
+                    " a real provider (twilio)"
+                )
+        if self.sms_provider == "twilio":
+            faults += [
+                f"KITH_{name.upper()} is required by KITH_SMS_PROVIDER=twilio"
+                for name in ("twilio_account_sid", "twilio_auth_token", "twilio_from")
+                if not getattr(self, name)
+            ]
+        if faults:
+            raise ValueError("\n".join(faults))
+        return self
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The database's address, with the default filled in."""
+        return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'kith.db'}"
+
+    @property
+    def mock_sms(self) -> bool:
+        """Whether texts stay in the outbox, where `/dev/outbox` shows them."""
+        return self.sms_provider == "outbox"
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read the environment.
+
+        Raises SettingsError, whose message lists every fault with its variable.
+        """
+        try:
+            return cls()
+        except ValidationError as error:
+            lines = []
+            for fault in error.errors(include_url=False, include_input=False):
+                variable = f"KITH_{str(fault['loc'][0]).upper()}: " if fault["loc"] else ""
+                message = fault["msg"].removeprefix("Value error, ")
+                lines += [variable + line for line in message.splitlines()]
+            raise SettingsError(
+                "Kith cannot start with these settings:\n" + "\n".join(f"  - {x}" for x in lines)
+            ) from None

@@ -1,0 +1,34 @@
+"""How the service is served: one gevent worker, which carries thousands of waiting requests."""
+
+import sys
+
+from core.settings import Settings, SettingsError
+
+try:
+    settings = Settings.load()
+except SettingsError as error:
+    # Said once and clearly here, before any worker starts and fails.
+    sys.exit(str(error))
+
+bind = f"{settings.host}:{settings.port}"
+worker_class = "gevent"
+workers = settings.workers
+worker_connections = 10_000
+timeout = 120
+graceful_timeout = 30
+keepalive = 75
+accesslog = None
+loglevel = "warning" if settings.log_level == "info" else settings.log_level
+# X-Forwarded-* is judged by core/requester.py against KITH_TRUSTED_PROXIES, never by gunicorn.
+forwarded_allow_ips = ""
+limit_request_line = 8190
+limit_request_fields = 60
+
+
+def when_ready(server: object) -> None:
+    """Tell a person where to go."""
+    address = f"http://{settings.host}:{settings.port}"
+    lines = [f"Kith answers at {address}", f"  API      {address}/docs"]
+    if settings.mock_sms:
+        lines.append(f"  texts    {address}/dev/outbox   (mock provider: nothing is sent)")
+    print("\n".join(lines), flush=True)

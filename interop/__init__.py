@@ -1,0 +1,1 @@
+"""The same services behind other published protocols, one file or folder a protocol."""

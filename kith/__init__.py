@@ -1,0 +1,56 @@
+"""Own the public names of the Kith client library: a typed client over HTTP, its answers and its
+exceptions.
+
+Import nothing of the server. The command lives in `kith.cli`, contact files in `kith.contacts`.
+"""
+
+from kith import problems
+from kith.client import Kith
+from kith.errors import (
+    FieldFault,
+    KithAnswerUnreadable,
+    KithError,
+    KithProblem,
+    KithUnreachable,
+)
+from kith.hashing import hash_number
+from kith.models import (
+    AcceptedMessage,
+    Account,
+    Device,
+    DeviceLink,
+    DiscoveryParameters,
+    Envelope,
+    LinkedDevice,
+    Message,
+    MessagePage,
+    OutboxText,
+    Registration,
+    Verification,
+)
+from kith.requests import NO_RETRIES, RetryPolicy
+
+__all__ = [
+    "NO_RETRIES",
+    "AcceptedMessage",
+    "Account",
+    "Device",
+    "DeviceLink",
+    "DiscoveryParameters",
+    "Envelope",
+    "FieldFault",
+    "Kith",
+    "KithAnswerUnreadable",
+    "KithError",
+    "KithProblem",
+    "KithUnreachable",
+    "LinkedDevice",
+    "Message",
+    "MessagePage",
+    "OutboxText",
+    "Registration",
+    "RetryPolicy",
+    "Verification",
+    "hash_number",
+    "problems",
+]

@@ -1,0 +1,127 @@
+"""Own the calls that prove a number and make this a device of its account; they need no device
+token.
+"""
+
+from dataclasses import dataclass
+
+from kith.calls.base import Calls, answer, fresh_key, segment
+from kith.models import Channel, LinkedDevice, OutboxText, Registration, Verification
+from kith.problems import VerificationClosed, VerificationNotFound
+
+
+def described(**members: str | None) -> dict[str, str]:
+    """Return the members that were given."""
+    return {name: value for name, value in members.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class _Outbox:
+    messages: tuple[OutboxText, ...]
+
+
+class VerificationCalls(Calls):
+    """Prove a number, register, redeem a link code."""
+
+    def start_verification(
+        self,
+        phone_number: str,
+        *,
+        region: str | None = None,
+        channel: Channel = "sms",
+        locale: str | None = None,
+        app_hash: str | None = None,
+        web_origin: str | None = None,
+    ) -> Verification:
+        """Send a code to `phone_number` by text or by call.
+
+        region: ISO 3166 country, such as "DE", for a number written without a country code. locale:
+        BCP 47 language of the text. app_hash: Android's SMS retriever hash. web_origin: such as
+        "https://example.com" for WebOTP.
+        """
+        body = described(
+            phone_number=phone_number,
+            region=region,
+            channel=channel,
+            locale=locale,
+            app_hash=app_hash,
+            web_origin=web_origin,
+        )
+        response = self._requests.call(
+            "POST", "/v1/verifications", body, idempotency_key=fresh_key()
+        )
+        return answer(Verification, response)
+
+    def verification(self, verification_id: str) -> Verification:
+        """Return how the verification stands."""
+        response = self._requests.call("GET", f"/v1/verifications/{segment(verification_id)}")
+        return answer(Verification, response)
+
+    def send_code(self, verification_id: str, channel: Channel = "sms") -> Verification:
+        """Send the same code again, by text or by call; raise SendTooSoon before its time."""
+        path = f"/v1/verifications/{segment(verification_id)}/sends"
+        response = self._requests.call(
+            "POST", path, {"channel": channel}, idempotency_key=fresh_key()
+        )
+        return answer(Verification, response)
+
+    def check_code(self, verification_id: str, code: str) -> Verification:
+        """Check the code; raise CodeRejected, with `checks_left`, for a wrong one.
+
+        Never retried, as each check counts: after KithUnreachable ask `verification` whether it was
+        verified.
+        """
+        path = f"/v1/verifications/{segment(verification_id)}/checks"
+        return answer(
+            Verification, self._requests.call("POST", path, {"code": code}, repeatable=False)
+        )
+
+    def cancel_verification(self, verification_id: str) -> None:
+        """End the verification."""
+        gone = (VerificationNotFound, VerificationClosed)
+        self._requests.call(
+            "DELETE", f"/v1/verifications/{segment(verification_id)}", done_when=gone
+        )
+
+    def register(
+        self,
+        verification_id: str,
+        *,
+        name: str | None = None,
+        platform: str | None = None,
+        registration_lock_pin: str | None = None,
+    ) -> Registration:
+        """Turn a verified verification into a device of the number's account; its token is in the
+        answer.
+
+        The client does not adopt the token: store it first, then set `device_token`. Raise
+        RegistrationLocked when the account is locked and the PIN is missing or wrong; the
+        verification can be used again then.
+        """
+        body: dict[str, object] = {
+            "verification_id": verification_id,
+            "device": described(name=name, platform=platform),
+            **described(registration_lock_pin=registration_lock_pin),
+        }
+        response = self._requests.call(
+            "POST", "/v1/registrations", body, idempotency_key=fresh_key()
+        )
+        return answer(Registration, response)
+
+    def redeem_device_link(
+        self, link_code: str, *, name: str | None = None, platform: str | None = None
+    ) -> LinkedDevice:
+        """Make this a device of the account that made the link code; the client does not adopt the
+        token.
+        """
+        body = {"link_code": link_code, "device": described(name=name, platform=platform)}
+        path = "/v1/device-links/redeem"
+        return answer(
+            LinkedDevice, self._requests.call("POST", path, body, idempotency_key=fresh_key())
+        )
+
+    def outbox(self, to: str) -> tuple[OutboxText, ...]:
+        """Return what the mock provider sent to an E.164 number, newest first (development servers
+        only).
+        """
+        response = self._requests.call("GET", "/dev/outbox.json", query={"to": to})
+        return answer(_Outbox, response).messages

@@ -1,0 +1,70 @@
+"""Own the `kith` command: its global options, its list of commands, and what a failure looks like
+in a shell.
+
+Refuse tracebacks for what can be expected: one line on stderr says what is wrong, one what to do
+next.
+"""
+
+import click
+
+from kith.commands.account import discoverable, lock, logout, rotate, whoami
+from kith.commands.contacts import sync
+from kith.commands.devices import devices
+from kith.commands.failures import FailingGroup
+from kith.commands.registration import link, register
+from kith.commands.session import Session, Wiring
+
+
+@click.group(cls=FailingGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--server",
+    envvar="KITH_SERVER",
+    metavar="URL",
+    help="Server to speak to; otherwise the one this profile registered at, or http://127.0.0.1:8000.",
+)
+@click.option(
+    "--profile",
+    metavar="NAME",
+    help="Keep credentials in ~/.config/kith/NAME.json, to be several people on one machine.",
+)
+@click.option(
+    "--credentials",
+    envvar="KITH_CREDENTIALS",
+    type=click.Path(dir_okay=False),
+    help="Keep credentials in this file; otherwise ~/.config/kith/credentials.json.",
+)
+@click.pass_context
+def main(
+    ctx: click.Context, server: str | None, profile: str | None, credentials: str | None
+) -> None:
+    """Prove a phone number, find contacts, look after devices.
+
+    \b
+    First steps:
+      kith register +4915112345678
+      kith sync contacts.vcf
+
+    \b
+    Options can also be given as KITH_SERVER and KITH_CREDENTIALS.
+
+    \b
+    Exit codes:
+      0    done
+      1    the server failed or answered nonsense
+      2    wrong use of the command
+      3    not signed in, or no longer
+      4    the server cannot be reached
+      5    refused: something given is wrong or not allowed
+      6    refused for now: try again later
+      7    a local file cannot be read or written
+      130  stopped
+    """
+    wiring = ctx.obj if isinstance(ctx.obj, Wiring) else Wiring()
+    by_option = ctx.get_parameter_source("credentials") is click.core.ParameterSource.COMMANDLINE
+    if profile is not None and by_option:
+        raise click.UsageError("Give --profile or --credentials, not both.")
+    ctx.obj = Session.of(wiring, server=server, profile=profile, credentials=credentials)
+
+
+for _command in (register, link, whoami, devices, lock, discoverable, sync, rotate, logout):
+    main.add_command(_command)

@@ -1,0 +1,1 @@
+"""Own the commands of `kith`, one file a subject; `kith.cli` puts them together."""

@@ -1,0 +1,119 @@
+"""Own how a failure ends the command: one line of what, one line of what next, and an exit code.
+
+Refuse to show tokens and codes, and control characters that a server or a file could send to the
+terminal.
+"""
+
+from typing import Any, NoReturn
+
+import click
+
+from kith.commands.output import clean
+from kith.credentials import CredentialsBroken, CredentialsMissing
+from kith.errors import KithError, KithProblem, KithUnreachable
+from kith.problems import TokenInvalid, TokenMissing, TokenReused
+
+SERVER_FAILED, NOT_SIGNED_IN, UNREACHABLE, REFUSED, LATER, LOCAL_FILE = 1, 3, 4, 5, 6, 7
+STOPPED = 130
+
+_REGISTER_AGAIN = "Sign in again with: kith register NUMBER"
+_START_AGAIN = "Start again with: kith register NUMBER"
+_HINTS = {
+    "phone-number-invalid": "Write it as +4915112345678, or give --region.",
+    "phone-number-refused": "Use another number; this service does not send to this one.",
+    "verification-expired": _START_AGAIN,
+    "verification-closed": _START_AGAIN,
+    "verification-not-found": _START_AGAIN,
+    "verification-used": _START_AGAIN,
+    "checks-exhausted": _START_AGAIN,
+    "no-sends-left": "Start again later with: kith register NUMBER",
+    "longer-code-required": "Start again with: kith register NUMBER. The next code has 8 digits.",
+    "send-rejected": "Check the number; it cannot receive this. A call may work: --voice",
+    "send-blocked": "This service does not send to this number. Ask its operator.",
+    "registration-locked": "Give the account's PIN, or wait until the lock ends.",
+    "token-missing": _REGISTER_AGAIN,
+    "token-invalid": f"This device was signed out. {_REGISTER_AGAIN}",
+    "token-reused": f"The device was signed out for safety. {_REGISTER_AGAIN}",
+    "device-not-found": "See which there are with: kith devices",
+    "too-many-devices": "Remove one with: kith devices remove ID",
+    "link-code-invalid": "Make a new one on the other device with: kith devices link",
+    "not-found": "Is this address a Kith server? Check --server.",
+}
+
+
+class Failure(click.ClickException):
+    """End the command with `message`, `hint` and `exit_code`."""
+
+    def __init__(self, message: str, *, hint: str = "", exit_code: int = SERVER_FAILED) -> None:
+        """Take what the person reads: what is wrong, and what to do next."""
+        super().__init__(message)
+        self.hint = hint
+        self.exit_code = exit_code  # type: ignore[misc]  # click reads it from the instance
+
+    def show(self, file: Any = None) -> None:
+        """Write both lines to stderr."""
+        click.echo(f"kith: {clean(self.message)}", err=True)
+        if self.hint:
+            click.echo(f"      {clean(self.hint)}", err=True)
+
+
+class FailingGroup(click.Group):
+    """Turn every expected failure of a command into a Failure."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; raise Failure instead of the library's exceptions."""
+        try:
+            return super().invoke(ctx)
+        except KithError as error:
+            raise failure_of(error) from None
+        except CredentialsMissing:
+            _fail("Nobody is signed in here.", _REGISTER_AGAIN.replace(" again", ""), NOT_SIGNED_IN)
+        except CredentialsBroken as error:
+            _fail(str(error), "", LOCAL_FILE)
+        except (click.Abort, KeyboardInterrupt):
+            _fail("Stopped; no more input was given.", "", STOPPED)
+
+
+def failure_of(error: KithError) -> Failure:
+    """Return how the command ends because of `error`."""
+    if isinstance(error, KithUnreachable):
+        return Failure(
+            str(error),
+            hint="Is the server running? Give its address with --server or KITH_SERVER.",
+            exit_code=UNREACHABLE,
+        )
+    if not isinstance(error, KithProblem):
+        return Failure(str(error), hint="Check --server.", exit_code=SERVER_FAILED)
+    message = error.detail or error.title
+    for fault in error.errors:
+        message += f" {fault.pointer}: {fault.detail}"
+    return Failure(message, hint=_hint(error), exit_code=_exit_code(error))
+
+
+def duration(seconds: int) -> str:
+    """Return a wait as people say it, such as "45 seconds", "3 minutes", "2 days"; rounded up."""
+    for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= 2 * size:
+            return f"{-(-seconds // size)} {unit}s"
+    return f"{seconds} second{'' if seconds == 1 else 's'}"
+
+
+def _hint(problem: KithProblem) -> str:
+    hints = [_HINTS.get(problem.code, "")]
+    if problem.retry_after:
+        hints.append(f"Try again in {duration(problem.retry_after)}.")
+    if problem.status >= 500 and problem.request_id:
+        hints.append(f"Tell the operator request {problem.request_id}.")
+    return " ".join(hint for hint in hints if hint)
+
+
+def _exit_code(problem: KithProblem) -> int:
+    if isinstance(problem, TokenMissing | TokenInvalid | TokenReused):
+        return NOT_SIGNED_IN
+    if problem.status in (423, 429, 503) or problem.code == "idempotency-in-progress":
+        return LATER
+    return REFUSED if 400 <= problem.status < 500 else SERVER_FAILED
+
+
+def _fail(message: str, hint: str, exit_code: int) -> NoReturn:
+    raise Failure(message, hint=hint, exit_code=exit_code) from None

@@ -1,0 +1,68 @@
+"""Own what the commands print: notes, JSON and tables; data goes to stdout, everything else to
+stderr.
+
+Refuse to pass control characters on: a contact's name or a server's text must not steer the
+terminal.
+"""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_WIDE_ENOUGH = 10_000  # a table that is piped somewhere must not be folded
+_JOINERS = "\u200c\u200d"  # parts of names and emoji in many scripts
+
+
+def clean(text: str) -> str:
+    """Return `text` on one line, with control and direction characters made visible as "\ufffd"."""
+    return "".join(
+        character if character.isprintable() or character in _JOINERS else "\ufffd"
+        for character in " ".join(text.split())
+    )
+
+
+def note(text: str) -> None:
+    """Write one line for the person to stderr."""
+    click.echo(clean(text), err=True)
+
+
+def print_json(value: object) -> None:
+    """Write `value` (dataclasses and times included) as JSON to stdout, in ASCII."""
+    click.echo(json.dumps(_plain(value), indent=2))
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write a table to stdout; the last column holds ids and is never folded."""
+    console = Console(file=sys.stdout, highlight=False)
+    if not console.is_terminal:
+        console.width = _WIDE_ENOUGH
+    table = Table(box=None, pad_edge=False)
+    for index, heading in enumerate(headings):
+        is_id = index == len(headings) - 1
+        table.add_column(heading, no_wrap=is_id, overflow="ignore" if is_id else "fold")
+    for row in rows:
+        table.add_row(*(Text(clean(cell)) for cell in row))
+    console.print(table)
+
+
+def local_time(moment: datetime | None) -> str:
+    """Return a time as this machine's clock shows it, to the minute."""
+    return "" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _plain(value: object) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {item.name: _plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.isoformat() if isinstance(value, datetime) else value

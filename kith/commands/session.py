@@ -1,0 +1,104 @@
+"""Own what every command starts from: which server, which credentials, and a client for them.
+
+Refuse to send a device token to a server that did not mint it.
+"""
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import httpx
+
+from kith.client import Kith
+from kith.commands.failures import REFUSED, Failure
+from kith.commands.output import note
+from kith.credentials import (
+    Credentials,
+    CredentialsFile,
+    CredentialsMissing,
+    default_directory,
+)
+
+DEFAULT_SERVER = "http://127.0.0.1:8000"
+
+_PROFILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,99}")
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """What tests replace: the transport under the client, and what waits."""
+
+    transport: httpx.BaseTransport | None = None
+    sleep: Callable[[float], None] = time.sleep
+
+
+@dataclass(frozen=True)
+class Session:
+    """One run of the command."""
+
+    wiring: Wiring
+    file: CredentialsFile
+    wanted_server: str | None
+
+    @classmethod
+    def of(
+        cls, wiring: Wiring, *, server: str | None, profile: str | None, credentials: str | None
+    ) -> "Session":
+        """Return the session that the global options describe; raise click.BadParameter."""
+        if profile is not None:
+            if not _PROFILE.fullmatch(profile):
+                raise click.BadParameter(
+                    "use letters, digits, '-', '_', '.'", param_hint="--profile"
+                )
+            path = default_directory() / f"{profile}.json"
+        elif credentials:
+            path = Path(credentials)
+        else:
+            path = default_directory() / "credentials.json"
+        return cls(wiring, CredentialsFile(path), server.rstrip("/") if server else None)
+
+    def stranger(self) -> Kith:
+        """Return a client without a token."""
+        return self._client(self.server, None)
+
+    def signed_in(self) -> tuple[Kith, Credentials]:
+        """Return a client with this profile's token; raise Failure for another server."""
+        credentials = self.file.load()
+        if self.wanted_server is not None and not _same(self.wanted_server, credentials.server):
+            raise Failure(
+                f"These credentials belong to {credentials.server}, not to {self.wanted_server}.",
+                hint="Leave --server (KITH_SERVER) out, or use another --profile.",
+                exit_code=REFUSED,
+            )
+        if self.file.is_exposed():
+            note(f"Others on this machine can read {self.file.path}; run: chmod 600 on it")
+        return self._client(credentials.server, credentials.device_token), credentials
+
+    def present(self) -> Credentials | None:
+        """Return this profile's credentials if there are any."""
+        try:
+            return self.file.load()
+        except CredentialsMissing:
+            return None
+
+    @property
+    def server(self) -> str:
+        """The server that a new registration goes to."""
+        present = None if self.wanted_server else self.present()
+        return self.wanted_server or (present.server if present else DEFAULT_SERVER)
+
+    def _client(self, server: str, token: str | None) -> Kith:
+        try:
+            return Kith(server, token, transport=self.wiring.transport, sleep=self.wiring.sleep)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--server") from None
+
+
+def _same(one: str, other: str) -> bool:
+    try:
+        return httpx.URL(one.rstrip("/")) == httpx.URL(other.rstrip("/"))
+    except (httpx.InvalidURL, UnicodeError):
+        return False

@@ -1,0 +1,92 @@
+"""Own the way from a byte stream to numbered lines in an ASCII-compatible encoding, in bounded
+memory.
+
+Lines end with LF, CR LF, CR, or the CR CR LF that a file gets when it is copied in text mode twice.
+Lines stay bytes because vCard folding may cut a UTF-8 character in two; `decode` is for whole ones.
+"""
+
+import codecs
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+BLOCK = 64 * 1024
+LONGEST_LINE = 1024 * 1024  # a photo on one line may be longer; nobody reads it
+
+_BOM = "\ufeff".encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One physical line without its end; `cut` says that it was longer than LONGEST_LINE."""
+
+    number: int
+    content: bytes
+    cut: bool = False
+
+
+def physical_lines(stream: BinaryIO) -> Iterator[Line]:
+    """Yield the lines of `stream`, numbered from 1; UTF-16 and UTF-32 become UTF-8."""
+    for number, (content, cut) in enumerate(_split(_ascii_compatible(stream)), start=1):
+        yield Line(number, content.removeprefix(_BOM), cut)
+
+
+def decode(content: bytes) -> str:
+    """Return `content` as text: UTF-8 where it is, else Windows-1252, which Outlook writes."""
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace")
+
+
+def _ascii_compatible(stream: BinaryIO) -> Iterator[bytes]:
+    block = stream.read(BLOCK)
+    encoding = _wide_encoding(block[:4])
+    if encoding is None:
+        while block:
+            yield block
+            block = stream.read(BLOCK)
+        return
+    decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
+    while block:
+        yield decoder.decode(block).encode("utf-8")
+        block = stream.read(BLOCK)
+    yield decoder.decode(b"", final=True).encode("utf-8")
+
+
+def _wide_encoding(start: bytes) -> str | None:
+    if start in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE):
+        return "utf-32"
+    if start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "utf-16"
+    zeros = [byte == 0 for byte in start]
+    if zeros == [False, True, False, True]:
+        return "utf-16-le"
+    return "utf-16-be" if zeros == [True, False, True, False] else None
+
+
+def _split(blocks: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:
+    start, pending, cut = b"", b"", False
+    for block in blocks:
+        *complete, pending = (pending + block).split(b"\n")
+        for piece in complete:
+            if cut:
+                yield start, True
+                start, cut = b"", False
+            else:
+                for content in piece.rstrip(b"\r").split(b"\r"):
+                    yield content, False
+        # A lone CR ends a line too, but one at the very end may yet become CR LF.
+        last = pending.rstrip(b"\r").rfind(b"\r")
+        if last >= 0 and not cut:
+            for content in pending[:last].split(b"\r"):
+                yield content, False
+            pending = pending[last + 1 :]
+        if len(pending) > LONGEST_LINE:
+            start = start if cut else pending[:LONGEST_LINE]
+            pending, cut = b"", True
+    if cut:
+        yield start, True
+    elif pending:
+        for content in pending.rstrip(b"\r").split(b"\r"):
+            yield content, False

@@ -1,0 +1,106 @@
+"""Own the joining of folded vCard lines: white space (RFC 6350 §3.2) and quoted-printable soft
+breaks (vCard 2.1).
+
+Photos, notes and whatever else holds no name or number are not gathered, however long they are.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from kith.contacts.lines import Line
+
+LONGEST_KEPT = 64 * 1024
+LONGEST_HEADER = 4096
+
+# A line that begins like this is never taken for the rest of the line before, whatever its
+# indentation says: better a broken note than a lost number. TEL counts in capitals only, since
+# "tel:" also begins a folded URI.
+_ALWAYS_NEW = re.compile(
+    rb"[ \t]*(?:[\w-]+\.)*(?:(?i:BEGIN|END):(?i:VCARD)|TEL[;:]|X-MS-TEL[;:]|FN[;:])"
+)
+_HEADER_END = re.compile(rb"[;:]")
+_WORTH_KEEPING = frozenset({"BEGIN", "END", "FN", "N", "NICKNAME", "ORG", "EMAIL", "AGENT"})
+_PHONE_ENDINGS = frozenset({"TEL", "PHONE", "TELEPHONE", "MOBILE", "CELL"})
+
+
+@dataclass
+class LogicalLine:
+    """One property line with its folds undone; only the start of it when its content does not
+    matter.
+    """
+
+    number: int
+    content: bytes
+    cut: bool = False
+
+
+def property_name(header: bytes) -> str:
+    """Return the property's name in capitals, without groups ("item1."), with "_" as "-"."""
+    name = _HEADER_END.split(header, maxsplit=1)[0]
+    return name.decode("latin-1").rpartition(".")[2].strip().upper().replace("_", "-")
+
+
+def is_phone(name: str) -> bool:
+    """Return whether such a property holds a number: TEL, X-MS-TEL, X-…-PHONE and the like."""
+    return name == "TEL" or (name.startswith("X-") and name.rpartition("-")[2] in _PHONE_ENDINGS)
+
+
+def logical_lines(lines: Iterable[Line]) -> Iterator[LogicalLine]:
+    """Yield the property lines of a vCard file; a blank line ends a property as well."""
+    gathered: _Gathered | None = None
+    for line in lines:
+        if gathered is not None and gathered.takes(line.content):
+            gathered.add(line)
+            continue
+        if gathered is not None:
+            yield gathered.whole()
+        gathered = _Gathered(line) if line.content.strip() else None
+    if gathered is not None:
+        yield gathered.whole()
+
+
+@dataclass
+class _Gathered:
+    first: Line
+    parts: list[bytes] = field(default_factory=list)
+    size: int = 0
+    header: bytes = b""
+    quoted_printable: bool = False
+    keeps: bool = True
+    soft_break: bool = False
+    cut: bool = False
+
+    def __post_init__(self) -> None:
+        start = self.first.content.lstrip()
+        name = property_name(start[:LONGEST_HEADER])
+        self.keeps = (
+            name in _WORTH_KEEPING
+            or is_phone(name)
+            or _HEADER_END.search(start[:LONGEST_HEADER]) is None
+        )
+        self._append(start, self.first.cut)
+
+    def takes(self, content: bytes) -> bool:
+        if _ALWAYS_NEW.match(content) or not content.strip():
+            return False
+        return self.soft_break or content[:1] in (b" ", b"\t")
+
+    def add(self, line: Line) -> None:
+        self._append(b"\n" + line.content if self.soft_break else line.content[1:], line.cut)
+
+    def whole(self) -> LogicalLine:
+        return LogicalLine(self.first.number, b"".join(self.parts), self.cut)
+
+    def _append(self, content: bytes, cut: bool) -> None:
+        if b":" not in self.header and len(self.header) < LONGEST_HEADER:
+            self.header += content[:LONGEST_HEADER]
+            before_value = self.header.partition(b":")[0].lower()
+            self.quoted_printable = b"quoted-printable" in before_value
+        self.soft_break = self.quoted_printable and content.endswith(b"=")
+        if not self.keeps and self.parts:
+            return
+        room = LONGEST_KEPT - self.size
+        self.parts.append(content[:room])
+        self.size += min(len(content), room)
+        self.cut = self.cut or cut or len(content) > room

@@ -1,0 +1,149 @@
+"""Own the reading of vCard files (2.1, 3.0, 4.0): which numbers belong to which name.
+
+Refuse to give up: cards without an end, without a beginning, nested, glued together or half garbage
+all yield the numbers they hold.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from kith.contacts.found import Contact, Fault, WrittenNumber, one_line, written_numbers
+from kith.contacts.lines import Line
+from kith.contacts.properties import Property, fields, parse_property, unescape
+from kith.contacts.unfolding import LogicalLine, is_phone, logical_lines, property_name
+
+DEEPEST_NESTING = 8
+MOST_NUMBERS = 1000  # of one card; more are yielded as further contacts of the same name
+
+_CARD_MARK = re.compile(rb"((?:BEGIN|END)\s*:\s*VCARD)", re.IGNORECASE)
+_NAME_ORDER = ("FN", "N", "NICKNAME", "ORG", "EMAIL")
+
+
+def read_vcards(lines: Iterable[Line]) -> Iterator[Contact | Fault]:
+    """Yield the contacts of a vCard file in order, and a Fault for each run of lines that is none
+    of vCard's.
+    """
+    reader = _Reader()
+    for logical in logical_lines(lines):
+        yield from reader.take(logical)
+    yield from reader.finish()
+
+
+@dataclass
+class _Card:
+    line: int
+    implicit: bool = False
+    names: dict[str, str] = field(default_factory=dict)
+    numbers: list[WrittenNumber] = field(default_factory=list)
+
+    def contact(self) -> Contact:
+        name = next((self.names[kind] for kind in _NAME_ORDER if self.names.get(kind)), "")
+        return Contact(name, tuple(self.numbers), self.line)
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self._open: list[_Card] = []
+        self._line = 0
+        self._in_binary = False
+        self._in_garbage = False
+        self._agent_opens = False
+
+    def take(self, logical: LogicalLine) -> Iterator[Contact | Fault]:
+        self._line = logical.number
+        for content in _unglued(logical.content):
+            if _CARD_MARK.fullmatch(content) and content[:1] in b"Bb":
+                yield from self._begin()
+            elif _CARD_MARK.fullmatch(content):
+                yield from self._end()
+            else:
+                yield from self._property(content, logical.cut)
+
+    def finish(self) -> Iterator[Contact | Fault]:
+        if any(not card.implicit for card in self._open):
+            yield Fault(self._line, "the file ends before its last card does")
+        yield from self._close_all()
+
+    def _begin(self) -> Iterator[Contact | Fault]:
+        nested = self._agent_opens and len(self._open) < DEEPEST_NESTING
+        if self._open and not nested:
+            if any(not card.implicit for card in self._open):
+                yield Fault(self._line, "a card begins before the one above has ended")
+            yield from self._close_all()
+        self._open.append(_Card(self._line))
+        self._calm()
+
+    def _end(self) -> Iterator[Contact]:
+        if self._open:
+            yield from _contact_of(self._open.pop())
+        self._calm()
+
+    def _property(self, content: bytes, cut: bool) -> Iterator[Contact | Fault]:
+        found = parse_property(content)
+        if found is None:
+            # The rest of a photo has no colon either; one fault stands for a whole run of garbage.
+            if not self._in_binary and not self._in_garbage:
+                yield Fault(self._line, "not a vCard line: it has no colon")
+                self._in_garbage = True
+            return
+        self._calm()
+        self._in_binary = found.base64
+        if is_phone(found.name):
+            yield from self._number(found, cut)
+        elif found.name == "AGENT":
+            yield from self._agent(found)
+        elif found.name in _NAME_ORDER:
+            self._card().names.setdefault(found.name, _name(found))
+
+    def _number(self, found: Property, cut: bool) -> Iterator[Contact | Fault]:
+        if cut:
+            yield Fault(self._line, "this number's line is too long to be one")
+            return
+        card = self._card()
+        card.numbers += written_numbers(unescape(found.text()), self._line)
+        if len(card.numbers) >= MOST_NUMBERS:
+            yield card.contact()
+            card.numbers.clear()
+
+    def _agent(self, found: Property) -> Iterator[Contact | Fault]:
+        text = found.text().strip()
+        if not text:
+            self._agent_opens = True
+        elif text[:11].upper() == "BEGIN:VCARD":
+            inner = unescape(text).encode("utf-8", errors="replace").split(b"\n")
+            yield from read_vcards(Line(self._line, content) for content in inner)
+
+    def _card(self) -> _Card:
+        if not self._open:
+            self._open.append(_Card(self._line, implicit=True))
+        return self._open[-1]
+
+    def _close_all(self) -> Iterator[Contact]:
+        while self._open:
+            yield from _contact_of(self._open.pop(0))
+
+    def _calm(self) -> None:
+        self._in_binary = self._in_garbage = self._agent_opens = False
+
+
+def _contact_of(card: _Card) -> Iterator[Contact]:
+    if card.numbers or not card.implicit:
+        yield card.contact()
+
+
+def _unglued(content: bytes) -> list[bytes]:
+    """Take apart what a missing line end has glued together, as in END:VCARDBEGIN:VCARD."""
+    if not _CARD_MARK.match(content.lstrip()) and not is_phone(property_name(content)):
+        return [content]
+    return [part for part in (part.strip() for part in _CARD_MARK.split(content)) if part]
+
+
+def _name(found: Property) -> str:
+    text = found.text()
+    if found.name == "N":
+        family, given, additional, prefix, suffix = (fields(text) + [""] * 5)[:5]
+        return one_line(" ".join((prefix, given, additional, family, suffix)))
+    if found.name == "ORG":
+        return one_line(" ".join(fields(text)))
+    return one_line(unescape(text))

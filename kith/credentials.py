@@ -1,0 +1,143 @@
+"""Own the file in which the command keeps a device's credentials: whole or not at all, and for its
+owner only.
+
+Refuse to guess at a broken file: a lost device token cannot be had again.
+"""
+
+import contextlib
+import json
+import os
+import re
+import secrets
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+_TOKEN = re.compile(r"[!-~]+")
+
+
+class CredentialsMissing(Exception):
+    """Report that there is no credentials file: nobody is signed in."""
+
+
+class CredentialsBroken(Exception):
+    """Report a credentials file that cannot be read or written; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What a device needs to come back: its server, its ids and its secret."""
+
+    server: str
+    account_id: str
+    device_id: str
+    phone_number: str
+    device_token: str = field(repr=False)
+
+
+class CredentialsFile:
+    """Read and write the credentials at one path."""
+
+    def __init__(self, path: Path) -> None:
+        """Touch nothing yet."""
+        self.path = path
+
+    def load(self) -> Credentials:
+        """Return the credentials; raise CredentialsMissing or CredentialsBroken."""
+        try:
+            document = json.loads(self.path.read_bytes())
+        except FileNotFoundError:
+            raise CredentialsMissing from None
+        except OSError as error:
+            raise CredentialsBroken(f"{self.path} cannot be read: {error.strerror}.") from None
+        except (ValueError, RecursionError):
+            raise self._broken() from None
+        names = Credentials.__dataclass_fields__
+        if not isinstance(document, dict) or not all(
+            isinstance(document.get(name), str) for name in names
+        ):
+            raise self._broken()
+        if not _TOKEN.fullmatch(document["device_token"]):
+            raise self._broken()
+        return Credentials(**{name: document[name] for name in names})
+
+    def save(self, credentials: Credentials) -> None:
+        """Replace the file in one step; raise CredentialsBroken when that fails."""
+        content = json.dumps(asdict(credentials), indent=2) + "\n"
+        try:
+            self._replace(content.encode("ascii"))
+        except OSError as error:
+            raise CredentialsBroken(f"{self.path} cannot be written: {error.strerror}.") from None
+
+    def prepare(self) -> None:
+        """Make sure that `save` will work; raise CredentialsBroken."""
+        try:
+            temporary = self._temporary()
+            os.close(_create(temporary))
+            temporary.unlink()
+        except OSError as error:
+            raise CredentialsBroken(f"{self.path} cannot be written: {error.strerror}.") from None
+        if self.path.is_dir():
+            raise CredentialsBroken(f"{self.path} is a directory, not a credentials file.")
+
+    def remove(self) -> None:
+        """Delete the file; one that is gone already is fine."""
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise CredentialsBroken(f"{self.path} cannot be deleted: {error.strerror}.") from None
+
+    def is_exposed(self) -> bool:
+        """Return whether other people on this machine may read the file."""
+        try:
+            return os.name == "posix" and bool(self.path.stat().st_mode & 0o077)
+        except OSError:
+            return False
+
+    def _replace(self, content: bytes) -> None:
+        temporary = self._temporary()
+        descriptor = _create(temporary)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.path.resolve())
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+        _flush_directory(self.path.resolve().parent)
+
+    def _temporary(self) -> Path:
+        target = self.path.resolve()  # a link to the file stays a link
+        for directory in reversed([target.parent, *target.parent.parents]):
+            if not directory.exists():
+                directory.mkdir(mode=0o700, exist_ok=True)
+        return target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+
+    def _broken(self) -> CredentialsBroken:
+        return CredentialsBroken(
+            f"{self.path} is not a readable credentials file. Restore it from a backup, "
+            "or move it away and register again."
+        )
+
+
+def default_directory() -> Path:
+    """Return where credentials are kept: "kith" in the XDG configuration directory."""
+    configured = os.environ.get("XDG_CONFIG_HOME", "")
+    base = Path(configured) if configured.startswith("/") else Path.home() / ".config"
+    return base / "kith"
+
+
+def _create(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+
+
+def _flush_directory(directory: Path) -> None:
+    """Put the rename itself on disk, where the system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

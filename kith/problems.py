@@ -1,0 +1,273 @@
+"""Own one exception class for each problem code of the API.
+
+Refuse to interpret: what to do about a problem is the caller's decision.
+"""
+
+from collections.abc import Mapping
+
+from kith.errors import KithProblem
+
+
+class MalformedRequest(KithProblem):
+    """Report a body that is not JSON."""
+
+    code = "malformed-request"
+
+
+class InvalidFields(KithProblem):
+    """Report fields that are missing, unknown or out of range; `errors` names them."""
+
+    code = "invalid-fields"
+
+
+class UnsupportedMediaType(KithProblem):
+    """Report a body of another content type than the call takes."""
+
+    code = "unsupported-media-type"
+
+
+class NotFound(KithProblem):
+    """Report an address that the server does not serve."""
+
+    code = "not-found"
+
+
+class MethodNotAllowed(KithProblem):
+    """Report a method that the address does not take."""
+
+    code = "method-not-allowed"
+
+
+class BodyTooLarge(KithProblem):
+    """Report a body above the server's limit."""
+
+    code = "body-too-large"
+
+
+class InternalError(KithProblem):
+    """Report a fault of the server; `request_id` finds it in its log."""
+
+    code = "internal-error"
+
+
+class ServiceUnavailable(KithProblem):
+    """Report that the server cannot answer now."""
+
+    code = "service-unavailable"
+
+
+class IdempotencyKeyReused(KithProblem):
+    """Report an Idempotency-Key that was sent with another body before."""
+
+    code = "idempotency-key-reused"
+
+
+class IdempotencyInProgress(KithProblem):
+    """Report that the first request with this Idempotency-Key is still running."""
+
+    code = "idempotency-in-progress"
+
+
+class PhoneNumberInvalid(KithProblem):
+    """Report a text that is no phone number."""
+
+    code = "phone-number-invalid"
+
+
+class PhoneNumberRefused(KithProblem):
+    """Report a number that this service does not verify."""
+
+    code = "phone-number-refused"
+
+
+class WebOriginRefused(KithProblem):
+    """Report a web origin that may not stand in the text."""
+
+    code = "web-origin-refused"
+
+
+class AppHashRefused(KithProblem):
+    """Report an Android app hash that may not stand in the text."""
+
+    code = "app-hash-refused"
+
+
+class VerificationNotFound(KithProblem):
+    """Report an unknown verification."""
+
+    code = "verification-not-found"
+
+
+class VerificationExpired(KithProblem):
+    """Report a verification whose time is over; start another."""
+
+    code = "verification-expired"
+
+
+class VerificationClosed(KithProblem):
+    """Report a verification that is already verified, canceled or failed."""
+
+    code = "verification-closed"
+
+
+class CodeRejected(KithProblem):
+    """Report a wrong code; `checks_left` guesses remain."""
+
+    code = "code-rejected"
+
+
+class ChecksExhausted(KithProblem):
+    """Report that this verification has no guesses left; start another."""
+
+    code = "checks-exhausted"
+
+
+class TooManyWrongCodes(KithProblem):
+    """Report too many wrong codes for this number over all verifications."""
+
+    code = "too-many-wrong-codes"
+
+
+class LongerCodeRequired(KithProblem):
+    """Report that this number needs a longer code now; start another verification."""
+
+    code = "longer-code-required"
+
+
+class SendTooSoon(KithProblem):
+    """Report that the next text or call may go out in `retry_after` seconds only."""
+
+    code = "send-too-soon"
+
+
+class TooManySends(KithProblem):
+    """Report that this number or requester has had its texts for now."""
+
+    code = "too-many-sends"
+
+
+class NoSendsLeft(KithProblem):
+    """Report that this verification may send no more; start another later."""
+
+    code = "no-sends-left"
+
+
+class SendRejected(KithProblem):
+    """Report that the number cannot receive the text or call."""
+
+    code = "send-rejected"
+
+
+class SendBlocked(KithProblem):
+    """Report that sending to this number is blocked."""
+
+    code = "send-blocked"
+
+
+class SendUnavailable(KithProblem):
+    """Report that no provider could send now."""
+
+    code = "send-unavailable"
+
+
+class VerificationNotVerified(KithProblem):
+    """Report a verification whose code has not been checked yet."""
+
+    code = "verification-not-verified"
+
+
+class VerificationUsed(KithProblem):
+    """Report a verification that has already served once."""
+
+    code = "verification-used"
+
+
+class RegistrationLocked(KithProblem):
+    """Report that the number's account is locked and the PIN is missing or wrong."""
+
+    code = "registration-locked"
+
+
+class TooManyPinTries(KithProblem):
+    """Report that the PIN may be tried again in `retry_after` seconds only."""
+
+    code = "too-many-pin-tries"
+
+
+class TokenMissing(KithProblem):
+    """Report a call that needs a device token and had none."""
+
+    code = "token-missing"
+
+
+class TokenInvalid(KithProblem):
+    """Report a device token that is unknown or revoked."""
+
+    code = "token-invalid"
+
+
+class TokenReused(KithProblem):
+    """Report an old device token used after its successor: the device is revoked, one of the two
+    was stolen.
+    """
+
+    code = "token-reused"
+
+
+class AccountNotFound(KithProblem):
+    """Report an unknown account."""
+
+    code = "account-not-found"
+
+
+class DeviceNotFound(KithProblem):
+    """Report an unknown device."""
+
+    code = "device-not-found"
+
+
+class TooManyDevices(KithProblem):
+    """Report that the account has as many devices as it may have."""
+
+    code = "too-many-devices"
+
+
+class LinkCodeInvalid(KithProblem):
+    """Report a link code that is wrong, used or too old."""
+
+    code = "link-code-invalid"
+
+
+class EpochUnknown(KithProblem):
+    """Report hashes of an epoch that is over; fetch the discovery parameters again."""
+
+    code = "epoch-unknown"
+
+
+class DevicesMismatched(KithProblem):
+    """Report envelopes that do not fit the recipient's devices: `missing`, `extra`, `stale`;
+    nothing was stored.
+    """
+
+    code = "devices-mismatched"
+
+
+class ClientIdReused(KithProblem):
+    """Report a client_id that was sent with another message before."""
+
+    code = "client-id-reused"
+
+
+class MailboxFull(KithProblem):
+    """Report a recipient whose mailbox takes no more."""
+
+    code = "mailbox-full"
+
+
+class AcknowledgementAhead(KithProblem):
+    """Report an acknowledgement of a message that was not delivered yet."""
+
+    code = "acknowledgement-ahead"
+
+
+KNOWN: Mapping[str, type[KithProblem]] = {kind.code: kind for kind in KithProblem.__subclasses__()}

@@ -1,0 +1,78 @@
+"""Routes of messages."""
+
+import base64
+
+from flask import current_app
+
+from core.api import Api
+from messaging.models import Envelope
+from messaging.problems import (
+    AcknowledgementAhead,
+    ClientIdReused,
+    DevicesMismatched,
+    MailboxFull,
+)
+from messaging.schemas import (
+    AcceptedAnswer,
+    Acknowledgement,
+    IncomingMessage,
+    MailboxAnswer,
+    MailboxQuery,
+    OutgoingMessage,
+)
+from messaging.service import MessageService
+from tokens.authenticate import Caller, authenticate_device
+from tokens.problems import AccountNotFound
+from tokens.routes import AUTHENTICATION
+
+messages_api = Api(
+    "messages",
+    __name__,
+    description="Ciphertext for each device, in order, until it is acknowledged",
+    authenticate=authenticate_device,
+    problems=AUTHENTICATION,
+)
+
+
+def _messages() -> MessageService:
+    service: MessageService = current_app.extensions["kith"].messages
+    return service
+
+
+def _show(envelope: Envelope) -> IncomingMessage:
+    return IncomingMessage(
+        seq=envelope.seq,
+        id=envelope.message_id,
+        from_account_id=envelope.from_account_id,
+        from_device_id=envelope.from_device_id,
+        content=base64.urlsafe_b64encode(envelope.content).rstrip(b"=").decode(),
+        sent_at=envelope.sent_at,
+    )
+
+
+@messages_api.operation(
+    "POST",
+    "/messages",
+    answer=AcceptedAnswer,
+    status=202,
+    problems=(AccountNotFound, ClientIdReused, DevicesMismatched, MailboxFull),
+)
+def send_message(caller: Caller, body: OutgoingMessage) -> tuple[AcceptedAnswer, int]:
+    """Send a message to all devices of an account, or to none."""
+    accepted = _messages().send(caller, body)
+    return AcceptedAnswer.model_validate(accepted, from_attributes=True), 202
+
+
+@messages_api.operation("GET", "/messages", answer=MailboxAnswer)
+def fetch_messages(caller: Caller, query: MailboxQuery) -> MailboxAnswer:
+    """Fetch the oldest messages of the calling device, or wait for the first one."""
+    envelopes, more = _messages().fetch(caller, query.limit, query.wait)
+    return MailboxAnswer(messages=[_show(envelope) for envelope in envelopes], more=more)
+
+
+@messages_api.operation(
+    "POST", "/messages/ack", answer=None, status=204, problems=(AcknowledgementAhead,)
+)
+def acknowledge_messages(caller: Caller, body: Acknowledgement) -> None:
+    """Delete the calling device's messages up to and including one."""
+    _messages().acknowledge(caller, body.through)

@@ -1,0 +1,1 @@
+"""How a text or a call reaches a phone: one file a provider, and the service that records each send."""

@@ -1,0 +1,43 @@
+"""The mock provider: texts are kept in the database, where tests and developers read them.
+
+Owns the outbox table. Refused at start in production, because it shows every code.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from sqlalchemy import select
+
+from core.database import Database
+from sms.models import OutboxMessage
+from sms.provider import Message
+
+MOST_SHOWN = 100
+
+
+class OutboxProvider:
+    """Keeps each message durably instead of sending it."""
+
+    name = "outbox"
+
+    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._clock = clock
+
+    def send(self, message: Message) -> str:
+        """Store the message and give its row's number."""
+        stored = OutboxMessage(
+            to=message.to, body=message.body, channel=message.channel, sent_at=self._clock()
+        )
+        with self._database.write() as session:
+            session.add(stored)
+            session.flush()
+            return str(stored.id)
+
+    def read(self, to: str | None, limit: int = MOST_SHOWN) -> list[OutboxMessage]:
+        """Give the newest messages first, of one number or of all."""
+        query = select(OutboxMessage).order_by(OutboxMessage.id.desc()).limit(limit)
+        if to is not None:
+            query = query.where(OutboxMessage.to == to)
+        with self._database.read() as session:
+            return list(session.scalars(query))

@@ -1,0 +1,27 @@
+"""What can go wrong when a text or a call is handed to a provider."""
+
+from core.problems import Problem
+
+
+class SendRejected(Problem):
+    """The provider says that this number cannot receive it; nothing was sent."""
+
+    code, status, title = "send-rejected", 422, "This number cannot be reached"
+
+
+class SendBlocked(Problem):
+    """The provider does not send to this destination; nothing was sent."""
+
+    code, status, title = "send-blocked", 403, "This destination is blocked"
+
+
+class SendUnavailable(Problem):
+    """The provider is away or too busy; nothing was sent and trying again is safe."""
+
+    code, status, title = "send-unavailable", 503, "No message can be sent right now"
+
+
+class CallbackForged(Problem):
+    """The callback's signature is not the provider's."""
+
+    code, status, title = "callback-forged", 403, "The signature of this callback is not valid"

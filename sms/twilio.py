@@ -1,0 +1,304 @@
+"""Twilio through its official SDK: texts, spoken codes, and what each of its answers means.
+
+Owns the one request that a send makes. Refuses to make a second: what may have been sent is never
+sent again.
+"""
+
+import json
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
+from ipaddress import ip_address
+from logging import getLogger
+from ssl import SSLCertVerificationError
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import requests
+import structlog
+from requests.adapters import HTTPAdapter
+from requests.exceptions import ConnectTimeout, InvalidURL, ProxyError, ReadTimeout
+from twilio.http import HttpClient
+from twilio.http.response import Response
+from twilio.rest import Client
+from twilio.twiml.voice_response import VoiceResponse
+from urllib3.exceptions import MaxRetryError, NewConnectionError
+
+from core.settings import Settings
+from sms.provider import Ambiguous, Blocked, Message, Rejected, SendFailure, Unavailable
+
+log = structlog.get_logger()
+
+CALLBACK_PATH = "/v1/callbacks/twilio/"
+CONNECTIONS = 100
+LONGEST_RETRY = 3600
+LONGEST_SID = 64
+#: A call rings, and once taken lasts, no longer than this: both cost money.
+RINGING_SECONDS = 30
+CALL_SECONDS = 120
+CALL_EVENTS = ["initiated", "answered", "completed"]
+
+#: The number itself cannot receive it (https://www.twilio.com/docs/api/errors names each).
+REJECTED = frozenset(
+    {
+        13223,  # not a phone number
+        13224,  # no such number, or none that Twilio can call
+        13225,  # a forbidden number, such as an emergency line
+        13226,  # no such country code
+        21202,  # a premium number
+        21211,  # "To" is not a valid number
+        21214,  # "To" cannot be reached
+        21217,  # "To" does not appear to be valid
+        21265,  # "To" is a short code
+        21266,  # "To" is our own number
+        21401,  # not a valid number
+        21407,  # this kind of number has no SMS
+        21421,  # not a valid number
+        21610,  # the person opted out (STOP)
+        21612,  # no route from our sender to this number
+        21614,  # not a mobile number
+        21635,  # a landline
+        30003,  # an unreachable handset
+        30004,  # the person blocked the sender
+        30005,  # an unknown handset
+        30006,  # a landline, or an unreachable carrier
+    }
+)
+#: Twilio or the account's permissions forbid the destination or the text.
+BLOCKED = frozenset(
+    {
+        13227,  # calls: geographic permissions
+        21203,  # calls abroad are not enabled
+        21215,  # calls: geographic permissions
+        21216,  # the account may not call this number
+        21219,  # trial account: the number is not verified with Twilio
+        21408,  # texts: geographic permissions
+        21608,  # trial account: the number is not verified with Twilio
+        30007,  # filtered as unwanted
+        30450,  # SMS pumping protection
+        30453,  # SMS pumping protection
+        32205,  # calls: geographic permissions
+        60410,  # fraud guard
+        60605,  # the country is blocked
+    }
+)
+#: Too much at once; it passes by itself, so no operator needs to be told.
+BUSY = frozenset({14107, 20429, 21611, 30001, 30022, 63038})
+
+#: Languages that Twilio knows under a name of its own, or that have no voice unless one is named.
+VOICES = {
+    "ar-XA": ("ar-XA", "Google.ar-XA-Standard-A"),
+    "zh-CN": ("cmn-CN", "Google.cmn-CN-Standard-A"),
+}
+
+
+class TwilioProvider:
+    """Sends texts and calls through Twilio; built once, used by many requests at the same time.
+
+    `sender` is an E.164 number, a name or a messaging service (`MG…`), `voice_sender` an E.164
+    number. Deliveries are reported below `public_url`, unless Twilio cannot reach that.
+    """
+
+    name = "twilio"
+
+    def __init__(
+        self,
+        *,
+        account_sid: str,
+        auth_token: str,
+        sender: str,
+        voice_sender: str | None,
+        api_url: str,
+        connect_timeout: float,
+        read_timeout: float,
+        public_url: str,
+        code_lifetime: int,
+    ) -> None:
+        http = _OneRequest(api_url, (connect_timeout, read_timeout))
+        self._client = Client(account_sid, auth_token, http_client=http)
+        key = "messaging_service_sid" if sender.startswith("MG") else "from_"
+        self._sender = {key: sender}
+        self._voice_sender = voice_sender or sender
+        self._code_lifetime = code_lifetime
+        self._callback_base = public_url + CALLBACK_PATH if _is_public(public_url) else None
+        if self._callback_base is None:
+            log.warning("twilio.no_delivery_reports", reason="KITH_PUBLIC_URL is not public")
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Build it from settings that name Twilio, which have what it needs."""
+        assert settings.twilio_account_sid and settings.twilio_auth_token and settings.twilio_from
+        return cls(
+            account_sid=settings.twilio_account_sid,
+            auth_token=settings.twilio_auth_token.get_secret_value(),
+            sender=settings.twilio_from,
+            voice_sender=settings.twilio_voice_from,
+            api_url=settings.twilio_api_url,
+            connect_timeout=settings.twilio_connect_timeout,
+            read_timeout=settings.twilio_read_timeout,
+            public_url=settings.public_url,
+            code_lifetime=settings.code_lifetime,
+        )
+
+    def send(self, message: Message) -> str:
+        """Hand over one message and give its SID; raises SendFailure."""
+        send = self._call if message.channel == "voice" else self._text
+        try:
+            sid = send(message)
+        except (ValueError, TypeError, AttributeError, RecursionError) as fault:
+            # The SDK chokes on a 2xx that is not the JSON it expects: Twilio, or whoever
+            # answered for it, took the request all the same.
+            raise Ambiguous("answer-unreadable") from fault
+        if not isinstance(sid, str) or not 1 <= len(sid) <= LONGEST_SID:
+            raise Ambiguous("answer-unreadable")
+        return sid
+
+    def _text(self, message: Message) -> Any:
+        created = self._client.messages.create(
+            to=message.to,
+            body=message.body,
+            # A code that has expired in Twilio's queue is not worth its price.
+            validity_period=self._code_lifetime,
+            **self._sender,
+            **self._callback(message),
+        )
+        return created.sid
+
+    def _call(self, message: Message) -> Any:
+        language, voice = VOICES.get(message.language, (message.language, None))
+        twiml = VoiceResponse()
+        twiml.say(message.body, language=language, voice=voice)
+        callback: dict[str, Any] = dict(self._callback(message))
+        if callback:
+            callback["status_callback_event"] = CALL_EVENTS
+        created = self._client.calls.create(
+            to=message.to,
+            from_=self._voice_sender,
+            twiml=str(twiml),
+            timeout=RINGING_SECONDS,
+            time_limit=CALL_SECONDS,
+            **callback,
+        )
+        return created.sid
+
+    def _callback(self, message: Message) -> dict[str, str]:
+        if self._callback_base is None:
+            return {}
+        return {"status_callback": self._callback_base + message.reference}
+
+
+class _OneRequest(HttpClient):
+    """The SDK's way to the network: pooled connections, one attempt a send, nothing logged.
+
+    Faults are judged here and not at the SDK's exceptions, because those carry no headers.
+    """
+
+    def __init__(self, api_url: str, timeouts: tuple[float, float]) -> None:
+        super().__init__(getLogger("twilio.http_client"), False)
+        self._api_url = api_url
+        self._timeouts = timeouts
+        self._session = requests.Session()
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=CONNECTIONS, max_retries=0)
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
+
+    def request(
+        self,
+        method: str,
+        uri: str,
+        params: Mapping[str, object] | None = None,
+        data: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+        auth: tuple[str, str] | None = None,
+        timeout: float | None = None,
+        allow_redirects: bool = False,
+    ) -> Response:
+        """Make the SDK's request at the configured address; raises SendFailure for all but 2xx."""
+        try:
+            answer = self._session.request(
+                method,
+                self._api_url + urlsplit(uri).path,
+                params=params,  # type: ignore[arg-type]
+                data=data,
+                headers=headers,
+                auth=auth,
+                timeout=self._timeouts,
+                allow_redirects=False,
+            )
+        except requests.RequestException as fault:
+            raise _judge_fault(fault) from fault
+        answer.encoding = "utf-8"
+        if answer.status_code >= 300:
+            raise _judge_refusal(answer)
+        return Response(answer.status_code, answer.text, answer.headers)
+
+
+def _judge_refusal(answer: requests.Response) -> SendFailure:
+    """Tell what was refused for certain, and why, from what may have gone through."""
+    status, code = answer.status_code, _error_code(answer.text)
+    name = str(code) if code else f"http-{status}"
+    if status == 303 or (status >= 500 and not (status == 503 and code)):
+        # Any hop may have passed the request on before it failed.
+        return Ambiguous(name)
+    if code in REJECTED:
+        return Rejected(name)
+    if code in BLOCKED:
+        return Blocked(name)
+    if status not in (429, 503) and code not in BUSY:
+        log.error("twilio.refused", status=status, error_code=name)
+    return Unavailable(name, retry_after=_retry_after(answer.headers))
+
+
+def _retry_after(headers: Mapping[str, str]) -> int | None:
+    """Read Retry-After as seconds or as a date (RFC 9110, 10.2.3), within bounds.
+
+    A date is measured against the answer's own `Date`, so no two clocks need to agree.
+    """
+    field = headers.get("Retry-After", "").strip()
+    if field.isascii() and field.isdigit():
+        # Slicing keeps int() away from a field of thousands of digits.
+        return min(int(field[:9]), LONGEST_RETRY)
+    try:
+        until, now = parsedate_to_datetime(field), parsedate_to_datetime(headers.get("Date", ""))
+        seconds = int(until.timestamp() - now.timestamp())
+    except (ValueError, OverflowError):
+        return None
+    return min(max(seconds, 1), LONGEST_RETRY)
+
+
+def _judge_fault(fault: requests.RequestException) -> SendFailure:
+    """Tell what never left this host from what may have arrived."""
+    wrapped = fault.args[0] if fault.args else None
+    reason = wrapped.reason if isinstance(wrapped, MaxRetryError) else wrapped
+    if isinstance(fault, ConnectTimeout):
+        return Unavailable("connect-timeout")
+    if isinstance(fault, ProxyError | InvalidURL) or isinstance(reason, NewConnectionError):
+        return Unavailable("connect-failed")
+    if isinstance(reason, Exception) and isinstance(_first(reason), SSLCertVerificationError):
+        log.error("twilio.refused", error_code="certificate-invalid")
+        return Unavailable("certificate-invalid")
+    return Ambiguous("read-timeout" if isinstance(fault, ReadTimeout) else "connection-lost")
+
+
+def _first(error: Exception) -> object:
+    return error.args[0] if error.args else None
+
+
+def _error_code(body: str) -> int | None:
+    """Find Twilio's error code in the body of a refusal; proxies in between have none."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    code = document.get("code") if isinstance(document, dict) else None
+    return code if isinstance(code, int) and 0 < code < 1_000_000 else None
+
+
+def _is_public(url: str) -> bool:
+    """Say whether Twilio could reach an address; it refuses a send whose callback it cannot."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_global
+    except ValueError:
+        return "." in host and not host.endswith(".localhost")

@@ -1,0 +1,56 @@
+"""A test client that holds every answer against the OpenAPI document of the application."""
+
+import json
+from functools import cache
+from typing import Any
+
+import jsonschema_rs
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+
+@cache
+def _validator(schema: str) -> jsonschema_rs.Draft202012Validator:
+    return jsonschema_rs.Draft202012Validator(json.loads(schema))
+
+
+class ContractClient(FlaskClient):
+    """A client that fails when an answer is not what the document promises."""
+
+    def open(self, *args: Any, **kwargs: Any) -> TestResponse:
+        """Send a request and check its answer against the document."""
+        response = super().open(*args, **kwargs)
+        self._check(response)
+        return response
+
+    def _check(self, response: TestResponse) -> None:
+        document = self.application.api_doc  # type: ignore[attr-defined]
+        adapter = self.application.url_map.bind("localhost")
+        path = response.request.path
+        method = response.request.method
+        assert response.headers["X-Request-Id"]
+        if not adapter.test(path, method):
+            assert response.status_code in (404, 405, 308), response.text
+            return
+        rule = adapter.match(path, method, return_rule=True)[0].rule
+        template = rule.replace("<", "{").replace(">", "}").replace("{path:", "{")
+        item = document["paths"].get(template)
+        if item is None or method.lower() not in item:
+            assert rule.startswith("/docs/assets") or method in ("OPTIONS", "HEAD"), rule
+            return
+        promised = item[method.lower()]["responses"]
+        status = str(response.status_code)
+        assert status in promised, f"{method} {template} gave an undocumented {status}: {response.text}"
+        content = promised[status].get("content")
+        if not content:
+            assert response.data == b"", response.text
+            return
+        assert response.mimetype in content, f"{template} {status}: {response.mimetype}"
+        schema = content[response.mimetype].get("schema")
+        if schema:
+            whole = json.dumps({**schema, "components": document["components"]}, sort_keys=True)
+            _validator(whole).validate(response.json)
+        if response.mimetype == "application/problem+json":
+            codes = promised[status]["description"]
+            code = response.json["type"].removeprefix("/problems/")
+            assert f"`{code}`" in codes, f"{method} {template} gave an undocumented {code}"

@@ -1,0 +1,1 @@
+"""Who is this device? Accounts, devices, device tokens and the registration lock."""

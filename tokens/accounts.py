@@ -1,0 +1,188 @@
+"""Accounts: made and taken over by a proven number, changed and deleted by their owner.
+
+Owns which account a number leads to. A number that was idle for 120 days is a new person's.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from core.database import Database, insert
+from tokens.events import AccountEvents
+from tokens.models import Account, AccountNumber, DeviceLink
+from tokens.problems import RegistrationLocked, TokenInvalid
+from tokens.registration_lock import RegistrationLockService
+from tokens.service import Caller, DeviceService
+
+RECYCLED_AFTER = timedelta(days=120)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The account a number leads to now; `reregistered` when it was there before."""
+
+    account_id: UUID
+    reregistered: bool
+
+
+class AccountService:
+    """Reads and changes accounts."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Callable[[], datetime],
+        entropy: Callable[[int], bytes],
+        devices: DeviceService,
+        locks: RegistrationLockService,
+        events: AccountEvents,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._entropy = entropy
+        self._devices = devices
+        self._locks = locks
+        self._events = events
+
+    def get(self, caller: Caller) -> Account:
+        """Give the caller's account."""
+        with self._database.read() as session:
+            return self.read(session, caller)
+
+    @staticmethod
+    def read(session: Session, caller: Caller) -> Account:
+        """Give the caller's account, in the transaction at hand."""
+        return _mine(session, caller)
+
+    def set_discoverable(self, caller: Caller, discoverable: bool) -> Account:
+        """Let people who know the number find the account, or no longer."""
+        with self._database.write() as session:
+            account = _mine(session, caller)
+            account.discoverable = discoverable
+            self._events.list_number(session, account.id, account.e164, discoverable)
+        return account
+
+    def set_lock(self, caller: Caller, pin: str) -> None:
+        """Guard the number with a PIN."""
+        self._store_lock(caller, self._locks.hash(pin))
+
+    def remove_lock(self, caller: Caller) -> None:
+        """Guard the number no longer."""
+        self._store_lock(caller, None)
+
+    def _store_lock(self, caller: Caller, pin_hash: str | None) -> None:
+        with self._database.write() as session:
+            _mine(session, caller).registration_lock = pin_hash
+
+    def delete(self, caller: Caller) -> None:
+        """Delete the caller's account, its devices and all that waits for them."""
+        with self._database.write() as session:
+            self._delete(session, _mine(session, caller))
+
+    def _delete(self, session: Session, account: Account) -> None:
+        self._remove_devices(session, account.id)
+        self._events.list_number(session, account.id, account.e164, False)
+        session.execute(
+            delete(AccountNumber).where(
+                AccountNumber.e164 == account.e164, AccountNumber.account_id == account.id
+            )
+        )
+        session.execute(delete(Account).where(Account.id == account.id))
+
+    def _remove_devices(self, session: Session, account_id: UUID) -> None:
+        # A code made by a device that is gone must not let another one in.
+        session.execute(delete(DeviceLink).where(DeviceLink.account_id == account_id))
+        ids = self._devices.device_ids(session, account_id)
+        if ids:
+            self._devices.remove_devices(session, account_id, ids)
+
+    def claim(self, session: Session, e164: str, opened_lock: str | None) -> Claim:
+        """Give the account of a proven number, in the transaction that uses up the proof.
+
+        The account before keeps its id, loses its devices, and its lock unless its PIN was given; after
+        120 idle days it is deleted and a new one made. `opened_lock` is the hash that a PIN opened.
+        """
+        now = self._clock()
+        account = self._find(session, e164)
+        if account is None:
+            account_id = UUID(bytes=self._entropy(16), version=4)
+            if self._take_number(session, e164, account_id):
+                session.execute(
+                    insert(session, Account).values(
+                        id=account_id,
+                        e164=e164,
+                        discoverable=True,
+                        created_at=now,
+                        last_seen_at=now,
+                    )
+                )
+                self._events.list_number(session, account_id, e164, True)
+                return Claim(account_id, reregistered=False)
+            account = self._find(session, e164)
+            assert account is not None, "the account that took the number first"
+        if now - account.last_seen_at >= RECYCLED_AFTER:
+            self._delete(session, account)
+            return self.claim(session, e164, opened_lock)
+        self._keep_out(session, e164, opened_lock)
+        self._remove_devices(session, account.id)
+        session.execute(
+            update(Account)
+            .where(Account.id == account.id)
+            .values(last_seen_at=now, registration_lock=opened_lock)
+        )
+        return Claim(account.id, reregistered=True)
+
+    def change_number(
+        self, session: Session, caller: Caller, e164: str, opened_lock: str | None
+    ) -> Account:
+        """Move the caller's account to a proven number; whoever had that number is gone."""
+        account = _mine(session, caller)
+        if account.e164 == e164:
+            return account
+        while not self._take_number(session, e164, account.id):
+            other = self._find(session, e164)
+            if other is not None:
+                self._keep_out(session, e164, opened_lock)
+                self._delete(session, other)
+        self._events.list_number(session, account.id, account.e164, False)
+        session.execute(delete(AccountNumber).where(AccountNumber.e164 == account.e164))
+        account.e164 = e164
+        self._events.list_number(session, account.id, e164, account.discoverable)
+        return account
+
+    def _keep_out(self, session: Session, e164: str, opened_lock: str | None) -> None:
+        """Refuse when a lock was set after the PIN was asked for."""
+        lock = self._locks.active(session, e164)
+        if lock is not None and lock.pin_hash != opened_lock:
+            raise RegistrationLocked("A registration lock was set just now.", retry_after=1)
+
+    @staticmethod
+    def _take_number(session: Session, e164: str, account_id: UUID) -> bool:
+        """Let a number lead to an account, unless it leads to one already."""
+        taken = session.execute(
+            insert(session, AccountNumber)
+            .values(e164=e164, account_id=account_id)
+            .on_conflict_do_nothing()
+            .returning(AccountNumber.account_id)
+        ).one_or_none()
+        return taken is not None
+
+    @staticmethod
+    def _find(session: Session, e164: str) -> Account | None:
+        return session.scalar(
+            select(Account)
+            .join(AccountNumber, AccountNumber.account_id == Account.id)
+            .where(AccountNumber.e164 == e164)
+            .with_for_update()
+        )
+
+
+def _mine(session: Session, caller: Caller) -> Account:
+    account = session.get(Account, caller.account_id)
+    if account is None:
+        raise TokenInvalid("Its account was deleted.")
+    return account

@@ -1,0 +1,17 @@
+"""Authentication of a request by its device token (RFC 6750, header only)."""
+
+from flask import current_app, request
+
+from tokens.problems import TokenMissing
+from tokens.service import Caller, DeviceService
+
+__all__ = ["Caller", "authenticate_device"]
+
+
+def authenticate_device() -> Caller:
+    """Say which device makes this request; raises a 401 problem when none does."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise TokenMissing("Send Authorization: Bearer kith_… with the token of this device.")
+    devices: DeviceService = current_app.extensions["kith"].devices
+    return devices.authenticate(token.strip())

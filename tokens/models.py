@@ -1,0 +1,79 @@
+"""Tables of accounts, the numbers that lead to them, their devices and device tokens."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Index, LargeBinary, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from core.database import Base
+
+
+class Account(Base):
+    """A person, by the number proven last."""
+
+    __tablename__ = "accounts"
+    __table_args__ = {"info": {"shard_by": "id"}}  # noqa: RUF012
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    e164: Mapped[str] = mapped_column(String(16))
+    discoverable: Mapped[bool] = mapped_column()
+    #: Argon2id hash of the PIN; None when there is no registration lock.
+    registration_lock: Mapped[str | None] = mapped_column(String(128))
+    created_at: Mapped[datetime] = mapped_column()
+    #: To the hour, see `DeviceService.authenticate`.
+    last_seen_at: Mapped[datetime] = mapped_column()
+
+
+class AccountNumber(Base):
+    """Which account a number leads to; one number, one account."""
+
+    __tablename__ = "account_numbers"
+    __table_args__ = {"info": {"shard_by": "e164"}}  # noqa: RUF012
+
+    e164: Mapped[str] = mapped_column(String(16), primary_key=True)
+    account_id: Mapped[UUID] = mapped_column()
+
+
+class Device(Base):
+    """One device of an account and the hashes of its token."""
+
+    __tablename__ = "devices"
+    __table_args__ = {"info": {"shard_by": "account_id"}}  # noqa: RUF012
+
+    account_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    name: Mapped[str | None] = mapped_column(String(100))
+    platform: Mapped[str | None] = mapped_column(String(50))
+    #: SHA-256 of the token's 256-bit secret.
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    #: Minted by a rotation and not used yet; its first use retires the one above.
+    next_token_hash: Mapped[bytes | None] = mapped_column(LargeBinary(32))
+    created_at: Mapped[datetime] = mapped_column()
+    last_seen_at: Mapped[datetime] = mapped_column()
+
+
+class RetiredToken(Base):
+    """A token that was rotated out; whoever uses it stole it, or was stolen from."""
+
+    __tablename__ = "retired_tokens"
+    __table_args__ = {"info": {"shard_by": "account_id"}}  # noqa: RUF012
+
+    account_id: Mapped[UUID] = mapped_column(primary_key=True)
+    device_id: Mapped[UUID] = mapped_column(primary_key=True)
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    retired_at: Mapped[datetime] = mapped_column()
+
+
+class DeviceLink(Base):
+    """A link code with which one more device may join an account, once."""
+
+    __tablename__ = "device_links"
+    __table_args__ = (Index(None, "expires_at"), {"info": {"shard_by": "account_id"}})
+
+    account_id: Mapped[UUID] = mapped_column(primary_key=True)
+    #: SHA-256 of the code's 256-bit secret.
+    code_hash: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    expires_at: Mapped[datetime] = mapped_column()
+    #: The device that redeemed it, for a redemption repeated after a lost answer.
+    device_id: Mapped[UUID | None] = mapped_column()

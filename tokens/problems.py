@@ -1,0 +1,57 @@
+"""What can go wrong with accounts, devices and tokens."""
+
+from core.problems import Problem
+
+
+class TokenMissing(Problem):
+    """The route needs a device token and none came."""
+
+    code, status, title = "token-missing", 401, "A device token is needed"
+
+
+class TokenInvalid(Problem):
+    """The device token is not one of ours, or its device was removed."""
+
+    code, status, title = "token-invalid", 401, "This device token is not valid"
+
+
+class TokenReused(Problem):
+    """A token that was rotated out came back, so one of two holders stole it: the device is gone."""
+
+    code, status, title = "token-reused", 401, "This device token was replaced before"
+
+
+class AccountNotFound(Problem):
+    """There is no such account."""
+
+    code, status, title = "account-not-found", 404, "There is no such account"
+
+
+class DeviceNotFound(Problem):
+    """The account has no such device."""
+
+    code, status, title = "device-not-found", 404, "This account has no such device"
+
+
+class TooManyDevices(Problem):
+    """The account has as many devices as it may."""
+
+    code, status, title = "too-many-devices", 409, "This account has too many devices"
+
+
+class LinkCodeInvalid(Problem):
+    """The link code is unknown, expired or used."""
+
+    code, status, title = "link-code-invalid", 404, "This link code does not work"
+
+
+class RegistrationLocked(Problem):
+    """The number's account is guarded by a PIN, which is missing or wrong."""
+
+    code, status, title = "registration-locked", 423, "This number is locked with a PIN"
+
+
+class TooManyPinTries(Problem):
+    """The registration lock was tried too often."""
+
+    code, status, title = "too-many-pin-tries", 429, "Too many wrong PINs"

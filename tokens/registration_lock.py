@@ -1,0 +1,104 @@
+"""The registration lock: a PIN that guards a number against whoever gets its next text.
+
+Argon2id, because a PIN is guessable and lasts. Every try is counted and committed before it is judged,
+and hashed outside of any transaction.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core import limits
+from core.database import Database
+from core.limits import Limit
+from tokens.models import Account, AccountNumber
+from tokens.problems import RegistrationLocked, TooManyPinTries
+
+PROTECTS_FOR = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class Lock:
+    """An active registration lock: whose, the hash that opened it, until when it protects."""
+
+    account_id: UUID
+    pin_hash: str
+    until: datetime
+
+
+class RegistrationLockService:
+    """Judges PINs against the lock of whatever account a number leads to."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Callable[[], datetime],
+        hasher: PasswordHasher,
+        pin_tries: Limit,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._hasher = hasher
+        self._pin_tries = pin_tries
+
+    def hash(self, pin: str) -> str:
+        """Hash a PIN for storage."""
+        return self._hasher.hash(pin)
+
+    def active(self, session: Session, e164: str) -> Lock | None:
+        """Give the lock that guards a number now, if one does."""
+        row = session.execute(
+            select(Account.id, Account.registration_lock, Account.last_seen_at)
+            .join(AccountNumber, AccountNumber.account_id == Account.id)
+            .where(AccountNumber.e164 == e164)
+        ).one_or_none()
+        if row is None or row.registration_lock is None:
+            return None
+        until = row.last_seen_at + PROTECTS_FOR
+        return Lock(row.id, row.registration_lock, until) if until > self._clock() else None
+
+    def open(self, e164: str, pin: str | None, *, owner: UUID | None = None) -> str | None:
+        """Judge a PIN against the number's lock; give the hash it opened, None if nothing is locked.
+
+        `owner` is an account that needs no PIN for its own number. Raises RegistrationLocked, or
+        TooManyPinTries once the tries are used up.
+        """
+        with self._database.read() as session:
+            lock = self.active(session, e164)
+        if lock is None or lock.account_id == owner:
+            return None
+        now = self._clock()
+        wait = int((lock.until - now).total_seconds())
+        if pin is None:
+            raise RegistrationLocked(
+                "Its owner set a registration lock; send registration_lock_pin, or wait until the"
+                " lock no longer protects an account that is not used.",
+                retry_after=wait,
+            )
+        with self._database.write() as session:
+            allowed, allowance = limits.take(session, self._pin_tries, lock.account_id.bytes, now)
+        if not allowed:
+            raise TooManyPinTries(
+                "Too many wrong PINs; one try a day is left.", allowance=allowance
+            )
+        if not self._matches(lock.pin_hash, pin):
+            raise RegistrationLocked(
+                "The PIN is wrong.",
+                retry_after=max(1, allowance.retry_after),
+                checks_left=allowance.left,
+            )
+        with self._database.write() as session:
+            limits.forget(session, self._pin_tries, lock.account_id.bytes)
+        return lock.pin_hash
+
+    def _matches(self, pin_hash: str, pin: str) -> bool:
+        try:
+            return self._hasher.verify(pin_hash, pin)
+        except (VerificationError, InvalidHashError):
+            return False

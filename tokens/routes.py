@@ -1,0 +1,190 @@
+"""Routes of accounts, devices and tokens."""
+
+from uuid import UUID
+
+from flask import current_app
+
+from core.api import Api, idempotency_key
+from tokens.accounts import AccountService
+from tokens.authenticate import Caller, authenticate_device
+from tokens.models import Account, Device
+from tokens.problems import (
+    AccountNotFound,
+    DeviceNotFound,
+    LinkCodeInvalid,
+    TokenInvalid,
+    TokenMissing,
+    TokenReused,
+    TooManyDevices,
+)
+from tokens.schemas import (
+    AccountAnswer,
+    AccountChange,
+    AccountDevicesAnswer,
+    AccountPath,
+    DeviceAnswer,
+    DeviceChange,
+    DeviceName,
+    DevicePath,
+    DevicesAnswer,
+    JoinedAnswer,
+    LinkAnswer,
+    LinkRedemption,
+    RegistrationLockBody,
+    RotatedAnswer,
+)
+from tokens.service import DeviceService
+
+AUTHENTICATION = (TokenMissing, TokenInvalid, TokenReused)
+
+accounts_api = Api(
+    "accounts",
+    __name__,
+    description="Accounts, devices and device tokens",
+    authenticate=authenticate_device,
+    problems=AUTHENTICATION,
+)
+links_api = Api("device links", __name__, description="How a second device joins")
+
+
+def _accounts() -> AccountService:
+    service: AccountService = current_app.extensions["kith"].accounts
+    return service
+
+
+def _devices() -> DeviceService:
+    service: DeviceService = current_app.extensions["kith"].devices
+    return service
+
+
+def show_account(account: Account, caller: Caller) -> AccountAnswer:
+    """Render an account for its owner."""
+    return AccountAnswer(
+        account_id=account.id,
+        phone_number=account.e164,
+        device_id=caller.device_id,
+        discoverable=account.discoverable,
+        registration_lock=account.registration_lock is not None,
+        created_at=account.created_at,
+    )
+
+
+def _show_device(device: Device, caller: Caller) -> DeviceAnswer:
+    return DeviceAnswer(
+        id=device.id,
+        name=device.name,
+        platform=device.platform,
+        created_at=device.created_at,
+        last_seen_at=device.last_seen_at,
+        current=device.id == caller.device_id,
+    )
+
+
+def _device_id(path: DevicePath) -> UUID:
+    try:
+        return UUID(path.device_id)
+    except ValueError:
+        raise DeviceNotFound("GET /v1/devices lists the devices of this account.") from None
+
+
+@accounts_api.operation("GET", "/account", answer=AccountAnswer)
+def get_account(caller: Caller) -> AccountAnswer:
+    """Show the account of the calling device."""
+    return show_account(_accounts().get(caller), caller)
+
+
+@accounts_api.operation("PATCH", "/account", answer=AccountAnswer)
+def change_account(caller: Caller, body: AccountChange) -> AccountAnswer:
+    """Change whether people who know the number find the account."""
+    return show_account(_accounts().set_discoverable(caller, body.discoverable), caller)
+
+
+@accounts_api.operation("DELETE", "/account", answer=None, status=204)
+def delete_account(caller: Caller) -> None:
+    """Delete the account, its devices and everything that waits for them."""
+    _accounts().delete(caller)
+
+
+@accounts_api.operation("PUT", "/account/registration-lock", answer=None, status=204)
+def set_registration_lock(caller: Caller, body: RegistrationLockBody) -> None:
+    """Guard the number with a PIN against registration by someone else."""
+    _accounts().set_lock(caller, body.pin)
+
+
+@accounts_api.operation("DELETE", "/account/registration-lock", answer=None, status=204)
+def remove_registration_lock(caller: Caller) -> None:
+    """Remove the registration lock."""
+    _accounts().remove_lock(caller)
+
+
+@accounts_api.operation("GET", "/devices", answer=DevicesAnswer)
+def list_devices(caller: Caller) -> DevicesAnswer:
+    """List the devices of the account."""
+    devices = _devices().list(caller)
+    return DevicesAnswer(devices=[_show_device(device, caller) for device in devices])
+
+
+@accounts_api.operation(
+    "PATCH", "/devices/<device_id>", answer=DeviceAnswer, problems=(DeviceNotFound,)
+)
+def rename_device(caller: Caller, path: DevicePath, body: DeviceChange) -> DeviceAnswer:
+    """Rename a device of the account."""
+    return _show_device(_devices().rename(caller, _device_id(path), body.name), caller)
+
+
+@accounts_api.operation(
+    "DELETE", "/devices/<device_id>", answer=None, status=204, problems=(DeviceNotFound,)
+)
+def remove_device(caller: Caller, path: DevicePath) -> None:
+    """Remove a device, its token and everything that waits for it; the calling one logs out."""
+    _devices().remove(caller, _device_id(path))
+
+
+@accounts_api.operation(
+    "POST", "/device-links", answer=LinkAnswer, status=201, problems=(TooManyDevices,)
+)
+def create_device_link(caller: Caller) -> tuple[LinkAnswer, int]:
+    """Make a code with which one more device joins; good for 10 minutes, once."""
+    code, expires_at = _devices().create_link(caller)
+    return LinkAnswer(link_code=code, expires_at=expires_at), 201
+
+
+@links_api.operation(
+    "POST",
+    "/device-links/redeem",
+    answer=JoinedAnswer,
+    status=201,
+    problems=(LinkCodeInvalid, TooManyDevices),
+    takes_idempotency_key=True,
+)
+def redeem_device_link(body: LinkRedemption) -> tuple[JoinedAnswer, int]:
+    """Join an account with a link code."""
+    joined = _devices().redeem_link(body.link_code, body.device, idempotency_key())
+    return JoinedAnswer.model_validate(joined, from_attributes=True), 201
+
+
+@accounts_api.operation(
+    "POST", "/tokens/rotate", answer=RotatedAnswer, status=201, takes_idempotency_key=True
+)
+def rotate_token(caller: Caller) -> tuple[RotatedAnswer, int]:
+    """Mint the next token; the old one works until the new one is first used, and never after."""
+    return RotatedAnswer(device_token=_devices().rotate(caller, idempotency_key())), 201
+
+
+@accounts_api.operation(
+    "GET",
+    "/accounts/<account_id>/devices",
+    answer=AccountDevicesAnswer,
+    problems=(AccountNotFound,),
+)
+def list_account_devices(path: AccountPath) -> AccountDevicesAnswer:
+    """List the devices of an account, to encrypt for each."""
+    try:
+        account_id = UUID(path.account_id)
+    except ValueError:
+        ids = []
+    else:
+        ids = _devices().device_ids_of(account_id)
+    if not ids:
+        raise AccountNotFound("It was deleted, or never was.")
+    return AccountDevicesAnswer(account_id=account_id, devices=[DeviceName(id=i) for i in ids])

@@ -1,0 +1,120 @@
+"""What crosses the wire about accounts and devices."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
+
+from core.api import Answer, Body, Name, printable
+
+Pin = Annotated[str, StringConstraints(min_length=4, max_length=64), AfterValidator(printable)]
+
+
+class DeviceDescription(Body):
+    """What a person calls a device."""
+
+    name: Name | None = None
+    platform: (
+        Annotated[str, StringConstraints(min_length=1, max_length=50), AfterValidator(printable)]
+        | None
+    ) = None
+
+
+class AccountAnswer(Answer):
+    """The caller's account."""
+
+    account_id: UUID
+    phone_number: str
+    device_id: UUID
+    discoverable: bool
+    registration_lock: bool
+    created_at: datetime
+
+
+class AccountChange(Body):
+    """What an owner may change."""
+
+    discoverable: bool
+
+
+class RegistrationLockBody(Body):
+    """The PIN of a registration lock: 4 to 64 characters."""
+
+    pin: Pin
+
+
+class DeviceAnswer(Answer):
+    """One device."""
+
+    id: UUID
+    name: str | None
+    platform: str | None
+    created_at: datetime
+    last_seen_at: datetime
+    current: bool
+
+
+class DevicesAnswer(Answer):
+    """The devices of the caller's account."""
+
+    devices: list[DeviceAnswer]
+
+
+class DeviceChange(Body):
+    """What may be changed of a device."""
+
+    name: Name
+
+
+class DevicePath(BaseModel):
+    """A device of the caller's account."""
+
+    device_id: str = Field(max_length=64)
+
+
+class AccountPath(BaseModel):
+    """An account."""
+
+    account_id: str = Field(max_length=64)
+
+
+class LinkAnswer(Answer):
+    """A link code, to be shown to the new device once."""
+
+    link_code: str
+    expires_at: datetime
+
+
+class LinkRedemption(Body):
+    """A link code and the device that brings it."""
+
+    link_code: Annotated[str, Field(max_length=128)]
+    device: DeviceDescription = DeviceDescription()
+
+
+class JoinedAnswer(Answer):
+    """A device and the token that only it holds."""
+
+    account_id: UUID
+    device_id: UUID
+    device_token: str
+
+
+class RotatedAnswer(Answer):
+    """The next token of the device."""
+
+    device_token: str
+
+
+class DeviceName(Answer):
+    """A device to encrypt for."""
+
+    id: UUID
+
+
+class AccountDevicesAnswer(Answer):
+    """The devices of an account, to encrypt for each."""
+
+    account_id: UUID
+    devices: list[DeviceName]

@@ -1,0 +1,331 @@
+"""Devices: their tokens, from minting to reuse detection, and the links by which they join.
+
+Owns what a token is worth right now. Refuses a token that was rotated out and revokes its device,
+because two parties hold it and one of them stole it.
+"""
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, cast
+from uuid import UUID
+
+import structlog
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from core.database import Database, insert, purge
+from tokens.device_tokens import LINK_PREFIX, SECRET_SIZE, TOKEN_PREFIX, Credential, Mint
+from tokens.events import AccountEvents
+from tokens.models import Account, Device, DeviceLink, RetiredToken
+from tokens.problems import (
+    DeviceNotFound,
+    LinkCodeInvalid,
+    TokenInvalid,
+    TokenReused,
+    TooManyDevices,
+)
+from tokens.schemas import DeviceDescription
+
+log = structlog.get_logger()
+
+LINK_LIFETIME = timedelta(minutes=10)
+#: `last_seen_at` is written once in this time, or every request would be a write.
+SEEN_GRAIN = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The device that makes a request."""
+
+    account_id: UUID
+    device_id: UUID
+    token_hash: bytes
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A device that just got its token."""
+
+    account_id: UUID
+    device_id: UUID
+    device_token: str
+
+
+class DeviceService:
+    """Authenticates, lists, links, renames and removes devices, and rotates their tokens."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Callable[[], datetime],
+        entropy: Callable[[int], bytes],
+        mint: Mint,
+        events: AccountEvents,
+        max_devices: int,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._entropy = entropy
+        self._mint = mint
+        self._events = events
+        self._max_devices = max_devices
+
+    def authenticate(self, token: str) -> Caller:
+        """Say whose token this is.
+
+        Raises TokenInvalid, or TokenReused after revoking the device of a rotated-out token.
+        """
+        credential = Credential.parse(TOKEN_PREFIX, 2, token)
+        if credential is None:
+            raise TokenInvalid("It is not a Kith device token, or was cut short or altered.")
+        account_id, device_id = credential.ids
+        presented = credential.secret_hash
+        with self._database.read() as session:
+            row = session.execute(
+                select(Device.token_hash, Device.next_token_hash, Device.last_seen_at).where(
+                    Device.account_id == account_id, Device.id == device_id
+                )
+            ).one_or_none()
+        if row is None:
+            raise TokenInvalid("Its device was removed; register or link the device again.")
+        if not hmac.compare_digest(row.token_hash, presented) and not self._promote(
+            account_id, device_id, presented, row.next_token_hash
+        ):
+            self._judge_stranger(account_id, device_id, presented)
+        now = self._clock()
+        if now - row.last_seen_at >= SEEN_GRAIN:
+            self._mark_seen(account_id, device_id, now)
+        return Caller(account_id, device_id, presented)
+
+    def _promote(
+        self, account_id: UUID, device_id: UUID, presented: bytes, following: bytes | None
+    ) -> bool:
+        """Make a rotated token the current one at its first use, and retire the one before."""
+        if following is None or not hmac.compare_digest(following, presented):
+            return False
+        here = (Device.account_id == account_id, Device.id == device_id)
+        with self._database.write() as session:
+            row = session.execute(
+                select(Device.token_hash, Device.next_token_hash).where(*here).with_for_update()
+            ).one_or_none()
+            if row is None:
+                return False
+            if row.next_token_hash != presented:
+                # Another request with the same token was first, or a rotation replaced it.
+                return bool(row.token_hash == presented)
+            session.add(
+                RetiredToken(
+                    account_id=account_id,
+                    device_id=device_id,
+                    token_hash=row.token_hash,
+                    retired_at=self._clock(),
+                )
+            )
+            session.execute(
+                update(Device).where(*here).values(token_hash=presented, next_token_hash=None)
+            )
+        return True
+
+    def _judge_stranger(self, account_id: UUID, device_id: UUID, presented: bytes) -> None:
+        """Refuse a token that is not the device's; a rotated-out one costs the device its place."""
+        with self._database.write() as session:
+            retired = session.scalar(
+                select(RetiredToken.retired_at).where(
+                    RetiredToken.account_id == account_id,
+                    RetiredToken.device_id == device_id,
+                    RetiredToken.token_hash == presented,
+                )
+            )
+            if retired is not None:
+                self.remove_devices(session, account_id, [device_id])
+        if retired is None:
+            raise TokenInvalid("It is not the token of its device.")
+        log.warning("token.reused", account_id=str(account_id), device_id=str(device_id))
+        raise TokenReused(
+            "It was replaced by a newer one, so it may be stolen: the device was removed."
+            " Register or link it again."
+        )
+
+    def _mark_seen(self, account_id: UUID, device_id: UUID, now: datetime) -> None:
+        with self._database.write() as session:
+            session.execute(
+                update(Device)
+                .where(Device.account_id == account_id, Device.id == device_id)
+                .values(last_seen_at=now)
+            )
+            session.execute(
+                update(Account).where(Account.id == account_id).values(last_seen_at=now)
+            )
+
+    def rotate(self, caller: Caller, idempotency_key: str | None) -> str:
+        """Mint the caller's next token; it becomes the only one when it is first used."""
+        occasion = b"rotate" + caller.device_id.bytes + caller.token_hash
+        credential = Credential(
+            (caller.account_id, caller.device_id), self._mint.secret(occasion, idempotency_key)
+        )
+        with self._database.write() as session:
+            done = session.execute(
+                update(Device)
+                .where(
+                    Device.account_id == caller.account_id,
+                    Device.id == caller.device_id,
+                    Device.token_hash == caller.token_hash,
+                )
+                .values(next_token_hash=credential.secret_hash)
+            )
+            if not cast(Any, done).rowcount:
+                raise TokenInvalid("Its device was removed, or its token rotated, just now.")
+        return credential.format(TOKEN_PREFIX)
+
+    def add(
+        self,
+        session: Session,
+        account_id: UUID,
+        device_id: UUID,
+        description: DeviceDescription,
+        secret: bytes,
+    ) -> Joined:
+        """Add a device in the caller's transaction and give it its token."""
+        now = self._clock()
+        credential = Credential((account_id, device_id), secret)
+        session.execute(
+            insert(session, Device).values(
+                account_id=account_id,
+                id=device_id,
+                name=description.name,
+                platform=description.platform,
+                token_hash=credential.secret_hash,
+                created_at=now,
+                last_seen_at=now,
+            )
+        )
+        self._events.add_device(session, account_id, device_id)
+        return Joined(account_id, device_id, credential.format(TOKEN_PREFIX))
+
+    def joined_again(
+        self, session: Session, account_id: UUID, device_id: UUID, secrets: list[bytes]
+    ) -> Joined | None:
+        """Give a device its token again if it is still the one made from one of the secrets."""
+        stored = session.scalar(
+            select(Device.token_hash).where(Device.account_id == account_id, Device.id == device_id)
+        )
+        for secret in secrets:
+            credential = Credential((account_id, device_id), secret)
+            if stored is not None and hmac.compare_digest(stored, credential.secret_hash):
+                return Joined(account_id, device_id, credential.format(TOKEN_PREFIX))
+        return None
+
+    def create_link(self, caller: Caller) -> tuple[str, datetime]:
+        """Make a link code for one more device; it replaces codes that were not redeemed."""
+        credential = Credential((caller.account_id,), self._entropy(SECRET_SIZE))
+        expires_at = self._clock() + LINK_LIFETIME
+        with self._database.write() as session:
+            self._refuse_too_many(session, caller.account_id)
+            session.execute(
+                delete(DeviceLink).where(
+                    DeviceLink.account_id == caller.account_id, DeviceLink.device_id.is_(None)
+                )
+            )
+            session.add(
+                DeviceLink(
+                    account_id=caller.account_id,
+                    code_hash=credential.secret_hash,
+                    expires_at=expires_at,
+                )
+            )
+        return credential.format(LINK_PREFIX), expires_at
+
+    def redeem_link(
+        self, code: str, description: DeviceDescription, idempotency_key: str | None
+    ) -> Joined:
+        """Add a device by its link code, once; the same idempotency key gets the same token."""
+        credential = Credential.parse(LINK_PREFIX, 1, code)
+        if credential is None:
+            raise LinkCodeInvalid("It is not a link code, or was cut short or altered.")
+        (account_id,) = credential.ids
+        code_hash = credential.secret_hash
+        secrets = self._mint.secrets(b"link" + code_hash, idempotency_key)
+        device_id = UUID(bytes=self._entropy(16), version=4)
+        here = (DeviceLink.account_id == account_id, DeviceLink.code_hash == code_hash)
+        with self._database.write() as session:
+            # Devices of one account join one after the other, or two could take the last place.
+            session.execute(select(Account.id).where(Account.id == account_id).with_for_update())
+            claimed = session.execute(
+                update(DeviceLink)
+                .where(*here, DeviceLink.device_id.is_(None), DeviceLink.expires_at > self._clock())
+                .values(device_id=device_id)
+                .execution_options(synchronize_session=False)
+            )
+            if cast(Any, claimed).rowcount:
+                self._refuse_too_many(session, account_id)
+                return self.add(session, account_id, device_id, description, secrets[0])
+            earlier = session.scalar(select(DeviceLink.device_id).where(*here))
+            if earlier is not None and idempotency_key is not None:
+                again = self.joined_again(session, account_id, earlier, secrets)
+                if again is not None:
+                    return again
+        raise LinkCodeInvalid("It is unknown, expired, replaced or used; make a new one.")
+
+    def _refuse_too_many(self, session: Session, account_id: UUID) -> None:
+        count = session.scalar(
+            select(func.count()).select_from(Device).where(Device.account_id == account_id)
+        )
+        if count is not None and count >= self._max_devices:
+            raise TooManyDevices(f"It has {count}, the most it may; remove one first.")
+
+    def list(self, caller: Caller) -> list[Device]:
+        """Give the devices of the caller's account, oldest first."""
+        with self._database.read() as session:
+            return list(
+                session.scalars(
+                    select(Device)
+                    .where(Device.account_id == caller.account_id)
+                    .order_by(Device.created_at, Device.id)
+                )
+            )
+
+    @staticmethod
+    def device_ids(session: Session, account_id: UUID) -> "list[UUID]":
+        """Give the ids of an account's devices; none when there is no such account."""
+        return sorted(session.scalars(select(Device.id).where(Device.account_id == account_id)))
+
+    def device_ids_of(self, account_id: UUID) -> "list[UUID]":
+        """Give the ids of an account's devices, in a transaction of its own."""
+        with self._database.read() as session:
+            return self.device_ids(session, account_id)
+
+    def rename(self, caller: Caller, device_id: UUID, name: str) -> Device:
+        """Rename a device of the caller's account."""
+        with self._database.write() as session:
+            device = session.get(Device, (caller.account_id, device_id))
+            if device is None:
+                raise DeviceNotFound("GET /v1/devices lists the devices of this account.")
+            device.name = name
+        return device
+
+    def remove(self, caller: Caller, device_id: UUID) -> None:
+        """Remove a device of the caller's account, with its token and all that waits for it."""
+        with self._database.write() as session:
+            if not self.remove_devices(session, caller.account_id, [device_id]):
+                raise DeviceNotFound("GET /v1/devices lists the devices of this account.")
+
+    def remove_devices(
+        self, session: Session, account_id: UUID, device_ids: "list[UUID]"
+    ) -> "list[UUID]":
+        """Remove devices in the caller's transaction; give those that were there."""
+        here = (Device.account_id == account_id, Device.id.in_(device_ids))
+        gone = list(session.scalars(delete(Device).where(*here).returning(Device.id)))
+        session.execute(
+            delete(RetiredToken).where(
+                RetiredToken.account_id == account_id, RetiredToken.device_id.in_(gone)
+            )
+        )
+        self._events.remove_devices(session, account_id, gone)
+        return gone
+
+    @staticmethod
+    def purge_links(session: Session, now: datetime) -> int:
+        """Delete a batch of link codes, a day after they expired."""
+        return purge(session, DeviceLink, DeviceLink.expires_at < now - timedelta(days=1))

@@ -1,0 +1,1 @@
+"""Is this number yours? Verification sessions, codes, and registration with what they prove."""

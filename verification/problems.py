@@ -1,0 +1,87 @@
+"""What can go wrong while a number is proven and a device registered."""
+
+from core.problems import Problem
+
+
+class VerificationNotFound(Problem):
+    """There is no such verification."""
+
+    code, status, title = "verification-not-found", 404, "There is no such verification"
+
+
+class VerificationExpired(Problem):
+    """Its time is over."""
+
+    code, status, title = "verification-expired", 410, "This verification has expired"
+
+
+class VerificationClosed(Problem):
+    """It was verified, canceled or failed before."""
+
+    code, status, title = "verification-closed", 409, "This verification is closed"
+
+
+class CodeRejected(Problem):
+    """The code is wrong; `checks_left` says how many guesses remain."""
+
+    code, status, title = "code-rejected", 422, "The code is wrong"
+
+
+class ChecksExhausted(Problem):
+    """All guesses of this verification are used."""
+
+    code, status, title = "checks-exhausted", 429, "Too many wrong codes"
+
+
+class TooManyWrongCodes(Problem):
+    """The number was guessed at too often today, by whomever; it waits."""
+
+    code, status, title = "too-many-wrong-codes", 429, "Too many wrong codes for this number"
+
+
+class LongerCodeRequired(Problem):
+    """Someone guessed at this number's 6-digit codes; only an 8-digit code is judged now."""
+
+    code, status, title = "longer-code-required", 410, "A longer code is needed"
+
+
+class SendTooSoon(Problem):
+    """The next text or call of this verification comes later."""
+
+    code, status, title = "send-too-soon", 429, "It is too soon to send again"
+
+
+class TooManySends(Problem):
+    """The requester had as many texts and calls to this number as a day holds."""
+
+    code, status, title = "too-many-sends", 429, "Too many messages to this number"
+
+
+class NoSendsLeft(Problem):
+    """This verification sends nothing more on this channel."""
+
+    code, status, title = "no-sends-left", 409, "This verification sends no more"
+
+
+class WebOriginRefused(Problem):
+    """The operator did not allow this web origin."""
+
+    code, status, title = "web-origin-refused", 422, "This web origin is not allowed"
+
+
+class AppHashRefused(Problem):
+    """The operator did not allow this Android app hash."""
+
+    code, status, title = "app-hash-refused", 422, "This app hash is not allowed"
+
+
+class VerificationNotVerified(Problem):
+    """The number was not proven yet."""
+
+    code, status, title = "verification-not-verified", 409, "The number is not verified yet"
+
+
+class VerificationUsed(Problem):
+    """The proof was used before; a verification is good for one registration."""
+
+    code, status, title = "verification-used", 409, "This verification was used before"

@@ -1,0 +1,159 @@
+"""Registration: a proof is used up, once, for a device and its token or for a new number.
+
+Owns what a verified number is good for. Refuses proofs that are used, expired or not there yet, and
+numbers whose owner locked them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from core.database import Database
+from core.metrics import Metrics
+from tokens.accounts import AccountService
+from tokens.device_tokens import Mint
+from tokens.models import Account
+from tokens.problems import RegistrationLocked
+from tokens.registration_lock import RegistrationLockService
+from tokens.service import Caller, DeviceService, Joined
+from verification.models import Verification
+from verification.problems import (
+    VerificationClosed,
+    VerificationExpired,
+    VerificationNotVerified,
+    VerificationUsed,
+)
+from verification.schemas import ChangePhoneNumber, RegisterDevice
+from verification.sessions import VerificationKey, load, status_of
+
+
+@dataclass(frozen=True)
+class Registered:
+    """What a registration gave."""
+
+    joined: Joined
+    e164: str
+    reregistered: bool
+
+
+class RegistrationService:
+    """Turns proofs into devices and numbers."""
+
+    def __init__(
+        self,
+        database: Database,
+        accounts: AccountService,
+        devices: DeviceService,
+        locks: RegistrationLockService,
+        mint: Mint,
+        clock: Callable[[], datetime],
+        entropy: Callable[[int], bytes],
+        metrics: Metrics,
+    ) -> None:
+        self._database = database
+        self._accounts = accounts
+        self._devices = devices
+        self._locks = locks
+        self._mint = mint
+        self._clock = clock
+        self._entropy = entropy
+        self._metrics = metrics
+
+    def register(self, body: RegisterDevice, idempotency_key: str | None) -> Registered:
+        """Register a device for a verified number; the same idempotency key gets the same token."""
+        key = VerificationKey.parse(body.verification_id)
+        described = body.model_dump_json(exclude={"registration_lock_pin"}).encode()
+        secrets = self._mint.secrets(b"register" + key.whole + described, idempotency_key)
+        try:
+            done = self._register(key, body, secrets, idempotency_key, None)
+        except RegistrationLocked:
+            # Only now is the PIN hashed: outside of the transaction, and for locked numbers alone.
+            opened = self._locks.open(self._number(key), body.registration_lock_pin)
+            done = self._register(key, body, secrets, idempotency_key, opened)
+        self._metrics.verifications.labels("registered").inc()
+        return done
+
+    def _number(self, key: VerificationKey) -> str:
+        with self._database.read() as session:
+            return load(session, key).e164
+
+    def _register(
+        self,
+        key: VerificationKey,
+        body: RegisterDevice,
+        secrets: list[bytes],
+        idempotency_key: str | None,
+        opened_lock: str | None,
+    ) -> Registered:
+        with self._database.write() as session:
+            row = load(session, key, lock=True)
+            if row.used_at is not None:
+                return self._register_again(session, row, secrets, idempotency_key)
+            self._require_proof(row)
+            claim = self._accounts.claim(session, row.e164, opened_lock)
+            joined = self._devices.add(
+                session,
+                claim.account_id,
+                UUID(bytes=self._entropy(16), version=4),
+                body.device,
+                secrets[0],
+            )
+            self._use_up(row, claim.account_id, joined.device_id)
+            row.reregistered = claim.reregistered
+        return Registered(joined, row.e164, claim.reregistered)
+
+    def _register_again(
+        self,
+        session: Session,
+        row: Verification,
+        secrets: list[bytes],
+        idempotency_key: str | None,
+    ) -> Registered:
+        """Answer a registration repeated with its idempotency key as it was answered first."""
+        if idempotency_key is not None and row.account_id and row.device_id:
+            joined = self._devices.joined_again(session, row.account_id, row.device_id, secrets)
+            if joined is not None:
+                return Registered(joined, row.e164, row.reregistered)
+        raise VerificationUsed("It is good for one registration; start a new verification.")
+
+    def change_number(self, caller: Caller, body: ChangePhoneNumber) -> Account:
+        """Move the caller's account to a verified number."""
+        key = VerificationKey.parse(body.verification_id)
+        try:
+            return self._change_number(key, caller, None)
+        except RegistrationLocked:
+            opened = self._locks.open(self._number(key), body.registration_lock_pin)
+            return self._change_number(key, caller, opened)
+
+    def _change_number(
+        self, key: VerificationKey, caller: Caller, opened_lock: str | None
+    ) -> Account:
+        with self._database.write() as session:
+            row = load(session, key, lock=True)
+            if row.used_at is not None:
+                # A change repeated after a lost answer finds it done.
+                if row.account_id == caller.account_id and row.device_id == caller.device_id:
+                    return self._accounts.read(session, caller)
+                raise VerificationUsed("It is good for one change; start a new verification.")
+            self._require_proof(row)
+            account = self._accounts.change_number(session, caller, row.e164, opened_lock)
+            self._use_up(row, caller.account_id, caller.device_id)
+        return account
+
+    def _require_proof(self, row: Verification) -> None:
+        status = status_of(row, self._clock())
+        if status == "verified" and row.expires_at > self._clock():
+            return
+        if status == "pending":
+            raise VerificationNotVerified("Check its code first.")
+        if status in ("expired", "verified"):
+            raise VerificationExpired("Its time is over; start a new one.")
+        raise VerificationClosed(f"It is {status}; start a new one.")
+
+    def _use_up(self, row: Verification, account_id: UUID, device_id: UUID) -> None:
+        row.used_at = self._clock()
+        row.account_id = account_id
+        row.device_id = device_id

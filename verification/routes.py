@@ -1,0 +1,194 @@
+"""Routes of verifications and registrations."""
+
+from flask import current_app, g
+
+from core.api import Api, idempotency_key
+from core.phone_numbers import PhoneNumberInvalid, PhoneNumberRefused
+from core.problems import IdempotencyInProgress, IdempotencyKeyReused, Problem
+from sms.problems import SendBlocked, SendRejected, SendUnavailable
+from tokens.authenticate import Caller, authenticate_device
+from tokens.problems import RegistrationLocked, TooManyPinTries
+from tokens.routes import AUTHENTICATION, show_account
+from tokens.schemas import AccountAnswer
+from verification.problems import (
+    AppHashRefused,
+    ChecksExhausted,
+    CodeRejected,
+    LongerCodeRequired,
+    NoSendsLeft,
+    SendTooSoon,
+    TooManySends,
+    TooManyWrongCodes,
+    VerificationClosed,
+    VerificationExpired,
+    VerificationNotFound,
+    VerificationNotVerified,
+    VerificationUsed,
+    WebOriginRefused,
+)
+from verification.registration import RegistrationService
+from verification.schemas import (
+    ChangePhoneNumber,
+    CheckCode,
+    RegisterDevice,
+    RegisteredAnswer,
+    SendAgain,
+    StartVerification,
+    VerificationAnswer,
+    VerificationPath,
+)
+from verification.service import VerificationService
+from verification.sessions import Answered
+
+verifications_api = Api(
+    "verifications", __name__, description="Is this number yours? Open to all, limited"
+)
+registrations_api = Api("registrations", __name__, description="A proven number becomes a device")
+phone_number_api = Api(
+    "phone number",
+    __name__,
+    description="An account moves to another number",
+    authenticate=authenticate_device,
+    problems=AUTHENTICATION,
+)
+
+SENDING: tuple[type[Problem], ...] = (
+    SendRejected,
+    SendBlocked,
+    SendUnavailable,
+    TooManySends,
+    IdempotencyKeyReused,
+    IdempotencyInProgress,
+)
+PROOF: tuple[type[Problem], ...] = (
+    VerificationNotFound,
+    VerificationNotVerified,
+    VerificationUsed,
+    VerificationExpired,
+    VerificationClosed,
+    RegistrationLocked,
+    TooManyPinTries,
+)
+
+
+def _service() -> VerificationService:
+    service: VerificationService = current_app.extensions["kith"].verifications
+    return service
+
+
+def _registrations() -> RegistrationService:
+    service: RegistrationService = current_app.extensions["kith"].registrations
+    return service
+
+
+def _sent(answered: Answered) -> tuple[str, int, dict[str, str]]:
+    return answered.body, 201, answered.allowance.headers() if answered.allowance else {}
+
+
+@verifications_api.operation(
+    "POST",
+    "/verifications",
+    answer=VerificationAnswer,
+    status=201,
+    problems=(
+        *SENDING,
+        PhoneNumberInvalid,
+        PhoneNumberRefused,
+        WebOriginRefused,
+        AppHashRefused,
+        TooManyWrongCodes,
+    ),
+    takes_idempotency_key=True,
+)
+def start_verification(body: StartVerification) -> tuple[str, int, dict[str, str]]:
+    """Start proving a number: its owner gets a code by text or call."""
+    return _sent(_service().start(body, g.requester, idempotency_key()))
+
+
+@verifications_api.operation(
+    "GET",
+    "/verifications/<verification_id>",
+    answer=VerificationAnswer,
+    problems=(VerificationNotFound,),
+)
+def get_verification(path: VerificationPath) -> VerificationAnswer:
+    """Show a verification."""
+    return _service().get(path.verification_id)
+
+
+@verifications_api.operation(
+    "POST",
+    "/verifications/<verification_id>/sends",
+    answer=VerificationAnswer,
+    status=201,
+    problems=(
+        *SENDING,
+        VerificationNotFound,
+        VerificationExpired,
+        VerificationClosed,
+        ChecksExhausted,
+        SendTooSoon,
+        NoSendsLeft,
+    ),
+    takes_idempotency_key=True,
+)
+def send_again(path: VerificationPath, body: SendAgain) -> tuple[str, int, dict[str, str]]:
+    """Send the code again, by text or by call; it stays the same."""
+    return _sent(_service().send_again(path.verification_id, body, idempotency_key()))
+
+
+@verifications_api.operation(
+    "POST",
+    "/verifications/<verification_id>/checks",
+    answer=VerificationAnswer,
+    problems=(
+        CodeRejected,
+        VerificationNotFound,
+        VerificationExpired,
+        VerificationClosed,
+        ChecksExhausted,
+        TooManyWrongCodes,
+        LongerCodeRequired,
+    ),
+)
+def check_code(path: VerificationPath, body: CheckCode) -> VerificationAnswer:
+    """Judge a code; the right one verifies the number."""
+    return _service().check(path.verification_id, body)
+
+
+@verifications_api.operation(
+    "DELETE",
+    "/verifications/<verification_id>",
+    answer=None,
+    status=204,
+    problems=(VerificationNotFound,),
+)
+def cancel_verification(path: VerificationPath) -> None:
+    """Cancel a verification."""
+    _service().cancel(path.verification_id)
+
+
+@registrations_api.operation(
+    "POST",
+    "/registrations",
+    answer=RegisteredAnswer,
+    status=201,
+    problems=PROOF,
+    takes_idempotency_key=True,
+)
+def register_device(body: RegisterDevice) -> tuple[RegisteredAnswer, int]:
+    """Register a device for a verified number and mint its token."""
+    done = _registrations().register(body, idempotency_key())
+    return RegisteredAnswer(
+        account_id=done.joined.account_id,
+        phone_number=done.e164,
+        device_id=done.joined.device_id,
+        device_token=done.joined.device_token,
+        reregistered=done.reregistered,
+    ), 201
+
+
+@phone_number_api.operation("POST", "/account/phone-number", answer=AccountAnswer, problems=PROOF)
+def change_phone_number(caller: Caller, body: ChangePhoneNumber) -> AccountAnswer:
+    """Keep the account and change its number to a verified one."""
+    return show_account(_registrations().change_number(caller, body), caller)

@@ -1,0 +1,128 @@
+"""One verification as the rules see it: its id, its state now, and how it is shown.
+
+Owns reading the row and what a closed or expired verification is answered.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.elements import ColumnElement
+
+from core.problems import Allowance
+from tokens.device_tokens import decode, encode
+from verification.ladder import History
+from verification.models import Verification
+from verification.problems import (
+    ChecksExhausted,
+    VerificationClosed,
+    VerificationExpired,
+    VerificationNotFound,
+)
+from verification.schemas import Status, VerificationAnswer
+
+
+@dataclass(frozen=True)
+class VerificationKey:
+    """The two halves of a verification's id."""
+
+    number_digest: bytes
+    nonce: bytes
+
+    @property
+    def whole(self) -> bytes:
+        """Both halves, 32 bytes."""
+        return self.number_digest + self.nonce
+
+    @property
+    def id(self) -> str:
+        """The id as clients know it."""
+        return encode(self.whole)
+
+    @classmethod
+    def parse(cls, text: str) -> "VerificationKey":
+        """Read an id; raises VerificationNotFound for what cannot be one."""
+        data = decode(text, 32)
+        if data is None:
+            raise VerificationNotFound("Start a verification to get an id.")
+        return cls(data[:16], data[16:])
+
+    def here(self) -> Sequence[ColumnElement[bool]]:
+        """Name this verification's row in a statement."""
+        return (
+            Verification.number_digest == self.number_digest,
+            Verification.nonce == self.nonce,
+        )
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a verification call answers: the JSON text, and the allowance it announces."""
+
+    body: str
+    allowance: Allowance | None = None
+
+
+def load(session: Session, key: VerificationKey, *, lock: bool = False) -> Verification:
+    """Read a verification; `lock` holds its row to the end of the transaction."""
+    query = select(Verification).where(*key.here()).execution_options(populate_existing=True)
+    row = session.scalar(query.with_for_update() if lock else query)
+    if row is None:
+        raise VerificationNotFound("It was purged, or never was; start a new one.")
+    return row
+
+
+def status_of(row: Verification, now: datetime) -> Status:
+    """Say what a verification is now."""
+    if row.status == "pending" and row.expires_at <= now:
+        return "expired"
+    return cast(Status, row.status)
+
+
+def history(row: Verification) -> History:
+    """Give what a verification sent so far."""
+    return History(
+        row.created_at,
+        row.expires_at,
+        row.sms_count,
+        row.call_count,
+        row.last_sms_at,
+        row.last_call_at,
+    )
+
+
+def require_pending(row: Verification, now: datetime, most_checks: int) -> None:
+    """Refuse a verification that is over, with the reason."""
+    status = status_of(row, now)
+    if status == "expired":
+        raise VerificationExpired("Its time is over; start a new one.")
+    if status == "failed" and row.checks_used >= most_checks:
+        wait = (row.expires_at - now) // timedelta(seconds=1)
+        raise ChecksExhausted(
+            "All guesses are used; start a new verification.",
+            retry_after=max(1, wait),
+            checks_left=0,
+        )
+    if status != "pending":
+        raise VerificationClosed(f"It is {status}; start a new one.")
+
+
+def show(row: Verification, now: datetime, most_checks: int) -> VerificationAnswer:
+    """Render a verification for whoever knows its id."""
+    status = status_of(row, now)
+    sent = history(row)
+    pending = status == "pending"
+    return VerificationAnswer(
+        id=VerificationKey(row.number_digest, row.nonce).id,
+        phone_number=row.e164,
+        status=status,
+        channel=cast(Any, row.channel),
+        code_length=row.code_length,
+        expires_at=row.expires_at,
+        checks_left=max(0, most_checks - row.checks_used) if pending else 0,
+        next_sms_in=sent.seconds_until("sms", now) if pending else None,
+        next_voice_in=sent.seconds_until("voice", now) if pending else None,
+    )
