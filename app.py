@@ -2,18 +2,19 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from argon2 import PasswordHasher
 from flask_openapi3 import Info, OpenAPI
 
-from core.commands import maintenance_commands
 from core import idempotency, logs, plumbing
+from core.commands import maintenance_commands
 from core.database import Database
 from core.limits import Limits
 from core.maintenance import Maintenance
 from core.metrics import Metrics
+from core.operations import docs_assets, operations_api
 from core.problems import ProblemDocument
 from core.requester import RequesterResolver
 from core.secrets import load_keyring
@@ -23,7 +24,6 @@ from discovery.routes import discovery_api
 from discovery.service import DirectoryService
 from messaging.routes import messages_api
 from messaging.service import MessageService
-from core.operations import docs_assets, operations_api
 from sms.outbox import OutboxProvider
 from sms.provider import Provider
 from sms.routes import outbox_api
@@ -36,8 +36,11 @@ from tokens.events import AccountEvents
 from tokens.registration_lock import RegistrationLockService
 from tokens.routes import accounts_api, links_api
 from tokens.service import DeviceService
+from verification.checks import CheckService
+from verification.codes import CodeBook
 from verification.registration import RegistrationService
 from verification.routes import phone_number_api, registrations_api, verifications_api
+from verification.sending import CodeSender
 from verification.service import VerificationService
 
 VERSION = "0.1.0"
@@ -49,7 +52,7 @@ class Ports:
 
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     entropy: Callable[[int], bytes] = os.urandom
-    hasher: PasswordHasher = PasswordHasher()
+    hasher: PasswordHasher = field(default_factory=PasswordHasher)
     database: Database | None = None
     provider: Provider | None = None
 
@@ -67,6 +70,7 @@ class Kith:
     accounts: AccountService
     devices: DeviceService
     verifications: VerificationService
+    checks: CheckService
     registrations: RegistrationService
     directory: DirectoryService
     messages: MessageService
@@ -87,8 +91,11 @@ def build(settings: Settings, ports: Ports) -> Kith:
     devices = DeviceService(database, clock, entropy, mint, events, settings.max_devices)
     locks = RegistrationLockService(database, clock, ports.hasher, rules.pin_tries)
     accounts = AccountService(database, clock, entropy, devices, locks, events)
+    codes = CodeBook(keyring)
+    checks = CheckService(database, settings, keyring, rules, codes, clock, metrics)
+    sender = CodeSender(database, settings, codes, rules, sends, clock)
     verifications = VerificationService(
-        database, settings, keyring, rules, sends, clock, entropy, metrics
+        database, settings, keyring, checks, sender, clock, entropy, metrics
     )
     registrations = RegistrationService(
         database, accounts, devices, locks, mint, clock, entropy, metrics
@@ -124,6 +131,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         accounts,
         devices,
         verifications,
+        checks,
         registrations,
         directory,
         messages,

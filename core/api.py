@@ -165,7 +165,7 @@ class Api(APIBlueprint):
             abp_security=DEVICE_TOKEN if authenticate else None,
         )
         self.authenticate = authenticate
-        self._problems = (InternalError, ServiceUnavailable, *problems)
+        self._problems: tuple[type[Problem], ...] = (InternalError, ServiceUnavailable, *problems)
 
     def operation(
         self,

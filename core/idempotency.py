@@ -6,6 +6,8 @@ outcome. Refuses a key that comes back with another request. Answers hold no sec
 """
 
 import hashlib
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -13,10 +15,15 @@ from typing import NamedTuple
 from sqlalchemy import LargeBinary, Text, delete, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from core.database import Base, insert, purge
-from core.problems import IdempotencyKeyReused
+from core.database import Base, Database, insert, purge
+from core.problems import IdempotencyInProgress, IdempotencyKeyReused
 
 KEPT = timedelta(days=1)
+#: A first request that has not answered in this long was cut off by a crash; longer than any provider
+#: may take.
+ABANDONED_AFTER = timedelta(seconds=120)
+#: How long a repeated request waits for the first one's answer, and how often it looks.
+WAIT_SECONDS, LOOK_SECONDS = 15.0, 0.02
 
 
 class IdempotencyRecord(Base):
@@ -63,11 +70,16 @@ def identify(owner: bytes, scope: bytes, route: str, key: str, request: str) -> 
     )
 
 
-def claim(session: Session, key: IdempotencyKey, subject: bytes, now: datetime) -> Earlier | None:
+def claim(
+    session: Session, key: IdempotencyKey | None, subject: bytes, now: datetime
+) -> Earlier | None:
     """Claim a key for a new request about `subject`; give the earlier request if there is one.
 
-    Raises IdempotencyKeyReused when the earlier request was another one.
+    A request without a key is always new. Raises IdempotencyKeyReused when the earlier request was
+    another one.
     """
+    if key is None:
+        return None
     claimed = session.execute(
         insert(session, IdempotencyRecord)
         .values(
@@ -100,6 +112,29 @@ def look_up(session: Session, key: IdempotencyKey) -> Earlier | None:
             "This Idempotency-Key came with a different request before; make a new one."
         )
     return Earlier(row.subject, row.answer, row.created_at)
+
+
+def wait(
+    database: Database, key: IdempotencyKey, earlier: Earlier, clock: Callable[[], datetime]
+) -> Earlier | None:
+    """Wait until the first request is answered; None when it was released.
+
+    One that was cut off by a crash is given without an answer, for its subject tells what became of
+    it. Raises IdempotencyInProgress when the first request takes too long.
+    """
+    deadline = time.monotonic() + WAIT_SECONDS
+    found: Earlier | None = earlier
+    while found is not None and found.answer is None:
+        if clock() - found.created_at >= ABANDONED_AFTER:
+            break
+        if time.monotonic() >= deadline:
+            raise IdempotencyInProgress(
+                "Ask again with the same key for its answer.", retry_after=2
+            )
+        time.sleep(LOOK_SECONDS)
+        with database.read() as session:
+            found = look_up(session, key)
+    return found
 
 
 def answer(session: Session, key: IdempotencyKey, body: str) -> None:

@@ -7,7 +7,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
-from typing import Any, cast
+from typing import Any
 
 import structlog
 
@@ -36,7 +36,7 @@ def configure(settings: Settings) -> None:
         _redact_event,
     ]
     renderer: structlog.types.Processor = (
-        structlog.processors.JSONRenderer()
+        structlog.processors.JSONRenderer(ensure_ascii=False)
         if settings.log_format == "json"
         else structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
     )
@@ -53,7 +53,7 @@ def configure(settings: Settings) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                cast(structlog.types.Processor, renderer),
+                renderer,
             ],
         )
     )

@@ -2,12 +2,14 @@
 
 from functools import cache
 from pathlib import Path
+from typing import cast
 
 import flask_openapi3_swagger
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Blueprint, Response, current_app, render_template
+from flask_openapi3 import OpenAPI
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from core.api import Answer, Api
@@ -80,10 +82,8 @@ def metrics() -> Response:
 )
 def openapi() -> Response:
     """Describe this API."""
-    return Response(
-        current_app.json.dumps(current_app.api_doc),
-        mimetype="application/json",  # type: ignore[attr-defined]
-    )
+    document = cast(OpenAPI, current_app).api_doc
+    return Response(current_app.json.dumps(document), mimetype="application/json")
 
 
 @operations_api.operation(

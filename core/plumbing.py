@@ -13,6 +13,7 @@ from flask import Flask, Response, g, request
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import MethodNotAllowed as NoSuchMethod
 
 from core.api import render_problem
 from core.metrics import Metrics
@@ -86,16 +87,16 @@ def _http_exception(error: HTTPException) -> Response:
         problem = BodyTooLarge("The body is over this service's limit; send it in parts.")
     elif error.code == 404:
         problem = NotFound("No route has this path; /docs lists them all.")
-    elif error.code == 405:
-        problem = MethodNotAllowed(f"Use {' or '.join(sorted(error.valid_methods or []))}.")
+    elif isinstance(error, NoSuchMethod):
+        allowed = sorted(error.valid_methods or [])
+        response = render_problem(MethodNotAllowed(f"Use {' or '.join(allowed)}."))
+        response.headers["Allow"] = ", ".join(allowed)
+        return response
     elif error.code is not None and error.code < 400:
         return Response(status=error.code, headers=error.get_headers())
     else:
         problem = MalformedRequest("The request cannot be read.")
-    response = render_problem(problem)
-    if error.code == 405:
-        response.headers["Allow"] = ", ".join(sorted(error.valid_methods or []))
-    return response
+    return render_problem(problem)
 
 
 def _database_away(error: DBAPIError | PoolTimeout) -> Response:

@@ -88,5 +88,5 @@ def _development_secret(data_dir: Path) -> str:
         except FileExistsError:
             pass
         finally:
-            os.unlink(draft)
+            draft.unlink()
     return path.read_text()

@@ -26,9 +26,9 @@ class Waiter:
         """End the wait."""
         self._event.set()
 
-    def wait(self, seconds: float) -> None:
-        """Wait until woken, or for so long."""
-        self._event.wait(seconds)
+    def wait(self, seconds: float) -> bool:
+        """Wait for so long; say whether a wake-up came."""
+        return self._event.wait(seconds)
 
 
 class Wakeups:
@@ -54,6 +54,11 @@ class Wakeups:
             with self._lock:
                 if self._waiters.get(device_id) is waiter:
                     del self._waiters[device_id]
+
+    def waiting(self) -> int:
+        """Count the requests that wait."""
+        with self._lock:
+            return len(self._waiters)
 
     def notify(self, device_ids: Iterable[UUID]) -> None:
         """Tell that these mailboxes have something new; call it after the commit."""

@@ -22,9 +22,9 @@ from twilio.http import HttpClient
 from twilio.http.response import Response
 from twilio.rest import Client
 from twilio.twiml.voice_response import VoiceResponse
-from urllib3.exceptions import MaxRetryError, NewConnectionError
+from urllib3.exceptions import HTTPError, LocationValueError, MaxRetryError, NewConnectionError
 
-from core.settings import Settings
+from core.settings import Settings, SettingsError
 from sms.provider import Ambiguous, Blocked, Message, Rejected, SendFailure, Unavailable
 
 log = structlog.get_logger()
@@ -126,11 +126,13 @@ class TwilioProvider:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Build it from settings that name Twilio, which have what it needs."""
-        assert settings.twilio_account_sid and settings.twilio_auth_token and settings.twilio_from
+        """Build it from the settings; raises SettingsError when they do not name Twilio."""
+        account, token = settings.twilio_account_sid, settings.twilio_auth_token
+        if not (account and token and settings.twilio_from):
+            raise SettingsError("Twilio needs an account, an auth token and a sender")
         return cls(
-            account_sid=settings.twilio_account_sid,
-            auth_token=settings.twilio_auth_token.get_secret_value(),
+            account_sid=account,
+            auth_token=token.get_secret_value(),
             sender=settings.twilio_from,
             voice_sender=settings.twilio_voice_from,
             api_url=settings.twilio_api_url,
@@ -187,7 +189,7 @@ class TwilioProvider:
         return {"status_callback": self._callback_base + message.reference}
 
 
-class _OneRequest(HttpClient):
+class _OneRequest(HttpClient):  # type: ignore[misc, unused-ignore]
     """The SDK's way to the network: pooled connections, one attempt a send, nothing logged.
 
     Faults are judged here and not at the SDK's exceptions, because those carry no headers.
@@ -226,7 +228,7 @@ class _OneRequest(HttpClient):
                 timeout=self._timeouts,
                 allow_redirects=False,
             )
-        except requests.RequestException as fault:
+        except (requests.RequestException, HTTPError) as fault:
             raise _judge_fault(fault) from fault
         answer.encoding = "utf-8"
         if answer.status_code >= 300:
@@ -267,13 +269,14 @@ def _retry_after(headers: Mapping[str, str]) -> int | None:
     return min(max(seconds, 1), LONGEST_RETRY)
 
 
-def _judge_fault(fault: requests.RequestException) -> SendFailure:
+def _judge_fault(fault: requests.RequestException | HTTPError) -> SendFailure:
     """Tell what never left this host from what may have arrived."""
     wrapped = fault.args[0] if fault.args else None
     reason = wrapped.reason if isinstance(wrapped, MaxRetryError) else wrapped
     if isinstance(fault, ConnectTimeout):
         return Unavailable("connect-timeout")
-    if isinstance(fault, ProxyError | InvalidURL) or isinstance(reason, NewConnectionError):
+    unaddressed = isinstance(fault, ProxyError | InvalidURL | LocationValueError)
+    if unaddressed or isinstance(reason, NewConnectionError):
         return Unavailable("connect-failed")
     if isinstance(reason, Exception) and isinstance(_first(reason), SSLCertVerificationError):
         log.error("twilio.refused", error_code="certificate-invalid")

@@ -153,9 +153,7 @@ def verify(client: ContractClient, read_code: Callable[[str], str]) -> Callable[
     """Prove a number and give the verification's id."""
 
     def prove(number: str = NUMBER, **request: Any) -> str:
-        started = client.post(
-            "/v1/verifications", json={"phone_number": number}, **request
-        )
+        started = client.post("/v1/verifications", json={"phone_number": number}, **request)
         assert started.status_code == 201, started.text
         identity = str(started.json["id"])
         checked = client.post(

@@ -123,7 +123,8 @@ class AccountService:
                 self._events.list_number(session, account_id, e164, True)
                 return Claim(account_id, reregistered=False)
             account = self._find(session, e164)
-            assert account is not None, "the account that took the number first"
+            if account is None:  # the account that took the number first is gone again
+                return self.claim(session, e164, opened_lock)
         if now - account.last_seen_at >= RECYCLED_AFTER:
             self._delete(session, account)
             return self.claim(session, e164, opened_lock)

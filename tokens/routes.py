@@ -120,7 +120,7 @@ def remove_registration_lock(caller: Caller) -> None:
 @accounts_api.operation("GET", "/devices", answer=DevicesAnswer)
 def list_devices(caller: Caller) -> DevicesAnswer:
     """List the devices of the account."""
-    devices = _devices().list(caller)
+    devices = _devices().of_caller(caller)
     return DevicesAnswer(devices=[_show_device(device, caller) for device in devices])
 
 
@@ -182,9 +182,8 @@ def list_account_devices(path: AccountPath) -> AccountDevicesAnswer:
     try:
         account_id = UUID(path.account_id)
     except ValueError:
-        ids = []
-    else:
-        ids = _devices().device_ids_of(account_id)
+        raise AccountNotFound("It was deleted, or never was.") from None
+    ids = _devices().device_ids_of(account_id)
     if not ids:
         raise AccountNotFound("It was deleted, or never was.")
     return AccountDevicesAnswer(account_id=account_id, devices=[DeviceName(id=i) for i in ids])

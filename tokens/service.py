@@ -275,7 +275,7 @@ class DeviceService:
         if count is not None and count >= self._max_devices:
             raise TooManyDevices(f"It has {count}, the most it may; remove one first.")
 
-    def list(self, caller: Caller) -> list[Device]:
+    def of_caller(self, caller: Caller) -> list[Device]:
         """Give the devices of the caller's account, oldest first."""
         with self._database.read() as session:
             return list(
@@ -287,11 +287,11 @@ class DeviceService:
             )
 
     @staticmethod
-    def device_ids(session: Session, account_id: UUID) -> "list[UUID]":
+    def device_ids(session: Session, account_id: UUID) -> list[UUID]:
         """Give the ids of an account's devices; none when there is no such account."""
         return sorted(session.scalars(select(Device.id).where(Device.account_id == account_id)))
 
-    def device_ids_of(self, account_id: UUID) -> "list[UUID]":
+    def device_ids_of(self, account_id: UUID) -> list[UUID]:
         """Give the ids of an account's devices, in a transaction of its own."""
         with self._database.read() as session:
             return self.device_ids(session, account_id)
@@ -312,8 +312,8 @@ class DeviceService:
                 raise DeviceNotFound("GET /v1/devices lists the devices of this account.")
 
     def remove_devices(
-        self, session: Session, account_id: UUID, device_ids: "list[UUID]"
-    ) -> "list[UUID]":
+        self, session: Session, account_id: UUID, device_ids: list[UUID]
+    ) -> list[UUID]:
         """Remove devices in the caller's transaction; give those that were there."""
         here = (Device.account_id == account_id, Device.id.in_(device_ids))
         gone = list(session.scalars(delete(Device).where(*here).returning(Device.id)))

@@ -26,7 +26,6 @@ class CodeBook:
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
-        self.key_id = keyring.key_id()
 
     def code(self, key_id: str, verification_id: bytes, digits: int) -> str | None:
         """Give the code of a verification; None once its server secret is no longer accepted."""

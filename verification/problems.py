@@ -58,7 +58,7 @@ class TooManySends(Problem):
 
 
 class NoSendsLeft(Problem):
-    """This verification sends nothing more on this channel."""
+    """The verification sends nothing more on this channel."""
 
     code, status, title = "no-sends-left", 409, "This verification sends no more"
 

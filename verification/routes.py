@@ -10,6 +10,7 @@ from tokens.authenticate import Caller, authenticate_device
 from tokens.problems import RegistrationLocked, TooManyPinTries
 from tokens.routes import AUTHENTICATION, show_account
 from tokens.schemas import AccountAnswer
+from verification.checks import CheckService
 from verification.problems import (
     AppHashRefused,
     ChecksExhausted,
@@ -153,7 +154,8 @@ def send_again(path: VerificationPath, body: SendAgain) -> tuple[str, int, dict[
 )
 def check_code(path: VerificationPath, body: CheckCode) -> VerificationAnswer:
     """Judge a code; the right one verifies the number."""
-    return _service().check(path.verification_id, body)
+    checks: CheckService = current_app.extensions["kith"].checks
+    return checks.check(path.verification_id, body)
 
 
 @verifications_api.operation(

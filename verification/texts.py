@@ -4,9 +4,6 @@ Owns the wording and how it is fitted. Refuses to let a text grow into a second 
 cost twice and can arrive in halves.
 """
 
-# Chinese is written with full-width punctuation.
-# ruff: noqa: RUF001
-
 import re
 from typing import NamedTuple
 
@@ -188,7 +185,7 @@ def sms_text(
 
 
 def voice_text(locale: str, default_locale: str, app_name: str, code: str) -> tuple[str, str]:
-    """Write what a call says, each digit alone and all twice; give it and the voice's BCP 47 tag."""
+    """Write what a call says, each digit alone, all twice; give it and the voice's BCP 47 tag."""
     language = _language(locale, default_locale)
     wording = WORDINGS[language]
     region = re.search(r"[-_]([A-Za-z]{2})(?=[-_]|$)", locale)

@@ -40,7 +40,9 @@ class ContractClient(FlaskClient):
             return
         promised = item[method.lower()]["responses"]
         status = str(response.status_code)
-        assert status in promised, f"{method} {template} gave an undocumented {status}: {response.text}"
+        assert status in promised, (
+            f"{method} {template} gave an undocumented {status}: {response.text}"
+        )
         content = promised[status].get("content")
         if not content:
             assert response.data == b"", response.text

@@ -1,0 +1,66 @@
+"""Own the fixtures of the client's tests."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from canned import ACCOUNT, TOKEN, Script
+from click.testing import CliRunner, Result
+
+from kith import Kith
+from kith.cli import main
+from kith.commands.session import Wiring
+from kith.credentials import Credentials, CredentialsFile
+
+SERVER = "http://127.0.0.1:8000"
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def script() -> Script:
+    """Return a transport that answers nothing yet."""
+    return Script()
+
+
+@pytest.fixture
+def client(script: Script) -> Kith:
+    """Return a client that speaks to the script."""
+    return Kith("http://kith.test", TOKEN, transport=script, sleep=script.sleep)
+
+
+@pytest.fixture
+def credentials_path(tmp_path: Path) -> Path:
+    """Return where the command keeps its credentials in this test."""
+    return tmp_path / "config" / "kith" / "credentials.json"
+
+
+@pytest.fixture
+def signed_in(credentials_path: Path) -> Credentials:
+    """Return credentials that are stored already."""
+    credentials = Credentials(
+        server=SERVER,
+        account_id=ACCOUNT["account_id"],
+        device_id=ACCOUNT["device_id"],
+        phone_number=ACCOUNT["phone_number"],
+        device_token=TOKEN,
+    )
+    CredentialsFile(credentials_path).save(credentials)
+    return credentials
+
+
+@pytest.fixture
+def run(script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Return a way to run `kith` against the script."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("KITH_SERVER", raising=False)
+    monkeypatch.delenv("KITH_CREDENTIALS", raising=False)
+
+    def invoke(*arguments: str, stdin: str | bytes | None = None) -> Result:
+        wiring = Wiring(transport=script, sleep=script.sleep)
+        result = CliRunner().invoke(main, arguments, obj=wiring, input=stdin, prog_name="kith")
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return invoke

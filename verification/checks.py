@@ -1,0 +1,135 @@
+"""Checks: a guess is counted, on its verification and on its number, and only then judged.
+
+Owns the bound on guessing. Refuses to judge 6 digits of a number that is being guessed at: over all
+its verifications 25 wrong codes a day are judged at 6 digits and 2,500 in all, so that a day's guessing
+succeeds with 25/10^6 + 2,475/10^8, less than once in 10,000 days, whoever guesses.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from core import limits
+from core.database import Database
+from core.limits import Limits
+from core.metrics import Metrics
+from core.problems import Allowance, Problem
+from core.secrets import Keyring
+from core.settings import Settings
+from verification.codes import LONG, SHORT, CodeBook
+from verification.models import Verification
+from verification.problems import (
+    CodeRejected,
+    LongerCodeRequired,
+    TooManyWrongCodes,
+    VerificationClosed,
+)
+from verification.schemas import CheckCode, VerificationAnswer
+from verification.sending import carry_over
+from verification.sessions import VerificationKey, load, require_pending, show
+
+
+class CheckService:
+    """Judges codes."""
+
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        keyring: Keyring,
+        rules: Limits,
+        codes: CodeBook,
+        clock: Callable[[], datetime],
+        metrics: Metrics,
+    ) -> None:
+        self._database = database
+        self._keyring = keyring
+        self._rules = rules
+        self._codes = codes
+        self._clock = clock
+        self._metrics = metrics
+        self._most_checks = settings.checks_per_verification
+        self._lifetime = timedelta(seconds=settings.code_lifetime)
+
+    def code_length(self, session: Session, number_digest: bytes) -> int:
+        """Choose how long a number's next code is, by how often it was guessed at today.
+
+        Raises TooManyWrongCodes when no code of it would be judged.
+        """
+        guessed = limits.peek(session, self._rules.wrong_codes, number_digest, self._clock())
+        if guessed.left == 0:
+            raise self._guessed_out(guessed)
+        wrong = guessed.capacity - guessed.left
+        return LONG if wrong >= self._rules.wrong_codes_6_digits.capacity else SHORT
+
+    def check(self, verification_id: str, body: CheckCode) -> VerificationAnswer:
+        """Judge a code; raises CodeRejected when it is wrong."""
+        key = VerificationKey.parse(verification_id)
+        now = self._clock()
+        with self._database.write() as session:
+            row, refusal = self._judge(session, key, body.code, now)
+        self._metrics.verifications.labels("code_rejected" if refusal else "verified").inc()
+        if refusal:
+            raise refusal
+        return show(row, now, self._most_checks)
+
+    def _judge(
+        self, session: Session, key: VerificationKey, code: str, now: datetime
+    ) -> tuple[Verification, Problem | None]:
+        """Count a guess and judge it; what is raised here rolls back a guess that was not judged."""
+        row = session.scalar(
+            update(Verification)
+            .where(
+                *key.here(),
+                Verification.status == "pending",
+                Verification.expires_at > now,
+                Verification.checks_used < self._most_checks,
+            )
+            .values(checks_used=Verification.checks_used + 1)
+            .returning(Verification)
+        )
+        if row is None:
+            return self._judge_again(session, key, code, now), None
+        carry_over(session, self._keyring, row.e164)
+        number = self._keyring.digest("number", row.e164)
+        short = row.code_length == SHORT
+        limit = self._rules.wrong_codes_6_digits if short else self._rules.wrong_codes
+        allowed, _ = limits.take(session, limit, number, now)
+        if not allowed:
+            guessed = limits.peek(session, self._rules.wrong_codes, number, now)
+            if guessed.left == 0:
+                raise self._guessed_out(guessed)
+            raise LongerCodeRequired(
+                "Someone guesses at this number's codes, so 6 digits are not judged any more"
+                " today; start a new verification and get 8."
+            )
+        if self._codes.matches(row.key_id, key.whole, row.code_length, code):
+            limits.give_back(session, limit, number)
+            row.status = "verified"
+            row.expires_at = now + self._lifetime
+            return row, None
+        left = max(0, self._most_checks - row.checks_used)
+        if left == 0:
+            row.status = "failed"
+        plural = "guess is" if left == 1 else "guesses are"
+        return row, CodeRejected(f"{left} {plural} left.", checks_left=left)
+
+    def _judge_again(
+        self, session: Session, key: VerificationKey, code: str, now: datetime
+    ) -> Verification:
+        """Answer a check of a verification that is over: the right code again is verified again."""
+        row = load(session, key)
+        if row.status == "verified" and self._codes.matches(
+            row.key_id, key.whole, row.code_length, code
+        ):
+            return row
+        require_pending(row, now, self._most_checks)
+        raise VerificationClosed("It was closed just now.")
+
+    @staticmethod
+    def _guessed_out(guessed: Allowance) -> TooManyWrongCodes:
+        return TooManyWrongCodes(
+            "Someone guesses at this number's codes; try again later.", allowance=guessed
+        )

@@ -1,0 +1,185 @@
+"""How a code reaches its owner: counted and queued in one transaction, handed over, recorded in a second.
+
+Owns what is said to the provider. Refuses to leave anything behind of a send that did not happen, and
+to repeat one that may have.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from core import idempotency, limits
+from core.database import Database
+from core.idempotency import IdempotencyKey
+from core.limits import Limits
+from core.problems import Allowance
+from core.secrets import Keyring
+from core.settings import Settings
+from sms.problems import SendUnavailable
+from sms.provider import Channel, Message
+from sms.service import Outcome, SendService
+from tokens.device_tokens import encode
+from verification import texts
+from verification.codes import CodeBook
+from verification.models import Verification
+from verification.problems import TooManySends, VerificationClosed
+from verification.sessions import Answered, VerificationKey, show
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A send that is queued and not handed over yet."""
+
+    row: Verification
+    send_id: bytes
+    channel: Channel
+    subject: bytes
+    allowance: Allowance
+    request: IdempotencyKey | None
+    #: When this verification sent on this channel before; None for its first send.
+    previous: datetime | None
+
+
+class CodeSender:
+    """Sends the codes of verifications."""
+
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        codes: CodeBook,
+        rules: Limits,
+        sends: SendService,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._codes = codes
+        self._rules = rules
+        self._sends = sends
+        self._clock = clock
+
+    def queue(
+        self,
+        session: Session,
+        row: Verification,
+        request: IdempotencyKey | None,
+        previous: datetime | None = None,
+    ) -> Pending:
+        """Count a send on the row's channel against its limit and record it.
+
+        Raises TooManySends; nothing is handed over yet.
+        """
+        subject = sends_subject(row.number_digest, row.requester)
+        allowed, allowance = limits.take(session, self._rules.sends, subject, self._clock())
+        if not allowed:
+            raise TooManySends("The limit refills over the day.", allowance=allowance)
+        channel: Channel = "voice" if row.channel == "voice" else "sms"
+        send_id = self._sends.queue(session, row.number_digest, row.nonce, channel)
+        return Pending(row, send_id, channel, subject, allowance, request, previous)
+
+    def hand_over(self, pending: Pending, *, first: bool) -> Answered:
+        """Call the provider outside of any transaction, then record what it answered.
+
+        Raises SendRejected, SendBlocked or SendUnavailable when for certain nothing was sent.
+        """
+        row = pending.row
+        outcome = self._sends.dispatch(self._message(pending))
+        most_checks = self._settings.checks_per_verification
+        answer = show(row, self._clock(), most_checks).model_dump_json()
+        with self._database.write() as session:
+            self._sends.record(session, row.number_digest, pending.send_id, outcome)
+            if outcome.failure:
+                self._undo(session, pending, outcome, first=first)
+            else:
+                if first:
+                    _supersede(session, row)
+                if pending.request:
+                    idempotency.answer(session, pending.request, answer)
+        if outcome.failure:
+            raise outcome.failure
+        return Answered(answer, pending.allowance)
+
+    def _message(self, pending: Pending) -> Message:
+        row, settings = pending.row, self._settings
+        key = VerificationKey(row.number_digest, row.nonce)
+        code = self._codes.code(row.key_id, key.whole, row.code_length)
+        if code is None:
+            raise VerificationClosed("The server's secrets were changed; start a new one.")
+        locale = row.locale or settings.default_locale
+        if pending.channel == "voice":
+            body, language = texts.voice_text(
+                locale, settings.default_locale, settings.app_name, code
+            )
+        else:
+            body, language = texts.sms_text(
+                locale,
+                settings.default_locale,
+                settings.app_name,
+                code,
+                web_origin=row.web_origin,
+                app_hash=row.app_hash,
+            )
+        reference = encode(row.number_digest + pending.send_id)
+        return Message(row.e164, pending.channel, body, language, reference)
+
+    def _undo(self, session: Session, pending: Pending, outcome: Outcome, *, first: bool) -> None:
+        """Leave nothing behind of a send that for certain did not happen."""
+        row = pending.row
+        if first:
+            values: dict[str, object] = {"status": "failed"}
+        elif pending.channel == "sms":
+            values = {"sms_count": Verification.sms_count - 1, "last_sms_at": pending.previous}
+        else:
+            values = {"call_count": Verification.call_count - 1, "last_call_at": pending.previous}
+        session.execute(
+            update(Verification)
+            .where(
+                *VerificationKey(row.number_digest, row.nonce).here(),
+                Verification.status == "pending",
+            )
+            .values(values)
+            .execution_options(synchronize_session=False)
+        )
+        if isinstance(outcome.failure, SendUnavailable):
+            # Not the requester's fault. A rejected number is, or all could be tried for free.
+            limits.give_back(session, self._rules.sends, pending.subject)
+        if pending.request:
+            idempotency.release(session, pending.request)
+
+
+def _supersede(session: Session, row: Verification) -> None:
+    """Cancel the same requester's older verifications of the number; a stranger's stay."""
+    session.execute(
+        update(Verification)
+        .where(
+            Verification.number_digest == row.number_digest,
+            Verification.nonce != row.nonce,
+            Verification.requester == row.requester,
+            Verification.status == "pending",
+            Verification.created_at <= row.created_at,
+        )
+        .values(status="canceled")
+        .execution_options(synchronize_session=False)
+    )
+
+
+def sends_subject(number_digest: bytes, requester: bytes) -> bytes:
+    """Name a number and requester together, as the limit on sends counts them."""
+    return hashlib.sha256(number_digest + requester).digest()[:16]
+
+
+def carry_over(
+    session: Session, keyring: Keyring, e164: str, requesters: list[bytes] | None = None
+) -> None:
+    """While secrets are rotated, let counters under the previous one count on."""
+    digests = keyring.digests("number", e164)
+    if len(digests) > 1:
+        limits.carry_over(session, ("wrong-codes",), digests)
+        if requesters:
+            subjects = [sends_subject(*pair) for pair in zip(digests, requesters, strict=True)]
+            limits.carry_over(session, ("sends",), subjects)
