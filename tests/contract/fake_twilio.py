@@ -56,6 +56,12 @@ def refusal(
     return Answer(status, json.dumps(document).encode(), headers or {})
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    # Dozens of sends may arrive at once, and none may be lost before it is answered.
+    request_queue_size = 128
+
+
 class FakeTwilio:
     """Twilio's API on a free port of the loopback; use as a context manager."""
 
@@ -64,8 +70,7 @@ class FakeTwilio:
         self.answers: deque[Answer] = deque()
         #: Called with each request before it is answered: a report can overtake its answer.
         self.before_answer: Callable[[Received], None] = lambda request: None
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
 
     def __enter__(self) -> "FakeTwilio":

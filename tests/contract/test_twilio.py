@@ -43,8 +43,8 @@ def build(twilio: FakeTwilio) -> Build:
             "sender": "+15005550006",
             "voice_sender": None,
             "api_url": twilio.url,
-            "connect_timeout": 2,
-            "read_timeout": 5,
+            "connect_timeout": 10,
+            "read_timeout": 10,
             "public_url": "https://id.example.com",
             "code_lifetime": 600,
         }
@@ -419,12 +419,14 @@ def test_connect_timeout_sent_nothing(build: Build) -> None:
             one.setblocking(False)
             one.connect_ex(address)
         started = time.monotonic()
-        fault = failure(build(api_url=f"http://127.0.0.1:{address[1]}", connect_timeout=0.3))
+        fault = failure(
+            build(api_url=f"http://127.0.0.1:{address[1]}", connect_timeout=0.3, read_timeout=60)
+        )
         for one in waiting:
             one.close()
 
     assert (type(fault), fault.error_code) == (Unavailable, "connect-timeout")
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 30
 
 
 def test_after_a_fault_the_next_send_works(twilio: FakeTwilio, build: Build) -> None:

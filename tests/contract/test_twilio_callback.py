@@ -44,7 +44,6 @@ def make_twilio_app(make_app: MakeApp, twilio: FakeTwilio) -> MakeApp:
                 "twilio_auth_token_previous": OLD_TOKEN,
                 "twilio_from": "+15005550006",
                 "twilio_api_url": twilio.url,
-                "twilio_read_timeout": 0.5,
                 "public_url": PUBLIC_URL,
             }
             | settings
@@ -75,7 +74,8 @@ def queue(app: OpenAPI, outcome: Outcome | None = None) -> None:
 def sent_row(app: OpenAPI) -> Send:
     """Read the one send there is."""
     with app.extensions["kith"].database.read() as session:
-        return session.scalars(select(Send)).one()
+        row: Send = session.scalars(select(Send)).one()
+        return row
 
 
 def reference() -> str:

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from canned import ACCOUNT, TOKEN, Script
 from click.testing import CliRunner, Result
 
 from kith import Kith
 from kith.cli import main
 from kith.commands.session import Wiring
 from kith.credentials import Credentials, CredentialsFile
+from tests.unit.kith.canned import ACCOUNT, TOKEN, Script
 
 SERVER = "http://127.0.0.1:8000"
 

@@ -6,16 +6,6 @@ from datetime import UTC, datetime
 
 import httpx
 import pytest
-from canned import (
-    ACCOUNT,
-    DEVICE,
-    PARAMETERS,
-    REGISTRATION,
-    TOKEN,
-    VERIFICATION,
-    Script,
-    ok,
-)
 
 from kith import (
     AcceptedMessage,
@@ -28,6 +18,16 @@ from kith import (
     Registration,
     Verification,
     hash_number,
+)
+from tests.unit.kith.canned import (
+    ACCOUNT,
+    DEVICE,
+    PARAMETERS,
+    REGISTRATION,
+    TOKEN,
+    VERIFICATION,
+    Script,
+    ok,
 )
 
 MOMENT = datetime(2026, 11, 22, 10, 20, 30, tzinfo=UTC)
@@ -146,9 +146,7 @@ def test_discovery_calls(client: Kith, script: Script) -> None:
 
 def test_messages_travel_as_base64url(client: Kith, script: Script) -> None:
     """Contents are bytes for the caller and base64url without padding on the wire."""
-    script.on(
-        "POST /v1/messages", ok({"id": "m1", "accepted_at": "2026-11-22T10:20:30Z"}, 202)
-    )
+    script.on("POST /v1/messages", ok({"id": "m1", "accepted_at": "2026-11-22T10:20:30Z"}, 202))
     script.on(
         "GET /v1/messages",
         ok(
@@ -280,7 +278,9 @@ def test_hash_is_the_one_of_the_matrix_identity_service() -> None:
         ok({**ACCOUNT, "discoverable": 1}),
         ok({**ACCOUNT, "created_at": "yesterday"}),
         ok({**ACCOUNT, "created_at": "2026-11-22T10:20:30"}),
-        httpx.Response(200, content=b"x", headers={"Content-Encoding": "gzip"}),
+        httpx.Response(
+            200, stream=httpx.ByteStream(b"not gzip"), headers={"Content-Encoding": "gzip"}
+        ),
     ],
 )
 def test_answers_that_break_the_contract_are_named_as_such(

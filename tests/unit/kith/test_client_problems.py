@@ -5,7 +5,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from canned import Script, ok, problem
 
 from kith import Kith, KithProblem, KithUnreachable, problems
 from kith.problems import (
@@ -15,6 +14,7 @@ from kith.problems import (
     RegistrationLocked,
     TokenInvalid,
 )
+from tests.unit.kith.canned import Script, ok, problem
 
 NEVER_REPEATED = "POST /v1/verifications/abc/checks"
 
@@ -33,10 +33,10 @@ def test_every_code_has_its_exception(code: str, client: Kith, script: Script) -
 
 
 def test_the_codes_are_those_of_the_wire() -> None:
-    """The list of codes is complete: 44 of them, none under another one's name."""
+    """The list of codes is complete: 43 of them, none under another one's name."""
     names = {kind.__name__ for kind in problems.KNOWN.values()}
 
-    assert len(names) == len(problems.KNOWN) == 44
+    assert len(names) == len(problems.KNOWN) == 43
     assert all(kind.__doc__ for kind in problems.KNOWN.values())
 
 
@@ -90,9 +90,7 @@ def test_problem_members_are_kept(client: Kith, script: Script) -> None:
         NEVER_REPEATED,
         problem("code-rejected", 422, checks_left=3),
         problem("registration-locked", 423, {"Retry-After": "3600"}),
-        problem(
-            "invalid-fields", 422, errors=[{"pointer": "/code", "detail": "too short"}, "odd"]
-        ),
+        problem("invalid-fields", 422, errors=[{"pointer": "/code", "detail": "too short"}, "odd"]),
         problem("devices-mismatched", 409, missing=["d1"], extra=["d2"], stale=[]),
     )
     caught = []
@@ -214,7 +212,9 @@ def test_problem_of_a_repeated_delete_is_a_problem_at_first(client: Kith, script
 
 def test_a_new_client_needs_no_server_package() -> None:
     """The client imports nothing of the server."""
-    server = re.compile(r"^\s*(?:from|import) (?:app|core|sms|tokens|verification|discovery|messaging|interop)\b")
+    server = re.compile(
+        r"^\s*(?:from|import) (?:app|core|sms|tokens|verification|discovery|messaging|interop)\b"
+    )
     lines = [
         line
         for path in Path("kith").rglob("*.py")

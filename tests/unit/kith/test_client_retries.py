@@ -5,10 +5,19 @@ from collections.abc import Callable
 
 import httpx
 import pytest
-from canned import ACCOUNT, PARAMETERS, REGISTRATION, TOKEN, VERIFICATION, Script, ok, problem
 
 from kith import NO_RETRIES, Envelope, Kith, KithProblem, KithUnreachable, RetryPolicy
 from kith.problems import DeviceNotFound, IdempotencyInProgress, ServiceUnavailable
+from tests.unit.kith.canned import (
+    ACCOUNT,
+    PARAMETERS,
+    REGISTRATION,
+    TOKEN,
+    VERIFICATION,
+    Script,
+    ok,
+    problem,
+)
 
 BROKEN = httpx.ReadTimeout("lost")
 ACCEPTED = {"id": "m1", "accepted_at": "2026-11-22T10:20:30Z"}
