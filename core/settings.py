@@ -133,11 +133,11 @@ class Settings(BaseSettings):
         "Kith",
         min_length=1,
         max_length=LONGEST_APP_NAME,
-        pattern=r"^[A-Za-z0-9 .&-]+$",
-        description="The name people read in the text message.",
+        pattern=r"^[A-Za-z0-9 .&-]*[A-Za-z0-9]$",
+        description="The name people read in the text message; no run of digits like a code.",
     )
-    default_locale: str = Field(
-        "en", pattern=r"^[a-z]{2}$", description="Language of a text when none is asked for."
+    default_locale: Literal["ar", "de", "en", "es", "fr", "hi", "pl", "pt", "tr", "zh"] = Field(
+        "en", description="Language of a text when the one asked for is not known."
     )
     default_region: str | None = Field(
         None,
@@ -240,6 +240,8 @@ class Settings(BaseSettings):
             secret = getattr(self, name)
             if secret and len(secret.get_secret_value()) < MIN_SECRET_LENGTH:
                 faults.append(f"KITH_{name.upper()} needs at least {MIN_SECRET_LENGTH} characters")
+        if re.search(r"\d{4}", self.app_name):
+            faults.append("KITH_APP_NAME must not hold digits that look like a code")
         if self.environment == "production":
             if not self.secret_key:
                 faults.append(

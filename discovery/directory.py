@@ -24,10 +24,10 @@ _MATCH_POSTGRESQL = text(
 
 # As one blob that SQLite cuts itself: no limit of variables, and a statement that is compiled once.
 _MATCH_SQLITE = text(
-    f"WITH RECURSIVE page(start) AS (SELECT 1 UNION ALL SELECT start + {DIGEST_SIZE} FROM page"
-    f" WHERE start + {DIGEST_SIZE} <= length(:digests))"
+    "WITH RECURSIVE page(start) AS"
+    " (SELECT 1 UNION ALL SELECT start + :size FROM page WHERE start + :size <= length(:digests))"
     " SELECT entry.digest, entry.account_id FROM page CROSS JOIN directory_entries AS entry"
-    f" WHERE entry.digest = substr(:digests, start, {DIGEST_SIZE}) AND entry.epoch = :epoch"
+    " WHERE entry.digest = substr(:digests, start, :size) AND entry.epoch = :epoch"
 ).columns(*_COLUMNS)
 
 
@@ -40,11 +40,13 @@ class Directory:
             return {}
         # Each once and in order, so that neighbours in the index are read together.
         page = sorted(set(digests))
+        values: dict[str, int | bytes | str]
         if session.get_bind().dialect.name == "sqlite":
-            rows = session.execute(_MATCH_SQLITE, {"epoch": epoch, "digests": b"".join(page)})
+            values = {"epoch": epoch, "digests": b"".join(page), "size": DIGEST_SIZE}
+            rows = session.execute(_MATCH_SQLITE, values)
         else:
-            literal = _array_literal(page)
-            rows = session.execute(_MATCH_POSTGRESQL, {"epoch": epoch, "digests": literal})
+            values = {"epoch": epoch, "digests": _array_literal(page)}
+            rows = session.execute(_MATCH_POSTGRESQL, values)
         return {row.digest: row.account_id for row in rows}
 
     def list_account(self, session: Session, epoch: int, digest: bytes, account_id: UUID) -> None:

@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import httpx
 
@@ -173,14 +173,6 @@ class Requests:
         return KithUnreachable(
             f"The connection to {self.host} broke before the answer was complete."
         )
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the connections."""
-        self.close()
 
 
 def _pause(problem: KithProblem, policy: RetryPolicy, attempt: int) -> float | None:

@@ -68,8 +68,6 @@ def deposit(
 
     Gives what did not fit; the caller must then roll back, because the others are stored.
     """
-    if len(contents) > 1:
-        _lock(session, contents)
     given = session.execute(
         update(Mailbox)
         .where(
@@ -169,13 +167,14 @@ def expire(session: Session, now: datetime) -> int:
         .returning(Envelope.device_id)
         .execution_options(**_NO_SYNC)
     ).all()
-    mailboxes = table(Mailbox)
-    session.execute(
-        update(mailboxes)
-        .where(mailboxes.c.device_id == bindparam("of_device"))
-        .values(waiting=mailboxes.c.waiting - bindparam("deleted")),
-        [{"of_device": device, "deleted": count} for device, count in Counter(gone).items()],
-    )
+    if gone:  # not when they were all acknowledged before the locks were ours
+        mailboxes = table(Mailbox)
+        session.execute(
+            update(mailboxes)
+            .where(mailboxes.c.device_id == bindparam("of_device"))
+            .values(waiting=mailboxes.c.waiting - bindparam("deleted")),
+            [{"of_device": device, "deleted": count} for device, count in Counter(gone).items()],
+        )
     return len(gone)
 
 

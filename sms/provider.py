@@ -3,7 +3,7 @@
 Owns the vocabulary. A provider writes only the call itself: it returns, or raises one of these.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 Channel = Literal["sms", "voice"]
@@ -13,9 +13,9 @@ Channel = Literal["sms", "voice"]
 class Message:
     """One text or call: `to` is E.164; `body` is the text, or what the call says."""
 
-    to: str
+    to: str = field(repr=False)
     channel: Channel
-    body: str
+    body: str = field(repr=False)
     #: BCP 47 language of the body, for the voice that reads it.
     language: str
     #: Opaque name of this send, for the address of delivery reports.

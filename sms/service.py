@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 
 import structlog
-from sqlalchemy import case, func, update
+from sqlalchemy import func, update
 from sqlalchemy.orm import Session
 
 from core.database import Database, purge
@@ -128,9 +128,10 @@ class SendService:
                 provider_message_id=func.coalesce(
                     Send.provider_message_id, outcome.provider_message_id
                 ),
-                error_code=case(
-                    (Send.error_code.is_(None), outcome.error_code), else_=Send.error_code
-                ),
+                # What went wrong on the way no longer matters once it is delivered.
+                error_code=None
+                if outcome.status == "delivered"
+                else func.coalesce(outcome.error_code, Send.error_code),
                 updated_at=self._clock(),
             )
             .execution_options(synchronize_session=False)

@@ -22,8 +22,13 @@ from sms.twilio import CALLBACK_PATH
 LARGEST_FORM = 16_384
 MOST_FIELDS = 100
 
-#: What the statuses of texts and calls are to us; the others tell nothing new.
+#: What the statuses of texts and calls are to us; the others tell nothing. That Twilio has it is
+#: `sent`, which settles a send whose answer was lost.
 STATUSES = {
+    "accepted": "sent",
+    "scheduled": "sent",
+    "queued": "sent",
+    "sending": "sent",
     "sent": "sent",
     "initiated": "sent",
     "ringing": "sent",

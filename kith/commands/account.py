@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import click
 
-from kith.commands.output import local_time, note, print_json, print_table
+from kith.commands.output import ask_secret, local_time, note, print_json, print_table
 from kith.commands.session import Session
 from kith.problems import AccountNotFound, DeviceNotFound, TokenInvalid
 
@@ -84,7 +84,7 @@ def set_lock(session: Session, pin: str | None) -> None:
     """
     kith, _ = session.signed_in()
     if pin is None:
-        pin = str(click.prompt("PIN", hide_input=True, confirmation_prompt="PIN again", err=True))
+        pin = ask_secret("PIN", again="PIN again")
     if not SHORTEST_PIN <= len(pin) <= LONGEST_PIN:
         raise click.BadParameter("a PIN has 4 to 64 characters", param_hint="--pin")
     with kith:

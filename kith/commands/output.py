@@ -6,8 +6,10 @@ terminal.
 """
 
 import dataclasses
+import getpass
 import json
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -32,6 +34,18 @@ def clean(text: str) -> str:
 def note(text: str) -> None:
     """Write one line for the person to stderr."""
     click.echo(clean(text), err=True)
+
+
+def ask_secret(question: str, *, again: str | None = None) -> str:
+    """Return what the person enters unseen, asked for twice when `again` is given.
+
+    Where there is no terminal the answer is read from stdin as it comes.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", getpass.GetPassWarning)
+        return str(
+            click.prompt(question, hide_input=True, confirmation_prompt=again or False, err=True)
+        )
 
 
 def print_json(value: object) -> None:

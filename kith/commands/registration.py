@@ -9,7 +9,7 @@ import click
 
 from kith.client import Kith
 from kith.commands.failures import REFUSED, Failure, duration, failure_of
-from kith.commands.output import note, print_json
+from kith.commands.output import ask_secret, note, print_json
 from kith.commands.session import Session
 from kith.contacts.numbers import NumberUnreadable, normalise
 from kith.credentials import Credentials
@@ -242,7 +242,7 @@ def _register(kith: Kith, verification_id: str, name: str | None, pin: str | Non
                 raise
             note("That is not the PIN." if pin is not None else "This account is locked by a PIN.")
             tries += 1
-            pin = click.prompt("PIN", hide_input=True, err=True)
+            pin = ask_secret("PIN")
 
 
 def _welcome(credentials: Credentials, as_json: bool, *, reregistered: bool) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 # Google joins the numbers of one label with " ::: "; hand-made lists use ";", a line break, or
 # a comma before a plus.
 _BETWEEN_NUMBERS = re.compile(
-    r"\s*:::\s*|[\r\n]+|;(?!\s*(?:ext|isub|phone-context)\s*=)|[,/|]\s*(?=\+)", re.IGNORECASE
+    r":::|[\r\n]+|;(?!\s*(?:ext|isub|phone-context)\s*=)|[,/|]\s*(?=\+)", re.IGNORECASE
 )
 
 

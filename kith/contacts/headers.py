@@ -88,11 +88,6 @@ class Columns:
     name_parts: tuple[int, ...] = ()
     organization: tuple[int, ...] = ()
 
-    @property
-    def known(self) -> bool:
-        """Whether any header was understood."""
-        return self != Columns()
-
     def name(self, row: Sequence[str]) -> str:
         """Return the row's name: the full one, else its parts, else the organization, else ""."""
         for columns in (self.full_name[:1], self.name_parts, self.organization[:1]):

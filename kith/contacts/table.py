@@ -15,6 +15,7 @@ from kith.contacts.rows import Row, read_rows
 
 FEWEST_DIGITS = 7
 MOST_DIGITS = 20
+LONGEST_NUMBER = 100
 
 _NUMBER = re.compile(
     r"(?:tel:|')?\s*\+?[\d\s()./*#\u2010-\u2015-]+(?:(?:;?\s*ext[.=]?|x)\s*\d+)?", re.IGNORECASE
@@ -47,6 +48,8 @@ def looks_like_number(cell: str) -> bool:
 
 
 def _looks_like_one(text: str) -> bool:
+    if len(text) > LONGEST_NUMBER:
+        return False
     digits = sum(character.isdigit() for character in text)
     return (
         FEWEST_DIGITS <= digits <= MOST_DIGITS

@@ -53,7 +53,9 @@ def test_a_guesser_with_a_thousand_addresses(
     owner_got_in = False
     for n in range(1000):
         clock.advance(86_000 / 1000)
-        for length, answer in guess(client, f"10.0.{n // 250}.{n % 250 + 1}", partial(newest_code, app)):
+        for length, answer in guess(
+            client, f"10.0.{n // 250}.{n % 250 + 1}", partial(newest_code, app)
+        ):
             code = problem_code(answer)
             if code == "code-rejected":
                 judged[length] += 1

@@ -6,6 +6,7 @@ Owns the shape of Twilio's answers and faults, as https://www.twilio.com/docs/ap
 import base64
 import json
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -61,16 +62,25 @@ class _Server(ThreadingHTTPServer):
     # Dozens of sends may arrive at once, and none may be lost before it is answered.
     request_queue_size = 128
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of handshakes that the client broke off."""
+
 
 class FakeTwilio:
     """Twilio's API on a free port of the loopback; use as a context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.received: list[Received] = []
         self.answers: deque[Answer] = deque()
         #: Called with each request before it is answered: a report can overtake its answer.
         self.before_answer: Callable[[Received], None] = lambda request: None
         self._server = _Server(("127.0.0.1", 0), _handler(self))
+        self._scheme = "https" if tls else "http"
+        if tls:
+            # The handshake is left to the thread of the connection.
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
 
     def __enter__(self) -> "FakeTwilio":
@@ -85,7 +95,7 @@ class FakeTwilio:
     @property
     def url(self) -> str:
         """The base address to give the provider."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}"
 
     def next(self, *answers: Answer) -> None:
         """Answer the next requests so; after them, everything is accepted again."""

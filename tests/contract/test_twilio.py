@@ -2,9 +2,11 @@
 
 import logging
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -14,7 +16,8 @@ import structlog
 from core import logs
 from core.settings import Settings, SettingsError
 from sms.provider import Ambiguous, Blocked, Message, Rejected, SendFailure, Unavailable
-from sms.twilio import BLOCKED, BUSY, REJECTED, TwilioProvider
+from sms.twilio import TwilioProvider
+from sms.twilio_codes import BLOCKED, BUSY, REJECTED
 from tests.contract.fake_twilio import ACCOUNT_SID, AUTH_TOKEN, Answer, FakeTwilio, refusal
 
 REFERENCE = "r" * 43
@@ -26,8 +29,9 @@ Build = Callable[..., TwilioProvider]
 
 
 @pytest.fixture
-def twilio() -> Iterator[FakeTwilio]:
-    """Run Twilio's API on a free port."""
+def twilio(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeTwilio]:
+    """Run Twilio's API on a free port, past whatever proxy the environment names."""
+    monkeypatch.setenv("NO_PROXY", "*")
     with FakeTwilio() as fake:
         yield fake
 
@@ -292,6 +296,9 @@ def test_503_of_twilio_itself_sent_nothing(twilio: FakeTwilio, build: Build) -> 
         (Answer(502, b"Bad Gateway"), "http-502"),
         (Answer(503, b"no server is available"), "http-503"),
         (Answer(503, b'{"code": "21211"}'), "http-503"),
+        (Answer(503, b'{"code": true}'), "http-503"),
+        (Answer(503, b'{"code": 1e99}'), "http-503"),
+        (Answer(503, b'["code"]'), "http-503"),
         (Answer(504, b""), "http-504"),
         (Answer(303, b"", {"Location": "/elsewhere"}), "http-303"),
     ],
@@ -406,6 +413,20 @@ def test_unknown_host_sent_nothing(build: Build, host: str) -> None:
     fault = failure(build(api_url=f"http://{host}"))
 
     assert (type(fault), fault.error_code) == (Unavailable, "connect-failed")
+
+
+def test_untrusted_certificate_sends_nothing(
+    build: Build, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever cannot prove to be Twilio gets no number, and the operator is told."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(Path(__file__).with_name("untrusted_certificate.pem"))
+    with FakeTwilio(context) as stranger:
+        fault = failure(build(api_url=stranger.url))
+        assert stranger.received == []
+
+    assert (type(fault), fault.error_code) == (Unavailable, "certificate-invalid")
+    assert "twilio.refused" in capsys.readouterr().out
 
 
 def test_connect_timeout_sent_nothing(build: Build) -> None:

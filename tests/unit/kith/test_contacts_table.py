@@ -151,6 +151,18 @@ def test_endless_rows_are_reported() -> None:
     assert [fault.line for fault in faults] == [2]
 
 
+@pytest.mark.parametrize("filler", [" ", ";", "1-", ":::", ", "])
+def test_endless_cells_are_read_in_linear_time(filler: str) -> None:
+    """A cell of a hundred thousand characters, whatever they are, does not stop the reader."""
+    endless = filler * (100_000 // len(filler))
+
+    contacts, _ = read(f'Name,Phone,Wer\nAnn,"1{endless}x",\nBen,2,\n')
+    unnamed, _ = read(f'Wer,Was\nAnn,"1{endless}x"\nBen,0151 1234567\n')
+
+    assert contacts[1].numbers[0].text == "2"
+    assert unnamed[1].numbers[0].text == "0151 1234567"
+
+
 def test_workbooks_are_named_as_such() -> None:
     """An Excel file is not read as a table of garbage."""
     contacts, faults = read(b"PK\x03\x04" + bytes(range(256)), "book.xlsx")

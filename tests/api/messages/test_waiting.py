@@ -1,0 +1,91 @@
+"""Waiting for the first message (long poll)."""
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from messaging import service as messaging_service
+from messaging.service import MessageService
+from tests.api.messages.conftest import numbers
+
+#: Far longer than any test may take: a wait that ends was ended by what the test is about.
+LONG = 20
+
+
+def test_a_wait_ends_empty(ben, fetch):
+    """When nothing comes the answer is an empty page."""
+    assert fetch(ben, wait=1) == {"messages": [], "more": False}
+
+
+def test_a_wait_is_not_needed_when_something_is_there(ben, send, fetch):
+    """What already waits is answered at once."""
+    send(ben)
+    assert numbers(fetch(ben, wait=LONG)) == [1]
+
+
+@pytest.fixture
+def waiting(app, monkeypatch):
+    """Start a fetch in a thread, come back once it has looked in vain; give its future answer."""
+    looked = threading.Event()
+    look = MessageService._look
+
+    def tell(*arguments):
+        found = look(*arguments)
+        looked.set()
+        return found
+
+    monkeypatch.setattr(MessageService, "_look", tell)
+
+    def fetch(device):
+        path = f"/v1/messages?wait={LONG}"
+        return app.test_client().get(path, headers=device.headers).json
+
+    with ThreadPoolExecutor() as threads:
+
+        def start(device):
+            looked.clear()
+            answer = threads.submit(fetch, device)
+            assert looked.wait(LONG)
+            return answer
+
+        yield start
+
+
+def test_a_wait_ends_with_a_message(ben, send, waiting, monkeypatch):
+    """The wake-up alone ends the wait, without the slow poll."""
+    monkeypatch.setattr(messaging_service, "SLOW_POLL", LONG)
+    answer = waiting(ben)
+    send(ben)
+    assert numbers(answer.result(LONG / 2)) == [1]
+
+
+def test_a_wait_ends_with_a_message_of_another_process(app, ben, send, waiting, monkeypatch):
+    """What is stored where no wake-up reaches us from is found by the slow poll."""
+    monkeypatch.setattr(messaging_service, "SLOW_POLL", 0.05)
+    kith = app.extensions["kith"]
+    elsewhere = MessageService(kith.database, kith.clock, os.urandom, kith.metrics, kith.settings)
+    monkeypatch.setattr(kith.messages, "send", elsewhere.send)
+    answer = waiting(ben)
+    send(ben)
+    assert numbers(answer.result(LONG / 2)) == [1]
+
+
+def test_a_newer_wait_ends_the_older(ben, send, waiting, monkeypatch):
+    """One device holds one waiting request; the one before answers with what there is."""
+    monkeypatch.setattr(messaging_service, "SLOW_POLL", LONG)
+    older = waiting(ben)
+    newer = waiting(ben)
+    assert older.result(LONG / 2) == {"messages": [], "more": False}
+    send(ben)
+    assert numbers(newer.result(LONG / 2)) == [1]
+
+
+def test_who_waits_holds_no_connection(app, ben, send, waiting, monkeypatch):
+    """Thousands may wait on a pool of a few connections."""
+    monkeypatch.setattr(messaging_service, "SLOW_POLL", LONG)
+    answer = waiting(ben)
+    assert app.extensions["kith"].database.engine.pool.checkedout() == 0
+    send(ben)
+    assert numbers(answer.result(LONG / 2)) == [1]

@@ -1,0 +1,274 @@
+"""Devices and tokens through HTTP: authenticate, link, rotate, revoke."""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from flask_openapi3 import OpenAPI
+
+from tests.conftest import NUMBER, OTHER_NUMBER, Clock, MakeApp, Person, problem_code
+from tests.contract.openapi import ContractClient
+
+Register = Callable[..., Person]
+
+
+def bearer(token: str) -> dict[str, str]:
+    """Build what authenticates a token."""
+    return {"Authorization": f"Bearer {token}"}
+
+
+def account(client: ContractClient, token: str) -> Any:
+    """Ask for the account of a token."""
+    return client.get("/v1/account", headers=bearer(token))
+
+
+def test_tokens_look_like_tokens(register: Register) -> None:
+    """A token has the prefix and length that secret scanners look for."""
+    token = register().token
+    assert token.startswith("kith_")
+    assert len(token) == 96
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda token: token[:-1],
+        lambda token: token[:40],
+        lambda token: token + "A",
+        lambda token: token[:50] + ("A" if token[50] != "A" else "B") + token[51:],
+        lambda token: token.removeprefix("kith_"),
+        lambda token: "kith_",
+        lambda token: "kith_" + "é" * 91,
+        lambda token: token.replace("kith_", "kithlink_"),
+    ],
+)
+def test_spoilt_tokens(
+    client: ContractClient, register: Register, spoil: Callable[[str], str]
+) -> None:
+    """A token that is cut short, altered or of another kind is not valid."""
+    spoilt = spoil(register().token)
+    answer = client.get(
+        "/v1/account",
+        environ_overrides={"HTTP_AUTHORIZATION": f"Bearer {spoilt}".encode().decode("latin-1")},
+    )
+    assert problem_code(answer) == "token-invalid"
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Basic eDp5", "Bearer "])
+def test_missing_tokens(client: ContractClient, header: str | None) -> None:
+    """A request without a bearer token is told how to send one."""
+    headers = {} if header is None else {"Authorization": header}
+    answer = client.get("/v1/account", headers=headers)
+    assert problem_code(answer) == "token-missing"
+
+
+def test_another_devices_secret(client: ContractClient, register: Register) -> None:
+    """A well-formed token with the right ids and a made-up secret is refused and revokes nothing."""
+    from tokens.device_tokens import TOKEN_PREFIX, Credential
+
+    person = register()
+    genuine = Credential.parse(TOKEN_PREFIX, 2, person.token)
+    assert genuine
+    forged = Credential(genuine.ids, bytes(32)).format(TOKEN_PREFIX)
+    assert problem_code(account(client, forged)) == "token-invalid"
+    assert account(client, person.token).status_code == 200
+
+
+class TestRotation:
+    """A token is replaced; the old one that comes back gives a thief away."""
+
+    def rotate(self, client: ContractClient, token: str, key: str | None = None) -> str:
+        """Rotate and give the new token."""
+        headers = bearer(token) | ({"Idempotency-Key": key} if key else {})
+        answer = client.post("/v1/tokens/rotate", headers=headers)
+        assert answer.status_code == 201
+        return str(answer.json["device_token"])
+
+    def test_the_old_token_works_until_the_new_one_is_used(
+        self, client: ContractClient, register: Register
+    ) -> None:
+        """A lost answer to the rotation locks nobody out."""
+        old = register().token
+        new = self.rotate(client, old)
+        assert new != old
+        assert account(client, old).status_code == 200
+        assert account(client, new).status_code == 200
+
+    def test_the_old_token_used_again_revokes_the_device(
+        self, client: ContractClient, register: Register
+    ) -> None:
+        """Once the new token was used, the old one costs the device its place, and both are dead."""
+        person = register()
+        new = self.rotate(client, person.token)
+        assert account(client, new).status_code == 200
+        assert problem_code(account(client, person.token)) == "token-reused"
+        assert problem_code(account(client, new)) == "token-invalid"
+        assert problem_code(account(client, person.token)) == "token-invalid"
+
+    def test_any_older_token_is_remembered(
+        self, client: ContractClient, register: Register
+    ) -> None:
+        """A token three rotations back gives the thief away as well."""
+        tokens = [register().token]
+        for _ in range(3):
+            tokens.append(self.rotate(client, tokens[-1]))
+            assert account(client, tokens[-1]).status_code == 200
+        assert problem_code(account(client, tokens[0])) == "token-reused"
+        assert problem_code(account(client, tokens[-1])) == "token-invalid"
+
+    def test_a_rotation_replaces_one_that_was_never_used(
+        self, client: ContractClient, register: Register
+    ) -> None:
+        """Of two rotations in a row only the second token counts; the first harms nobody."""
+        old = register().token
+        lost, new = self.rotate(client, old), self.rotate(client, old)
+        assert problem_code(account(client, lost)) == "token-invalid"
+        assert account(client, new).status_code == 200
+
+    def test_with_an_idempotency_key_it_is_one_rotation(
+        self, client: ContractClient, register: Register
+    ) -> None:
+        """The same key gets the same token."""
+        old = register().token
+        assert self.rotate(client, old, "k") == self.rotate(client, old, "k")
+
+
+class TestLinks:
+    """A second device joins."""
+
+    def link(self, client: ContractClient, person: Person) -> str:
+        """Make a link code."""
+        answer = client.post("/v1/device-links", headers=person.headers)
+        assert answer.status_code == 201
+        return str(answer.json["link_code"])
+
+    def redeem(self, client: ContractClient, code: str, **fields: Any) -> Any:
+        """Redeem a link code."""
+        headers = fields.pop("headers", {})
+        return client.post(
+            "/v1/device-links/redeem", json={"link_code": code, **fields}, headers=headers
+        )
+
+    def test_it_joins_once(self, client: ContractClient, register: Register, clock: Clock) -> None:
+        """The new device gets a token of the same account; the code is used up."""
+        person = register()
+        clock.advance(1)
+        code = self.link(client, person)
+        joined = self.redeem(client, code, device={"name": "Laptop", "platform": "linux"})
+        assert joined.status_code == 201
+        assert joined.json["account_id"] == person.account_id
+        assert account(client, joined.json["device_token"]).status_code == 200
+        assert problem_code(self.redeem(client, code)) == "link-code-invalid"
+        listed = client.get("/v1/devices", headers=person.headers).json["devices"]
+        assert [(d["name"], d["current"]) for d in listed] == [(None, True), ("Laptop", False)]
+        ids = client.get(f"/v1/accounts/{person.account_id}/devices", headers=person.headers)
+        assert {d["id"] for d in ids.json["devices"]} == {d["id"] for d in listed}
+
+    def test_a_lost_answer(self, client: ContractClient, register: Register) -> None:
+        """The same idempotency key gets the same device and token."""
+        code = self.link(client, register())
+        key = {"Idempotency-Key": "link"}
+        first = self.redeem(client, code, headers=key)
+        assert self.redeem(client, code, headers=key).json == first.json
+
+    def test_it_expires(self, client: ContractClient, register: Register, clock: Clock) -> None:
+        """After ten minutes the code does not work."""
+        code = self.link(client, register())
+        clock.advance(600)
+        assert problem_code(self.redeem(client, code)) == "link-code-invalid"
+
+    def test_a_new_code_replaces_the_old(self, client: ContractClient, register: Register) -> None:
+        """Only the newest code works."""
+        person = register()
+        old, new = self.link(client, person), self.link(client, person)
+        assert problem_code(self.redeem(client, old)) == "link-code-invalid"
+        assert self.redeem(client, new).status_code == 201
+
+    @pytest.mark.parametrize("code", ["", "kithlink_x", "x" * 128, "kithlink_" + "A" * 70])
+    def test_made_up_codes(self, client: ContractClient, code: str) -> None:
+        """A code nobody made does not work."""
+        assert problem_code(self.redeem(client, code)) == "link-code-invalid"
+
+    def test_the_most_devices(self, make_app: MakeApp, client: ContractClient) -> None:
+        """An account has no more devices than the setting allows."""
+        app = make_app(max_devices=1)
+        client = app.test_client()
+        person = _register(app, client)
+        answer = client.post("/v1/device-links", headers=person.headers)
+        assert problem_code(answer) == "too-many-devices"
+
+    def test_a_code_dies_with_its_account_taken_over(
+        self, client: ContractClient, register: Register
+    ) -> None:
+        """A code made before the number was registered again lets nobody in."""
+        code = self.link(client, register())
+        register()
+        assert problem_code(self.redeem(client, code)) == "link-code-invalid"
+
+
+def _register(app: OpenAPI, client: Any) -> Person:
+    started = client.post("/v1/verifications", json={"phone_number": NUMBER}).json
+    text = client.get("/dev/outbox.json").json["messages"][0]["body"]
+    code = next(word for word in text.split() if word.strip(".:,").isdigit())[:6]
+    client.post(f"/v1/verifications/{started['id']}/checks", json={"code": code})
+    done = client.post("/v1/registrations", json={"verification_id": started["id"]}).json
+    return Person(
+        NUMBER, done["account_id"], done["device_id"], done["device_token"], done["reregistered"]
+    )
+
+
+def test_rename_and_remove(client: ContractClient, register: Register) -> None:
+    """A device is renamed, then removed, which logs it out."""
+    person = register(device={"name": "Old"})
+    path = f"/v1/devices/{person.device_id}"
+    renamed = client.patch(path, json={"name": "Neu — größer"}, headers=person.headers)
+    assert renamed.json["name"] == "Neu — größer"
+    assert client.delete(path, headers=person.headers).status_code == 204
+    assert problem_code(account(client, person.token)) == "token-invalid"
+
+
+@pytest.mark.parametrize("kind", ["another account's", "unknown", "malformed"])
+def test_only_own_devices(client: ContractClient, register: Register, kind: str) -> None:
+    """Nobody renames or removes a device that is not hers."""
+    mine, theirs = register(NUMBER), register(OTHER_NUMBER)
+    identity = {"another account's": theirs.device_id, "unknown": uuid4(), "malformed": "x"}[kind]
+    path = f"/v1/devices/{identity}"
+    removed = client.delete(path, headers=mine.headers)
+    renamed = client.patch(path, json={"name": "x"}, headers=mine.headers)
+    assert {problem_code(removed), problem_code(renamed)} == {"device-not-found"}
+    assert account(client, theirs.token).status_code == 200
+
+
+@pytest.mark.parametrize("identity", ["x", "00000000-0000-4000-8000-000000000000", "%00"])
+def test_accounts_nobody_has(client: ContractClient, register: Register, identity: str) -> None:
+    """The devices of an account that is not there are not found."""
+    answer = client.get(f"/v1/accounts/{identity}/devices", headers=register().headers)
+    assert problem_code(answer) == "account-not-found"
+
+
+def test_discoverability(client: ContractClient, register: Register) -> None:
+    """The owner decides whether she can be found."""
+    person = register()
+    for wish in (False, True):
+        changed = client.patch("/v1/account", json={"discoverable": wish}, headers=person.headers)
+        assert changed.json["discoverable"] is wish
+        assert client.get("/v1/account", headers=person.headers).json["discoverable"] is wish
+
+
+def test_last_seen_is_written_hourly(
+    client: ContractClient, register: Register, clock: Clock
+) -> None:
+    """The time a device was last seen moves in steps of an hour."""
+    person = register()
+
+    def last_seen() -> str:
+        (device,) = client.get("/v1/devices", headers=person.headers).json["devices"]
+        return str(device["last_seen_at"])
+
+    at_first = last_seen()
+    clock.advance(3599)
+    assert last_seen() == at_first
+    clock.advance(1)
+    assert last_seen() != at_first

@@ -1,0 +1,100 @@
+"""Each route asks for a device token, or is on the list of those that are open to all."""
+
+import re
+
+from flask_openapi3 import OpenAPI
+
+from core.api import Api
+from tests.conftest import MakeApp, problem_code
+from tokens.authenticate import authenticate_device
+
+#: What is open to all, and what guards it instead.
+PUBLIC = {
+    # Health, metrics and the description of the API: nothing in them is anyone's.
+    "GET /livez",
+    "GET /readyz",
+    "GET /metrics",
+    "GET /docs",
+    "GET /docs/assets/<path:filename>",
+    "GET /v1/openapi.json",
+    # Whoever proves a number has no token yet: limits by number and requester, and unguessable ids.
+    "POST /v1/verifications",
+    "GET /v1/verifications/<verification_id>",
+    "DELETE /v1/verifications/<verification_id>",
+    "POST /v1/verifications/<verification_id>/sends",
+    "POST /v1/verifications/<verification_id>/checks",
+    # A verified, unused verification is the credential.
+    "POST /v1/registrations",
+    # A link code of 256 bits is the credential.
+    "POST /v1/device-links/redeem",
+    # The provider's signature is the credential.
+    "POST /v1/callbacks/twilio/<reference>",
+    # The mock provider's texts: development only, see below.
+    "GET /dev/outbox",
+    "GET /dev/outbox.json",
+}
+DEVELOPMENT_ONLY = {"GET /dev/outbox", "GET /dev/outbox.json"}
+
+
+def _operations(app: OpenAPI) -> dict[str, str]:
+    """Give the endpoint of each operation; HEAD and OPTIONS come with the others."""
+    return {
+        f"{method} {rule.rule}": rule.endpoint
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+
+
+def test_each_route_is_authenticated_or_listed(app: OpenAPI) -> None:
+    """A route outside the list belongs to a blueprint that authenticates the device."""
+    for operation, endpoint in _operations(app).items():
+        blueprint = app.blueprints[endpoint.rpartition(".")[0]]
+        authenticate = blueprint.authenticate if isinstance(blueprint, Api) else None
+        expected = None if operation in PUBLIC else authenticate_device
+        assert authenticate is expected, operation
+
+
+def test_the_list_names_no_route_that_is_gone(app: OpenAPI) -> None:
+    """Each route on the list exists, so that a new one of that name is not public by accident."""
+    assert PUBLIC <= set(_operations(app))
+
+
+def test_without_a_token_nothing_is_done(app: OpenAPI) -> None:
+    """Each other route answers a request without a token, or with a forged one, with 401."""
+    client = app.test_client()
+    guarded = sorted(set(_operations(app)) - PUBLIC)
+    assert guarded
+    for operation in guarded:
+        method, rule = operation.split(" ")
+        path = re.sub(r"<[^>]+>", "7d9f3c1e-0000-4000-8000-000000000000", rule)
+        missing = client.open(path, method=method, json={})
+        assert (missing.status_code, problem_code(missing)) == (401, "token-missing"), operation
+        forged = client.open(
+            path, method=method, json={}, headers={"Authorization": "Bearer kith_" + "A" * 91}
+        )
+        assert (forged.status_code, problem_code(forged)) == (401, "token-invalid"), operation
+        assert missing.headers["WWW-Authenticate"] == 'Bearer realm="kith"'
+
+
+def test_the_document_says_who_needs_a_token(app: OpenAPI) -> None:
+    """The OpenAPI document asks for the device token exactly where the service does."""
+    for path, item in app.api_doc["paths"].items():
+        for method, operation in item.items():
+            name = f"{method.upper()} {path.replace('{', '<').replace('}', '>')}"
+            asks = {"device_token": []} in operation.get("security", [])
+            assert asks is (name not in PUBLIC), name
+
+
+def test_production_shows_no_codes(make_app: MakeApp) -> None:
+    """With a real provider there is no outbox to read."""
+    app = make_app(
+        environment="production",
+        secret_key="k" * 32,
+        sms_provider="twilio",
+        twilio_account_sid="AC" + "0" * 32,
+        twilio_auth_token="t" * 32,
+        twilio_from="+15005550006",
+        public_url="https://id.example.com",
+    )
+    assert set(_operations(app)).isdisjoint(DEVELOPMENT_ONLY)
+    assert app.test_client().get("/dev/outbox.json").status_code == 404

@@ -1,0 +1,251 @@
+"""Mailboxes and the directory under parallel requests, on real connections of both databases."""
+
+import base64
+import os
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Barrier
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import func, select
+
+from core.problems import Problem
+from discovery.directory import Directory
+from discovery.models import DiscoveryEpoch
+from discovery.service import DirectoryService
+from messaging.models import Envelope, Mailbox, SentMessage
+from messaging.schemas import OutgoingEnvelope, OutgoingMessage
+from tokens.schemas import DeviceDescription
+from tokens.service import Caller
+
+THREADS = 12
+
+
+@pytest.fixture
+def kith(app):
+    """The services, called without HTTP."""
+    return app.extensions["kith"]
+
+
+@pytest.fixture
+def add_devices(kith):
+    """Add devices to an account; give them as callers."""
+
+    def add(account_id, number):
+        with kith.database.write() as session:
+            return [
+                Caller(account_id, joined.device_id, b"")
+                for joined in (
+                    kith.devices.add(
+                        session, account_id, uuid4(), DeviceDescription(), os.urandom(32)
+                    )
+                    for _ in range(number)
+                )
+            ]
+
+    return add
+
+
+def in_parallel(*jobs):
+    """Start all jobs at once, each in a thread of its own; give what each returned or raised."""
+    barrier = Barrier(len(jobs))
+
+    def run(job):
+        barrier.wait()
+        try:
+            return job()
+        except Problem as problem:
+            return problem
+
+    with ThreadPoolExecutor(len(jobs)) as threads:
+        return list(threads.map(run, jobs))
+
+
+@dataclass
+class Sender:
+    """One device that sends."""
+
+    kith: object
+    caller: Caller
+
+    def send(self, devices, client_id=None, **changes):
+        """Send a message to devices, in the order given."""
+        envelopes = [
+            OutgoingEnvelope(device_id=device.device_id, content="AAAA") for device in devices
+        ]
+        fields = {"to": devices[0].account_id, "client_id": client_id or uuid4().hex} | changes
+        return self.kith.messages.send(self.caller, OutgoingMessage(envelopes=envelopes, **fields))
+
+
+@pytest.fixture
+def senders(kith, add_devices):
+    """Devices of as many accounts as there are threads."""
+    return [Sender(kith, add_devices(uuid4(), 1)[0]) for _ in range(THREADS)]
+
+
+def code(answer):
+    """Name how a send ended."""
+    return answer.code if isinstance(answer, Problem) else "accepted"
+
+
+def stored(kith, device):
+    """Give the numbers in a mailbox, and how many it counts."""
+    with kith.database.read() as session:
+        numbers = session.scalars(
+            select(Envelope.seq)
+            .where(Envelope.device_id == device.device_id)
+            .order_by(Envelope.seq)
+        ).all()
+        waiting = session.scalar(
+            select(Mailbox.waiting).where(Mailbox.device_id == device.device_id)
+        )
+    return list(numbers), waiting
+
+
+def test_a_reader_never_meets_a_gap(kith, add_devices, senders):
+    """Numbers become visible in their order: no later fetch shows one before those seen."""
+    each = 10
+    (reader,) = add_devices(uuid4(), 1)
+
+    def write(sender):
+        for _ in range(each):
+            sender.send([reader])
+
+    def read():
+        seen = []
+        while len(seen) < each * THREADS:
+            page, _ = kith.messages.fetch(reader, 100, 10)
+            fresh = [envelope.seq for envelope in page if envelope.seq > len(seen)]
+            seen += fresh
+            if len(seen) % 2:
+                kith.messages.acknowledge(reader, len(seen))
+        return seen
+
+    *_, seen = in_parallel(*[lambda sender=sender: write(sender) for sender in senders], read)
+    assert seen == list(range(1, each * THREADS + 1))
+
+
+def test_envelopes_in_any_order_do_not_block_each_other(kith, add_devices, senders):
+    """Senders that name the same devices in other orders all get through."""
+    devices = add_devices(uuid4(), 5)
+
+    def write(index, sender):
+        order = devices if index % 2 else devices[::-1]
+        return [code(sender.send(order)) for _ in range(5)]
+
+    answers = in_parallel(*[lambda pair=pair: write(*pair) for pair in enumerate(senders)])
+    assert answers == [["accepted"] * 5] * THREADS
+    for device in devices:
+        numbers, waiting = stored(kith, device)
+        assert numbers == list(range(1, 5 * THREADS + 1))
+        assert waiting == 5 * THREADS
+
+
+def test_a_message_sent_many_times_at_once_is_stored_once(kith, add_devices, senders):
+    """All the requests with one client id get the one answer."""
+    devices = add_devices(uuid4(), 2)
+    answers = in_parallel(*[lambda: senders[0].send(devices, client_id="1")] * THREADS)
+    assert len(set(answers)) == 1
+    assert [stored(kith, device) for device in devices] == [([1], 1)] * 2
+
+
+def test_of_different_messages_under_one_client_id_one_is_stored(kith, add_devices, senders):
+    """The others are refused and leave nothing."""
+    (device,) = add_devices(uuid4(), 1)
+    answers = in_parallel(
+        *[
+            lambda life=life: senders[0].send([device], client_id="1", expires_in=life)
+            for life in range(60, 60 + THREADS)
+        ]
+    )
+    assert Counter(map(code, answers)) == {"accepted": 1, "client-id-reused": THREADS - 1}
+    assert stored(kith, device) == ([1], 1)
+
+
+def test_a_mailbox_takes_exactly_what_it_may_hold(kith, add_devices, senders, monkeypatch):
+    """Parallel senders cannot overfill it, and who is refused leaves nothing in the others."""
+    monkeypatch.setattr(kith.messages, "_max_mailbox_messages", 5)
+    devices = add_devices(uuid4(), 2)
+    answers = in_parallel(*[lambda sender=sender: sender.send(devices) for sender in senders])
+    assert Counter(map(code, answers)) == {"accepted": 5, "mailbox-full": THREADS - 5}
+    assert [stored(kith, device) for device in devices] == [([1, 2, 3, 4, 5], 5)] * 2
+    with kith.database.read() as session:
+        assert session.scalar(select(func.count()).select_from(SentMessage)) == 5
+
+
+def test_a_device_removed_meanwhile_leaves_nothing(kith, add_devices, senders):
+    """A send is before the removal or after it; no envelope outlives its mailbox."""
+    staying, leaving = add_devices(uuid4(), 2)
+
+    def remove():
+        with kith.database.write() as session:
+            kith.devices.remove_devices(session, leaving.account_id, [leaving.device_id])
+        return "removed"
+
+    answers = in_parallel(
+        *[lambda sender=sender: sender.send([staying, leaving]) for sender in senders], remove
+    )
+    outcomes = Counter(map(code, answers[:-1]))
+    assert answers[-1] == "removed"
+    assert outcomes["accepted"] + outcomes["devices-mismatched"] == THREADS
+    assert stored(kith, leaving) == ([], None)
+    assert stored(kith, staying)[1] == outcomes["accepted"]
+
+
+def test_the_count_of_a_mailbox_stays_true(kith, clock, add_devices, senders):
+    """Sending, acknowledging and expiring at once, a mailbox still knows what it holds."""
+    (device,) = add_devices(uuid4(), 1)
+    for _ in range(20):
+        senders[0].send([device], expires_in=60)
+    clock.advance(60)
+
+    def write(sender):
+        for _ in range(5):
+            sender.send([device])
+
+    def acknowledge():
+        for through in range(1, 21):
+            kith.messages.acknowledge(device, through)
+
+    def expire():
+        for _ in range(5):
+            with kith.database.write() as session:
+                kith.messages.purge_envelopes(session, clock())
+
+    in_parallel(
+        *[lambda sender=sender: write(sender) for sender in senders[:6]],
+        acknowledge,
+        expire,
+        expire,
+    )
+    assert stored(kith, device) == (list(range(21, 51)), 30)
+
+
+def test_the_first_epoch_is_made_once(kith, database):
+    """Processes that all find none agree on one salt, whether they list or look up first."""
+    services = [
+        DirectoryService(
+            kith.database, kith.clock, os.urandom, kith.metrics, Directory(), max_hashes=10
+        )
+        for _ in range(THREADS)
+    ]
+
+    def list_someone(service, number):
+        with database.write() as session:
+            service.listing_changed(session, UUID(int=number), f"+4915112345{number}", True)
+        return service.parameters()
+
+    epochs = in_parallel(
+        *[
+            (lambda service=service, number=number: list_someone(service, number))
+            if number % 2
+            else service.parameters
+            for number, service in enumerate(services)
+        ]
+    )
+    assert len(set(epochs)) == 1
+    assert len(base64.urlsafe_b64decode(epochs[0].salt + "=")) == 32
+    with database.read() as session:
+        assert session.scalar(select(func.count()).select_from(DiscoveryEpoch)) == 1

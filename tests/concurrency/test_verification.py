@@ -1,0 +1,221 @@
+"""Limits hold and nothing is done twice when requests really run side by side, on both databases."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from flask_openapi3 import OpenAPI
+
+from tests.conftest import NUMBER, MakeApp, Person, problem_code
+from tests.contract.openapi import ContractClient
+
+
+def together(count: int, work: Callable[[int], Any]) -> list[Any]:
+    """Run work in threads that all start at once."""
+    barrier = threading.Barrier(count)
+
+    def run(n: int) -> Any:
+        barrier.wait()
+        return work(n)
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(run, range(count)))
+
+
+def post(app: OpenAPI, path: str, body: Any, **headers: str) -> Any:
+    """Send a request with a client of its own."""
+    return app.test_client().post(path, json=body, headers=headers)
+
+
+def outbox(client: ContractClient) -> list[dict[str, str]]:
+    """List all texts."""
+    return list(client.get("/dev/outbox.json").json["messages"])
+
+
+def test_sixty_parallel_checks_judge_exactly_five(app: OpenAPI, client: ContractClient) -> None:
+    """Of 60 wrong codes at once exactly 5 are judged."""
+    started = post(app, "/v1/verifications", {"phone_number": NUMBER}).json
+    path = f"/v1/verifications/{started['id']}/checks"
+    right = outbox(client)[0]["body"][:6]
+    wrong = f"{(int(right) + 1) % 10**6:06d}"
+    answers = together(60, lambda _: post(app, path, {"code": wrong}))
+    codes = Counter(problem_code(answer) for answer in answers)
+    assert codes == {"code-rejected": 5, "checks-exhausted": 55}
+    left = sorted(a.json["checks_left"] for a in answers if problem_code(a) == "code-rejected")
+    assert left == [0, 1, 2, 3, 4]
+    assert client.get(f"/v1/verifications/{started['id']}").json["checks_left"] == 0
+
+
+def test_parallel_guesses_over_many_verifications(app: OpenAPI) -> None:
+    """Of 50 wrong codes at once, over ten verifications of a number, exactly 25 are judged."""
+    ids = []
+    for n in range(10):
+        answer = app.test_client().post(
+            "/v1/verifications",
+            json={"phone_number": NUMBER},
+            environ_overrides={"REMOTE_ADDR": f"10.0.0.{n + 1}"},
+        )
+        ids.append(answer.json["id"])
+    answers = together(
+        50, lambda n: post(app, f"/v1/verifications/{ids[n % 10]}/checks", {"code": "000000"})
+    )
+    codes = Counter(problem_code(answer) for answer in answers)
+    assert codes == {"code-rejected": 25, "longer-code-required": 25}
+
+
+def test_fifty_parallel_starts_with_a_key_send_one_text(
+    app: OpenAPI, client: ContractClient
+) -> None:
+    """All 50 get the same answer, and one text is sent."""
+    answers = together(
+        50,
+        lambda _: post(
+            app, "/v1/verifications", {"phone_number": NUMBER}, **{"Idempotency-Key": "one"}
+        ),
+    )
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.text for answer in answers}) == 1
+    assert len(outbox(client)) == 1
+
+
+def test_parallel_starts_without_a_key_keep_to_the_limit(
+    app: OpenAPI, client: ContractClient
+) -> None:
+    """Of 30 starts at once 5 send, and one verification of them stays open."""
+    answers = together(30, lambda _: post(app, "/v1/verifications", {"phone_number": NUMBER}))
+    started = [answer.json["id"] for answer in answers if answer.status_code == 201]
+    refused = {problem_code(answer) for answer in answers if answer.status_code != 201}
+    assert len(started) == 5
+    assert refused == {"too-many-sends"}
+    assert len(outbox(client)) == 5
+
+
+def test_parallel_resends_take_one_step(app: OpenAPI, client: ContractClient, clock: Any) -> None:
+    """Of 20 resends at once one sends; the others come too soon."""
+    started = post(app, "/v1/verifications", {"phone_number": NUMBER}).json
+    clock.advance(60)
+    path = f"/v1/verifications/{started['id']}/sends"
+    answers = together(20, lambda _: post(app, path, {}))
+    assert Counter(answer.status_code for answer in answers) == {201: 1, 429: 19}
+    assert len(outbox(client)) == 2
+
+
+@pytest.mark.parametrize("with_key", [False, True])
+def test_fifty_parallel_registrations_give_one_account_and_one_token(
+    app: OpenAPI, client: ContractClient, verify: Callable[..., str], with_key: bool
+) -> None:
+    """One of 50 registers, or with an idempotency key all are told the same; either way one token."""
+    identity = verify()
+    headers = {"Idempotency-Key": "one"} if with_key else {}
+    answers = together(
+        50, lambda _: post(app, "/v1/registrations", {"verification_id": identity}, **headers)
+    )
+    done = [answer.json for answer in answers if answer.status_code == 201]
+    assert len(done) == (50 if with_key else 1)
+    assert len({answer["device_token"] for answer in done}) == 1
+    assert len({answer["account_id"] for answer in done}) == 1
+    token = {"Authorization": f"Bearer {done[0]['device_token']}"}
+    assert len(client.get("/v1/devices", headers=token).json["devices"]) == 1
+
+
+def test_two_proofs_of_one_number_at_once(app: OpenAPI, client: ContractClient) -> None:
+    """Ten people's proofs of one new number, used at once, make one account with one device."""
+    ids = []
+    for n in range(10):
+        requester = {"REMOTE_ADDR": f"10.0.0.{n + 1}"}
+        started = app.test_client().post(
+            "/v1/verifications", json={"phone_number": NUMBER}, environ_overrides=requester
+        )
+        code = outbox(client)[0]["body"][:6]
+        ids.append(started.json["id"])
+        checked = post(app, f"/v1/verifications/{ids[-1]}/checks", {"code": code})
+        assert checked.status_code == 200
+    answers = together(10, lambda n: post(app, "/v1/registrations", {"verification_id": ids[n]}))
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.json["account_id"] for answer in answers}) == 1
+    alive = [
+        answer
+        for answer in answers
+        if client.get(
+            "/v1/account", headers={"Authorization": f"Bearer {answer.json['device_token']}"}
+        ).status_code
+        == 200
+    ]
+    assert len(alive) == 1
+    assert sum(not answer.json["reregistered"] for answer in answers) == 1
+
+
+def test_one_link_code_one_device(
+    app: OpenAPI, client: ContractClient, register: Callable[..., Person]
+) -> None:
+    """Of 20 redemptions at once one joins."""
+    person = register()
+    code = client.post("/v1/device-links", headers=person.headers).json["link_code"]
+    answers = together(20, lambda _: post(app, "/v1/device-links/redeem", {"link_code": code}))
+    assert Counter(answer.status_code for answer in answers) == {201: 1, 404: 19}
+    assert len(client.get("/v1/devices", headers=person.headers).json["devices"]) == 2
+
+
+def test_parallel_pin_tries_are_counted(
+    app: OpenAPI, client: ContractClient, register: Callable[..., Person], verify: Any
+) -> None:
+    """Of 30 wrong PINs at once ten are judged."""
+    person = register()
+    client.put("/v1/account/registration-lock", json={"pin": "4711"}, headers=person.headers)
+    body = {"verification_id": verify(), "registration_lock_pin": "0000"}
+    answers = together(30, lambda _: post(app, "/v1/registrations", body))
+    codes = Counter(problem_code(answer) for answer in answers)
+    assert codes == {"registration-locked": 10, "too-many-pin-tries": 20}
+
+
+def test_first_use_of_a_rotated_token_from_many_sides(
+    app: OpenAPI, client: ContractClient, register: Callable[..., Person]
+) -> None:
+    """A new token first used by 20 requests at once works for all, and retires the old one once."""
+    person = register()
+    new = client.post("/v1/tokens/rotate", headers=person.headers).json["device_token"]
+    headers = {"Authorization": f"Bearer {new}"}
+    answers = together(20, lambda _: app.test_client().get("/v1/account", headers=headers))
+    assert {answer.status_code for answer in answers} == {200}
+    assert problem_code(client.get("/v1/account", headers=person.headers)) == "token-reused"
+
+
+class Slow:
+    """A provider that holds every send until it is told to go on."""
+
+    name = "slow"
+
+    def __init__(self) -> None:
+        self.arrived = threading.Semaphore(0)
+        self.go_on = threading.Event()
+        self.sent = 0
+
+    def send(self, message: Any) -> str:
+        """Wait, then take it."""
+        self.arrived.release()
+        assert self.go_on.wait(30)
+        self.sent += 1
+        return "id"
+
+
+def test_no_transaction_is_open_while_the_provider_is_called(make_app: MakeApp) -> None:
+    """With sends held up at the provider, others start, check and write as if nothing was."""
+    provider = Slow()
+    app = make_app(ports={"provider": provider})
+    client = app.test_client()
+    with ThreadPoolExecutor(8) as pool:
+        held = [
+            pool.submit(post, app, "/v1/verifications", {"phone_number": f"+491511234567{n}"})
+            for n in range(8)
+        ]
+        for _ in held:
+            assert provider.arrived.acquire(timeout=30)
+        assert client.get("/livez").status_code == 200
+        with app.extensions["kith"].database.write() as session:
+            assert session.get_bind() is not None
+        provider.go_on.set()
+        assert {future.result().status_code for future in held} == {201}
+    assert provider.sent == 8
