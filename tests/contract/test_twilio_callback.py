@@ -135,10 +135,10 @@ def test_report_is_taken(app: OpenAPI, post: Post) -> None:
 @pytest.mark.parametrize(
     ("field", "word", "expected"),
     [
-        ("MessageStatus", "queued", "queued"),
-        ("MessageStatus", "accepted", "queued"),
-        ("MessageStatus", "scheduled", "queued"),
-        ("MessageStatus", "sending", "queued"),
+        ("MessageStatus", "queued", "sent"),
+        ("MessageStatus", "accepted", "sent"),
+        ("MessageStatus", "scheduled", "sent"),
+        ("MessageStatus", "sending", "sent"),
         ("MessageStatus", "sent", "sent"),
         ("MessageStatus", "delivered", "delivered"),
         ("MessageStatus", "undelivered", "undelivered"),
@@ -146,7 +146,7 @@ def test_report_is_taken(app: OpenAPI, post: Post) -> None:
         ("MessageStatus", "canceled", "failed"),
         ("MessageStatus", "unheard-of", "queued"),
         ("MessageStatus", "", "queued"),
-        ("CallStatus", "queued", "queued"),
+        ("CallStatus", "queued", "sent"),
         ("CallStatus", "initiated", "sent"),
         ("CallStatus", "ringing", "sent"),
         ("CallStatus", "in-progress", "sent"),
