@@ -84,11 +84,25 @@ def table(model: type[Base]) -> Table:
     return cast(Table, model.__table__)
 
 
+def dialect_of(session: Session) -> str:
+    """Name the dialect that a session speaks."""
+    return session.get_bind().dialect.name
+
+
+def insert_into(dialect: str, model: type[Base]) -> postgresql.Insert:
+    """Start an INSERT that knows ON CONFLICT; both dialects share its interface.
+
+    It goes to the table, past the ORM's unit of work, which would cost more than the INSERT. A statement
+    on a hot path is built once and kept: building it costs more than running it.
+    """
+    if dialect == "sqlite":
+        return cast(postgresql.Insert, sqlite.insert(table(model)))
+    return postgresql.insert(table(model))
+
+
 def insert(session: Session, model: type[Base]) -> postgresql.Insert:
-    """Start an INSERT that knows ON CONFLICT; both dialects share its interface."""
-    if session.get_bind().dialect.name == "sqlite":
-        return cast(postgresql.Insert, sqlite.insert(model))
-    return postgresql.insert(model)
+    """Start an INSERT in the dialect of a session."""
+    return insert_into(dialect_of(session), model)
 
 
 def purge(session: Session, model: type[Base], condition: ColumnElement[bool]) -> int:

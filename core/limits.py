@@ -7,11 +7,24 @@ that jumps back only makes a limit stricter, because all state is a time in the 
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 
-from sqlalchemy import BigInteger, Index, Integer, LargeBinary, String, case, delete, select, update
+from sqlalchemy import (
+    BigInteger,
+    Executable,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    bindparam,
+    case,
+    delete,
+    select,
+    update,
+)
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from core.database import Base, insert
+from core.database import Base, dialect_of, insert_into, table
 from core.problems import Allowance
 from core.settings import Settings
 
@@ -83,12 +96,23 @@ class LimitCounter(Base):
 def take(session: Session, limit: Limit, subject: bytes, now: datetime) -> tuple[bool, Allowance]:
     """Count one against a limit if it still holds one; say whether, and what is left."""
     now_us = _microseconds(now)
-    columns = LimitCounter
-    start = insert(session, LimitCounter).values(
-        subject=subject,
-        name=limit.name,
-        used=1,
-        until_us=now_us + (limit.interval_us if limit.refills else limit.period_us),
+    until_us = now_us + (limit.interval_us if limit.refills else limit.period_us)
+    row = session.execute(
+        _taking(dialect_of(session), limit),
+        {"of": subject, "now_us": now_us, "first_until_us": until_us},
+    ).one_or_none()
+    if row is None:
+        return False, peek(session, limit, subject, now)
+    return True, _allowance(limit, row.used, row.until_us, now_us)
+
+
+@cache
+def _taking(dialect: str, limit: Limit) -> Executable:
+    """Write the statement that counts one against a limit; it returns nothing when there is no room."""
+    columns = table(LimitCounter).c
+    now_us = bindparam("now_us", type_=BigInteger)
+    first = insert_into(dialect, LimitCounter).values(
+        subject=bindparam("of"), name=limit.name, used=1, until_us=bindparam("first_until_us")
     )
     if limit.refills:
         base = case((columns.until_us > now_us, columns.until_us), else_=now_us)
@@ -101,38 +125,40 @@ def take(session: Session, limit: Limit, subject: bytes, now: datetime) -> tuple
             "until_us": case((over, now_us + limit.period_us), else_=columns.until_us),
         }
         room = over | (columns.used < limit.capacity)
-    statement = start.on_conflict_do_update(
+    return first.on_conflict_do_update(
         index_elements=["subject", "name"], set_=changes, where=room
     ).returning(columns.used, columns.until_us)
-    row = session.execute(statement).one_or_none()
-    if row is None:
-        return False, peek(session, limit, subject, now)
-    return True, _allowance(limit, row.used, row.until_us, now_us)
+
+
+_PEEKING = select(table(LimitCounter).c.used, table(LimitCounter).c.until_us).where(
+    table(LimitCounter).c.subject == bindparam("of"), table(LimitCounter).c.name == bindparam("by")
+)
 
 
 def peek(session: Session, limit: Limit, subject: bytes, now: datetime) -> Allowance:
     """Say what a limit has left without counting anything."""
-    now_us = _microseconds(now)
-    row = session.execute(
-        select(LimitCounter.used, LimitCounter.until_us).where(
-            LimitCounter.subject == subject, LimitCounter.name == limit.name
-        )
-    ).one_or_none()
+    row = session.execute(_PEEKING, {"of": subject, "by": limit.name}).one_or_none()
     if row is None:
         return Allowance(limit.name, limit.capacity, _seconds(limit), limit.capacity, 0)
-    return _allowance(limit, row.used, row.until_us, now_us)
+    return _allowance(limit, row.used, row.until_us, _microseconds(now))
 
 
 def give_back(session: Session, limit: Limit, subject: bytes) -> None:
     """Undo one `take`, because what it paid for turned out not to count."""
+    session.execute(_returning(limit), {"of": subject})
+
+
+@cache
+def _returning(limit: Limit) -> Executable:
+    counters = table(LimitCounter)
     change = (
-        {"until_us": LimitCounter.until_us - limit.interval_us}
+        {"until_us": counters.c.until_us - limit.interval_us}
         if limit.refills
-        else {"used": LimitCounter.used - 1}
+        else {"used": counters.c.used - 1}
     )
-    session.execute(
-        update(LimitCounter)
-        .where(LimitCounter.subject == subject, LimitCounter.name == limit.name)
+    return (
+        update(counters)
+        .where(counters.c.subject == bindparam("of"), counters.c.name == limit.name)
         .values(change)
     )
 

@@ -68,6 +68,8 @@ def deposit(
 
     Gives what did not fit; the caller must then roll back, because the others are stored.
     """
+    if len(contents) > 1:
+        _lock(session, contents)
     given = session.execute(
         update(Mailbox)
         .where(

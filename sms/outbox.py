@@ -8,11 +8,12 @@ from datetime import datetime
 
 from sqlalchemy import select
 
-from core.database import Database
+from core.database import Database, table
 from sms.models import OutboxMessage
 from sms.provider import Message
 
 MOST_SHOWN = 100
+_STORING = table(OutboxMessage).insert().returning(table(OutboxMessage).c.id)
 
 
 class OutboxProvider:
@@ -26,13 +27,14 @@ class OutboxProvider:
 
     def send(self, message: Message) -> str:
         """Store the message and give its row's number."""
-        stored = OutboxMessage(
-            to=message.to, body=message.body, channel=message.channel, sent_at=self._clock()
-        )
+        stored = {
+            "to": message.to,
+            "body": message.body,
+            "channel": message.channel,
+            "sent_at": self._clock(),
+        }
         with self._database.write() as session:
-            session.add(stored)
-            session.flush()
-            return str(stored.id)
+            return str(session.scalar(_STORING, stored))
 
     def read(self, to: str | None, limit: int = MOST_SHOWN) -> list[OutboxMessage]:
         """Give the newest messages first, of one number or of all."""

@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, cast
 
 import structlog
-from sqlalchemy import func, update
+from sqlalchemy import Executable, bindparam, func, update
 from sqlalchemy.orm import Session
 
-from core.database import Database, purge
+from core.database import Database, purge, table
 from core.metrics import Metrics
 from core.phone_numbers import mask
 from core.problems import Problem
@@ -31,6 +32,36 @@ SETTLED_AFTER = timedelta(minutes=5)
 SENDS_KEPT = timedelta(days=30)
 OUTBOX_KEPT = timedelta(days=7)
 DEFAULT_RETRY = 30
+
+
+_SENDS = table(Send)
+_QUEUEING = _SENDS.insert()
+
+
+@cache
+def _recording(status: str) -> Executable:
+    """Write the statement that moves a send forward to a state, from those before it only."""
+    columns = _SENDS.c
+    earlier = [other for other, rank in RANK.items() if rank < RANK[status]]
+    error = bindparam("error", type_=columns.error_code.type)
+    return (
+        update(_SENDS)
+        .where(
+            columns.number_digest == bindparam("of"),
+            columns.id == bindparam("send"),
+            columns.status.in_(earlier),
+        )
+        .values(
+            status=status,
+            provider_message_id=func.coalesce(
+                columns.provider_message_id,
+                bindparam("message_id", type_=columns.provider_message_id.type),
+            ),
+            # What went wrong on the way no longer matters once it is delivered.
+            error_code=None if status == "delivered" else func.coalesce(error, columns.error_code),
+            updated_at=bindparam("now"),
+        )
+    )
 
 
 @dataclass(frozen=True)
@@ -65,19 +96,21 @@ class SendService:
     ) -> bytes:
         """Record in the caller's transaction that a send is about to happen; give its 16-byte id."""
         now = self._clock()
-        send = Send(
-            number_digest=number_digest,
-            id=self._entropy(16),
-            verification=verification,
-            channel=channel,
-            provider=self._provider.name,
-            status="queued",
-            created_at=now,
-            updated_at=now,
+        send_id = self._entropy(16)
+        session.execute(
+            _QUEUEING,
+            {
+                "number_digest": number_digest,
+                "id": send_id,
+                "verification": verification,
+                "channel": channel,
+                "provider": self._provider.name,
+                "status": "queued",
+                "created_at": now,
+                "updated_at": now,
+            },
         )
-        session.add(send)
-        session.flush()
-        return send.id
+        return send_id
 
     def dispatch(self, message: Message) -> Outcome:
         """Hand a message to the provider, outside of any transaction, and say how it ended."""
@@ -114,27 +147,15 @@ class SendService:
 
         Safe to repeat and to reorder: a later state is never replaced by an earlier one.
         """
-        new = RANK[outcome.status]
-        earlier = [status for status, rank in RANK.items() if rank < new]
         result = session.execute(
-            update(Send)
-            .where(
-                Send.number_digest == number_digest,
-                Send.id == send_id,
-            )
-            .where(Send.status.in_(earlier))
-            .values(
-                status=outcome.status,
-                provider_message_id=func.coalesce(
-                    Send.provider_message_id, outcome.provider_message_id
-                ),
-                # What went wrong on the way no longer matters once it is delivered.
-                error_code=None
-                if outcome.status == "delivered"
-                else func.coalesce(outcome.error_code, Send.error_code),
-                updated_at=self._clock(),
-            )
-            .execution_options(synchronize_session=False)
+            _recording(outcome.status),
+            {
+                "of": number_digest,
+                "send": send_id,
+                "message_id": outcome.provider_message_id,
+                "error": outcome.error_code,
+                "now": self._clock(),
+            },
         )
         return bool(cast(Any, result).rowcount)
 

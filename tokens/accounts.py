@@ -6,12 +6,13 @@ Owns which account a number leads to. A number that was idle for 120 days is a n
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from uuid import UUID
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Executable, bindparam, delete, select, update
 from sqlalchemy.orm import Session
 
-from core.database import Database, insert
+from core.database import Database, dialect_of, insert_into, table
 from tokens.events import AccountEvents
 from tokens.models import Account, AccountNumber, DeviceLink
 from tokens.problems import RegistrationLocked, TokenInvalid
@@ -19,6 +20,19 @@ from tokens.registration_lock import RegistrationLockService
 from tokens.service import Caller, DeviceService
 
 RECYCLED_AFTER = timedelta(days=120)
+
+
+_OPENING = table(Account).insert()
+
+
+@cache
+def _taking_number(dialect: str) -> Executable:
+    return (
+        insert_into(dialect, AccountNumber)
+        .values(e164=bindparam("number"), account_id=bindparam("account"))
+        .on_conflict_do_nothing()
+        .returning(table(AccountNumber).c.account_id)
+    )
 
 
 @dataclass(frozen=True)
@@ -61,7 +75,7 @@ class AccountService:
     def set_discoverable(self, caller: Caller, discoverable: bool) -> Account:
         """Let people who know the number find the account, or no longer."""
         with self._database.write() as session:
-            account = _mine(session, caller)
+            account = _mine(session, caller, lock=True)
             account.discoverable = discoverable
             self._events.list_number(session, account.id, account.e164, discoverable)
         return account
@@ -76,12 +90,12 @@ class AccountService:
 
     def _store_lock(self, caller: Caller, pin_hash: str | None) -> None:
         with self._database.write() as session:
-            _mine(session, caller).registration_lock = pin_hash
+            _mine(session, caller, lock=True).registration_lock = pin_hash
 
     def delete(self, caller: Caller) -> None:
         """Delete the caller's account, its devices and all that waits for them."""
         with self._database.write() as session:
-            self._delete(session, _mine(session, caller))
+            self._delete(session, _mine(session, caller, lock=True))
 
     def _delete(self, session: Session, account: Account) -> None:
         self._remove_devices(session, account.id)
@@ -107,24 +121,23 @@ class AccountService:
         120 idle days it is deleted and a new one made. `opened_lock` is the hash that a PIN opened.
         """
         now = self._clock()
+        account_id = UUID(bytes=self._entropy(16), version=4)
+        if self._take_number(session, e164, account_id):
+            session.execute(
+                _OPENING,
+                {
+                    "id": account_id,
+                    "e164": e164,
+                    "discoverable": True,
+                    "created_at": now,
+                    "last_seen_at": now,
+                },
+            )
+            self._events.list_number(session, account_id, e164, True)
+            return Claim(account_id, reregistered=False)
         account = self._find(session, e164)
-        if account is None:
-            account_id = UUID(bytes=self._entropy(16), version=4)
-            if self._take_number(session, e164, account_id):
-                session.execute(
-                    insert(session, Account).values(
-                        id=account_id,
-                        e164=e164,
-                        discoverable=True,
-                        created_at=now,
-                        last_seen_at=now,
-                    )
-                )
-                self._events.list_number(session, account_id, e164, True)
-                return Claim(account_id, reregistered=False)
-            account = self._find(session, e164)
-            if account is None:  # the account that took the number first is gone again
-                return self.claim(session, e164, opened_lock)
+        if account is None:  # it was deleted just now
+            return self.claim(session, e164, opened_lock)
         if now - account.last_seen_at >= RECYCLED_AFTER:
             self._delete(session, account)
             return self.claim(session, e164, opened_lock)
@@ -141,7 +154,7 @@ class AccountService:
         self, session: Session, caller: Caller, e164: str, opened_lock: str | None
     ) -> Account:
         """Move the caller's account to a proven number; whoever had that number is gone."""
-        account = _mine(session, caller)
+        account = _mine(session, caller, lock=True)
         if account.e164 == e164:
             return account
         while not self._take_number(session, e164, account.id):
@@ -164,12 +177,8 @@ class AccountService:
     @staticmethod
     def _take_number(session: Session, e164: str, account_id: UUID) -> bool:
         """Let a number lead to an account, unless it leads to one already."""
-        taken = session.execute(
-            insert(session, AccountNumber)
-            .values(e164=e164, account_id=account_id)
-            .on_conflict_do_nothing()
-            .returning(AccountNumber.account_id)
-        ).one_or_none()
+        statement = _taking_number(dialect_of(session))
+        taken = session.execute(statement, {"number": e164, "account": account_id}).one_or_none()
         return taken is not None
 
     @staticmethod
@@ -182,8 +191,9 @@ class AccountService:
         )
 
 
-def _mine(session: Session, caller: Caller) -> Account:
-    account = session.get(Account, caller.account_id)
+def _mine(session: Session, caller: Caller, *, lock: bool = False) -> Account:
+    """Read the caller's account; `lock` keeps others from changing it until the transaction ends."""
+    account = session.get(Account, caller.account_id, with_for_update=lock)
     if account is None:
         raise TokenInvalid("Its account was deleted.")
     return account

@@ -12,10 +12,10 @@ from typing import Any, cast
 from uuid import UUID
 
 import structlog
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.orm import Session
 
-from core.database import Database, insert, purge
+from core.database import Database, purge, table
 from tokens.device_tokens import LINK_PREFIX, SECRET_SIZE, TOKEN_PREFIX, Credential, Mint
 from tokens.events import AccountEvents
 from tokens.models import Account, Device, DeviceLink, RetiredToken
@@ -33,6 +33,13 @@ log = structlog.get_logger()
 LINK_LIFETIME = timedelta(minutes=10)
 #: `last_seen_at` is written once in this time, or every request would be a write.
 SEEN_GRAIN = timedelta(hours=1)
+
+
+_DEVICES = table(Device).c
+_AUTHENTICATING = select(
+    _DEVICES.token_hash, _DEVICES.next_token_hash, _DEVICES.last_seen_at
+).where(_DEVICES.account_id == bindparam("account"), _DEVICES.id == bindparam("device"))
+_ADDING = table(Device).insert()
 
 
 @dataclass(frozen=True)
@@ -84,9 +91,7 @@ class DeviceService:
         presented = credential.secret_hash
         with self._database.read() as session:
             row = session.execute(
-                select(Device.token_hash, Device.next_token_hash, Device.last_seen_at).where(
-                    Device.account_id == account_id, Device.id == device_id
-                )
+                _AUTHENTICATING, {"account": account_id, "device": device_id}
             ).one_or_none()
         if row is None:
             raise TokenInvalid("Its device was removed; register or link the device again.")
@@ -191,15 +196,16 @@ class DeviceService:
         now = self._clock()
         credential = Credential((account_id, device_id), secret)
         session.execute(
-            insert(session, Device).values(
-                account_id=account_id,
-                id=device_id,
-                name=description.name,
-                platform=description.platform,
-                token_hash=credential.secret_hash,
-                created_at=now,
-                last_seen_at=now,
-            )
+            _ADDING,
+            {
+                "account_id": account_id,
+                "id": device_id,
+                "name": description.name,
+                "platform": description.platform,
+                "token_hash": credential.secret_hash,
+                "created_at": now,
+                "last_seen_at": now,
+            },
         )
         self._events.add_device(session, account_id, device_id)
         return Joined(account_id, device_id, credential.format(TOKEN_PREFIX))

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import update
+from sqlalchemy import bindparam, update
 from sqlalchemy.orm import Session
 
 from core import idempotency, limits
-from core.database import Database
+from core.database import Database, table
 from core.idempotency import IdempotencyKey
 from core.limits import Limits
 from core.problems import Allowance
@@ -42,6 +42,20 @@ class Pending:
     request: IdempotencyKey | None
     #: When this verification sent on this channel before; None for its first send.
     previous: datetime | None
+
+
+_ROWS = table(Verification)
+_SUPERSEDING = (
+    update(_ROWS)
+    .where(
+        _ROWS.c.number_digest == bindparam("of"),
+        _ROWS.c.nonce != bindparam("newest"),
+        _ROWS.c.requester == bindparam("by"),
+        _ROWS.c.status == "pending",
+        _ROWS.c.created_at <= bindparam("until"),
+    )
+    .values(status="canceled")
+)
 
 
 class CodeSender:
@@ -155,16 +169,13 @@ class CodeSender:
 def _supersede(session: Session, row: Verification) -> None:
     """Cancel the same requester's older verifications of the number; a stranger's stay."""
     session.execute(
-        update(Verification)
-        .where(
-            Verification.number_digest == row.number_digest,
-            Verification.nonce != row.nonce,
-            Verification.requester == row.requester,
-            Verification.status == "pending",
-            Verification.created_at <= row.created_at,
-        )
-        .values(status="canceled")
-        .execution_options(synchronize_session=False)
+        _SUPERSEDING,
+        {
+            "of": row.number_digest,
+            "newest": row.nonce,
+            "by": row.requester,
+            "until": row.created_at,
+        },
     )
 
 

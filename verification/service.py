@@ -33,6 +33,7 @@ from verification.sessions import (
     load,
     require_pending,
     show,
+    store,
 )
 
 KEPT = timedelta(days=1)
@@ -92,6 +93,7 @@ class VerificationService:
             web_origin=origin,
             created_at=now,
             expires_at=now + self._lifetime,
+            reregistered=False,
         )
         request = _identify(key, requesters[0], "start", idempotency_key, body)
         while True:
@@ -101,7 +103,7 @@ class VerificationService:
                     carry_over(session, self._keyring, number.e164, requesters)
                     row.code_length = self._checks.code_length(session, key.number_digest)
                     pending = self._sender.queue(session, row, request)
-                    session.add(row)
+                    store(session, row)
             if earlier is None:
                 self._metrics.verifications.labels("started").inc()
                 return self._sender.hand_over(pending, first=True)

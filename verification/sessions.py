@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
+from core.database import table
 from core.problems import Allowance
 from tokens.device_tokens import decode, encode
 from verification.ladder import History
@@ -64,6 +65,15 @@ class Answered:
 
     body: str
     allowance: Allowance | None = None
+
+
+_ROWS = table(Verification)
+_STORING = _ROWS.insert()
+
+
+def store(session: Session, row: Verification) -> None:
+    """Write a new verification; the object is only its values, and knows nothing of the session."""
+    session.execute(_STORING, {column.key: getattr(row, column.key) for column in _ROWS.columns})
 
 
 def load(session: Session, key: VerificationKey, *, lock: bool = False) -> Verification:

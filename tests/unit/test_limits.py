@@ -1,0 +1,232 @@
+"""Limits in SQL: buckets and windows count what they say, on both databases and on any clock."""
+
+import itertools
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import func, select
+
+from core import limits
+from core.database import Database
+from core.limits import DAY, Limit, LimitCounter, Limits
+from core.maintenance import purge_limits
+from core.problems import Allowance
+from core.settings import Settings
+
+NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+BUCKET = Limit("bucket", 4, timedelta(seconds=40))
+WINDOW = Limit("window", 3, timedelta(seconds=30), refills=False)
+HERS, HIS = b"h" * 16, b"i" * 16
+SUBJECTS: Iterator[int] = itertools.count(1)
+
+by_hypothesis = settings(
+    max_examples=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+def after(seconds: float) -> datetime:
+    """Give the time so many seconds after noon."""
+    return NOON + timedelta(seconds=seconds)
+
+
+def take(
+    database: Database, limit: Limit, seconds: float = 0, subject: bytes = HERS
+) -> tuple[bool, Allowance]:
+    """Count one in a transaction of its own."""
+    with database.write() as session:
+        return limits.take(session, limit, subject, after(seconds))
+
+
+def left(database: Database, limit: Limit, seconds: float = 0, subject: bytes = HERS) -> int:
+    """Ask what is left."""
+    with database.read() as session:
+        return limits.peek(session, limit, subject, after(seconds)).left
+
+
+def fresh_subject() -> bytes:
+    """Name somebody nothing was counted of yet."""
+    return next(SUBJECTS).to_bytes(16, "big")
+
+
+def test_a_bucket_counts_down_and_says_when(database: Database) -> None:
+    """It gives its capacity at once, then one more every period / capacity."""
+    answers = [take(database, BUCKET) for _ in range(5)]
+    assert [allowed for allowed, _ in answers] == [True] * 4 + [False]
+    assert [allowance.left for _, allowance in answers] == [3, 2, 1, 0, 0]
+    assert [allowance.retry_after for _, allowance in answers] == [0, 0, 0, 10, 10]
+    assert answers[0][1][:3] == ("bucket", 4, 40)
+    assert not take(database, BUCKET, 9.999999)[0]
+    assert take(database, BUCKET, 10)[0]
+    assert not take(database, BUCKET, 10)[0]
+
+
+def test_waits_are_rounded_up(database: Database) -> None:
+    """Whoever comes back after the whole seconds that were said is served."""
+    for _ in range(4):
+        take(database, BUCKET)
+    allowed, allowance = take(database, BUCKET, 3.5)
+    assert (allowed, allowance.retry_after) == (False, 7)
+    assert take(database, BUCKET, 3.5 + 7)[0]
+
+
+def test_a_bucket_is_full_after_a_period(database: Database) -> None:
+    """A refused try costs nothing, and idle time saves up no more than the capacity."""
+    for _ in range(6):
+        take(database, BUCKET)
+    assert [left(database, BUCKET, seconds) for seconds in (0, 10, 25, 40, 4000)] == [0, 1, 2, 4, 4]
+    assert sum(take(database, BUCKET, 4000)[0] for _ in range(6)) == 4
+
+
+def test_a_window_opens_with_the_first_and_forgets_at_its_end(database: Database) -> None:
+    """It refills nothing before its end, and everything then."""
+    assert [take(database, WINDOW, s)[0] for s in (0, 10, 20, 29.999999)] == [True] * 3 + [False]
+    assert left(database, WINDOW, 29.9) == 0
+    allowed, allowance = take(database, WINDOW, 29.5)
+    assert (allowed, allowance.retry_after) == (False, 1)
+    assert left(database, WINDOW, 30) == 3
+    assert [take(database, WINDOW, 30)[0] for _ in range(4)] == [True] * 3 + [False]
+    assert not take(database, WINDOW, 59)[0]
+
+
+@pytest.mark.parametrize("limit", [BUCKET, WINDOW], ids=lambda limit: limit.name)
+def test_a_look_spends_nothing(database: Database, limit: Limit) -> None:
+    """Looking leaves everything as it is, and writes nothing for somebody new."""
+    assert [left(database, limit) for _ in range(5)] == [limit.capacity] * 5
+    with database.read() as session:
+        assert session.scalar(select(func.count()).select_from(LimitCounter)) == 0
+    take(database, limit)
+    assert [left(database, limit) for _ in range(5)] == [limit.capacity - 1] * 5
+
+
+@pytest.mark.parametrize("limit", [BUCKET, WINDOW], ids=lambda limit: limit.name)
+def test_one_is_given_back(database: Database, limit: Limit) -> None:
+    """What is given back can be taken once more, also from a limit that was used up."""
+    for _ in range(limit.capacity):
+        take(database, limit)
+    with database.write() as session:
+        limits.give_back(session, limit, HERS)
+    assert left(database, limit) == 1
+    assert [take(database, limit)[0] for _ in range(2)] == [True, False]
+
+
+@pytest.mark.parametrize("limit", [BUCKET, WINDOW], ids=lambda limit: limit.name)
+def test_forgetting_is_of_one_limit_and_subject(database: Database, limit: Limit) -> None:
+    """Everything is there again; somebody else's count and other limits stay."""
+    other = Limit("other", 2, DAY)
+    for subject in (HERS, HIS):
+        take(database, limit, subject=subject)
+        take(database, other, subject=subject)
+    with database.write() as session:
+        limits.forget(session, limit, HERS)
+    assert left(database, limit) == limit.capacity
+    assert left(database, limit, subject=HIS) == limit.capacity - 1
+    assert left(database, other) == 1
+
+
+def test_limits_of_one_name_share_their_count(database: Database) -> None:
+    """The 25 judged at 6 digits are the first of the 2,500 in all."""
+    rules = Limits.from_settings(Settings())
+    for n in range(27):
+        assert take(database, rules.wrong_codes_6_digits)[0] is (n < 25)
+    assert left(database, rules.wrong_codes) == 2475
+    assert take(database, rules.wrong_codes)[0]
+
+
+def test_what_an_operator_may_set(database: Database) -> None:
+    """The sends a day are a setting; a smaller one holds at once and is never below zero."""
+    many = Limits.from_settings(Settings(sends_per_day=7)).sends
+    assert [take(database, many)[0] for _ in range(8)] == [True] * 7 + [False]
+    few = Limits.from_settings(Settings(sends_per_day=3)).sends
+    allowed, allowance = take(database, few)
+    assert not allowed
+    assert allowance.left == 0
+
+
+def test_counters_move_to_the_digest_under_the_new_secret(database: Database) -> None:
+    """Named counters are carried over, once; others, and those that are there already, are not."""
+    old, new = fresh_subject(), fresh_subject()
+    for _ in range(2):
+        take(database, BUCKET, subject=old)
+    take(database, WINDOW, subject=old)
+    with database.write() as session:
+        limits.carry_over(session, ("bucket",), [new, old])
+    assert left(database, BUCKET, subject=new) == 2
+    assert left(database, WINDOW, subject=new) == 3
+    take(database, BUCKET, subject=new)
+    take(database, BUCKET, subject=old)
+    with database.write() as session:
+        limits.carry_over(session, ("bucket",), [new, old])
+    assert left(database, BUCKET, subject=new) == 1
+    with database.write() as session:
+        limits.carry_over(session, ("bucket",), [new])
+    assert left(database, BUCKET, subject=new) == 1
+
+
+@by_hypothesis
+@given(capacity=st.integers(1, 12), gaps=st.lists(st.integers(0, 60_000_000), max_size=25))
+def test_a_bucket_is_gcra(database: Database, capacity: int, gaps: list[int]) -> None:
+    """Whatever the arrivals, it decides and tells as the virtual scheduling algorithm of I.371."""
+    limit = Limit("model", capacity, timedelta(seconds=60))
+    interval, subject, now, arrival = 60_000_000 // capacity, fresh_subject(), 0, 0
+    with database.write() as session:
+        for gap in gaps:
+            now += gap
+            expected = arrival - now <= 60_000_000 - interval
+            if expected:
+                arrival = max(arrival, now) + interval
+            allowed, allowance = limits.take(session, limit, subject, after(now / 1_000_000))
+            assert allowed is expected
+            room = 60_000_000 - max(0, arrival - now)
+            assert allowance.left == room // interval
+            wait = 0 if room >= interval else -(-(interval - room) // 1_000_000)
+            assert allowance.retry_after == wait
+
+
+@by_hypothesis
+@given(moves=st.lists(st.integers(-20_000_000, 45_000_000), max_size=20))
+@pytest.mark.parametrize("limit", [BUCKET, WINDOW], ids=lambda limit: limit.name)
+def test_a_clock_that_jumps_back_gives_nothing_extra(
+    database: Database, limit: Limit, moves: list[int]
+) -> None:
+    """Time that is lived through twice is paid for once, at any pace of asking."""
+    subject, now, given = fresh_subject(), 0, 0
+    times = [0]
+    with database.write() as session:
+        for move in moves:
+            now += move
+            times.append(now)
+            for _ in range(2):
+                given += limits.take(session, limit, subject, after(now / 1_000_000))[0]
+    span = max(times) - min(times)
+    if limit.refills:
+        assert given <= limit.capacity + span // limit.interval_us
+    else:
+        assert given <= limit.capacity * (1 + span // limit.period_us)
+
+
+@pytest.mark.parametrize("limit", [BUCKET, WINDOW], ids=lambda limit: limit.name)
+def test_an_hour_back_is_stricter(database: Database, limit: Limit) -> None:
+    """A limit that is used up stays so when the clock goes back, and says how long."""
+    for _ in range(limit.capacity):
+        take(database, limit)
+    allowed, allowance = take(database, limit, -3600)
+    assert not allowed
+    assert allowance.left == 0
+    assert allowance.retry_after > 3600
+
+
+def test_what_limits_nothing_any_more_is_worthless(database: Database) -> None:
+    """Purging a counter whose time has passed changes no limit."""
+    take(database, BUCKET)
+    take(database, WINDOW)
+    with database.write() as session:
+        assert purge_limits(session, after(10)) == 0
+        assert purge_limits(session, after(10.000001)) == 1
+        assert purge_limits(session, after(30.000001)) == 1
+    assert left(database, BUCKET, 10.1) == 4
+    assert left(database, WINDOW, 30.1) == 3

@@ -1,0 +1,125 @@
+"""Who is asking: the peer's address, or what proxies that the settings name say about it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.requester import RequesterResolver
+from tests.conftest import NUMBER, MakeApp, problem_code
+
+PROXIES = ("10.0.0.0/8", "2001:db8:1::/48", "127.0.0.1/32")
+CLIENT, PROXY = "203.0.113.7", "10.1.2.3"
+
+
+def network(peer: str | None, forwarded_for: str | None = None) -> str:
+    """Ask who is asking behind the proxies above."""
+    return RequesterResolver(PROXIES).network(peer, forwarded_for)
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded_for", "expected"),
+    [
+        (CLIENT, None, CLIENT),
+        (PROXY, CLIENT, CLIENT),
+        (PROXY, f"198.51.100.1, {CLIENT}", CLIENT),
+        (PROXY, f"198.51.100.1,{CLIENT} , 10.9.9.9, 10.8.8.8", CLIENT),
+        (PROXY, "10.9.9.9, 10.8.8.8", "10.9.9.9"),
+        (PROXY, None, PROXY),
+        (PROXY, "", PROXY),
+        (PROXY, " , ,", PROXY),
+        ("2001:db8:1::5", CLIENT, CLIENT),
+        ("::ffff:10.1.2.3", CLIENT, CLIENT),
+        (PROXY, f"::ffff:{CLIENT}", CLIENT),
+    ],
+)
+def test_behind_trusted_proxies(peer: str, forwarded_for: str | None, expected: str) -> None:
+    """The first address from the right that no trusted proxy has is the client's."""
+    assert network(peer, forwarded_for) == expected
+
+
+@pytest.mark.parametrize("claim", ["198.51.100.1", "10.0.0.1", "127.0.0.1", f"1.1.1.1, {PROXY}"])
+def test_a_stranger_is_not_believed(claim: str) -> None:
+    """Whoever connects without a trusted proxy is who she is, whatever header she sends."""
+    assert network(CLIENT, claim) == CLIENT
+
+
+def test_nobody_is_trusted_by_default() -> None:
+    """Without the setting the header is nothing, also from this host."""
+    assert RequesterResolver(()).network("127.0.0.1", CLIENT) == "127.0.0.1"
+
+
+def test_trust_ends_at_the_first_stranger() -> None:
+    """A proxy's address further left is the client's own invention."""
+    assert network(PROXY, f"1.1.1.1, 10.7.7.7, {CLIENT}, 10.8.8.8") == CLIENT
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    ["unknown", "_hidden", "999.1.1.1", "1.2.3.4:5678", "[2001:db8::1]", "1.2.3", "\x00", "é"],
+)
+def test_garbage_is_the_proxys(garbage: str) -> None:
+    """What is no address ends the walk at the proxy that wrote it; nothing left of it counts."""
+    assert network(PROXY, f"198.51.100.1, {garbage}") == PROXY
+    assert network(PROXY, f"198.51.100.1, {garbage}, 10.8.8.8") == "10.8.8.8"
+    assert network(PROXY, f"{garbage}, {CLIENT}") == CLIENT
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("2001:db8:7:8:9:a:b:c", "2001:db8:7:8::/64"),
+        ("2001:db8:7:8::1", "2001:db8:7:8::/64"),
+        ("2001:db8:7:9::1", "2001:db8:7:9::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::1", "::/64"),
+        ("::ffff:203.0.113.7", CLIENT),
+    ],
+)
+def test_ipv6_hosts_are_their_64(address: str, expected: str) -> None:
+    """All 2^64 addresses that one host is free in are one requester; a mapped IPv4 is IPv4."""
+    assert network(address) == expected
+    assert network(PROXY, address) == expected
+
+
+@pytest.mark.parametrize("peer", [None, "", "@", "/run/kith.sock"])
+def test_a_unix_socket_has_no_address(peer: str | None) -> None:
+    """Without a peer's address nobody can be told apart, and no header is believed."""
+    assert network(peer) == "local"
+    assert network(peer, CLIENT) == "local"
+
+
+@given(st.text(max_size=200), st.sampled_from([None, "", CLIENT, PROXY, "::1", "2001:db8:1::1"]))
+def test_no_header_breaks_it(header: str, peer: str | None) -> None:
+    """Any text in the header gives some requester; from a stranger it changes nothing."""
+    assert network(peer, header)
+    if peer in (CLIENT, "::1"):
+        assert network(peer, header) == network(peer)
+
+
+def test_through_http_the_header_buys_nothing(make_app: MakeApp) -> None:
+    """With no proxy trusted, a new forwarded address for each request is one requester's five."""
+    client = make_app().test_client()
+    answers = [
+        client.post(
+            "/v1/verifications",
+            json={"phone_number": NUMBER},
+            headers={"X-Forwarded-For": f"198.51.100.{n}"},
+        )
+        for n in range(6)
+    ]
+    assert [answer.status_code for answer in answers] == [201] * 5 + [429]
+    assert problem_code(answers[-1]) == "too-many-sends"
+
+
+def test_through_a_trusted_proxy_requesters_are_told_apart(make_app: MakeApp) -> None:
+    """Behind a proxy each client has its own five, and what it invents further left is no one's."""
+    client = make_app(trusted_proxies=("127.0.0.1/32",)).test_client()
+
+    def start(header: str) -> int:
+        headers = {"X-Forwarded-For": header}
+        body = {"phone_number": NUMBER}
+        return client.post("/v1/verifications", json=body, headers=headers).status_code
+
+    assert [start(f"192.0.2.{n}, {CLIENT}") for n in range(6)] == [201] * 5 + [429]
+    assert [start(f"2001:db8:5:5::{n}") for n in range(6)] == [201] * 5 + [429]
+    assert start("198.51.100.1") == 201

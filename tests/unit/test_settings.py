@@ -1,0 +1,221 @@
+"""Settings: read once, every fault told at once with its variable, unsafe ones refused."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from core.settings import Settings, SettingsError
+from tests.databases import ROOT
+
+TWILIO = {
+    "KITH_SMS_PROVIDER": "twilio",
+    "KITH_TWILIO_ACCOUNT_SID": "AC" + "0" * 32,
+    "KITH_TWILIO_AUTH_TOKEN": "t" * 32,
+    "KITH_TWILIO_FROM": "+15005550006",
+}
+PRODUCTION = {"KITH_ENVIRONMENT": "production", "KITH_SECRET_KEY": "k" * 32} | TWILIO
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch):
+    """Load settings from these variables."""
+
+    def load(**variables: str) -> Settings:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        return Settings.load()
+
+    return load
+
+
+@pytest.fixture
+def faults(load):
+    """Give the lines of what these variables are refused with."""
+
+    def faults(**variables: str) -> list[str]:
+        with pytest.raises(SettingsError) as refused:
+            load(**variables)
+        headline, *lines = str(refused.value).splitlines()
+        assert headline == "Kith cannot start with these settings:"
+        assert all(line.startswith("  - KITH_") for line in lines), lines
+        return [line.removeprefix("  - ") for line in lines]
+
+    return faults
+
+
+def test_defaults_are_for_a_first_try(load) -> None:
+    """With nothing set it is SQLite in `data`, the mock provider, on this host only."""
+    settings = load()
+    assert settings.resolved_database_url == f"sqlite:///{Path('data').resolve()}/kith.db"
+    assert settings.mock_sms
+    assert (settings.host, settings.environment, settings.workers) == (
+        "127.0.0.1",
+        "development",
+        1,
+    )
+    assert settings.trusted_proxies == ()
+
+
+def test_empty_variables_are_not_set(load) -> None:
+    """An empty variable, as container files write them, means the default."""
+    settings = load(KITH_PORT="", KITH_SECRET_KEY="", KITH_TRUSTED_PROXIES="", KITH_DATABASE_URL="")
+    assert settings == Settings()
+
+
+def test_every_field_fault_at_once(faults) -> None:
+    """Each variable that is wrong is named once, with what is wrong."""
+    lines = faults(
+        KITH_PORT="abc",
+        KITH_ENVIRONMENT="staging",
+        KITH_CODE_LIFETIME="1",
+        KITH_PUBLIC_URL="id.example.com",
+        KITH_TRUSTED_PROXIES="10.0.0.0/8, nonsense",
+        KITH_APP_NAME="x" * 21,
+        KITH_REFUSED_NUMBER_TYPES="pager, fax",
+        KITH_TWILIO_ACCOUNT_SID="AC1",
+        KITH_DEFAULT_REGION="Germany",
+    )
+    assert sorted({line.partition(":")[0] for line in lines}) == [
+        "KITH_APP_NAME",
+        "KITH_CODE_LIFETIME",
+        "KITH_DEFAULT_REGION",
+        "KITH_ENVIRONMENT",
+        "KITH_PORT",
+        "KITH_PUBLIC_URL",
+        "KITH_REFUSED_NUMBER_TYPES",
+        "KITH_TRUSTED_PROXIES",
+        "KITH_TWILIO_ACCOUNT_SID",
+    ]
+
+
+def test_every_unsafe_combination_at_once(faults) -> None:
+    """What is only wrong together is told together as well."""
+    lines = faults(
+        KITH_ENVIRONMENT="production", KITH_SECRET_KEY_PREVIOUS="short", KITH_APP_NAME="Kith 2026"
+    )
+    text = "\n".join(lines)
+    assert len(lines) == 4
+    for name in ("SECRET_KEY ", "SECRET_KEY_PREVIOUS", "SMS_PROVIDER", "APP_NAME"):
+        assert f"KITH_{name}" in text
+
+
+def test_faults_of_both_kinds_at_once(faults) -> None:
+    """A field that is wrong does not hide what is missing."""
+    text = "\n".join(faults(KITH_ENVIRONMENT="production", KITH_PORT="abc"))
+    for name in ("PORT", "SECRET_KEY", "SMS_PROVIDER"):
+        assert f"KITH_{name}" in text
+
+
+def test_production_with_all_it_needs(load) -> None:
+    """With a secret and a real provider production starts."""
+    settings = load(**PRODUCTION)
+    assert not settings.mock_sms
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"KITH_SECRET_KEY": ""}, "KITH_SECRET_KEY"),
+        ({"KITH_SECRET_KEY": "k" * 31}, "KITH_SECRET_KEY"),
+        ({"KITH_SECRET_KEY_PREVIOUS": "k" * 31}, "KITH_SECRET_KEY_PREVIOUS"),
+        ({"KITH_SMS_PROVIDER": "outbox"}, "KITH_SMS_PROVIDER"),
+        ({"KITH_TWILIO_ACCOUNT_SID": ""}, "KITH_TWILIO_ACCOUNT_SID"),
+        ({"KITH_TWILIO_AUTH_TOKEN": ""}, "KITH_TWILIO_AUTH_TOKEN"),
+        ({"KITH_TWILIO_FROM": ""}, "KITH_TWILIO_FROM"),
+        ({"KITH_WORKERS": "2"}, "KITH_WORKERS"),
+    ],
+)
+def test_production_without_one_of_it(faults, changes: dict[str, str], named: str) -> None:
+    """Each thing that production needs is asked for by its name."""
+    (line,) = faults(**(PRODUCTION | changes))
+    assert line.startswith(named)
+
+
+@pytest.mark.parametrize("environment", ["development", "production"])
+def test_more_workers_are_refused(faults, environment: str) -> None:
+    """Several workers need wake-ups between them, which are not there yet."""
+    (line,) = faults(**PRODUCTION, KITH_WORKERS="4") if environment == "production" else faults(
+        KITH_WORKERS="4"
+    )
+    assert line.startswith("KITH_WORKERS")
+
+
+def test_no_fault_shows_a_secret(faults) -> None:
+    """A secret that is refused is not printed."""
+    text = "\n".join(faults(KITH_SECRET_KEY="hunter2", KITH_SMS_PROVIDER="fax"))
+    assert "hunter2" not in text
+
+
+def test_lists_come_with_commas(load) -> None:
+    """Lists are written a, b, with any spaces and a comma too many."""
+    settings = load(
+        KITH_TRUSTED_PROXIES=" 10.0.0.0/8 ,::1/128,, ",
+        KITH_REFUSED_NUMBER_TYPES="pager,voip",
+        KITH_WEB_ORIGINS="example.com, id.example.com",
+        KITH_ANDROID_APP_HASHES="FA+9qCX9/Su",
+    )
+    assert settings.trusted_proxies == ("10.0.0.0/8", "::1/128")
+    assert settings.refused_number_types == ("pager", "voip")
+    assert settings.web_origins == ("example.com", "id.example.com")
+    assert settings.android_app_hashes == ("FA+9qCX9/Su",)
+
+
+def test_urls_end_without_a_slash(load) -> None:
+    """A slash at the end of the public address is not written twice later."""
+    assert load(KITH_PUBLIC_URL="https://id.example.com/").public_url == "https://id.example.com"
+
+
+def test_settings_are_frozen() -> None:
+    """Nobody changes a setting after it was read."""
+    with pytest.raises(ValidationError):
+        Settings().port = 1
+
+
+def run(arguments: list[str], data_dir: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a process of the service with these variables and give what it said."""
+    environment = os.environ | {"KITH_DATA_DIR": str(data_dir)} | variables
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+WSGI = ["-c", "import wsgi"]
+GUNICORN = ["-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"]
+
+
+@pytest.mark.parametrize("arguments", [WSGI, GUNICORN], ids=["wsgi", "gunicorn"])
+def test_an_unsafe_process_does_not_start(tmp_path: Path, arguments: list[str]) -> None:
+    """In production without a secret and a provider it ends, says why, and shows no traceback."""
+    done = run(arguments, tmp_path, KITH_ENVIRONMENT="production")
+    assert done.returncode != 0
+    assert "Kith cannot start with these settings:" in done.stderr
+    assert "KITH_SECRET_KEY is required in production" in done.stderr
+    assert "KITH_SMS_PROVIDER=outbox" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("url", ["mysql://localhost/kith", "nonsense"])
+def test_a_database_that_is_none(tmp_path: Path, url: str) -> None:
+    """An address of no database that Kith runs on is a fault like the others."""
+    done = run(WSGI, tmp_path, KITH_DATABASE_URL=url)
+    assert done.returncode != 0
+    assert "KITH_DATABASE_URL" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_command_with_faulty_settings(tmp_path: Path) -> None:
+    """The operator's command says what is wrong as the server does."""
+    done = run(["-m", "flask", "--app", "app", "maintenance", "run"], tmp_path, KITH_PORT="abc")
+    assert done.returncode != 0
+    assert "KITH_PORT" in done.stderr
+    assert "Traceback" not in done.stderr
