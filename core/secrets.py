@@ -8,6 +8,7 @@ import hmac
 import os
 import secrets
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from core.settings import Settings
@@ -49,6 +50,7 @@ class Keyring:
         return [_digest(secret, purpose, text) for secret in self.secrets]
 
 
+@cache
 def _expand(secret: bytes, purpose: str) -> bytes:
     return hmac.digest(secret, b"kith/" + purpose.encode() + b"\x01", hashlib.sha256)
 

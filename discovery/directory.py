@@ -5,12 +5,13 @@ judged before.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from uuid import UUID
 
-from sqlalchemy import delete, text
+from sqlalchemy import Executable, bindparam, delete, text
 from sqlalchemy.orm import Session
 
-from core.database import insert
+from core.database import dialect_of, insert_into
 from discovery.hashes import DIGEST_SIZE
 from discovery.models import DirectoryEntry
 
@@ -32,6 +33,19 @@ MATCH_SQLITE = text(
 ).columns(*_COLUMNS)
 
 
+@cache
+def _listing(dialect: str) -> Executable:
+    return (
+        insert_into(dialect, DirectoryEntry)
+        .values(
+            digest=bindparam("hash"), epoch=bindparam("salted"), account_id=bindparam("account")
+        )
+        .on_conflict_do_update(
+            index_elements=["digest", "epoch"], set_={"account_id": bindparam("account")}
+        )
+    )
+
+
 class Directory:
     """Finds digests in the table, in one statement a page."""
 
@@ -51,11 +65,8 @@ class Directory:
     def list_account(self, session: Session, epoch: int, digest: bytes, account_id: UUID) -> None:
         """Let a digest lead to an account, whatever it led to before."""
         session.execute(
-            insert(session, DirectoryEntry)
-            .values(digest=digest, epoch=epoch, account_id=account_id)
-            .on_conflict_do_update(
-                index_elements=["digest", "epoch"], set_={"account_id": account_id}
-            )
+            _listing(dialect_of(session)),
+            {"hash": digest, "salted": epoch, "account": account_id},
         )
 
     def unlist(self, session: Session, epoch: int, digest: bytes, account_id: UUID) -> None:

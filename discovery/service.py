@@ -54,6 +54,8 @@ class DirectoryService:
         self._directory = directory
         self.max_hashes = max_hashes
         self._current: Epoch | None = None
+        #: Whether the first epoch was made by this process, in a transaction that may yet fail.
+        self._made_here = False
 
     def parameters(self) -> Epoch:
         """Give the current epoch; the first call ever makes it."""
@@ -86,6 +88,9 @@ class DirectoryService:
     def listing_changed(self, session: Session, account_id: UUID, e164: str, listed: bool) -> None:
         """Put a number into the directory or take it out, in the transaction that decides it."""
         epoch = self._current or self._epoch(session)
+        if not self._made_here:
+            # It was there before this transaction, so nothing can take it back.
+            self._current = epoch
         change = self._directory.list_account if listed else self._directory.unlist
         change(session, epoch.number, digest_number(e164, epoch.salt), account_id)
 
@@ -99,6 +104,7 @@ class DirectoryService:
         )
         row = session.scalars(current).one_or_none()
         if row is None:
+            self._made_here = True
             salt = encode_hash(self._entropy(SALT_SIZE))
             session.execute(
                 insert(session, DiscoveryEpoch)

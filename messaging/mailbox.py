@@ -10,14 +10,15 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import bindparam, case, delete, select, tuple_, update
+from sqlalchemy import Executable, bindparam, case, delete, select, tuple_, update
 from sqlalchemy import insert as plain_insert
 from sqlalchemy.orm import Session
 
-from core.database import PURGE_BATCH, insert, table
+from core.database import PURGE_BATCH, dialect_of, insert_into, table
 from messaging.models import Envelope, Mailbox
 
 #: These statements load no objects, so there are none to bring up to date.
@@ -45,9 +46,20 @@ class Unfit:
 
 def create(session: Session, account_id: UUID, device_id: UUID) -> None:
     """Make the empty mailbox of a device; making it again changes nothing."""
-    session.execute(
-        insert(session, Mailbox)
-        .values(device_id=device_id, account_id=account_id, last_seq=0, acked_seq=0, waiting=0)
+    session.execute(_creating(dialect_of(session)), {"device": device_id, "account": account_id})
+
+
+@cache
+def _creating(dialect: str) -> Executable:
+    return (
+        insert_into(dialect, Mailbox)
+        .values(
+            device_id=bindparam("device"),
+            account_id=bindparam("account"),
+            last_seq=0,
+            acked_seq=0,
+            waiting=0,
+        )
         .on_conflict_do_nothing()
     )
 

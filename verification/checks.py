@@ -8,11 +8,10 @@ succeeds with 25/10^6 + 2,475/10^8, less than once in 10,000 days, whoever guess
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from sqlalchemy import bindparam, update
 from sqlalchemy.orm import Session
 
 from core import limits
-from core.database import Database, table
+from core.database import Database
 from core.limits import Limits
 from core.metrics import Metrics
 from core.problems import Allowance, Problem
@@ -28,23 +27,13 @@ from verification.problems import (
 )
 from verification.schemas import CheckCode, VerificationAnswer
 from verification.sending import carry_over
-from verification.sessions import VerificationKey, load, require_pending, show
-
-_ROWS = table(Verification)
-_HERE = (_ROWS.c.number_digest == bindparam("digest"), _ROWS.c.nonce == bindparam("half"))
-_COUNTING = (
-    update(_ROWS)
-    .where(
-        *_HERE,
-        _ROWS.c.status == "pending",
-        _ROWS.c.expires_at > bindparam("now"),
-        _ROWS.c.checks_used < bindparam("most"),
-    )
-    .values(checks_used=_ROWS.c.checks_used + 1)
-    .returning(*_ROWS.columns)
-)
-_CLOSING = (
-    update(_ROWS).where(*_HERE).values(status=bindparam("state"), expires_at=bindparam("until"))
+from verification.sessions import (
+    VerificationKey,
+    count_check,
+    load,
+    require_pending,
+    save,
+    show,
 )
 
 
@@ -96,13 +85,9 @@ class CheckService:
         self, session: Session, key: VerificationKey, code: str, now: datetime
     ) -> tuple[Verification, Problem | None]:
         """Count a guess and judge it; what is raised here rolls back a guess that was not judged."""
-        here = {"digest": key.number_digest, "half": key.nonce}
-        counted = session.execute(
-            _COUNTING, here | {"now": now, "most": self._most_checks}
-        ).one_or_none()
-        if counted is None:
+        row = count_check(session, key, now, self._most_checks)
+        if row is None:
             return self._judge_again(session, key, code, now), None
-        row = Verification(**counted._mapping)
         carry_over(session, self._keyring, row.e164)
         number = self._keyring.digest("number", row.e164)
         short = row.code_length == SHORT
@@ -119,11 +104,12 @@ class CheckService:
         if self._codes.matches(row.key_id, key.whole, row.code_length, code):
             limits.give_back(session, limit, number)
             row.status, row.expires_at = "verified", now + self._lifetime
-            session.execute(_CLOSING, here | {"state": row.status, "until": row.expires_at})
+            save(session, row, "status", "expires_at")
             return row, None
         left = max(0, self._most_checks - row.checks_used)
         if left == 0:
-            session.execute(_CLOSING, here | {"state": "failed", "until": row.expires_at})
+            row.status = "failed"
+            save(session, row, "status")
         plural = "guess is" if left == 1 else "guesses are"
         return row, CodeRejected(f"{left} {plural} left.", checks_left=left)
 

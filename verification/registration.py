@@ -27,7 +27,7 @@ from verification.problems import (
     VerificationUsed,
 )
 from verification.schemas import ChangePhoneNumber, RegisterDevice
-from verification.sessions import VerificationKey, load, status_of
+from verification.sessions import VerificationKey, load, save, status_of
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,8 @@ class RegistrationService:
                 body.device,
                 secrets[0],
             )
-            self._use_up(row, claim.account_id, joined.device_id)
             row.reregistered = claim.reregistered
+            self._use_up(session, row, claim.account_id, joined.device_id)
         return Registered(joined, row.e164, claim.reregistered)
 
     def _register_again(
@@ -140,7 +140,7 @@ class RegistrationService:
                 raise VerificationUsed("It is good for one change; start a new verification.")
             self._require_proof(row)
             account = self._accounts.change_number(session, caller, row.e164, opened_lock)
-            self._use_up(row, caller.account_id, caller.device_id)
+            self._use_up(session, row, caller.account_id, caller.device_id)
         return account
 
     def _require_proof(self, row: Verification) -> None:
@@ -153,7 +153,10 @@ class RegistrationService:
             raise VerificationExpired("Its time is over; start a new one.")
         raise VerificationClosed(f"It is {status}; start a new one.")
 
-    def _use_up(self, row: Verification, account_id: UUID, device_id: UUID) -> None:
+    def _use_up(
+        self, session: Session, row: Verification, account_id: UUID, device_id: UUID
+    ) -> None:
         row.used_at = self._clock()
         row.account_id = account_id
         row.device_id = device_id
+        save(session, row, "used_at", "account_id", "device_id", "reregistered")

@@ -32,6 +32,7 @@ from verification.sessions import (
     history,
     load,
     require_pending,
+    save,
     show,
     store,
 )
@@ -139,7 +140,7 @@ class VerificationService:
                 earlier = idempotency.claim(session, request, key.nonce, now)
                 if earlier is None:
                     require_pending(row, now, self._most_checks)
-                    previous = _climb(row, body, now)
+                    previous = _climb(session, row, body, now)
                     pending = self._sender.queue(session, row, request, previous)
             if earlier is None:
                 return self._sender.hand_over(pending, first=False)
@@ -174,6 +175,7 @@ class VerificationService:
             row = load(session, key, lock=True)
             if row.used_at is None and row.status in ("pending", "verified"):
                 row.status = "canceled"
+                save(session, row, "status")
 
     @staticmethod
     def purge(session: Session, now: datetime) -> int:
@@ -181,7 +183,7 @@ class VerificationService:
         return purge(session, Verification, Verification.expires_at < now - KEPT)
 
 
-def _climb(row: Verification, body: SendAgain, now: datetime) -> datetime | None:
+def _climb(session: Session, row: Verification, body: SendAgain, now: datetime) -> datetime | None:
     """Take the next step of the ladder; give when the row sent on this channel before."""
     wait = history(row).seconds_until(body.channel, now)
     if wait is None:
@@ -192,9 +194,11 @@ def _climb(row: Verification, body: SendAgain, now: datetime) -> datetime | None
     if body.channel == "sms":
         previous, row.last_sms_at = row.last_sms_at, now
         row.sms_count += 1
+        save(session, row, "channel", "sms_count", "last_sms_at")
     else:
         previous, row.last_call_at = row.last_call_at, now
         row.call_count += 1
+        save(session, row, "channel", "call_count", "last_call_at")
     return previous
 
 

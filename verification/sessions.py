@@ -6,9 +6,10 @@ Owns reading the row and what a closed or expired verification is answered.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import select
+from sqlalchemy import Executable, bindparam, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -68,21 +69,61 @@ class Answered:
 
 
 _ROWS = table(Verification)
+_HERE = (_ROWS.c.number_digest == bindparam("digest"), _ROWS.c.nonce == bindparam("half"))
 _STORING = _ROWS.insert()
+_LOADING = select(*_ROWS.columns).where(*_HERE)
+_LOCKING = _LOADING.with_for_update()
+_COUNTING = (
+    update(_ROWS)
+    .where(
+        *_HERE,
+        _ROWS.c.status == "pending",
+        _ROWS.c.expires_at > bindparam("now"),
+        _ROWS.c.checks_used < bindparam("most"),
+    )
+    .values(checks_used=_ROWS.c.checks_used + 1)
+    .returning(*_ROWS.columns)
+)
 
 
 def store(session: Session, row: Verification) -> None:
-    """Write a new verification; the object is only its values, and knows nothing of the session."""
+    """Write a new verification.
+
+    These objects are values only: no session tracks them, what changes is written by `save`.
+    """
     session.execute(_STORING, {column.key: getattr(row, column.key) for column in _ROWS.columns})
 
 
 def load(session: Session, key: VerificationKey, *, lock: bool = False) -> Verification:
     """Read a verification; `lock` holds its row to the end of the transaction."""
-    query = select(Verification).where(*key.here()).execution_options(populate_existing=True)
-    row = session.scalar(query.with_for_update() if lock else query)
-    if row is None:
+    found = session.execute(
+        _LOCKING if lock else _LOADING, {"digest": key.number_digest, "half": key.nonce}
+    ).one_or_none()
+    if found is None:
         raise VerificationNotFound("It was purged, or never was; start a new one.")
-    return row
+    return Verification(**found._mapping)
+
+
+def count_check(
+    session: Session, key: VerificationKey, now: datetime, most_checks: int
+) -> Verification | None:
+    """Take one check of a pending verification, in one statement; None when it has none to take."""
+    counted = session.execute(
+        _COUNTING,
+        {"digest": key.number_digest, "half": key.nonce, "now": now, "most": most_checks},
+    ).one_or_none()
+    return None if counted is None else Verification(**counted._mapping)
+
+
+def save(session: Session, row: Verification, *names: str) -> None:
+    """Write the named columns of a verification, whose row the transaction holds."""
+    values = {f"new_{name}": getattr(row, name) for name in names}
+    session.execute(_saving(names), values | {"digest": row.number_digest, "half": row.nonce})
+
+
+@cache
+def _saving(names: tuple[str, ...]) -> Executable:
+    return update(_ROWS).where(*_HERE).values({name: bindparam(f"new_{name}") for name in names})
 
 
 def status_of(row: Verification, now: datetime) -> Status:

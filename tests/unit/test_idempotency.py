@@ -1,0 +1,217 @@
+"""Idempotency keys: claimed, answered, released, and left behind by a crash."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from core import idempotency
+from core.database import Database
+from core.idempotency import Earlier, identify
+from core.problems import IdempotencyInProgress, IdempotencyKeyReused
+from sms.models import Send
+from sms.provider import Message
+from tests.conftest import NUMBER, Clock, MakeApp, problem_code
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+OWNER, SCOPE, SUBJECT = b"o" * 16, b"s" * 16, b"v" * 16
+KEY = identify(OWNER, SCOPE, "start", "key", "{}")
+PATIENCE = 30
+
+
+def claim(database: Database, key: Any = KEY, subject: bytes = SUBJECT) -> Earlier | None:
+    """Claim in a transaction of its own."""
+    with database.write() as session:
+        return idempotency.claim(session, key, subject, NOW)
+
+
+def test_no_key_is_always_new(database: Database) -> None:
+    """A request without a key is never an earlier one."""
+    assert [claim(database, None) for _ in range(2)] == [None, None]
+
+
+def test_what_makes_a_request_the_same() -> None:
+    """Route, requester and key find it, its fields prove it, and no two run into each other."""
+    keys = {
+        identify(owner, scope, route, key, "{}")[:2]
+        for owner in (OWNER, b"p" * 16)
+        for scope in (SCOPE, b"t" * 16)
+        for route in ("start", "send")
+        for key in ("a", "b")
+    }
+    assert len(keys) == 16
+    assert identify(OWNER, SCOPE, "start", "a", "{}") == identify(OWNER, SCOPE, "start", "a", "{}")
+    other = identify(OWNER, SCOPE, "start", "a", '{"locale":"de"}')
+    assert other.fingerprint != identify(OWNER, SCOPE, "start", "a", "{}").fingerprint
+
+
+def test_a_claim_is_made_once(database: Database) -> None:
+    """The second claim gets what is known of the first, and its answer once there is one."""
+    assert claim(database) is None
+    assert claim(database, subject=b"w" * 16) == Earlier(SUBJECT, None, NOW)
+    with database.write() as session:
+        idempotency.answer(session, KEY, '{"a": 1}')
+    assert claim(database) == Earlier(SUBJECT, '{"a": 1}', NOW)
+
+
+def test_another_request_with_the_key(database: Database) -> None:
+    """The key of another request is refused, and what it made stays."""
+    claim(database)
+    with pytest.raises(IdempotencyKeyReused):
+        claim(database, KEY._replace(fingerprint=b"x" * 32))
+    assert claim(database) == Earlier(SUBJECT, None, NOW)
+
+
+def test_a_released_claim_is_free(database: Database) -> None:
+    """A request of which nothing stays may be made again."""
+    claim(database)
+    with database.write() as session:
+        idempotency.release(session, KEY)
+        assert idempotency.look_up(session, KEY) is None
+    assert claim(database) is None
+
+
+def test_a_claim_goes_with_its_transaction(database: Database) -> None:
+    """A claim of a transaction that is rolled back was never made."""
+    with pytest.raises(ZeroDivisionError), database.write() as session:
+        idempotency.claim(session, KEY, SUBJECT, NOW)
+        raise ZeroDivisionError
+    assert claim(database) is None
+
+
+def wait_while(database: Database, act: Any) -> Earlier | None:
+    """Wait for the first request, and act once the wait has looked at it."""
+    looked = threading.Event()
+
+    def clock() -> datetime:
+        looked.set()
+        return NOW
+
+    earlier = claim(database)
+    assert earlier is not None
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(idempotency.wait, database, KEY, earlier, clock)
+        assert looked.wait(PATIENCE)
+        with database.write() as session:
+            act(session)
+        return waiting.result(PATIENCE)
+
+
+def test_waiting_ends_with_the_answer(database: Database) -> None:
+    """Who waits gets the first request's answer when it is there."""
+    claim(database)
+    found = wait_while(database, lambda session: idempotency.answer(session, KEY, "{}"))
+    assert found == Earlier(SUBJECT, "{}", NOW)
+
+
+def test_waiting_ends_with_a_release(database: Database) -> None:
+    """Who waits is told that nothing came of the first request."""
+    claim(database)
+    assert wait_while(database, lambda session: idempotency.release(session, KEY)) is None
+
+
+def test_an_answer_is_given_without_waiting(database: Database) -> None:
+    """An earlier request that was answered is not looked for again."""
+    earlier = Earlier(SUBJECT, "{}", NOW)
+    assert idempotency.wait(database, KEY, earlier, lambda: NOW) is earlier
+
+
+def test_patience_ends(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waited long enough is told to ask again, and when."""
+    monkeypatch.setattr(idempotency, "WAIT_SECONDS", 0.05)
+    claim(database)
+    earlier = claim(database)
+    assert earlier is not None
+    with pytest.raises(IdempotencyInProgress) as refused:
+        idempotency.wait(database, KEY, earlier, lambda: NOW + timedelta(seconds=119))
+    assert refused.value.retry_after == 2
+
+
+def test_a_crash_is_told_by_time(database: Database) -> None:
+    """After two minutes without an answer nobody waits: what was made is told, without an answer."""
+    claim(database)
+    earlier = claim(database)
+    assert earlier is not None
+    found = idempotency.wait(database, KEY, earlier, lambda: NOW + timedelta(seconds=120))
+    assert found == Earlier(SUBJECT, None, NOW)
+
+
+class Crash(BaseException):
+    """The process ends here: nothing catches it."""
+
+
+class Crashing:
+    """A provider in whose call the process dies, as often as it is told."""
+
+    name = "crashing"
+
+    def __init__(self) -> None:
+        self.crashes = 1
+        self.called = 0
+
+    def send(self, message: Message) -> str:
+        """Take it, then die before anybody hears of it."""
+        self.called += 1
+        if self.called <= self.crashes:
+            raise Crash
+        return "id"
+
+
+def test_a_start_cut_off_by_a_crash(
+    make_app: MakeApp, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its key is in progress for two minutes, then answers the verification, and nothing is sent."""
+    monkeypatch.setattr(idempotency, "WAIT_SECONDS", 0.05)
+    provider = Crashing()
+    app = make_app(ports={"provider": provider})
+    client = app.test_client()
+
+    def start() -> Any:
+        return client.post(
+            "/v1/verifications",
+            json={"phone_number": NUMBER},
+            headers={"Idempotency-Key": "key"},
+        )
+
+    with pytest.raises(Crash):
+        start()
+    early = start()
+    assert problem_code(early) == "idempotency-in-progress"
+    assert early.status_code == 409
+    assert early.headers["Retry-After"] == "2"
+    clock.advance(120)
+    first, second = start(), start()
+    assert first.status_code == 201
+    assert first.json == second.json
+    assert first.json["status"] == "pending"
+    assert client.get(f"/v1/verifications/{first.json['id']}").json == first.json
+    assert provider.called == 1
+
+    again = client.post(f"/v1/verifications/{first.json['id']}/sends", json={})
+    assert again.status_code == 201
+    assert provider.called == 2
+
+
+def test_a_send_cut_off_by_a_crash_is_unknown(make_app: MakeApp, clock: Clock) -> None:
+    """Periodic work settles what a crash left queued: nobody knows, and nobody sends it again."""
+    provider = Crashing()
+    app = make_app(ports={"provider": provider})
+    with pytest.raises(Crash):
+        app.test_client().post("/v1/verifications", json={"phone_number": NUMBER})
+    kith = app.extensions["kith"]
+
+    def status() -> str:
+        with kith.database.read() as session:
+            return str(session.scalars(select(Send.status)).one())
+
+    clock.advance(300)
+    assert kith.maintenance.run()["unsettled sends"] == 0
+    assert status() == "queued"
+    clock.advance(1)
+    assert kith.maintenance.run()["unsettled sends"] == 1
+    assert status() == "unknown"
+    assert kith.maintenance.run()["unsettled sends"] == 0
+    assert provider.called == 1
