@@ -89,7 +89,9 @@ def build(settings: Settings, ports: Ports) -> Kith:
     events = AccountEvents()
     mint = Mint(keyring, entropy)
     devices = DeviceService(database, clock, entropy, mint, events, settings.max_devices)
-    locks = RegistrationLockService(database, clock, ports.hasher, rules.pin_tries)
+    locks = RegistrationLockService(
+        database, clock, ports.hasher, rules.pin_tries, rules.pin_changes
+    )
     accounts = AccountService(database, clock, entropy, devices, locks, events)
     codes = CodeBook(keyring)
     checks = CheckService(database, settings, keyring, rules, codes, clock, metrics)
@@ -117,6 +119,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         ("verifications", verifications.purge),
         ("idempotency keys", idempotency.purge_old),
         ("device links", devices.purge_links),
+        ("retired tokens", devices.purge_retired),
         ("envelopes", messages.purge_envelopes),
         ("sent messages", messages.purge_sent_messages),
     ):

@@ -16,9 +16,7 @@ from bench.run import Plan, run
 @click.option("--connections", default=Plan.connections, show_default=True)
 @click.option("--accounts", default=Plan.population, show_default=True, help="In the directory.")
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Write the JSON here too.")
-def main(
-    database: str, seconds: float, connections: int, accounts: int, file: Path | None
-) -> None:
+def main(database: str, seconds: float, connections: int, accounts: int, file: Path | None) -> None:
     """Measure journeys, authenticated requests and lookups beside GET /livez on one server."""
     plan = Plan(database, seconds, connections=connections, population=accounts)
     progress = Console(stderr=True)

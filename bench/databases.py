@@ -8,8 +8,9 @@ from itertools import islice
 from pathlib import Path
 from uuid import UUID
 
-from core.database import Database, insert, table
+from core.database import Database, table
 from discovery.models import DirectoryEntry
+from discovery.service import FIRST_EPOCH
 from tests.databases import migrate
 
 BATCH = 10_000
@@ -45,18 +46,17 @@ def _migrate(url: str) -> None:
 
 def fill_directory(url: str, entries: Iterable[tuple[bytes, UUID]]) -> None:
     """Put people into the directory, past the service, as if they had registered long ago."""
-    database = Database(url)
+    database, directory = Database(url), table(DirectoryEntry)
     rows = iter(entries)
     while batch := list(islice(rows, BATCH)):
-        with database.write() as session:
-            session.execute(
-                insert(session, DirectoryEntry).on_conflict_do_nothing(),
+        with database.engine.begin() as connection:
+            connection.execute(
+                directory.insert(),
                 [
-                    {"digest": digest, "epoch": 1, "account_id": account_id}
+                    {"digest": digest, "epoch": FIRST_EPOCH, "account_id": account_id}
                     for digest, account_id in batch
                 ],
             )
-    if database.dialect == "postgresql":
-        with database.write() as session:
-            session.connection().exec_driver_sql(f"ANALYZE {table(DirectoryEntry).name}")
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql(f"ANALYZE {directory.name}")
     database.close()

@@ -13,6 +13,9 @@ from verification.codes import derive
 #: A page of a lookup, and how many of its hashes are accounts.
 PAGE, HITS = 1_000, 100
 PAGES = 50
+#: Where the numbers begin of those who register, those who are in the directory and those who are
+#: not, so that none is two of them.
+NEWCOMERS, LISTED, ABSENT, END = 0, 1_000_000, 5_000_000, 10_000_000
 
 
 def expect(answer: Answer, status: int) -> Answer:
@@ -29,10 +32,15 @@ def repeat(label: str, data: bytes, status: int = 200) -> Script:
         expect((yield same), status)
 
 
-def german_mobiles(first: int = 0) -> Iterator[str]:
-    """Give valid numbers, each once."""
-    for n in range(first, 10_000_000):
-        yield f"+491511{n:07d}"
+def digits(n: int) -> str:
+    """Give one of ten million valid numbers, without its plus."""
+    return f"491511{n:07d}"
+
+
+def newcomers() -> Iterator[str]:
+    """Give the numbers of people who register, each once."""
+    for n in range(NEWCOMERS, LISTED):
+        yield "+" + digits(n)
 
 
 def journeys(
@@ -74,10 +82,9 @@ def lookups(token: str, epoch: str, salt: str, population: int, seed: int) -> Sc
     chance = random.Random(seed)
     pages = []
     for _ in range(PAGES):
-        here = chance.sample(range(population), min(HITS, population))
-        # Beyond the population: numbers of people who are not here.
-        away = chance.sample(range(5_000_000, 9_000_000), PAGE - len(here))
-        hashes = [encoded(digest(f"491511{n:07d}", salt)) for n in here + away]
+        here = chance.sample(range(LISTED, LISTED + population), min(HITS, population))
+        away = chance.sample(range(ABSENT, END), PAGE - len(here))
+        hashes = [encoded(digest(n, salt)) for n in here + away]
         chance.shuffle(hashes)
         body = json.dumps({"epoch": epoch, "hashes": hashes}, separators=(",", ":")).encode()
         headers = (f"Authorization: Bearer {token}",)
@@ -87,9 +94,9 @@ def lookups(token: str, epoch: str, salt: str, population: int, seed: int) -> Sc
             expect((yield page), 200)
 
 
-def digest(digits: str, salt: str) -> bytes:
+def digest(n: int, salt: str) -> bytes:
     """Hash a number as a client does."""
-    return hashlib.sha256(f"{digits} msisdn {salt}".encode()).digest()
+    return hashlib.sha256(f"{digits(n)} msisdn {salt}".encode()).digest()
 
 
 def encoded(hashed: bytes) -> str:

@@ -59,7 +59,7 @@ def run(plan: Plan, say: Callable[[str], None]) -> list[Result]:
     """Measure every job on one fresh server."""
     with _served(plan) as (server, data_dir, url):
         meter = _Meter(server, plan, say)
-        numbers = jobs.german_mobiles()
+        numbers = jobs.newcomers()
         code_key = load_keyring(Settings(data_dir=data_dir)).derive("codes")
         tokens: list[str] = []
 
@@ -140,6 +140,5 @@ def _served(plan: Plan) -> Iterator[tuple[RunningServer, Path, str]]:
 
 
 def _population(salt: str, size: int) -> Iterator[tuple[bytes, uuid.UUID]]:
-    for number in range(size):
-        # Beyond every account that the journeys make none of the two can clash with.
-        yield jobs.digest(f"491511{number:07d}", salt), uuid.UUID(int=number + 1, version=4)
+    for n in range(jobs.LISTED, jobs.LISTED + size):
+        yield jobs.digest(n, salt), uuid.UUID(int=n, version=4)

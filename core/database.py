@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from sqlalchemy import (
     Connection,
     DateTime,
     Dialect,
-    Engine,
     LargeBinary,
     MetaData,
+    Select,
     String,
     Table,
     TypeDecorator,
@@ -25,14 +25,14 @@ from sqlalchemy import (
     delete,
     event,
     select,
-    text,
     tuple_,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.sql.elements import ColumnElement
 
+Model = TypeVar("Model", bound="Base")
 SQLITE_BUSY_SECONDS = 30
 PURGE_BATCH = 1000
 
@@ -53,7 +53,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give back UTC whatever the session's time zone is."""
+        """Give back UTC whatever the connection's time zone is."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -84,9 +84,9 @@ def table(model: type[Base]) -> Table:
     return cast(Table, model.__table__)
 
 
-def dialect_of(session: Session) -> str:
-    """Name the dialect that a session speaks."""
-    return session.get_bind().dialect.name
+def dialect_of(connection: Connection) -> str:
+    """Name the dialect that a connection speaks."""
+    return connection.dialect.name
 
 
 def insert_into(dialect: str, model: type[Base]) -> postgresql.Insert:
@@ -100,19 +100,33 @@ def insert_into(dialect: str, model: type[Base]) -> postgresql.Insert:
     return postgresql.insert(table(model))
 
 
-def insert(session: Session, model: type[Base]) -> postgresql.Insert:
-    """Start an INSERT in the dialect of a session."""
-    return insert_into(dialect_of(session), model)
+def insert(connection: Connection, model: type[Base]) -> postgresql.Insert:
+    """Start an INSERT in the dialect of a connection."""
+    return insert_into(dialect_of(connection), model)
 
 
-def purge(session: Session, model: type[Base], condition: ColumnElement[bool]) -> int:
+def find(
+    connection: Connection, model: type[Model], *where: ColumnElement[bool], lock: bool = False
+) -> Model | None:
+    """Read one row as an object of values, which nothing tracks; `lock` holds the row."""
+    statement = select(*table(model).columns).where(*where)
+    row = connection.execute(statement.with_for_update() if lock else statement).one_or_none()
+    return None if row is None else model(**row._mapping)
+
+
+def find_all(connection: Connection, model: type[Model], statement: Select[Any]) -> list[Model]:
+    """Read the rows of a statement that selects all columns of a model."""
+    return [model(**row._mapping) for row in connection.execute(statement)]
+
+
+def purge(connection: Connection, model: type[Base], condition: ColumnElement[bool]) -> int:
     """Delete one batch of the rows that a condition names; give their number."""
     key = table(model).primary_key.columns
     batch = select(*key).where(condition).limit(PURGE_BATCH)
-    if session.get_bind().dialect.name == "postgresql":
+    if connection.dialect.name == "postgresql":
         batch = batch.with_for_update(skip_locked=True)
     statement = delete(model).where(tuple_(*key).in_(batch))
-    result = session.execute(statement.execution_options(synchronize_session=False))
+    result = connection.execute(statement)
     return int(cast(Any, result).rowcount)
 
 
@@ -120,7 +134,8 @@ class Database:
     """Gives out transactions.
 
     `write()` takes SQLite's one write lock at its start, so what it read is still true when it writes;
-    `read()` never waits for it. Nothing inside either may call the network or hash a PIN.
+    `read()` never waits for it. Nothing inside either may call the network or hash a PIN. Both give
+    connections and not ORM sessions: a unit of work would cost more than the statements it saves.
     """
 
     def __init__(self, url: str) -> None:
@@ -155,26 +170,23 @@ class Database:
             raise ValueError(
                 f"KITH_DATABASE_URL names {self.dialect!r}; Kith runs on sqlite and postgresql"
             )
-        self._write = sessionmaker(self.engine, expire_on_commit=False, autoflush=False)
-        reader: Engine = self.engine.execution_options(kith_read=True)
-        self._read = sessionmaker(reader, expire_on_commit=False, autoflush=False)
+        # Reads need no transaction: each is one statement, which sees one moment by itself.
+        self._reader = self.engine.execution_options(
+            kith_read=True,
+            **({} if self.dialect == "sqlite" else {"isolation_level": "AUTOCOMMIT"}),
+        )
 
     @contextmanager
-    def write(self) -> Iterator[Session]:
+    def write(self) -> Iterator[Connection]:
         """One transaction that may change things: committed at the end, rolled back on a raise."""
-        with self._write() as session, session.begin():
-            yield session
+        with self.engine.begin() as connection:
+            yield connection
 
     @contextmanager
-    def read(self) -> Iterator[Session]:
-        """One transaction that only looks."""
-        with self._read() as session, session.begin():
-            yield session
-
-    def ping(self) -> None:
-        """Ask the database for nothing; raises SQLAlchemyError when it is away."""
-        with self.read() as session:
-            session.execute(text("SELECT 1"))
+    def read(self) -> Iterator[Connection]:
+        """A connection that only looks; each statement sees what is committed when it runs."""
+        with self._reader.connect() as connection:
+            yield connection
 
     def close(self) -> None:
         """Let every connection go."""
@@ -192,5 +204,5 @@ def _configure_sqlite(connection: Any, _: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    read = connection.get_execution_options().get("kith_read")
-    connection.exec_driver_sql("BEGIN" if read else "BEGIN IMMEDIATE")
+    if not connection.get_execution_options().get("kith_read"):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

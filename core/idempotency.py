@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import LargeBinary, Text, delete, select, update
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy import Connection, LargeBinary, Text, delete, select, update
+from sqlalchemy.orm import Mapped, mapped_column
 
 from core.database import Base, Database, insert, purge
 from core.problems import IdempotencyInProgress, IdempotencyKeyReused
@@ -30,7 +30,7 @@ class IdempotencyRecord(Base):
     """One request that carried an idempotency key, and its answer once there is one."""
 
     __tablename__ = "idempotency_keys"
-    __table_args__ = {"info": {"shard_by": "owner"}}  # noqa: RUF012
+    __table_args__ = {"info": {"shard_by": "owner"}, "sqlite_with_rowid": False}  # noqa: RUF012
 
     #: Digest of the number that the request is about.
     owner: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
@@ -71,7 +71,7 @@ def identify(owner: bytes, scope: bytes, route: str, key: str, request: str) -> 
 
 
 def claim(
-    session: Session, key: IdempotencyKey | None, subject: bytes, now: datetime
+    connection: Connection, key: IdempotencyKey | None, subject: bytes, now: datetime
 ) -> Earlier | None:
     """Claim a key for a new request about `subject`; give the earlier request if there is one.
 
@@ -80,8 +80,8 @@ def claim(
     """
     if key is None:
         return None
-    claimed = session.execute(
-        insert(session, IdempotencyRecord)
+    claimed = connection.execute(
+        insert(connection, IdempotencyRecord)
         .values(
             owner=key.owner,
             key=key.key,
@@ -92,12 +92,12 @@ def claim(
         .on_conflict_do_nothing()
         .returning(IdempotencyRecord.subject)
     ).one_or_none()
-    return None if claimed else look_up(session, key)
+    return None if claimed else look_up(connection, key)
 
 
-def look_up(session: Session, key: IdempotencyKey) -> Earlier | None:
+def look_up(connection: Connection, key: IdempotencyKey) -> Earlier | None:
     """Give the earlier request of a key; None when it was never made or was released."""
-    row = session.execute(
+    row = connection.execute(
         select(
             IdempotencyRecord.fingerprint,
             IdempotencyRecord.subject,
@@ -132,29 +132,29 @@ def wait(
                 "Ask again with the same key for its answer.", retry_after=2
             )
         time.sleep(LOOK_SECONDS)
-        with database.read() as session:
-            found = look_up(session, key)
+        with database.read() as connection:
+            found = look_up(connection, key)
     return found
 
 
-def answer(session: Session, key: IdempotencyKey, body: str) -> None:
+def answer(connection: Connection, key: IdempotencyKey, body: str) -> None:
     """Keep what was answered, in the transaction that makes it true."""
-    session.execute(
+    connection.execute(
         update(IdempotencyRecord)
         .where(IdempotencyRecord.owner == key.owner, IdempotencyRecord.key == key.key)
         .values(answer=body)
     )
 
 
-def release(session: Session, key: IdempotencyKey) -> None:
+def release(connection: Connection, key: IdempotencyKey) -> None:
     """Forget a request of which nothing stays behind, so that it may be tried again."""
-    session.execute(
+    connection.execute(
         delete(IdempotencyRecord).where(
             IdempotencyRecord.owner == key.owner, IdempotencyRecord.key == key.key
         )
     )
 
 
-def purge_old(session: Session, now: datetime) -> int:
+def purge_old(connection: Connection, now: datetime) -> int:
     """Delete a batch of records whose time is over."""
-    return purge(session, IdempotencyRecord, IdempotencyRecord.created_at < now - KEPT)
+    return purge(connection, IdempotencyRecord, IdempotencyRecord.created_at < now - KEPT)

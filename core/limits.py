@@ -11,6 +11,7 @@ from functools import cache
 
 from sqlalchemy import (
     BigInteger,
+    Connection,
     Executable,
     Index,
     Integer,
@@ -22,7 +23,7 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
 from core.database import Base, dialect_of, insert_into, table
 from core.problems import Allowance
@@ -66,6 +67,9 @@ class Limits:
         Limit  #             number                   2,500 a window of a day, then it waits
     )
     pin_tries: Limit  #               account                  10, then one a day
+    pin_changes: (
+        Limit  #             account                  10, 10 an hour: each costs a slow hash
+    )
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Limits":
@@ -75,6 +79,7 @@ class Limits:
             wrong_codes_6_digits=Limit("wrong-codes", 25, DAY, refills=False),
             wrong_codes=Limit("wrong-codes", 2_500, DAY, refills=False),
             pin_tries=Limit("pin-tries", 10, 10 * DAY),
+            pin_changes=Limit("pin-changes", 10, timedelta(hours=1)),
         )
 
 
@@ -82,7 +87,10 @@ class LimitCounter(Base):
     """The state of one limit for one subject; worthless once `until_us` has passed."""
 
     __tablename__ = "limits"
-    __table_args__ = (Index(None, "until_us"), {"info": {"shard_by": "subject"}})
+    __table_args__ = (
+        Index(None, "until_us"),
+        {"info": {"shard_by": "subject"}, "sqlite_with_rowid": False},
+    )
 
     #: Keyed digest of what is limited; never a number or an address in clear.
     subject: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
@@ -93,16 +101,18 @@ class LimitCounter(Base):
     until_us: Mapped[int] = mapped_column(BigInteger)
 
 
-def take(session: Session, limit: Limit, subject: bytes, now: datetime) -> tuple[bool, Allowance]:
+def take(
+    connection: Connection, limit: Limit, subject: bytes, now: datetime
+) -> tuple[bool, Allowance]:
     """Count one against a limit if it still holds one; say whether, and what is left."""
     now_us = _microseconds(now)
     until_us = now_us + (limit.interval_us if limit.refills else limit.period_us)
-    row = session.execute(
-        _taking(dialect_of(session), limit),
+    row = connection.execute(
+        _taking(dialect_of(connection), limit),
         {"of": subject, "now_us": now_us, "first_until_us": until_us},
     ).one_or_none()
     if row is None:
-        return False, peek(session, limit, subject, now)
+        return False, peek(connection, limit, subject, now)
     return True, _allowance(limit, row.used, row.until_us, now_us)
 
 
@@ -135,17 +145,17 @@ _PEEKING = select(table(LimitCounter).c.used, table(LimitCounter).c.until_us).wh
 )
 
 
-def peek(session: Session, limit: Limit, subject: bytes, now: datetime) -> Allowance:
+def peek(connection: Connection, limit: Limit, subject: bytes, now: datetime) -> Allowance:
     """Say what a limit has left without counting anything."""
-    row = session.execute(_PEEKING, {"of": subject, "by": limit.name}).one_or_none()
+    row = connection.execute(_PEEKING, {"of": subject, "by": limit.name}).one_or_none()
     if row is None:
         return Allowance(limit.name, limit.capacity, _seconds(limit), limit.capacity, 0)
     return _allowance(limit, row.used, row.until_us, _microseconds(now))
 
 
-def give_back(session: Session, limit: Limit, subject: bytes) -> None:
+def give_back(connection: Connection, limit: Limit, subject: bytes) -> None:
     """Undo one `take`, because what it paid for turned out not to count."""
-    session.execute(_returning(limit), {"of": subject})
+    connection.execute(_returning(limit), {"of": subject})
 
 
 @cache
@@ -163,14 +173,14 @@ def _returning(limit: Limit) -> Executable:
     )
 
 
-def forget(session: Session, limit: Limit, subject: bytes) -> None:
+def forget(connection: Connection, limit: Limit, subject: bytes) -> None:
     """Reset a limit for a subject, as a right PIN does."""
-    session.execute(
+    connection.execute(
         delete(LimitCounter).where(LimitCounter.subject == subject, LimitCounter.name == limit.name)
     )
 
 
-def carry_over(session: Session, names: tuple[str, ...], digests: list[bytes]) -> None:
+def carry_over(connection: Connection, names: tuple[str, ...], digests: list[bytes]) -> None:
     """Move counters to a subject's digest under the current secret while secrets are rotated.
 
     `digests` is current first. Without this a rotation would hand everyone fresh limits.
@@ -178,7 +188,7 @@ def carry_over(session: Session, names: tuple[str, ...], digests: list[bytes]) -
     current, *previous = digests
     for old in previous:
         taken = select(LimitCounter.name).where(LimitCounter.subject == current)
-        session.execute(
+        connection.execute(
             update(LimitCounter)
             .where(
                 LimitCounter.subject == old,
@@ -186,7 +196,6 @@ def carry_over(session: Session, names: tuple[str, ...], digests: list[bytes]) -
                 LimitCounter.name.not_in(taken),
             )
             .values(subject=current)
-            .execution_options(synchronize_session=False)
         )
 
 

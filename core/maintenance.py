@@ -8,9 +8,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import String
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy import Connection, String
+from sqlalchemy.orm import Mapped, mapped_column
 
 from core.database import PURGE_BATCH, Base, Database, insert, purge
 from core.limits import EPOCH, LimitCounter
@@ -19,7 +18,7 @@ from core.metrics import Metrics
 log = structlog.get_logger()
 
 #: Deletes one batch as of a moment and gives the number of rows.
-Job = Callable[[Session, datetime], int]
+Job = Callable[[Connection, datetime], int]
 LEASE = timedelta(minutes=5)
 
 
@@ -33,10 +32,10 @@ class MaintenanceLease(Base):
     until: Mapped[datetime] = mapped_column()
 
 
-def purge_limits(session: Session, now: datetime) -> int:
+def purge_limits(connection: Connection, now: datetime) -> int:
     """Delete a batch of limit counters that no longer limit anything."""
     return purge(
-        session, LimitCounter, LimitCounter.until_us < (now - EPOCH) // timedelta(microseconds=1)
+        connection, LimitCounter, LimitCounter.until_us < (now - EPOCH) // timedelta(microseconds=1)
     )
 
 
@@ -68,8 +67,8 @@ class Maintenance:
     def _finish(self, name: str, job: Job) -> int:
         total = 0
         while True:
-            with self._database.write() as session:
-                rows = job(session, self._clock())
+            with self._database.write() as connection:
+                rows = job(connection, self._clock())
             total += rows
             self._metrics.purged.labels(name).inc(rows)
             if rows < PURGE_BATCH:
@@ -80,9 +79,9 @@ class Maintenance:
 
     def _take_lease(self, length: timedelta, *, mine: bool = False) -> bool:
         now = self._clock()
-        with self._database.write() as session:
-            taken = session.execute(
-                insert(session, MaintenanceLease)
+        with self._database.write() as connection:
+            taken = connection.execute(
+                insert(connection, MaintenanceLease)
                 .values(name="purge", until=now + length)
                 .on_conflict_do_update(
                     index_elements=["name"],
@@ -104,5 +103,6 @@ class Maintenance:
         while not self._pause.wait(interval):
             try:
                 self.run()
-            except SQLAlchemyError as error:
-                log.error("maintenance.failed", error=type(error).__name__)
+            except Exception as error:
+                # The thread must outlive whatever it was, or nothing is ever deleted again.
+                log.error("maintenance.failed", exc_info=error)

@@ -53,8 +53,7 @@ def _newest() -> frozenset[str]:
 @operations_api.operation("GET", "/readyz", answer=HealthAnswer)
 def readyz() -> HealthAnswer:
     """Say that the database answers and has the tables of this version."""
-    engine = current_app.extensions["kith"].database.engine
-    with engine.connect() as connection:
+    with current_app.extensions["kith"].database.read() as connection:
         current = MigrationContext.configure(connection).get_current_heads()
     if set(current) != _newest():
         raise ServiceUnavailable(

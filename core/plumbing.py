@@ -12,6 +12,7 @@ import structlog
 from flask import Flask, Response, g, request
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from structlog.contextvars import bind_contextvars, clear_contextvars
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.exceptions import MethodNotAllowed as NoSuchMethod
 
@@ -46,6 +47,8 @@ def install(app: Flask, metrics: Metrics, requesters: RequesterResolver, max_bod
         g.requester = requesters.network(
             request.remote_addr, request.headers.get("X-Forwarded-For")
         )
+        clear_contextvars()
+        bind_contextvars(request_id=g.request_id)
         g.started = time.perf_counter()
         g.problem = None
 
@@ -65,7 +68,6 @@ def install(app: Flask, metrics: Metrics, requesters: RequesterResolver, max_bod
         if route not in QUIET:
             log.info(
                 "request",
-                request_id=g.request_id,
                 method=method,
                 route=route,
                 status=response.status_code,
@@ -100,7 +102,7 @@ def _http_exception(error: HTTPException) -> Response:
 
 
 def _database_away(error: DBAPIError | PoolTimeout) -> Response:
-    log.error("database.failed", request_id=g.request_id, error=type(error).__name__)
+    log.error("database.failed", error=type(error).__name__)
     if isinstance(error, PoolTimeout | OperationalError):
         return render_problem(
             ServiceUnavailable("The database does not answer; try again.", retry_after=2)
@@ -109,5 +111,5 @@ def _database_away(error: DBAPIError | PoolTimeout) -> Response:
 
 
 def _unexpected(error: Exception) -> Response:
-    log.error("unexpected", request_id=g.request_id, exc_info=error)
+    log.error("unexpected", exc_info=error)
     return render_problem(InternalError("Name the request id when you report this."))

@@ -240,6 +240,10 @@ class Settings(BaseSettings):
             secret = getattr(self, name)
             if secret and len(secret.get_secret_value()) < MIN_SECRET_LENGTH:
                 faults.append(f"KITH_{name.upper()} needs at least {MIN_SECRET_LENGTH} characters")
+        if not re.match(r"(sqlite:///|postgresql(\+psycopg)?://)", self.resolved_database_url):
+            faults.append(
+                "KITH_DATABASE_URL must be sqlite:///path or postgresql+psycopg://user@host/name"
+            )
         if re.search(r"\d{4}", self.app_name):
             faults.append("KITH_APP_NAME must not hold digits that look like a code")
         if self.environment == "production":

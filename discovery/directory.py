@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from functools import cache
 from uuid import UUID
 
-from sqlalchemy import Executable, bindparam, delete, text
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, Executable, bindparam, delete, text
 
 from core.database import dialect_of, insert_into
 from discovery.hashes import DIGEST_SIZE
@@ -49,29 +48,33 @@ def _listing(dialect: str) -> Executable:
 class Directory:
     """Finds digests in the table, in one statement a page."""
 
-    def match(self, session: Session, epoch: int, digests: Sequence[bytes]) -> dict[bytes, UUID]:
+    def match(
+        self, connection: Connection, epoch: int, digests: Sequence[bytes]
+    ) -> dict[bytes, UUID]:
         """Give the account of each digest that has one in this epoch."""
         if not digests:
             return {}
         values: dict[str, int | bytes | str]
-        if session.get_bind().dialect.name == "sqlite":
+        if connection.dialect.name == "sqlite":
             values = {"epoch": epoch, "digests": b"".join(digests), "size": DIGEST_SIZE}
-            rows = session.execute(MATCH_SQLITE, values)
+            rows = connection.execute(MATCH_SQLITE, values)
         else:
             values = {"epoch": epoch, "digests": _array_literal(digests)}
-            rows = session.execute(MATCH_POSTGRESQL, values)
+            rows = connection.execute(MATCH_POSTGRESQL, values)
         return {row.digest: row.account_id for row in rows}
 
-    def list_account(self, session: Session, epoch: int, digest: bytes, account_id: UUID) -> None:
+    def list_account(
+        self, connection: Connection, epoch: int, digest: bytes, account_id: UUID
+    ) -> None:
         """Let a digest lead to an account, whatever it led to before."""
-        session.execute(
-            _listing(dialect_of(session)),
+        connection.execute(
+            _listing(dialect_of(connection)),
             {"hash": digest, "salted": epoch, "account": account_id},
         )
 
-    def unlist(self, session: Session, epoch: int, digest: bytes, account_id: UUID) -> None:
+    def unlist(self, connection: Connection, epoch: int, digest: bytes, account_id: UUID) -> None:
         """Let a digest lead nowhere, unless it already leads to another account."""
-        session.execute(
+        connection.execute(
             delete(DirectoryEntry).where(
                 DirectoryEntry.digest == digest,
                 DirectoryEntry.epoch == epoch,

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, select
 
-from core.database import Database, insert
+from core.database import Database, insert, table
 from core.metrics import Metrics
 from core.problems import FieldFault, InvalidFields
 from discovery.directory import Directory
@@ -60,8 +59,8 @@ class DirectoryService:
     def parameters(self) -> Epoch:
         """Give the current epoch; the first call ever makes it."""
         if self._current is None:
-            with self._database.write() as session:
-                epoch = self._epoch(session)
+            with self._database.write() as connection:
+                epoch = self._epoch(connection)
             # Only now: an epoch whose transaction was rolled back never was.
             self._current = epoch
         return self._current
@@ -79,35 +78,37 @@ class DirectoryService:
         if epoch_id != epoch.id:
             raise EpochUnknown("Fetch /v1/discovery/parameters and hash the numbers again.")
         digests = decode_hashes(hashes)
-        with self._database.read() as session:
-            accounts = self._directory.match(session, epoch.number, digests)
+        with self._database.read() as connection:
+            accounts = self._directory.match(connection, epoch.number, digests)
         self._metrics.looked_up.inc(len(hashes))
         self._metrics.matched.inc(len(accounts))
         return {encode_hash(digest): account_id for digest, account_id in accounts.items()}
 
-    def listing_changed(self, session: Session, account_id: UUID, e164: str, listed: bool) -> None:
+    def listing_changed(
+        self, connection: Connection, account_id: UUID, e164: str, listed: bool
+    ) -> None:
         """Put a number into the directory or take it out, in the transaction that decides it."""
-        epoch = self._current or self._epoch(session)
+        epoch = self._current or self._epoch(connection)
         if not self._made_here:
             # It was there before this transaction, so nothing can take it back.
             self._current = epoch
         change = self._directory.list_account if listed else self._directory.unlist
-        change(session, epoch.number, digest_number(e164, epoch.salt), account_id)
+        change(connection, epoch.number, digest_number(e164, epoch.salt), account_id)
 
-    def _epoch(self, session: Session) -> Epoch:
+    def _epoch(self, connection: Connection) -> Epoch:
         """Read the current epoch; when there is none, make the first, whoever else does so too."""
         current = (
-            select(DiscoveryEpoch)
+            select(*table(DiscoveryEpoch).columns)
             .where(DiscoveryEpoch.expires_at.is_(None))
             .order_by(DiscoveryEpoch.number.desc())
             .limit(1)
         )
-        row = session.scalars(current).one_or_none()
+        row = connection.execute(current).one_or_none()
         if row is None:
             self._made_here = True
             salt = encode_hash(self._entropy(SALT_SIZE))
-            session.execute(
-                insert(session, DiscoveryEpoch)
+            connection.execute(
+                insert(connection, DiscoveryEpoch)
                 .values(
                     number=FIRST_EPOCH,
                     id=encode_hash(hashlib.sha256(salt.encode()).digest())[:8],
@@ -116,5 +117,5 @@ class DirectoryService:
                 )
                 .on_conflict_do_nothing()
             )
-            row = session.scalars(current).one()
+            row = connection.execute(current).one()
         return Epoch(row.number, row.id, row.salt, row.expires_at)

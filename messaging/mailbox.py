@@ -14,15 +14,11 @@ from functools import cache
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Executable, bindparam, case, delete, select, tuple_, update
+from sqlalchemy import Connection, Executable, bindparam, case, delete, select, tuple_, update
 from sqlalchemy import insert as plain_insert
-from sqlalchemy.orm import Session
 
-from core.database import PURGE_BATCH, dialect_of, insert_into, table
+from core.database import PURGE_BATCH, dialect_of, find_all, insert_into, table
 from messaging.models import Envelope, Mailbox
-
-#: These statements load no objects, so there are none to bring up to date.
-_NO_SYNC = {"synchronize_session": False}
 
 
 @dataclass(frozen=True)
@@ -44,9 +40,11 @@ class Unfit:
     gone: list[UUID]
 
 
-def create(session: Session, account_id: UUID, device_id: UUID) -> None:
+def create(connection: Connection, account_id: UUID, device_id: UUID) -> None:
     """Make the empty mailbox of a device; making it again changes nothing."""
-    session.execute(_creating(dialect_of(session)), {"device": device_id, "account": account_id})
+    connection.execute(
+        _creating(dialect_of(connection)), {"device": device_id, "account": account_id}
+    )
 
 
 @cache
@@ -64,25 +62,27 @@ def _creating(dialect: str) -> Executable:
     )
 
 
-def remove(session: Session, device_ids: Collection[UUID]) -> None:
+def remove(connection: Connection, device_ids: Collection[UUID]) -> None:
     """Delete mailboxes with all that is in them."""
-    _lock(session, device_ids)
+    _lock(connection, device_ids)
     for model in (Mailbox, Envelope):
-        session.execute(
-            delete(model).where(model.device_id.in_(device_ids)).execution_options(**_NO_SYNC)
-        )
+        connection.execute(delete(model).where(model.device_id.in_(device_ids)))
 
 
 def deposit(
-    session: Session, account_id: UUID, contents: Mapping[UUID, bytes], letter: Letter, room: int
+    connection: Connection,
+    account_id: UUID,
+    contents: Mapping[UUID, bytes],
+    letter: Letter,
+    room: int,
 ) -> Unfit | None:
     """Store one envelope for each device of an account, in mailboxes that hold less than `room`.
 
     Gives what did not fit; the caller must then roll back, because the others are stored.
     """
     if len(contents) > 1:
-        _lock(session, contents)
-    given = session.execute(
+        _lock(connection, contents)
+    given = connection.execute(
         update(Mailbox)
         .where(
             Mailbox.device_id.in_(contents),
@@ -91,17 +91,16 @@ def deposit(
         )
         .values(last_seq=Mailbox.last_seq + 1, waiting=Mailbox.waiting + 1)
         .returning(Mailbox.device_id, Mailbox.last_seq)
-        .execution_options(**_NO_SYNC)
     ).all()
     if len(given) < len(contents):
         left = set(contents) - {row.device_id for row in given}
-        full = session.scalars(
+        full = connection.scalars(
             select(Mailbox.device_id).where(
                 Mailbox.device_id.in_(left), Mailbox.account_id == account_id
             )
         ).all()
         return Unfit(full=sorted(full), gone=sorted(left - set(full)))
-    session.execute(
+    connection.execute(
         plain_insert(Envelope),
         [
             {
@@ -120,53 +119,48 @@ def deposit(
     return None
 
 
-def read(session: Session, device_id: UUID, now: datetime, limit: int) -> list[Envelope]:
+def read(connection: Connection, device_id: UUID, now: datetime, limit: int) -> list[Envelope]:
     """Give the oldest envelopes that have not expired, in order."""
     # PostgreSQL keeps deleted rows in the index for a while; this starts to the right of them.
     acknowledged = select(Mailbox.acked_seq).where(Mailbox.device_id == device_id)
-    return list(
-        session.scalars(
-            select(Envelope)
-            .where(
-                Envelope.device_id == device_id,
-                Envelope.seq > acknowledged.scalar_subquery(),
-                Envelope.expires_at > now,
-            )
-            .order_by(Envelope.seq)
-            .limit(limit)
+    waiting = (
+        select(*table(Envelope).columns)
+        .where(
+            Envelope.device_id == device_id,
+            Envelope.seq > acknowledged.scalar_subquery(),
+            Envelope.expires_at > now,
         )
+        .order_by(Envelope.seq)
+        .limit(limit)
     )
+    return find_all(connection, Envelope, waiting)
 
 
-def acknowledge(session: Session, device_id: UUID, through: int) -> int | None:
+def acknowledge(connection: Connection, device_id: UUID, through: int) -> int | None:
     """Delete the envelopes up to a number; give how many, None when it was never given out."""
-    done = session.execute(
+    done = connection.execute(
         update(Mailbox)
         .where(Mailbox.device_id == device_id, Mailbox.last_seq >= through)
         .values(acked_seq=case((Mailbox.acked_seq < through, through), else_=Mailbox.acked_seq))
-        .execution_options(**_NO_SYNC)
     )
     if not cast(Any, done).rowcount:
         return None
-    result = session.execute(
-        delete(Envelope)
-        .where(Envelope.device_id == device_id, Envelope.seq <= through)
-        .execution_options(**_NO_SYNC)
+    result = connection.execute(
+        delete(Envelope).where(Envelope.device_id == device_id, Envelope.seq <= through)
     )
     deleted = int(cast(Any, result).rowcount)
     if deleted:
-        session.execute(
+        connection.execute(
             update(Mailbox)
             .where(Mailbox.device_id == device_id)
             .values(waiting=Mailbox.waiting - deleted)
-            .execution_options(**_NO_SYNC)
         )
     return deleted
 
 
-def expire(session: Session, now: datetime) -> int:
+def expire(connection: Connection, now: datetime) -> int:
     """Delete a batch of expired envelopes and make room in their mailboxes; give their number."""
-    batch = session.execute(
+    batch = connection.execute(
         select(Envelope.device_id, Envelope.seq)
         .where(Envelope.expires_at <= now)
         .order_by(Envelope.expires_at)
@@ -174,16 +168,15 @@ def expire(session: Session, now: datetime) -> int:
     ).all()
     if not batch:
         return 0
-    _lock(session, {row.device_id for row in batch})
-    gone = session.scalars(
+    _lock(connection, {row.device_id for row in batch})
+    gone = connection.scalars(
         delete(Envelope)
         .where(tuple_(Envelope.device_id, Envelope.seq).in_([tuple(row) for row in batch]))
         .returning(Envelope.device_id)
-        .execution_options(**_NO_SYNC)
     ).all()
     if gone:  # not when they were all acknowledged before the locks were ours
         mailboxes = table(Mailbox)
-        session.execute(
+        connection.execute(
             update(mailboxes)
             .where(mailboxes.c.device_id == bindparam("of_device"))
             .values(waiting=mailboxes.c.waiting - bindparam("deleted")),
@@ -192,9 +185,9 @@ def expire(session: Session, now: datetime) -> int:
     return len(gone)
 
 
-def _lock(session: Session, device_ids: Collection[UUID]) -> None:
+def _lock(connection: Connection, device_ids: Collection[UUID]) -> None:
     """Lock mailboxes in the order of their ids, so that no two transactions wait for each other."""
-    session.execute(
+    connection.execute(
         select(Mailbox.device_id)
         .where(Mailbox.device_id.in_(device_ids))
         .order_by(Mailbox.device_id)

@@ -13,7 +13,7 @@ class Mailbox(Base):
     """One device's queue: its row is locked by whoever puts something in or takes something out."""
 
     __tablename__ = "mailboxes"
-    __table_args__ = {"info": {"shard_by": "device_id"}}  # noqa: RUF012
+    __table_args__ = {"info": {"shard_by": "device_id"}, "sqlite_with_rowid": False}  # noqa: RUF012
 
     device_id: Mapped[UUID] = mapped_column(primary_key=True)
     account_id: Mapped[UUID] = mapped_column()
@@ -46,7 +46,10 @@ class SentMessage(Base):
     """What a device sent under a client id, so that the same message is not stored twice."""
 
     __tablename__ = "sent_messages"
-    __table_args__ = (Index(None, "accepted_at"), {"info": {"shard_by": "device_id"}})
+    __table_args__ = (
+        Index(None, "accepted_at"),
+        {"info": {"shard_by": "device_id"}, "sqlite_with_rowid": False},
+    )
 
     #: The sending device.
     device_id: Mapped[UUID] = mapped_column(primary_key=True)

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, delete, select
 
 from core.database import Database, insert, purge
 from core.metrics import Metrics
@@ -83,11 +82,11 @@ class MessageService:
             expires_at=now + timedelta(seconds=message.expires_in),
         )
         fingerprint = _fingerprint(message, contents)
-        with self._database.write() as session:
-            earlier = self._claim(session, message.client_id, fingerprint, letter)
+        with self._database.write() as connection:
+            earlier = self._claim(connection, message.client_id, fingerprint, letter)
             if earlier is not None:
                 return earlier
-            self._deposit(session, message.to, contents, letter)
+            self._deposit(connection, message.to, contents, letter)
         self._metrics.envelopes.labels("stored").inc(len(contents))
         self._wakeups.notify(contents)
         return Accepted(letter.message_id, now)
@@ -107,12 +106,12 @@ class MessageService:
         return contents
 
     def _claim(
-        self, session: Session, client_id: str, fingerprint: bytes, letter: mailbox.Letter
+        self, connection: Connection, client_id: str, fingerprint: bytes, letter: mailbox.Letter
     ) -> Accepted | None:
         """Claim a client id of the sending device; give what was accepted under it before."""
         device_id = letter.from_device_id
-        claimed = session.execute(
-            insert(session, SentMessage)
+        claimed = connection.execute(
+            insert(connection, SentMessage)
             .values(
                 device_id=device_id,
                 client_id=client_id,
@@ -125,7 +124,7 @@ class MessageService:
         ).one_or_none()
         if claimed is not None:
             return None
-        earlier = session.execute(
+        earlier = connection.execute(
             select(SentMessage.fingerprint, SentMessage.message_id, SentMessage.accepted_at).where(
                 SentMessage.device_id == device_id, SentMessage.client_id == client_id
             )
@@ -135,17 +134,21 @@ class MessageService:
         return Accepted(earlier.message_id, earlier.accepted_at)
 
     def _deposit(
-        self, session: Session, to: UUID, contents: Mapping[UUID, bytes], letter: mailbox.Letter
+        self,
+        connection: Connection,
+        to: UUID,
+        contents: Mapping[UUID, bytes],
+        letter: mailbox.Letter,
     ) -> None:
         """Store the envelopes if they are for exactly the recipient's devices; else raise."""
-        devices = set(DeviceService.device_ids(session, to))
+        devices = set(DeviceService.device_ids(connection, to))
         if not devices:
             raise AccountNotFound("It was deleted, or never was.")
         if to == letter.from_account_id:
             devices.discard(letter.from_device_id)
         if devices != set(contents):
             raise _mismatched(missing=devices - set(contents), extra=set(contents) - devices)
-        unfit = mailbox.deposit(session, to, contents, letter, self._max_mailbox_messages)
+        unfit = mailbox.deposit(connection, to, contents, letter, self._max_mailbox_messages)
         if unfit is None:
             return
         if unfit.gone:
@@ -175,8 +178,8 @@ class MessageService:
                 waiter.wait(min(left, SLOW_POLL))
 
     def _look(self, device_id: UUID, limit: int) -> tuple[list[Envelope], bool]:
-        with self._database.read() as session:
-            found = mailbox.read(session, device_id, self._clock(), limit + 1)
+        with self._database.read() as connection:
+            found = mailbox.read(connection, device_id, self._clock(), limit + 1)
         return found[:limit], len(found) > limit
 
     def acknowledge(self, caller: Caller, through: int) -> None:
@@ -184,33 +187,33 @@ class MessageService:
 
         Raises AcknowledgementAhead when that number was never given out.
         """
-        with self._database.write() as session:
-            deleted = mailbox.acknowledge(session, caller.device_id, through)
+        with self._database.write() as connection:
+            deleted = mailbox.acknowledge(connection, caller.device_id, through)
         if deleted is None:
             raise AcknowledgementAhead("Acknowledge the seq of a message that was fetched.")
         self._metrics.envelopes.labels("acknowledged").inc(deleted)
 
-    def device_added(self, session: Session, account_id: UUID, device_id: UUID) -> None:
+    def device_added(self, connection: Connection, account_id: UUID, device_id: UUID) -> None:
         """Make the mailbox of a new device, in the transaction that adds it."""
-        mailbox.create(session, account_id, device_id)
+        mailbox.create(connection, account_id, device_id)
 
     def devices_removed(
-        self, session: Session, account_id: UUID, device_ids: Sequence[UUID]
+        self, connection: Connection, account_id: UUID, device_ids: Sequence[UUID]
     ) -> None:
         """Delete all that waits for devices that are gone, and what is known of their sends."""
-        mailbox.remove(session, device_ids)
-        session.execute(delete(SentMessage).where(SentMessage.device_id.in_(device_ids)))
+        mailbox.remove(connection, device_ids)
+        connection.execute(delete(SentMessage).where(SentMessage.device_id.in_(device_ids)))
 
-    def purge_envelopes(self, session: Session, now: datetime) -> int:
+    def purge_envelopes(self, connection: Connection, now: datetime) -> int:
         """Delete a batch of expired envelopes."""
-        expired = mailbox.expire(session, now)
+        expired = mailbox.expire(connection, now)
         self._metrics.envelopes.labels("expired").inc(expired)
         return expired
 
     @staticmethod
-    def purge_sent_messages(session: Session, now: datetime) -> int:
+    def purge_sent_messages(connection: Connection, now: datetime) -> int:
         """Delete a batch of client ids whose day is over."""
-        return purge(session, SentMessage, SentMessage.accepted_at < now - CLIENT_IDS_KEPT)
+        return purge(connection, SentMessage, SentMessage.accepted_at < now - CLIENT_IDS_KEPT)
 
 
 def _fingerprint(message: OutgoingMessage, contents: Mapping[UUID, bytes]) -> bytes:

@@ -12,7 +12,10 @@ class Send(Base):
     """One text or call handed to a provider, and what is known of its delivery."""
 
     __tablename__ = "sends"
-    __table_args__ = (Index(None, "created_at"), {"info": {"shard_by": "number_digest"}})
+    __table_args__ = (
+        Index(None, "created_at"),
+        {"info": {"shard_by": "number_digest"}, "sqlite_with_rowid": False},
+    )
 
     number_digest: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
     id: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)

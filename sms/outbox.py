@@ -8,12 +8,13 @@ from datetime import datetime
 
 from sqlalchemy import select
 
-from core.database import Database, table
+from core.database import Database, find_all, table
 from sms.models import OutboxMessage
 from sms.provider import Message
 
 MOST_SHOWN = 100
-_STORING = table(OutboxMessage).insert().returning(table(OutboxMessage).c.id)
+_OUTBOX = table(OutboxMessage)
+_STORING = _OUTBOX.insert().returning(_OUTBOX.c.id)
 
 
 class OutboxProvider:
@@ -33,13 +34,13 @@ class OutboxProvider:
             "channel": message.channel,
             "sent_at": self._clock(),
         }
-        with self._database.write() as session:
-            return str(session.scalar(_STORING, stored))
+        with self._database.write() as connection:
+            return str(connection.scalar(_STORING, stored))
 
     def read(self, to: str | None, limit: int = MOST_SHOWN) -> list[OutboxMessage]:
         """Give the newest messages first, of one number or of all."""
-        query = select(OutboxMessage).order_by(OutboxMessage.id.desc()).limit(limit)
+        query = select(*_OUTBOX.columns).order_by(_OUTBOX.c.id.desc()).limit(limit)
         if to is not None:
-            query = query.where(OutboxMessage.to == to)
-        with self._database.read() as session:
-            return list(session.scalars(query))
+            query = query.where(_OUTBOX.c.to == to)
+        with self._database.read() as connection:
+            return find_all(connection, OutboxMessage, query)

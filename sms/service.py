@@ -12,8 +12,7 @@ from functools import cache
 from typing import Any, cast
 
 import structlog
-from sqlalchemy import Executable, bindparam, func, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, Executable, bindparam, func, update
 
 from core.database import Database, purge, table
 from core.metrics import Metrics
@@ -92,12 +91,12 @@ class SendService:
         self._metrics = metrics
 
     def queue(
-        self, session: Session, number_digest: bytes, verification: bytes, channel: Channel
+        self, connection: Connection, number_digest: bytes, verification: bytes, channel: Channel
     ) -> bytes:
         """Record in the caller's transaction that a send is about to happen; give its 16-byte id."""
         now = self._clock()
         send_id = self._entropy(16)
-        session.execute(
+        connection.execute(
             _QUEUEING,
             {
                 "number_digest": number_digest,
@@ -141,13 +140,13 @@ class SendService:
         return outcome
 
     def record(
-        self, session: Session, number_digest: bytes, send_id: bytes, outcome: Outcome
+        self, connection: Connection, number_digest: bytes, send_id: bytes, outcome: Outcome
     ) -> bool:
         """Move a send forward to what is known now; say whether that was news.
 
         Safe to repeat and to reorder: a later state is never replaced by an earlier one.
         """
-        result = session.execute(
+        result = connection.execute(
             _recording(outcome.status),
             {
                 "of": number_digest,
@@ -161,30 +160,29 @@ class SendService:
 
     def report(self, number_digest: bytes, send_id: bytes, outcome: Outcome) -> None:
         """Take a provider's delivery report; one that tells nothing new changes nothing."""
-        with self._database.write() as session:
-            news = self.record(session, number_digest, send_id, outcome)
+        with self._database.write() as connection:
+            news = self.record(connection, number_digest, send_id, outcome)
         if news:
             self._metrics.deliveries.labels(self._provider.name, outcome.status).inc()
 
-    def settle(self, session: Session, now: datetime) -> int:
+    def settle(self, connection: Connection, now: datetime) -> int:
         """Mark as `unknown` what a crash left queued."""
-        result = session.execute(
+        result = connection.execute(
             update(Send)
             .where(Send.status == "queued", Send.created_at < now - SETTLED_AFTER)
             .values(status="unknown", updated_at=now)
-            .execution_options(synchronize_session=False)
         )
         return int(cast(Any, result).rowcount)
 
     @staticmethod
-    def purge_sends(session: Session, now: datetime) -> int:
+    def purge_sends(connection: Connection, now: datetime) -> int:
         """Delete a batch of sends whose time is over."""
-        return purge(session, Send, Send.created_at < now - SENDS_KEPT)
+        return purge(connection, Send, Send.created_at < now - SENDS_KEPT)
 
     @staticmethod
-    def purge_outbox(session: Session, now: datetime) -> int:
+    def purge_outbox(connection: Connection, now: datetime) -> int:
         """Delete a batch of old texts of the mock provider."""
-        return purge(session, OutboxMessage, OutboxMessage.sent_at < now - OUTBOX_KEPT)
+        return purge(connection, OutboxMessage, OutboxMessage.sent_at < now - OUTBOX_KEPT)
 
 
 def _problem(fault: SendFailure) -> Problem:

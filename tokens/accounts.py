@@ -9,10 +9,9 @@ from datetime import datetime, timedelta
 from functools import cache
 from uuid import UUID
 
-from sqlalchemy import Executable, bindparam, delete, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, Executable, bindparam, delete, select, update
 
-from core.database import Database, dialect_of, insert_into, table
+from core.database import Database, dialect_of, find, insert_into, table
 from tokens.events import AccountEvents
 from tokens.models import Account, AccountNumber, DeviceLink
 from tokens.problems import RegistrationLocked, TokenInvalid
@@ -64,57 +63,59 @@ class AccountService:
 
     def get(self, caller: Caller) -> Account:
         """Give the caller's account."""
-        with self._database.read() as session:
-            return self.read(session, caller)
+        with self._database.read() as connection:
+            return self.read(connection, caller)
 
     @staticmethod
-    def read(session: Session, caller: Caller) -> Account:
+    def read(connection: Connection, caller: Caller) -> Account:
         """Give the caller's account, in the transaction at hand."""
-        return _mine(session, caller)
+        return _mine(connection, caller)
 
     def set_discoverable(self, caller: Caller, discoverable: bool) -> Account:
         """Let people who know the number find the account, or no longer."""
-        with self._database.write() as session:
-            account = _mine(session, caller, lock=True)
+        with self._database.write() as connection:
+            account = _mine(connection, caller, lock=True)
             account.discoverable = discoverable
-            self._events.list_number(session, account.id, account.e164, discoverable)
+            _change(connection, account.id, discoverable=discoverable)
+            self._events.list_number(connection, account.id, account.e164, discoverable)
         return account
 
     def set_lock(self, caller: Caller, pin: str) -> None:
         """Guard the number with a PIN."""
-        self._store_lock(caller, self._locks.hash(pin))
+        self._store_lock(caller, self._locks.hash(caller.account_id, pin))
 
     def remove_lock(self, caller: Caller) -> None:
         """Guard the number no longer."""
         self._store_lock(caller, None)
 
     def _store_lock(self, caller: Caller, pin_hash: str | None) -> None:
-        with self._database.write() as session:
-            _mine(session, caller, lock=True).registration_lock = pin_hash
+        with self._database.write() as connection:
+            account = _mine(connection, caller, lock=True)
+            _change(connection, account.id, registration_lock=pin_hash)
 
     def delete(self, caller: Caller) -> None:
         """Delete the caller's account, its devices and all that waits for them."""
-        with self._database.write() as session:
-            self._delete(session, _mine(session, caller, lock=True))
+        with self._database.write() as connection:
+            self._delete(connection, _mine(connection, caller, lock=True))
 
-    def _delete(self, session: Session, account: Account) -> None:
-        self._remove_devices(session, account.id)
-        self._events.list_number(session, account.id, account.e164, False)
-        session.execute(
+    def _delete(self, connection: Connection, account: Account) -> None:
+        self._remove_devices(connection, account.id)
+        self._events.list_number(connection, account.id, account.e164, False)
+        connection.execute(
             delete(AccountNumber).where(
                 AccountNumber.e164 == account.e164, AccountNumber.account_id == account.id
             )
         )
-        session.execute(delete(Account).where(Account.id == account.id))
+        connection.execute(delete(Account).where(Account.id == account.id))
 
-    def _remove_devices(self, session: Session, account_id: UUID) -> None:
+    def _remove_devices(self, connection: Connection, account_id: UUID) -> None:
         # A code made by a device that is gone must not let another one in.
-        session.execute(delete(DeviceLink).where(DeviceLink.account_id == account_id))
-        ids = self._devices.device_ids(session, account_id)
+        connection.execute(delete(DeviceLink).where(DeviceLink.account_id == account_id))
+        ids = self._devices.device_ids(connection, account_id)
         if ids:
-            self._devices.remove_devices(session, account_id, ids)
+            self._devices.remove_devices(connection, account_id, ids)
 
-    def claim(self, session: Session, e164: str, opened_lock: str | None) -> Claim:
+    def claim(self, connection: Connection, e164: str, opened_lock: str | None) -> Claim:
         """Give the account of a proven number, in the transaction that uses up the proof.
 
         The account before keeps its id, loses its devices, and its lock unless its PIN was given; after
@@ -122,8 +123,8 @@ class AccountService:
         """
         now = self._clock()
         account_id = UUID(bytes=self._entropy(16), version=4)
-        if self._take_number(session, e164, account_id):
-            session.execute(
+        if self._take_number(connection, e164, account_id):
+            connection.execute(
                 _OPENING,
                 {
                     "id": account_id,
@@ -133,67 +134,64 @@ class AccountService:
                     "last_seen_at": now,
                 },
             )
-            self._events.list_number(session, account_id, e164, True)
+            self._events.list_number(connection, account_id, e164, True)
             return Claim(account_id, reregistered=False)
-        account = self._find(session, e164)
+        account = self._find(connection, e164)
         if account is None:  # it was deleted just now
-            return self.claim(session, e164, opened_lock)
+            return self.claim(connection, e164, opened_lock)
         if now - account.last_seen_at >= RECYCLED_AFTER:
-            self._delete(session, account)
-            return self.claim(session, e164, opened_lock)
-        self._keep_out(session, e164, opened_lock)
-        self._remove_devices(session, account.id)
-        session.execute(
-            update(Account)
-            .where(Account.id == account.id)
-            .values(last_seen_at=now, registration_lock=opened_lock)
-        )
+            self._delete(connection, account)
+            return self.claim(connection, e164, opened_lock)
+        self._keep_out(connection, e164, opened_lock)
+        self._remove_devices(connection, account.id)
+        _change(connection, account.id, last_seen_at=now, registration_lock=opened_lock)
         return Claim(account.id, reregistered=True)
 
     def change_number(
-        self, session: Session, caller: Caller, e164: str, opened_lock: str | None
+        self, connection: Connection, caller: Caller, e164: str, opened_lock: str | None
     ) -> Account:
         """Move the caller's account to a proven number; whoever had that number is gone."""
-        account = _mine(session, caller, lock=True)
+        account = _mine(connection, caller, lock=True)
         if account.e164 == e164:
             return account
-        while not self._take_number(session, e164, account.id):
-            other = self._find(session, e164)
+        while not self._take_number(connection, e164, account.id):
+            other = self._find(connection, e164)
             if other is not None:
-                self._keep_out(session, e164, opened_lock)
-                self._delete(session, other)
-        self._events.list_number(session, account.id, account.e164, False)
-        session.execute(delete(AccountNumber).where(AccountNumber.e164 == account.e164))
+                self._keep_out(connection, e164, opened_lock)
+                self._delete(connection, other)
+        self._events.list_number(connection, account.id, account.e164, False)
+        connection.execute(delete(AccountNumber).where(AccountNumber.e164 == account.e164))
         account.e164 = e164
-        self._events.list_number(session, account.id, e164, account.discoverable)
+        _change(connection, account.id, e164=e164)
+        self._events.list_number(connection, account.id, e164, account.discoverable)
         return account
 
-    def _keep_out(self, session: Session, e164: str, opened_lock: str | None) -> None:
+    def _keep_out(self, connection: Connection, e164: str, opened_lock: str | None) -> None:
         """Refuse when a lock was set after the PIN was asked for."""
-        lock = self._locks.active(session, e164)
+        lock = self._locks.active(connection, e164)
         if lock is not None and lock.pin_hash != opened_lock:
             raise RegistrationLocked("A registration lock was set just now.", retry_after=1)
 
     @staticmethod
-    def _take_number(session: Session, e164: str, account_id: UUID) -> bool:
+    def _take_number(connection: Connection, e164: str, account_id: UUID) -> bool:
         """Let a number lead to an account, unless it leads to one already."""
-        statement = _taking_number(dialect_of(session))
-        taken = session.execute(statement, {"number": e164, "account": account_id}).one_or_none()
+        statement = _taking_number(dialect_of(connection))
+        taken = connection.execute(statement, {"number": e164, "account": account_id}).one_or_none()
         return taken is not None
 
     @staticmethod
-    def _find(session: Session, e164: str) -> Account | None:
-        return session.scalar(
-            select(Account)
-            .join(AccountNumber, AccountNumber.account_id == Account.id)
-            .where(AccountNumber.e164 == e164)
-            .with_for_update()
-        )
+    def _find(connection: Connection, e164: str) -> Account | None:
+        leads_to = select(AccountNumber.account_id).where(AccountNumber.e164 == e164)
+        return find(connection, Account, Account.id == leads_to.scalar_subquery(), lock=True)
 
 
-def _mine(session: Session, caller: Caller, *, lock: bool = False) -> Account:
+def _change(connection: Connection, account_id: UUID, **values: object) -> None:
+    connection.execute(update(Account).where(Account.id == account_id).values(values))
+
+
+def _mine(connection: Connection, caller: Caller, *, lock: bool = False) -> Account:
     """Read the caller's account; `lock` keeps others from changing it until the transaction ends."""
-    account = session.get(Account, caller.account_id, with_for_update=lock)
+    account = find(connection, Account, Account.id == caller.account_id, lock=lock)
     if account is None:
         raise TokenInvalid("Its account was deleted.")
     return account

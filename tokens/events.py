@@ -7,36 +7,40 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 
 @dataclass
 class AccountEvents:
-    """Listeners by event; each is called with the session of the transaction that changes things."""
+    """Listeners by event; each is called with the connection of the transaction that changes things."""
 
-    #: (session, account_id, device_id)
-    device_added: list[Callable[[Session, UUID, UUID], None]] = field(default_factory=list)
-    #: (session, account_id, device_ids)
-    devices_removed: list[Callable[[Session, UUID, Sequence[UUID]], None]] = field(
+    #: (connection, account_id, device_id)
+    device_added: list[Callable[[Connection, UUID, UUID], None]] = field(default_factory=list)
+    #: (connection, account_id, device_ids)
+    devices_removed: list[Callable[[Connection, UUID, Sequence[UUID]], None]] = field(
         default_factory=list
     )
-    #: (session, account_id, e164, listed): whether the number may be found, and leads to whom.
-    listing_changed: list[Callable[[Session, UUID, str, bool], None]] = field(default_factory=list)
+    #: (connection, account_id, e164, listed): whether the number may be found, and leads to whom.
+    listing_changed: list[Callable[[Connection, UUID, str, bool], None]] = field(
+        default_factory=list
+    )
 
-    def add_device(self, session: Session, account_id: UUID, device_id: UUID) -> None:
+    def add_device(self, connection: Connection, account_id: UUID, device_id: UUID) -> None:
         """Tell that a device joined an account."""
         for listener in self.device_added:
-            listener(session, account_id, device_id)
+            listener(connection, account_id, device_id)
 
     def remove_devices(
-        self, session: Session, account_id: UUID, device_ids: Sequence[UUID]
+        self, connection: Connection, account_id: UUID, device_ids: Sequence[UUID]
     ) -> None:
         """Tell that devices are gone, with everything that waits for them."""
         if device_ids:
             for listener in self.devices_removed:
-                listener(session, account_id, device_ids)
+                listener(connection, account_id, device_ids)
 
-    def list_number(self, session: Session, account_id: UUID, e164: str, listed: bool) -> None:
+    def list_number(
+        self, connection: Connection, account_id: UUID, e164: str, listed: bool
+    ) -> None:
         """Tell whether a number may be found now."""
         for listener in self.listing_changed:
-            listener(session, account_id, e164, listed)
+            listener(connection, account_id, e164, listed)

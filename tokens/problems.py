@@ -52,6 +52,6 @@ class RegistrationLocked(Problem):
 
 
 class TooManyPinTries(Problem):
-    """The registration lock was tried too often."""
+    """The PIN of a registration lock was tried, or changed, too often."""
 
-    code, status, title = "too-many-pin-tries", 429, "Too many wrong PINs"
+    code, status, title = "too-many-pin-tries", 429, "Too many PINs"

@@ -11,8 +11,7 @@ from uuid import UUID
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, select
 
 from core import limits
 from core.database import Database
@@ -41,19 +40,27 @@ class RegistrationLockService:
         clock: Callable[[], datetime],
         hasher: PasswordHasher,
         pin_tries: Limit,
+        pin_changes: Limit,
     ) -> None:
         self._database = database
         self._clock = clock
         self._hasher = hasher
         self._pin_tries = pin_tries
+        self._pin_changes = pin_changes
 
-    def hash(self, pin: str) -> str:
-        """Hash a PIN for storage."""
+    def hash(self, account_id: UUID, pin: str) -> str:
+        """Hash a PIN for storage; raises TooManyPinTries, because each hash costs 64 MiB and time."""
+        with self._database.write() as connection:
+            allowed, allowance = limits.take(
+                connection, self._pin_changes, account_id.bytes, self._clock()
+            )
+        if not allowed:
+            raise TooManyPinTries("The PIN was changed too often.", allowance=allowance)
         return self._hasher.hash(pin)
 
-    def active(self, session: Session, e164: str) -> Lock | None:
+    def active(self, connection: Connection, e164: str) -> Lock | None:
         """Give the lock that guards a number now, if one does."""
-        row = session.execute(
+        row = connection.execute(
             select(Account.id, Account.registration_lock, Account.last_seen_at)
             .join(AccountNumber, AccountNumber.account_id == Account.id)
             .where(AccountNumber.e164 == e164)
@@ -69,8 +76,8 @@ class RegistrationLockService:
         `owner` is an account that needs no PIN for its own number. Raises RegistrationLocked, or
         TooManyPinTries once the tries are used up.
         """
-        with self._database.read() as session:
-            lock = self.active(session, e164)
+        with self._database.read() as connection:
+            lock = self.active(connection, e164)
         if lock is None or lock.account_id == owner:
             return None
         now = self._clock()
@@ -81,8 +88,10 @@ class RegistrationLockService:
                 " lock no longer protects an account that is not used.",
                 retry_after=wait,
             )
-        with self._database.write() as session:
-            allowed, allowance = limits.take(session, self._pin_tries, lock.account_id.bytes, now)
+        with self._database.write() as connection:
+            allowed, allowance = limits.take(
+                connection, self._pin_tries, lock.account_id.bytes, now
+            )
         if not allowed:
             raise TooManyPinTries(
                 "Too many wrong PINs; one try a day is left.", allowance=allowance
@@ -93,8 +102,8 @@ class RegistrationLockService:
                 retry_after=max(1, allowance.retry_after),
                 checks_left=allowance.left,
             )
-        with self._database.write() as session:
-            limits.forget(session, self._pin_tries, lock.account_id.bytes)
+        with self._database.write() as connection:
+            limits.forget(connection, self._pin_tries, lock.account_id.bytes)
         return lock.pin_hash
 
     def _matches(self, pin_hash: str, pin: str) -> bool:

@@ -16,6 +16,7 @@ from tokens.problems import (
     TokenMissing,
     TokenReused,
     TooManyDevices,
+    TooManyPinTries,
 )
 from tokens.schemas import (
     AccountAnswer,
@@ -105,7 +106,9 @@ def delete_account(caller: Caller) -> None:
     _accounts().delete(caller)
 
 
-@accounts_api.operation("PUT", "/account/registration-lock", answer=None, status=204)
+@accounts_api.operation(
+    "PUT", "/account/registration-lock", answer=None, status=204, problems=(TooManyPinTries,)
+)
 def set_registration_lock(caller: Caller, body: RegistrationLockBody) -> None:
     """Guard the number with a PIN against registration by someone else."""
     _accounts().set_lock(caller, body.pin)

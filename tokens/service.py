@@ -12,10 +12,9 @@ from typing import Any, cast
 from uuid import UUID
 
 import structlog
-from sqlalchemy import bindparam, delete, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 
-from core.database import Database, purge, table
+from core.database import Database, find, find_all, purge, table
 from tokens.device_tokens import LINK_PREFIX, SECRET_SIZE, TOKEN_PREFIX, Credential, Mint
 from tokens.events import AccountEvents
 from tokens.models import Account, Device, DeviceLink, RetiredToken
@@ -30,6 +29,7 @@ from tokens.schemas import DeviceDescription
 
 log = structlog.get_logger()
 
+RETIRED_KEPT = timedelta(days=365)
 LINK_LIFETIME = timedelta(minutes=10)
 #: `last_seen_at` is written once in this time, or every request would be a write.
 SEEN_GRAIN = timedelta(hours=1)
@@ -89,8 +89,8 @@ class DeviceService:
             raise TokenInvalid("It is not a Kith device token, or was cut short or altered.")
         account_id, device_id = credential.ids
         presented = credential.secret_hash
-        with self._database.read() as session:
-            row = session.execute(
+        with self._database.read() as connection:
+            row = connection.execute(
                 _AUTHENTICATING, {"account": account_id, "device": device_id}
             ).one_or_none()
         if row is None:
@@ -111,8 +111,8 @@ class DeviceService:
         if following is None or not hmac.compare_digest(following, presented):
             return False
         here = (Device.account_id == account_id, Device.id == device_id)
-        with self._database.write() as session:
-            row = session.execute(
+        with self._database.write() as connection:
+            row = connection.execute(
                 select(Device.token_hash, Device.next_token_hash).where(*here).with_for_update()
             ).one_or_none()
             if row is None:
@@ -120,23 +120,25 @@ class DeviceService:
             if row.next_token_hash != presented:
                 # Another request with the same token was first, or a rotation replaced it.
                 return bool(row.token_hash == presented)
-            session.add(
-                RetiredToken(
+            connection.execute(
+                table(RetiredToken)
+                .insert()
+                .values(
                     account_id=account_id,
                     device_id=device_id,
                     token_hash=row.token_hash,
                     retired_at=self._clock(),
                 )
             )
-            session.execute(
+            connection.execute(
                 update(Device).where(*here).values(token_hash=presented, next_token_hash=None)
             )
         return True
 
     def _judge_stranger(self, account_id: UUID, device_id: UUID, presented: bytes) -> None:
         """Refuse a token that is not the device's; a rotated-out one costs the device its place."""
-        with self._database.write() as session:
-            retired = session.scalar(
+        with self._database.write() as connection:
+            retired = connection.scalar(
                 select(RetiredToken.retired_at).where(
                     RetiredToken.account_id == account_id,
                     RetiredToken.device_id == device_id,
@@ -144,7 +146,7 @@ class DeviceService:
                 )
             )
             if retired is not None:
-                self.remove_devices(session, account_id, [device_id])
+                self.remove_devices(connection, account_id, [device_id])
         if retired is None:
             raise TokenInvalid("It is not the token of its device.")
         log.warning("token.reused", account_id=str(account_id), device_id=str(device_id))
@@ -154,13 +156,13 @@ class DeviceService:
         )
 
     def _mark_seen(self, account_id: UUID, device_id: UUID, now: datetime) -> None:
-        with self._database.write() as session:
-            session.execute(
+        with self._database.write() as connection:
+            connection.execute(
                 update(Device)
                 .where(Device.account_id == account_id, Device.id == device_id)
                 .values(last_seen_at=now)
             )
-            session.execute(
+            connection.execute(
                 update(Account).where(Account.id == account_id).values(last_seen_at=now)
             )
 
@@ -170,8 +172,8 @@ class DeviceService:
         credential = Credential(
             (caller.account_id, caller.device_id), self._mint.secret(occasion, idempotency_key)
         )
-        with self._database.write() as session:
-            done = session.execute(
+        with self._database.write() as connection:
+            done = connection.execute(
                 update(Device)
                 .where(
                     Device.account_id == caller.account_id,
@@ -186,7 +188,7 @@ class DeviceService:
 
     def add(
         self,
-        session: Session,
+        connection: Connection,
         account_id: UUID,
         device_id: UUID,
         description: DeviceDescription,
@@ -195,7 +197,7 @@ class DeviceService:
         """Add a device in the caller's transaction and give it its token."""
         now = self._clock()
         credential = Credential((account_id, device_id), secret)
-        session.execute(
+        connection.execute(
             _ADDING,
             {
                 "account_id": account_id,
@@ -207,14 +209,14 @@ class DeviceService:
                 "last_seen_at": now,
             },
         )
-        self._events.add_device(session, account_id, device_id)
+        self._events.add_device(connection, account_id, device_id)
         return Joined(account_id, device_id, credential.format(TOKEN_PREFIX))
 
     def joined_again(
-        self, session: Session, account_id: UUID, device_id: UUID, secrets: list[bytes]
+        self, connection: Connection, account_id: UUID, device_id: UUID, secrets: list[bytes]
     ) -> Joined | None:
         """Give a device its token again if it is still the one made from one of the secrets."""
-        stored = session.scalar(
+        stored = connection.scalar(
             select(Device.token_hash).where(Device.account_id == account_id, Device.id == device_id)
         )
         for secret in secrets:
@@ -227,15 +229,17 @@ class DeviceService:
         """Make a link code for one more device; it replaces codes that were not redeemed."""
         credential = Credential((caller.account_id,), self._entropy(SECRET_SIZE))
         expires_at = self._clock() + LINK_LIFETIME
-        with self._database.write() as session:
-            self._refuse_too_many(session, caller.account_id)
-            session.execute(
+        with self._database.write() as connection:
+            self._refuse_too_many(connection, caller.account_id)
+            connection.execute(
                 delete(DeviceLink).where(
                     DeviceLink.account_id == caller.account_id, DeviceLink.device_id.is_(None)
                 )
             )
-            session.add(
-                DeviceLink(
+            connection.execute(
+                table(DeviceLink)
+                .insert()
+                .values(
                     account_id=caller.account_id,
                     code_hash=credential.secret_hash,
                     expires_at=expires_at,
@@ -252,30 +256,30 @@ class DeviceService:
             raise LinkCodeInvalid("It is not a link code, or was cut short or altered.")
         (account_id,) = credential.ids
         code_hash = credential.secret_hash
-        secrets = self._mint.secrets(b"link" + code_hash, idempotency_key)
+        occasion = b"link" + code_hash + description.model_dump_json().encode()
+        secrets = self._mint.secrets(occasion, idempotency_key)
         device_id = UUID(bytes=self._entropy(16), version=4)
         here = (DeviceLink.account_id == account_id, DeviceLink.code_hash == code_hash)
-        with self._database.write() as session:
+        with self._database.write() as connection:
             # Devices of one account join one after the other, or two could take the last place.
-            session.execute(select(Account.id).where(Account.id == account_id).with_for_update())
-            claimed = session.execute(
+            connection.execute(select(Account.id).where(Account.id == account_id).with_for_update())
+            claimed = connection.execute(
                 update(DeviceLink)
                 .where(*here, DeviceLink.device_id.is_(None), DeviceLink.expires_at > self._clock())
                 .values(device_id=device_id)
-                .execution_options(synchronize_session=False)
             )
             if cast(Any, claimed).rowcount:
-                self._refuse_too_many(session, account_id)
-                return self.add(session, account_id, device_id, description, secrets[0])
-            earlier = session.scalar(select(DeviceLink.device_id).where(*here))
+                self._refuse_too_many(connection, account_id)
+                return self.add(connection, account_id, device_id, description, secrets[0])
+            earlier = connection.scalar(select(DeviceLink.device_id).where(*here))
             if earlier is not None and idempotency_key is not None:
-                again = self.joined_again(session, account_id, earlier, secrets)
+                again = self.joined_again(connection, account_id, earlier, secrets)
                 if again is not None:
                     return again
         raise LinkCodeInvalid("It is unknown, expired, replaced or used; make a new one.")
 
-    def _refuse_too_many(self, session: Session, account_id: UUID) -> None:
-        count = session.scalar(
+    def _refuse_too_many(self, connection: Connection, account_id: UUID) -> None:
+        count = connection.scalar(
             select(func.count()).select_from(Device).where(Device.account_id == account_id)
         )
         if count is not None and count >= self._max_devices:
@@ -283,55 +287,56 @@ class DeviceService:
 
     def of_caller(self, caller: Caller) -> list[Device]:
         """Give the devices of the caller's account, oldest first."""
-        with self._database.read() as session:
-            return list(
-                session.scalars(
-                    select(Device)
-                    .where(Device.account_id == caller.account_id)
-                    .order_by(Device.created_at, Device.id)
-                )
-            )
+        with self._database.read() as connection:
+            mine = select(*table(Device).columns).where(_DEVICES.account_id == caller.account_id)
+            return find_all(connection, Device, mine.order_by(_DEVICES.created_at, _DEVICES.id))
 
     @staticmethod
-    def device_ids(session: Session, account_id: UUID) -> list[UUID]:
+    def device_ids(connection: Connection, account_id: UUID) -> list[UUID]:
         """Give the ids of an account's devices; none when there is no such account."""
-        return sorted(session.scalars(select(Device.id).where(Device.account_id == account_id)))
+        return sorted(connection.scalars(select(Device.id).where(Device.account_id == account_id)))
 
     def device_ids_of(self, account_id: UUID) -> list[UUID]:
         """Give the ids of an account's devices, in a transaction of its own."""
-        with self._database.read() as session:
-            return self.device_ids(session, account_id)
+        with self._database.read() as connection:
+            return self.device_ids(connection, account_id)
 
     def rename(self, caller: Caller, device_id: UUID, name: str) -> Device:
         """Rename a device of the caller's account."""
-        with self._database.write() as session:
-            device = session.get(Device, (caller.account_id, device_id))
-            if device is None:
-                raise DeviceNotFound("GET /v1/devices lists the devices of this account.")
-            device.name = name
+        with self._database.write() as connection:
+            here = (Device.account_id == caller.account_id, Device.id == device_id)
+            connection.execute(update(Device).where(*here).values(name=name))
+            device = find(connection, Device, *here)
+        if device is None:
+            raise DeviceNotFound("GET /v1/devices lists the devices of this account.")
         return device
 
     def remove(self, caller: Caller, device_id: UUID) -> None:
         """Remove a device of the caller's account, with its token and all that waits for it."""
-        with self._database.write() as session:
-            if not self.remove_devices(session, caller.account_id, [device_id]):
+        with self._database.write() as connection:
+            if not self.remove_devices(connection, caller.account_id, [device_id]):
                 raise DeviceNotFound("GET /v1/devices lists the devices of this account.")
 
     def remove_devices(
-        self, session: Session, account_id: UUID, device_ids: list[UUID]
+        self, connection: Connection, account_id: UUID, device_ids: list[UUID]
     ) -> list[UUID]:
         """Remove devices in the caller's transaction; give those that were there."""
         here = (Device.account_id == account_id, Device.id.in_(device_ids))
-        gone = list(session.scalars(delete(Device).where(*here).returning(Device.id)))
-        session.execute(
+        gone = list(connection.scalars(delete(Device).where(*here).returning(Device.id)))
+        connection.execute(
             delete(RetiredToken).where(
                 RetiredToken.account_id == account_id, RetiredToken.device_id.in_(gone)
             )
         )
-        self._events.remove_devices(session, account_id, gone)
+        self._events.remove_devices(connection, account_id, gone)
         return gone
 
     @staticmethod
-    def purge_links(session: Session, now: datetime) -> int:
+    def purge_retired(connection: Connection, now: datetime) -> int:
+        """Delete a batch of tokens that were rotated out so long ago that they are merely invalid."""
+        return purge(connection, RetiredToken, RetiredToken.retired_at < now - RETIRED_KEPT)
+
+    @staticmethod
+    def purge_links(connection: Connection, now: datetime) -> int:
         """Delete a batch of link codes, a day after they expired."""
-        return purge(session, DeviceLink, DeviceLink.expires_at < now - timedelta(days=1))
+        return purge(connection, DeviceLink, DeviceLink.expires_at < now - timedelta(days=1))

@@ -8,7 +8,7 @@ succeeds with 25/10^6 + 2,475/10^8, less than once in 10,000 days, whoever guess
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from core import limits
 from core.database import Database
@@ -59,12 +59,12 @@ class CheckService:
         self._most_checks = settings.checks_per_verification
         self._lifetime = timedelta(seconds=settings.code_lifetime)
 
-    def code_length(self, session: Session, number_digest: bytes) -> int:
+    def code_length(self, connection: Connection, number_digest: bytes) -> int:
         """Choose how long a number's next code is, by how often it was guessed at today.
 
         Raises TooManyWrongCodes when no code of it would be judged.
         """
-        guessed = limits.peek(session, self._rules.wrong_codes, number_digest, self._clock())
+        guessed = limits.peek(connection, self._rules.wrong_codes, number_digest, self._clock())
         if guessed.left == 0:
             raise self._guessed_out(guessed)
         wrong = guessed.capacity - guessed.left
@@ -74,27 +74,27 @@ class CheckService:
         """Judge a code; raises CodeRejected when it is wrong."""
         key = VerificationKey.parse(verification_id)
         now = self._clock()
-        with self._database.write() as session:
-            row, refusal = self._judge(session, key, body.code, now)
+        with self._database.write() as connection:
+            row, refusal = self._judge(connection, key, body.code, now)
         self._metrics.verifications.labels("code_rejected" if refusal else "verified").inc()
         if refusal:
             raise refusal
         return show(row, now, self._most_checks)
 
     def _judge(
-        self, session: Session, key: VerificationKey, code: str, now: datetime
+        self, connection: Connection, key: VerificationKey, code: str, now: datetime
     ) -> tuple[Verification, Problem | None]:
         """Count a guess and judge it; what is raised here rolls back a guess that was not judged."""
-        row = count_check(session, key, now, self._most_checks)
+        row = count_check(connection, key, now, self._most_checks)
         if row is None:
-            return self._judge_again(session, key, code, now), None
-        carry_over(session, self._keyring, row.e164)
+            return self._judge_again(connection, key, code, now), None
+        carry_over(connection, self._keyring, row.e164)
         number = self._keyring.digest("number", row.e164)
         short = row.code_length == SHORT
         limit = self._rules.wrong_codes_6_digits if short else self._rules.wrong_codes
-        allowed, _ = limits.take(session, limit, number, now)
+        allowed, _ = limits.take(connection, limit, number, now)
         if not allowed:
-            guessed = limits.peek(session, self._rules.wrong_codes, number, now)
+            guessed = limits.peek(connection, self._rules.wrong_codes, number, now)
             if guessed.left == 0:
                 raise self._guessed_out(guessed)
             raise LongerCodeRequired(
@@ -102,22 +102,22 @@ class CheckService:
                 " today; start a new verification and get 8."
             )
         if self._codes.matches(row.key_id, key.whole, row.code_length, code):
-            limits.give_back(session, limit, number)
+            limits.give_back(connection, limit, number)
             row.status, row.expires_at = "verified", now + self._lifetime
-            save(session, row, "status", "expires_at")
+            save(connection, row, "status", "expires_at")
             return row, None
         left = max(0, self._most_checks - row.checks_used)
         if left == 0:
             row.status = "failed"
-            save(session, row, "status")
+            save(connection, row, "status")
         plural = "guess is" if left == 1 else "guesses are"
         return row, CodeRejected(f"{left} {plural} left.", checks_left=left)
 
     def _judge_again(
-        self, session: Session, key: VerificationKey, code: str, now: datetime
+        self, connection: Connection, key: VerificationKey, code: str, now: datetime
     ) -> Verification:
         """Answer a check of a verification that is over: the right code again is verified again."""
-        row = load(session, key)
+        row = load(connection, key)
         if row.status == "verified" and self._codes.matches(
             row.key_id, key.whole, row.code_length, code
         ):

@@ -13,7 +13,10 @@ class Verification(Base):
     """One run at proving a number. It holds no code: codes are derived (docs/adr/0001)."""
 
     __tablename__ = "verifications"
-    __table_args__ = (Index(None, "expires_at"), {"info": {"shard_by": "number_digest"}})
+    __table_args__ = (
+        Index(None, "expires_at"),
+        {"info": {"shard_by": "number_digest"}, "sqlite_with_rowid": False},
+    )
 
     #: Keyed digest of the number; with `nonce` it is the id that clients know.
     number_digest: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from core.database import Database
 from core.metrics import Metrics
@@ -77,8 +77,8 @@ class RegistrationService:
         return done
 
     def _number(self, key: VerificationKey) -> str:
-        with self._database.read() as session:
-            return load(session, key).e164
+        with self._database.read() as connection:
+            return load(connection, key).e164
 
     def _register(
         self,
@@ -88,33 +88,33 @@ class RegistrationService:
         idempotency_key: str | None,
         opened_lock: str | None,
     ) -> Registered:
-        with self._database.write() as session:
-            row = load(session, key, lock=True)
+        with self._database.write() as connection:
+            row = load(connection, key, lock=True)
             if row.used_at is not None:
-                return self._register_again(session, row, secrets, idempotency_key)
+                return self._register_again(connection, row, secrets, idempotency_key)
             self._require_proof(row)
-            claim = self._accounts.claim(session, row.e164, opened_lock)
+            claim = self._accounts.claim(connection, row.e164, opened_lock)
             joined = self._devices.add(
-                session,
+                connection,
                 claim.account_id,
                 UUID(bytes=self._entropy(16), version=4),
                 body.device,
                 secrets[0],
             )
             row.reregistered = claim.reregistered
-            self._use_up(session, row, claim.account_id, joined.device_id)
+            self._use_up(connection, row, claim.account_id, joined.device_id)
         return Registered(joined, row.e164, claim.reregistered)
 
     def _register_again(
         self,
-        session: Session,
+        connection: Connection,
         row: Verification,
         secrets: list[bytes],
         idempotency_key: str | None,
     ) -> Registered:
         """Answer a registration repeated with its idempotency key as it was answered first."""
         if idempotency_key is not None and row.account_id and row.device_id:
-            joined = self._devices.joined_again(session, row.account_id, row.device_id, secrets)
+            joined = self._devices.joined_again(connection, row.account_id, row.device_id, secrets)
             if joined is not None:
                 return Registered(joined, row.e164, row.reregistered)
         raise VerificationUsed("It is good for one registration; start a new verification.")
@@ -131,16 +131,16 @@ class RegistrationService:
     def _change_number(
         self, key: VerificationKey, caller: Caller, opened_lock: str | None
     ) -> Account:
-        with self._database.write() as session:
-            row = load(session, key, lock=True)
+        with self._database.write() as connection:
+            row = load(connection, key, lock=True)
             if row.used_at is not None:
                 # A change repeated after a lost answer finds it done.
                 if row.account_id == caller.account_id and row.device_id == caller.device_id:
-                    return self._accounts.read(session, caller)
+                    return self._accounts.read(connection, caller)
                 raise VerificationUsed("It is good for one change; start a new verification.")
             self._require_proof(row)
-            account = self._accounts.change_number(session, caller, row.e164, opened_lock)
-            self._use_up(session, row, caller.account_id, caller.device_id)
+            account = self._accounts.change_number(connection, caller, row.e164, opened_lock)
+            self._use_up(connection, row, caller.account_id, caller.device_id)
         return account
 
     def _require_proof(self, row: Verification) -> None:
@@ -154,9 +154,9 @@ class RegistrationService:
         raise VerificationClosed(f"It is {status}; start a new one.")
 
     def _use_up(
-        self, session: Session, row: Verification, account_id: UUID, device_id: UUID
+        self, connection: Connection, row: Verification, account_id: UUID, device_id: UUID
     ) -> None:
         row.used_at = self._clock()
         row.account_id = account_id
         row.device_id = device_id
-        save(session, row, "used_at", "account_id", "device_id", "reregistered")
+        save(connection, row, "used_at", "account_id", "device_id", "reregistered")

@@ -6,11 +6,10 @@ to repeat one that may have.
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import bindparam, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, bindparam, update
 
 from core import idempotency, limits
 from core.database import Database, table
@@ -35,6 +34,7 @@ class Pending:
     """A send that is queued and not handed over yet."""
 
     row: Verification
+    code: str = field(repr=False)
     send_id: bytes
     channel: Channel
     subject: bytes
@@ -79,7 +79,7 @@ class CodeSender:
 
     def queue(
         self,
-        session: Session,
+        connection: Connection,
         row: Verification,
         request: IdempotencyKey | None,
         previous: datetime | None = None,
@@ -88,13 +88,21 @@ class CodeSender:
 
         Raises TooManySends; nothing is handed over yet.
         """
+        code = self._code(row)
         subject = sends_subject(row.number_digest, row.requester)
-        allowed, allowance = limits.take(session, self._rules.sends, subject, self._clock())
+        allowed, allowance = limits.take(connection, self._rules.sends, subject, self._clock())
         if not allowed:
             raise TooManySends("The limit refills over the day.", allowance=allowance)
         channel: Channel = "voice" if row.channel == "voice" else "sms"
-        send_id = self._sends.queue(session, row.number_digest, row.nonce, channel)
-        return Pending(row, send_id, channel, subject, allowance, request, previous)
+        send_id = self._sends.queue(connection, row.number_digest, row.nonce, channel)
+        return Pending(row, code, send_id, channel, subject, allowance, request, previous)
+
+    def _code(self, row: Verification) -> str:
+        key = VerificationKey(row.number_digest, row.nonce)
+        code = self._codes.code(row.key_id, key.whole, row.code_length)
+        if code is None:
+            raise VerificationClosed("The server's secrets were changed; start a new one.")
+        return code
 
     def hand_over(self, pending: Pending, *, first: bool) -> Answered:
         """Call the provider outside of any transaction, then record what it answered.
@@ -105,25 +113,21 @@ class CodeSender:
         outcome = self._sends.dispatch(self._message(pending))
         most_checks = self._settings.checks_per_verification
         answer = show(row, self._clock(), most_checks).model_dump_json()
-        with self._database.write() as session:
-            self._sends.record(session, row.number_digest, pending.send_id, outcome)
+        with self._database.write() as connection:
+            self._sends.record(connection, row.number_digest, pending.send_id, outcome)
             if outcome.failure:
-                self._undo(session, pending, outcome, first=first)
+                self._undo(connection, pending, outcome, first=first)
             else:
                 if first:
-                    _supersede(session, row)
+                    _supersede(connection, row)
                 if pending.request:
-                    idempotency.answer(session, pending.request, answer)
+                    idempotency.answer(connection, pending.request, answer)
         if outcome.failure:
             raise outcome.failure
         return Answered(answer, pending.allowance)
 
     def _message(self, pending: Pending) -> Message:
-        row, settings = pending.row, self._settings
-        key = VerificationKey(row.number_digest, row.nonce)
-        code = self._codes.code(row.key_id, key.whole, row.code_length)
-        if code is None:
-            raise VerificationClosed("The server's secrets were changed; start a new one.")
+        row, settings, code = pending.row, self._settings, pending.code
         locale = row.locale or settings.default_locale
         if pending.channel == "voice":
             body, language = texts.voice_text(
@@ -141,7 +145,9 @@ class CodeSender:
         reference = encode(row.number_digest + pending.send_id)
         return Message(row.e164, pending.channel, body, language, reference)
 
-    def _undo(self, session: Session, pending: Pending, outcome: Outcome, *, first: bool) -> None:
+    def _undo(
+        self, connection: Connection, pending: Pending, outcome: Outcome, *, first: bool
+    ) -> None:
         """Leave nothing behind of a send that for certain did not happen."""
         row = pending.row
         if first:
@@ -150,25 +156,24 @@ class CodeSender:
             values = {"sms_count": Verification.sms_count - 1, "last_sms_at": pending.previous}
         else:
             values = {"call_count": Verification.call_count - 1, "last_call_at": pending.previous}
-        session.execute(
+        connection.execute(
             update(Verification)
             .where(
                 *VerificationKey(row.number_digest, row.nonce).here(),
                 Verification.status == "pending",
             )
             .values(values)
-            .execution_options(synchronize_session=False)
         )
         if isinstance(outcome.failure, SendUnavailable):
             # Not the requester's fault. A rejected number is, or all could be tried for free.
-            limits.give_back(session, self._rules.sends, pending.subject)
+            limits.give_back(connection, self._rules.sends, pending.subject)
         if pending.request:
-            idempotency.release(session, pending.request)
+            idempotency.release(connection, pending.request)
 
 
-def _supersede(session: Session, row: Verification) -> None:
+def _supersede(connection: Connection, row: Verification) -> None:
     """Cancel the same requester's older verifications of the number; a stranger's stay."""
-    session.execute(
+    connection.execute(
         _SUPERSEDING,
         {
             "of": row.number_digest,
@@ -185,12 +190,12 @@ def sends_subject(number_digest: bytes, requester: bytes) -> bytes:
 
 
 def carry_over(
-    session: Session, keyring: Keyring, e164: str, requesters: list[bytes] | None = None
+    connection: Connection, keyring: Keyring, e164: str, requesters: list[bytes] | None = None
 ) -> None:
     """While secrets are rotated, let counters under the previous one count on."""
     digests = keyring.digests("number", e164)
     if len(digests) > 1:
-        limits.carry_over(session, ("wrong-codes",), digests)
+        limits.carry_over(connection, ("wrong-codes",), digests)
         if requesters:
             subjects = [sends_subject(*pair) for pair in zip(digests, requesters, strict=True)]
-            limits.carry_over(session, ("sends",), subjects)
+            limits.carry_over(connection, ("sends",), subjects)

@@ -7,7 +7,7 @@ in one transaction that ends before any provider is called.
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from core import idempotency
 from core.database import Database, purge
@@ -98,13 +98,13 @@ class VerificationService:
         )
         request = _identify(key, requesters[0], "start", idempotency_key, body)
         while True:
-            with self._database.write() as session:
-                earlier = idempotency.claim(session, request, key.nonce, now)
+            with self._database.write() as connection:
+                earlier = idempotency.claim(connection, request, key.nonce, now)
                 if earlier is None:
-                    carry_over(session, self._keyring, number.e164, requesters)
-                    row.code_length = self._checks.code_length(session, key.number_digest)
-                    pending = self._sender.queue(session, row, request)
-                    store(session, row)
+                    carry_over(connection, self._keyring, number.e164, requesters)
+                    row.code_length = self._checks.code_length(connection, key.number_digest)
+                    pending = self._sender.queue(connection, row, request)
+                    store(connection, row)
             if earlier is None:
                 self._metrics.verifications.labels("started").inc()
                 return self._sender.hand_over(pending, first=True)
@@ -135,13 +135,13 @@ class VerificationService:
         request = _identify(key, key.nonce, "send", idempotency_key, body)
         while True:
             now = self._clock()
-            with self._database.write() as session:
-                row = load(session, key, lock=True)
-                earlier = idempotency.claim(session, request, key.nonce, now)
+            with self._database.write() as connection:
+                row = load(connection, key, lock=True)
+                earlier = idempotency.claim(connection, request, key.nonce, now)
                 if earlier is None:
                     require_pending(row, now, self._most_checks)
-                    previous = _climb(session, row, body, now)
-                    pending = self._sender.queue(session, row, request, previous)
+                    previous = _climb(connection, row, body, now)
+                    pending = self._sender.queue(connection, row, request, previous)
             if earlier is None:
                 return self._sender.hand_over(pending, first=False)
             answered = self._answered(request, earlier)
@@ -157,33 +157,35 @@ class VerificationService:
         if found.answer is not None:
             return Answered(found.answer)
         # The process died between queueing and recording: it may have been sent, so it stays so.
-        with self._database.read() as session:
-            row = load(session, VerificationKey(request.owner, found.subject))
+        with self._database.read() as connection:
+            row = load(connection, VerificationKey(request.owner, found.subject))
         return Answered(show(row, self._clock(), self._most_checks).model_dump_json())
 
     def get(self, verification_id: str) -> VerificationAnswer:
         """Show a verification."""
         key = VerificationKey.parse(verification_id)
-        with self._database.read() as session:
-            row = load(session, key)
+        with self._database.read() as connection:
+            row = load(connection, key)
         return show(row, self._clock(), self._most_checks)
 
     def cancel(self, verification_id: str) -> None:
         """Close a verification, so that its code and its proof are good for nothing."""
         key = VerificationKey.parse(verification_id)
-        with self._database.write() as session:
-            row = load(session, key, lock=True)
+        with self._database.write() as connection:
+            row = load(connection, key, lock=True)
             if row.used_at is None and row.status in ("pending", "verified"):
                 row.status = "canceled"
-                save(session, row, "status")
+                save(connection, row, "status")
 
     @staticmethod
-    def purge(session: Session, now: datetime) -> int:
+    def purge(connection: Connection, now: datetime) -> int:
         """Delete a batch of verifications, a day after their time was over."""
-        return purge(session, Verification, Verification.expires_at < now - KEPT)
+        return purge(connection, Verification, Verification.expires_at < now - KEPT)
 
 
-def _climb(session: Session, row: Verification, body: SendAgain, now: datetime) -> datetime | None:
+def _climb(
+    connection: Connection, row: Verification, body: SendAgain, now: datetime
+) -> datetime | None:
     """Take the next step of the ladder; give when the row sent on this channel before."""
     wait = history(row).seconds_until(body.channel, now)
     if wait is None:
@@ -194,11 +196,11 @@ def _climb(session: Session, row: Verification, body: SendAgain, now: datetime) 
     if body.channel == "sms":
         previous, row.last_sms_at = row.last_sms_at, now
         row.sms_count += 1
-        save(session, row, "channel", "sms_count", "last_sms_at")
+        save(connection, row, "channel", "sms_count", "last_sms_at")
     else:
         previous, row.last_call_at = row.last_call_at, now
         row.call_count += 1
-        save(session, row, "channel", "call_count", "last_call_at")
+        save(connection, row, "channel", "call_count", "last_call_at")
     return previous
 
 

@@ -9,8 +9,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import Executable, bindparam, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, Executable, bindparam, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from core.database import table
@@ -86,17 +85,17 @@ _COUNTING = (
 )
 
 
-def store(session: Session, row: Verification) -> None:
+def store(connection: Connection, row: Verification) -> None:
     """Write a new verification.
 
-    These objects are values only: no session tracks them, what changes is written by `save`.
+    These objects are values only: no connection tracks them, what changes is written by `save`.
     """
-    session.execute(_STORING, {column.key: getattr(row, column.key) for column in _ROWS.columns})
+    connection.execute(_STORING, {column.key: getattr(row, column.key) for column in _ROWS.columns})
 
 
-def load(session: Session, key: VerificationKey, *, lock: bool = False) -> Verification:
+def load(connection: Connection, key: VerificationKey, *, lock: bool = False) -> Verification:
     """Read a verification; `lock` holds its row to the end of the transaction."""
-    found = session.execute(
+    found = connection.execute(
         _LOCKING if lock else _LOADING, {"digest": key.number_digest, "half": key.nonce}
     ).one_or_none()
     if found is None:
@@ -105,20 +104,20 @@ def load(session: Session, key: VerificationKey, *, lock: bool = False) -> Verif
 
 
 def count_check(
-    session: Session, key: VerificationKey, now: datetime, most_checks: int
+    connection: Connection, key: VerificationKey, now: datetime, most_checks: int
 ) -> Verification | None:
     """Take one check of a pending verification, in one statement; None when it has none to take."""
-    counted = session.execute(
+    counted = connection.execute(
         _COUNTING,
         {"digest": key.number_digest, "half": key.nonce, "now": now, "most": most_checks},
     ).one_or_none()
     return None if counted is None else Verification(**counted._mapping)
 
 
-def save(session: Session, row: Verification, *names: str) -> None:
+def save(connection: Connection, row: Verification, *names: str) -> None:
     """Write the named columns of a verification, whose row the transaction holds."""
     values = {f"new_{name}": getattr(row, name) for name in names}
-    session.execute(_saving(names), values | {"digest": row.number_digest, "half": row.nonce})
+    connection.execute(_saving(names), values | {"digest": row.number_digest, "half": row.nonce})
 
 
 @cache

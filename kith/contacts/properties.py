@@ -1,8 +1,8 @@
 """Own the reading of one vCard property line: name, encoding, character set, value.
 
-vobject's `parseLine` is not used: it refuses lines that phones really write
-("TEL;:+1-202-867-5309", a parameter with an umlaut or a space), and its regular expression takes
-exponential time on a run of commas in a parameter.
+vobject's `parseLine` is not used: it refuses lines that phones really write (a bare parameter with an
+umlaut or a space, as in "TEL;home phone:"), raises on half of the exported books in `tests/data/vcards`,
+and its regular expression takes exponential time on a run of commas in a parameter (docs/adr/0007).
 """
 
 import base64

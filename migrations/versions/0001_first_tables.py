@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column("account_id", sa.Uuid(), nullable=False),
         sa.PrimaryKeyConstraint("e164", name=op.f("pk_account_numbers")),
         info={"shard_by": "e164"},
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "accounts",
@@ -33,6 +34,7 @@ def upgrade() -> None:
         sa.Column("last_seen_at", UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_accounts")),
         info={"shard_by": "id"},
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "device_links",
@@ -42,6 +44,7 @@ def upgrade() -> None:
         sa.Column("device_id", sa.Uuid(), nullable=True),
         sa.PrimaryKeyConstraint("account_id", "code_hash", name=op.f("pk_device_links")),
         info={"shard_by": "account_id"},
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("device_links", schema=None) as batch_op:
         batch_op.create_index(
@@ -60,6 +63,7 @@ def upgrade() -> None:
         sa.Column("last_seen_at", UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("account_id", "id", name=op.f("pk_devices")),
         info={"shard_by": "account_id"},
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "directory_entries",
@@ -106,6 +110,7 @@ def upgrade() -> None:
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("owner", "key", name=op.f("pk_idempotency_keys")),
         info={"shard_by": "owner"},
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("idempotency_keys", schema=None) as batch_op:
         batch_op.create_index(
@@ -120,6 +125,7 @@ def upgrade() -> None:
         sa.Column("until_us", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("subject", "name", name=op.f("pk_limits")),
         info={"shard_by": "subject"},
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("limits", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_limits_until_us"), ["until_us"], unique=False)
@@ -133,6 +139,7 @@ def upgrade() -> None:
         sa.Column("waiting", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("device_id", name=op.f("pk_mailboxes")),
         info={"shard_by": "device_id"},
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "maintenance_leases",
@@ -165,7 +172,13 @@ def upgrade() -> None:
             "account_id", "device_id", "token_hash", name=op.f("pk_retired_tokens")
         ),
         info={"shard_by": "account_id"},
+        sqlite_with_rowid=False,
     )
+    with op.batch_alter_table("retired_tokens", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_retired_tokens_retired_at"), ["retired_at"], unique=False
+        )
+
     op.create_table(
         "sends",
         sa.Column("number_digest", sa.LargeBinary(length=16), nullable=False),
@@ -180,6 +193,7 @@ def upgrade() -> None:
         sa.Column("updated_at", UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("number_digest", "id", name=op.f("pk_sends")),
         info={"shard_by": "number_digest"},
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("sends", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_sends_created_at"), ["created_at"], unique=False)
@@ -193,6 +207,7 @@ def upgrade() -> None:
         sa.Column("accepted_at", UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("device_id", "client_id", name=op.f("pk_sent_messages")),
         info={"shard_by": "device_id"},
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("sent_messages", schema=None) as batch_op:
         batch_op.create_index(
@@ -225,6 +240,7 @@ def upgrade() -> None:
         sa.Column("reregistered", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("number_digest", "nonce", name=op.f("pk_verifications")),
         info={"shard_by": "number_digest"},
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("verifications", schema=None) as batch_op:
         batch_op.create_index(
@@ -249,6 +265,9 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_sends_created_at"))
 
     op.drop_table("sends")
+    with op.batch_alter_table("retired_tokens", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_retired_tokens_retired_at"))
+
     op.drop_table("retired_tokens")
     with op.batch_alter_table("outbox", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_outbox_to_id"))

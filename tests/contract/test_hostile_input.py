@@ -15,8 +15,8 @@ from tests.contract.openapi import ContractClient
 
 LIMIT = 1_048_576
 JSON = "application/json"
-#: Refusals of a body as such; a route adds what it may say of a body that can be read.
-BODY_CODES = {"malformed-request", "invalid-fields", "body-too-large", "unsupported-media-type"}
+#: Fields that take any short text and then find nothing by it.
+NAMING = {"verification_id": "verification-not-found", "link_code": "link-code-invalid"}
 
 
 class Route(NamedTuple):
@@ -64,10 +64,17 @@ def _unfit(fields: list[str]) -> Iterator[Sent]:
         yield Sent(f"the value {value.decode()}", value, codes)
     yield Sent("an unknown field", b'{"unexpected": 1}', codes)
     yield Sent("an unknown field of a long name", json.dumps({"x" * 9_000: 1}).encode(), codes)
-    yield Sent("10,000 unknown fields", json.dumps(dict.fromkeys(map(str, range(10_000)))).encode(), codes)
+    yield Sent(
+        "10,000 unknown fields", json.dumps(dict.fromkeys(map(str, range(10_000)))).encode(), codes
+    )
     yield Sent("a number like NaN", b'{"unexpected": NaN}', codes | {"malformed-request"})
-    yield Sent("a number of 5,000 digits", b'{"unexpected": %s}' % (b"9" * 5_000), codes | {"malformed-request"})
+    yield Sent(
+        "a number of 5,000 digits",
+        b'{"unexpected": %s}' % (b"9" * 5_000),
+        codes | {"malformed-request"},
+    )
     for name in fields:
+        unfit = codes | ({NAMING[name]} if name in NAMING else set())
         for label, value in {
             "a list": [],
             "a list of lists": [[[]]],
@@ -82,7 +89,7 @@ def _unfit(fields: list[str]) -> Iterator[Sent]:
             "1 MB": "a" * (LIMIT - 100),
             "1 MB of digits": "1" * (LIMIT - 100),
         }.items():
-            yield Sent(f"{name}: {label}", json.dumps({name: value}).encode(), codes)
+            yield Sent(f"{name}: {label}", json.dumps({name: value}).encode(), unfit)
         deep = b'{"%s": %s}' % (name.encode(), b"[" * 5_000 + b"]" * 5_000)
         yield Sent(f"{name}: 5,000 brackets", deep, codes | {"malformed-request"})
 
@@ -152,7 +159,7 @@ def test_hostile_bodies_are_refused(
                 headers=person.headers,
             )
             where = f"{route.method} {route.path} with {sent.name}: {answer.text[:300]}"
-            assert answer.status_code in (400, 413, 415, 422), where
+            assert 400 <= answer.status_code < 500, where
             assert problem_code(answer) in sent.codes, where
             assert len(answer.data) < 10_000, where
         assert rows() == before, route
@@ -204,9 +211,7 @@ def test_routes_without_a_body_ignore_what_comes(
     ["limit=-1", "limit=0", "limit=101", "limit=x", "limit=", "limit=1&limit=2", "wait=61", "x=1",
      "limit=%00", "limit=%ff", "limit=9" + "9" * 5_000, "wait=1e3", "wait=-1", "%00=1"],
 )  # fmt: skip
-def test_hostile_queries_are_refused(
-    client: ContractClient, person: Person, query: str
-) -> None:
+def test_hostile_queries_are_refused(client: ContractClient, person: Person, query: str) -> None:
     """A page that is no page is refused by the name of its parameter."""
     answer = client.get(f"/v1/messages?{query}", headers=person.headers)
     assert (answer.status_code, problem_code(answer)) == (422, "invalid-fields"), query

@@ -206,6 +206,4 @@ def register(client: httpx.Client, key: str, verification: str) -> Person:
     )
     assert answer.status_code == 201, answer.text
     done = answer.json()
-    return Person(
-        done["phone_number"], done["account_id"], done["device_id"], done["device_token"]
-    )
+    return Person(done["phone_number"], done["account_id"], done["device_id"], done["device_token"])

@@ -152,8 +152,8 @@ def _judge_repeated_starts(base_url: str, database_url: str, promises: Promises)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(again, unanswered + list(promises.started)[-8:]))
     with closing(Database(database_url)) as database, database.read() as session:
-        query = select(OutboxMessage.to, func.count()).group_by(OutboxMessage.to)
-        texts = {number: times for number, times in session.execute(query)}
+        query = select(OutboxMessage.to, func.count().label("texts")).group_by(OutboxMessage.to)
+        texts = {row.to: row.texts for row in session.execute(query)}
     assert all(number in promises.asked.values() for number in texts)
     assert max(texts.values(), default=1) == 1
     answered = {promises.asked[key] for key in promises.started}

@@ -24,8 +24,8 @@ PATIENCE = 30
 
 def claim(database: Database, key: Any = KEY, subject: bytes = SUBJECT) -> Earlier | None:
     """Claim in a transaction of its own."""
-    with database.write() as session:
-        return idempotency.claim(session, key, subject, NOW)
+    with database.write() as connection:
+        return idempotency.claim(connection, key, subject, NOW)
 
 
 def test_no_key_is_always_new(database: Database) -> None:
@@ -52,8 +52,8 @@ def test_a_claim_is_made_once(database: Database) -> None:
     """The second claim gets what is known of the first, and its answer once there is one."""
     assert claim(database) is None
     assert claim(database, subject=b"w" * 16) == Earlier(SUBJECT, None, NOW)
-    with database.write() as session:
-        idempotency.answer(session, KEY, '{"a": 1}')
+    with database.write() as connection:
+        idempotency.answer(connection, KEY, '{"a": 1}')
     assert claim(database) == Earlier(SUBJECT, '{"a": 1}', NOW)
 
 
@@ -68,16 +68,16 @@ def test_another_request_with_the_key(database: Database) -> None:
 def test_a_released_claim_is_free(database: Database) -> None:
     """A request of which nothing stays may be made again."""
     claim(database)
-    with database.write() as session:
-        idempotency.release(session, KEY)
-        assert idempotency.look_up(session, KEY) is None
+    with database.write() as connection:
+        idempotency.release(connection, KEY)
+        assert idempotency.look_up(connection, KEY) is None
     assert claim(database) is None
 
 
 def test_a_claim_goes_with_its_transaction(database: Database) -> None:
     """A claim of a transaction that is rolled back was never made."""
-    with pytest.raises(ZeroDivisionError), database.write() as session:
-        idempotency.claim(session, KEY, SUBJECT, NOW)
+    with pytest.raises(ZeroDivisionError), database.write() as connection:
+        idempotency.claim(connection, KEY, SUBJECT, NOW)
         raise ZeroDivisionError
     assert claim(database) is None
 
@@ -95,22 +95,22 @@ def wait_while(database: Database, act: Any) -> Earlier | None:
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(idempotency.wait, database, KEY, earlier, clock)
         assert looked.wait(PATIENCE)
-        with database.write() as session:
-            act(session)
+        with database.write() as connection:
+            act(connection)
         return waiting.result(PATIENCE)
 
 
 def test_waiting_ends_with_the_answer(database: Database) -> None:
     """Who waits gets the first request's answer when it is there."""
     claim(database)
-    found = wait_while(database, lambda session: idempotency.answer(session, KEY, "{}"))
+    found = wait_while(database, lambda connection: idempotency.answer(connection, KEY, "{}"))
     assert found == Earlier(SUBJECT, "{}", NOW)
 
 
 def test_waiting_ends_with_a_release(database: Database) -> None:
     """Who waits is told that nothing came of the first request."""
     claim(database)
-    assert wait_while(database, lambda session: idempotency.release(session, KEY)) is None
+    assert wait_while(database, lambda connection: idempotency.release(connection, KEY)) is None
 
 
 def test_an_answer_is_given_without_waiting(database: Database) -> None:
@@ -204,8 +204,8 @@ def test_a_send_cut_off_by_a_crash_is_unknown(make_app: MakeApp, clock: Clock) -
     kith = app.extensions["kith"]
 
     def status() -> str:
-        with kith.database.read() as session:
-            return str(session.scalars(select(Send.status)).one())
+        with kith.database.read() as connection:
+            return str(connection.scalars(select(Send.status)).one())
 
     clock.advance(300)
     assert kith.maintenance.run()["unsettled sends"] == 0

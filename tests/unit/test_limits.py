@@ -38,14 +38,14 @@ def take(
     database: Database, limit: Limit, seconds: float = 0, subject: bytes = HERS
 ) -> tuple[bool, Allowance]:
     """Count one in a transaction of its own."""
-    with database.write() as session:
-        return limits.take(session, limit, subject, after(seconds))
+    with database.write() as connection:
+        return limits.take(connection, limit, subject, after(seconds))
 
 
 def left(database: Database, limit: Limit, seconds: float = 0, subject: bytes = HERS) -> int:
     """Ask what is left."""
-    with database.read() as session:
-        return limits.peek(session, limit, subject, after(seconds)).left
+    with database.read() as connection:
+        return limits.peek(connection, limit, subject, after(seconds)).left
 
 
 def fresh_subject() -> bytes:
@@ -97,8 +97,8 @@ def test_a_window_opens_with_the_first_and_forgets_at_its_end(database: Database
 def test_a_look_spends_nothing(database: Database, limit: Limit) -> None:
     """Looking leaves everything as it is, and writes nothing for somebody new."""
     assert [left(database, limit) for _ in range(5)] == [limit.capacity] * 5
-    with database.read() as session:
-        assert session.scalar(select(func.count()).select_from(LimitCounter)) == 0
+    with database.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(LimitCounter)) == 0
     take(database, limit)
     assert [left(database, limit) for _ in range(5)] == [limit.capacity - 1] * 5
 
@@ -108,8 +108,8 @@ def test_one_is_given_back(database: Database, limit: Limit) -> None:
     """What is given back can be taken once more, also from a limit that was used up."""
     for _ in range(limit.capacity):
         take(database, limit)
-    with database.write() as session:
-        limits.give_back(session, limit, HERS)
+    with database.write() as connection:
+        limits.give_back(connection, limit, HERS)
     assert left(database, limit) == 1
     assert [take(database, limit)[0] for _ in range(2)] == [True, False]
 
@@ -121,8 +121,8 @@ def test_forgetting_is_of_one_limit_and_subject(database: Database, limit: Limit
     for subject in (HERS, HIS):
         take(database, limit, subject=subject)
         take(database, other, subject=subject)
-    with database.write() as session:
-        limits.forget(session, limit, HERS)
+    with database.write() as connection:
+        limits.forget(connection, limit, HERS)
     assert left(database, limit) == limit.capacity
     assert left(database, limit, subject=HIS) == limit.capacity - 1
     assert left(database, other) == 1
@@ -153,17 +153,17 @@ def test_counters_move_to_the_digest_under_the_new_secret(database: Database) ->
     for _ in range(2):
         take(database, BUCKET, subject=old)
     take(database, WINDOW, subject=old)
-    with database.write() as session:
-        limits.carry_over(session, ("bucket",), [new, old])
+    with database.write() as connection:
+        limits.carry_over(connection, ("bucket",), [new, old])
     assert left(database, BUCKET, subject=new) == 2
     assert left(database, WINDOW, subject=new) == 3
     take(database, BUCKET, subject=new)
     take(database, BUCKET, subject=old)
-    with database.write() as session:
-        limits.carry_over(session, ("bucket",), [new, old])
+    with database.write() as connection:
+        limits.carry_over(connection, ("bucket",), [new, old])
     assert left(database, BUCKET, subject=new) == 1
-    with database.write() as session:
-        limits.carry_over(session, ("bucket",), [new])
+    with database.write() as connection:
+        limits.carry_over(connection, ("bucket",), [new])
     assert left(database, BUCKET, subject=new) == 1
 
 
@@ -173,13 +173,13 @@ def test_a_bucket_is_gcra(database: Database, capacity: int, gaps: list[int]) ->
     """Whatever the arrivals, it decides and tells as the virtual scheduling algorithm of I.371."""
     limit = Limit("model", capacity, timedelta(seconds=60))
     interval, subject, now, arrival = 60_000_000 // capacity, fresh_subject(), 0, 0
-    with database.write() as session:
+    with database.write() as connection:
         for gap in gaps:
             now += gap
             expected = arrival - now <= 60_000_000 - interval
             if expected:
                 arrival = max(arrival, now) + interval
-            allowed, allowance = limits.take(session, limit, subject, after(now / 1_000_000))
+            allowed, allowance = limits.take(connection, limit, subject, after(now / 1_000_000))
             assert allowed is expected
             room = 60_000_000 - max(0, arrival - now)
             assert allowance.left == room // interval
@@ -196,12 +196,12 @@ def test_a_clock_that_jumps_back_gives_nothing_extra(
     """Time that is lived through twice is paid for once, at any pace of asking."""
     subject, now, given = fresh_subject(), 0, 0
     times = [0]
-    with database.write() as session:
+    with database.write() as connection:
         for move in moves:
             now += move
             times.append(now)
             for _ in range(2):
-                given += limits.take(session, limit, subject, after(now / 1_000_000))[0]
+                given += limits.take(connection, limit, subject, after(now / 1_000_000))[0]
     span = max(times) - min(times)
     if limit.refills:
         assert given <= limit.capacity + span // limit.interval_us
@@ -224,9 +224,9 @@ def test_what_limits_nothing_any_more_is_worthless(database: Database) -> None:
     """Purging a counter whose time has passed changes no limit."""
     take(database, BUCKET)
     take(database, WINDOW)
-    with database.write() as session:
-        assert purge_limits(session, after(10)) == 0
-        assert purge_limits(session, after(10.000001)) == 1
-        assert purge_limits(session, after(30.000001)) == 1
+    with database.write() as connection:
+        assert purge_limits(connection, after(10)) == 0
+        assert purge_limits(connection, after(10.000001)) == 1
+        assert purge_limits(connection, after(30.000001)) == 1
     assert left(database, BUCKET, 10.1) == 4
     assert left(database, WINDOW, 30.1) == 3

@@ -1,0 +1,302 @@
+"""Sends: what becomes of each, and that nothing half-done stays of one that did not happen."""
+
+from collections.abc import Callable
+from itertools import permutations, product
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from flask_openapi3 import OpenAPI
+from sqlalchemy import select, update
+
+from core.database import Database
+from core.metrics import Metrics
+from sms.models import Send
+from sms.problems import SendBlocked, SendRejected, SendUnavailable
+from sms.provider import Ambiguous, Blocked, Message, Rejected, Unavailable
+from sms.service import Outcome, SendService
+from tests.conftest import NUMBER, Clock, MakeApp, problem_code
+
+STATES = ("queued", "unknown", "sent", "delivered", "undelivered", "failed")
+FINAL = ("delivered", "undelivered", "failed")
+DIGEST = b"d" * 16
+MESSAGE = Message(NUMBER, "sms", "123456 is your code", "en", "reference")
+KEY = {"Idempotency-Key": "key"}
+
+
+class Scripted:
+    """A provider that takes messages, or fails as it is told, once for each fault given."""
+
+    name = "scripted"
+
+    def __init__(self) -> None:
+        self.faults: list[Exception] = []
+        self.taken: list[Message] = []
+        self.calls = 0
+
+    def send(self, message: Message) -> str:
+        """Take it, or fail."""
+        self.calls += 1
+        if self.faults:
+            raise self.faults.pop(0)
+        self.taken.append(message)
+        return f"id-{self.calls}"
+
+
+@pytest.fixture
+def provider() -> Scripted:
+    """The provider of the application."""
+    return Scripted()
+
+
+class Sends:
+    """One service on a database, and the one send in it."""
+
+    def __init__(self, database: Database, provider: Scripted, clock: Clock) -> None:
+        self.database = database
+        self.clock = clock
+        self.ids = iter(n.to_bytes(16, "big") for n in range(1000))
+        self.metrics = Metrics()
+        self.service = SendService(
+            database, provider, clock, lambda _: next(self.ids), self.metrics
+        )
+
+    def queue(self, status: str = "queued") -> bytes:
+        """Record a send that has come so far."""
+        with self.database.write() as connection:
+            identity = self.service.queue(connection, DIGEST, b"v" * 16, "sms")
+            connection.execute(update(Send).where(Send.id == identity).values(status=status))
+        return identity
+
+    def row(self, identity: bytes) -> Any:
+        """Read the send."""
+        with self.database.read() as connection:
+            columns = Send.__table__.columns
+            return connection.execute(select(*columns).where(Send.id == identity)).one()
+
+
+@pytest.fixture
+def sends(database: Database, provider: Scripted, clock: Clock) -> Sends:
+    """The service alone."""
+    return Sends(database, provider, clock)
+
+
+def comes_after(report: str, current: str) -> bool:
+    """Say whether a report is news: the order is queued, unknown, sent, then any final state."""
+    order = {"queued": 0, "unknown": 1, "sent": 2}
+    return order.get(report, 3) > order.get(current, 3)
+
+
+def test_every_report_on_every_state(sends: Sends) -> None:
+    """A send moves forward only, and a report that is no news changes nothing, not even its time."""
+    for current, report in product(STATES, STATES):
+        identity = sends.queue(current)
+        before = sends.row(identity)
+        sends.clock.advance(1)
+        sends.service.report(DIGEST, identity, Outcome(report, "id", "30003"))
+        after = sends.row(identity)
+        if comes_after(report, current):
+            assert (after.status, after.provider_message_id) == (report, "id")
+            assert after.error_code == (None if report == "delivered" else "30003")
+            assert after.updated_at == sends.clock.now
+        else:
+            assert after.status == current
+            assert after.updated_at == before.updated_at
+            assert after.error_code is None
+
+
+@pytest.mark.parametrize("final", FINAL)
+def test_reports_in_any_order(sends: Sends, final: str) -> None:
+    """Whatever the order, and twice each, the end is the same."""
+    for order in permutations(["queued", "unknown", "sent", final]):
+        identity = sends.queue()
+        for report in order * 2:
+            sends.service.report(DIGEST, identity, Outcome(report, "id"))
+        assert sends.row(identity).status == final
+
+
+def test_the_first_final_report_stays(sends: Sends) -> None:
+    """Of two that contradict each other the later changes nothing."""
+    for first, second in permutations(FINAL, 2):
+        identity = sends.queue("sent")
+        for report in (first, second):
+            sends.service.report(DIGEST, identity, Outcome(report))
+        assert sends.row(identity).status == first
+
+
+def test_reports_on_nothing(sends: Sends) -> None:
+    """A report on an unknown send is taken and changes nothing."""
+    identity = sends.queue()
+    sends.service.report(DIGEST, b"x" * 16, Outcome("delivered"))
+    sends.service.report(b"x" * 16, identity, Outcome("delivered"))
+    assert sends.row(identity).status == "queued"
+
+
+def test_only_news_is_counted(sends: Sends) -> None:
+    """The metric counts a delivery once, however often it is reported."""
+    identity = sends.queue("sent")
+    for _ in range(3):
+        sends.service.report(DIGEST, identity, Outcome("delivered"))
+    labels = {"provider": "scripted", "status": "delivered"}
+    assert sends.metrics.registry.get_sample_value("kith_deliveries_total", labels) == 1
+
+
+def test_what_is_known_stays_known(sends: Sends) -> None:
+    """The provider's first id stays; what went wrong does too, until the text is delivered."""
+    identity = sends.queue()
+    for report, error in (
+        (Outcome("unknown", "first", "timeout"), "timeout"),
+        (Outcome("sent", "second"), "timeout"),
+        (Outcome("delivered", "third", "30003"), None),
+    ):
+        sends.service.report(DIGEST, identity, report)
+        row = sends.row(identity)
+        assert (row.provider_message_id, row.error_code) == ("first", error)
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "problem"),
+    [
+        (None, "sent", None),
+        (Rejected("21211"), "failed", SendRejected),
+        (Blocked("21408"), "failed", SendBlocked),
+        (Unavailable("20429", retry_after=7), "failed", SendUnavailable),
+        (Ambiguous("timeout"), "unknown", None),
+        (ZeroDivisionError(), "unknown", None),
+        (OSError("connection reset"), "unknown", None),
+    ],
+)
+def test_how_a_hand_over_ends(
+    sends: Sends, provider: Scripted, fault: Exception | None, status: str, problem: Any
+) -> None:
+    """Only what is certain is a failure; whatever else the provider does leaves it unknown."""
+    provider.faults = [fault] if fault else []
+    outcome = sends.service.dispatch(MESSAGE)
+    assert outcome.status == status
+    assert (type(outcome.failure) if outcome.failure else None) is problem
+    assert provider.calls == 1
+    if isinstance(fault, Unavailable):
+        assert outcome.failure is not None
+        assert outcome.failure.retry_after == 7
+
+
+@pytest.fixture
+def app(make_app: MakeApp, provider: Scripted) -> OpenAPI:
+    """An application that sends through the script."""
+    return make_app(ports={"provider": provider})
+
+
+Start = Callable[..., Any]
+
+
+@pytest.fixture
+def start(client: FlaskClient) -> Start:
+    """Start a verification."""
+    return lambda **request: client.post(
+        "/v1/verifications", json={"phone_number": NUMBER}, **request
+    )
+
+
+DEFINITE = [
+    (Rejected("21211"), "send-rejected", 422),
+    (Blocked("21408"), "send-blocked", 403),
+    (Unavailable("20429", retry_after=7), "send-unavailable", 503),
+    (Unavailable(), "send-unavailable", 503),
+]
+
+
+@pytest.mark.parametrize(("fault", "code", "status"), DEFINITE)
+def test_a_start_that_did_not_happen(
+    client: FlaskClient,
+    provider: Scripted,
+    start: Start,
+    app: OpenAPI,
+    fault: Exception,
+    code: str,
+    status: int,
+) -> None:
+    """It says why, her older verification lives, and the key may be tried again and then sends."""
+    older = start().json
+    provider.faults = [fault]
+    refused = start(headers=KEY)
+    assert (problem_code(refused), refused.status_code) == (code, status)
+    if status == 503:
+        expected = "7" if fault.retry_after else "30"  # type: ignore[attr-defined]
+        assert refused.headers["Retry-After"] == expected
+    assert client.get(f"/v1/verifications/{older['id']}").json == older
+    with app.extensions["kith"].database.read() as connection:
+        assert sorted(connection.scalars(select(Send.status))) == ["failed", "sent"]
+
+    again = start(headers=KEY)
+    assert again.status_code == 201
+    assert start(headers=KEY).json == again.json
+    assert (provider.calls, len(provider.taken)) == (3, 2)
+    assert client.get(f"/v1/verifications/{older['id']}").json["status"] == "canceled"
+
+
+@pytest.mark.parametrize(("fault", "code", "status"), DEFINITE)
+def test_what_a_failure_costs(
+    provider: Scripted, start: Start, fault: Exception, code: str, status: int
+) -> None:
+    """A rejected number is its asker's fault and counts as a send; a provider that is away is not."""
+    provider.faults = [fault, fault]
+    assert [start().status_code for _ in range(2)] == [status] * 2
+    left = 5 if code == "send-unavailable" else 3
+    answers = [start().status_code for _ in range(6)]
+    assert answers == [201] * left + [429] * (6 - left)
+
+
+@pytest.mark.parametrize("channel", ["sms", "voice"])
+@pytest.mark.parametrize(("fault", "code", "status"), DEFINITE)
+def test_a_resend_that_did_not_happen(
+    client: FlaskClient,
+    provider: Scripted,
+    start: Start,
+    clock: Clock,
+    channel: str,
+    fault: Exception,
+    code: str,
+    status: int,
+) -> None:
+    """Its step of the ladder is free again, at once and with the same key; then it is taken."""
+    path = f"/v1/verifications/{start().json['id']}"
+    clock.advance(60)
+    before = client.get(path).json
+    provider.faults = [fault]
+    refused = client.post(f"{path}/sends", json={"channel": channel}, headers=KEY)
+    assert (problem_code(refused), refused.status_code) == (code, status)
+    assert client.get(path).json == before
+    again = client.post(f"{path}/sends", json={"channel": channel}, headers=KEY)
+    assert again.status_code == 201
+    assert again.json["channel"] == channel
+    next_in = again.json["next_sms_in" if channel == "sms" else "next_voice_in"]
+    assert next_in == (120 if channel == "sms" else 60)
+    assert [message.channel for message in provider.taken] == ["sms", channel]
+
+
+@pytest.mark.parametrize("fault", [Ambiguous("timeout"), RuntimeError("bug")])
+def test_a_start_that_may_have_happened(
+    client: FlaskClient, provider: Scripted, start: Start, clock: Clock, fault: Exception
+) -> None:
+    """It is answered as if it had, keeps its key, its place and its cost, and is never replayed."""
+    older = start().json["id"]
+    provider.faults = [fault]
+    first = start(headers=KEY)
+    assert first.status_code == 201
+    assert start(headers=KEY).json == first.json
+    assert provider.calls == 2
+    assert client.get(f"/v1/verifications/{older}").json["status"] == "canceled"
+    assert [start().status_code for _ in range(4)] == [201] * 3 + [429]
+
+
+def test_a_resend_that_may_have_happened(
+    client: FlaskClient, provider: Scripted, start: Start, clock: Clock
+) -> None:
+    """It takes its step of the ladder, and the same key gets the same answer without a send."""
+    path = f"/v1/verifications/{start().json['id']}"
+    clock.advance(60)
+    provider.faults = [Ambiguous()]
+    first = client.post(f"{path}/sends", json={}, headers=KEY)
+    assert (first.status_code, first.json["next_sms_in"]) == (201, 120)
+    assert client.post(f"{path}/sends", json={}, headers=KEY).json == first.json
+    assert provider.calls == 2
