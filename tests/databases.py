@@ -4,12 +4,15 @@ import atexit
 import shutil
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
+from sqlalchemy.orm import Session
 
 from core.database import Base, Database
 
@@ -76,6 +79,13 @@ def migrated_sqlite() -> Path:
     migrate(database)
     database.close()
     return path
+
+
+@contextmanager
+def objects(database: Database) -> Iterator[Session]:
+    """One transaction with objects that are tracked, which tests like and the product has no use for."""
+    with Session(database.engine, expire_on_commit=False) as session, session.begin():
+        yield session
 
 
 def empty(database: Database) -> None:

@@ -34,12 +34,12 @@ def add_devices(kith):
     """Add devices to an account; give them as callers."""
 
     def add(account_id, number):
-        with kith.database.write() as session:
+        with kith.database.write() as connection:
             return [
                 Caller(account_id, joined.device_id, b"")
                 for joined in (
                     kith.devices.add(
-                        session, account_id, uuid4(), DeviceDescription(), os.urandom(32)
+                        connection, account_id, uuid4(), DeviceDescription(), os.urandom(32)
                     )
                     for _ in range(number)
                 )
@@ -92,13 +92,13 @@ def code(answer):
 
 def stored(kith, device):
     """Give the numbers in a mailbox, and how many it counts."""
-    with kith.database.read() as session:
-        numbers = session.scalars(
+    with kith.database.read() as connection:
+        numbers = connection.scalars(
             select(Envelope.seq)
             .where(Envelope.device_id == device.device_id)
             .order_by(Envelope.seq)
         ).all()
-        waiting = session.scalar(
+        waiting = connection.scalar(
             select(Mailbox.waiting).where(Mailbox.device_id == device.device_id)
         )
     return list(numbers), waiting
@@ -171,8 +171,8 @@ def test_a_mailbox_takes_exactly_what_it_may_hold(kith, add_devices, senders, mo
     answers = in_parallel(*[lambda sender=sender: sender.send(devices) for sender in senders])
     assert Counter(map(code, answers)) == {"accepted": 5, "mailbox-full": THREADS - 5}
     assert [stored(kith, device) for device in devices] == [([1, 2, 3, 4, 5], 5)] * 2
-    with kith.database.read() as session:
-        assert session.scalar(select(func.count()).select_from(SentMessage)) == 5
+    with kith.database.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(SentMessage)) == 5
 
 
 def test_a_device_removed_meanwhile_leaves_nothing(kith, add_devices, senders):
@@ -180,8 +180,8 @@ def test_a_device_removed_meanwhile_leaves_nothing(kith, add_devices, senders):
     staying, leaving = add_devices(uuid4(), 2)
 
     def remove():
-        with kith.database.write() as session:
-            kith.devices.remove_devices(session, leaving.account_id, [leaving.device_id])
+        with kith.database.write() as connection:
+            kith.devices.remove_devices(connection, leaving.account_id, [leaving.device_id])
         return "removed"
 
     answers = in_parallel(
@@ -211,8 +211,8 @@ def test_the_count_of_a_mailbox_stays_true(kith, clock, add_devices, senders):
 
     def expire():
         for _ in range(5):
-            with kith.database.write() as session:
-                kith.messages.purge_envelopes(session, clock())
+            with kith.database.write() as connection:
+                kith.messages.purge_envelopes(connection, clock())
 
     in_parallel(
         *[lambda sender=sender: write(sender) for sender in senders[:6]],
@@ -233,8 +233,8 @@ def test_the_first_epoch_is_made_once(kith, database):
     ]
 
     def list_someone(service, number):
-        with database.write() as session:
-            service.listing_changed(session, UUID(int=number), f"+4915112345{number}", True)
+        with database.write() as connection:
+            service.listing_changed(connection, UUID(int=number), f"+4915112345{number}", True)
         return service.parameters()
 
     epochs = in_parallel(
@@ -247,5 +247,5 @@ def test_the_first_epoch_is_made_once(kith, database):
     )
     assert len(set(epochs)) == 1
     assert len(base64.urlsafe_b64decode(epochs[0].salt + "=")) == 32
-    with database.read() as session:
-        assert session.scalar(select(func.count()).select_from(DiscoveryEpoch)) == 1
+    with database.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(DiscoveryEpoch)) == 1

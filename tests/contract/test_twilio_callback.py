@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 from flask_openapi3 import OpenAPI
-from sqlalchemy import select
+from sqlalchemy import select, update
 from twilio.request_validator import RequestValidator
 from werkzeug.test import TestResponse
 
@@ -15,6 +15,7 @@ from sms.models import Send
 from sms.service import Outcome
 from tests.conftest import NUMBER, MakeApp, problem_code
 from tests.contract.fake_twilio import ACCOUNT_SID, AUTH_TOKEN, Answer, FakeTwilio, Received
+from tests.databases import objects
 
 PUBLIC_URL = "https://id.example.com"
 OLD_TOKEN = "0ldt0ken" * 4
@@ -65,16 +66,16 @@ def queue(app: OpenAPI, outcome: Outcome | None = None) -> None:
     """Queue one send, and record how its hand-over ended."""
     kith = app.extensions["kith"]
     # The id is the service's to draw, so the row's is turned into the one that tests know.
-    with kith.database.write() as session:
-        drawn = kith.sends.queue(session, DIGEST, bytes(16), "sms")
-        session.query(Send).filter_by(id=drawn).update({"id": SEND_ID})
+    with kith.database.write() as connection:
+        drawn = kith.sends.queue(connection, DIGEST, bytes(16), "sms")
+        connection.execute(update(Send).where(Send.id == drawn).values(id=SEND_ID))
         if outcome:
-            kith.sends.record(session, DIGEST, SEND_ID, outcome)
+            kith.sends.record(connection, DIGEST, SEND_ID, outcome)
 
 
 def sent_row(app: OpenAPI) -> Send:
     """Read the one send there is."""
-    with app.extensions["kith"].database.read() as session:
+    with objects(app.extensions["kith"].database) as session:
         row: Send = session.scalars(select(Send)).one()
         return row
 

@@ -104,7 +104,7 @@ def test_drift_would_be_found(empty: Connection) -> None:
     for statement, found in (
         ("ALTER TABLE devices DROP COLUMN platform", "add_column"),
         ("DROP INDEX ix_envelopes_expires_at", "add_index"),
-        ("DROP TABLE retired_tokens", "add_table"),
+        ("DROP TABLE account_numbers", "add_table"),
     ):
         empty.exec_driver_sql(statement)
         assert [change[0] for change in _drift(empty)] == [found]

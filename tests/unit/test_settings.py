@@ -142,6 +142,7 @@ def test_more_workers_are_refused(faults, environment: str) -> None:
         KITH_WORKERS="4"
     )
     assert line.startswith("KITH_WORKERS")
+    assert "Valkey" in line
 
 
 def test_no_fault_shows_a_secret(faults) -> None:
