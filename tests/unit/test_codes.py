@@ -32,7 +32,7 @@ def hotp(key: bytes, counter: int, digits: int, algorithm: str) -> str:
 @pytest.mark.parametrize(
     ("counter", "expected"),
     list(
-        enumerate("755224 287082 359152 969429 338314 254676 287922 162583 399871 520489".split())
+        enumerate(["755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583", "399871", "520489"])
     ),
 )
 def test_the_reference_gives_rfc_4226_appendix_d(counter: int, expected: str) -> None:
@@ -42,7 +42,12 @@ def test_the_reference_gives_rfc_4226_appendix_d(counter: int, expected: str) ->
 
 @pytest.mark.parametrize(
     ("time", "expected"),
-    [(59, "46119246"), (1111111109, "68084774"), (1234567890, "91819424"), (20000000000, "77737706")],
+    [
+        (59, "46119246"),
+        (1111111109, "68084774"),
+        (1234567890, "91819424"),
+        (20000000000, "77737706"),
+    ],
 )
 def test_the_reference_gives_rfc_6238_appendix_b(time: int, expected: str) -> None:
     """And with SHA-256 and 8 digits those of TOTP."""

@@ -96,9 +96,7 @@ def test_other_text_stays() -> None:
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
-def test_exceptions_are_masked(
-    capfd: Capture, quiet_afterwards: None, form: Any
-) -> None:
+def test_exceptions_are_masked(capfd: Capture, quiet_afterwards: None, form: Any) -> None:
     """What an exception says is masked too, of our loggers and of libraries'."""
     configure(Settings(log_format=form))
     try:
@@ -132,7 +130,9 @@ def test_libraries_tell_their_warnings_only(capfd: Capture, quiet_afterwards: No
         logging.getLogger(name).warning("careful, %s", name)
     structlog.get_logger().debug("heard")
     lines = capfd.readouterr().out.splitlines()
-    assert [json.loads(line)["event"].split(",")[0] for line in lines] == ["careful"] * 4 + ["heard"]
+    assert [json.loads(line)["event"].split(",")[0] for line in lines] == ["careful"] * 4 + [
+        "heard"
+    ]
 
 
 def test_each_line_is_an_object_with_a_time(capfd: Capture, app: OpenAPI) -> None:

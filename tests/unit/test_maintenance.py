@@ -24,7 +24,7 @@ from messaging.models import Envelope, Mailbox, SentMessage
 from sms.models import OutboxMessage, Send
 from tests.conftest import NUMBER, Clock
 from tests.databases import ROOT
-from tokens.models import DeviceLink
+from tokens.models import DeviceLink, RetiredToken
 from verification.models import Verification
 
 NOW = Clock.now
@@ -94,6 +94,13 @@ def link(n: int, age: timedelta) -> Base:
     return DeviceLink(account_id=DEVICE, code_hash=_id(n) * 2, expires_at=NOW - age)
 
 
+def retired(n: int, age: timedelta) -> Base:
+    """Remember a token that was rotated out so long ago."""
+    return RetiredToken(
+        account_id=DEVICE, device_id=DEVICE, token_hash=_id(n) * 2, retired_at=NOW - age
+    )
+
+
 def envelope(n: int, age: timedelta) -> Base:
     """Keep an envelope that expired so long ago."""
     return Envelope(
@@ -128,6 +135,7 @@ JOBS: list[tuple[str, Callable[[int, timedelta], Base], timedelta]] = [
     ("verifications", verification, DAY),
     ("idempotency keys", idempotency_key, DAY),
     ("device links", link, DAY),
+    ("retired tokens", retired, 365 * DAY),
     ("envelopes", envelope, -TOUCH),
     ("sent messages", sent_message, DAY),
 ]
@@ -146,9 +154,7 @@ def store(database: Database, *rows: Base) -> None:
 def fill(database: Database, rows: list[Base]) -> None:
     """Store rows, and the mailbox that envelopes wait in."""
     waiting = sum(isinstance(row, Envelope) for row in rows)
-    mailbox = Mailbox(
-        device_id=DEVICE, account_id=DEVICE, last_seq=9, acked_seq=0, waiting=waiting
-    )
+    mailbox = Mailbox(device_id=DEVICE, account_id=DEVICE, last_seq=9, acked_seq=0, waiting=waiting)
     store(database, mailbox, *rows)
 
 
@@ -260,9 +266,9 @@ def test_the_command(app: OpenAPI) -> None:
     fill(kith.database, [text(n, 8 * DAY) for n in range(2)])
     done = app.test_cli_runner().invoke(args=["maintenance", "run"])
     assert done.exit_code == 0
-    said: dict[str, Any] = dict(line.rsplit(None, 1) for line in done.output.splitlines()[-9:])
+    said: dict[str, Any] = dict(line.rsplit(None, 1) for line in done.output.splitlines()[-10:])
     assert said["outbox"] == "2"
-    assert len(said) == 9
+    assert len(said) == 10
     with kith.database.write() as connection:
         connection.execute(update(MaintenanceLease).values(until=NOW + LEASE))
     busy = app.test_cli_runner().invoke(args=["maintenance", "run"])

@@ -114,9 +114,7 @@ def test_a_database_that_comes_back(app: OpenAPI, client: ContractClient, dialec
     assert answers[1:] == [404, 404]
 
 
-def test_an_empty_database_is_not_ready(
-    dialect: str, make_app: MakeApp, tmp_path: Path
-) -> None:
+def test_an_empty_database_is_not_ready(dialect: str, make_app: MakeApp, tmp_path: Path) -> None:
     """Before it is migrated, the service says so and lives."""
     url = (
         f"sqlite:///{tmp_path / 'empty.db'}"
@@ -145,9 +143,7 @@ def test_another_version_of_the_tables_is_not_ready(app: OpenAPI, client: Contra
             connection.execute(text(f"UPDATE alembic_version SET version_num = '{before}'"))
 
 
-def test_readiness_waits_for_no_writer(
-    make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_readiness_waits_for_no_writer(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a long transaction writes, a monitor is answered at once."""
     monkeypatch.setattr(core_database, "SQLITE_BUSY_SECONDS", 0.05)
     app = make_app()

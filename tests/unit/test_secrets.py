@@ -81,7 +81,9 @@ def test_many_first_starts_at_once_in_processes(tmp_path: Path) -> None:
         for _ in range(4)
     ]
     with ThreadPoolExecutor(4) as pool:
-        outputs = list(pool.map(lambda process: process.communicate("go", timeout=60)[0], processes))
+        outputs = list(
+            pool.map(lambda process: process.communicate("go", timeout=60)[0], processes)
+        )
     assert {process.returncode for process in processes} == {0}
     assert len(set(outputs)) == 1
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["secret_key"]

@@ -138,8 +138,10 @@ def test_production_without_one_of_it(faults, changes: dict[str, str], named: st
 @pytest.mark.parametrize("environment", ["development", "production"])
 def test_more_workers_are_refused(faults, environment: str) -> None:
     """Several workers need wake-ups between them, which are not there yet."""
-    (line,) = faults(**PRODUCTION, KITH_WORKERS="4") if environment == "production" else faults(
-        KITH_WORKERS="4"
+    (line,) = (
+        faults(**PRODUCTION, KITH_WORKERS="4")
+        if environment == "production"
+        else faults(KITH_WORKERS="4")
     )
     assert line.startswith("KITH_WORKERS")
     assert "Valkey" in line
