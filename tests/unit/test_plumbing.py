@@ -106,9 +106,9 @@ def test_a_database_that_comes_back(app: OpenAPI, client: ContractClient, dialec
     if dialect == "postgresql":
         with kith.database.engine.connect() as connection:
             pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
-        with closing(Database(str(app.extensions["kith"].database.url))) as other:
-            with other.write() as connection:
-                connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+        url = kith.database.url.render_as_string(hide_password=False)
+        with closing(Database(url)) as other, other.write() as connection:
+            connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
     answers = [client.get(path).status_code for _ in range(3)]
     assert set(answers[:1]) <= {404, 503}
     assert answers[1:] == [404, 404]

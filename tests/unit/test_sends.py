@@ -57,9 +57,8 @@ class Sends:
         self.clock = clock
         self.ids = iter(n.to_bytes(16, "big") for n in range(1000))
         self.metrics = Metrics()
-        self.service = SendService(
-            database, provider, clock, lambda _: next(self.ids), self.metrics
-        )
+        entropy = lambda _: next(self.ids)  # noqa: E731
+        self.service = SendService(database, provider, clock, entropy, self.metrics)
 
     def queue(self, status: str = "queued") -> bytes:
         """Record a send that has come so far."""
@@ -70,9 +69,9 @@ class Sends:
 
     def row(self, identity: bytes) -> Any:
         """Read the send."""
+        query = select(*Send.__table__.columns).where(Send.id == identity)
         with self.database.read() as connection:
-            columns = Send.__table__.columns
-            return connection.execute(select(*columns).where(Send.id == identity)).one()
+            return connection.execute(query).one()
 
 
 @pytest.fixture
@@ -192,9 +191,8 @@ Start = Callable[..., Any]
 @pytest.fixture
 def start(client: FlaskClient) -> Start:
     """Start a verification."""
-    return lambda **request: client.post(
-        "/v1/verifications", json={"phone_number": NUMBER}, **request
-    )
+    body = {"phone_number": NUMBER}
+    return lambda **request: client.post("/v1/verifications", json=body, **request)
 
 
 DEFINITE = [
