@@ -87,8 +87,12 @@ def parse_body(model: type[Model]) -> Model:
     """Read the request's body as JSON into a model."""
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("Send the body as JSON, with Content-Type: application/json.")
+    body = request.get_data(cache=False)
+    if request.content_length is None:
+        # Of a chunked body Werkzeug reads up to the limit without a word; one more byte makes it say so.
+        request.stream.read(1)
     try:
-        return model.model_validate_json(request.get_data(cache=False))
+        return model.model_validate_json(body)
     except ValidationError as error:
         if error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid":
             raise MalformedRequest("The body is not valid JSON.") from None

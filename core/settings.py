@@ -240,7 +240,9 @@ class Settings(BaseSettings):
             secret = getattr(self, name)
             if secret and len(secret.get_secret_value()) < MIN_SECRET_LENGTH:
                 faults.append(f"KITH_{name.upper()} needs at least {MIN_SECRET_LENGTH} characters")
-        if not re.match(r"(sqlite:///|postgresql(\+psycopg)?://)", self.resolved_database_url):
+        if not re.match(
+            r"(sqlite:///(?!:memory:).|postgresql(\+psycopg)?://)", self.resolved_database_url
+        ):
             faults.append(
                 "KITH_DATABASE_URL must be sqlite:///path or postgresql+psycopg://user@host/name"
             )

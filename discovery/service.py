@@ -53,8 +53,6 @@ class DirectoryService:
         self._directory = directory
         self.max_hashes = max_hashes
         self._current: Epoch | None = None
-        #: Whether the first epoch was made by this process, in a transaction that may yet fail.
-        self._made_here = False
 
     def parameters(self) -> Epoch:
         """Give the current epoch; the first call ever makes it."""
@@ -89,9 +87,6 @@ class DirectoryService:
     ) -> None:
         """Put a number into the directory or take it out, in the transaction that decides it."""
         epoch = self._current or self._epoch(connection)
-        if not self._made_here:
-            # It was there before this transaction, so nothing can take it back.
-            self._current = epoch
         change = self._directory.list_account if listed else self._directory.unlist
         change(connection, epoch.number, digest_number(e164, epoch.salt), account_id)
 
@@ -105,7 +100,6 @@ class DirectoryService:
         )
         row = connection.execute(current).one_or_none()
         if row is None:
-            self._made_here = True
             salt = encode_hash(self._entropy(SALT_SIZE))
             connection.execute(
                 insert(connection, DiscoveryEpoch)

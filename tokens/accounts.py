@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
+from typing import cast
 from uuid import UUID
 
 from sqlalchemy import Connection, Executable, bindparam, delete, select, update
@@ -22,6 +23,8 @@ RECYCLED_AFTER = timedelta(days=120)
 
 
 _OPENING = table(Account).insert()
+_MINE = select(*table(Account).columns).where(table(Account).c.id == bindparam("account"))
+_MINE_LOCKED = _MINE.with_for_update()
 
 
 @cache
@@ -75,8 +78,7 @@ class AccountService:
         """Let people who know the number find the account, or no longer."""
         with self._database.write() as connection:
             account = _mine(connection, caller, lock=True)
-            account.discoverable = discoverable
-            _change(connection, account.id, discoverable=discoverable)
+            account = _change(connection, account.id, discoverable=discoverable)
             self._events.list_number(connection, account.id, account.e164, discoverable)
         return account
 
@@ -161,8 +163,7 @@ class AccountService:
                 self._delete(connection, other)
         self._events.list_number(connection, account.id, account.e164, False)
         connection.execute(delete(AccountNumber).where(AccountNumber.e164 == account.e164))
-        account.e164 = e164
-        _change(connection, account.id, e164=e164)
+        account = _change(connection, account.id, e164=e164)
         self._events.list_number(connection, account.id, e164, account.discoverable)
         return account
 
@@ -185,13 +186,17 @@ class AccountService:
         return find(connection, Account, Account.id == leads_to.scalar_subquery(), lock=True)
 
 
-def _change(connection: Connection, account_id: UUID, **values: object) -> None:
-    connection.execute(update(Account).where(Account.id == account_id).values(values))
+def _change(connection: Connection, account_id: UUID, **values: object) -> Account:
+    """Change an account whose row the transaction holds; give the row as it is now."""
+    accounts = table(Account)
+    statement = update(accounts).where(accounts.c.id == account_id).values(values)
+    return cast(Account, connection.execute(statement.returning(*accounts.columns)).one())
 
 
 def _mine(connection: Connection, caller: Caller, *, lock: bool = False) -> Account:
     """Read the caller's account; `lock` keeps others from changing it until the transaction ends."""
-    account = find(connection, Account, Account.id == caller.account_id, lock=lock)
+    statement = _MINE_LOCKED if lock else _MINE
+    account = connection.execute(statement, {"account": caller.account_id}).one_or_none()
     if account is None:
         raise TokenInvalid("Its account was deleted.")
-    return account
+    return cast(Account, account)

@@ -103,13 +103,11 @@ class CheckService:
             )
         if self._codes.matches(row.key_id, key.whole, row.code_length, code):
             limits.give_back(connection, limit, number)
-            row.status, row.expires_at = "verified", now + self._lifetime
-            save(connection, row, "status", "expires_at")
-            return row, None
+            proven = save(connection, row, status="verified", expires_at=now + self._lifetime)
+            return proven, None
         left = max(0, self._most_checks - row.checks_used)
         if left == 0:
-            row.status = "failed"
-            save(connection, row, "status")
+            save(connection, row, status="failed")
         plural = "guess is" if left == 1 else "guesses are"
         return row, CodeRejected(f"{left} {plural} left.", checks_left=left)
 

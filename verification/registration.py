@@ -101,8 +101,7 @@ class RegistrationService:
                 body.device,
                 secrets[0],
             )
-            row.reregistered = claim.reregistered
-            self._use_up(connection, row, claim.account_id, joined.device_id)
+            self._use_up(connection, row, claim.account_id, joined.device_id, claim.reregistered)
         return Registered(joined, row.e164, claim.reregistered)
 
     def _register_again(
@@ -140,7 +139,7 @@ class RegistrationService:
                 raise VerificationUsed("It is good for one change; start a new verification.")
             self._require_proof(row)
             account = self._accounts.change_number(connection, caller, row.e164, opened_lock)
-            self._use_up(connection, row, caller.account_id, caller.device_id)
+            self._use_up(connection, row, caller.account_id, caller.device_id, False)
         return account
 
     def _require_proof(self, row: Verification) -> None:
@@ -154,9 +153,18 @@ class RegistrationService:
         raise VerificationClosed(f"It is {status}; start a new one.")
 
     def _use_up(
-        self, connection: Connection, row: Verification, account_id: UUID, device_id: UUID
+        self,
+        connection: Connection,
+        row: Verification,
+        account_id: UUID,
+        device_id: UUID,
+        reregistered: bool,
     ) -> None:
-        row.used_at = self._clock()
-        row.account_id = account_id
-        row.device_id = device_id
-        save(connection, row, "used_at", "account_id", "device_id", "reregistered")
+        save(
+            connection,
+            row,
+            used_at=self._clock(),
+            account_id=account_id,
+            device_id=device_id,
+            reregistered=reregistered,
+        )

@@ -24,7 +24,7 @@ from verification.problems import (
     SendTooSoon,
     WebOriginRefused,
 )
-from verification.schemas import SendAgain, StartVerification, VerificationAnswer
+from verification.schemas import Channel, SendAgain, StartVerification, VerificationAnswer
 from verification.sending import CodeSender, carry_over
 from verification.sessions import (
     Answered,
@@ -76,35 +76,35 @@ class VerificationService:
         requesters = self._keyring.digests("requester", requester)
         key = VerificationKey(self._keyring.digest("number", number.e164), self._entropy(16))
         now = self._clock()
-        row = Verification(
-            number_digest=key.number_digest,
-            nonce=key.nonce,
-            e164=number.e164,
-            requester=requesters[0],
-            status="pending",
-            channel=body.channel,
-            key_id=self._keyring.key_id(),
-            checks_used=0,
-            sms_count=1 if body.channel == "sms" else 0,
-            call_count=1 if body.channel == "voice" else 0,
-            last_sms_at=now if body.channel == "sms" else None,
-            last_call_at=now if body.channel == "voice" else None,
-            locale=body.locale,
-            app_hash=body.app_hash,
-            web_origin=origin,
-            created_at=now,
-            expires_at=now + self._lifetime,
-            reregistered=False,
-        )
         request = _identify(key, requesters[0], "start", idempotency_key, body)
         while True:
             with self._database.write() as connection:
                 earlier = idempotency.claim(connection, request, key.nonce, now)
                 if earlier is None:
                     carry_over(connection, self._keyring, number.e164, requesters)
-                    row.code_length = self._checks.code_length(connection, key.number_digest)
+                    row = store(
+                        connection,
+                        number_digest=key.number_digest,
+                        nonce=key.nonce,
+                        e164=number.e164,
+                        requester=requesters[0],
+                        status="pending",
+                        channel=body.channel,
+                        key_id=self._keyring.key_id(),
+                        checks_used=0,
+                        sms_count=1 if body.channel == "sms" else 0,
+                        call_count=1 if body.channel == "voice" else 0,
+                        last_sms_at=now if body.channel == "sms" else None,
+                        last_call_at=now if body.channel == "voice" else None,
+                        locale=body.locale,
+                        app_hash=body.app_hash,
+                        web_origin=origin,
+                        created_at=now,
+                        expires_at=now + self._lifetime,
+                        reregistered=False,
+                        code_length=self._checks.code_length(connection, key.number_digest),
+                    )
                     pending = self._sender.queue(connection, row, request)
-                    store(connection, row)
             if earlier is None:
                 self._metrics.verifications.labels("started").inc()
                 return self._sender.hand_over(pending, first=True)
@@ -140,7 +140,7 @@ class VerificationService:
                 earlier = idempotency.claim(connection, request, key.nonce, now)
                 if earlier is None:
                     require_pending(row, now, self._most_checks)
-                    previous = _climb(connection, row, body, now)
+                    row, previous = _climb(connection, row, body.channel, now)
                     pending = self._sender.queue(connection, row, request, previous)
             if earlier is None:
                 return self._sender.hand_over(pending, first=False)
@@ -174,8 +174,7 @@ class VerificationService:
         with self._database.write() as connection:
             row = load(connection, key, lock=True)
             if row.used_at is None and row.status in ("pending", "verified"):
-                row.status = "canceled"
-                save(connection, row, "status")
+                save(connection, row, status="canceled")
 
     @staticmethod
     def purge(connection: Connection, now: datetime) -> int:
@@ -184,24 +183,21 @@ class VerificationService:
 
 
 def _climb(
-    connection: Connection, row: Verification, body: SendAgain, now: datetime
-) -> datetime | None:
-    """Take the next step of the ladder; give when the row sent on this channel before."""
-    wait = history(row).seconds_until(body.channel, now)
+    connection: Connection, row: Verification, channel: Channel, now: datetime
+) -> tuple[Verification, datetime | None]:
+    """Take the next step of the ladder; give the row, and when it sent on this channel before."""
+    wait = history(row).seconds_until(channel, now)
     if wait is None:
         raise NoSendsLeft("Wait for what was sent, or start a new verification later.")
     if wait > 0:
         raise SendTooSoon(f"The next one comes in {wait} seconds.", retry_after=wait)
-    row.channel = body.channel
-    if body.channel == "sms":
-        previous, row.last_sms_at = row.last_sms_at, now
-        row.sms_count += 1
-        save(connection, row, "channel", "sms_count", "last_sms_at")
+    if channel == "sms":
+        counts: dict[str, object] = {"sms_count": row.sms_count + 1, "last_sms_at": now}
+        previous = row.last_sms_at
     else:
-        previous, row.last_call_at = row.last_call_at, now
-        row.call_count += 1
-        save(connection, row, "channel", "call_count", "last_call_at")
-    return previous
+        counts = {"call_count": row.call_count + 1, "last_call_at": now}
+        previous = row.last_call_at
+    return save(connection, row, channel=channel, **counts), previous
 
 
 def _identify(

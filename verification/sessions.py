@@ -69,7 +69,7 @@ class Answered:
 
 _ROWS = table(Verification)
 _HERE = (_ROWS.c.number_digest == bindparam("digest"), _ROWS.c.nonce == bindparam("half"))
-_STORING = _ROWS.insert()
+_STORING = _ROWS.insert().returning(*_ROWS.columns)
 _LOADING = select(*_ROWS.columns).where(*_HERE)
 _LOCKING = _LOADING.with_for_update()
 _COUNTING = (
@@ -85,44 +85,42 @@ _COUNTING = (
 )
 
 
-def store(connection: Connection, row: Verification) -> None:
-    """Write a new verification.
-
-    These objects are values only: no connection tracks them, what changes is written by `save`.
-    """
-    connection.execute(_STORING, {column.key: getattr(row, column.key) for column in _ROWS.columns})
+def store(connection: Connection, **values: Any) -> Verification:
+    """Write a new verification and give its row; rows are values, what changes goes by `save`."""
+    return cast(Verification, connection.execute(_STORING, values).one())
 
 
 def load(connection: Connection, key: VerificationKey, *, lock: bool = False) -> Verification:
     """Read a verification; `lock` holds its row to the end of the transaction."""
-    found = connection.execute(
-        _LOCKING if lock else _LOADING, {"digest": key.number_digest, "half": key.nonce}
-    ).one_or_none()
-    if found is None:
+    row = connection.execute(_LOCKING if lock else _LOADING, _parameters(key)).one_or_none()
+    if row is None:
         raise VerificationNotFound("It was purged, or never was; start a new one.")
-    return Verification(**found._mapping)
+    return cast(Verification, row)
 
 
 def count_check(
     connection: Connection, key: VerificationKey, now: datetime, most_checks: int
 ) -> Verification | None:
     """Take one check of a pending verification, in one statement; None when it has none to take."""
-    counted = connection.execute(
-        _COUNTING,
-        {"digest": key.number_digest, "half": key.nonce, "now": now, "most": most_checks},
-    ).one_or_none()
-    return None if counted is None else Verification(**counted._mapping)
+    values = {"now": now, "most": most_checks} | _parameters(key)
+    return cast(Verification | None, connection.execute(_COUNTING, values).one_or_none())
 
 
-def save(connection: Connection, row: Verification, *names: str) -> None:
-    """Write the named columns of a verification, whose row the transaction holds."""
-    values = {f"new_{name}": getattr(row, name) for name in names}
-    connection.execute(_saving(names), values | {"digest": row.number_digest, "half": row.nonce})
+def save(connection: Connection, row: Verification, **changes: Any) -> Verification:
+    """Change a verification whose row the transaction holds; give the row as it is now."""
+    values = {f"new_{name}": value for name, value in changes.items()}
+    values |= {"digest": row.number_digest, "half": row.nonce}
+    return cast(Verification, connection.execute(_saving(tuple(changes)), values).one())
 
 
 @cache
 def _saving(names: tuple[str, ...]) -> Executable:
-    return update(_ROWS).where(*_HERE).values({name: bindparam(f"new_{name}") for name in names})
+    changes: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names}
+    return update(_ROWS).where(*_HERE).values(changes).returning(*_ROWS.columns)
+
+
+def _parameters(key: VerificationKey) -> dict[str, Any]:
+    return {"digest": key.number_digest, "half": key.nonce}
 
 
 def status_of(row: Verification, now: datetime) -> Status:
