@@ -7,7 +7,7 @@ outcome. Refuses a key that comes back with another request. Answers hold no sec
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -93,6 +93,24 @@ def claim(
         .returning(IdempotencyRecord.subject)
     ).one_or_none()
     return None if claimed else look_up(connection, key)
+
+
+def claim_over(
+    connection: Connection,
+    key: IdempotencyKey | None,
+    before: Sequence[IdempotencyKey | None],
+    subject: bytes,
+    now: datetime,
+) -> tuple[IdempotencyKey | None, Earlier | None]:
+    """Claim as `claim`, unless the request came under one of the keys that it had before.
+
+    Gives the earlier request, and the key it came under.
+    """
+    for old in before:
+        earlier = look_up(connection, old) if old else None
+        if earlier:
+            return old, earlier
+    return key, claim(connection, key, subject, now)
 
 
 def look_up(connection: Connection, key: IdempotencyKey) -> Earlier | None:

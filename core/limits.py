@@ -202,7 +202,7 @@ def carry_over(connection: Connection, names: tuple[str, ...], digests: list[byt
 def _allowance(limit: Limit, used: int, until_us: int, now_us: int) -> Allowance:
     if limit.refills:
         room = now_us + limit.period_us - max(until_us, now_us)
-        left = room // limit.interval_us
+        left = max(0, room // limit.interval_us)
         wait_us = limit.interval_us - room
     else:
         left = limit.capacity if until_us <= now_us else max(0, limit.capacity - used)

@@ -11,19 +11,32 @@ from typing import Any
 
 import structlog
 
+from core.phone_numbers import mask
 from core.settings import Settings
 
-_NUMBER = re.compile(r"(?<!\w)(\+\d{5})\d{1,9}(\d{3})(?!\d)")
+_NUMBER = re.compile(r"(?<!\w)\+\d{7,17}(?!\d)")
 _SECRET = re.compile(r"\bkith(?:link)?_[A-Za-z0-9_-]+")
 
 
 def redact(text: str) -> str:
     """Mask E.164 numbers and anything that looks like a token in a text."""
-    return _SECRET.sub("kith_…", _NUMBER.sub(r"\1•••\2", text))
+    return _SECRET.sub("kith_…", _NUMBER.sub(lambda number: mask(number[0]), text))
 
 
 def _redact_event(_: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    return {key: redact(v) if isinstance(v, str) else v for key, v in event.items()}
+    return {key: v if key.startswith("_") else _redacted(v) for key, v in event.items()}
+
+
+def _redacted(value: Any) -> Any:
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case Mapping():
+            return {redact(str(key)): _redacted(part) for key, part in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_redacted(part) for part in value]
+        case _:
+            return redact(str(value))
 
 
 def configure(settings: Settings) -> None:

@@ -20,6 +20,8 @@ log = structlog.get_logger()
 #: Deletes one batch as of a moment and gives the number of rows.
 Job = Callable[[Connection, datetime], int]
 LEASE = timedelta(minutes=5)
+#: Seconds between two batches of a job.
+PAUSE = 0.05
 
 
 class MaintenanceLease(Base):
@@ -55,42 +57,49 @@ class Maintenance:
 
     def run(self) -> dict[str, int] | None:
         """Do all the work there is; give the rows deleted a job, None if another process is at it."""
-        if not self._take_lease(LEASE):
+        lease = self._lease(LEASE)
+        if lease is None:
             return None
+        deleted = dict.fromkeys(self._jobs, 0)
         try:
-            deleted = {name: self._finish(name, job) for name, job in self._jobs.items()}
+            for name in self._jobs:
+                while lease is not None and self._batch(name, deleted) >= PURGE_BATCH:
+                    # Between batches others get the write lock, and a long purge keeps its lease.
+                    self._pause.wait(PAUSE)
+                    lease = self._lease(LEASE, held=lease)
         finally:
-            self._take_lease(timedelta(0), mine=True)
+            if lease is not None:
+                self._lease(timedelta(0), held=lease)
         log.info("maintenance.done", **deleted)
         return deleted
 
-    def _finish(self, name: str, job: Job) -> int:
-        total = 0
-        while True:
-            with self._database.write() as connection:
-                rows = job(connection, self._clock())
-            total += rows
-            self._metrics.purged.labels(name).inc(rows)
-            if rows < PURGE_BATCH:
-                return total
-            # Between batches the others get the write lock, and a long purge keeps its lease.
-            self._take_lease(LEASE, mine=True)
-            self._pause.wait(0.05)
+    def _batch(self, name: str, deleted: dict[str, int]) -> int:
+        with self._database.write() as connection:
+            rows = self._jobs[name](connection, self._clock())
+        deleted[name] += rows
+        self._metrics.purged.labels(name).inc(rows)
+        return rows
 
-    def _take_lease(self, length: timedelta, *, mine: bool = False) -> bool:
+    def _lease(self, length: timedelta, *, held: datetime | None = None) -> datetime | None:
+        """Take the lease when it is free, or prolong the one `held`; give its end, None if it is gone.
+
+        It is known by its end: whoever took it over after that has written another.
+        """
         now = self._clock()
+        until = now + length
+        free = MaintenanceLease.until <= now
         with self._database.write() as connection:
             taken = connection.execute(
                 insert(connection, MaintenanceLease)
-                .values(name="purge", until=now + length)
+                .values(name="purge", until=until)
                 .on_conflict_do_update(
                     index_elements=["name"],
-                    set_={"until": now + length},
-                    where=None if mine else MaintenanceLease.until <= now,
+                    set_={"until": until},
+                    where=free if held is None else MaintenanceLease.until == held,
                 )
-                .returning(MaintenanceLease.name)
+                .returning(MaintenanceLease.until)
             ).one_or_none()
-        return taken is not None
+        return None if taken is None else until
 
     def start(self, interval: float) -> None:
         """Run in a background thread (a greenlet under gevent) every `interval` seconds."""

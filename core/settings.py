@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
+from click import ClickException
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -17,6 +18,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIN_SECRET_LENGTH = 32
@@ -72,7 +74,7 @@ def _http_url(value: str) -> str:
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 
 
-class SettingsError(Exception):
+class SettingsError(ClickException):
     """The settings cannot be used; the message names every fault and its variable."""
 
 
@@ -99,7 +101,6 @@ class Settings(BaseSettings):
     workers: int = Field(
         1,
         ge=1,
-        le=1,
         description="Worker processes. More than one needs wake-ups between workers (Valkey),"
         " which this version does not have, so it is refused.",
     )
@@ -246,6 +247,11 @@ class Settings(BaseSettings):
             faults.append(
                 "KITH_DATABASE_URL must be sqlite:///path or postgresql+psycopg://user@host/name"
             )
+        if self.workers > 1:
+            faults.append(
+                "KITH_WORKERS: more than one worker needs wake-ups between them (Valkey), which this"
+                " version does not have"
+            )
         if re.search(r"\d{4}", self.app_name):
             faults.append("KITH_APP_NAME must not hold digits that look like a code")
         if self.environment == "production":
@@ -279,6 +285,19 @@ class Settings(BaseSettings):
         return self.sms_provider == "outbox"
 
     @classmethod
+    def _hidden_faults(cls, faults: list[ErrorDetails]) -> list[ErrorDetails]:
+        """Find what is wrong together, which is only looked at once each field is right."""
+        wrong = {str(fault["loc"][0]) for fault in faults if fault["loc"]}
+        if not wrong:
+            return []
+        try:
+            # A field that is wrong is refused already; its default stands in for it.
+            cls(**{name: cls.model_fields[name].default for name in wrong})
+        except ValidationError as error:
+            return error.errors(include_url=False, include_input=False)
+        return []
+
+    @classmethod
     def load(cls) -> Self:
         """Read the environment.
 
@@ -287,8 +306,9 @@ class Settings(BaseSettings):
         try:
             return cls()
         except ValidationError as error:
+            faults = error.errors(include_url=False, include_input=False)
             lines = []
-            for fault in error.errors(include_url=False, include_input=False):
+            for fault in faults + cls._hidden_faults(faults):
                 variable = f"KITH_{str(fault['loc'][0]).upper()}: " if fault["loc"] else ""
                 message = fault["msg"].removeprefix("Value error, ")
                 lines += [variable + line for line in message.splitlines()]

@@ -5,9 +5,10 @@ to repeat one that may have.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, update
 
@@ -29,6 +30,13 @@ from verification.problems import TooManySends, VerificationClosed
 from verification.sessions import Answered, VerificationKey, show
 
 
+class Before(NamedTuple):
+    """What a resend replaces: the channel used last, and when the channel asked for was."""
+
+    channel: str
+    at: datetime | None
+
+
 @dataclass(frozen=True)
 class Pending:
     """A send that is queued and not handed over yet."""
@@ -40,8 +48,10 @@ class Pending:
     subject: bytes
     allowance: Allowance
     request: IdempotencyKey | None
-    #: When this verification sent on this channel before; None for its first send.
-    previous: datetime | None
+    #: What the verification showed before this send; None for its first.
+    before: Before | None
+    #: The number's and requester's digests under every accepted secret, for a first send.
+    owners: Sequence[tuple[bytes, bytes]]
 
 
 _ROWS = table(Verification)
@@ -82,7 +92,8 @@ class CodeSender:
         connection: Connection,
         row: Verification,
         request: IdempotencyKey | None,
-        previous: datetime | None = None,
+        before: Before | None = None,
+        owners: Sequence[tuple[bytes, bytes]] = (),
     ) -> Pending:
         """Count a send on the row's channel against its limit and record it.
 
@@ -95,7 +106,7 @@ class CodeSender:
             raise TooManySends("The limit refills over the day.", allowance=allowance)
         channel: Channel = "voice" if row.channel == "voice" else "sms"
         send_id = self._sends.queue(connection, row.number_digest, row.nonce, channel)
-        return Pending(row, code, send_id, channel, subject, allowance, request, previous)
+        return Pending(row, code, send_id, channel, subject, allowance, request, before, owners)
 
     def _code(self, row: Verification) -> str:
         key = VerificationKey(row.number_digest, row.nonce)
@@ -116,10 +127,10 @@ class CodeSender:
         with self._database.write() as connection:
             self._sends.record(connection, row.number_digest, pending.send_id, outcome)
             if outcome.failure:
-                self._undo(connection, pending, outcome, first=first)
+                self._undo(connection, pending, outcome)
             else:
                 if first:
-                    _supersede(connection, row)
+                    _supersede(connection, row, pending.owners)
                 if pending.request:
                     idempotency.answer(connection, pending.request, answer)
         if outcome.failure:
@@ -145,17 +156,17 @@ class CodeSender:
         reference = encode(row.number_digest + pending.send_id)
         return Message(row.e164, pending.channel, body, language, reference)
 
-    def _undo(
-        self, connection: Connection, pending: Pending, outcome: Outcome, *, first: bool
-    ) -> None:
+    def _undo(self, connection: Connection, pending: Pending, outcome: Outcome) -> None:
         """Leave nothing behind of a send that for certain did not happen."""
-        row = pending.row
-        if first:
+        row, before = pending.row, pending.before
+        if before is None:
             values: dict[str, object] = {"status": "failed"}
         elif pending.channel == "sms":
-            values = {"sms_count": Verification.sms_count - 1, "last_sms_at": pending.previous}
+            values = {"sms_count": Verification.sms_count - 1, "last_sms_at": before.at}
         else:
-            values = {"call_count": Verification.call_count - 1, "last_call_at": pending.previous}
+            values = {"call_count": Verification.call_count - 1, "last_call_at": before.at}
+        if before:
+            values["channel"] = before.channel
         connection.execute(
             update(Verification)
             .where(
@@ -171,17 +182,20 @@ class CodeSender:
             idempotency.release(connection, pending.request)
 
 
-def _supersede(connection: Connection, row: Verification) -> None:
+def _supersede(
+    connection: Connection, row: Verification, owners: Sequence[tuple[bytes, bytes]]
+) -> None:
     """Cancel the same requester's older verifications of the number; a stranger's stay."""
-    connection.execute(
-        _SUPERSEDING,
-        {
-            "of": row.number_digest,
-            "newest": row.nonce,
-            "by": row.requester,
-            "until": row.created_at,
-        },
-    )
+    for number_digest, requester in owners:
+        connection.execute(
+            _SUPERSEDING,
+            {
+                "of": number_digest,
+                "newest": row.nonce,
+                "by": requester,
+                "until": row.created_at,
+            },
+        )
 
 
 def sends_subject(number_digest: bytes, requester: bytes) -> bytes:

@@ -25,7 +25,7 @@ from verification.problems import (
     WebOriginRefused,
 )
 from verification.schemas import Channel, SendAgain, StartVerification, VerificationAnswer
-from verification.sending import CodeSender, carry_over
+from verification.sending import Before, CodeSender, carry_over
 from verification.sessions import (
     Answered,
     VerificationKey,
@@ -74,12 +74,14 @@ class VerificationService:
         number.refuse(settings.refused_number_types)
         origin = self._permitted_origin(body)
         requesters = self._keyring.digests("requester", requester)
-        key = VerificationKey(self._keyring.digest("number", number.e164), self._entropy(16))
+        owners = list(zip(self._keyring.digests("number", number.e164), requesters, strict=True))
+        key = VerificationKey(owners[0][0], self._entropy(16))
         now = self._clock()
-        request = _identify(key, requesters[0], "start", idempotency_key, body)
+        # The same request may have come before the server's secret was rotated.
+        request, *before = [_identify(of, by, "start", idempotency_key, body) for of, by in owners]
         while True:
             with self._database.write() as connection:
-                earlier = idempotency.claim(connection, request, key.nonce, now)
+                asked, earlier = idempotency.claim_over(connection, request, before, key.nonce, now)
                 if earlier is None:
                     carry_over(connection, self._keyring, number.e164, requesters)
                     row = store(
@@ -104,11 +106,11 @@ class VerificationService:
                         reregistered=False,
                         code_length=self._checks.code_length(connection, key.number_digest),
                     )
-                    pending = self._sender.queue(connection, row, request)
+                    pending = self._sender.queue(connection, row, request, owners=owners)
             if earlier is None:
                 self._metrics.verifications.labels("started").inc()
                 return self._sender.hand_over(pending, first=True)
-            answered = self._answered(request, earlier)
+            answered = self._answered(asked, earlier)
             if answered:
                 return answered
 
@@ -132,7 +134,7 @@ class VerificationService:
     ) -> Answered:
         """Send a verification's code once more, by text or by call."""
         key = VerificationKey.parse(verification_id)
-        request = _identify(key, key.nonce, "send", idempotency_key, body)
+        request = _identify(key.number_digest, key.nonce, "send", idempotency_key, body)
         while True:
             now = self._clock()
             with self._database.write() as connection:
@@ -140,8 +142,8 @@ class VerificationService:
                 earlier = idempotency.claim(connection, request, key.nonce, now)
                 if earlier is None:
                     require_pending(row, now, self._most_checks)
-                    row, previous = _climb(connection, row, body.channel, now)
-                    pending = self._sender.queue(connection, row, request, previous)
+                    row, before = _climb(connection, row, body.channel, now)
+                    pending = self._sender.queue(connection, row, request, before)
             if earlier is None:
                 return self._sender.hand_over(pending, first=False)
             answered = self._answered(request, earlier)
@@ -184,8 +186,8 @@ class VerificationService:
 
 def _climb(
     connection: Connection, row: Verification, channel: Channel, now: datetime
-) -> tuple[Verification, datetime | None]:
-    """Take the next step of the ladder; give the row, and when it sent on this channel before."""
+) -> tuple[Verification, Before]:
+    """Take the next step of the ladder; give the row, and what the step replaces."""
     wait = history(row).seconds_until(channel, now)
     if wait is None:
         raise NoSendsLeft("Wait for what was sent, or start a new verification later.")
@@ -193,15 +195,15 @@ def _climb(
         raise SendTooSoon(f"The next one comes in {wait} seconds.", retry_after=wait)
     if channel == "sms":
         counts: dict[str, object] = {"sms_count": row.sms_count + 1, "last_sms_at": now}
-        previous = row.last_sms_at
+        before = Before(row.channel, row.last_sms_at)
     else:
         counts = {"call_count": row.call_count + 1, "last_call_at": now}
-        previous = row.last_call_at
-    return save(connection, row, channel=channel, **counts), previous
+        before = Before(row.channel, row.last_call_at)
+    return save(connection, row, channel=channel, **counts), before
 
 
 def _identify(
-    key: VerificationKey,
+    number_digest: bytes,
     scope: bytes,
     route: str,
     idempotency_key: str | None,
@@ -210,5 +212,5 @@ def _identify(
     if idempotency_key is None:
         return None
     return idempotency.identify(
-        key.number_digest, scope, route, idempotency_key, body.model_dump_json()
+        number_digest, scope, route, idempotency_key, body.model_dump_json()
     )
