@@ -370,3 +370,10 @@ def test_no_mixture_of_parts_makes_the_reader_fail(parts: list[str]) -> None:
     contacts, _ = read(content)
 
     assert ("Last", "99") in [(one.name, n.text) for one in contacts for n in one.numbers]
+
+
+def test_stray_zeros_at_the_start_are_not_utf_16() -> None:
+    """A file that begins with a few zero bytes is still read as what it is."""
+    contacts, _ = read("\x00\r\x00\n\nBEGIN:VCARD\nFN:Last\nTEL:99\nEND:VCARD\n")
+
+    assert [(one.name, n.text) for one in contacts for n in one.numbers] == [("Last", "99")]
