@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from argon2 import PasswordHasher
 from argon2.profiles import CHEAPEST
@@ -19,6 +20,11 @@ from core.database import Database
 from core.settings import Settings
 from tests.contract.openapi import ContractClient
 from tests.databases import fresh_database_url
+
+# On CI the same examples every time, so that a red run is about the change; at home new ones.
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("home", deadline=None)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "home")
 
 NUMBER = "+4915112345678"
 OTHER_NUMBER = "+33612345678"
