@@ -36,6 +36,7 @@ from tokens.events import AccountEvents
 from tokens.registration_lock import RegistrationLockService
 from tokens.routes import accounts_api, links_api
 from tokens.service import DeviceService
+from tokens.tokens import TokenService
 from verification.checks import CheckService
 from verification.codes import CodeBook
 from verification.registration import RegistrationService
@@ -69,6 +70,7 @@ class Kith:
     sends: SendService
     accounts: AccountService
     devices: DeviceService
+    tokens: TokenService
     verifications: VerificationService
     checks: CheckService
     registrations: RegistrationService
@@ -89,6 +91,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
     events = AccountEvents()
     mint = Mint(keyring, entropy)
     devices = DeviceService(database, clock, entropy, mint, events, settings.max_devices)
+    tokens = TokenService(database, clock, mint, devices)
     locks = RegistrationLockService(
         database, clock, ports.hasher, rules.pin_tries, rules.pin_changes
     )
@@ -119,7 +122,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         ("verifications", verifications.purge),
         ("idempotency keys", idempotency.purge_old),
         ("device links", devices.purge_links),
-        ("retired tokens", devices.purge_retired),
+        ("retired tokens", tokens.purge_retired),
         ("envelopes", messages.purge_envelopes),
         ("sent messages", messages.purge_sent_messages),
     ):
@@ -133,6 +136,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         sends,
         accounts,
         devices,
+        tokens,
         verifications,
         checks,
         registrations,

@@ -71,7 +71,7 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {  # noqa: RUF012 (SQLAlchemy reads it from the class)
+    type_annotation_map = {
         datetime: UtcDateTime(),
         UUID: Uuid(),
         bytes: LargeBinary(),

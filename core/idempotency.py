@@ -30,7 +30,7 @@ class IdempotencyRecord(Base):
     """One request that carried an idempotency key, and its answer once there is one."""
 
     __tablename__ = "idempotency_keys"
-    __table_args__ = {"info": {"shard_by": "owner"}, "sqlite_with_rowid": False}  # noqa: RUF012
+    __table_args__ = {"info": {"shard_by": "owner"}, "sqlite_with_rowid": False}
 
     #: Digest of the number that the request is about.
     owner: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)

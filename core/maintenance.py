@@ -28,7 +28,7 @@ class MaintenanceLease(Base):
     """One row: until when some process is doing the periodic work."""
 
     __tablename__ = "maintenance_leases"
-    __table_args__ = {"info": {"shard_by": "name"}}  # noqa: RUF012
+    __table_args__ = {"info": {"shard_by": "name"}}
 
     name: Mapped[str] = mapped_column(String(32), primary_key=True)
     until: Mapped[datetime] = mapped_column()

@@ -13,7 +13,7 @@ class DiscoveryEpoch(Base):
     """A span of time in which numbers are hashed with one public salt."""
 
     __tablename__ = "discovery_epochs"
-    __table_args__ = {"info": {"shard_by": None}}  # noqa: RUF012
+    __table_args__ = {"info": {"shard_by": None}}
 
     #: Counts from 1, so that of many processes that make the first epoch one wins.
     number: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
@@ -31,7 +31,7 @@ class DirectoryEntry(Base):
 
     __tablename__ = "directory_entries"
     # SQLite then keeps the rows in the key's own tree: a third less disk, one descent a digest.
-    __table_args__ = {"info": {"shard_by": "digest"}, "sqlite_with_rowid": False}  # noqa: RUF012
+    __table_args__ = {"info": {"shard_by": "digest"}, "sqlite_with_rowid": False}
 
     digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
     #: The epoch's number.

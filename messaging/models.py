@@ -13,7 +13,7 @@ class Mailbox(Base):
     """One device's queue: its row is locked by whoever puts something in or takes something out."""
 
     __tablename__ = "mailboxes"
-    __table_args__ = {"info": {"shard_by": "device_id"}, "sqlite_with_rowid": False}  # noqa: RUF012
+    __table_args__ = {"info": {"shard_by": "device_id"}, "sqlite_with_rowid": False}
 
     device_id: Mapped[UUID] = mapped_column(primary_key=True)
     account_id: Mapped[UUID] = mapped_column()

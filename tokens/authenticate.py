@@ -3,7 +3,8 @@
 from flask import current_app, request
 
 from tokens.problems import TokenMissing
-from tokens.service import Caller, DeviceService
+from tokens.service import Caller
+from tokens.tokens import TokenService
 
 __all__ = ["Caller", "authenticate_device"]
 
@@ -13,5 +14,5 @@ def authenticate_device() -> Caller:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise TokenMissing("Send Authorization: Bearer kith_… with the token of this device.")
-    devices: DeviceService = current_app.extensions["kith"].devices
-    return devices.authenticate(token.strip())
+    tokens: TokenService = current_app.extensions["kith"].tokens
+    return tokens.authenticate(token.strip())

@@ -13,7 +13,7 @@ class Account(Base):
     """A person, by the number proven last."""
 
     __tablename__ = "accounts"
-    __table_args__ = {"info": {"shard_by": "id"}, "sqlite_with_rowid": False}  # noqa: RUF012
+    __table_args__ = {"info": {"shard_by": "id"}, "sqlite_with_rowid": False}
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     e164: Mapped[str] = mapped_column(String(16))
@@ -29,7 +29,7 @@ class AccountNumber(Base):
     """Which account a number leads to; one number, one account."""
 
     __tablename__ = "account_numbers"
-    __table_args__ = {"info": {"shard_by": "e164"}, "sqlite_with_rowid": False}  # noqa: RUF012
+    __table_args__ = {"info": {"shard_by": "e164"}, "sqlite_with_rowid": False}
 
     e164: Mapped[str] = mapped_column(String(16), primary_key=True)
     account_id: Mapped[UUID] = mapped_column()
@@ -39,7 +39,7 @@ class Device(Base):
     """One device of an account and the hashes of its token."""
 
     __tablename__ = "devices"
-    __table_args__ = {"info": {"shard_by": "account_id"}, "sqlite_with_rowid": False}  # noqa: RUF012
+    __table_args__ = {"info": {"shard_by": "account_id"}, "sqlite_with_rowid": False}
 
     account_id: Mapped[UUID] = mapped_column(primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -57,7 +57,7 @@ class RetiredToken(Base):
     """A token that was rotated out; whoever uses it stole it, or was stolen from."""
 
     __tablename__ = "retired_tokens"
-    __table_args__ = {"info": {"shard_by": "account_id"}, "sqlite_with_rowid": False}  # noqa: RUF012
+    __table_args__ = {"info": {"shard_by": "account_id"}, "sqlite_with_rowid": False}
 
     account_id: Mapped[UUID] = mapped_column(primary_key=True)
     device_id: Mapped[UUID] = mapped_column(primary_key=True)

@@ -35,6 +35,7 @@ from tokens.schemas import (
     RotatedAnswer,
 )
 from tokens.service import DeviceService
+from tokens.tokens import TokenService
 
 AUTHENTICATION = (TokenMissing, TokenInvalid, TokenReused)
 
@@ -171,7 +172,8 @@ def redeem_device_link(body: LinkRedemption) -> tuple[JoinedAnswer, int]:
 )
 def rotate_token(caller: Caller) -> tuple[RotatedAnswer, int]:
     """Mint the next token; the old one works until the new one is first used, and never after."""
-    return RotatedAnswer(device_token=_devices().rotate(caller, idempotency_key())), 201
+    tokens: TokenService = current_app.extensions["kith"].tokens
+    return RotatedAnswer(device_token=tokens.rotate(caller, idempotency_key())), 201
 
 
 @accounts_api.operation(
