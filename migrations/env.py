@@ -1,11 +1,14 @@
 """Runs migrations on the database that the settings name, or on a connection handed over."""
 
+import sys
+
 from alembic import context
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
 
 from app import VERSION  # noqa: F401 (imports every model)
 from core.database import Base, Database, UtcDateTime
-from core.settings import Settings
+from core.settings import Settings, SettingsError
 
 
 def render_item(kind: str, item: object, autogen_context: object) -> str | bool:
@@ -32,12 +35,22 @@ def run(connection: Connection) -> None:
         context.run_migrations()
 
 
+def migrate_what_the_settings_name() -> None:
+    """Migrate the database of the settings, with one clear line when that cannot be."""
+    try:
+        database = Database(Settings.load().resolved_database_url)
+        with database.engine.connect() as connection:
+            run(connection)
+            connection.commit()
+        database.close()
+    except SettingsError as error:
+        sys.exit(str(error))
+    except OperationalError as error:
+        sys.exit(f"The database of KITH_DATABASE_URL does not answer: {error.orig}")
+
+
 given = context.config.attributes.get("connection")
 if given is not None:
     run(given)
 else:
-    database = Database(Settings.load().resolved_database_url)
-    with database.engine.connect() as own:
-        run(own)
-        own.commit()
-    database.close()
+    migrate_what_the_settings_name()
