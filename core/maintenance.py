@@ -49,7 +49,7 @@ class Maintenance:
         self._clock = clock
         self._metrics = metrics
         self._jobs: dict[str, Job] = {"limits": purge_limits}
-        self._pause = threading.Event()
+        self._stopped = threading.Event()
 
     def add(self, name: str, job: Job) -> None:
         """Register a job of a part."""
@@ -65,7 +65,7 @@ class Maintenance:
             for name in self._jobs:
                 while lease is not None and self._batch(name, deleted) >= PURGE_BATCH:
                     # Between batches others get the write lock, and a long purge keeps its lease.
-                    self._pause.wait(PAUSE)
+                    self._stopped.wait(PAUSE)
                     lease = self._lease(LEASE, held=lease)
         finally:
             if lease is not None:
@@ -103,13 +103,18 @@ class Maintenance:
 
     def start(self, interval: float) -> None:
         """Run in a background thread (a greenlet under gevent) every `interval` seconds."""
-        thread = threading.Thread(
+        self._thread = threading.Thread(
             target=self._run_for_ever, args=(interval,), name="maintenance", daemon=True
         )
-        thread.start()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the background thread after the batch it is at."""
+        self._stopped.set()
+        self._thread.join()
 
     def _run_for_ever(self, interval: float) -> None:
-        while not self._pause.wait(interval):
+        while not self._stopped.wait(interval):
             try:
                 self.run()
             except Exception as error:

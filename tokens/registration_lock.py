@@ -70,15 +70,14 @@ class RegistrationLockService:
         until = row.last_seen_at + PROTECTS_FOR
         return Lock(row.id, row.registration_lock, until) if until > self._clock() else None
 
-    def open(self, e164: str, pin: str | None, *, owner: UUID | None = None) -> str | None:
+    def open(self, e164: str, pin: str | None) -> str | None:
         """Judge a PIN against the number's lock; give the hash it opened, None if nothing is locked.
 
-        `owner` is an account that needs no PIN for its own number. Raises RegistrationLocked, or
-        TooManyPinTries once the tries are used up.
+        Raises RegistrationLocked, or TooManyPinTries once the tries are used up.
         """
         with self._database.read() as connection:
             lock = self.active(connection, e164)
-        if lock is None or lock.account_id == owner:
+        if lock is None:
             return None
         now = self._clock()
         wait = int((lock.until - now).total_seconds())

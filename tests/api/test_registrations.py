@@ -170,6 +170,23 @@ class TestRegistrationLock:
         assert answer.status_code == 204
         assert register().account_id == owner.account_id
 
+    def test_it_is_changed_ten_times_an_hour(
+        self, client: ContractClient, owner: Person, clock: Clock
+    ) -> None:
+        """Each change costs a slow hash, so no device may make them all day."""
+
+        def change() -> Any:
+            path = "/v1/account/registration-lock"
+            return client.put(path, json={"pin": "4712"}, headers=owner.headers)
+
+        for _ in range(9):
+            assert change().status_code == 204
+        refused = change()
+        assert problem_code(refused) == "too-many-pin-tries"
+        assert refused.headers["Retry-After"] == "360"
+        clock.advance(360)
+        assert change().status_code == 204
+
     @pytest.mark.parametrize("pin", ["123", "x" * 65, 1234, "12\u00003", None])
     def test_bad_pins(self, client: ContractClient, owner: Person, pin: Any) -> None:
         """A PIN that is too short, too long or no line of text is refused."""
