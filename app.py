@@ -181,8 +181,6 @@ def create_app(settings: Settings | None = None, ports: Ports | None = None) -> 
         app, kith.metrics, RequesterResolver(settings.trusted_proxies), settings.max_body_bytes
     )
 
-    app.register_api(operations_api)
-    app.register_blueprint(docs_assets)
     # Open to all; limits by number and requester, or a secret in the request, guard them.
     app.register_api(verifications_api)
     app.register_api(registrations_api)
@@ -195,6 +193,9 @@ def create_app(settings: Settings | None = None, ports: Ports | None = None) -> 
     app.register_api(phone_number_api)
     app.register_api(discovery_api)
     app.register_api(messages_api)
+    # For operators and monitors; a proxy keeps /metrics inside.
+    app.register_api(operations_api)
+    app.register_blueprint(docs_assets)
 
     app.cli.add_command(maintenance_commands)
     return app
