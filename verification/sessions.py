@@ -3,6 +3,7 @@
 Owns reading the row and what a closed or expired verification is answered.
 """
 
+from collections import namedtuple
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -69,7 +70,7 @@ class Answered:
 
 _ROWS = table(Verification)
 _HERE = (_ROWS.c.number_digest == bindparam("digest"), _ROWS.c.nonce == bindparam("half"))
-_STORING = _ROWS.insert().returning(*_ROWS.columns)
+_STORING = _ROWS.insert()
 _LOADING = select(*_ROWS.columns).where(*_HERE)
 _LOCKING = _LOADING.with_for_update()
 _COUNTING = (
@@ -84,10 +85,15 @@ _COUNTING = (
     .returning(*_ROWS.columns)
 )
 
+#: A verification as it was read or written: a value, typed by its model; what changes goes by `save`.
+_NAMES = _ROWS.columns.keys()
+_Values: Any = cast(Any, namedtuple)("_Values", _NAMES, defaults=[None] * len(_NAMES))
+
 
 def store(connection: Connection, **values: Any) -> Verification:
-    """Write a new verification and give its row; rows are values, what changes goes by `save`."""
-    return cast(Verification, connection.execute(_STORING, values).one())
+    """Write a new verification and give it; columns that are not named are NULL."""
+    connection.execute(_STORING, values)
+    return cast(Verification, _Values(**values))
 
 
 def load(connection: Connection, key: VerificationKey, *, lock: bool = False) -> Verification:
@@ -95,7 +101,7 @@ def load(connection: Connection, key: VerificationKey, *, lock: bool = False) ->
     row = connection.execute(_LOCKING if lock else _LOADING, _parameters(key)).one_or_none()
     if row is None:
         raise VerificationNotFound("It was purged, or never was; start a new one.")
-    return cast(Verification, row)
+    return cast(Verification, _Values._make(row))
 
 
 def count_check(
@@ -103,20 +109,22 @@ def count_check(
 ) -> Verification | None:
     """Take one check of a pending verification, in one statement; None when it has none to take."""
     values = {"now": now, "most": most_checks} | _parameters(key)
-    return cast(Verification | None, connection.execute(_COUNTING, values).one_or_none())
+    row = connection.execute(_COUNTING, values).one_or_none()
+    return None if row is None else cast(Verification, _Values._make(row))
 
 
 def save(connection: Connection, row: Verification, **changes: Any) -> Verification:
-    """Change a verification whose row the transaction holds; give the row as it is now."""
+    """Change a verification whose row the transaction holds; give it as it is now."""
     values = {f"new_{name}": value for name, value in changes.items()}
     values |= {"digest": row.number_digest, "half": row.nonce}
-    return cast(Verification, connection.execute(_saving(tuple(changes)), values).one())
+    connection.execute(_saving(tuple(changes)), values)
+    return cast(Verification, cast(Any, row)._replace(**changes))
 
 
 @cache
 def _saving(names: tuple[str, ...]) -> Executable:
     changes: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names}
-    return update(_ROWS).where(*_HERE).values(changes).returning(*_ROWS.columns)
+    return update(_ROWS).where(*_HERE).values(changes)
 
 
 def _parameters(key: VerificationKey) -> dict[str, Any]:
