@@ -6,9 +6,12 @@ from functools import partial
 from typing import Any
 
 from flask_openapi3 import OpenAPI
+from sqlalchemy import select
 
+from core.limits import LimitCounter
 from tests.conftest import NUMBER, Clock, problem_code
 from tests.contract.openapi import ContractClient
+from tests.databases import objects
 
 OWNER = {"REMOTE_ADDR": "198.51.100.7"}
 
@@ -114,3 +117,26 @@ def test_right_codes_do_not_count(
         verify(NUMBER, environ_overrides={"REMOTE_ADDR": f"10.0.0.{n + 1}"})
     started = client.post("/v1/verifications", json={"phone_number": NUMBER})
     assert started.json["code_length"] == 6
+
+
+def test_a_number_that_is_guessed_out_waits(
+    app: OpenAPI, client: ContractClient, clock: Clock
+) -> None:
+    """Past 2,500 wrong codes not even a code that is out is judged; no check is spent, and it ends."""
+    started = client.post("/v1/verifications", json={"phone_number": NUMBER}).json
+    path = f"/v1/verifications/{started['id']}"
+    code = newest_code(app, NUMBER)
+    wrong = f"{(int(code) + 1) % 10**6:06d}"
+    assert problem_code(client.post(f"{path}/checks", json={"code": wrong})) == "code-rejected"
+    with objects(app.extensions["kith"].database) as session:
+        counter = session.scalars(select(LimitCounter).filter_by(name="wrong-codes")).one()
+        counter.used = 2500
+    clock.advance(100)
+    refused = client.post(f"{path}/checks", json={"code": code})
+    assert problem_code(refused) == "too-many-wrong-codes"
+    assert refused.headers["Retry-After"] == str(86_400 - 100)
+    assert client.get(path).json["checks_left"] == 4
+    start = client.post("/v1/verifications", json={"phone_number": NUMBER})
+    assert problem_code(start) == "too-many-wrong-codes"
+    clock.advance(86_400 - 100)
+    assert client.post("/v1/verifications", json={"phone_number": NUMBER}).status_code == 201

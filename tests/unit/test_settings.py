@@ -222,3 +222,26 @@ def test_a_command_with_faulty_settings(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert "KITH_PORT" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("KITH_WEB_ORIGINS", "https://example.com/", "is not a host name"),
+        ("KITH_ANDROID_APP_HASHES", "short", "is not an 11-character Android app hash"),
+        ("KITH_TRUSTED_PROXIES", "10.0.0.0/99", "does not appear to be an IPv4 or IPv6 network"),
+        ("KITH_PUBLIC_URL", "id.example.com", "is not an http(s) address"),
+        ("KITH_APP_NAME", "Bank 1234", "digits that look like a code"),
+        ("KITH_DATABASE_URL", "sqlite://", "must be sqlite:///path"),
+        ("KITH_SECRET_KEY", "short", "at least 32 characters"),
+    ],
+)
+def test_values_that_make_no_sense(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, said: str
+) -> None:
+    """Each is refused with its variable's name and what is expected."""
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError) as refused:
+        Settings.load()
+    assert variable in str(refused.value)
+    assert said in str(refused.value)
