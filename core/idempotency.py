@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, LargeBinary, Text, delete, select, update
 from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.sql.elements import ColumnElement
 
 from core.database import Base, Database, insert, purge
 from core.problems import IdempotencyInProgress, IdempotencyKeyReused
@@ -121,7 +122,7 @@ def look_up(connection: Connection, key: IdempotencyKey) -> Earlier | None:
             IdempotencyRecord.subject,
             IdempotencyRecord.answer,
             IdempotencyRecord.created_at,
-        ).where(IdempotencyRecord.owner == key.owner, IdempotencyRecord.key == key.key)
+        ).where(*_here(key))
     ).one_or_none()
     if row is None:
         return None
@@ -157,22 +158,18 @@ def wait(
 
 def answer(connection: Connection, key: IdempotencyKey, body: str) -> None:
     """Keep what was answered, in the transaction that makes it true."""
-    connection.execute(
-        update(IdempotencyRecord)
-        .where(IdempotencyRecord.owner == key.owner, IdempotencyRecord.key == key.key)
-        .values(answer=body)
-    )
+    connection.execute(update(IdempotencyRecord).where(*_here(key)).values(answer=body))
 
 
 def release(connection: Connection, key: IdempotencyKey) -> None:
     """Forget a request of which nothing stays behind, so that it may be tried again."""
-    connection.execute(
-        delete(IdempotencyRecord).where(
-            IdempotencyRecord.owner == key.owner, IdempotencyRecord.key == key.key
-        )
-    )
+    connection.execute(delete(IdempotencyRecord).where(*_here(key)))
 
 
 def purge_old(connection: Connection, now: datetime) -> int:
     """Delete a batch of records whose time is over."""
     return purge(connection, IdempotencyRecord, IdempotencyRecord.created_at < now - KEPT)
+
+
+def _here(key: IdempotencyKey) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return IdempotencyRecord.owner == key.owner, IdempotencyRecord.key == key.key

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from core.database import Base, dialect_of, insert_into, table
+from core.database import Base, dialect_of, insert_into, purge, table
 from core.problems import Allowance
 from core.settings import Settings
 
@@ -197,6 +197,11 @@ def carry_over(connection: Connection, names: tuple[str, ...], digests: list[byt
             )
             .values(subject=current)
         )
+
+
+def purge_limits(connection: Connection, now: datetime) -> int:
+    """Delete a batch of counters that no longer limit anything."""
+    return purge(connection, LimitCounter, LimitCounter.until_us < _microseconds(now))
 
 
 def _allowance(limit: Limit, used: int, until_us: int, now_us: int) -> Allowance:

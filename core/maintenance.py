@@ -11,8 +11,8 @@ import structlog
 from sqlalchemy import Connection, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from core.database import PURGE_BATCH, Base, Database, insert, purge
-from core.limits import EPOCH, LimitCounter
+from core.database import PURGE_BATCH, Base, Database, insert
+from core.limits import purge_limits
 from core.metrics import Metrics
 
 log = structlog.get_logger()
@@ -32,13 +32,6 @@ class MaintenanceLease(Base):
 
     name: Mapped[str] = mapped_column(String(32), primary_key=True)
     until: Mapped[datetime] = mapped_column()
-
-
-def purge_limits(connection: Connection, now: datetime) -> int:
-    """Delete a batch of limit counters that no longer limit anything."""
-    return purge(
-        connection, LimitCounter, LimitCounter.until_us < (now - EPOCH) // timedelta(microseconds=1)
-    )
 
 
 class Maintenance:

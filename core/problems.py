@@ -111,6 +111,12 @@ class InvalidFields(Problem):
 
     code, status, title = "invalid-fields", 422, "Some fields are not valid"
 
+    @classmethod
+    def at(cls, pointer: str, detail: str) -> "InvalidFields":
+        """Refuse one field, for a reason that its schema cannot know."""
+        fault = FieldFault(pointer=pointer, detail=detail)
+        return cls(f"{pointer}: {detail}", errors=[fault.model_dump()])
+
 
 class UnsupportedMediaType(Problem):
     """The body is not of the media type that the route takes."""

@@ -8,6 +8,8 @@ import base64
 import hashlib
 from collections.abc import Sequence
 
+from core.base64url import encode
+
 DIGEST_SIZE = 32
 #: One hash as text: 43 characters whose last holds two spare bits, which must be zero.
 HASH_PATTERN = r"^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$"
@@ -20,7 +22,7 @@ def digest_number(e164: str, salt: str) -> bytes:
 
 def encode_hash(digest: bytes) -> str:
     """Write a digest as the wire does: base64url without padding."""
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    return encode(digest)
 
 
 def decode_hashes(hashes: Sequence[str]) -> list[bytes]:

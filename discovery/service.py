@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select
 
 from core.database import Database, insert, table
 from core.metrics import Metrics
-from core.problems import FieldFault, InvalidFields
+from core.problems import InvalidFields
 from discovery.directory import Directory
 from discovery.hashes import decode_hashes, digest_number, encode_hash
 from discovery.models import DiscoveryEpoch
@@ -70,8 +70,7 @@ class DirectoryService:
         were made in another epoch.
         """
         if len(hashes) > self.max_hashes:
-            fault = FieldFault(pointer="/hashes", detail=f"at most {self.max_hashes} a lookup")
-            raise InvalidFields(f"{fault.pointer}: {fault.detail}", errors=[fault.model_dump()])
+            raise InvalidFields.at("/hashes", f"at most {self.max_hashes} a lookup")
         epoch = self.parameters()
         if epoch_id != epoch.id:
             raise EpochUnknown("Fetch /v1/discovery/parameters and hash the numbers again.")

@@ -1,10 +1,9 @@
 """Routes of messages."""
 
-import base64
-
 from flask import current_app
 
 from core.api import Api
+from core.base64url import encode
 from messaging.models import Envelope
 from messaging.problems import (
     AcknowledgementAhead,
@@ -45,7 +44,7 @@ def _show(envelope: Envelope) -> IncomingMessage:
         id=envelope.message_id,
         from_account_id=envelope.from_account_id,
         from_device_id=envelope.from_device_id,
-        content=base64.urlsafe_b64encode(envelope.content).rstrip(b"=").decode(),
+        content=encode(envelope.content),
         sent_at=envelope.sent_at,
     )
 

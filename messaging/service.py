@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, select
 
 from core.database import Database, insert, purge
 from core.metrics import Metrics
-from core.problems import FieldFault, InvalidFields
+from core.problems import InvalidFields
 from core.settings import Settings
 from messaging import mailbox
 from messaging.models import Envelope, SentMessage
@@ -99,9 +99,9 @@ class MessageService:
             content = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
             if len(content) > self._max_content_bytes:
                 most = f"at most {self._max_content_bytes} bytes before encoding"
-                raise _invalid(f"/envelopes/{index}/content", most)
+                raise InvalidFields.at(f"/envelopes/{index}/content", most)
             if envelope.device_id in contents:
-                raise _invalid(f"/envelopes/{index}/device_id", "a device has one envelope")
+                raise InvalidFields.at(f"/envelopes/{index}/device_id", "a device has one envelope")
             contents[envelope.device_id] = content
         return contents
 
@@ -231,8 +231,3 @@ def _mismatched(missing: set[UUID], extra: set[UUID]) -> DevicesMismatched:
         extra=sorted(map(str, extra)),
         stale=[],
     )
-
-
-def _invalid(pointer: str, detail: str) -> InvalidFields:
-    fault = FieldFault(pointer=pointer, detail=detail)
-    return InvalidFields(f"{pointer}: {detail}", errors=[fault.model_dump()])

@@ -6,7 +6,6 @@ shard. Only SHA-256 of the secret is stored: it has 256 bits of entropy, so a sl
 request and protect nothing (docs/adr/0002).
 """
 
-import base64
 import binascii
 import hashlib
 import hmac
@@ -14,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
+from core.base64url import decode, encode
 from core.secrets import Keyring
 
 TOKEN_PREFIX = "kith_"
@@ -75,23 +75,6 @@ class Mint:
             hmac.digest(key, material, hashlib.sha256)
             for key in self._keyring.derive_all("device-token")
         ]
-
-
-def encode(data: bytes) -> str:
-    """Write bytes as base64url without padding (RFC 4648 section 5)."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def decode(text: str, size: int) -> bytes | None:
-    """Read exactly `size` bytes of canonical base64url without padding; None for anything else."""
-    if len(text) != -(-size * 4 // 3) or not text.isascii():
-        return None
-    try:
-        data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except binascii.Error:
-        return None
-    # The last character has spare bits; only one spelling is the token.
-    return data if encode(data) == text else None
 
 
 def _checksum(prefix: str, payload: bytes) -> bytes:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, bindparam, update
 
 from core import idempotency, limits
+from core.base64url import encode
 from core.database import Database, table
 from core.idempotency import IdempotencyKey
 from core.limits import Limits
@@ -22,7 +23,6 @@ from core.settings import Settings
 from sms.problems import SendUnavailable
 from sms.provider import Channel, Message
 from sms.service import Outcome, SendService
-from tokens.device_tokens import encode
 from verification import texts
 from verification.codes import CodeBook
 from verification.models import Verification
@@ -50,7 +50,8 @@ class Pending:
     request: IdempotencyKey | None
     #: What the verification showed before this send; None for its first.
     before: Before | None
-    #: The number's and requester's digests under every accepted secret, for a first send.
+    #: Whose older verifications it supersedes: digests of number and requester under every accepted
+    #: secret; none for a resend, which supersedes nothing.
     owners: Sequence[tuple[bytes, bytes]]
 
 
@@ -115,7 +116,7 @@ class CodeSender:
             raise VerificationClosed("The server's secrets were changed; start a new one.")
         return code
 
-    def hand_over(self, pending: Pending, *, first: bool) -> Answered:
+    def hand_over(self, pending: Pending) -> Answered:
         """Call the provider outside of any transaction, then record what it answered.
 
         Raises SendRejected, SendBlocked or SendUnavailable when for certain nothing was sent.
@@ -129,8 +130,7 @@ class CodeSender:
             if outcome.failure:
                 self._undo(connection, pending, outcome)
             else:
-                if first:
-                    _supersede(connection, row, pending.owners)
+                _supersede(connection, row, pending.owners)
                 if pending.request:
                     idempotency.answer(connection, pending.request, answer)
         if outcome.failure:

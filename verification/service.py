@@ -109,7 +109,7 @@ class VerificationService:
                     pending = self._sender.queue(connection, row, request, owners=owners)
             if earlier is None:
                 self._metrics.verifications.labels("started").inc()
-                return self._sender.hand_over(pending, first=True)
+                return self._sender.hand_over(pending)
             answered = self._answered(asked, earlier)
             if answered:
                 return answered
@@ -145,7 +145,7 @@ class VerificationService:
                     row, before = _climb(connection, row, body.channel, now)
                     pending = self._sender.queue(connection, row, request, before)
             if earlier is None:
-                return self._sender.hand_over(pending, first=False)
+                return self._sender.hand_over(pending)
             answered = self._answered(request, earlier)
             if answered:
                 return answered

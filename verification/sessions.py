@@ -13,9 +13,9 @@ from typing import Any, cast
 from sqlalchemy import Connection, Executable, bindparam, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
+from core.base64url import decode, encode
 from core.database import table
 from core.problems import Allowance
-from tokens.device_tokens import decode, encode
 from verification.ladder import History
 from verification.models import Verification
 from verification.problems import (

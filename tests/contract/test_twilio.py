@@ -4,7 +4,7 @@ import logging
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,14 +26,6 @@ TEXT = Message(NUMBER, "sms", f"{CODE} is your Kith code.", "en", REFERENCE)
 CALL = Message(NUMBER, "voice", "Your Q & A code is: 3, 1, 4; 3, 1, 4.", "de-DE", REFERENCE)
 
 Build = Callable[..., TwilioProvider]
-
-
-@pytest.fixture
-def twilio(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeTwilio]:
-    """Run Twilio's API on a free port, past whatever proxy the environment names."""
-    monkeypatch.setenv("NO_PROXY", "*")
-    with FakeTwilio() as fake:
-        yield fake
 
 
 @pytest.fixture

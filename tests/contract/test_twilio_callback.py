@@ -1,7 +1,7 @@
 """Delivery reports from Twilio: signed, at most once, in any order."""
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -23,14 +23,6 @@ SID = "SM" + "a" * 32
 DIGEST, SEND_ID = b"\xfb" * 16, b"\xff" * 16
 
 Post = Callable[..., TestResponse]
-
-
-@pytest.fixture
-def twilio(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeTwilio]:
-    """Run Twilio's API on a free port, past whatever proxy the environment names."""
-    monkeypatch.setenv("NO_PROXY", "*")
-    with FakeTwilio() as fake:
-        yield fake
 
 
 @pytest.fixture
