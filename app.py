@@ -1,7 +1,7 @@
 """The application: the only place where the parts meet."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -24,6 +24,7 @@ from discovery.routes import discovery_api
 from discovery.service import DirectoryService
 from messaging.routes import messages_api
 from messaging.service import MessageService
+from sms.delivery import DeliveryService
 from sms.outbox import OutboxProvider
 from sms.provider import Provider
 from sms.routes import outbox_api
@@ -55,7 +56,7 @@ class Ports:
     entropy: Callable[[int], bytes] = os.urandom
     hasher: PasswordHasher = field(default_factory=PasswordHasher)
     database: Database | None = None
-    provider: Provider | None = None
+    providers: tuple[Provider, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,9 @@ class Kith:
     database: Database
     metrics: Metrics
     clock: Callable[[], datetime]
-    provider: Provider
+    providers: Mapping[str, Provider]
     sends: SendService
+    deliveries: DeliveryService
     accounts: AccountService
     devices: DeviceService
     tokens: TokenService
@@ -86,8 +88,9 @@ def build(settings: Settings, ports: Ports) -> Kith:
     keyring = load_keyring(settings)
     metrics = Metrics()
     rules = Limits.from_settings(settings)
-    provider = ports.provider or _provider(settings, database, clock)
-    sends = SendService(database, provider, clock, entropy, metrics)
+    providers = ports.providers or _providers(settings, database, clock)
+    deliveries = DeliveryService(database, clock, metrics)
+    sends = SendService(providers[0], clock, entropy, metrics)
     events = AccountEvents()
     mint = Mint(keyring, entropy)
     devices = DeviceService(database, clock, entropy, mint, events, settings.max_devices)
@@ -98,7 +101,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
     accounts = AccountService(database, clock, entropy, devices, locks, events)
     codes = CodeBook(keyring)
     checks = CheckService(database, settings, keyring, rules, codes, clock, metrics)
-    sender = CodeSender(database, settings, codes, rules, sends, clock)
+    sender = CodeSender(database, settings, codes, rules, sends, deliveries, clock)
     verifications = VerificationService(
         database, settings, keyring, checks, sender, clock, entropy, metrics
     )
@@ -116,7 +119,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
     events.devices_removed.append(messages.devices_removed)
 
     for name, job in (
-        ("unsettled sends", sends.settle),
+        ("unsettled sends", deliveries.settle),
         ("sends", sends.purge_sends),
         ("outbox", sends.purge_outbox),
         ("verifications", verifications.purge),
@@ -132,8 +135,9 @@ def build(settings: Settings, ports: Ports) -> Kith:
         database,
         metrics,
         clock,
-        provider,
+        {provider.name: provider for provider in providers},
         sends,
+        deliveries,
         accounts,
         devices,
         tokens,
@@ -146,10 +150,15 @@ def build(settings: Settings, ports: Ports) -> Kith:
     )
 
 
-def _provider(settings: Settings, database: Database, clock: Callable[[], datetime]) -> Provider:
-    if settings.sms_provider == "twilio":
-        return TwilioProvider.from_settings(settings)
-    return OutboxProvider(database, clock)
+def _providers(
+    settings: Settings, database: Database, clock: Callable[[], datetime]
+) -> tuple[Provider, ...]:
+    """Build the providers that the settings name, in their order."""
+    builders: dict[str, Callable[[], Provider]] = {
+        "outbox": lambda: OutboxProvider(database, clock),
+        "twilio": lambda: TwilioProvider.from_settings(settings),
+    }
+    return tuple(builders[name]() for name in settings.sms_provider)
 
 
 def create_app(settings: Settings | None = None, ports: Ports | None = None) -> OpenAPI:

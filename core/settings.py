@@ -40,11 +40,20 @@ NumberType = Literal[
 ]
 
 
+ProviderName = Literal["outbox", "twilio", "webhook", "smpp"]
+
+
 def _split(value: object) -> object:
     """Accept `a, b` from the environment where a tuple is meant."""
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
+
+
+def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError("names one provider twice")
+    return values
 
 
 def _origin_host(value: str) -> str:
@@ -174,8 +183,13 @@ class Settings(BaseSettings):
         " none in production, because the app named by the hash reads the code.",
     )
 
-    sms_provider: Literal["outbox", "twilio"] = Field(
-        "outbox", description="`outbox` is the mock that keeps texts in the database."
+    sms_provider: Annotated[
+        tuple[ProviderName, ...], NoDecode, BeforeValidator(_split), AfterValidator(_distinct)
+    ] = Field(
+        ("outbox",),
+        min_length=1,
+        description="Who sends: one name, or several between which the router picks. `outbox` is the"
+        " mock that keeps texts in the database.",
     )
     twilio_account_sid: str | None = Field(
         None, pattern=r"^AC[0-9a-fA-F]{32}$", description="Twilio account."
@@ -259,12 +273,12 @@ class Settings(BaseSettings):
                 faults.append(
                     "KITH_SECRET_KEY is required in production (make one: openssl rand -base64 32)"
                 )
-            if self.sms_provider == "outbox":
+            if "outbox" in self.sms_provider:
                 faults.append(
                     "KITH_SMS_PROVIDER=outbox is a mock that shows every code; in production name"
                     " a real provider (twilio)"
                 )
-        if self.sms_provider == "twilio":
+        if "twilio" in self.sms_provider:
             faults += [
                 f"KITH_{name.upper()} is required by KITH_SMS_PROVIDER=twilio"
                 for name in ("twilio_account_sid", "twilio_auth_token", "twilio_from")
@@ -282,7 +296,7 @@ class Settings(BaseSettings):
     @property
     def mock_sms(self) -> bool:
         """Whether texts stay in the outbox, where `/dev/outbox` shows them."""
-        return self.sms_provider == "outbox"
+        return "outbox" in self.sms_provider
 
     @classmethod
     def _hidden_faults(cls, faults: list[ErrorDetails]) -> list[ErrorDetails]:

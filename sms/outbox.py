@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from core.database import Database, find_all, table
 from sms.models import OutboxMessage
-from sms.provider import Message
+from sms.provider import BOTH, Message
 
 MOST_SHOWN = 100
 _OUTBOX = table(OutboxMessage)
@@ -21,6 +21,7 @@ class OutboxProvider:
     """Keeps each message durably instead of sending it."""
 
     name = "outbox"
+    channels = BOTH
 
     def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
         self._database = database

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 Channel = Literal["sms", "voice"]
+BOTH: frozenset[Channel] = frozenset({"sms", "voice"})
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class Provider(Protocol):
     """Sends one message; built once, used by many requests at the same time."""
 
     name: str
+    #: What it can carry; the router asks it for nothing else.
+    channels: frozenset[Channel]
 
     def send(self, message: Message) -> str:
         """Hand over one message and give the provider's id of it; raises SendFailure."""

@@ -25,7 +25,7 @@ from twilio.twiml.voice_response import VoiceResponse
 from urllib3.exceptions import HTTPError, LocationValueError, MaxRetryError, NewConnectionError
 
 from core.settings import Settings, SettingsError
-from sms.provider import Ambiguous, Blocked, Message, Rejected, SendFailure, Unavailable
+from sms.provider import BOTH, Ambiguous, Blocked, Message, Rejected, SendFailure, Unavailable
 from sms.twilio_codes import BLOCKED, BUSY, REJECTED
 
 log = structlog.get_logger()
@@ -54,6 +54,7 @@ class TwilioProvider:
     """
 
     name = "twilio"
+    channels = BOTH
 
     def __init__(
         self,

@@ -4,7 +4,6 @@ Owns the way from Twilio's words to ours. Refuses whatever its signature does no
 that fits, nothing is looked up, changed or told.
 """
 
-import base64
 import re
 
 from flask import current_app, request
@@ -13,11 +12,10 @@ from twilio.request_validator import RequestValidator
 
 from core.api import Api
 from core.problems import BodyTooLarge, MalformedRequest
-from core.secrets import DIGEST_SIZE
 from core.settings import Settings
+from sms.delivery import Outcome
 from sms.problems import CallbackForged
-from sms.service import Outcome
-from sms.twilio import CALLBACK_PATH
+from sms.twilio import CALLBACK_PATH, TwilioProvider
 
 LARGEST_FORM = 16_384
 MOST_FIELDS = 100
@@ -68,7 +66,6 @@ def take_twilio_report(path: CallbackPath) -> None:
     status = STATUSES.get(form.get("MessageStatus") or form.get("CallStatus", ""))
     if status is None:
         return
-    name = base64.urlsafe_b64decode(path.reference + "=")
     outcome = Outcome(
         status,
         provider_message_id=_bounded(
@@ -76,7 +73,7 @@ def take_twilio_report(path: CallbackPath) -> None:
         ),
         error_code=_bounded(r"[0-9]{1,6}", form.get("ErrorCode")),
     )
-    kith.sends.report(name[:DIGEST_SIZE], name[DIGEST_SIZE:], outcome)
+    kith.deliveries.report(TwilioProvider.name, path.reference, outcome)
 
 
 def _authenticate(settings: Settings, reference: str) -> None:

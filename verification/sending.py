@@ -20,9 +20,10 @@ from core.limits import Limits
 from core.problems import Allowance
 from core.secrets import Keyring
 from core.settings import Settings
+from sms.delivery import DeliveryService, Outcome
 from sms.problems import SendUnavailable
 from sms.provider import Channel, Message
-from sms.service import Outcome, SendService
+from sms.service import SendService
 from verification import texts
 from verification.codes import CodeBook
 from verification.models import Verification
@@ -79,6 +80,7 @@ class CodeSender:
         codes: CodeBook,
         rules: Limits,
         sends: SendService,
+        deliveries: DeliveryService,
         clock: Callable[[], datetime],
     ) -> None:
         self._database = database
@@ -86,6 +88,7 @@ class CodeSender:
         self._codes = codes
         self._rules = rules
         self._sends = sends
+        self._deliveries = deliveries
         self._clock = clock
 
     def queue(
@@ -126,7 +129,9 @@ class CodeSender:
         most_checks = self._settings.checks_per_verification
         answer = show(row, self._clock(), most_checks).model_dump_json()
         with self._database.write() as connection:
-            self._sends.record(connection, row.number_digest, pending.send_id, outcome)
+            self._deliveries.record(
+                connection, self._sends.provider_name, row.number_digest, pending.send_id, outcome
+            )
             if outcome.failure:
                 self._undo(connection, pending, outcome)
             else:

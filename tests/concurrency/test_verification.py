@@ -10,6 +10,7 @@ import pytest
 from flask_openapi3 import OpenAPI
 from sqlalchemy import text
 
+from sms.provider import BOTH
 from tests.conftest import NUMBER, MakeApp, Person, problem_code
 from tests.contract.openapi import ContractClient
 
@@ -188,6 +189,7 @@ class Slow:
     """A provider that holds every send until it is told to go on."""
 
     name = "slow"
+    channels = BOTH
 
     def __init__(self) -> None:
         self.arrived = threading.Semaphore(0)
@@ -205,7 +207,7 @@ class Slow:
 def test_no_transaction_is_open_while_the_provider_is_called(make_app: MakeApp) -> None:
     """With sends held up at the provider, others start, check and write as if nothing was."""
     provider = Slow()
-    app = make_app(ports={"provider": provider})
+    app = make_app(ports={"providers": (provider,)})
     client = app.test_client()
     with ThreadPoolExecutor(8) as pool:
         held = [

@@ -11,8 +11,8 @@ from sqlalchemy import select, update
 from twilio.request_validator import RequestValidator
 from werkzeug.test import TestResponse
 
+from sms.delivery import Outcome
 from sms.models import Send
-from sms.service import Outcome
 from tests.conftest import NUMBER, MakeApp, problem_code
 from tests.contract.fake_twilio import ACCOUNT_SID, AUTH_TOKEN, Answer, FakeTwilio, Received
 from tests.databases import objects
@@ -62,7 +62,7 @@ def queue(app: OpenAPI, outcome: Outcome | None = None) -> None:
         drawn = kith.sends.queue(connection, DIGEST, bytes(16), "sms")
         connection.execute(update(Send).where(Send.id == drawn).values(id=SEND_ID))
         if outcome:
-            kith.sends.record(connection, DIGEST, SEND_ID, outcome)
+            kith.deliveries.record(connection, "twilio", DIGEST, SEND_ID, outcome)
 
 
 def sent_row(app: OpenAPI) -> Send:

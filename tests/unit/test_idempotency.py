@@ -13,7 +13,7 @@ from core.database import Database
 from core.idempotency import Earlier, identify
 from core.problems import IdempotencyInProgress, IdempotencyKeyReused
 from sms.models import Send
-from sms.provider import Message
+from sms.provider import BOTH, Message
 from tests.conftest import NUMBER, Clock, MakeApp, problem_code
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -147,6 +147,7 @@ class Crashing:
     """A provider in whose call the process dies, as often as it is told."""
 
     name = "crashing"
+    channels = BOTH
 
     def __init__(self) -> None:
         self.crashes = 1
@@ -166,7 +167,7 @@ def test_a_start_cut_off_by_a_crash(
     """Its key is in progress for two minutes, then answers the verification, and nothing is sent."""
     monkeypatch.setattr(idempotency, "WAIT_SECONDS", 0.05)
     provider = Crashing()
-    app = make_app(ports={"provider": provider})
+    app = make_app(ports={"providers": (provider,)})
     client = app.test_client()
 
     def start() -> Any:
@@ -198,7 +199,7 @@ def test_a_start_cut_off_by_a_crash(
 def test_a_send_cut_off_by_a_crash_is_unknown(make_app: MakeApp, clock: Clock) -> None:
     """Periodic work settles what a crash left queued: nobody knows, and nobody sends it again."""
     provider = Crashing()
-    app = make_app(ports={"provider": provider})
+    app = make_app(ports={"providers": (provider,)})
     with pytest.raises(Crash):
         app.test_client().post("/v1/verifications", json={"phone_number": NUMBER})
     kith = app.extensions["kith"]

@@ -9,12 +9,14 @@ from flask.testing import FlaskClient
 from flask_openapi3 import OpenAPI
 from sqlalchemy import select, update
 
+from core.base64url import encode
 from core.database import Database
 from core.metrics import Metrics
+from sms.delivery import DeliveryService, Outcome
 from sms.models import Send
 from sms.problems import SendBlocked, SendRejected, SendUnavailable
-from sms.provider import Ambiguous, Blocked, Message, Rejected, Unavailable
-from sms.service import Outcome, SendService
+from sms.provider import BOTH, Ambiguous, Blocked, Message, Rejected, Unavailable
+from sms.service import SendService
 from tests.conftest import NUMBER, Clock, MakeApp, problem_code
 
 STATES = ("queued", "unknown", "sent", "delivered", "undelivered", "failed")
@@ -28,6 +30,7 @@ class Scripted:
     """A provider that takes messages, or fails as it is told, once for each fault given."""
 
     name = "scripted"
+    channels = BOTH
 
     def __init__(self) -> None:
         self.faults: list[Exception] = []
@@ -57,7 +60,8 @@ class Sends:
         self.clock = clock
         self.ids = count()
         self.metrics = Metrics()
-        self.service = SendService(database, provider, clock, self.next_id, self.metrics)
+        self.service = SendService(provider, clock, self.next_id, self.metrics)
+        self.deliveries = DeliveryService(database, clock, self.metrics)
 
     def next_id(self, size: int) -> bytes:
         """Name each send differently."""
@@ -69,6 +73,10 @@ class Sends:
             identity = self.service.queue(connection, DIGEST, b"v" * 16, "sms")
             connection.execute(update(Send).where(Send.id == identity).values(status=status))
         return identity
+
+    def report(self, identity: bytes, outcome: Outcome) -> None:
+        """Let the send's provider report on it."""
+        self.deliveries.report("scripted", encode(DIGEST + identity), outcome)
 
     def row(self, identity: bytes) -> Any:
         """Read the send."""
@@ -95,7 +103,7 @@ def test_every_report_on_every_state(sends: Sends) -> None:
         identity = sends.queue(current)
         before = sends.row(identity)
         sends.clock.advance(1)
-        sends.service.report(DIGEST, identity, Outcome(report, "id", "30003"))
+        sends.report(identity, Outcome(report, "id", "30003"))
         after = sends.row(identity)
         if comes_after(report, current):
             assert (after.status, after.provider_message_id) == (report, "id")
@@ -113,7 +121,7 @@ def test_reports_in_any_order(sends: Sends, final: str) -> None:
     for order in permutations(["queued", "unknown", "sent", final]):
         identity = sends.queue()
         for report in order * 2:
-            sends.service.report(DIGEST, identity, Outcome(report, "id"))
+            sends.report(identity, Outcome(report, "id"))
         assert sends.row(identity).status == final
 
 
@@ -122,15 +130,16 @@ def test_the_first_final_report_stays(sends: Sends) -> None:
     for first, second in permutations(FINAL, 2):
         identity = sends.queue("sent")
         for report in (first, second):
-            sends.service.report(DIGEST, identity, Outcome(report))
+            sends.report(identity, Outcome(report))
         assert sends.row(identity).status == first
 
 
 def test_reports_on_nothing(sends: Sends) -> None:
-    """A report on an unknown send is taken and changes nothing."""
+    """A report on an unknown send, or on another provider's, is taken and changes nothing."""
     identity = sends.queue()
-    sends.service.report(DIGEST, b"x" * 16, Outcome("delivered"))
-    sends.service.report(b"x" * 16, identity, Outcome("delivered"))
+    for stranger in (DIGEST + b"x" * 16, b"x" * 16 + identity, b"x" * 31, b""):
+        assert not sends.deliveries.report("scripted", encode(stranger), Outcome("delivered"))
+    assert not sends.deliveries.report("twilio", encode(DIGEST + identity), Outcome("delivered"))
     assert sends.row(identity).status == "queued"
 
 
@@ -138,7 +147,7 @@ def test_only_news_is_counted(sends: Sends) -> None:
     """The metric counts a delivery once, however often it is reported."""
     identity = sends.queue("sent")
     for _ in range(3):
-        sends.service.report(DIGEST, identity, Outcome("delivered"))
+        sends.report(identity, Outcome("delivered"))
     labels = {"provider": "scripted", "status": "delivered"}
     assert sends.metrics.registry.get_sample_value("kith_deliveries_total", labels) == 1
 
@@ -151,7 +160,7 @@ def test_what_is_known_stays_known(sends: Sends) -> None:
         (Outcome("sent", "second"), "timeout"),
         (Outcome("delivered", "third", "30003"), None),
     ):
-        sends.service.report(DIGEST, identity, report)
+        sends.report(identity, report)
         row = sends.row(identity)
         assert (row.provider_message_id, row.error_code) == ("first", error)
 
@@ -185,7 +194,7 @@ def test_how_a_hand_over_ends(
 @pytest.fixture
 def app(make_app: MakeApp, provider: Scripted) -> OpenAPI:
     """An application that sends through the script."""
-    return make_app(ports={"provider": provider})
+    return make_app(ports={"providers": (provider,)})
 
 
 Start = Callable[..., Any]
