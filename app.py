@@ -40,6 +40,11 @@ from tokens.service import DeviceService
 from tokens.tokens import TokenService
 from verification.checks import CheckService
 from verification.codes import CodeBook
+from verification.policy.challenge import ChallengeService, purge_spent
+from verification.policy.counters import purge_countries
+from verification.policy.file import load_policy
+from verification.policy.service import PolicyService
+from verification.policy.traffic import purge_traffic
 from verification.registration import RegistrationService
 from verification.routes import phone_number_api, registrations_api, verifications_api
 from verification.sending import CodeSender
@@ -87,7 +92,12 @@ def build(settings: Settings, ports: Ports) -> Kith:
     database = ports.database or Database(settings.resolved_database_url)
     keyring = load_keyring(settings)
     metrics = Metrics()
-    rules = Limits.from_settings(settings)
+    rules = Limits()
+    policy = load_policy(settings.policy_file)
+    challenges = ChallengeService(keyring, policy.challenge)
+    policies = PolicyService(
+        policy, challenges, entropy, metrics, development=settings.environment == "development"
+    )
     providers = ports.providers or _providers(settings, database, clock)
     deliveries = DeliveryService(database, clock, metrics)
     sends = SendService(providers[0], clock, entropy, metrics)
@@ -100,10 +110,10 @@ def build(settings: Settings, ports: Ports) -> Kith:
     )
     accounts = AccountService(database, clock, entropy, devices, locks, events)
     codes = CodeBook(keyring)
-    checks = CheckService(database, settings, keyring, rules, codes, clock, metrics)
-    sender = CodeSender(database, settings, codes, rules, sends, deliveries, clock)
+    checks = CheckService(database, settings, keyring, rules, codes, policies, clock, metrics)
+    sender = CodeSender(database, settings, codes, policies, sends, deliveries, clock)
     verifications = VerificationService(
-        database, settings, keyring, checks, sender, clock, entropy, metrics
+        database, settings, keyring, checks, sender, policies, challenges, clock, entropy, metrics
     )
     registrations = RegistrationService(
         database, accounts, devices, locks, mint, clock, entropy, metrics
@@ -123,6 +133,10 @@ def build(settings: Settings, ports: Ports) -> Kith:
         ("sends", sends.purge_sends),
         ("outbox", sends.purge_outbox),
         ("verifications", verifications.purge),
+        ("decisions", policies.purge),
+        ("traffic", purge_traffic),
+        ("network countries", purge_countries),
+        ("spent challenges", purge_spent),
         ("idempotency keys", idempotency.purge_old),
         ("device links", devices.purge_links),
         ("retired tokens", tokens.purge_retired),

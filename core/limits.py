@@ -14,7 +14,6 @@ from sqlalchemy import (
     Connection,
     Executable,
     Index,
-    Integer,
     LargeBinary,
     String,
     bindparam,
@@ -27,7 +26,6 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from core.database import Base, dialect_of, insert_into, purge, table
 from core.problems import Allowance
-from core.settings import Settings
 
 DAY = timedelta(days=1)
 
@@ -58,29 +56,19 @@ class Limit:
 
 @dataclass(frozen=True)
 class Limits:
-    """All limits. Failure policy of each: closed, a request that cannot be counted is not served."""
+    """All limits but those of the policy on sends, whose table is its file.
 
-    #   limit                         subject                  burst, refill
-    sends: Limit  #                   number and requester     5, 5 a day
-    wrong_codes_6_digits: Limit  #    number                   25 a window of a day, then 8 digits
-    wrong_codes: (
-        Limit  #             number                   2,500 a window of a day, then it waits
-    )
-    pin_tries: Limit  #               account                  10, then one a day
-    pin_changes: (
-        Limit  #             account                  10, 10 an hour: each costs a slow hash
-    )
+    Failure policy of each: closed, a request that cannot be counted is not served.
+    """
 
-    @classmethod
-    def from_settings(cls, settings: Settings) -> "Limits":
-        """Build the table; what an operator may change is taken from the settings."""
-        return cls(
-            sends=Limit("sends", settings.sends_per_day, DAY),
-            wrong_codes_6_digits=Limit("wrong-codes", 25, DAY, refills=False),
-            wrong_codes=Limit("wrong-codes", 2_500, DAY, refills=False),
-            pin_tries=Limit("pin-tries", 10, 10 * DAY),
-            pin_changes=Limit("pin-changes", 10, timedelta(hours=1)),
-        )
+    #: By number: 25 in a window of a day, then its codes have 8 digits.
+    wrong_codes_6_digits: Limit = Limit("wrong-codes", 25, DAY, refills=False)
+    #: By number: 2,500 in the same window, then it waits.
+    wrong_codes: Limit = Limit("wrong-codes", 2_500, DAY, refills=False)
+    #: By account: 10, then one a day.
+    pin_tries: Limit = Limit("pin-tries", 10, 10 * DAY)
+    #: By account: 10, refilled over an hour, for each costs a slow hash.
+    pin_changes: Limit = Limit("pin-changes", 10, timedelta(hours=1))
 
 
 class LimitCounter(Base):
@@ -95,8 +83,8 @@ class LimitCounter(Base):
     #: Keyed digest of what is limited; never a number or an address in clear.
     subject: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
     name: Mapped[str] = mapped_column(String(32), primary_key=True)
-    #: Of a window: how many it has seen.
-    used: Mapped[int] = mapped_column(Integer)
+    #: Of a window: how much it has seen. Of a bucket that is poured into: how many it can hold.
+    used: Mapped[int] = mapped_column(BigInteger)
     #: Microseconds since 1970: of a bucket the theoretical arrival time, of a window its end.
     until_us: Mapped[int] = mapped_column(BigInteger)
 
@@ -105,7 +93,7 @@ def take(
     connection: Connection, limit: Limit, subject: bytes, now: datetime
 ) -> tuple[bool, Allowance]:
     """Count one against a limit if it still holds one; say whether, and what is left."""
-    now_us = _microseconds(now)
+    now_us = microseconds(now)
     until_us = now_us + (limit.interval_us if limit.refills else limit.period_us)
     row = connection.execute(
         _taking(dialect_of(connection), limit),
@@ -150,7 +138,7 @@ def peek(connection: Connection, limit: Limit, subject: bytes, now: datetime) ->
     row = connection.execute(_PEEKING, {"of": subject, "by": limit.name}).one_or_none()
     if row is None:
         return Allowance(limit.name, limit.capacity, _seconds(limit), limit.capacity, 0)
-    return _allowance(limit, row.used, row.until_us, _microseconds(now))
+    return _allowance(limit, row.used, row.until_us, microseconds(now))
 
 
 def give_back(connection: Connection, limit: Limit, subject: bytes) -> None:
@@ -201,7 +189,7 @@ def carry_over(connection: Connection, names: tuple[str, ...], digests: list[byt
 
 def purge_limits(connection: Connection, now: datetime) -> int:
     """Delete a batch of counters that no longer limit anything."""
-    return purge(connection, LimitCounter, LimitCounter.until_us < _microseconds(now))
+    return purge(connection, LimitCounter, LimitCounter.until_us < microseconds(now))
 
 
 def _allowance(limit: Limit, used: int, until_us: int, now_us: int) -> Allowance:
@@ -220,7 +208,8 @@ def _seconds(limit: Limit) -> int:
     return round(limit.period.total_seconds())
 
 
-def _microseconds(moment: datetime) -> int:
+def microseconds(moment: datetime) -> int:
+    """Give a moment as the table counts it: microseconds since 1970."""
     return (moment - EPOCH) // timedelta(microseconds=1)
 
 

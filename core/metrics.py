@@ -49,6 +49,18 @@ class Metrics:
             buckets=(0.005, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30),
             registry=self.registry,
         )
+        self.policy_decisions = Counter(
+            "kith_policy_decisions",
+            "Decisions on texts and calls, by verdict.",
+            ["verdict"],
+            registry=self.registry,
+        )
+        self.policy_findings = Counter(
+            "kith_policy_findings",
+            "What rules had against texts and calls, whether it was enforced or only recorded.",
+            ["rule", "verdict", "mode"],
+            registry=self.registry,
+        )
         self.deliveries = Counter(
             "kith_deliveries",
             "Delivery reports that changed what is known of a send.",

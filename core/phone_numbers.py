@@ -80,15 +80,6 @@ class PhoneNumber:
             TYPE_NAMES[phonenumbers.number_type(parsed)],
         )
 
-    def refuse(self, kinds: tuple[str, ...]) -> None:
-        """Raise PhoneNumberRefused when the number is of one of the kinds."""
-        if self.kind in kinds:
-            name = self.kind.replace("_", " ")
-            raise PhoneNumberRefused(
-                f"It is a {name} number, and this service does not send to those.",
-                number_type=self.kind,
-            )
-
 
 def _why_not(parsed: phonenumbers.PhoneNumber) -> str:
     match phonenumbers.is_possible_number_with_reason(parsed):

@@ -44,7 +44,7 @@ def install(app: Flask, metrics: Metrics, requesters: RequesterResolver, max_bod
     def begin() -> None:
         given = request.headers.get("X-Request-Id", "")
         g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
-        g.requester = requesters.network(
+        g.requester = requesters.resolve(
             request.remote_addr, request.headers.get("X-Forwarded-For")
         )
         clear_contextvars()

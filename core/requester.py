@@ -1,11 +1,27 @@
-"""Who is asking, as far as the network tells: the client's address and its network.
+"""Who is asking, as far as the network tells: the client's address and the network around it.
 
 Owns whom to believe about it. Refuses `X-Forwarded-For` from anyone the settings do not name.
 """
 
 import ipaddress
+from typing import NamedTuple
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class Requester(NamedTuple):
+    """Whoever asks: an IPv4 address and its /24, or the /64 an IPv6 host is free in and its /48.
+
+    A service that asks for people of its own has a name and no network around it.
+    """
+
+    network: str
+    wider: str | None
+
+    @classmethod
+    def service(cls, identity: str) -> "Requester":
+        """Name a service that was given a token, which asks for many people from one address."""
+        return cls(f"service:{identity}", None)
 
 
 class RequesterResolver:
@@ -14,8 +30,8 @@ class RequesterResolver:
     def __init__(self, trusted_proxies: tuple[str, ...]) -> None:
         self._trusted = [ipaddress.ip_network(network) for network in trusted_proxies]
 
-    def network(self, peer: str | None, forwarded_for: str | None) -> str:
-        """Give the requester as a network: an IPv4 address, or the /64 an IPv6 host is free in.
+    def resolve(self, peer: str | None, forwarded_for: str | None) -> Requester:
+        """Say who asks, by the connection's other end and what proxies say of who is behind it.
 
         Walks `X-Forwarded-For` from the right, past trusted proxies only; the first address that no
         trusted proxy has is the client's, whatever it wrote further left itself.
@@ -29,13 +45,17 @@ class RequesterResolver:
             address = hop
         if address is None:
             # A unix socket has no address: all its clients share one allowance.
-            return "local"
+            return Requester("local", "local")
         if address.version == 4:
-            return str(address)
-        return str(ipaddress.ip_network((address, 64), strict=False))
+            return Requester(str(address), _around(address, 24))
+        return Requester(_around(address, 64), _around(address, 48))
 
     def _is_trusted(self, address: Address) -> bool:
         return any(address in network for network in self._trusted)
+
+
+def _around(address: Address, bits: int) -> str:
+    return str(ipaddress.ip_network((address, bits), strict=False))
 
 
 def _parse(text: str) -> Address | None:

@@ -154,19 +154,10 @@ class Settings(BaseSettings):
         pattern=r"^[A-Z]{2}$",
         description="Region of numbers written without a country code when the request names none.",
     )
-    refused_number_types: Annotated[tuple[NumberType, ...], NoDecode, BeforeValidator(_split)] = (
-        Field(
-            (
-                "premium_rate",
-                "shared_cost",
-                "toll_free",
-                "personal_number",
-                "pager",
-                "uan",
-                "voicemail",
-            ),
-            description="Kinds of numbers that are never sent to.",
-        )
+    policy_file: Path | None = Field(
+        None,
+        description="TOML file with the policy on texts and calls; empty: the default that is shipped,"
+        " `verification/policy/default.toml`.",
     )
     web_origins: Annotated[
         tuple[Annotated[str, AfterValidator(_origin_host)], ...], NoDecode, BeforeValidator(_split)
@@ -225,9 +216,6 @@ class Settings(BaseSettings):
     )
     checks_per_verification: int = Field(
         5, ge=1, le=10, description="Guesses a verification; a resend gives none back."
-    )
-    sends_per_day: int = Field(
-        5, ge=1, le=1000, description="Texts and calls a number and requester, refilled over a day."
     )
     max_devices: int = Field(10, ge=1, le=100, description="Devices an account.")
     max_hashes: int = Field(10_000, ge=1, le=10_000, description="Hashes a lookup.")

@@ -19,6 +19,8 @@ from core.secrets import Keyring
 from core.settings import Settings
 from verification.codes import LONG, SHORT, CodeBook
 from verification.models import Verification
+from verification.policy.facts import prefix_of
+from verification.policy.service import PolicyService
 from verification.problems import (
     CodeRejected,
     LongerCodeRequired,
@@ -47,6 +49,7 @@ class CheckService:
         keyring: Keyring,
         rules: Limits,
         codes: CodeBook,
+        policy: PolicyService,
         clock: Callable[[], datetime],
         metrics: Metrics,
     ) -> None:
@@ -54,6 +57,7 @@ class CheckService:
         self._keyring = keyring
         self._rules = rules
         self._codes = codes
+        self._policy = policy
         self._clock = clock
         self._metrics = metrics
         self._most_checks = settings.checks_per_verification
@@ -104,6 +108,16 @@ class CheckService:
         if self._codes.matches(row.key_id, key.whole, row.code_length, code):
             limits.give_back(connection, limit, number)
             proven = save(connection, row, status="verified", expires_at=now + self._lifetime)
+            self._policy.verified(
+                connection,
+                key.number_digest,
+                key.nonce,
+                prefix=prefix_of(row.e164),
+                country=row.country,
+                sends=row.sms_count + row.call_count,
+                started_at=row.created_at,
+                now=now,
+            )
             return proven, None
         left = max(0, self._most_checks - row.checks_used)
         if left == 0:

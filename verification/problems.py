@@ -85,3 +85,27 @@ class VerificationUsed(Problem):
     """The proof was used before; a verification is good for one registration."""
 
     code, status, title = "verification-used", 409, "This verification was used before"
+
+
+class SendsPaused(Problem):
+    """The policy stops sends of this kind for now; `decision` names what it decided, for operators."""
+
+    code, status, title = "sends-paused", 429, "Codes like this one are not sent right now"
+
+
+class DestinationRefused(Problem):
+    """The policy does not send to this country."""
+
+    code, status, title = "destination-refused", 403, "This service does not send there"
+
+
+class ChallengeRequired(Problem):
+    """Solve the `challenge` (ALTCHA) and send the same request with `challenge_solution`."""
+
+    code, status, title = "challenge-required", 428, "A challenge is to be solved first"
+
+
+class ChallengeRejected(Problem):
+    """The solution is wrong, expired, used before, or of another number's challenge."""
+
+    code, status, title = "challenge-rejected", 422, "The challenge is not solved"

@@ -13,10 +13,14 @@ from tokens.schemas import AccountAnswer
 from verification.checks import CheckService
 from verification.problems import (
     AppHashRefused,
+    ChallengeRejected,
+    ChallengeRequired,
     ChecksExhausted,
     CodeRejected,
+    DestinationRefused,
     LongerCodeRequired,
     NoSendsLeft,
+    SendsPaused,
     SendTooSoon,
     TooManySends,
     TooManyWrongCodes,
@@ -58,6 +62,11 @@ SENDING: tuple[type[Problem], ...] = (
     SendBlocked,
     SendUnavailable,
     TooManySends,
+    SendsPaused,
+    DestinationRefused,
+    PhoneNumberRefused,
+    ChallengeRequired,
+    ChallengeRejected,
     IdempotencyKeyReused,
     IdempotencyInProgress,
 )
@@ -94,7 +103,6 @@ def _sent(answered: Answered) -> tuple[str, int, dict[str, str]]:
     problems=(
         *SENDING,
         PhoneNumberInvalid,
-        PhoneNumberRefused,
         WebOriginRefused,
         AppHashRefused,
         TooManyWrongCodes,

@@ -12,6 +12,14 @@ from tokens.schemas import DeviceDescription, Pin
 
 Channel = Literal["sms", "voice"]
 Status = Literal["pending", "verified", "expired", "failed", "canceled"]
+ChallengeSolution = Annotated[
+    str | None,
+    Field(
+        max_length=2_000,
+        pattern=r"^[A-Za-z0-9+/]+=*$",
+        description="What a client of ALTCHA makes of the `challenge` in a challenge-required problem.",
+    ),
+]
 VerificationId = Annotated[str, Field(max_length=64)]
 
 
@@ -42,6 +50,8 @@ class StartVerification(Body):
         description="Origin that the code is bound to: https://example.com, or just its host.",
     )
 
+    challenge_solution: ChallengeSolution = None
+
     @model_validator(mode="after")
     def _one_last_line(self) -> "StartVerification":
         if self.app_hash and self.web_origin:
@@ -53,6 +63,7 @@ class SendAgain(Body):
     """How to send the code again."""
 
     channel: Channel = "sms"
+    challenge_solution: ChallengeSolution = None
 
 
 class CheckCode(Body):

@@ -1,10 +1,9 @@
-"""How a code reaches its owner: counted and queued in one transaction, handed over, recorded in a second.
+"""How a code reaches its owner: queued in one transaction, handed over, recorded in a second.
 
 Owns what is said to the provider. Refuses to leave anything behind of a send that did not happen, and
 to repeat one that may have.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,8 +15,6 @@ from core import idempotency, limits
 from core.base64url import encode
 from core.database import Database, table
 from core.idempotency import IdempotencyKey
-from core.limits import Limits
-from core.problems import Allowance
 from core.secrets import Keyring
 from core.settings import Settings
 from sms.delivery import DeliveryService, Outcome
@@ -27,7 +24,10 @@ from sms.service import SendService
 from verification import texts
 from verification.codes import CodeBook
 from verification.models import Verification
-from verification.problems import TooManySends, VerificationClosed
+from verification.policy.counters import sends_subject
+from verification.policy.rules import BUCKETS
+from verification.policy.service import PolicyService, Ruling
+from verification.problems import VerificationClosed
 from verification.sessions import Answered, VerificationKey, show
 
 
@@ -46,8 +46,7 @@ class Pending:
     code: str = field(repr=False)
     send_id: bytes
     channel: Channel
-    subject: bytes
-    allowance: Allowance
+    ruling: Ruling
     request: IdempotencyKey | None
     #: What the verification showed before this send; None for its first.
     before: Before | None
@@ -78,7 +77,7 @@ class CodeSender:
         database: Database,
         settings: Settings,
         codes: CodeBook,
-        rules: Limits,
+        policy: PolicyService,
         sends: SendService,
         deliveries: DeliveryService,
         clock: Callable[[], datetime],
@@ -86,7 +85,7 @@ class CodeSender:
         self._database = database
         self._settings = settings
         self._codes = codes
-        self._rules = rules
+        self._policy = policy
         self._sends = sends
         self._deliveries = deliveries
         self._clock = clock
@@ -96,21 +95,15 @@ class CodeSender:
         connection: Connection,
         row: Verification,
         request: IdempotencyKey | None,
+        ruling: Ruling,
         before: Before | None = None,
         owners: Sequence[tuple[bytes, bytes]] = (),
     ) -> Pending:
-        """Count a send on the row's channel against its limit and record it.
-
-        Raises TooManySends; nothing is handed over yet.
-        """
+        """Record a send on the row's channel that the policy allowed; nothing is handed over yet."""
         code = self._code(row)
-        subject = sends_subject(row.number_digest, row.requester)
-        allowed, allowance = limits.take(connection, self._rules.sends, subject, self._clock())
-        if not allowed:
-            raise TooManySends("The limit refills over the day.", allowance=allowance)
         channel: Channel = "voice" if row.channel == "voice" else "sms"
         send_id = self._sends.queue(connection, row.number_digest, row.nonce, channel)
-        return Pending(row, code, send_id, channel, subject, allowance, request, before, owners)
+        return Pending(row, code, send_id, channel, ruling, request, before, owners)
 
     def _code(self, row: Verification) -> str:
         key = VerificationKey(row.number_digest, row.nonce)
@@ -129,18 +122,18 @@ class CodeSender:
         most_checks = self._settings.checks_per_verification
         answer = show(row, self._clock(), most_checks).model_dump_json()
         with self._database.write() as connection:
+            if outcome.failure:
+                self._undo(connection, pending, outcome)
             self._deliveries.record(
                 connection, self._sends.provider_name, row.number_digest, pending.send_id, outcome
             )
-            if outcome.failure:
-                self._undo(connection, pending, outcome)
-            else:
+            if not outcome.failure:
                 _supersede(connection, row, pending.owners)
                 if pending.request:
                     idempotency.answer(connection, pending.request, answer)
         if outcome.failure:
             raise outcome.failure
-        return Answered(answer, pending.allowance)
+        return Answered(answer, pending.ruling.allowance)
 
     def _message(self, pending: Pending) -> Message:
         row, settings, code = pending.row, self._settings, pending.code
@@ -180,9 +173,10 @@ class CodeSender:
             )
             .values(values)
         )
-        if isinstance(outcome.failure, SendUnavailable):
-            # Not the requester's fault. A rejected number is, or all could be tried for free.
-            limits.give_back(connection, self._rules.sends, pending.subject)
+        # A provider that is away is not the requester's fault. A rejected number is, or all could be
+        # tried for free.
+        asked_for = not isinstance(outcome.failure, SendUnavailable)
+        self._policy.settle(connection, pending.ruling, paid_micros=None, asked_for=asked_for)
         if pending.request:
             idempotency.release(connection, pending.request)
 
@@ -203,18 +197,14 @@ def _supersede(
         )
 
 
-def sends_subject(number_digest: bytes, requester: bytes) -> bytes:
-    """Name a number and requester together, as the limit on sends counts them."""
-    return hashlib.sha256(number_digest + requester).digest()[:16]
-
-
 def carry_over(
     connection: Connection, keyring: Keyring, e164: str, requesters: list[bytes] | None = None
 ) -> None:
     """While secrets are rotated, let counters under the previous one count on."""
     digests = keyring.digests("number", e164)
     if len(digests) > 1:
-        limits.carry_over(connection, ("wrong-codes",), digests)
+        limits.carry_over(connection, ("wrong-codes", BUCKETS["number"]), digests)
         if requesters:
             subjects = [sends_subject(*pair) for pair in zip(digests, requesters, strict=True)]
-            limits.carry_over(connection, ("sends",), subjects)
+            limits.carry_over(connection, (BUCKETS["number-and-requester"],), subjects)
+            limits.carry_over(connection, (BUCKETS["network"],), requesters)

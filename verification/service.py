@@ -1,7 +1,7 @@
 """Verifications: start, send again, show, cancel.
 
-Owns who may ask for a text to which number, and how often. Each limit is counted before it is judged,
-in one transaction that ends before any provider is called.
+Owns the order of things: a request is claimed, the policy counts and judges it, its send is queued, all in
+one transaction that ends before any provider is called.
 """
 
 from collections.abc import Callable
@@ -14,12 +14,17 @@ from core.database import Database, purge
 from core.idempotency import Earlier, IdempotencyKey
 from core.metrics import Metrics
 from core.phone_numbers import PhoneNumber
+from core.requester import Requester
 from core.secrets import Keyring
 from core.settings import Settings
 from verification.checks import CheckService
 from verification.models import Verification
+from verification.policy.challenge import ChallengeService, Solution
+from verification.policy.facts import Attempt, prefix_of
+from verification.policy.service import PolicyService, Ruling
 from verification.problems import (
     AppHashRefused,
+    ChallengeRejected,
     NoSendsLeft,
     SendTooSoon,
     WebOriginRefused,
@@ -50,6 +55,8 @@ class VerificationService:
         keyring: Keyring,
         checks: CheckService,
         sender: CodeSender,
+        policy: PolicyService,
+        challenges: ChallengeService,
         clock: Callable[[], datetime],
         entropy: Callable[[int], bytes],
         metrics: Metrics,
@@ -59,6 +66,8 @@ class VerificationService:
         self._keyring = keyring
         self._checks = checks
         self._sender = sender
+        self._policy = policy
+        self._challenges = challenges
         self._clock = clock
         self._entropy = entropy
         self._metrics = metrics
@@ -66,53 +75,78 @@ class VerificationService:
         self._lifetime = timedelta(seconds=settings.code_lifetime)
 
     def start(
-        self, body: StartVerification, requester: str, idempotency_key: str | None
+        self, body: StartVerification, requester: Requester, idempotency_key: str | None
     ) -> Answered:
         """Start proving a number: send its first text or call."""
-        settings = self._settings
-        number = PhoneNumber.parse(body.phone_number, body.region or settings.default_region)
-        number.refuse(settings.refused_number_types)
+        number = PhoneNumber.parse(body.phone_number, body.region or self._settings.default_region)
         origin = self._permitted_origin(body)
-        requesters = self._keyring.digests("requester", requester)
+        requesters = self._keyring.digests("requester", requester.network)
         owners = list(zip(self._keyring.digests("number", number.e164), requesters, strict=True))
-        key = VerificationKey(owners[0][0], self._entropy(16))
+        wider = self._keyring.digest("requester", requester.wider) if requester.wider else None
         now = self._clock()
+        solution = self._challenges.judge(body.challenge_solution, [of for of, _ in owners], now)
+        attempt = Attempt(
+            number_digest=owners[0][0],
+            verification=self._entropy(16),
+            network=requesters[0],
+            wider=wider,
+            country=number.region,
+            prefix=prefix_of(number.e164),
+            number_type=number.kind,
+            channel=body.channel,
+            resend=False,
+            price_micros=0,
+            solved=isinstance(solution, Solution),
+            at=now,
+        )
         # The same request may have come before the server's secret was rotated.
         request, *before = [_identify(of, by, "start", idempotency_key, body) for of, by in owners]
         while True:
             with self._database.write() as connection:
-                asked, earlier = idempotency.claim_over(connection, request, before, key.nonce, now)
+                asked, earlier = idempotency.claim_over(
+                    connection, request, before, attempt.verification, now
+                )
                 if earlier is None:
                     carry_over(connection, self._keyring, number.e164, requesters)
-                    row = store(
-                        connection,
-                        number_digest=key.number_digest,
-                        nonce=key.nonce,
-                        e164=number.e164,
-                        requester=requesters[0],
-                        status="pending",
-                        channel=body.channel,
-                        key_id=self._keyring.key_id(),
-                        checks_used=0,
-                        sms_count=1 if body.channel == "sms" else 0,
-                        call_count=1 if body.channel == "voice" else 0,
-                        last_sms_at=now if body.channel == "sms" else None,
-                        last_call_at=now if body.channel == "voice" else None,
-                        locale=body.locale,
-                        app_hash=body.app_hash,
-                        web_origin=origin,
-                        created_at=now,
-                        expires_at=now + self._lifetime,
-                        reregistered=False,
-                        code_length=self._checks.code_length(connection, key.number_digest),
-                    )
-                    pending = self._sender.queue(connection, row, request, owners=owners)
+                    code_length = self._checks.code_length(connection, attempt.number_digest)
+                    ruling = self._permit(connection, attempt, solution, request)
+                    if ruling.problem is None:
+                        row = store(
+                            connection,
+                            attempt,
+                            e164=number.e164,
+                            key_id=self._keyring.key_id(),
+                            locale=body.locale,
+                            app_hash=body.app_hash,
+                            web_origin=origin,
+                            expires_at=now + self._lifetime,
+                            code_length=code_length,
+                        )
+                        pending = self._sender.queue(connection, row, request, ruling, None, owners)
             if earlier is None:
+                if ruling.problem:
+                    raise ruling.problem
                 self._metrics.verifications.labels("started").inc()
                 return self._sender.hand_over(pending)
             answered = self._answered(asked, earlier)
             if answered:
                 return answered
+
+    def _permit(
+        self,
+        connection: Connection,
+        attempt: Attempt,
+        solution: Solution | ChallengeRejected | None,
+        request: IdempotencyKey | None,
+    ) -> Ruling:
+        """Ask the policy; what it refuses may be asked again with the same key and a solution."""
+        if isinstance(solution, ChallengeRejected):
+            # Not before now: a request that was answered already gets its answer, however old.
+            raise solution
+        ruling = self._policy.judge(connection, attempt, solution)
+        if ruling.problem and request:
+            idempotency.release(connection, request)
+        return ruling
 
     def _permitted_origin(self, body: StartVerification) -> str | None:
         """Give the host of the web origin, if the operator allows it and the app hash.
@@ -135,6 +169,9 @@ class VerificationService:
         """Send a verification's code once more, by text or by call."""
         key = VerificationKey.parse(verification_id)
         request = _identify(key.number_digest, key.nonce, "send", idempotency_key, body)
+        solution = self._challenges.judge(
+            body.challenge_solution, [key.number_digest], self._clock()
+        )
         while True:
             now = self._clock()
             with self._database.write() as connection:
@@ -142,9 +179,28 @@ class VerificationService:
                 earlier = idempotency.claim(connection, request, key.nonce, now)
                 if earlier is None:
                     require_pending(row, now, self._most_checks)
-                    row, before = _climb(connection, row, body.channel, now)
-                    pending = self._sender.queue(connection, row, request, before)
+                    _require_step(row, body.channel, now)
+                    attempt = Attempt(
+                        number_digest=row.number_digest,
+                        verification=row.nonce,
+                        network=row.requester,
+                        wider=row.wider,
+                        country=row.country,
+                        prefix=prefix_of(row.e164),
+                        number_type=PhoneNumber.parse(row.e164).kind,
+                        channel=body.channel,
+                        resend=True,
+                        price_micros=0,
+                        solved=isinstance(solution, Solution),
+                        at=now,
+                    )
+                    ruling = self._permit(connection, attempt, solution, request)
+                    if ruling.problem is None:
+                        row, before = _climb(connection, row, body.channel, now)
+                        pending = self._sender.queue(connection, row, request, ruling, before)
             if earlier is None:
+                if ruling.problem:
+                    raise ruling.problem
                 return self._sender.hand_over(pending)
             answered = self._answered(request, earlier)
             if answered:
@@ -184,15 +240,19 @@ class VerificationService:
         return purge(connection, Verification, Verification.expires_at < now - KEPT)
 
 
-def _climb(
-    connection: Connection, row: Verification, channel: Channel, now: datetime
-) -> tuple[Verification, Before]:
-    """Take the next step of the ladder; give the row, and what the step replaces."""
+def _require_step(row: Verification, channel: Channel, now: datetime) -> None:
+    """Refuse a resend that the ladder does not hold, or not yet."""
     wait = history(row).seconds_until(channel, now)
     if wait is None:
         raise NoSendsLeft("Wait for what was sent, or start a new verification later.")
     if wait > 0:
         raise SendTooSoon(f"The next one comes in {wait} seconds.", retry_after=wait)
+
+
+def _climb(
+    connection: Connection, row: Verification, channel: Channel, now: datetime
+) -> tuple[Verification, Before]:
+    """Take the next step of the ladder; give the row, and what the step replaces."""
     if channel == "sms":
         counts: dict[str, object] = {"sms_count": row.sms_count + 1, "last_sms_at": now}
         before = Before(row.channel, row.last_sms_at)

@@ -18,6 +18,7 @@ from core.database import table
 from core.problems import Allowance
 from verification.ladder import History
 from verification.models import Verification
+from verification.policy.facts import Attempt
 from verification.problems import (
     ChecksExhausted,
     VerificationClosed,
@@ -90,8 +91,25 @@ _NAMES = _ROWS.columns.keys()
 _Values: Any = cast(Any, namedtuple)("_Values", _NAMES, defaults=[None] * len(_NAMES))
 
 
-def store(connection: Connection, **values: Any) -> Verification:
-    """Write a new verification and give it; columns that are not named are NULL."""
+def store(connection: Connection, attempt: Attempt, **values: Any) -> Verification:
+    """Write the verification of a first send and give it; columns that are not named are NULL."""
+    voice, at = attempt.channel == "voice", attempt.at
+    values |= {
+        "number_digest": attempt.number_digest,
+        "nonce": attempt.verification,
+        "requester": attempt.network,
+        "wider": attempt.wider,
+        "country": attempt.country,
+        "status": "pending",
+        "channel": attempt.channel,
+        "checks_used": 0,
+        "sms_count": int(not voice),
+        "call_count": int(voice),
+        "last_sms_at": None if voice else at,
+        "last_call_at": at if voice else None,
+        "created_at": at,
+        "reregistered": False,
+    }
     connection.execute(_STORING, values)
     return cast(Verification, _Values(**values))
 

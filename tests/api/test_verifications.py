@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import NUMBER, OTHER_NUMBER, Clock, MakeApp, problem_code
 from tests.contract.openapi import ContractClient
+from tests.policies import velocity, write_policy
 
 STRANGER = {"REMOTE_ADDR": "203.0.113.9"}
 
@@ -97,9 +99,10 @@ def test_numbers_not_worth_a_text_are_refused(
     assert client.get("/dev/outbox.json").json == {"messages": []}
 
 
-def test_refused_kinds_are_a_setting(make_app: MakeApp) -> None:
+def test_the_policy_names_the_refused_kinds(make_app: MakeApp, tmp_path: Path) -> None:
     """An operator chooses which kinds of numbers are refused."""
-    client = make_app(refused_number_types=("mobile",)).test_client()
+    policy = write_policy(tmp_path, '[[rules]]\nrule = "number-type"\ndeny = ["mobile"]')
+    client = make_app(policy_file=policy).test_client()
     answer = client.post("/v1/verifications", json={"phone_number": NUMBER})
     assert problem_code(answer) == "phone-number-refused"
     assert answer.json["number_type"] == "mobile"
@@ -176,9 +179,12 @@ def test_the_ladder_of_texts(
     assert len(texts(client)) == 4
 
 
-def test_the_fourth_resend_in_a_longer_life(make_app: MakeApp, clock: Clock) -> None:
+def test_the_fourth_resend_in_a_longer_life(
+    make_app: MakeApp, clock: Clock, tmp_path: Path
+) -> None:
     """Where a code lives longer, the ladder's last wait is 600 seconds."""
-    client = make_app(code_lifetime=3600, sends_per_day=20).test_client()
+    policy = write_policy(tmp_path, velocity("number-and-requester", 20))
+    client = make_app(code_lifetime=3600, policy_file=policy).test_client()
     identity = client.post("/v1/verifications", json={"phone_number": NUMBER}).json["id"]
     for wait in (60, 120, 300, 600):
         clock.advance(wait)

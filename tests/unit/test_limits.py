@@ -14,7 +14,6 @@ from core.database import Database
 from core.limits import DAY, Limit, LimitCounter, Limits
 from core.maintenance import purge_limits
 from core.problems import Allowance
-from core.settings import Settings
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 BUCKET = Limit("bucket", 4, timedelta(seconds=40))
@@ -130,18 +129,17 @@ def test_forgetting_is_of_one_limit_and_subject(database: Database, limit: Limit
 
 def test_limits_of_one_name_share_their_count(database: Database) -> None:
     """The 25 judged at 6 digits are the first of the 2,500 in all."""
-    rules = Limits.from_settings(Settings())
+    rules = Limits()
     for n in range(27):
         assert take(database, rules.wrong_codes_6_digits)[0] is (n < 25)
     assert left(database, rules.wrong_codes) == 2475
     assert take(database, rules.wrong_codes)[0]
 
 
-def test_what_an_operator_may_set(database: Database) -> None:
-    """The sends a day are a setting; a smaller one holds at once and is never below zero."""
-    many = Limits.from_settings(Settings(sends_per_day=7)).sends
+def test_a_smaller_limit_holds_at_once(database: Database) -> None:
+    """What was counted under a larger limit counts under a smaller one, and never below zero."""
+    many, few = Limit("sends", 7, DAY), Limit("sends", 3, DAY)
     assert [take(database, many)[0] for _ in range(8)] == [True] * 7 + [False]
-    few = Limits.from_settings(Settings(sends_per_day=3)).sends
     allowed, allowance = take(database, few)
     assert not allowed
     assert allowance.left == 0

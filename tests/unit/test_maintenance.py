@@ -26,6 +26,7 @@ from tests.conftest import NUMBER, Clock
 from tests.databases import ROOT
 from tokens.models import DeviceLink, RetiredToken
 from verification.models import Verification
+from verification.policy.models import Decision, NetworkCountry, SpentChallenge, Traffic
 
 NOW = Clock.now
 DEVICE = UUID(int=7)
@@ -73,6 +74,7 @@ def verification(n: int, age: timedelta) -> Base:
         nonce=_id(n),
         e164=NUMBER,
         requester=_id(3),
+        country="DE",
         status="pending",
         channel="sms",
         code_length=6,
@@ -80,6 +82,42 @@ def verification(n: int, age: timedelta) -> Base:
         created_at=NOW - age,
         expires_at=NOW - age,
     )
+
+
+def decision(n: int, age: timedelta) -> Base:
+    """Keep a decision of that age."""
+    return Decision(
+        number_digest=_id(1),
+        verification=_id(2),
+        id=_id(n),
+        network=_id(3),
+        country="DE",
+        prefix="+4915112",
+        number_type="mobile",
+        channel="sms",
+        resend=False,
+        price_micros=0,
+        solved=False,
+        verdict="allow",
+        findings="[]",
+        created_at=NOW - age,
+    )
+
+
+def traffic_of_an_hour(n: int, age: timedelta) -> Base:
+    """Keep the traffic of the hour that holds the moment of that age."""
+    start = (NOW - age - EPOCH) // timedelta(hours=1)
+    return Traffic(scope=f"+4915{n}", span="h", start=start, sends=1, verified=0)
+
+
+def country_of_a_network(n: int, age: timedelta) -> Base:
+    """Note a country whose note was over so long ago."""
+    return NetworkCountry(network=_id(n), country="DE", until=NOW - age)
+
+
+def spent_challenge(n: int, age: timedelta) -> Base:
+    """Keep a used challenge that expired so long ago."""
+    return SpentChallenge(number_digest=_id(1), nonce=_id(n), expires_at=NOW - age)
 
 
 def idempotency_key(n: int, age: timedelta) -> Base:
@@ -133,6 +171,10 @@ JOBS: list[tuple[str, Callable[[int, timedelta], Base], timedelta]] = [
     ("sends", send, 30 * DAY),
     ("outbox", text, 7 * DAY),
     ("verifications", verification, DAY),
+    ("decisions", decision, 30 * DAY),
+    ("traffic", traffic_of_an_hour, timedelta(hours=25)),
+    ("network countries", country_of_a_network, timedelta(0)),
+    ("spent challenges", spent_challenge, timedelta(0)),
     ("idempotency keys", idempotency_key, DAY),
     ("device links", link, DAY),
     ("retired tokens", retired, 365 * DAY),
@@ -266,9 +308,9 @@ def test_the_command(app: OpenAPI) -> None:
     fill(kith.database, [text(n, 8 * DAY) for n in range(2)])
     done = app.test_cli_runner().invoke(args=["maintenance", "run"])
     assert done.exit_code == 0
-    said: dict[str, Any] = dict(line.rsplit(None, 1) for line in done.output.splitlines()[-10:])
+    said: dict[str, Any] = dict(line.rsplit(None, 1) for line in done.output.splitlines()[-14:])
     assert said["outbox"] == "2"
-    assert len(said) == 10
+    assert len(said) == 14
     with kith.database.write() as connection:
         connection.execute(update(MaintenanceLease).values(until=NOW + LEASE))
     busy = app.test_cli_runner().invoke(args=["maintenance", "run"])

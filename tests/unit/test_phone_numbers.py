@@ -9,10 +9,9 @@ from core.phone_numbers import (
     TYPE_NAMES,
     PhoneNumber,
     PhoneNumberInvalid,
-    PhoneNumberRefused,
     mask,
 )
-from core.settings import Settings
+from verification.policy.rules import NumberTypeRule
 
 EXAMPLES = [
     (region, kind)
@@ -74,22 +73,17 @@ def test_each_fault_has_its_reason(text: str, region: str | None, reason: str) -
 
 @pytest.mark.parametrize(("region", "kind"), EXAMPLES)
 def test_every_kind_is_known(region: str, kind: int) -> None:
-    """Libphonenumber's example of each kind is parsed, named, and refused when its kind is."""
+    """Libphonenumber's example of each kind is parsed and named."""
     example = phonenumbers.example_number_for_type(region, kind)
     written = phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.NATIONAL)
     number = PhoneNumber.parse(written, region)
     assert number.kind == TYPE_NAMES[kind]
-    number.refuse(tuple(name for name in TYPE_NAMES.values() if name != number.kind))
-    with pytest.raises(PhoneNumberRefused) as refused:
-        number.refuse((number.kind,))
-    assert refused.value.members == {"number_type": number.kind}
-    assert number.e164 not in refused.value.detail
 
 
 def test_every_kind_can_be_set() -> None:
     """An operator can refuse each kind that libphonenumber tells apart."""
     kinds = tuple(TYPE_NAMES.values())
-    assert Settings(refused_number_types=kinds).refused_number_types == kinds
+    assert NumberTypeRule(rule="number-type", deny=kinds).deny == kinds
 
 
 def test_numbers_of_no_country() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.requester import RequesterResolver
+from core.requester import Requester, RequesterResolver
 from tests.conftest import NUMBER, MakeApp, problem_code
 
 PROXIES = ("10.0.0.0/8", "2001:db8:1::/48", "127.0.0.1/32")
@@ -13,7 +13,26 @@ CLIENT, PROXY = "203.0.113.7", "10.1.2.3"
 
 def network(peer: str | None, forwarded_for: str | None = None) -> str:
     """Ask who is asking behind the proxies above."""
-    return RequesterResolver(PROXIES).network(peer, forwarded_for)
+    return RequesterResolver(PROXIES).resolve(peer, forwarded_for).network
+
+
+@pytest.mark.parametrize(
+    ("peer", "expected"),
+    [
+        (CLIENT, "203.0.113.0/24"),
+        ("::ffff:203.0.113.7", "203.0.113.0/24"),
+        ("2001:db8:7:8:9:a:b:c", "2001:db8:7::/48"),
+        (None, "local"),
+    ],
+)
+def test_the_network_around_it(peer: str | None, expected: str) -> None:
+    """Around an IPv4 address lies its /24, around an IPv6 /64 its /48."""
+    assert RequesterResolver(PROXIES).resolve(peer, None).wider == expected
+
+
+def test_a_service_has_no_network_around_it() -> None:
+    """A service is known by its name, and never takes an address for one."""
+    assert Requester.service("shop") == ("service:shop", None)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +64,7 @@ def test_a_stranger_is_not_believed(claim: str) -> None:
 
 def test_nobody_is_trusted_by_default() -> None:
     """Without the setting the header is nothing, also from this host."""
-    assert RequesterResolver(()).network("127.0.0.1", CLIENT) == "127.0.0.1"
+    assert RequesterResolver(()).resolve("127.0.0.1", CLIENT).network == "127.0.0.1"
 
 
 def test_trust_ends_at_the_first_stranger() -> None:

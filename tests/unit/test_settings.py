@@ -75,7 +75,7 @@ def test_every_field_fault_at_once(faults) -> None:
         KITH_PUBLIC_URL="id.example.com",
         KITH_TRUSTED_PROXIES="10.0.0.0/8, nonsense",
         KITH_APP_NAME="x" * 21,
-        KITH_REFUSED_NUMBER_TYPES="pager, fax",
+        KITH_SMS_PROVIDER="twilio, twilio",
         KITH_TWILIO_ACCOUNT_SID="AC1",
         KITH_DEFAULT_REGION="Germany",
     )
@@ -86,7 +86,7 @@ def test_every_field_fault_at_once(faults) -> None:
         "KITH_ENVIRONMENT",
         "KITH_PORT",
         "KITH_PUBLIC_URL",
-        "KITH_REFUSED_NUMBER_TYPES",
+        "KITH_SMS_PROVIDER",
         "KITH_TRUSTED_PROXIES",
         "KITH_TWILIO_ACCOUNT_SID",
     ]
@@ -157,12 +157,10 @@ def test_lists_come_with_commas(load) -> None:
     """Lists are written a, b, with any spaces and a comma too many."""
     settings = load(
         KITH_TRUSTED_PROXIES=" 10.0.0.0/8 ,::1/128,, ",
-        KITH_REFUSED_NUMBER_TYPES="pager,voip",
         KITH_WEB_ORIGINS="example.com, id.example.com",
         KITH_ANDROID_APP_HASHES="FA+9qCX9/Su",
     )
     assert settings.trusted_proxies == ("10.0.0.0/8", "::1/128")
-    assert settings.refused_number_types == ("pager", "voip")
     assert settings.web_origins == ("example.com", "id.example.com")
     assert settings.android_app_hashes == ("FA+9qCX9/Su",)
 

@@ -1,0 +1,153 @@
+"""Several limits counted at once, by one statement, whether or not they have room.
+
+Owns the counting of those limits that are judged together: the caller reads how full each is with its own
+share in it, judges, and takes it back with the savepoint it counted in when it refuses. Rows stay locked
+to the end of the transaction, so what was read is still true when it is judged; all callers name subjects
+in the same order, the busiest last, so that none waits for another in a circle.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import BigInteger, Connection, Executable, bindparam, text, update
+
+from core.database import table
+from core.limits import EPOCH, Limit, LimitCounter, microseconds
+
+_COUNTERS = table(LimitCounter)
+
+
+class Drop(NamedTuple):
+    """One more in the bucket of a subject."""
+
+    limit: Limit
+    subject: bytes
+
+
+class Amount(NamedTuple):
+    """So much more of something, by one subject, in a window that ends at a time that all agree on."""
+
+    name: str
+    subject: bytes
+    amount: int
+    ends_at: datetime
+
+
+class Sum(NamedTuple):
+    """What a window holds now, and when it ends; its end is how the same window is found again."""
+
+    used: int
+    ends_at: datetime
+
+
+def pour(connection: Connection, drops: Sequence[Drop], now: datetime) -> list[int]:
+    """Count one in each bucket; give the microseconds until each is empty, itself included.
+
+    A bucket never holds more than its capacity and one, however often it is refused: whoever comes
+    through in another way would otherwise fill it for days.
+    """
+    now_us = microseconds(now)
+    values: dict[str, Any] = {"now_us": now_us}
+    for place, (limit, subject) in enumerate(drops):
+        values |= {
+            f"subject_{place}": subject,
+            f"name_{place}": limit.name,
+            f"used_{place}": limit.capacity + 1,
+            f"until_us_{place}": now_us + limit.interval_us,
+        }
+    rows = connection.execute(_upserting(len(drops), _POURING), values)
+    until = {(row.subject, row.name): row.until_us for row in rows}
+    return [until[drop.subject, drop.limit.name] - now_us for drop in drops]
+
+
+def add(connection: Connection, amounts: Sequence[Amount], now: datetime) -> list[Sum]:
+    """Add to each window; give what each holds then.
+
+    A window that the clock has jumped back before goes on, so no sum is ever forgotten early.
+    """
+    values: dict[str, Any] = {"now_us": microseconds(now)}
+    for place, amount in enumerate(amounts):
+        values |= {
+            f"subject_{place}": amount.subject,
+            f"name_{place}": amount.name,
+            f"used_{place}": amount.amount,
+            f"until_us_{place}": microseconds(amount.ends_at),
+        }
+    rows = connection.execute(_upserting(len(amounts), _ADDING), values)
+    sums = {
+        (row.subject, row.name): Sum(row.used, EPOCH + timedelta(microseconds=row.until_us))
+        for row in rows
+    }
+    return [sums[amount.subject, amount.name] for amount in amounts]
+
+
+def take_out(connection: Connection, drops: Sequence[Drop]) -> None:
+    """Take one out of each bucket again, because what it stood for did not happen."""
+    connection.execute(
+        _TAKING_OUT,
+        [
+            {"of": drop.subject, "by": drop.limit.name, "interval_us": drop.limit.interval_us}
+            for drop in drops
+        ],
+    )
+
+
+def correct(connection: Connection, amounts: Sequence[Amount]) -> None:
+    """Change what windows hold by what turned out otherwise; a window that is over stays over."""
+    connection.execute(
+        _CORRECTING,
+        [
+            {
+                "of": amount.subject,
+                "by": amount.name,
+                "amount": amount.amount,
+                "ends_us": microseconds(amount.ends_at),
+            }
+            for amount in amounts
+        ],
+    )
+
+
+_HERE = (_COUNTERS.c.subject == bindparam("of"), _COUNTERS.c.name == bindparam("by"))
+_TAKING_OUT = (
+    update(_COUNTERS)
+    .where(*_HERE)
+    .values(until_us=_COUNTERS.c.until_us - bindparam("interval_us", type_=BigInteger))
+)
+_CORRECTING = (
+    update(_COUNTERS)
+    .where(*_HERE, _COUNTERS.c.until_us == bindparam("ends_us", type_=BigInteger))
+    .values(used=_COUNTERS.c.used + bindparam("amount", type_=BigInteger))
+)
+
+
+#: Written as text, because SQLAlchemy compiles an INSERT of several rows anew each time it runs.
+_INSERTING = "INSERT INTO limits (subject, name, used, until_us) VALUES "
+_POURING = """
+ON CONFLICT (subject, name) DO UPDATE SET until_us = CASE
+  WHEN CASE WHEN limits.until_us > :now_us THEN limits.until_us ELSE :now_us END
+       < :now_us + (excluded.used - 1) * (excluded.until_us - :now_us)
+  THEN CASE WHEN limits.until_us > :now_us THEN limits.until_us ELSE :now_us END
+       + excluded.until_us - :now_us
+  ELSE :now_us + excluded.used * (excluded.until_us - :now_us) END
+RETURNING subject, name, until_us"""
+_ADDING = """
+ON CONFLICT (subject, name) DO UPDATE SET
+  used = CASE WHEN limits.until_us > :now_us THEN limits.used ELSE 0 END + excluded.used,
+  until_us = CASE WHEN limits.until_us > :now_us THEN limits.until_us ELSE excluded.until_us END
+RETURNING subject, name, used, until_us"""
+
+
+@cache
+def _upserting(rows: int, otherwise: str) -> Executable:
+    """Write an upsert of so many rows, whose parameters are numbered by row."""
+    return text(_INSERTING + numbered(("subject", "name", "used", "until_us"), rows) + otherwise)
+
+
+def numbered(columns: Sequence[str], rows: int) -> str:
+    """Write the VALUES of so many rows, whose parameters are numbered: `(:name_0, …), (:name_1, …)`."""
+    return ", ".join(
+        "(" + ", ".join(f":{column}_{place}" for column in columns) + ")" for place in range(rows)
+    )

@@ -1,0 +1,105 @@
+"""Challenges: a proof of work (ALTCHA, version 2) that lets a person past a soft limit, once.
+
+Owns making and judging them. A challenge is signed and bound to one number, so nothing is stored until its
+solution is used. Refuses solutions that are wrong, expired, of another number's challenge or used before.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import altcha
+from sqlalchemy import Connection
+
+from core.database import insert, purge
+from core.secrets import Keyring
+from verification.policy.file import ChallengeParameters
+from verification.policy.models import SpentChallenge
+from verification.problems import ChallengeRejected
+
+ALGORITHM = "PBKDF2/SHA-256"
+#: The cost of a challenge grows to this many times the least.
+MOST_PRESSURE = 8
+
+
+@dataclass(frozen=True)
+class Solution:
+    """A right solution of a number's challenge, which may have been used before."""
+
+    number_digest: bytes
+    nonce: bytes
+    expires_at: datetime
+
+    def spend(self, connection: Connection) -> bool:
+        """Use it up in the caller's transaction; say whether this was the first time."""
+        return bool(
+            connection.execute(
+                insert(connection, SpentChallenge)
+                .values(
+                    number_digest=self.number_digest,
+                    nonce=self.nonce,
+                    expires_at=self.expires_at,
+                )
+                .on_conflict_do_nothing()
+                .returning(SpentChallenge.nonce)
+            ).one_or_none()
+        )
+
+
+class ChallengeService:
+    """Makes challenges and judges their solutions."""
+
+    def __init__(self, keyring: Keyring, parameters: ChallengeParameters) -> None:
+        self._keys = keyring.derive_all("challenge")
+        self._parameters = parameters
+
+    def make(self, number_digest: bytes, pressure: float, now: datetime) -> dict[str, Any]:
+        """Make a challenge for a number, as the JSON that ALTCHA's clients take."""
+        factor = max(1, min(MOST_PRESSURE, round(pressure)))
+        expires = int((now + self._parameters.lifetime).timestamp())
+        challenge = altcha.create_challenge(
+            ALGORITHM,
+            self._parameters.iterations * factor,
+            key_prefix=self._parameters.prefix,
+            # The time is in our data and not in ALTCHA's own field, which is judged by the host's clock.
+            data={"number": number_digest.hex(), "expires": expires},
+            hmac_secret=self._keys[0],
+        )
+        made: dict[str, Any] = challenge.to_dict()
+        return made
+
+    def judge(
+        self, payload: str | None, number_digests: Sequence[bytes], now: datetime
+    ) -> Solution | ChallengeRejected | None:
+        """Judge a solution, outside of any transaction: it takes one PBKDF2 key.
+
+        payload: base64 of ALTCHA's JSON, None when there is none. number_digests: the number under
+        every accepted secret. What is wrong with it is given and not raised, for the caller to tell
+        when it is needed.
+        """
+        if payload is None:
+            return None
+        solved = next(filter(None, (_verified(payload, key) for key in self._keys)), None)
+        if solved is None:
+            return ChallengeRejected("Its solution is wrong; ask again for a new one.")
+        data = solved.data or {}
+        number = bytes.fromhex(data["number"])
+        expires_at = datetime.fromtimestamp(data["expires"], UTC)
+        if number not in number_digests:
+            return ChallengeRejected("It is another number's; ask again for a new one.")
+        if now >= expires_at:
+            return ChallengeRejected("It has expired; ask again for a new one.")
+        return Solution(number, bytes.fromhex(solved.nonce), expires_at)
+
+
+def _verified(payload: str, key: bytes) -> altcha.ChallengeParameters | None:
+    """Give the parameters of a challenge that is ours and solved."""
+    if not altcha.verify_solution(payload, key).verified:
+        return None
+    return altcha.Payload.from_base64(payload).challenge.parameters
+
+
+def purge_spent(connection: Connection, now: datetime) -> int:
+    """Delete a batch of used challenges that have expired."""
+    return purge(connection, SpentChallenge, SpentChallenge.expires_at < now)

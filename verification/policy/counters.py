@@ -1,0 +1,172 @@
+"""The counters behind the facts: buckets, traffic, countries and money, counted with the attempt in them.
+
+Owns the order in which they are counted. All rows that are touched stay locked to the end of the
+transaction, the busiest of each kind last, and always in the same order.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+from functools import cache
+
+from sqlalchemy import Connection, Executable, bindparam, func, select
+
+from core import counting
+from core.counting import Amount, Drop, Sum
+from core.database import insert_into, purge, table
+from core.limits import DAY, Limit
+from verification.policy import traffic
+from verification.policy.facts import Attempt, Facts, Subject
+from verification.policy.file import Policy
+from verification.policy.models import NetworkCountry
+from verification.policy.rules import BUCKETS, VelocityRule
+from verification.policy.traffic import Cell
+
+#: How old the note of a country may become before it is made again.
+NOTED_AGAIN_AFTER = timedelta(hours=1)
+#: Counted without a rule too: its row is what keeps apart requests of one network at the same time.
+NETWORK = Limit(BUCKETS["network"], 1_000_000, DAY)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What was counted for an attempt, so that it can be put right when it turns out otherwise."""
+
+    facts: Facts
+    drops: Sequence[Drop]
+    cells: Sequence[Cell]
+    money: Sequence[Amount]
+
+
+class Counters:
+    """Counts attempts and finds the facts."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._buckets: dict[Subject, Limit] = {"network": NETWORK}
+        for rule in policy.rules:
+            if isinstance(rule, VelocityRule):
+                self._buckets[rule.of] = rule.limit
+
+    def count(self, connection: Connection, attempt: Attempt) -> Counted:
+        """Count an attempt everywhere; give what the rules may know of it."""
+        now = attempt.at
+        levels, drops = self._pour(connection, attempt)
+        counted = traffic.count(connection, attempt.prefix, attempt.country, attempt.at)
+        countries = _count_countries(connection, attempt) if attempt.wider else 0
+        spent, money = _reserve(connection, attempt)
+        facts = Facts(
+            attempt=attempt,
+            levels=levels,
+            country=counted.country,
+            prefix=counted.prefix,
+            usual=counted.usual,
+            countries=countries,
+            spent=spent,
+            hour_ends_in=traffic.ends_in("hour", now),
+            day_ends_in=traffic.ends_in("day", now),
+        )
+        return Counted(facts, drops, counted.cells, money)
+
+    def _pour(
+        self, connection: Connection, attempt: Attempt
+    ) -> tuple[dict[Subject, int], list[Drop]]:
+        subjects: dict[Subject, bytes | None] = {
+            "number-and-requester": sends_subject(attempt.number_digest, attempt.network),
+            "number": attempt.number_digest,
+            "network": attempt.network if attempt.wider else None,
+            "wider-network": attempt.wider,
+            "prefix": named(attempt.prefix),
+            "country": named(attempt.country),
+        }
+        counted = {
+            of: Drop(self._buckets[of], subject)
+            for of, subject in subjects.items()
+            if subject is not None and of in self._buckets
+        }
+        drops = list(counted.values())
+        levels = counting.pour(connection, drops, attempt.at) if drops else []
+        return dict(zip(counted, levels, strict=True)), drops
+
+
+def take_back(connection: Connection, counted: Counted, *, velocity: bool) -> None:
+    """Uncount a send that for certain did not happen; `velocity` says whether it counts as asked for."""
+    if not velocity:
+        counting.take_out(connection, counted.drops)
+    traffic.add(connection, counted.cells, sends=-1)
+    if counted.money:
+        back = [amount._replace(amount=-amount.amount) for amount in counted.money]
+        counting.correct(connection, back)
+
+
+def settle_money(connection: Connection, counted: Counted, paid_micros: int) -> None:
+    """Replace what was reserved by what was paid."""
+    difference = paid_micros - counted.facts.attempt.price_micros
+    if counted.money and difference:
+        amounts = [amount._replace(amount=difference) for amount in counted.money]
+        counting.correct(connection, amounts)
+
+
+_COUNTRIES = table(NetworkCountry)
+_COUNTING_COUNTRIES = select(
+    func.count(),
+    func.max(_COUNTRIES.c.until).filter(_COUNTRIES.c.country == bindparam("country")),
+).where(_COUNTRIES.c.network == bindparam("of"), _COUNTRIES.c.until > bindparam("now"))
+
+
+@cache
+def _noting_country(dialect: str) -> Executable:
+    statement = insert_into(dialect, NetworkCountry)
+    return statement.on_conflict_do_update(
+        index_elements=["network", "country"], set_={"until": statement.excluded.until}
+    )
+
+
+def _count_countries(connection: Connection, attempt: Attempt) -> int:
+    """Count the countries that a network asked for in the last day, this one among them.
+
+    The row of the network's bucket, which is locked, keeps two requests of it apart.
+    """
+    now = attempt.at
+    row = connection.execute(
+        _COUNTING_COUNTRIES,
+        {"of": attempt.network, "country": attempt.country, "now": now},
+    ).one()
+    count, until = int(row[0]), row[1]
+    if until is None or until < now + DAY - NOTED_AGAIN_AFTER:
+        connection.execute(
+            _noting_country(connection.dialect.name),
+            {"network": attempt.network, "country": attempt.country, "until": now + DAY},
+        )
+    return count + (until is None)
+
+
+def _reserve(connection: Connection, attempt: Attempt) -> tuple[dict[str, int], list[Amount]]:
+    """Reserve an attempt's price in the day's money of its prefix, its country and in all."""
+    of = {"prefix": attempt.prefix, "country": attempt.country, "total": ""}
+    if attempt.price_micros == 0:
+        return dict.fromkeys(of, 0), []
+    midnight = datetime.combine(attempt.at.date() + DAY, time(), attempt.at.tzinfo)
+    amounts = [
+        Amount(f"money-{budget}", named(subject), attempt.price_micros, midnight)
+        for budget, subject in of.items()
+    ]
+    sums: list[Sum] = counting.add(connection, amounts, attempt.at)
+    spent = {budget: total.used for budget, total in zip(of, sums, strict=True)}
+    kept = [a._replace(ends_at=total.ends_at) for a, total in zip(amounts, sums, strict=True)]
+    return spent, kept
+
+
+def purge_countries(connection: Connection, now: datetime) -> int:
+    """Delete a batch of countries that networks asked for longer than a day ago."""
+    return purge(connection, NetworkCountry, NetworkCountry.until < now)
+
+
+def sends_subject(number_digest: bytes, requester: bytes) -> bytes:
+    """Name a number and requester together, as the limit on sends counts them."""
+    return hashlib.sha256(number_digest + requester).digest()[:16]
+
+
+def named(public: str) -> bytes:
+    """Name a prefix or a country, which are no secret, as limits name their subjects."""
+    return hashlib.sha256(public.encode()).digest()[:16]

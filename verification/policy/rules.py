@@ -1,0 +1,305 @@
+"""The rules: each a pure function of the facts, with its parameters from the policy file.
+
+Owns what is judged and how hard. Refuses, when the file is read, what would let a stranger lock a number's
+owner out: limits by the number alone can only ask for a challenge.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from core.limits import Limit
+from core.phone_numbers import PhoneNumberRefused
+from core.problems import Allowance, Problem
+from core.settings import NumberType
+from core.toml_file import TomlTable
+from verification.policy.facts import Facts, Record, Span, Subject
+from verification.problems import DestinationRefused, SendsPaused, TooManySends
+
+Verdict = Literal["allow", "challenge", "deny"]
+Over = Literal["challenge", "deny"]
+Mode = Literal["enforce", "record"]
+Country = Annotated[str, Field(pattern=r"^([A-Z]{2}|001)$")]
+MICROS = 1_000_000
+Item = TypeVar("Item")
+Listed = Annotated[tuple[Item, ...], Field(strict=False)]
+
+#: The limit that each velocity counts in, by what it is of.
+BUCKETS: dict[Subject, str] = {
+    "number-and-requester": "sends",
+    "number": "sends-number",
+    "network": "sends-network",
+    "wider-network": "sends-wider-network",
+    "prefix": "sends-prefix",
+    "country": "sends-country",
+}
+
+
+def _duration(value: object) -> object:
+    """Accept `90s`, `10m`, `1h`, `1d`."""
+    units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+    if isinstance(value, str) and value[:-1].isdecimal() and value[-1:] in units:
+        return timedelta(**{units[value[-1]]: int(value[:-1])})
+    raise ValueError("write a duration as 90s, 10m, 1h or 1d")
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_duration),
+    Field(ge=timedelta(seconds=1), le=timedelta(days=30)),
+]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one rule says of one attempt, and the figures it says it by."""
+
+    verdict: Verdict
+    figures: Mapping[str, Any]
+    #: How far over its limit it is: 1 is just over, 2 is twice as much as allowed.
+    pressure: float = 1.0
+    #: Seconds until it may be otherwise.
+    retry_after: int | None = None
+
+
+class Rule(TomlTable):
+    """One rule of the policy file."""
+
+    #: enforce: what it says is done. record: it is only written down.
+    mode: Mode = "enforce"
+    #: The mode in development, where nothing is sent and test suites use one network and few numbers.
+    in_development: Mode | None = None
+
+    #: What a person is told when it refuses, and the problem she gets.
+    detail: ClassVar[str]
+    problem: ClassVar[type[Problem]] = SendsPaused
+    #: The figures she is told too.
+    told: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def label(self) -> str:
+        """Name the rule in decisions and metrics: its kind, and what it is of."""
+        of = getattr(self, "of", None)
+        kind = str(getattr(self, "rule", ""))
+        return f"{kind}/{of}" if of else kind
+
+    def judge(self, facts: Facts) -> Finding:
+        """Say what is to be done with an attempt."""
+        raise NotImplementedError
+
+    @property
+    def refusal(self) -> type[Problem]:
+        """The problem that a denial is."""
+        return self.problem
+
+
+class NumberTypeRule(Rule):
+    """Kinds of numbers that are never sent to."""
+
+    rule: Literal["number-type"]
+    deny: Listed[NumberType]
+
+    detail = "This service does not send to this kind of number."
+    problem = PhoneNumberRefused
+    told = ("number_type",)
+
+    def judge(self, facts: Facts) -> Finding:
+        """Deny the kinds that the list names."""
+        kind = facts.attempt.number_type
+        return Finding("deny" if kind in self.deny else "allow", {"number_type": kind})
+
+
+class CountryRule(Rule):
+    """Countries that are sent to, or are not."""
+
+    rule: Literal["country"]
+    #: Empty: all but those denied.
+    allow: Listed[Country] = ()
+    deny: Listed[Country] = ()
+
+    detail = "This service does not send to this country."
+    problem = DestinationRefused
+    told = ("country",)
+
+    def judge(self, facts: Facts) -> Finding:
+        """Deny what is on the one list, or not on the other."""
+        country = facts.attempt.country
+        denied = country in self.deny or bool(self.allow and country not in self.allow)
+        return Finding("deny" if denied else "allow", {"country": country})
+
+
+class VelocityRule(Rule):
+    """So many sends a period by one subject: a bucket of so many, refilled over the period."""
+
+    rule: Literal["velocity"]
+    of: Subject
+    sends: int = Field(ge=1, le=1_000_000)
+    period: Duration
+    over: Over
+
+    detail = "Too many codes were asked for from here or for numbers like this one."
+
+    @model_validator(mode="after")
+    def _owners_come_through(self) -> "VelocityRule":
+        if self.of == "number" and self.over == "deny":
+            raise ValueError(
+                'over = "deny" by the number alone would let strangers lock its owner out;'
+                ' use "challenge", and deny by number-and-requester'
+            )
+        return self
+
+    @property
+    def limit(self) -> Limit:
+        """The bucket this rule counts in."""
+        return Limit(BUCKETS[self.of], self.sends, self.period)
+
+    @property
+    def refusal(self) -> type[Problem]:
+        """Say it is her own limit, where it is."""
+        return TooManySends if self.of == "number-and-requester" else SendsPaused
+
+    def judge(self, facts: Facts) -> Finding:
+        """Stop at a full bucket; a service, which asks for many people, has no network."""
+        level_us = facts.levels.get(self.of)
+        if level_us is None:
+            return Finding("allow", {})
+        limit = self.limit
+        level = level_us / limit.interval_us
+        figures = {"sends": round(level, 2), "allowed": self.sends}
+        over_us = level_us - self.sends * limit.interval_us
+        if over_us <= 0:
+            return Finding("allow", figures)
+        return Finding(self.over, figures, level / self.sends, _seconds(over_us))
+
+    def allowance(self, facts: Facts) -> Allowance:
+        """Say what is left in the subject's bucket once this attempt is in it, or was refused."""
+        limit = self.limit
+        room_us = self.sends * limit.interval_us - facts.levels[self.of]
+        left = max(0, room_us // limit.interval_us)
+        wait_us = 0 if left else -room_us if room_us < 0 else limit.interval_us - room_us
+        period = round(limit.period.total_seconds())
+        return Allowance(limit.name, self.sends, period, left, _seconds(wait_us))
+
+
+class Allowed(TomlTable):
+    """How many may stay unverified in a span: the most of three, plus what usually stays so."""
+
+    floor: int = Field(ge=0, le=1_000_000)
+    #: Of what was verified in the best span before.
+    best: float = Field(ge=0, le=10)
+    #: Of what was verified in the last span.
+    last: float = Field(ge=0, le=10)
+
+    def of(self, span: Span, usual: float) -> float:
+        """Give how many sends of a span may stay unverified."""
+        proven = max(self.floor, self.best * span.best, self.last * span.last)
+        return proven + usual * span.verified
+
+
+class ConversionRule(Rule):
+    """Texts that nobody types in, beyond what a country or a prefix has earned by those that were.
+
+    A pumping ring's numbers do not verify, or few of them do; people's do. What is sent on trust is a
+    floor, and grows only with what was verified.
+    """
+
+    rule: Literal["conversion"]
+    of: Literal["country", "prefix"]
+    hour: Allowed
+    day: Allowed
+    #: Of a country: a prefix with no more unverified sends than this today, this one included, goes on.
+    spare: int = Field(0, ge=0, le=1_000)
+    #: How far over it is denied and not just challenged, as a multiple of what is allowed; 0: never.
+    deny_at: float = Field(0, ge=0, le=1_000)
+
+    detail = "Too many codes sent to numbers like this one were never used."
+
+    def judge(self, facts: Facts) -> Finding:
+        """Compare what is unverified with what is allowed, in the hour and in the day."""
+        record = facts.country if self.of == "country" else facts.prefix
+        figures: dict[str, Any] = {}
+        pressure, retry_after = 0.0, None
+        for name, span, allowance, ends_in in self._spans(record, facts):
+            allowed = allowance.of(span, facts.usual)
+            figures |= {
+                f"unverified_{name}": span.unverified,
+                f"allowed_{name}": round(allowed, 1),
+            }
+            ratio = span.unverified / max(allowed, 1.0)
+            if span.unverified > allowed and ratio > pressure:
+                pressure, retry_after = ratio, ends_in
+        if pressure == 0.0:
+            return Finding("allow", figures)
+        if self.of == "country":
+            figures["unverified_prefix"] = facts.prefix.day.unverified
+            if facts.prefix.day.unverified <= self.spare:
+                return Finding("allow", figures)
+        denied = self.deny_at > 0 and pressure >= self.deny_at
+        return Finding("deny" if denied else "challenge", figures, pressure, retry_after)
+
+    def _spans(self, record: Record, facts: Facts) -> list[tuple[str, Span, Allowed, int]]:
+        return [
+            ("hour", record.hour, self.hour, facts.hour_ends_in),
+            ("day", record.day, self.day, facts.day_ends_in),
+        ]
+
+
+class CountriesRule(Rule):
+    """Distinct countries that one network asks for in a day."""
+
+    rule: Literal["countries"]
+    most: int = Field(ge=1, le=300)
+    over: Over
+
+    detail = "Numbers of too many countries were asked for from here."
+
+    def judge(self, facts: Facts) -> Finding:
+        """Stop a network that collects countries."""
+        figures = {"countries": facts.countries, "allowed": self.most}
+        if facts.countries <= self.most:
+            return Finding("allow", figures)
+        return Finding(self.over, figures, facts.countries / self.most, 86_400)
+
+
+class BudgetRule(Rule):
+    """Money for a day, reserved before each send: in all, for a country, for a prefix."""
+
+    rule: Literal["budget"]
+    of: Literal["total", "country", "prefix"]
+    #: In the currency that the prices are in.
+    per_day: float = Field(ge=0, le=1_000_000_000)
+    #: Other amounts for single countries.
+    countries: dict[Country, Annotated[float, Field(ge=0, le=1_000_000_000)]] = {}
+
+    detail = "No more codes are sent there today."
+
+    @model_validator(mode="after")
+    def _countries_have_their_own(self) -> "BudgetRule":
+        if self.countries and self.of != "country":
+            raise ValueError('countries = {…} goes with of = "country"')
+        return self
+
+    def judge(self, facts: Facts) -> Finding:
+        """Deny what the day's money does not pay for; what costs nothing always fits."""
+        amount = self.per_day
+        if self.of == "country":
+            amount = self.countries.get(facts.attempt.country, amount)
+        spent = facts.spent[self.of]
+        figures = {"spent": round(spent / MICROS, 4), "budget": amount}
+        if facts.attempt.price_micros == 0 or spent <= round(amount * MICROS):
+            return Finding("allow", figures)
+        return Finding("deny", figures, spent / max(1, round(amount * MICROS)), facts.day_ends_in)
+
+
+def _seconds(microseconds: int) -> int:
+    """Give whole seconds, rounded up: whoever comes back after them is served."""
+    return -(-microseconds // 1_000_000)
+
+
+AnyRule = Annotated[
+    NumberTypeRule | CountryRule | VelocityRule | ConversionRule | CountriesRule | BudgetRule,
+    Field(discriminator="rule"),
+]

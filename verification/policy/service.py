@@ -1,0 +1,222 @@
+"""The policy at work: an attempt is counted, judged by every rule, and the decision is written down.
+
+Owns what is decided and its record. An attempt that is refused leaves its decision and nothing else: what
+was counted for it is taken back in the same transaction. Refuses nothing that only a recording rule minds.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, bindparam, update
+
+from core.base64url import encode
+from core.database import purge, table
+from core.metrics import Metrics
+from core.problems import Allowance, Problem
+from verification.policy import traffic
+from verification.policy.challenge import ChallengeService, Solution
+from verification.policy.counters import Counted, Counters, settle_money, take_back
+from verification.policy.facts import Attempt, Facts
+from verification.policy.file import Policy
+from verification.policy.models import Decision
+from verification.policy.rules import Finding, Mode, Rule, VelocityRule
+from verification.problems import ChallengeRejected, ChallengeRequired
+
+KEPT = timedelta(days=30)
+#: The rule whose allowance is announced to the requester.
+OWN_LIMIT = "velocity/number-and-requester"
+
+_DECISIONS = table(Decision)
+_STORING = _DECISIONS.insert()
+_VERIFYING = (
+    update(_DECISIONS)
+    .where(
+        _DECISIONS.c.number_digest == bindparam("of"),
+        _DECISIONS.c.verification == bindparam("half"),
+        _DECISIONS.c.verdict == "allow",
+    )
+    .values(verified_at=bindparam("now"))
+)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One rule's finding, and the mode it was made in."""
+
+    rule: Rule
+    mode: Mode
+    finding: Finding
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What was decided of an attempt; `problem` is set when it was refused, and nothing is counted."""
+
+    attempt: Attempt
+    counted: Counted
+    problem: Problem | None
+    #: What the requester has left for this number.
+    allowance: Allowance | None
+
+
+class PolicyService:
+    """Decides which texts and calls are sent."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        challenges: ChallengeService,
+        entropy: Callable[[int], bytes],
+        metrics: Metrics,
+        *,
+        development: bool,
+    ) -> None:
+        self._modes = [
+            (rule, policy.mode_of(rule, development=development)) for rule in policy.rules
+        ]
+        self._counters = Counters(policy)
+        self._challenges = challenges
+        self._entropy = entropy
+        self._metrics = metrics
+
+    def judge(
+        self, connection: Connection, attempt: Attempt, solution: Solution | None = None
+    ) -> Ruling:
+        """Count and judge an attempt in the caller's transaction, which must commit either way.
+
+        A solution is used up only where it was needed; history that is replayed has none. Raises
+        ChallengeRejected, which is to roll everything back, when it was used before.
+        """
+        savepoint = connection.begin_nested()
+        counted = self._counters.count(connection, attempt)
+        judged = [Judged(rule, mode, rule.judge(counted.facts)) for rule, mode in self._modes]
+        decided = _decide(judged)
+        if decided and decided.finding.verdict == "challenge" and attempt.solved:
+            if solution is not None and not solution.spend(connection):
+                raise ChallengeRejected("It was used before; ask again for a new one.")
+            decided = None
+        if decided:
+            savepoint.rollback()
+        else:
+            savepoint.commit()
+        self._record(connection, attempt, judged, decided)
+        allowance = self._allowance(counted.facts)
+        problem = self._problem(attempt, decided, allowance) if decided else None
+        return Ruling(attempt, counted, problem, allowance)
+
+    def _problem(self, attempt: Attempt, decided: Judged, allowance: Allowance | None) -> Problem:
+        rule, finding = decided.rule, decided.finding
+        decision = encode(attempt.number_digest + attempt.verification)
+        if finding.verdict == "challenge":
+            challenge = self._challenges.make(attempt.number_digest, finding.pressure, attempt.at)
+            return ChallengeRequired(
+                f"{rule.detail} Solve the challenge and send the request again with its solution.",
+                challenge=challenge,
+                decision=decision,
+            )
+        return rule.refusal(
+            rule.detail,
+            retry_after=finding.retry_after,
+            allowance=allowance if rule.label == OWN_LIMIT else None,
+            decision=decision,
+            **{name: finding.figures[name] for name in rule.told},
+        )
+
+    def _allowance(self, facts: Facts) -> Allowance | None:
+        """Say what the requester has left for the number, where a rule limits that."""
+        own = (rule for rule, _ in self._modes if rule.label == OWN_LIMIT)
+        return next((rule.allowance(facts) for rule in own if isinstance(rule, VelocityRule)), None)
+
+    def _record(
+        self,
+        connection: Connection,
+        attempt: Attempt,
+        judged: Sequence[Judged],
+        decided: Judged | None,
+    ) -> None:
+        for each in judged:
+            if each.finding.verdict != "allow":
+                self._metrics.policy_findings.labels(
+                    each.rule.label, each.finding.verdict, each.mode
+                ).inc()
+        verdict = decided.finding.verdict if decided else "allow"
+        self._metrics.policy_decisions.labels(verdict).inc()
+        connection.execute(
+            _STORING,
+            {
+                "number_digest": attempt.number_digest,
+                "verification": attempt.verification,
+                "id": self._entropy(16),
+                "network": attempt.network,
+                "wider": attempt.wider,
+                "country": attempt.country,
+                "prefix": attempt.prefix,
+                "number_type": attempt.number_type,
+                "channel": attempt.channel,
+                "resend": attempt.resend,
+                "price_micros": attempt.price_micros,
+                "solved": attempt.solved,
+                "verdict": verdict,
+                "rule": decided.rule.label if decided else None,
+                "findings": json.dumps(
+                    [
+                        {
+                            "rule": each.rule.label,
+                            "mode": each.mode,
+                            "verdict": each.finding.verdict,
+                            **each.finding.figures,
+                        }
+                        for each in judged
+                    ],
+                    separators=(",", ":"),
+                ),
+                "created_at": attempt.at,
+            },
+        )
+
+    @staticmethod
+    def settle(
+        connection: Connection, ruling: Ruling, *, paid_micros: int | None, asked_for: bool = True
+    ) -> None:
+        """Put right what was counted, once it is known what was paid; None when nothing was sent.
+
+        asked_for: whether a send that did not happen counts against who asked for it all the same.
+        """
+        if paid_micros is None:
+            take_back(connection, ruling.counted, velocity=asked_for)
+        else:
+            settle_money(connection, ruling.counted, paid_micros)
+
+    @staticmethod
+    def verified(
+        connection: Connection,
+        number_digest: bytes,
+        verification: bytes,
+        *,
+        prefix: str,
+        country: str,
+        sends: int,
+        started_at: datetime,
+        now: datetime,
+    ) -> None:
+        """Credit a verification that was just verified to its prefix and its country."""
+        connection.execute(_VERIFYING, {"of": number_digest, "half": verification, "now": now})
+        cells = traffic.cells_of(prefix, country, started_at)
+        traffic.add(connection, cells, verified=sends)
+
+    @staticmethod
+    def purge(connection: Connection, now: datetime) -> int:
+        """Delete a batch of decisions whose time is over."""
+        return purge(connection, Decision, Decision.created_at < now - KEPT)
+
+
+def _decide(judged: Sequence[Judged]) -> Judged | None:
+    """Find who decides: the first enforced rule that denies, else the first that challenges."""
+    enforced = [each for each in judged if each.mode == "enforce"]
+    for verdict in ("deny", "challenge"):
+        for each in enforced:
+            if each.finding.verdict == verdict:
+                return each
+    return None
