@@ -17,6 +17,7 @@ from core.metrics import Metrics
 from core.problems import Allowance, Problem
 from core.secrets import Keyring
 from core.settings import Settings
+from sms.service import SendService
 from verification.codes import LONG, SHORT, CodeBook
 from verification.models import Verification
 from verification.problems import (
@@ -47,6 +48,7 @@ class CheckService:
         keyring: Keyring,
         rules: Limits,
         codes: CodeBook,
+        sends: SendService,
         clock: Callable[[], datetime],
         metrics: Metrics,
     ) -> None:
@@ -54,6 +56,7 @@ class CheckService:
         self._keyring = keyring
         self._rules = rules
         self._codes = codes
+        self._sends = sends
         self._clock = clock
         self._metrics = metrics
         self._most_checks = settings.checks_per_verification
@@ -104,6 +107,7 @@ class CheckService:
         if self._codes.matches(row.key_id, key.whole, row.code_length, code):
             limits.give_back(connection, limit, number)
             proven = save(connection, row, status="verified", expires_at=now + self._lifetime)
+            self._sends.verified(connection, row.number_digest, row.nonce)
             return proven, None
         left = max(0, self._most_checks - row.checks_used)
         if left == 0:

@@ -89,6 +89,7 @@ class VerificationService:
                         number_digest=key.number_digest,
                         nonce=key.nonce,
                         e164=number.e164,
+                        country=number.region,
                         requester=requesters[0],
                         status="pending",
                         channel=body.channel,
