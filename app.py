@@ -24,10 +24,13 @@ from discovery.routes import discovery_api
 from discovery.service import DirectoryService
 from messaging.routes import messages_api
 from messaging.service import MessageService
+from sms import outcomes
 from sms.delivery import DeliveryService
 from sms.outbox import OutboxProvider
 from sms.provider import Provider
 from sms.routes import outbox_api
+from sms.routing import Router
+from sms.routing_file import load_routing
 from sms.service import SendService
 from sms.twilio import TwilioProvider
 from sms.twilio_callbacks import callbacks_api
@@ -100,7 +103,18 @@ def build(settings: Settings, ports: Ports) -> Kith:
     )
     providers = ports.providers or _providers(settings, database, clock)
     deliveries = DeliveryService(database, clock, metrics)
-    sends = SendService(providers[0], clock, entropy, metrics)
+    routing = load_routing(settings, [provider.name for provider in providers])
+    router = Router(routing, providers, clock, entropy)
+    sends = SendService(
+        database,
+        providers,
+        router,
+        deliveries,
+        clock,
+        entropy,
+        metrics,
+        settings.failover_seconds,
+    )
     events = AccountEvents()
     mint = Mint(keyring, entropy)
     devices = DeviceService(database, clock, entropy, mint, events, settings.max_devices)
@@ -110,10 +124,22 @@ def build(settings: Settings, ports: Ports) -> Kith:
     )
     accounts = AccountService(database, clock, entropy, devices, locks, events)
     codes = CodeBook(keyring)
-    checks = CheckService(database, settings, keyring, rules, codes, policies, clock, metrics)
-    sender = CodeSender(database, settings, codes, policies, sends, deliveries, clock)
+    checks = CheckService(
+        database, settings, keyring, rules, codes, policies, sends, clock, metrics
+    )
+    sender = CodeSender(database, settings, codes, policies, sends, clock)
     verifications = VerificationService(
-        database, settings, keyring, checks, sender, policies, challenges, clock, entropy, metrics
+        database,
+        settings,
+        keyring,
+        checks,
+        sender,
+        sends,
+        policies,
+        challenges,
+        clock,
+        entropy,
+        metrics,
     )
     registrations = RegistrationService(
         database, accounts, devices, locks, mint, clock, entropy, metrics
@@ -131,6 +157,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
     for name, job in (
         ("unsettled sends", deliveries.settle),
         ("sends", sends.purge_sends),
+        ("routing outcomes", outcomes.purge_outcomes),
         ("outbox", sends.purge_outbox),
         ("verifications", verifications.purge),
         ("decisions", policies.purge),

@@ -12,6 +12,8 @@ from phonenumbers import NumberParseException, PhoneNumberType
 from core.problems import Problem
 
 LONGEST_INPUT = 64
+#: Every region a number can be from: ISO 3166 codes, and "001" for those of no country.
+REGIONS = frozenset(phonenumbers.SUPPORTED_REGIONS) | {"001"}
 
 TYPE_NAMES: dict[int, str] = {
     PhoneNumberType.FIXED_LINE: "fixed_line",
@@ -91,6 +93,11 @@ def _why_not(parsed: phonenumbers.PhoneNumber) -> str:
             return "Its country code does not exist."
         case _:
             return "No such number exists in its country."
+
+
+def prefix_of(e164: str) -> str:
+    """Give a number without its last four digits, the range that carriers and thieves trade in."""
+    return e164[:-4]
 
 
 def mask(e164: str) -> str:

@@ -182,6 +182,17 @@ class Settings(BaseSettings):
         description="Who sends: one name, or several between which the router picks. `outbox` is the"
         " mock that keeps texts in the database.",
     )
+    routing_file: Path | None = Field(
+        None,
+        description="TOML file with prices, pins and the router's parameters; empty:"
+        " `sms/routing.toml`.",
+    )
+    failover_seconds: float = Field(
+        20.0,
+        ge=0,
+        le=25,
+        description="Seconds after which a request whose send failed starts no other provider.",
+    )
     twilio_account_sid: str | None = Field(
         None, pattern=r"^AC[0-9a-fA-F]{32}$", description="Twilio account."
     )

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
-from sqlalchemy import Connection, Executable, bindparam, func, update
+from sqlalchemy import Connection, Executable, bindparam, case, func, select, update
 
 from core.base64url import decode
 from core.database import Database, table
@@ -37,11 +37,24 @@ class Outcome:
     failure: Problem | None = None
 
 
+class Proven(NamedTuple):
+    """The one send that a right code can have come by, when there is only one."""
+
+    provider: str
+    country: str
+    channel: str
+    first: bool
+    created_at: datetime
+
+
+def _before(status: str) -> list[str]:
+    return [other for other, rank in RANK.items() if rank < RANK[status]]
+
+
 @cache
-def _recording(status: str) -> Executable:
+def _recording(status: str, unsent: bool) -> Executable:
     """Write the statement that moves a send forward to a state, from those before it only."""
     columns = _SENDS.c
-    earlier = [other for other, rank in RANK.items() if rank < RANK[status]]
     error = bindparam("error", type_=columns.error_code.type)
     return (
         update(_SENDS)
@@ -49,7 +62,7 @@ def _recording(status: str) -> Executable:
             columns.number_digest == bindparam("of"),
             columns.id == bindparam("send"),
             columns.provider == bindparam("by"),
-            columns.status.in_(earlier),
+            columns.status.in_(_before(status)),
         )
         .values(
             status=status,
@@ -60,8 +73,33 @@ def _recording(status: str) -> Executable:
             # What went wrong on the way no longer matters once it is delivered.
             error_code=None if status == "delivered" else func.coalesce(error, columns.error_code),
             updated_at=bindparam("now"),
+            **({"price_micros": 0} if unsent else {}),
         )
     )
+
+
+_OF_VERIFICATION = select(
+    _SENDS.c.id,
+    _SENDS.c.status,
+    _SENDS.c.provider,
+    _SENDS.c.country,
+    _SENDS.c.channel,
+    _SENDS.c.first,
+    _SENDS.c.created_at,
+).where(
+    _SENDS.c.number_digest == bindparam("of"),
+    _SENDS.c.verification == bindparam("for_verification"),
+)
+_PROVING = (
+    update(_SENDS)
+    .where(_SENDS.c.number_digest == bindparam("of"), _SENDS.c.id == bindparam("send"))
+    .values(verified_at=bindparam("now"))
+)
+_SETTLING = _PROVING.values(
+    status=case((_SENDS.c.status.in_(_before("delivered")), "delivered"), else_=_SENDS.c.status),
+    error_code=case((_SENDS.c.status.in_(_before("delivered")), None), else_=_SENDS.c.error_code),
+    updated_at=bindparam("now"),
+)
 
 
 class DeliveryService:
@@ -85,7 +123,7 @@ class DeliveryService:
         Safe to repeat and to reorder: a later state is never replaced by an earlier one.
         """
         result = connection.execute(
-            _recording(outcome.status),
+            _recording(outcome.status, outcome.failure is not None),
             {
                 "of": number_digest,
                 "send": send_id,
@@ -113,6 +151,27 @@ class DeliveryService:
         if news:
             self._metrics.deliveries.labels(provider, outcome.status).inc()
         return news
+
+    def prove(
+        self, connection: Connection, number_digest: bytes, verification: bytes
+    ) -> Proven | None:
+        """Take a right code for what it says of a verification's sends; give the one that brought it.
+
+        None when several may have. Then the last of them is marked as verified, and none as delivered.
+        """
+        rows = connection.execute(
+            _OF_VERIFICATION, {"of": number_digest, "for_verification": verification}
+        ).all()
+        arrived = [row for row in rows if row.status not in ("failed", "undelivered")]
+        likely = max(arrived or rows, key=lambda row: row.created_at, default=None)
+        if likely is None:
+            return None
+        certain = len(arrived) == 1
+        connection.execute(
+            _SETTLING if certain else _PROVING,
+            {"of": number_digest, "send": likely.id, "now": self._clock()},
+        )
+        return Proven(*likely[2:]) if certain else None
 
     def settle(self, connection: Connection, now: datetime) -> int:
         """Mark as `unknown` what a crash left queued."""

@@ -14,12 +14,13 @@ from core import limits
 from core.database import Database
 from core.limits import Limits
 from core.metrics import Metrics
+from core.phone_numbers import prefix_of
 from core.problems import Allowance, Problem
 from core.secrets import Keyring
 from core.settings import Settings
+from sms.service import SendService
 from verification.codes import LONG, SHORT, CodeBook
 from verification.models import Verification
-from verification.policy.facts import prefix_of
 from verification.policy.service import PolicyService
 from verification.problems import (
     CodeRejected,
@@ -50,6 +51,7 @@ class CheckService:
         rules: Limits,
         codes: CodeBook,
         policy: PolicyService,
+        sends: SendService,
         clock: Callable[[], datetime],
         metrics: Metrics,
     ) -> None:
@@ -58,6 +60,7 @@ class CheckService:
         self._rules = rules
         self._codes = codes
         self._policy = policy
+        self._sends = sends
         self._clock = clock
         self._metrics = metrics
         self._most_checks = settings.checks_per_verification
@@ -108,6 +111,7 @@ class CheckService:
         if self._codes.matches(row.key_id, key.whole, row.code_length, code):
             limits.give_back(connection, limit, number)
             proven = save(connection, row, status="verified", expires_at=now + self._lifetime)
+            self._sends.verified(connection, row.number_digest, row.nonce)
             self._policy.verified(
                 connection,
                 key.number_digest,

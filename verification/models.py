@@ -22,12 +22,12 @@ class Verification(Base):
     number_digest: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
     nonce: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
     e164: Mapped[str] = mapped_column(String(16))
+    #: Where the number is from: ISO 3166, or "001".
+    country: Mapped[str] = mapped_column(String(3))
     #: Keyed digest of the network that started it.
     requester: Mapped[bytes] = mapped_column(LargeBinary(16))
     #: Keyed digest of the wider network around it; a service has none.
     wider: Mapped[bytes | None] = mapped_column(LargeBinary(16))
-    #: ISO 3166 region of the number, or 001.
-    country: Mapped[str] = mapped_column(String(3))
     #: pending, verified, failed or canceled; a pending one whose time is over is expired.
     status: Mapped[str] = mapped_column(String(16))
     channel: Mapped[str] = mapped_column(String(8))

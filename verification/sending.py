@@ -12,15 +12,14 @@ from typing import NamedTuple
 from sqlalchemy import Connection, bindparam, update
 
 from core import idempotency, limits
-from core.base64url import encode
 from core.database import Database, table
 from core.idempotency import IdempotencyKey
+from core.phone_numbers import prefix_of
 from core.secrets import Keyring
 from core.settings import Settings
-from sms.delivery import DeliveryService, Outcome
 from sms.problems import SendUnavailable
-from sms.provider import Channel, Message
-from sms.service import SendService
+from sms.routing import Route
+from sms.service import Delivered, Queued, SendService
 from verification import texts
 from verification.codes import CodeBook
 from verification.models import Verification
@@ -44,8 +43,7 @@ class Pending:
 
     row: Verification
     code: str = field(repr=False)
-    send_id: bytes
-    channel: Channel
+    send: Queued
     ruling: Ruling
     request: IdempotencyKey | None
     #: What the verification showed before this send; None for its first.
@@ -79,7 +77,6 @@ class CodeSender:
         codes: CodeBook,
         policy: PolicyService,
         sends: SendService,
-        deliveries: DeliveryService,
         clock: Callable[[], datetime],
     ) -> None:
         self._database = database
@@ -87,7 +84,6 @@ class CodeSender:
         self._codes = codes
         self._policy = policy
         self._sends = sends
-        self._deliveries = deliveries
         self._clock = clock
 
     def queue(
@@ -95,15 +91,22 @@ class CodeSender:
         connection: Connection,
         row: Verification,
         request: IdempotencyKey | None,
+        route: Route,
         ruling: Ruling,
         before: Before | None = None,
         owners: Sequence[tuple[bytes, bytes]] = (),
     ) -> Pending:
-        """Record a send on the row's channel that the policy allowed; nothing is handed over yet."""
+        """Record a send that the policy allowed; nothing is handed over yet."""
         code = self._code(row)
-        channel: Channel = "voice" if row.channel == "voice" else "sms"
-        send_id = self._sends.queue(connection, row.number_digest, row.nonce, channel)
-        return Pending(row, code, send_id, channel, ruling, request, before, owners)
+        send = self._sends.queue(
+            connection,
+            route,
+            number_digest=row.number_digest,
+            verification=row.nonce,
+            prefix=prefix_of(row.e164),
+            first=before is None,
+        )
+        return Pending(row, code, send, ruling, request, before, owners)
 
     def _code(self, row: Verification) -> str:
         key = VerificationKey(row.number_digest, row.nonce)
@@ -113,53 +116,60 @@ class CodeSender:
         return code
 
     def hand_over(self, pending: Pending) -> Answered:
-        """Call the provider outside of any transaction, then record what it answered.
+        """Have it sent outside of any transaction, then record how that ended.
 
         Raises SendRejected, SendBlocked or SendUnavailable when for certain nothing was sent.
         """
         row = pending.row
-        outcome = self._sends.dispatch(self._message(pending))
+        body, language = self._text(pending)
+        delivered = self._sends.deliver(pending.send, to=row.e164, body=body, language=language)
         most_checks = self._settings.checks_per_verification
         answer = show(row, self._clock(), most_checks).model_dump_json()
         with self._database.write() as connection:
-            if outcome.failure:
-                self._undo(connection, pending, outcome)
-            self._deliveries.record(
-                connection, self._sends.provider_name, row.number_digest, pending.send_id, outcome
-            )
-            if not outcome.failure:
+            if delivered.failure:
+                self._undo(connection, pending)
+            else:
                 _supersede(connection, row, pending.owners)
                 if pending.request:
                     idempotency.answer(connection, pending.request, answer)
-        if outcome.failure:
-            raise outcome.failure
+            self._sends.record(connection, delivered)
+            # Last, as in every transaction: all sends of a country lock these rows.
+            self._settle(connection, pending.ruling, delivered)
+        if delivered.failure:
+            raise delivered.failure
         return Answered(answer, pending.ruling.allowance)
 
-    def _message(self, pending: Pending) -> Message:
+    def _text(self, pending: Pending) -> tuple[str, str]:
+        """Write what is sent or said, and name its language."""
         row, settings, code = pending.row, self._settings, pending.code
         locale = row.locale or settings.default_locale
-        if pending.channel == "voice":
-            body, language = texts.voice_text(
-                locale, settings.default_locale, settings.app_name, code
-            )
-        else:
-            body, language = texts.sms_text(
-                locale,
-                settings.default_locale,
-                settings.app_name,
-                code,
-                web_origin=row.web_origin,
-                app_hash=row.app_hash,
-            )
-        reference = encode(row.number_digest + pending.send_id)
-        return Message(row.e164, pending.channel, body, language, reference)
+        if pending.send.channel == "voice":
+            return texts.voice_text(locale, settings.default_locale, settings.app_name, code)
+        return texts.sms_text(
+            locale,
+            settings.default_locale,
+            settings.app_name,
+            code,
+            web_origin=row.web_origin,
+            app_hash=row.app_hash,
+        )
 
-    def _undo(self, connection: Connection, pending: Pending, outcome: Outcome) -> None:
+    def _settle(self, connection: Connection, ruling: Ruling, delivered: Delivered) -> None:
+        """Tell the policy what was paid.
+
+        A provider that is away is not the requester's fault. A rejected number is, or all could be tried
+        for free.
+        """
+        paid = None if delivered.failure else delivered.price_micros
+        asked_for = not isinstance(delivered.failure, SendUnavailable)
+        self._policy.settle(connection, ruling, paid_micros=paid, asked_for=asked_for)
+
+    def _undo(self, connection: Connection, pending: Pending) -> None:
         """Leave nothing behind of a send that for certain did not happen."""
         row, before = pending.row, pending.before
         if before is None:
             values: dict[str, object] = {"status": "failed"}
-        elif pending.channel == "sms":
+        elif pending.send.channel == "sms":
             values = {"sms_count": Verification.sms_count - 1, "last_sms_at": before.at}
         else:
             values = {"call_count": Verification.call_count - 1, "last_call_at": before.at}
@@ -173,10 +183,6 @@ class CodeSender:
             )
             .values(values)
         )
-        # A provider that is away is not the requester's fault. A rejected number is, or all could be
-        # tried for free.
-        asked_for = not isinstance(outcome.failure, SendUnavailable)
-        self._policy.settle(connection, pending.ruling, paid_micros=None, asked_for=asked_for)
         if pending.request:
             idempotency.release(connection, pending.request)
 

@@ -5,6 +5,7 @@ one transaction that ends before any provider is called.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
@@ -13,14 +14,16 @@ from core import idempotency
 from core.database import Database, purge
 from core.idempotency import Earlier, IdempotencyKey
 from core.metrics import Metrics
-from core.phone_numbers import PhoneNumber
+from core.phone_numbers import PhoneNumber, prefix_of
 from core.requester import Requester
 from core.secrets import Keyring
 from core.settings import Settings
+from sms.routing import Route
+from sms.service import SendService
 from verification.checks import CheckService
 from verification.models import Verification
 from verification.policy.challenge import ChallengeService, Solution
-from verification.policy.facts import Attempt, prefix_of
+from verification.policy.facts import Attempt
 from verification.policy.service import PolicyService, Ruling
 from verification.problems import (
     AppHashRefused,
@@ -55,6 +58,7 @@ class VerificationService:
         keyring: Keyring,
         checks: CheckService,
         sender: CodeSender,
+        sends: SendService,
         policy: PolicyService,
         challenges: ChallengeService,
         clock: Callable[[], datetime],
@@ -66,6 +70,7 @@ class VerificationService:
         self._keyring = keyring
         self._checks = checks
         self._sender = sender
+        self._sends = sends
         self._policy = policy
         self._challenges = challenges
         self._clock = clock
@@ -95,7 +100,6 @@ class VerificationService:
             number_type=number.kind,
             channel=body.channel,
             resend=False,
-            price_micros=0,
             solved=isinstance(solution, Solution),
             at=now,
         )
@@ -109,7 +113,8 @@ class VerificationService:
                 if earlier is None:
                     carry_over(connection, self._keyring, number.e164, requesters)
                     code_length = self._checks.code_length(connection, attempt.number_digest)
-                    ruling = self._permit(connection, attempt, solution, request)
+                    route = self._sends.route(connection, number.region, body.channel)
+                    ruling = self._permit(connection, attempt, route, solution, request)
                     if ruling.problem is None:
                         row = store(
                             connection,
@@ -122,7 +127,9 @@ class VerificationService:
                             expires_at=now + self._lifetime,
                             code_length=code_length,
                         )
-                        pending = self._sender.queue(connection, row, request, ruling, None, owners)
+                        pending = self._sender.queue(
+                            connection, row, request, route, ruling, owners=owners
+                        )
             if earlier is None:
                 if ruling.problem:
                     raise ruling.problem
@@ -136,14 +143,20 @@ class VerificationService:
         self,
         connection: Connection,
         attempt: Attempt,
+        route: Route,
         solution: Solution | ChallengeRejected | None,
         request: IdempotencyKey | None,
     ) -> Ruling:
-        """Ask the policy; what it refuses may be asked again with the same key and a solution."""
+        """Ask the policy, which reserves the dearest price of the route.
+
+        What it refuses may be asked again with the same key and a solution.
+        """
         if isinstance(solution, ChallengeRejected):
             # Not before now: a request that was answered already gets its answer, however old.
             raise solution
-        ruling = self._policy.judge(connection, attempt, solution)
+        ruling = self._policy.judge(
+            connection, replace(attempt, price_micros=route.dearest), solution
+        )
         if ruling.problem and request:
             idempotency.release(connection, request)
         return ruling
@@ -190,14 +203,16 @@ class VerificationService:
                         number_type=PhoneNumber.parse(row.e164).kind,
                         channel=body.channel,
                         resend=True,
-                        price_micros=0,
                         solved=isinstance(solution, Solution),
                         at=now,
                     )
-                    ruling = self._permit(connection, attempt, solution, request)
+                    route = self._sends.route(connection, row.country, body.channel)
+                    ruling = self._permit(connection, attempt, route, solution, request)
                     if ruling.problem is None:
                         row, before = _climb(connection, row, body.channel, now)
-                        pending = self._sender.queue(connection, row, request, ruling, before)
+                        pending = self._sender.queue(
+                            connection, row, request, route, ruling, before
+                        )
             if earlier is None:
                 if ruling.problem:
                     raise ruling.problem

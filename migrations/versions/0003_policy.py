@@ -8,7 +8,7 @@ from alembic import op
 from core.database import UtcDateTime
 
 revision: str = "0003"
-down_revision: str | None = "0001"
+down_revision: str | None = "0002"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
@@ -76,10 +76,6 @@ def upgrade() -> None:
     op.create_index(op.f("ix_spent_challenges_expires_at"), "spent_challenges", ["expires_at"])
     with op.batch_alter_table("verifications") as batch:
         batch.add_column(sa.Column("wider", sa.LargeBinary(length=16), nullable=True))
-        # Of verifications that live now nothing is known; they are over in minutes.
-        batch.add_column(
-            sa.Column("country", sa.String(length=3), nullable=False, server_default="001")
-        )
     with op.batch_alter_table("limits", table_kwargs=WHOLE) as batch:
         batch.alter_column("used", existing_type=sa.Integer(), type_=sa.BigInteger())
 
@@ -90,7 +86,6 @@ def downgrade() -> None:
     with op.batch_alter_table("limits", table_kwargs=WHOLE) as batch:
         batch.alter_column("used", existing_type=sa.BigInteger(), type_=sa.Integer())
     with op.batch_alter_table("verifications", table_kwargs=WHOLE) as batch:
-        batch.drop_column("country")
         batch.drop_column("wider")
     for name in ("spent_challenges", "network_countries", "traffic", "decisions"):
         op.drop_table(name)

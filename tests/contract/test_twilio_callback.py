@@ -59,7 +59,14 @@ def queue(app: OpenAPI, outcome: Outcome | None = None) -> None:
     kith = app.extensions["kith"]
     # The id is the service's to draw, so the row's is turned into the one that tests know.
     with kith.database.write() as connection:
-        drawn = kith.sends.queue(connection, DIGEST, bytes(16), "sms")
+        drawn = kith.sends.queue(
+            connection,
+            kith.sends.route(connection, "DE", "sms"),
+            number_digest=DIGEST,
+            verification=bytes(16),
+            prefix="+4915112",
+            first=True,
+        ).id
         connection.execute(update(Send).where(Send.id == drawn).values(id=SEND_ID))
         if outcome:
             kith.deliveries.record(connection, "twilio", DIGEST, SEND_ID, outcome)

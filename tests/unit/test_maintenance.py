@@ -21,7 +21,8 @@ from core.limits import EPOCH, LimitCounter
 from core.maintenance import LEASE, Maintenance, MaintenanceLease
 from core.metrics import Metrics
 from messaging.models import Envelope, Mailbox, SentMessage
-from sms.models import OutboxMessage, Send
+from sms.models import OutboxMessage, RoutingOutcome, Send
+from sms.outcomes import SEEN, slot_of
 from tests.conftest import NUMBER, Clock
 from tests.databases import ROOT
 from tokens.models import DeviceLink, RetiredToken
@@ -54,6 +55,18 @@ def send(n: int, age: timedelta, status: str = "sent") -> Base:
         status=status,
         created_at=NOW - age,
         updated_at=NOW - age,
+    )
+
+
+def outcome(n: int, age: timedelta) -> Base:
+    """Keep what came of the sends that began in the slot that holds the moment of that age."""
+    return RoutingOutcome(
+        country="DE",
+        channel="sms",
+        slot=slot_of(NOW - age),
+        provider=f"provider {n}",
+        sends=1,
+        verified=0,
     )
 
 
@@ -169,6 +182,7 @@ DAY, TOUCH = timedelta(days=1), timedelta(microseconds=1)
 JOBS: list[tuple[str, Callable[[int, timedelta], Base], timedelta]] = [
     ("limits", limit, timedelta(0)),
     ("sends", send, 30 * DAY),
+    ("routing outcomes", outcome, SEEN),
     ("outbox", text, 7 * DAY),
     ("verifications", verification, DAY),
     ("decisions", decision, 30 * DAY),
@@ -308,9 +322,9 @@ def test_the_command(app: OpenAPI) -> None:
     fill(kith.database, [text(n, 8 * DAY) for n in range(2)])
     done = app.test_cli_runner().invoke(args=["maintenance", "run"])
     assert done.exit_code == 0
-    said: dict[str, Any] = dict(line.rsplit(None, 1) for line in done.output.splitlines()[-14:])
+    said: dict[str, Any] = dict(line.rsplit(None, 1) for line in done.output.splitlines()[-15:])
     assert said["outbox"] == "2"
-    assert len(said) == 14
+    assert len(said) == 15
     with kith.database.write() as connection:
         connection.execute(update(MaintenanceLease).values(until=NOW + LEASE))
     busy = app.test_cli_runner().invoke(args=["maintenance", "run"])

@@ -7,43 +7,26 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from flask_openapi3 import OpenAPI
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, update
 
 from core.base64url import encode
 from core.database import Database
 from core.metrics import Metrics
+from core.settings import Settings
 from sms.delivery import DeliveryService, Outcome
 from sms.models import Send
 from sms.problems import SendBlocked, SendRejected, SendUnavailable
-from sms.provider import BOTH, Ambiguous, Blocked, Message, Rejected, Unavailable
-from sms.service import SendService
+from sms.provider import Ambiguous, Blocked, Rejected, Unavailable
+from sms.routing import Router
+from sms.routing_file import load_routing
+from sms.service import Delivered, Queued, SendService
 from tests.conftest import NUMBER, Clock, MakeApp, problem_code
+from tests.scripted import Scripted
 
 STATES = ("queued", "unknown", "sent", "delivered", "undelivered", "failed")
 FINAL = ("delivered", "undelivered", "failed")
 DIGEST = b"d" * 16
-MESSAGE = Message(NUMBER, "sms", "123456 is your code", "en", "reference")
 KEY = {"Idempotency-Key": "key"}
-
-
-class Scripted:
-    """A provider that takes messages, or fails as it is told, once for each fault given."""
-
-    name = "scripted"
-    channels = BOTH
-
-    def __init__(self) -> None:
-        self.faults: list[Exception] = []
-        self.taken: list[Message] = []
-        self.calls = 0
-
-    def send(self, message: Message) -> str:
-        """Take it, or fail."""
-        self.calls += 1
-        if self.faults:
-            raise self.faults.pop(0)
-        self.taken.append(message)
-        return f"id-{self.calls}"
 
 
 @pytest.fixture
@@ -60,8 +43,12 @@ class Sends:
         self.clock = clock
         self.ids = count()
         self.metrics = Metrics()
-        self.service = SendService(provider, clock, self.next_id, self.metrics)
         self.deliveries = DeliveryService(database, clock, self.metrics)
+        routing = load_routing(Settings(), [provider.name])
+        router = Router(routing, [provider], clock, self.next_id)
+        self.service = SendService(
+            database, [provider], router, self.deliveries, clock, self.next_id, self.metrics, 20
+        )
 
     def next_id(self, size: int) -> bytes:
         """Name each send differently."""
@@ -70,9 +57,29 @@ class Sends:
     def queue(self, status: str = "queued") -> bytes:
         """Record a send that has come so far."""
         with self.database.write() as connection:
-            identity = self.service.queue(connection, DIGEST, b"v" * 16, "sms")
+            identity = self.start(connection).id
             connection.execute(update(Send).where(Send.id == identity).values(status=status))
         return identity
+
+    def start(self, connection: Connection) -> Queued:
+        """Record a send."""
+        return self.service.queue(
+            connection,
+            self.service.route(connection, "DE", "sms"),
+            number_digest=DIGEST,
+            verification=b"v" * 16,
+            prefix="+4915112",
+            first=True,
+        )
+
+    def deliver(self) -> Delivered:
+        """Record a send, hand it over, and record how that ended."""
+        with self.database.write() as connection:
+            queued = self.start(connection)
+        delivered = self.service.deliver(queued, to=NUMBER, body="a code", language="en")
+        with self.database.write() as connection:
+            self.service.record(connection, delivered)
+        return delivered
 
     def report(self, identity: bytes, outcome: Outcome) -> None:
         """Let the send's provider report on it."""
@@ -182,13 +189,15 @@ def test_how_a_hand_over_ends(
 ) -> None:
     """Only what is certain is a failure; whatever else the provider does leaves it unknown."""
     provider.faults = [fault] if fault else []
-    outcome = sends.service.dispatch(MESSAGE)
-    assert outcome.status == status
-    assert (type(outcome.failure) if outcome.failure else None) is problem
+    delivered = sends.deliver()
+    assert (type(delivered.failure) if delivered.failure else None) is problem
+    assert delivered.price_micros == (0 if problem else 50_000)
     assert provider.calls == 1
+    row = sends.row(delivered.queued.id)
+    assert (row.status, row.price_micros) == (status, delivered.price_micros)
     if isinstance(fault, Unavailable):
-        assert outcome.failure is not None
-        assert outcome.failure.retry_after == 7
+        assert delivered.failure is not None
+        assert delivered.failure.retry_after == 7
 
 
 @pytest.fixture

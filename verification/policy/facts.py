@@ -11,13 +11,6 @@ from typing import Literal
 from sms.provider import Channel
 
 Subject = Literal["number-and-requester", "number", "network", "wider-network", "prefix", "country"]
-#: How many of a number's last digits its prefix leaves out: ten thousand numbers share one.
-PREFIX_LEAVES_OUT = 4
-
-
-def prefix_of(e164: str) -> str:
-    """Give a number's prefix: E.164 without its last four digits, with the plus."""
-    return e164[:-PREFIX_LEAVES_OUT]
 
 
 @dataclass(frozen=True)
@@ -34,11 +27,11 @@ class Attempt:
     number_type: str
     channel: Channel
     resend: bool
-    #: What the dearest provider that may carry it would take, in millionths of the currency.
-    price_micros: int
     #: Whether a challenge was solved for it.
     solved: bool
     at: datetime
+    #: What the dearest provider that may carry it would take, in millionths of the currency.
+    price_micros: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,122 @@
+"""The routing file: what each provider costs, who is pinned to a country, and how the router chooses.
+
+Owns its shape (sms/routing.toml is the default, with every key explained). Refuses providers and
+countries that do not exist, and prices below zero.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, cast, get_args
+
+from pydantic import AfterValidator, Field, ValidationInfo
+
+from core.phone_numbers import REGIONS
+from core.settings import ProviderName, Settings
+from core.toml_file import TomlTable, load_toml
+from sms.provider import Channel
+
+DEFAULT_FILE = Path(__file__).with_name("routing.toml")
+MICROS = 1_000_000
+#: Name under which prices stand for everyone, or everywhere, that has none of its own.
+DEFAULT = "default"
+
+
+def _country(code: str) -> str:
+    if code not in REGIONS:
+        raise ValueError(f"there is no country {code}; use ISO 3166 codes like DE")
+    return code
+
+
+def _place(name: str) -> str:
+    return name if name == DEFAULT else _country(name)
+
+
+def _used(info: ValidationInfo) -> frozenset[str]:
+    return cast(frozenset[str], info.context)
+
+
+def _in_use(names: str | list[str], info: ValidationInfo) -> tuple[str, ...]:
+    """Take one provider or several; only those that KITH_SMS_PROVIDER names can be pinned."""
+    pinned = (names,) if isinstance(names, str) else tuple(names)
+    for name in pinned:
+        if name not in _used(info):
+            raise ValueError(f"{name} is not in KITH_SMS_PROVIDER")
+    if not pinned or len(set(pinned)) < len(pinned):
+        raise ValueError("needs at least one provider, and each only once")
+    return pinned
+
+
+def _provider(name: str, info: ValidationInfo) -> str:
+    if name not in (DEFAULT, *get_args(ProviderName), *_used(info)):
+        raise ValueError(f"there is no provider {name}")
+    return name
+
+
+def _with_default(prices: dict[str, float]) -> dict[str, float]:
+    if DEFAULT not in prices:
+        raise ValueError("needs a price called default")
+    return prices
+
+
+PricesByCountry = Annotated[
+    dict[Annotated[str, AfterValidator(_place)], Annotated[float, Field(ge=0, le=1000)]],
+    AfterValidator(_with_default),
+]
+
+
+class Prices(TomlTable):
+    """What one provider takes for a text and for a call, in units of the currency, by country."""
+
+    sms: PricesByCountry | None = None
+    voice: PricesByCountry | None = None
+
+    def on(self, channel: Channel) -> dict[str, float] | None:
+        """Give the prices of a channel, if they are told."""
+        return self.voice if channel == "voice" else self.sms
+
+
+def _complete(prices: dict[str, Prices]) -> dict[str, Prices]:
+    default = prices.get(DEFAULT)
+    if default is None or default.sms is None or default.voice is None:
+        raise ValueError("needs prices.default with sms and voice")
+    return prices
+
+
+class Choice(TomlTable):
+    """How the router weighs what it has seen."""
+
+    #: By how much more a provider twice as dear must convert, as a share of its sends.
+    margin: float = Field(ge=0, le=1)
+    #: After how many sends to a country an outcome counts half.
+    half_life_sends: int = Field(ge=10, le=1_000_000)
+    #: How old a send is before it counts as one that nobody verified.
+    patience_seconds: int = Field(ge=0, le=3600)
+
+
+class Routing(TomlTable):
+    """The file."""
+
+    currency: str = Field(pattern=r"^[A-Z]{3}$")
+    choice: Choice
+    pins: dict[
+        Annotated[str, AfterValidator(_country)],
+        Annotated[str | list[str], AfterValidator(_in_use)],
+    ] = {}
+    prices: Annotated[
+        dict[Annotated[str, AfterValidator(_provider)], Prices], AfterValidator(_complete)
+    ]
+
+    def price_micros(self, provider: str, country: str, channel: Channel) -> int:
+        """Say what a send costs, in millionths of the currency."""
+        own = self.prices.get(provider, Prices())
+        by_country = own.on(channel) or self.prices[DEFAULT].on(channel)
+        assert by_country is not None, "the default has prices for every channel"
+        return round(by_country.get(country, by_country[DEFAULT]) * MICROS)
+
+
+def load_routing(settings: Settings, providers: Sequence[str]) -> Routing:
+    """Read the file that the settings name, for the providers in use.
+
+    Raises SettingsError, which names every fault with its line.
+    """
+    return load_toml(settings.routing_file or DEFAULT_FILE, Routing, frozenset(providers))
