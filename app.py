@@ -32,11 +32,13 @@ from sms.service import SendService
 from sms.twilio import TwilioProvider
 from sms.twilio_callbacks import callbacks_api
 from tokens.accounts import AccountService
+from tokens.commands import tokens_commands
 from tokens.device_tokens import Mint
 from tokens.events import AccountEvents
 from tokens.registration_lock import RegistrationLockService
 from tokens.routes import accounts_api, links_api
 from tokens.service import DeviceService
+from tokens.services import ServiceTokenService
 from tokens.tokens import TokenService
 from verification.checks import CheckService
 from verification.codes import CodeBook
@@ -73,6 +75,7 @@ class Kith:
     accounts: AccountService
     devices: DeviceService
     tokens: TokenService
+    service_tokens: ServiceTokenService
     verifications: VerificationService
     checks: CheckService
     registrations: RegistrationService
@@ -95,6 +98,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
     mint = Mint(keyring, entropy)
     devices = DeviceService(database, clock, entropy, mint, events, settings.max_devices)
     tokens = TokenService(database, clock, mint, devices)
+    service_tokens = ServiceTokenService(database, clock, entropy)
     locks = RegistrationLockService(
         database, clock, ports.hasher, rules.pin_tries, rules.pin_changes
     )
@@ -126,6 +130,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         ("idempotency keys", idempotency.purge_old),
         ("device links", devices.purge_links),
         ("retired tokens", tokens.purge_retired),
+        ("service tokens", service_tokens.purge),
         ("envelopes", messages.purge_envelopes),
         ("sent messages", messages.purge_sent_messages),
     ):
@@ -141,6 +146,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         accounts,
         devices,
         tokens,
+        service_tokens,
         verifications,
         checks,
         registrations,
@@ -176,7 +182,8 @@ def create_app(settings: Settings | None = None, ports: Ports | None = None) -> 
             description="Is this number yours? Who in my address book is here? How do I reach them?",
         ),
         security_schemes={
-            "device_token": {"type": "http", "scheme": "bearer", "bearerFormat": "kith_…"}
+            "device_token": {"type": "http", "scheme": "bearer", "bearerFormat": "kith_…"},
+            "service_token": {"type": "http", "scheme": "bearer", "bearerFormat": "kithsvc_…"},
         },
         doc_ui=False,
         validation_error_model=ProblemDocument,
@@ -207,4 +214,5 @@ def create_app(settings: Settings | None = None, ports: Ports | None = None) -> 
     app.register_blueprint(docs_assets)
 
     app.cli.add_command(maintenance_commands)
+    app.cli.add_command(tokens_commands)
     return app
