@@ -105,9 +105,9 @@ def build(settings: Settings, ports: Ports) -> Kith:
     accounts = AccountService(database, clock, entropy, devices, locks, events)
     codes = CodeBook(keyring)
     checks = CheckService(database, settings, keyring, rules, codes, clock, metrics)
-    sender = CodeSender(database, settings, codes, rules, sends, deliveries, clock)
+    sender = CodeSender(database, settings, codes, sends, deliveries, clock)
     verifications = VerificationService(
-        database, settings, keyring, checks, sender, clock, entropy, metrics
+        database, settings, keyring, rules, checks, sender, clock, entropy, metrics
     )
     registrations = RegistrationService(
         database, accounts, devices, locks, mint, clock, entropy, metrics

@@ -16,7 +16,7 @@ from core import idempotency, limits
 from core.base64url import encode
 from core.database import Database, table
 from core.idempotency import IdempotencyKey
-from core.limits import Limits
+from core.limits import Limit
 from core.problems import Allowance
 from core.secrets import Keyring
 from core.settings import Settings
@@ -28,7 +28,8 @@ from verification import texts
 from verification.codes import CodeBook
 from verification.models import Verification
 from verification.problems import TooManySends, VerificationClosed
-from verification.sessions import Answered, VerificationKey, show
+from verification.sessions import Answered, key_of, show
+from verification.templates import fill
 
 
 class Before(NamedTuple):
@@ -46,6 +47,8 @@ class Pending:
     code: str = field(repr=False)
     send_id: bytes
     channel: Channel
+    #: The limit it was counted against, and for whom.
+    limit: Limit
     subject: bytes
     allowance: Allowance
     request: IdempotencyKey | None
@@ -78,7 +81,6 @@ class CodeSender:
         database: Database,
         settings: Settings,
         codes: CodeBook,
-        rules: Limits,
         sends: SendService,
         deliveries: DeliveryService,
         clock: Callable[[], datetime],
@@ -86,7 +88,6 @@ class CodeSender:
         self._database = database
         self._settings = settings
         self._codes = codes
-        self._rules = rules
         self._sends = sends
         self._deliveries = deliveries
         self._clock = clock
@@ -95,26 +96,28 @@ class CodeSender:
         self,
         connection: Connection,
         row: Verification,
+        limit: Limit,
         request: IdempotencyKey | None,
         before: Before | None = None,
         owners: Sequence[tuple[bytes, bytes]] = (),
     ) -> Pending:
-        """Count a send on the row's channel against its limit and record it.
+        """Count a send on the row's channel against a limit and record it.
 
         Raises TooManySends; nothing is handed over yet.
         """
         code = self._code(row)
         subject = sends_subject(row.number_digest, row.requester)
-        allowed, allowance = limits.take(connection, self._rules.sends, subject, self._clock())
+        allowed, allowance = limits.take(connection, limit, subject, self._clock())
         if not allowed:
             raise TooManySends("The limit refills over the day.", allowance=allowance)
         channel: Channel = "voice" if row.channel == "voice" else "sms"
         send_id = self._sends.queue(connection, row.number_digest, row.nonce, channel)
-        return Pending(row, code, send_id, channel, subject, allowance, request, before, owners)
+        return Pending(
+            row, code, send_id, channel, limit, subject, allowance, request, before, owners
+        )
 
     def _code(self, row: Verification) -> str:
-        key = VerificationKey(row.number_digest, row.nonce)
-        code = self._codes.code(row.key_id, key.whole, row.code_length)
+        code = self._codes.code(row.key_id, key_of(row).whole, row.code_length)
         if code is None:
             raise VerificationClosed("The server's secrets were changed; start a new one.")
         return code
@@ -149,6 +152,8 @@ class CodeSender:
             body, language = texts.voice_text(
                 locale, settings.default_locale, settings.app_name, code
             )
+        elif row.template is not None:
+            body, language = fill(row.template, code), locale
         else:
             body, language = texts.sms_text(
                 locale,
@@ -175,14 +180,14 @@ class CodeSender:
         connection.execute(
             update(Verification)
             .where(
-                *VerificationKey(row.number_digest, row.nonce).here(),
+                *key_of(row).here(),
                 Verification.status == "pending",
             )
             .values(values)
         )
         if isinstance(outcome.failure, SendUnavailable):
             # Not the requester's fault. A rejected number is, or all could be tried for free.
-            limits.give_back(connection, self._rules.sends, pending.subject)
+            limits.give_back(connection, pending.limit, pending.subject)
         if pending.request:
             idempotency.release(connection, pending.request)
 

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from core import idempotency
 from core.database import Database, purge
 from core.idempotency import Earlier, IdempotencyKey
+from core.limits import Limits
 from core.metrics import Metrics
 from core.phone_numbers import PhoneNumber
 from core.secrets import Keyring
@@ -36,6 +37,7 @@ from verification.sessions import (
     show,
     store,
 )
+from verification.terms import Terms
 
 KEPT = timedelta(days=1)
 
@@ -48,6 +50,7 @@ class VerificationService:
         database: Database,
         settings: Settings,
         keyring: Keyring,
+        rules: Limits,
         checks: CheckService,
         sender: CodeSender,
         clock: Callable[[], datetime],
@@ -63,19 +66,29 @@ class VerificationService:
         self._entropy = entropy
         self._metrics = metrics
         self._most_checks = settings.checks_per_verification
-        self._lifetime = timedelta(seconds=settings.code_lifetime)
+        self._terms = Terms.open_to_all(settings, rules)
 
     def start(
-        self, body: StartVerification, requester: str, idempotency_key: str | None
+        self,
+        body: StartVerification,
+        requester: str,
+        idempotency_key: str | None,
+        terms: Terms | None = None,
+        template: str | None = None,
     ) -> Answered:
-        """Start proving a number: send its first text or call."""
-        settings = self._settings
+        """Start proving a number: send its first text or call.
+
+        `terms` are those of another door; `template` is what its text says instead of ours, see
+        verification/templates.py.
+        """
+        settings, terms = self._settings, terms or self._terms
         number = PhoneNumber.parse(body.phone_number, body.region or settings.default_region)
         number.refuse(settings.refused_number_types)
         origin = self._permitted_origin(body)
         requesters = self._keyring.digests("requester", requester)
         owners = list(zip(self._keyring.digests("number", number.e164), requesters, strict=True))
-        key = VerificationKey(owners[0][0], self._entropy(16))
+        nonce = self._entropy(terms.nonce_size).ljust(16, b"\0")
+        key = VerificationKey(owners[0][0], nonce, terms.service)
         now = self._clock()
         # The same request may have come before the server's secret was rotated.
         request, *before = [_identify(of, by, "start", idempotency_key, body) for of, by in owners]
@@ -101,12 +114,16 @@ class VerificationService:
                         locale=body.locale,
                         app_hash=body.app_hash,
                         web_origin=origin,
+                        service=key.service,
+                        template=template,
                         created_at=now,
-                        expires_at=now + self._lifetime,
+                        expires_at=now + terms.lifetime,
                         reregistered=False,
                         code_length=self._checks.code_length(connection, key.number_digest),
                     )
-                    pending = self._sender.queue(connection, row, request, owners=owners)
+                    pending = self._sender.queue(
+                        connection, row, terms.sends, request, owners=owners
+                    )
             if earlier is None:
                 self._metrics.verifications.labels("started").inc()
                 return self._sender.hand_over(pending)
@@ -143,7 +160,9 @@ class VerificationService:
                 if earlier is None:
                     require_pending(row, now, self._most_checks)
                     row, before = _climb(connection, row, body.channel, now)
-                    pending = self._sender.queue(connection, row, request, before)
+                    pending = self._sender.queue(
+                        connection, row, self._terms.sends, request, before
+                    )
             if earlier is None:
                 return self._sender.hand_over(pending)
             answered = self._answered(request, earlier)

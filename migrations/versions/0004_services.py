@@ -1,4 +1,4 @@
-"""tokens of services."""
+"""tokens of services, and verifications that are theirs."""
 
 from collections.abc import Sequence
 
@@ -33,8 +33,14 @@ def upgrade() -> None:
         batch_op.create_index(
             batch_op.f("ix_service_tokens_expires_at"), ["expires_at"], unique=False
         )
+    with op.batch_alter_table("verifications", recreate="never") as batch_op:
+        batch_op.add_column(sa.Column("service", sa.String(length=64), nullable=True))
+        batch_op.add_column(sa.Column("template", sa.String(length=160), nullable=True))
 
 
 def downgrade() -> None:
     """Take this migration back."""
+    with op.batch_alter_table("verifications", recreate="never") as batch_op:
+        batch_op.drop_column("template")
+        batch_op.drop_column("service")
     op.drop_table("service_tokens")
