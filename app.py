@@ -22,6 +22,8 @@ from core.settings import Settings
 from discovery.directory import Directory
 from discovery.routes import discovery_api
 from discovery.service import DirectoryService
+from interop.camara.routes import camara_api
+from interop.camara.service import CamaraService
 from messaging.routes import messages_api
 from messaging.service import MessageService
 from sms.delivery import DeliveryService
@@ -79,6 +81,7 @@ class Kith:
     verifications: VerificationService
     checks: CheckService
     registrations: RegistrationService
+    camara: CamaraService
     directory: DirectoryService
     messages: MessageService
     maintenance: Maintenance
@@ -112,6 +115,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
     registrations = RegistrationService(
         database, accounts, devices, locks, mint, clock, entropy, metrics
     )
+    camara = CamaraService(verifications, checks, settings, rules)
     directory = DirectoryService(
         database, clock, entropy, metrics, Directory(), settings.max_hashes
     )
@@ -150,6 +154,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         verifications,
         checks,
         registrations,
+        camara,
         directory,
         messages,
         maintenance,
@@ -209,6 +214,8 @@ def create_app(settings: Settings | None = None, ports: Ports | None = None) -> 
     app.register_api(phone_number_api)
     app.register_api(discovery_api)
     app.register_api(messages_api)
+    # By service token, with the scope that each names.
+    app.register_api(camara_api)
     # For operators and monitors; a proxy keeps /metrics inside.
     app.register_api(operations_api)
     app.register_blueprint(docs_assets)

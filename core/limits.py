@@ -62,6 +62,7 @@ class Limits:
 
     #   limit                         subject                  burst, refill
     sends: Limit  #                   number and requester     5, 5 a day
+    camara_sends: Limit  #            number and service       5, 5 a day
     wrong_codes_6_digits: Limit  #    number                   25 a window of a day, then 8 digits
     wrong_codes: (
         Limit  #             number                   2,500 a window of a day, then it waits
@@ -76,6 +77,7 @@ class Limits:
         """Build the table; what an operator may change is taken from the settings."""
         return cls(
             sends=Limit("sends", settings.sends_per_day, DAY),
+            camara_sends=Limit("sends", settings.camara_sends_per_day, DAY),
             wrong_codes_6_digits=Limit("wrong-codes", 25, DAY, refills=False),
             wrong_codes=Limit("wrong-codes", 2_500, DAY, refills=False),
             pin_tries=Limit("pin-tries", 10, 10 * DAY),
