@@ -22,6 +22,8 @@ from core.settings import Settings
 from discovery.directory import Directory
 from discovery.routes import discovery_api
 from discovery.service import DirectoryService
+from interop.camara.routes import camara_api
+from interop.camara.service import CamaraService
 from messaging.routes import messages_api
 from messaging.service import MessageService
 from sms import outcomes
@@ -35,11 +37,13 @@ from sms.service import SendService
 from sms.twilio import TwilioProvider
 from sms.twilio_callbacks import callbacks_api
 from tokens.accounts import AccountService
+from tokens.commands import tokens_commands
 from tokens.device_tokens import Mint
 from tokens.events import AccountEvents
 from tokens.registration_lock import RegistrationLockService
 from tokens.routes import accounts_api, links_api
 from tokens.service import DeviceService
+from tokens.services import ServiceTokenService
 from tokens.tokens import TokenService
 from verification.checks import CheckService
 from verification.codes import CodeBook
@@ -81,9 +85,11 @@ class Kith:
     accounts: AccountService
     devices: DeviceService
     tokens: TokenService
+    service_tokens: ServiceTokenService
     verifications: VerificationService
     checks: CheckService
     registrations: RegistrationService
+    camara: CamaraService
     directory: DirectoryService
     messages: MessageService
     maintenance: Maintenance
@@ -95,7 +101,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
     database = ports.database or Database(settings.resolved_database_url)
     keyring = load_keyring(settings)
     metrics = Metrics()
-    rules = Limits()
+    rules = Limits.from_settings(settings)
     policy = load_policy(settings.policy_file)
     challenges = ChallengeService(keyring, policy.challenge)
     policies = PolicyService(
@@ -119,6 +125,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
     mint = Mint(keyring, entropy)
     devices = DeviceService(database, clock, entropy, mint, events, settings.max_devices)
     tokens = TokenService(database, clock, mint, devices)
+    service_tokens = ServiceTokenService(database, clock, entropy)
     locks = RegistrationLockService(
         database, clock, ports.hasher, rules.pin_tries, rules.pin_changes
     )
@@ -144,6 +151,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
     registrations = RegistrationService(
         database, accounts, devices, locks, mint, clock, entropy, metrics
     )
+    camara = CamaraService(verifications, checks, settings, rules)
     directory = DirectoryService(
         database, clock, entropy, metrics, Directory(), settings.max_hashes
     )
@@ -167,6 +175,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         ("idempotency keys", idempotency.purge_old),
         ("device links", devices.purge_links),
         ("retired tokens", tokens.purge_retired),
+        ("service tokens", service_tokens.purge),
         ("envelopes", messages.purge_envelopes),
         ("sent messages", messages.purge_sent_messages),
     ):
@@ -182,9 +191,11 @@ def build(settings: Settings, ports: Ports) -> Kith:
         accounts,
         devices,
         tokens,
+        service_tokens,
         verifications,
         checks,
         registrations,
+        camara,
         directory,
         messages,
         maintenance,
@@ -217,7 +228,8 @@ def create_app(settings: Settings | None = None, ports: Ports | None = None) -> 
             description="Is this number yours? Who in my address book is here? How do I reach them?",
         ),
         security_schemes={
-            "device_token": {"type": "http", "scheme": "bearer", "bearerFormat": "kith_…"}
+            "device_token": {"type": "http", "scheme": "bearer", "bearerFormat": "kith_…"},
+            "service_token": {"type": "http", "scheme": "bearer", "bearerFormat": "kithsvc_…"},
         },
         doc_ui=False,
         validation_error_model=ProblemDocument,
@@ -243,9 +255,12 @@ def create_app(settings: Settings | None = None, ports: Ports | None = None) -> 
     app.register_api(phone_number_api)
     app.register_api(discovery_api)
     app.register_api(messages_api)
+    # By service token, with the scope that each names.
+    app.register_api(camara_api)
     # For operators and monitors; a proxy keeps /metrics inside.
     app.register_api(operations_api)
     app.register_blueprint(docs_assets)
 
     app.cli.add_command(maintenance_commands)
+    app.cli.add_command(tokens_commands)
     return app

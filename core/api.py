@@ -5,11 +5,12 @@ own per-request validation rebuilds JSON schemas each time, so requests are pars
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import wraps
 from http import HTTPStatus
 from typing import Annotated, Any, TypeVar
 
-from flask import Response, g, request
+from flask import Response, current_app, g, request
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 
@@ -30,7 +31,8 @@ View = TypeVar("View", bound=Callable[..., Any])
 PROBLEM_TYPE = "application/problem+json"
 MOST_ERRORS = 20
 LONGEST_IDEMPOTENCY_KEY = 255
-DEVICE_TOKEN: list[dict[str, list[Any]]] = [{"device_token": []}]
+#: How the OpenAPI document says that a route wants the token of a device.
+DEVICE_TOKEN: Mapping[str, list[str]] = {"device_token": []}
 
 
 class Body(BaseModel):
@@ -137,18 +139,38 @@ def render(answer: Any) -> Response:
 
 
 def render_problem(problem: Problem) -> Response:
-    """Render a refusal as application/problem+json and remember its code for log and metrics."""
+    """Render a refusal in the format of the blueprint whose path it is, known or unknown there.
+
+    Remembers the problem's code for log and metrics.
+    """
     g.problem = problem.code
+    for blueprint in current_app.blueprints.values():
+        if isinstance(blueprint, Api) and blueprint.has_own_refusals(request.path):
+            return blueprint.refusals.render(problem)
+    return _problem_document(problem)
+
+
+def _problem_document(problem: Problem) -> Response:
     body = problem.document(g.request_id)
     members = ProblemDocument.model_validate(body).model_dump_json(exclude_unset=True)
     return Response(members, problem.status, problem.headers(), content_type=PROBLEM_TYPE)
+
+
+@dataclass(frozen=True)
+class Refusals:
+    """What refusals look like: how one is rendered, and how several are documented by status."""
+
+    render: Callable[[Problem], Response]
+    describe: Callable[[tuple[type[Problem], ...]], dict[str, Any]]
 
 
 class Api(APIBlueprint):
     """A blueprint whose views take `path`, `query` and `body` models and return models.
 
     `authenticate` names the caller of every route of the blueprint, passed to views as `caller`;
-    None makes all of its routes public. `problems` are those every route of it can give.
+    None makes all of its routes public. `security` is how the document says so. `problems` are those
+    every route of it can give, `headers` those it reads. `refusals` is for other protocols' errors:
+    under the blueprint's prefix all refusals have that format, unknown paths and faults of ours too.
     """
 
     def __init__(
@@ -158,7 +180,10 @@ class Api(APIBlueprint):
         *,
         description: str,
         authenticate: Callable[[], Any] | None = None,
+        security: Mapping[str, list[str]] = DEVICE_TOKEN,
         problems: tuple[type[Problem], ...] = (),
+        headers: tuple[dict[str, Any], ...] = (),
+        refusals: Refusals | None = None,
         url_prefix: str | None = "/v1",
     ) -> None:
         super().__init__(
@@ -166,10 +191,16 @@ class Api(APIBlueprint):
             import_name,
             url_prefix=url_prefix,
             abp_tags=[Tag(name=name, description=description)],
-            abp_security=DEVICE_TOKEN if authenticate else None,
+            abp_security=[dict(security)] if authenticate else None,
         )
         self.authenticate = authenticate
+        self.refusals = refusals or PROBLEM_DOCUMENTS
+        self._headers = headers
         self._problems: tuple[type[Problem], ...] = (InternalError, ServiceUnavailable, *problems)
+
+    def has_own_refusals(self, path: str) -> bool:
+        """Say whether a path is under this blueprint's prefix, and its refusals have a format of its own."""
+        return self.refusals is not PROBLEM_DOCUMENTS and path.startswith(f"{self.url_prefix}/")
 
     def operation(
         self,
@@ -192,13 +223,13 @@ class Api(APIBlueprint):
                 known += (InvalidFields,)
             if takes_idempotency_key:
                 known += (MalformedRequest,)
-            documented: dict[str, Any] = {str(status): answer} | describe(known)
-            extensions = {"parameters": [IDEMPOTENCY_HEADER]} if takes_idempotency_key else None
+            documented: dict[str, Any] = {str(status): answer} | self.refusals.describe(known)
+            headers = [*self._headers, *([IDEMPOTENCY_HEADER] if takes_idempotency_key else [])]
             getattr(self, method.lower())(
                 rule,
                 responses=documented,
                 operation_id=view.__name__,
-                openapi_extensions=extensions,
+                openapi_extensions={"parameters": headers} if headers else None,
             )(self._handler(view))
             return view
 
@@ -256,3 +287,6 @@ def describe(problems: tuple[type[Problem], ...]) -> dict[str, Any]:
         }
         for status, codes in by_status.items()
     }
+
+
+PROBLEM_DOCUMENTS = Refusals(_problem_document, describe)

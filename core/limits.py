@@ -26,8 +26,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from core.database import Base, dialect_of, insert_into, purge, table
 from core.problems import Allowance
+from core.settings import Settings
 
 DAY = timedelta(days=1)
+SENDS_BY_SERVICE = "sends-by-service"
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class Limits:
     Failure policy of each: closed, a request that cannot be counted is not served.
     """
 
+    #: By number and service, beside the policy: 5, refilled over a day, by setting.
+    sends_by_service: Limit
     #: By number: 25 in a window of a day, then its codes have 8 digits.
     wrong_codes_6_digits: Limit = Limit("wrong-codes", 25, DAY, refills=False)
     #: By number: 2,500 in the same window, then it waits.
@@ -69,6 +73,11 @@ class Limits:
     pin_tries: Limit = Limit("pin-tries", 10, 10 * DAY)
     #: By account: 10, refilled over an hour, for each costs a slow hash.
     pin_changes: Limit = Limit("pin-changes", 10, timedelta(hours=1))
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "Limits":
+        """Build the table; what an operator may change is taken from the settings."""
+        return cls(Limit(SENDS_BY_SERVICE, settings.camara_sends_per_day, DAY))
 
 
 class LimitCounter(Base):

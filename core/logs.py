@@ -9,13 +9,14 @@ import sys
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
+import click
 import structlog
 
 from core.phone_numbers import mask
 from core.settings import Settings
 
 _NUMBER = re.compile(r"(?<!\w)\+\d{7,17}(?!\d)")
-_SECRET = re.compile(r"\bkith(?:link)?_[A-Za-z0-9_-]+")
+_SECRET = re.compile(r"\bkith(?:link|svc)?_[A-Za-z0-9_-]+")
 
 
 def redact(text: str) -> str:
@@ -40,7 +41,12 @@ def _redacted(value: Any) -> Any:
 
 
 def configure(settings: Settings) -> None:
-    """Send structlog and the standard library's loggers to standard output, one line an event."""
+    """Send structlog and the standard library's loggers to standard output, one line an event.
+
+    In an operator's command standard output is the command's own, so the log goes to standard error.
+    """
+    in_command = click.get_current_context(silent=True) is not None
+    stream = sys.stderr if in_command else sys.stdout
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -51,16 +57,16 @@ def configure(settings: Settings) -> None:
     renderer: structlog.types.Processor = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if settings.log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
+        else structlog.dev.ConsoleRenderer(colors=stream.isatty())
     )
     level = getattr(logging, settings.log_level.upper())
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(),
+        logger_factory=structlog.WriteLoggerFactory(stream if in_command else None),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -228,6 +228,16 @@ class Settings(BaseSettings):
     checks_per_verification: int = Field(
         5, ge=1, le=10, description="Guesses a verification; a resend gives none back."
     )
+    camara_message_length: int = Field(
+        160, ge=8, le=160, description="Longest message that the CAMARA door takes, in characters."
+    )
+    camara_sends_per_day: int = Field(
+        5, ge=1, le=1000, description="Codes a number and service through it, refilled over a day."
+    )
+    camara_tries: int = Field(5, ge=1, le=10, description="Guesses a code sent through it.")
+    camara_lifetime: int = Field(
+        600, ge=60, le=3600, description="Seconds a code sent through it can be validated."
+    )
     max_devices: int = Field(10, ge=1, le=100, description="Devices an account.")
     max_hashes: int = Field(10_000, ge=1, le=10_000, description="Hashes a lookup.")
     max_body_bytes: int = Field(

@@ -1,18 +1,40 @@
-"""Authentication of a request by its device token (RFC 6750, header only)."""
+"""Authentication of a request by its bearer token (RFC 6750, header only): a device's or a service's."""
 
 from flask import current_app, request
 
-from tokens.problems import TokenMissing
+from tokens.problems import ScopeMissing, ServiceTokenMissing, TokenMissing
 from tokens.service import Caller
+from tokens.services import ServiceCaller, ServiceTokenService
 from tokens.tokens import TokenService
 
-__all__ = ["Caller", "authenticate_device"]
+__all__ = ["Caller", "ServiceCaller", "authenticate_device", "authenticate_service"]
 
 
 def authenticate_device() -> Caller:
     """Say which device makes this request; raises a 401 problem when none does."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token:
+    token = _bearer_token()
+    if token is None:
         raise TokenMissing("Send Authorization: Bearer kith_… with the token of this device.")
     tokens: TokenService = current_app.extensions["kith"].tokens
-    return tokens.authenticate(token.strip())
+    return tokens.authenticate(token)
+
+
+def authenticate_service(scope: str) -> ServiceCaller:
+    """Say which service makes this request.
+
+    Raises a 401 problem when none does, and ScopeMissing when its token is not good for the scope.
+    """
+    token = _bearer_token()
+    if token is None:
+        raise ServiceTokenMissing("Send Authorization: Bearer kithsvc_… with a service token.")
+    services: ServiceTokenService = current_app.extensions["kith"].service_tokens
+    caller = services.authenticate(token)
+    if scope not in caller.scopes:
+        raise ScopeMissing(f"It was not issued for the scope {scope}.")
+    return caller
+
+
+def _bearer_token() -> str | None:
+    """Give the request's bearer token; None when it has none."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" and token else None

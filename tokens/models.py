@@ -1,4 +1,4 @@
-"""Tables of accounts, the numbers that lead to them, their devices and device tokens."""
+"""Tables of accounts, the numbers that lead to them, their devices, and tokens of devices and services."""
 
 from datetime import datetime
 from uuid import UUID
@@ -80,3 +80,25 @@ class DeviceLink(Base):
     expires_at: Mapped[datetime] = mapped_column()
     #: The device that redeemed it, for a redemption repeated after a lost answer.
     device_id: Mapped[UUID | None] = mapped_column()
+
+
+class ServiceToken(Base):
+    """A token that an operator issued to a service; tokens of one name speak for one service."""
+
+    __tablename__ = "service_tokens"
+    __table_args__ = (
+        Index(None, "expires_at"),
+        {"info": {"shard_by": "id"}, "sqlite_with_rowid": False},
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(64))
+    #: Separated by blanks, as OAuth writes them (RFC 6749 section 3.3).
+    scopes: Mapped[str] = mapped_column(String(200))
+    #: SHA-256 of the token's 256-bit secret.
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    created_at: Mapped[datetime] = mapped_column()
+    expires_at: Mapped[datetime] = mapped_column()
+    revoked_at: Mapped[datetime | None] = mapped_column()
+    #: To the hour, see `ServiceTokenService.authenticate`.
+    last_used_at: Mapped[datetime | None] = mapped_column()

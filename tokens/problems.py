@@ -21,6 +21,30 @@ class TokenReused(Problem):
     code, status, title = "token-reused", 401, "This device token was replaced before"
 
 
+class ServiceTokenMissing(Problem):
+    """The route needs a service token and none came."""
+
+    code, status, title = "service-token-missing", 401, "A service token is needed"
+
+
+class ServiceTokenInvalid(Problem):
+    """The service token is not one of ours, or was revoked."""
+
+    code, status, title = "service-token-invalid", 401, "This service token is not valid"
+
+
+class ServiceTokenExpired(Problem):
+    """The service token's time is over."""
+
+    code, status, title = "service-token-expired", 401, "This service token has expired"
+
+
+class ScopeMissing(Problem):
+    """The service token is valid, but not for this."""
+
+    code, status, title = "scope-missing", 403, "This service token is not good for this"
+
+
 class AccountNotFound(Problem):
     """There is no such account."""
 

@@ -6,7 +6,7 @@ succeeds with 25/10^6 + 2,475/10^8, less than once in 10,000 days, whoever guess
 """
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import Connection
 
@@ -38,6 +38,7 @@ from verification.sessions import (
     save,
     show,
 )
+from verification.terms import Terms
 
 
 class CheckService:
@@ -63,8 +64,7 @@ class CheckService:
         self._sends = sends
         self._clock = clock
         self._metrics = metrics
-        self._most_checks = settings.checks_per_verification
-        self._lifetime = timedelta(seconds=settings.code_lifetime)
+        self._terms = Terms.open_to_all(settings)
 
     def code_length(self, connection: Connection, number_digest: bytes) -> int:
         """Choose how long a number's next code is, by how often it was guessed at today.
@@ -79,22 +79,26 @@ class CheckService:
 
     def check(self, verification_id: str, body: CheckCode) -> VerificationAnswer:
         """Judge a code; raises CodeRejected when it is wrong."""
-        key = VerificationKey.parse(verification_id)
+        row = self.judge(VerificationKey.parse(verification_id), body.code, self._terms)
+        return show(row, self._clock(), self._terms.most_checks)
+
+    def judge(self, key: VerificationKey, code: str, terms: Terms) -> Verification:
+        """Judge a code on the terms of a door; raises CodeRejected when it is wrong."""
         now = self._clock()
         with self._database.write() as connection:
-            row, refusal = self._judge(connection, key, body.code, now)
+            row, refusal = self._judge(connection, key, code, now, terms)
         self._metrics.verifications.labels("code_rejected" if refusal else "verified").inc()
         if refusal:
             raise refusal
-        return show(row, now, self._most_checks)
+        return row
 
     def _judge(
-        self, connection: Connection, key: VerificationKey, code: str, now: datetime
+        self, connection: Connection, key: VerificationKey, code: str, now: datetime, terms: Terms
     ) -> tuple[Verification, Problem | None]:
         """Count a guess and judge it; what is raised here rolls back a guess that was not judged."""
-        row = count_check(connection, key, now, self._most_checks)
+        row = count_check(connection, key, now, terms.most_checks)
         if row is None:
-            return self._judge_again(connection, key, code, now), None
+            return self._judge_again(connection, key, code, now, terms), None
         carry_over(connection, self._keyring, row.e164)
         number = self._keyring.digest("number", row.e164)
         short = row.code_length == SHORT
@@ -110,7 +114,7 @@ class CheckService:
             )
         if self._codes.matches(row.key_id, key.whole, row.code_length, code):
             limits.give_back(connection, limit, number)
-            proven = save(connection, row, status="verified", expires_at=now + self._lifetime)
+            proven = save(connection, row, status="verified", expires_at=now + terms.lifetime)
             self._sends.verified(connection, row.number_digest, row.nonce)
             self._policy.verified(
                 connection,
@@ -123,22 +127,24 @@ class CheckService:
                 now=now,
             )
             return proven, None
-        left = max(0, self._most_checks - row.checks_used)
+        left = max(0, terms.most_checks - row.checks_used)
         if left == 0:
             save(connection, row, status="failed")
         plural = "guess is" if left == 1 else "guesses are"
         return row, CodeRejected(f"{left} {plural} left.", checks_left=left)
 
     def _judge_again(
-        self, connection: Connection, key: VerificationKey, code: str, now: datetime
+        self, connection: Connection, key: VerificationKey, code: str, now: datetime, terms: Terms
     ) -> Verification:
-        """Answer a check of a verification that is over: the right code again is verified again."""
+        """Answer a check of a verification that is over.
+
+        The right code again is verified again, but not a service's: nothing else uses that up.
+        """
         row = load(connection, key)
-        if row.status == "verified" and self._codes.matches(
-            row.key_id, key.whole, row.code_length, code
-        ):
+        repeatable = row.status == "verified" and terms.service is None
+        if repeatable and self._codes.matches(row.key_id, key.whole, row.code_length, code):
             return row
-        require_pending(row, now, self._most_checks)
+        require_pending(row, now, terms.most_checks)
         raise VerificationClosed("It was closed just now.")
 
     @staticmethod

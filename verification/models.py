@@ -42,6 +42,10 @@ class Verification(Base):
     locale: Mapped[str | None] = mapped_column(String(35))
     app_hash: Mapped[str | None] = mapped_column(String(11))
     web_origin: Mapped[str | None] = mapped_column(String(100))
+    #: The service that proves the number through another door; only it finds the row, and only there.
+    service: Mapped[str | None] = mapped_column(String(64))
+    #: What that service wants the text to say, with `{{code}}` in place of the code.
+    template: Mapped[str | None] = mapped_column(String(160))
     created_at: Mapped[datetime] = mapped_column()
     expires_at: Mapped[datetime] = mapped_column()
     #: When its proof was used up, and what came of it.

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, bindparam, update
 from core import idempotency, limits
 from core.database import Database, table
 from core.idempotency import IdempotencyKey
+from core.limits import SENDS_BY_SERVICE, Limit
 from core.phone_numbers import prefix_of
 from core.secrets import Keyring
 from core.settings import Settings
@@ -26,8 +27,9 @@ from verification.models import Verification
 from verification.policy.counters import sends_subject
 from verification.policy.rules import BUCKETS
 from verification.policy.service import PolicyService, Ruling
-from verification.problems import VerificationClosed
-from verification.sessions import Answered, VerificationKey, show
+from verification.problems import TooManySends, VerificationClosed
+from verification.sessions import Answered, key_of, show
+from verification.templates import fill
 
 
 class Before(NamedTuple):
@@ -45,6 +47,8 @@ class Pending:
     code: str = field(repr=False)
     send: Queued
     ruling: Ruling
+    #: Its door's own limit, which it was counted against besides.
+    limit: Limit | None
     request: IdempotencyKey | None
     #: What the verification showed before this send; None for its first.
     before: Before | None
@@ -90,14 +94,23 @@ class CodeSender:
         self,
         connection: Connection,
         row: Verification,
+        limit: Limit | None,
         request: IdempotencyKey | None,
         route: Route,
         ruling: Ruling,
         before: Before | None = None,
         owners: Sequence[tuple[bytes, bytes]] = (),
     ) -> Pending:
-        """Record a send that the policy allowed; nothing is handed over yet."""
+        """Record a send that the policy allowed, and count it against its door's own limit if it has one.
+
+        Raises TooManySends; nothing is handed over yet.
+        """
         code = self._code(row)
+        if limit:
+            subject = sends_subject(row.number_digest, row.requester)
+            allowed, allowance = limits.take(connection, limit, subject, self._clock())
+            if not allowed:
+                raise TooManySends("The limit refills over the day.", allowance=allowance)
         send = self._sends.queue(
             connection,
             route,
@@ -106,11 +119,10 @@ class CodeSender:
             prefix=prefix_of(row.e164),
             first=before is None,
         )
-        return Pending(row, code, send, ruling, request, before, owners)
+        return Pending(row, code, send, ruling, limit, request, before, owners)
 
     def _code(self, row: Verification) -> str:
-        key = VerificationKey(row.number_digest, row.nonce)
-        code = self._codes.code(row.key_id, key.whole, row.code_length)
+        code = self._codes.code(row.key_id, key_of(row).whole, row.code_length)
         if code is None:
             raise VerificationClosed("The server's secrets were changed; start a new one.")
         return code
@@ -134,7 +146,7 @@ class CodeSender:
                     idempotency.answer(connection, pending.request, answer)
             self._sends.record(connection, delivered)
             # Last, as in every transaction: all sends of a country lock these rows.
-            self._settle(connection, pending.ruling, delivered)
+            self._settle(connection, pending, delivered)
         if delivered.failure:
             raise delivered.failure
         return Answered(answer, pending.ruling.allowance)
@@ -145,6 +157,8 @@ class CodeSender:
         locale = row.locale or settings.default_locale
         if pending.send.channel == "voice":
             return texts.voice_text(locale, settings.default_locale, settings.app_name, code)
+        if row.template is not None:
+            return fill(row.template, code), locale
         return texts.sms_text(
             locale,
             settings.default_locale,
@@ -154,15 +168,18 @@ class CodeSender:
             app_hash=row.app_hash,
         )
 
-    def _settle(self, connection: Connection, ruling: Ruling, delivered: Delivered) -> None:
-        """Tell the policy what was paid.
+    def _settle(self, connection: Connection, pending: Pending, delivered: Delivered) -> None:
+        """Put right what was counted, by what was paid.
 
         A provider that is away is not the requester's fault. A rejected number is, or all could be tried
         for free.
         """
         paid = None if delivered.failure else delivered.price_micros
         asked_for = not isinstance(delivered.failure, SendUnavailable)
-        self._policy.settle(connection, ruling, paid_micros=paid, asked_for=asked_for)
+        if pending.limit and not asked_for:
+            subject = sends_subject(pending.row.number_digest, pending.row.requester)
+            limits.give_back(connection, pending.limit, subject)
+        self._policy.settle(connection, pending.ruling, paid_micros=paid, asked_for=asked_for)
 
     def _undo(self, connection: Connection, pending: Pending) -> None:
         """Leave nothing behind of a send that for certain did not happen."""
@@ -178,7 +195,7 @@ class CodeSender:
         connection.execute(
             update(Verification)
             .where(
-                *VerificationKey(row.number_digest, row.nonce).here(),
+                *key_of(row).here(),
                 Verification.status == "pending",
             )
             .values(values)
@@ -212,5 +229,6 @@ def carry_over(
         limits.carry_over(connection, ("wrong-codes", BUCKETS["number"]), digests)
         if requesters:
             subjects = [sends_subject(*pair) for pair in zip(digests, requesters, strict=True)]
-            limits.carry_over(connection, (BUCKETS["number-and-requester"],), subjects)
+            own = (BUCKETS["number-and-requester"], SENDS_BY_SERVICE)
+            limits.carry_over(connection, own, subjects)
             limits.carry_over(connection, (BUCKETS["network"],), requesters)

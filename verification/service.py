@@ -44,6 +44,7 @@ from verification.sessions import (
     show,
     store,
 )
+from verification.terms import Terms
 
 KEPT = timedelta(days=1)
 
@@ -77,12 +78,22 @@ class VerificationService:
         self._entropy = entropy
         self._metrics = metrics
         self._most_checks = settings.checks_per_verification
-        self._lifetime = timedelta(seconds=settings.code_lifetime)
+        self._terms = Terms.open_to_all(settings)
 
     def start(
-        self, body: StartVerification, requester: Requester, idempotency_key: str | None
+        self,
+        body: StartVerification,
+        requester: Requester,
+        idempotency_key: str | None,
+        terms: Terms | None = None,
+        template: str | None = None,
     ) -> Answered:
-        """Start proving a number: send its first text or call."""
+        """Start proving a number: send its first text or call.
+
+        `terms` are those of another door; `template` is what its text says instead of ours, see
+        verification/templates.py.
+        """
+        terms = terms or self._terms
         number = PhoneNumber.parse(body.phone_number, body.region or self._settings.default_region)
         origin = self._permitted_origin(body)
         requesters = self._keyring.digests("requester", requester.network)
@@ -92,7 +103,7 @@ class VerificationService:
         solution = self._challenges.judge(body.challenge_solution, [of for of, _ in owners], now)
         attempt = Attempt(
             number_digest=owners[0][0],
-            verification=self._entropy(16),
+            verification=self._entropy(terms.nonce_size).ljust(16, b"\0"),
             network=requesters[0],
             wider=wider,
             country=number.region,
@@ -124,11 +135,13 @@ class VerificationService:
                             locale=body.locale,
                             app_hash=body.app_hash,
                             web_origin=origin,
-                            expires_at=now + self._lifetime,
+                            expires_at=now + terms.lifetime,
                             code_length=code_length,
+                            service=terms.service,
+                            template=template,
                         )
                         pending = self._sender.queue(
-                            connection, row, request, route, ruling, owners=owners
+                            connection, row, terms.sends, request, route, ruling, owners=owners
                         )
             if earlier is None:
                 if ruling.problem:
@@ -211,7 +224,7 @@ class VerificationService:
                     if ruling.problem is None:
                         row, before = _climb(connection, row, body.channel, now)
                         pending = self._sender.queue(
-                            connection, row, request, route, ruling, before
+                            connection, row, None, request, route, ruling, before
                         )
             if earlier is None:
                 if ruling.problem:

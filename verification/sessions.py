@@ -30,10 +30,11 @@ from verification.schemas import Status, VerificationAnswer
 
 @dataclass(frozen=True)
 class VerificationKey:
-    """The two halves of a verification's id."""
+    """The two halves of a verification's id, and the service whose it is; natively it is nobody's."""
 
     number_digest: bytes
     nonce: bytes
+    service: str | None = None
 
     @property
     def whole(self) -> bytes:
@@ -58,6 +59,7 @@ class VerificationKey:
         return (
             Verification.number_digest == self.number_digest,
             Verification.nonce == self.nonce,
+            Verification.service.is_not_distinct_from(self.service),
         )
 
 
@@ -70,7 +72,11 @@ class Answered:
 
 
 _ROWS = table(Verification)
-_HERE = (_ROWS.c.number_digest == bindparam("digest"), _ROWS.c.nonce == bindparam("half"))
+_HERE = (
+    _ROWS.c.number_digest == bindparam("digest"),
+    _ROWS.c.nonce == bindparam("half"),
+    _ROWS.c.service.is_not_distinct_from(bindparam("whose")),
+)
 _STORING = _ROWS.insert()
 _LOADING = select(*_ROWS.columns).where(*_HERE)
 _LOCKING = _LOADING.with_for_update()
@@ -134,7 +140,7 @@ def count_check(
 def save(connection: Connection, row: Verification, **changes: Any) -> Verification:
     """Change a verification whose row the transaction holds; give it as it is now."""
     values = {f"new_{name}": value for name, value in changes.items()}
-    values |= {"digest": row.number_digest, "half": row.nonce}
+    values |= _parameters(key_of(row))
     connection.execute(_saving(tuple(changes)), values)
     return cast(Verification, cast(Any, row)._replace(**changes))
 
@@ -146,7 +152,12 @@ def _saving(names: tuple[str, ...]) -> Executable:
 
 
 def _parameters(key: VerificationKey) -> dict[str, Any]:
-    return {"digest": key.number_digest, "half": key.nonce}
+    return {"digest": key.number_digest, "half": key.nonce, "whose": key.service}
+
+
+def key_of(row: Verification) -> VerificationKey:
+    """Give the key that finds a verification's row."""
+    return VerificationKey(row.number_digest, row.nonce, row.service)
 
 
 def status_of(row: Verification, now: datetime) -> Status:
@@ -190,7 +201,7 @@ def show(row: Verification, now: datetime, most_checks: int) -> VerificationAnsw
     sent = history(row)
     pending = status == "pending"
     return VerificationAnswer(
-        id=VerificationKey(row.number_digest, row.nonce).id,
+        id=key_of(row).id,
         phone_number=row.e164,
         status=status,
         channel=cast(Any, row.channel),

@@ -1,12 +1,15 @@
-"""Each route asks for a device token, or is on the list of those that are open to all."""
+"""Each route asks for a device's or a service's token, or is on the list of those open to all."""
 
 import re
+from functools import partial
+from typing import Any
 
 from flask_openapi3 import OpenAPI
 
 from core.api import Api
 from tests.conftest import MakeApp, problem_code
-from tokens.authenticate import authenticate_device
+from tokens.authenticate import authenticate_device, authenticate_service
+from tokens.services import SCOPES
 
 #: What is open to all, and what guards it instead.
 PUBLIC = {
@@ -33,6 +36,11 @@ PUBLIC = {
     "GET /dev/outbox",
     "GET /dev/outbox.json",
 }
+#: What services use, by the scope that their token must have.
+SERVICES = {
+    "POST /one-time-password-sms/v1/send-code": "one-time-password-sms:send-validate",
+    "POST /one-time-password-sms/v1/validate-code": "one-time-password-sms:send-validate",
+}
 DEVELOPMENT_ONLY = {"GET /dev/outbox", "GET /dev/outbox.json"}
 
 
@@ -46,23 +54,30 @@ def _operations(app: OpenAPI) -> dict[str, str]:
 
 
 def test_each_route_is_authenticated_or_listed(app: OpenAPI) -> None:
-    """A route outside the list belongs to a blueprint that authenticates the device."""
+    """A route outside the lists belongs to a blueprint that authenticates the device."""
     for operation, endpoint in _operations(app).items():
         blueprint = app.blueprints[endpoint.rpartition(".")[0]]
         authenticate = blueprint.authenticate if isinstance(blueprint, Api) else None
-        expected = None if operation in PUBLIC else authenticate_device
-        assert authenticate is expected, operation
+        if operation in SERVICES:
+            assert isinstance(authenticate, partial), operation
+            assert authenticate.func is authenticate_service, operation
+            assert authenticate.args == (SERVICES[operation],), operation
+            assert not authenticate.keywords, operation
+        else:
+            expected = None if operation in PUBLIC else authenticate_device
+            assert authenticate is expected, operation
 
 
-def test_the_list_names_no_route_that_is_gone(app: OpenAPI) -> None:
-    """Each route on the list exists, so that a new one of that name is not public by accident."""
-    assert set(_operations(app)) >= PUBLIC
+def test_the_lists_name_no_route_that_is_gone(app: OpenAPI) -> None:
+    """Each route on a list exists, so that a new one of that name is not public by accident."""
+    assert set(_operations(app)) >= PUBLIC | SERVICES.keys()
+    assert set(SERVICES.values()) == SCOPES.keys()
 
 
 def test_without_a_token_nothing_is_done(app: OpenAPI) -> None:
-    """Each other route answers a request without a token, or with a forged one, with 401."""
+    """Each device's route answers a request without a token, or with a forged one, with 401."""
     client = app.test_client()
-    guarded = sorted(set(_operations(app)) - PUBLIC)
+    guarded = sorted(set(_operations(app)) - PUBLIC - SERVICES.keys())
     assert guarded
     for operation in guarded:
         method, rule = operation.split(" ")
@@ -76,13 +91,32 @@ def test_without_a_token_nothing_is_done(app: OpenAPI) -> None:
         assert missing.headers["WWW-Authenticate"] == 'Bearer realm="kith"'
 
 
+def test_without_a_service_token_nothing_is_done(app: OpenAPI) -> None:
+    """Each service's route answers one without a token, or with a forged one or a device's, with 401."""
+    client = app.test_client()
+    for operation in SERVICES:
+        method, path = operation.split(" ")
+        for headers in (
+            {},
+            {"Authorization": "Bearer kithsvc_" + "A" * 70},
+            {"Authorization": "Bearer kith_" + "A" * 91},
+        ):
+            answer = client.open(path, method=method, json={}, headers=headers)
+            assert answer.status_code == 401, operation
+            assert answer.headers["WWW-Authenticate"] == 'Bearer realm="kith"'
+
+
 def test_the_document_says_who_needs_a_token(app: OpenAPI) -> None:
-    """The OpenAPI document asks for the device token exactly where the service does."""
+    """The OpenAPI document asks for a device's or a service's token exactly where the service does."""
     for path, item in app.api_doc["paths"].items():
         for method, operation in item.items():
             name = f"{method.upper()} {path.replace('{', '<').replace('}', '>')}"
-            asks = {"device_token": []} in operation.get("security", [])
-            assert asks is (name not in PUBLIC), name
+            expected: list[dict[str, Any]] = [{"device_token": []}]
+            if name in PUBLIC:
+                expected = []
+            elif name in SERVICES:
+                expected = [{"service_token": [SERVICES[name]]}]
+            assert operation.get("security", []) == expected, name
 
 
 def test_production_shows_no_codes(make_app: MakeApp) -> None:

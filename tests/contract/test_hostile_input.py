@@ -10,6 +10,7 @@ from flask_openapi3 import OpenAPI
 from sqlalchemy import func, select
 
 from core.database import Base, Database
+from tests.camara import PREFIX, Service, error
 from tests.conftest import OTHER_NUMBER, Person, problem_code
 from tests.contract.openapi import ContractClient
 
@@ -94,10 +95,12 @@ def _unfit(fields: list[str]) -> Iterator[Sent]:
         yield Sent(f"{name}: 5,000 brackets", deep, codes | {"malformed-request"})
 
 
-def _routes(app: OpenAPI) -> Iterator[Route]:
-    """Give each operation that takes a JSON body."""
+def _routes(app: OpenAPI, *, of_camara: bool = False) -> Iterator[Route]:
+    """Give each operation that takes a JSON body, our own or the CAMARA door's."""
     document = app.api_doc
     for path, item in document["paths"].items():
+        if path.startswith(PREFIX) is not of_camara:
+            continue
         for method in {"post", "put", "patch"} & item.keys():
             content = item[method].get("requestBody", {}).get("content", {})
             if JSON in content:
@@ -163,6 +166,24 @@ def test_hostile_bodies_are_refused(
             assert problem_code(answer) in sent.codes, where
             assert len(answer.data) < 10_000, where
         assert rows() == before, route
+
+
+def test_hostile_bodies_are_refused_by_the_camara_door(
+    app: OpenAPI, client: ContractClient, rows: Callable[[], dict[str, int]]
+) -> None:
+    """It refuses all of these too, in its own format, and stores nothing."""
+    headers = {"Authorization": f"Bearer {Service(app).token}"}
+    before = rows()
+    routes = list(_routes(app, of_camara=True))
+    assert len(routes) == 2
+    for route in routes:
+        for sent in [*_unreadable(), *_unfit(route.fields)]:
+            answer = client.post(
+                route.path, data=sent.body, content_type=sent.content_type, headers=headers
+            )
+            assert error(answer)[0] in (400, 415), f"{route.path} with {sent.name}"
+            assert len(answer.data) < 10_000
+    assert rows() == before
 
 
 def test_a_chunked_body_over_its_limit_is_refused(

@@ -16,6 +16,7 @@ from sms.problems import SendBlocked, SendRejected, SendUnavailable
 from sms.provider import Ambiguous, Blocked, Rejected, Unavailable
 from sms.service import Delivered, Queued
 from tests.conftest import NUMBER, Clock, MakeApp, problem_code
+from tests.policies import velocity, write_policy
 from tests.scripted import Scripted
 
 KEY = {"Idempotency-Key": "key"}
@@ -49,7 +50,8 @@ def app(make_app: MakeApp, providers: Providers, tmp_path: Path) -> OpenAPI:
     """An application that sends through them."""
     path = tmp_path / "routing.toml"
     path.write_text(ROUTING)
-    return make_app(ports={"providers": providers}, routing_file=path, sends_per_day=100)
+    policy = write_policy(tmp_path, velocity("number-and-requester", 100))
+    return make_app(ports={"providers": providers}, routing_file=path, policy_file=policy)
 
 
 class Sends:

@@ -14,6 +14,7 @@ from core.database import Database
 from core.limits import DAY, Limit, LimitCounter, Limits
 from core.maintenance import purge_limits
 from core.problems import Allowance
+from core.settings import Settings
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 BUCKET = Limit("bucket", 4, timedelta(seconds=40))
@@ -129,7 +130,7 @@ def test_forgetting_is_of_one_limit_and_subject(database: Database, limit: Limit
 
 def test_limits_of_one_name_share_their_count(database: Database) -> None:
     """The 25 judged at 6 digits are the first of the 2,500 in all."""
-    rules = Limits()
+    rules = Limits.from_settings(Settings())
     for n in range(27):
         assert take(database, rules.wrong_codes_6_digits)[0] is (n < 25)
     assert left(database, rules.wrong_codes) == 2475

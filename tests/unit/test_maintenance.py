@@ -25,7 +25,7 @@ from sms.models import OutboxMessage, RoutingOutcome, Send
 from sms.outcomes import SEEN, slot_of
 from tests.conftest import NUMBER, Clock
 from tests.databases import ROOT
-from tokens.models import DeviceLink, RetiredToken
+from tokens.models import DeviceLink, RetiredToken, ServiceToken
 from verification.models import Verification
 from verification.policy.models import Decision, NetworkCountry, SpentChallenge, Traffic
 
@@ -152,6 +152,18 @@ def retired(n: int, age: timedelta) -> Base:
     )
 
 
+def service_token(n: int, age: timedelta) -> Base:
+    """Keep a service's token that expired so long ago."""
+    return ServiceToken(
+        id=UUID(int=n),
+        name="shop",
+        scopes="scope",
+        token_hash=_id(n) * 2,
+        created_at=NOW - age,
+        expires_at=NOW - age,
+    )
+
+
 def envelope(n: int, age: timedelta) -> Base:
     """Keep an envelope that expired so long ago."""
     return Envelope(
@@ -192,6 +204,7 @@ JOBS: list[tuple[str, Callable[[int, timedelta], Base], timedelta]] = [
     ("idempotency keys", idempotency_key, DAY),
     ("device links", link, DAY),
     ("retired tokens", retired, 365 * DAY),
+    ("service tokens", service_token, 90 * DAY),
     ("envelopes", envelope, -TOUCH),
     ("sent messages", sent_message, DAY),
 ]
@@ -322,9 +335,9 @@ def test_the_command(app: OpenAPI) -> None:
     fill(kith.database, [text(n, 8 * DAY) for n in range(2)])
     done = app.test_cli_runner().invoke(args=["maintenance", "run"])
     assert done.exit_code == 0
-    said: dict[str, Any] = dict(line.rsplit(None, 1) for line in done.output.splitlines()[-15:])
+    said: dict[str, Any] = dict(line.rsplit(None, 1) for line in done.output.splitlines()[-16:])
     assert said["outbox"] == "2"
-    assert len(said) == 15
+    assert len(said) == 16
     with kith.database.write() as connection:
         connection.execute(update(MaintenanceLease).values(until=NOW + LEASE))
     busy = app.test_cli_runner().invoke(args=["maintenance", "run"])

@@ -71,18 +71,18 @@ class Counters:
     def _pour(
         self, connection: Connection, attempt: Attempt
     ) -> tuple[dict[Subject, int], list[Drop]]:
-        subjects: dict[Subject, bytes | None] = {
-            "number-and-requester": sends_subject(attempt.number_digest, attempt.network),
-            "number": attempt.number_digest,
-            "network": attempt.network if attempt.wider else None,
-            "wider-network": attempt.wider,
-            "prefix": named(attempt.prefix),
-            "country": named(attempt.country),
-        }
+        subjects: dict[Subject, bytes] = {}
+        if attempt.wider:
+            own = sends_subject(attempt.number_digest, attempt.network)
+            subjects |= {"number-and-requester": own}
+        subjects["number"] = attempt.number_digest
+        if attempt.wider:
+            subjects |= {"network": attempt.network, "wider-network": attempt.wider}
+        subjects |= {"prefix": named(attempt.prefix), "country": named(attempt.country)}
         counted = {
             of: Drop(self._buckets[of], subject)
             for of, subject in subjects.items()
-            if subject is not None and of in self._buckets
+            if of in self._buckets
         }
         drops = list(counted.values())
         levels = counting.pour(connection, drops, attempt.at) if drops else []

@@ -174,9 +174,11 @@ class VelocityRule(Rule):
             return Finding("allow", figures)
         return Finding(self.over, figures, level / self.sends, _seconds(over_us))
 
-    def allowance(self, facts: Facts) -> Allowance:
+    def allowance(self, facts: Facts) -> Allowance | None:
         """Say what is left in the subject's bucket once this attempt is in it, or was refused."""
         limit = self.limit
+        if self.of not in facts.levels:
+            return None
         room_us = self.sends * limit.interval_us - facts.levels[self.of]
         left = max(0, room_us // limit.interval_us)
         wait_us = 0 if left else -room_us if room_us < 0 else limit.interval_us - room_us

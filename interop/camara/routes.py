@@ -1,0 +1,120 @@
+"""Routes of the CAMARA door."""
+
+from functools import partial
+
+from flask import current_app, request
+from flask_openapi3 import Schema
+
+from core.api import Api
+from core.phone_numbers import PhoneNumberInvalid, PhoneNumberRefused
+from core.problems import MalformedRequest
+from interop.camara.errors import (
+    CAMARA_ERRORS,
+    CORRELATOR,
+    CORRELATOR_HEADER,
+    can_correlate,
+    correlate,
+)
+from interop.camara.schemas import ErrorInfo, SendCodeBody, SendCodeResponse, ValidateCodeBody
+from interop.camara.service import CamaraService
+from sms.problems import SendBlocked, SendRejected, SendUnavailable
+from tokens.authenticate import ServiceCaller, authenticate_service
+from tokens.problems import (
+    ScopeMissing,
+    ServiceTokenExpired,
+    ServiceTokenInvalid,
+    ServiceTokenMissing,
+)
+from tokens.services import SEND_AND_VALIDATE
+from verification.problems import (
+    ChallengeRequired,
+    ChecksExhausted,
+    CodeRejected,
+    DestinationRefused,
+    LongerCodeRequired,
+    SendsPaused,
+    TooManySends,
+    TooManyWrongCodes,
+    VerificationClosed,
+    VerificationExpired,
+    VerificationNotFound,
+)
+
+camara_api = Api(
+    "one-time passwords (CAMARA)",
+    __name__,
+    description="OTP Validation, one-time-password-sms 1.1.1, for services with a token",
+    authenticate=partial(authenticate_service, SEND_AND_VALIDATE),
+    security={"service_token": [SEND_AND_VALIDATE]},
+    problems=(
+        ServiceTokenMissing,
+        ServiceTokenInvalid,
+        ServiceTokenExpired,
+        ScopeMissing,
+        MalformedRequest,
+    ),
+    headers=({"name": CORRELATOR, "in": "header", "required": False} | CORRELATOR_HEADER,),
+    refusals=CAMARA_ERRORS,
+    url_prefix="/one-time-password-sms/v1",
+)
+camara_api.components_schemas["ErrorInfo"] = Schema(**ErrorInfo.model_json_schema())
+camara_api.after_request(correlate)
+
+
+@camara_api.before_request
+def refuse_unusable_correlator() -> None:
+    """Refuse a correlation id that could not be repeated in the answer."""
+    if not can_correlate(request.headers.get(CORRELATOR, "")):
+        raise MalformedRequest(
+            "An x-correlator is up to 256 letters, digits and characters of -_:;./<>{}."
+        )
+
+
+def _service() -> CamaraService:
+    service: CamaraService = current_app.extensions["kith"].camara
+    return service
+
+
+@camara_api.operation(
+    "POST",
+    "/send-code",
+    answer=SendCodeResponse,
+    problems=(
+        PhoneNumberInvalid,
+        PhoneNumberRefused,
+        SendRejected,
+        SendBlocked,
+        SendUnavailable,
+        DestinationRefused,
+        SendsPaused,
+        ChallengeRequired,
+        TooManySends,
+        TooManyWrongCodes,
+    ),
+)
+def send_code(caller: ServiceCaller, body: SendCodeBody) -> SendCodeResponse:
+    """Send a code to a number, in the caller's words."""
+    return SendCodeResponse(authentication_id=_service().send_code(caller, body))
+
+
+@camara_api.operation(
+    "POST",
+    "/validate-code",
+    answer={
+        "description": "The OTP was successfully validated",
+        "headers": {CORRELATOR: CORRELATOR_HEADER},
+    },
+    status=204,
+    problems=(
+        VerificationNotFound,
+        CodeRejected,
+        ChecksExhausted,
+        VerificationExpired,
+        VerificationClosed,
+        LongerCodeRequired,
+        TooManyWrongCodes,
+    ),
+)
+def validate_code(caller: ServiceCaller, body: ValidateCodeBody) -> None:
+    """Validate a code; the right one does so once."""
+    _service().validate_code(caller, body)

@@ -1,0 +1,55 @@
+"""What crosses the wire here, as one-time-password-sms 1.1.1 has it."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.api import Answer
+from verification.templates import LABEL
+
+LONGEST_ID = 36
+LONGEST_MESSAGE = 160
+
+
+class CamaraBody(BaseModel):
+    """Base of what services send: fields that a later version of the specification adds are ignored."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
+
+
+class SendCodeBody(CamaraBody):
+    """A number, and the text in which it is sent a code."""
+
+    phone_number: str = Field(
+        alias="phoneNumber",
+        pattern=r"^\+[1-9][0-9]{4,14}$",
+        description="E.164 with +.",
+        examples=["+346661113334"],
+    )
+    message: str = Field(
+        max_length=LONGEST_MESSAGE,
+        pattern=r"\{\{code\}\}",
+        description=f"The text, which holds {LABEL} where the code is to stand.",
+        examples=[f"{LABEL} is your short code to authenticate with Cool App via SMS"],
+    )
+
+
+class SendCodeResponse(Answer):
+    """What the code belongs to."""
+
+    model_config = ConfigDict(frozen=True, serialize_by_alias=True)
+
+    authentication_id: str = Field(serialization_alias="authenticationId", max_length=LONGEST_ID)
+
+
+class ValidateCodeBody(CamaraBody):
+    """A code, and what it belongs to."""
+
+    authentication_id: str = Field(alias="authenticationId", min_length=1, max_length=LONGEST_ID)
+    code: str = Field(min_length=1, max_length=10, description="As its receiver typed it.")
+
+
+class ErrorInfo(BaseModel):
+    """The body of every error."""
+
+    status: int = Field(description="HTTP response status code")
+    code: str = Field(description="A human-readable code to describe the error")
+    message: str = Field(description="A human-readable description of what the event represents")

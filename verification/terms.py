@@ -1,0 +1,32 @@
+"""On what terms a verification is sent and judged: those open to all, or those of another door.
+
+Owns what may differ between doors. Refuses nothing itself: each rule is applied where it is counted.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from core.limits import Limit
+from core.settings import Settings
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The limits of one door and, where services use it, the one that it is used by.
+
+    A service's verifications are found by that service through that door alone, and a right code is
+    good once: no registration follows, so telling it twice would let it be used twice.
+    """
+
+    lifetime: timedelta
+    most_checks: int
+    #: Texts and calls a number and service; None leaves that to the policy, as it does for persons.
+    sends: Limit | None = None
+    service: str | None = None
+    #: Random bytes in an id, at most 16; fewer where another protocol's ids are short.
+    nonce_size: int = 16
+
+    @classmethod
+    def open_to_all(cls, settings: Settings) -> "Terms":
+        """Give the terms of the native routes."""
+        return cls(timedelta(seconds=settings.code_lifetime), settings.checks_per_verification)
