@@ -18,7 +18,8 @@ from core.settings import Settings, SettingsError
 from sms.provider import Ambiguous, Blocked, Message, Rejected, SendFailure, Unavailable
 from sms.twilio import TwilioProvider
 from sms.twilio_codes import BLOCKED, BUSY, REJECTED
-from tests.contract.fake_twilio import ACCOUNT_SID, AUTH_TOKEN, Answer, FakeTwilio, refusal
+from tests.contract.fake_http import Answer
+from tests.contract.fake_twilio import ACCOUNT_SID, AUTH_TOKEN, FakeTwilio, refusal
 
 REFERENCE = "r" * 43
 NUMBER, CODE = "+4915112345678", "314159"
@@ -98,8 +99,9 @@ def test_call_speaks_its_text(twilio: FakeTwilio, build: Build) -> None:
     assert sid == f"CA{1:032x}"
     [request] = twilio.received
     assert request.path == f"/2010-04-01/Accounts/{ACCOUNT_SID}/Calls.json"
-    twiml = request.form.pop("Twiml")[0]
-    assert request.form == {
+    form = request.form
+    twiml = form.pop("Twiml")[0]
+    assert form == {
         "To": [NUMBER],
         "From": ["+15005550009"],
         "Timeout": ["30"],
@@ -293,6 +295,7 @@ def test_503_of_twilio_itself_sent_nothing(twilio: FakeTwilio, build: Build) -> 
         (Answer(503, b'["code"]'), "http-503"),
         (Answer(504, b""), "http-504"),
         (Answer(303, b"", {"Location": "/elsewhere"}), "http-303"),
+        (Answer(303, b"", {"Location": "http://["}), "http-303"),
     ],
 )
 def test_faults_behind_the_door_are_ambiguous(
@@ -329,6 +332,7 @@ def test_redirect_is_not_followed(twilio: FakeTwilio, build: Build) -> None:
         b'{"sid": ""}',
         b'{"sid": 5}',
         b'{"sid": "' + b"S" * 65 + b'"}',
+        b'{"sid": "SM\\u0000"}',
         b"\xff\xfe\x00",
         b"[" * 100_000,
     ],
@@ -377,6 +381,40 @@ def test_lost_pooled_connection_is_not_replayed(twilio: FakeTwilio, build: Build
 
     assert (type(fault), fault.error_code) == (Ambiguous, "connection-lost")
     assert len(twilio.received) == 2
+
+
+def test_dripping_answer_is_ambiguous(twilio: FakeTwilio, build: Build) -> None:
+    """An answer of which each byte comes in time, but the whole does not, is not waited for."""
+    twilio.next(Answer(201, b'{"sid": "SM1"}' + b" " * 10_000, drip=0.05))
+
+    fault = failure(build(read_timeout=0.4))
+
+    assert (type(fault), fault.error_code) == (Ambiguous, "read-timeout")
+
+
+def test_answer_without_end_is_ambiguous(twilio: FakeTwilio, build: Build) -> None:
+    """An answer that is too long is not read to its end; the next send has a connection of its own."""
+    provider = build()
+    twilio.next(Answer(201, b'{"sid": "SM1", "more": "' + b"x" * 200_000 + b'"}'))
+
+    fault = failure(provider)
+
+    assert (type(fault), fault.error_code) == (Ambiguous, "answer-unreadable")
+    assert provider.send(TEXT) == f"SM{2:032x}"
+    assert twilio.received[0].port != twilio.received[1].port
+
+
+def test_connections_are_kept(twilio: FakeTwilio, build: Build) -> None:
+    """One connection serves send after send, refusals among them."""
+    provider = build()
+    provider.send(TEXT)
+    twilio.next(refusal(429, 20429), Answer(307, b"elsewhere", {"Location": "/elsewhere"}))
+    failure(provider)
+    failure(provider)
+    provider.send(TEXT)
+
+    assert len(twilio.received) == 4
+    assert len({request.port for request in twilio.received}) == 1
 
 
 def test_receipt_cut_short_is_ambiguous(twilio: FakeTwilio, build: Build) -> None:

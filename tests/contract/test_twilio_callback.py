@@ -14,7 +14,8 @@ from werkzeug.test import TestResponse
 from sms.delivery import Outcome
 from sms.models import Send
 from tests.conftest import NUMBER, MakeApp, problem_code
-from tests.contract.fake_twilio import ACCOUNT_SID, AUTH_TOKEN, Answer, FakeTwilio, Received
+from tests.contract.fake_http import Answer, Received
+from tests.contract.fake_twilio import ACCOUNT_SID, AUTH_TOKEN, FakeTwilio
 from tests.databases import objects
 
 PUBLIC_URL = "https://id.example.com"
