@@ -31,6 +31,8 @@ from sms.routes import outbox_api
 from sms.service import SendService
 from sms.twilio import TwilioProvider
 from sms.twilio_callbacks import callbacks_api
+from sms.webhook import WebhookProvider
+from sms.webhook_callbacks import webhook_callbacks_api
 from tokens.accounts import AccountService
 from tokens.device_tokens import Mint
 from tokens.events import AccountEvents
@@ -122,6 +124,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         ("unsettled sends", deliveries.settle),
         ("sends", sends.purge_sends),
         ("outbox", sends.purge_outbox),
+        ("taken reports", deliveries.purge_reports),
         ("verifications", verifications.purge),
         ("idempotency keys", idempotency.purge_old),
         ("device links", devices.purge_links),
@@ -157,6 +160,7 @@ def _providers(
     builders: dict[str, Callable[[], Provider]] = {
         "outbox": lambda: OutboxProvider(database, clock),
         "twilio": lambda: TwilioProvider.from_settings(settings),
+        "webhook": lambda: WebhookProvider.from_settings(settings, clock),
     }
     return tuple(builders[name]() for name in settings.sms_provider)
 
@@ -176,7 +180,13 @@ def create_app(settings: Settings | None = None, ports: Ports | None = None) -> 
             description="Is this number yours? Who in my address book is here? How do I reach them?",
         ),
         security_schemes={
-            "device_token": {"type": "http", "scheme": "bearer", "bearerFormat": "kith_…"}
+            "device_token": {"type": "http", "scheme": "bearer", "bearerFormat": "kith_…"},
+            "webhook_signature": {
+                "type": "apiKey",
+                "in": "header",
+                "name": "webhook-signature",
+                "description": "Standard Webhooks 1.0.0, with `webhook-id` and `webhook-timestamp`",
+            },
         },
         doc_ui=False,
         validation_error_model=ProblemDocument,
@@ -202,6 +212,8 @@ def create_app(settings: Settings | None = None, ports: Ports | None = None) -> 
     app.register_api(phone_number_api)
     app.register_api(discovery_api)
     app.register_api(messages_api)
+    # By signature: made with `authenticate=authenticate_sender`.
+    app.register_api(webhook_callbacks_api)
     # For operators and monitors; a proxy keeps /metrics inside.
     app.register_api(operations_api)
     app.register_blueprint(docs_assets)

@@ -30,7 +30,6 @@ View = TypeVar("View", bound=Callable[..., Any])
 PROBLEM_TYPE = "application/problem+json"
 MOST_ERRORS = 20
 LONGEST_IDEMPOTENCY_KEY = 255
-DEVICE_TOKEN: list[dict[str, list[Any]]] = [{"device_token": []}]
 
 
 class Body(BaseModel):
@@ -83,16 +82,21 @@ def _escape(part: int | str) -> str:
     return str(part)[:64].replace("~", "~0").replace("/", "~1")
 
 
+def read_body(*, keep: bool = False) -> bytes:
+    """Read the request's body up to its limit; `keep` it for whoever reads it after."""
+    body = request.get_data(cache=keep)
+    if request.content_length is None:
+        # Of a chunked body Werkzeug reads up to the limit without a word; one more byte makes it say so.
+        request.stream.read(1)
+    return body
+
+
 def parse_body(model: type[Model]) -> Model:
     """Read the request's body as JSON into a model."""
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("Send the body as JSON, with Content-Type: application/json.")
-    body = request.get_data(cache=False)
-    if request.content_length is None:
-        # Of a chunked body Werkzeug reads up to the limit without a word; one more byte makes it say so.
-        request.stream.read(1)
     try:
-        return model.model_validate_json(body)
+        return model.model_validate_json(read_body())
     except ValidationError as error:
         if error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid":
             raise MalformedRequest("The body is not valid JSON.") from None
@@ -148,7 +152,8 @@ class Api(APIBlueprint):
     """A blueprint whose views take `path`, `query` and `body` models and return models.
 
     `authenticate` names the caller of every route of the blueprint, passed to views as `caller`;
-    None makes all of its routes public. `problems` are those every route of it can give.
+    None makes all of its routes public. `security` is the scheme, in the OpenAPI document, of what it
+    asks for. `problems` are those every route of it can give.
     """
 
     def __init__(
@@ -158,6 +163,7 @@ class Api(APIBlueprint):
         *,
         description: str,
         authenticate: Callable[[], Any] | None = None,
+        security: str = "device_token",
         problems: tuple[type[Problem], ...] = (),
         url_prefix: str | None = "/v1",
     ) -> None:
@@ -166,7 +172,7 @@ class Api(APIBlueprint):
             import_name,
             url_prefix=url_prefix,
             abp_tags=[Tag(name=name, description=description)],
-            abp_security=DEVICE_TOKEN if authenticate else None,
+            abp_security=[{security: []}] if authenticate else None,
         )
         self.authenticate = authenticate
         self._problems: tuple[type[Problem], ...] = (InternalError, ServiceUnavailable, *problems)

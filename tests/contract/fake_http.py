@@ -141,8 +141,8 @@ def _handler(fake: FakeProvider) -> type[BaseHTTPRequestHandler]:
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(body) + 100 * answer.cut_body))
             self.end_headers()
-            for start in range(0, len(body), 1 if answer.drip else len(body)):
-                self.wfile.write(body[start : start + 1] if answer.drip else body)
+            for part in (bytes([byte]) for byte in body) if answer.drip else (body,):
+                self.wfile.write(part)
                 time.sleep(answer.drip)
             self.close_connection = answer.cut_body
 
