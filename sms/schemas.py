@@ -42,9 +42,9 @@ class WebhookMessage(Answer):
     """One text or call, as it is posted to the operator's sender."""
 
     reference: str
-    to: str
+    to: str = Field(repr=False)
     channel: Channel
-    body: str
+    body: str = Field(repr=False)
     language: str
     sent_at: datetime
     expires_at: datetime

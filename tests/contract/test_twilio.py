@@ -1,6 +1,5 @@
 """Twilio's provider through the real SDK, against a local server that speaks Twilio's API."""
 
-import logging
 import socket
 import ssl
 import time
@@ -11,9 +10,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-import structlog
 
-from core import logs
 from core.settings import Settings, SettingsError
 from sms.provider import Ambiguous, Blocked, Message, Rejected, SendFailure, Unavailable
 from sms.twilio import TwilioProvider
@@ -512,36 +509,21 @@ def test_cookies_are_not_kept(twilio: FakeTwilio, build: Build) -> None:
 
 
 def test_nothing_is_logged_of_a_text(
-    twilio: FakeTwilio,
-    build: Build,
-    caplog: pytest.LogCaptureFixture,
-    capsys: pytest.CaptureFixture[str],
+    twilio: FakeTwilio, build: Build, all_logged: Callable[[], str]
 ) -> None:
     """With every logger at its most talkative, no number, code, text or token is logged."""
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
-    logs.configure(Settings.model_validate({"log_level": "debug"}))
-    root.addHandler(caplog.handler)
-    caplog.set_level(logging.DEBUG)
-    for name in ("twilio", "twilio.http_client", "urllib3", "urllib3.connectionpool"):
-        caplog.set_level(logging.DEBUG, logger=name)
-    try:
-        provider = build()
-        provider.send(TEXT)
-        provider.send(CALL)
-        twilio.next(
-            refusal(400, 21211, message=f"The number {NUMBER} is not valid"),
-            refusal(401, 20003, message=f"{NUMBER}: {TEXT.body}"),
-            Answer(drop=True),
-        )
-        for _ in range(3):
-            failure(provider)
-    finally:
-        root.handlers = handlers
-        root.setLevel(level)
-        structlog.reset_defaults()
+    provider = build()
+    provider.send(TEXT)
+    provider.send(CALL)
+    twilio.next(
+        refusal(400, 21211, message=f"The number {NUMBER} is not valid"),
+        refusal(401, 20003, message=f"{NUMBER}: {TEXT.body}"),
+        Answer(drop=True),
+    )
+    for _ in range(3):
+        failure(provider)
 
-    written = capsys.readouterr().out + caplog.text
+    written = all_logged()
     assert "Messages.json" in written
     for secret in (NUMBER, NUMBER[1:], CODE, "Kith code", "3, 1, 4", AUTH_TOKEN, REFERENCE):
         assert secret not in written

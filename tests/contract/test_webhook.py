@@ -1,6 +1,5 @@
 """The webhook provider against a local sender: what is posted, and what each answer means."""
 
-import logging
 import socket
 import ssl
 import time
@@ -10,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
-from core import logs
 from core.settings import Settings, SettingsError
 from sms.provider import Ambiguous, Blocked, Message, Rejected, SendFailure, Unavailable
+from sms.schemas import WebhookMessage
 from sms.standard_webhooks import WebhookSecrets
 from sms.webhook import WebhookProvider
 from tests.conftest import Clock
@@ -380,42 +378,31 @@ def test_many_sends_at_once_keep_their_own_answers(sender: FakeSender, build: Bu
 
 
 def test_nothing_is_logged_of_a_text(
-    sender: FakeSender,
-    build: Build,
-    caplog: pytest.LogCaptureFixture,
-    capsys: pytest.CaptureFixture[str],
+    sender: FakeSender, build: Build, all_logged: Callable[[], str]
 ) -> None:
     """With every logger at its most talkative, no number, code, text or secret is logged."""
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
-    logs.configure(Settings.model_validate({"log_level": "debug"}))
-    root.addHandler(caplog.handler)
-    for name in (None, "urllib3", "urllib3.connectionpool"):
-        caplog.set_level(logging.DEBUG, logger=name)
-    try:
-        provider = build(webhook_channels="sms, voice")
-        provider.send(TEXT)
-        provider.send(CALL)
-        echo = f'{{"error": "no", "error_code": "{NUMBER}", "detail": "{TEXT.body}"}}'.encode()
-        sender.next(Answer(400, echo), Answer(422, echo), Answer(200, echo[1:]), Answer(drop=True))
-        for _ in range(4):
-            fault = failure(provider)
-            assert NUMBER not in repr(fault) + str(fault)
-    finally:
-        root.handlers = handlers
-        root.setLevel(level)
-        structlog.reset_defaults()
+    provider = build(webhook_channels="sms, voice")
+    provider.send(TEXT)
+    provider.send(CALL)
+    echo = f'{{"error": "no", "error_code": "{NUMBER}", "detail": "{TEXT.body}"}}'.encode()
+    sender.next(Answer(400, echo), Answer(422, echo), Answer(200, echo[1:]), Answer(drop=True))
+    for _ in range(4):
+        fault = failure(provider)
+        assert NUMBER not in repr(fault) + str(fault)
 
-    written = capsys.readouterr().out + caplog.text
+    written = all_logged()
     assert "/send/" in written
     for secret in (NUMBER, NUMBER[1:], CODE, "Kith code", "3, 1, 4", SECRET, REFERENCE):
         assert secret not in written
 
 
-def test_the_secret_is_not_shown(build: Build) -> None:
-    """Whoever prints the settings or what is made of them sees no key."""
-    settings = settings_for("http://127.0.0.1")
-    shown = repr(settings) + repr(WebhookSecrets.from_settings(settings))
+def test_nothing_is_shown_of_a_secret_or_a_text(sender: FakeSender, build: Build) -> None:
+    """Whoever prints the settings, what is made of them, or a message sees no key and no code."""
+    build().send(TEXT)
+    settings = settings_for(sender.address)
+    posted = WebhookMessage.model_validate_json(sender.received[0].body)
+    shown = repr(settings) + repr(WebhookSecrets.from_settings(settings)) + repr(posted)
 
-    assert SECRET not in shown
-    assert "kkkk" not in shown
+    assert REFERENCE in shown
+    for secret in (SECRET, "kkkk", NUMBER, CODE):
+        assert secret not in shown
