@@ -36,6 +36,8 @@ from sms.routing_file import load_routing
 from sms.service import SendService
 from sms.twilio import TwilioProvider
 from sms.twilio_callbacks import callbacks_api
+from sms.webhook import WebhookProvider
+from sms.webhook_callbacks import webhook_callbacks_api
 from tokens.accounts import AccountService
 from tokens.commands import tokens_commands
 from tokens.device_tokens import Mint
@@ -167,6 +169,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         ("sends", sends.purge_sends),
         ("routing outcomes", outcomes.purge_outcomes),
         ("outbox", sends.purge_outbox),
+        ("taken reports", deliveries.purge_reports),
         ("verifications", verifications.purge),
         ("decisions", policies.purge),
         ("traffic", purge_traffic),
@@ -209,6 +212,7 @@ def _providers(
     builders: dict[str, Callable[[], Provider]] = {
         "outbox": lambda: OutboxProvider(database, clock),
         "twilio": lambda: TwilioProvider.from_settings(settings),
+        "webhook": lambda: WebhookProvider.from_settings(settings, clock),
     }
     return tuple(builders[name]() for name in settings.sms_provider)
 
@@ -230,6 +234,12 @@ def create_app(settings: Settings | None = None, ports: Ports | None = None) -> 
         security_schemes={
             "device_token": {"type": "http", "scheme": "bearer", "bearerFormat": "kith_…"},
             "service_token": {"type": "http", "scheme": "bearer", "bearerFormat": "kithsvc_…"},
+            "webhook_signature": {
+                "type": "apiKey",
+                "in": "header",
+                "name": "webhook-signature",
+                "description": "Standard Webhooks 1.0.0, with `webhook-id` and `webhook-timestamp`",
+            },
         },
         doc_ui=False,
         validation_error_model=ProblemDocument,
@@ -257,6 +267,8 @@ def create_app(settings: Settings | None = None, ports: Ports | None = None) -> 
     app.register_api(messages_api)
     # By service token, with the scope that each names.
     app.register_api(camara_api)
+    # By signature: made with `authenticate=authenticate_sender`.
+    app.register_api(webhook_callbacks_api)
     # For operators and monitors; a proxy keeps /metrics inside.
     app.register_api(operations_api)
     app.register_blueprint(docs_assets)

@@ -85,16 +85,21 @@ def _escape(part: int | str) -> str:
     return str(part)[:64].replace("~", "~0").replace("/", "~1")
 
 
+def read_body(*, keep: bool = False) -> bytes:
+    """Read the request's body up to its limit; `keep` it for whoever reads it after."""
+    body = request.get_data(cache=keep)
+    if request.content_length is None:
+        # Of a chunked body Werkzeug reads up to the limit without a word; one more byte makes it say so.
+        request.stream.read(1)
+    return body
+
+
 def parse_body(model: type[Model]) -> Model:
     """Read the request's body as JSON into a model."""
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("Send the body as JSON, with Content-Type: application/json.")
-    body = request.get_data(cache=False)
-    if request.content_length is None:
-        # Of a chunked body Werkzeug reads up to the limit without a word; one more byte makes it say so.
-        request.stream.read(1)
     try:
-        return model.model_validate_json(body)
+        return model.model_validate_json(read_body())
     except ValidationError as error:
         if error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid":
             raise MalformedRequest("The body is not valid JSON.") from None

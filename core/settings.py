@@ -3,8 +3,10 @@
 Owns names, types, bounds and defaults. Refuses a configuration that would be unsafe in production.
 """
 
+import base64
 import ipaddress
 import re
+import ssl
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -14,6 +16,7 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    FilePath,
     SecretStr,
     ValidationError,
     model_validator,
@@ -23,6 +26,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIN_SECRET_LENGTH = 32
 LONGEST_APP_NAME = 20
+WEBHOOK_SECRET_PREFIX = "whsec_"
 
 NumberType = Literal[
     "fixed_line",
@@ -41,6 +45,11 @@ NumberType = Literal[
 
 
 ProviderName = Literal["outbox", "twilio", "webhook", "smpp"]
+#: What each provider cannot do without.
+REQUIRED = {
+    "twilio": ("twilio_account_sid", "twilio_auth_token", "twilio_from"),
+    "webhook": ("webhook_url", "webhook_secret"),
+}
 
 
 def _split(value: object) -> object:
@@ -52,7 +61,7 @@ def _split(value: object) -> object:
 
 def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(values)) < len(values):
-        raise ValueError("names one provider twice")
+        raise ValueError("names one twice")
     return values
 
 
@@ -73,14 +82,51 @@ def _network(value: str) -> str:
     return value
 
 
-def _http_url(value: str) -> str:
+def _http_address(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError(f"{value!r} is not an http(s) address such as https://id.example.com")
+    return value
+
+
+def _without_slash(value: str) -> str:
     return value.rstrip("/")
 
 
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
+def _keeps_secrets(address: str) -> bool:
+    """Say whether nobody on the way can read what is sent to an address."""
+    parts = urlsplit(address)
+    if parts.scheme == "https" or parts.hostname == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _webhook_secret(value: SecretStr) -> SecretStr:
+    secret = value.get_secret_value()
+    try:
+        size = len(base64.b64decode(secret.removeprefix(WEBHOOK_SECRET_PREFIX), validate=True))
+    except ValueError:
+        size = 0
+    if not secret.startswith(WEBHOOK_SECRET_PREFIX) or not 24 <= size <= 64:
+        raise ValueError(f"must be {WEBHOOK_SECRET_PREFIX} and the base64 of 24 to 64 bytes")
+    return value
+
+
+def _certificates(value: Path) -> Path:
+    try:
+        ssl.create_default_context(cafile=str(value))
+    except ssl.SSLError:
+        raise ValueError(f"{value} holds no certificates in PEM") from None
+    return value
+
+
+HttpAddress = Annotated[str, AfterValidator(_http_address)]
+#: An address that paths are added to.
+HttpUrl = Annotated[HttpAddress, AfterValidator(_without_slash)]
+WebhookSecret = Annotated[SecretStr, AfterValidator(_webhook_secret)]
 
 
 class SettingsError(ClickException):
@@ -221,6 +267,40 @@ class Settings(BaseSettings):
     twilio_read_timeout: float = Field(
         10.0, gt=0, le=60, description="Seconds to wait for its answer before it is `unknown`."
     )
+    webhook_url: HttpAddress | None = Field(
+        None,
+        description="Address of the operator's own sender. In production `https://`, unless it is on"
+        " this host.",
+    )
+    webhook_secret: WebhookSecret | None = Field(
+        None,
+        description="`whsec_` and the base64 of 24 to 64 random bytes: signs what is posted there and"
+        " verifies its delivery reports.",
+    )
+    webhook_secret_previous: WebhookSecret | None = Field(
+        None, description="The secret before; while it is set, both sign and both are accepted."
+    )
+    webhook_channels: Annotated[
+        tuple[Literal["sms", "voice"], ...],
+        NoDecode,
+        BeforeValidator(_split),
+        AfterValidator(_distinct),
+    ] = Field(
+        ("sms",),
+        min_length=1,
+        description="What the sender carries. Name `voice` only if it calls and speaks.",
+    )
+    webhook_ca_file: Annotated[FilePath, AfterValidator(_certificates)] | None = Field(
+        None,
+        description="Certificates (PEM) under which the sender's is believed, instead of the public"
+        " authorities'.",
+    )
+    webhook_connect_timeout: float = Field(
+        3.0, gt=0, le=30, description="Seconds to reach the sender before the send is unavailable."
+    )
+    webhook_read_timeout: float = Field(
+        10.0, gt=0, le=40, description="Seconds to wait for its answer before it is `unknown`."
+    )
 
     code_lifetime: int = Field(
         600, ge=60, le=3600, description="Seconds a code can be checked, and a proof can be used."
@@ -285,14 +365,18 @@ class Settings(BaseSettings):
             if "outbox" in self.sms_provider:
                 faults.append(
                     "KITH_SMS_PROVIDER=outbox is a mock that shows every code; in production name"
-                    " a real provider (twilio)"
+                    " a real provider (twilio, webhook)"
                 )
-        if "twilio" in self.sms_provider:
-            faults += [
-                f"KITH_{name.upper()} is required by KITH_SMS_PROVIDER=twilio"
-                for name in ("twilio_account_sid", "twilio_auth_token", "twilio_from")
-                if not getattr(self, name)
-            ]
+            if self.webhook_url and not _keeps_secrets(self.webhook_url):
+                faults.append(
+                    "KITH_WEBHOOK_URL must be https:// in production, since codes are posted there"
+                )
+        faults += [
+            f"KITH_{name.upper()} is required by KITH_SMS_PROVIDER={provider}"
+            for provider in self.sms_provider
+            for name in REQUIRED.get(provider, ())
+            if not getattr(self, name)
+        ]
         if faults:
             raise ValueError("\n".join(faults))
         return self

@@ -1,7 +1,8 @@
 """Delivery: how far each send is known to have come, whoever says so and in whatever order.
 
 Owns the one state machine of all providers. A provider's answer, its callbacks and its receipts only move
-a send forward. Refuses what another provider than the send's own says of it.
+a send forward. Refuses what another provider than the send's own says of it, and a signed report that
+was taken before.
 """
 
 from collections.abc import Callable
@@ -13,16 +14,21 @@ from typing import Any, NamedTuple, cast
 from sqlalchemy import Connection, Executable, bindparam, case, func, select, update
 
 from core.base64url import decode
-from core.database import Database, table
+from core.database import Database, dialect_of, insert_into, purge, table
 from core.metrics import Metrics
 from core.problems import Problem
 from core.secrets import DIGEST_SIZE
-from sms.models import Send
+from sms.models import Send, TakenReport
+from sms.problems import CallbackReplayed
 
 #: How far a send is known to have come; a report never moves it back (final states are equal).
 RANK = {"queued": 0, "unknown": 1, "sent": 2, "delivered": 3, "undelivered": 3, "failed": 3}
 #: A send that is still queued after this was cut off by a crash: nobody knows what became of it.
 SETTLED_AFTER = timedelta(minutes=5)
+#: Longer than a signed report is good for, so that a clock that is set back reopens none.
+REPORTS_KEPT = timedelta(days=1)
+#: Bytes of a reference: the number's digest, then the send's id.
+REFERENCE_SIZE = 2 * DIGEST_SIZE
 
 _SENDS = table(Send)
 
@@ -102,6 +108,15 @@ _SETTLING = _PROVING.values(
 )
 
 
+@cache
+def _taking(dialect: str) -> Executable:
+    """Write the statement that remembers a report, and gives no row when it was taken before."""
+    statement = insert_into(dialect, TakenReport).values(
+        number_digest=bindparam("of"), digest=bindparam("report"), taken_at=bindparam("now")
+    )
+    return statement.on_conflict_do_nothing().returning(TakenReport.taken_at)
+
+
 class DeliveryService:
     """Keeps what becomes of each send."""
 
@@ -135,19 +150,23 @@ class DeliveryService:
         )
         return bool(cast(Any, result).rowcount)
 
-    def report(self, provider: str, reference: str, outcome: Outcome) -> bool:
+    def report(
+        self, provider: str, reference: str, outcome: Outcome, *, once: bytes | None = None
+    ) -> bool:
         """Take what a provider reports of the send it knows by a reference; say whether that was news.
 
         What tells nothing new changes nothing, and so does a reference that names no send of this
-        provider.
+        provider. `once` is the 32-byte digest of a signed report, which is remembered together with
+        the change; raises CallbackReplayed when it was before.
         """
-        name = decode(reference, 2 * DIGEST_SIZE)
+        name = decode(reference, REFERENCE_SIZE)
         if name is None:
             return False
+        number_digest, send_id = name[:DIGEST_SIZE], name[DIGEST_SIZE:]
         with self._database.write() as connection:
-            news = self.record(
-                connection, provider, name[:DIGEST_SIZE], name[DIGEST_SIZE:], outcome
-            )
+            if once is not None:
+                self._take_once(connection, number_digest, once)
+            news = self.record(connection, provider, number_digest, send_id, outcome)
         if news:
             self._metrics.deliveries.labels(provider, outcome.status).inc()
         return news
@@ -172,6 +191,19 @@ class DeliveryService:
             {"of": number_digest, "send": likely.id, "now": self._clock()},
         )
         return Proven(*likely[2:]) if certain else None
+
+    def _take_once(self, connection: Connection, number_digest: bytes, report: bytes) -> None:
+        taken = connection.scalar(
+            _taking(dialect_of(connection)),
+            {"of": number_digest, "report": report, "now": self._clock()},
+        )
+        if taken is None:
+            raise CallbackReplayed("It was taken when it came first; nothing was changed now.")
+
+    @staticmethod
+    def purge_reports(connection: Connection, now: datetime) -> int:
+        """Forget a batch of reports that would be refused as stale by now."""
+        return purge(connection, TakenReport, TakenReport.taken_at < now - REPORTS_KEPT)
 
     def settle(self, connection: Connection, now: datetime) -> int:
         """Mark as `unknown` what a crash left queued."""

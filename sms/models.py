@@ -1,4 +1,4 @@
-"""Tables of sends, of what the router learns from them, and of the mock provider's outbox."""
+"""Tables of sends and of what is reported and learned of them, and of the mock provider's outbox."""
 
 from datetime import datetime
 
@@ -69,3 +69,15 @@ class OutboxMessage(Base):
     body: Mapped[str] = mapped_column(Text)
     channel: Mapped[str] = mapped_column(String(8))
     sent_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class TakenReport(Base):
+    """A signed delivery report that was taken, so that it is not taken again."""
+
+    __tablename__ = "taken_reports"
+    __table_args__ = {"info": {"shard_by": "number_digest"}, "sqlite_with_rowid": False}
+
+    number_digest: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
+    #: SHA-256 over what was signed.
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    taken_at: Mapped[datetime] = mapped_column(index=True)

@@ -25,3 +25,15 @@ class CallbackForged(Problem):
     """The callback's signature is not the provider's."""
 
     code, status, title = "callback-forged", 403, "The signature of this callback is not valid"
+
+
+class CallbackStale(Problem):
+    """The callback is signed, but its timestamp is too far from the present."""
+
+    code, status, title = "callback-stale", 403, "This callback was not signed just now"
+
+
+class CallbackReplayed(Problem):
+    """The very same callback was taken before."""
+
+    code, status, title = "callback-replayed", 403, "This callback was taken before"

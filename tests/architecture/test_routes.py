@@ -7,6 +7,7 @@ from typing import Any
 from flask_openapi3 import OpenAPI
 
 from core.api import Api
+from sms.webhook_callbacks import authenticate_sender
 from tests.conftest import MakeApp, problem_code
 from tokens.authenticate import authenticate_device, authenticate_service
 from tokens.services import SCOPES
@@ -41,6 +42,8 @@ SERVICES = {
     "POST /one-time-password-sms/v1/send-code": "one-time-password-sms:send-validate",
     "POST /one-time-password-sms/v1/validate-code": "one-time-password-sms:send-validate",
 }
+#: What asks for another credential than a device token, by who asks.
+OTHERWISE = {"POST /v1/callbacks/webhook": authenticate_sender}
 DEVELOPMENT_ONLY = {"GET /dev/outbox", "GET /dev/outbox.json"}
 
 
@@ -64,20 +67,21 @@ def test_each_route_is_authenticated_or_listed(app: OpenAPI) -> None:
             assert authenticate.args == (SERVICES[operation],), operation
             assert not authenticate.keywords, operation
         else:
-            expected = None if operation in PUBLIC else authenticate_device
+            expected = OTHERWISE.get(operation, authenticate_device)
+            expected = None if operation in PUBLIC else expected
             assert authenticate is expected, operation
 
 
 def test_the_lists_name_no_route_that_is_gone(app: OpenAPI) -> None:
     """Each route on a list exists, so that a new one of that name is not public by accident."""
-    assert set(_operations(app)) >= PUBLIC | SERVICES.keys()
+    assert set(_operations(app)) >= PUBLIC | SERVICES.keys() | OTHERWISE.keys()
     assert set(SERVICES.values()) == SCOPES.keys()
 
 
 def test_without_a_token_nothing_is_done(app: OpenAPI) -> None:
     """Each device's route answers a request without a token, or with a forged one, with 401."""
     client = app.test_client()
-    guarded = sorted(set(_operations(app)) - PUBLIC - SERVICES.keys())
+    guarded = sorted(set(_operations(app)) - PUBLIC - SERVICES.keys() - OTHERWISE.keys())
     assert guarded
     for operation in guarded:
         method, rule = operation.split(" ")
@@ -116,6 +120,8 @@ def test_the_document_says_who_needs_a_token(app: OpenAPI) -> None:
                 expected = []
             elif name in SERVICES:
                 expected = [{"service_token": [SERVICES[name]]}]
+            elif name in OTHERWISE:
+                expected = [{"webhook_signature": []}]
             assert operation.get("security", []) == expected, name
 
 

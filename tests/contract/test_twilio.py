@@ -1,6 +1,5 @@
 """Twilio's provider through the real SDK, against a local server that speaks Twilio's API."""
 
-import logging
 import socket
 import ssl
 import time
@@ -11,14 +10,13 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-import structlog
 
-from core import logs
 from core.settings import Settings, SettingsError
 from sms.provider import Ambiguous, Blocked, Message, Rejected, SendFailure, Unavailable
 from sms.twilio import TwilioProvider
 from sms.twilio_codes import BLOCKED, BUSY, REJECTED
-from tests.contract.fake_twilio import ACCOUNT_SID, AUTH_TOKEN, Answer, FakeTwilio, refusal
+from tests.contract.fake_http import Answer
+from tests.contract.fake_twilio import ACCOUNT_SID, AUTH_TOKEN, FakeTwilio, refusal
 
 REFERENCE = "r" * 43
 NUMBER, CODE = "+4915112345678", "314159"
@@ -98,8 +96,9 @@ def test_call_speaks_its_text(twilio: FakeTwilio, build: Build) -> None:
     assert sid == f"CA{1:032x}"
     [request] = twilio.received
     assert request.path == f"/2010-04-01/Accounts/{ACCOUNT_SID}/Calls.json"
-    twiml = request.form.pop("Twiml")[0]
-    assert request.form == {
+    form = request.form
+    twiml = form.pop("Twiml")[0]
+    assert form == {
         "To": [NUMBER],
         "From": ["+15005550009"],
         "Timeout": ["30"],
@@ -293,6 +292,7 @@ def test_503_of_twilio_itself_sent_nothing(twilio: FakeTwilio, build: Build) -> 
         (Answer(503, b'["code"]'), "http-503"),
         (Answer(504, b""), "http-504"),
         (Answer(303, b"", {"Location": "/elsewhere"}), "http-303"),
+        (Answer(303, b"", {"Location": "http://["}), "http-303"),
     ],
 )
 def test_faults_behind_the_door_are_ambiguous(
@@ -329,6 +329,7 @@ def test_redirect_is_not_followed(twilio: FakeTwilio, build: Build) -> None:
         b'{"sid": ""}',
         b'{"sid": 5}',
         b'{"sid": "' + b"S" * 65 + b'"}',
+        b'{"sid": "SM\\u0000"}',
         b"\xff\xfe\x00",
         b"[" * 100_000,
     ],
@@ -377,6 +378,40 @@ def test_lost_pooled_connection_is_not_replayed(twilio: FakeTwilio, build: Build
 
     assert (type(fault), fault.error_code) == (Ambiguous, "connection-lost")
     assert len(twilio.received) == 2
+
+
+def test_dripping_answer_is_ambiguous(twilio: FakeTwilio, build: Build) -> None:
+    """An answer of which each byte comes in time, but the whole does not, is not waited for."""
+    twilio.next(Answer(201, b'{"sid": "SM1"}' + b" " * 10_000, drip=0.05))
+
+    fault = failure(build(read_timeout=0.4))
+
+    assert (type(fault), fault.error_code) == (Ambiguous, "read-timeout")
+
+
+def test_answer_without_end_is_ambiguous(twilio: FakeTwilio, build: Build) -> None:
+    """An answer that is too long is not read to its end; the next send has a connection of its own."""
+    provider = build()
+    twilio.next(Answer(201, b'{"sid": "SM1", "more": "' + b"x" * 200_000 + b'"}'))
+
+    fault = failure(provider)
+
+    assert (type(fault), fault.error_code) == (Ambiguous, "answer-unreadable")
+    assert provider.send(TEXT) == f"SM{2:032x}"
+    assert twilio.received[0].port != twilio.received[1].port
+
+
+def test_connections_are_kept(twilio: FakeTwilio, build: Build) -> None:
+    """One connection serves send after send, refusals among them."""
+    provider = build()
+    provider.send(TEXT)
+    twilio.next(refusal(429, 20429), Answer(307, b"elsewhere", {"Location": "/elsewhere"}))
+    failure(provider)
+    failure(provider)
+    provider.send(TEXT)
+
+    assert len(twilio.received) == 4
+    assert len({request.port for request in twilio.received}) == 1
 
 
 def test_receipt_cut_short_is_ambiguous(twilio: FakeTwilio, build: Build) -> None:
@@ -474,36 +509,21 @@ def test_cookies_are_not_kept(twilio: FakeTwilio, build: Build) -> None:
 
 
 def test_nothing_is_logged_of_a_text(
-    twilio: FakeTwilio,
-    build: Build,
-    caplog: pytest.LogCaptureFixture,
-    capsys: pytest.CaptureFixture[str],
+    twilio: FakeTwilio, build: Build, all_logged: Callable[[], str]
 ) -> None:
     """With every logger at its most talkative, no number, code, text or token is logged."""
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
-    logs.configure(Settings.model_validate({"log_level": "debug"}))
-    root.addHandler(caplog.handler)
-    caplog.set_level(logging.DEBUG)
-    for name in ("twilio", "twilio.http_client", "urllib3", "urllib3.connectionpool"):
-        caplog.set_level(logging.DEBUG, logger=name)
-    try:
-        provider = build()
-        provider.send(TEXT)
-        provider.send(CALL)
-        twilio.next(
-            refusal(400, 21211, message=f"The number {NUMBER} is not valid"),
-            refusal(401, 20003, message=f"{NUMBER}: {TEXT.body}"),
-            Answer(drop=True),
-        )
-        for _ in range(3):
-            failure(provider)
-    finally:
-        root.handlers = handlers
-        root.setLevel(level)
-        structlog.reset_defaults()
+    provider = build()
+    provider.send(TEXT)
+    provider.send(CALL)
+    twilio.next(
+        refusal(400, 21211, message=f"The number {NUMBER} is not valid"),
+        refusal(401, 20003, message=f"{NUMBER}: {TEXT.body}"),
+        Answer(drop=True),
+    )
+    for _ in range(3):
+        failure(provider)
 
-    written = capsys.readouterr().out + caplog.text
+    written = all_logged()
     assert "Messages.json" in written
     for secret in (NUMBER, NUMBER[1:], CODE, "Kith code", "3, 1, 4", AUTH_TOKEN, REFERENCE):
         assert secret not in written

@@ -1,26 +1,23 @@
 """Delivery reports from Twilio: signed, at most once, in any order."""
 
-import base64
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 from flask_openapi3 import OpenAPI
-from sqlalchemy import select, update
 from twilio.request_validator import RequestValidator
 from werkzeug.test import TestResponse
 
 from sms.delivery import Outcome
-from sms.models import Send
 from tests.conftest import NUMBER, MakeApp, problem_code
-from tests.contract.fake_twilio import ACCOUNT_SID, AUTH_TOKEN, Answer, FakeTwilio, Received
-from tests.databases import objects
+from tests.contract.fake_http import Answer, Received
+from tests.contract.fake_twilio import ACCOUNT_SID, AUTH_TOKEN, FakeTwilio
+from tests.contract.one_send import REFERENCE, queue, sent_row
 
 PUBLIC_URL = "https://id.example.com"
 OLD_TOKEN = "0ldt0ken" * 4
 SID = "SM" + "a" * 32
-DIGEST, SEND_ID = b"\xfb" * 16, b"\xff" * 16
 
 Post = Callable[..., TestResponse]
 
@@ -52,36 +49,6 @@ def app(make_twilio_app: MakeApp) -> OpenAPI:
     app = make_twilio_app()
     queue(app)
     return app
-
-
-def queue(app: OpenAPI, outcome: Outcome | None = None) -> None:
-    """Queue one send, and record how its hand-over ended."""
-    kith = app.extensions["kith"]
-    # The id is the service's to draw, so the row's is turned into the one that tests know.
-    with kith.database.write() as connection:
-        drawn = kith.sends.queue(
-            connection,
-            kith.sends.route(connection, "DE", "sms"),
-            number_digest=DIGEST,
-            verification=bytes(16),
-            prefix="+4915112",
-            first=True,
-        ).id
-        connection.execute(update(Send).where(Send.id == drawn).values(id=SEND_ID))
-        if outcome:
-            kith.deliveries.record(connection, "twilio", DIGEST, SEND_ID, outcome)
-
-
-def sent_row(app: OpenAPI) -> Send:
-    """Read the one send there is."""
-    with objects(app.extensions["kith"].database) as session:
-        row: Send = session.scalars(select(Send)).one()
-        return row
-
-
-def reference() -> str:
-    """Name the send as its callback address does."""
-    return base64.urlsafe_b64encode(DIGEST + SEND_ID).rstrip(b"=").decode()
 
 
 def report(status: str = "delivered", **fields: str) -> dict[str, str]:
@@ -116,7 +83,7 @@ def deliver(
     headers: dict[str, str] | None = None,
 ) -> TestResponse:
     """Sign a report over `url` and `signed_form`, and post `form`."""
-    path = f"/v1/callbacks/twilio/{name or reference()}{query}"
+    path = f"/v1/callbacks/twilio/{name or REFERENCE}{query}"
     signature = RequestValidator(token).compute_signature(url + path, signed_form or form)
     return app.test_client().post(
         path, data=form, headers={"X-Twilio-Signature": signature} | (headers or {})
@@ -251,7 +218,7 @@ def test_forged_report_changes_nothing(app: OpenAPI, post: Post, changed: dict[s
 
 def test_missing_signature_changes_nothing(app: OpenAPI) -> None:
     """A report without a signature is refused."""
-    answer = app.test_client().post(f"/v1/callbacks/twilio/{reference()}", data=report())
+    answer = app.test_client().post(f"/v1/callbacks/twilio/{REFERENCE}", data=report())
 
     assert (answer.status_code, problem_code(answer)) == (403, "callback-forged")
     assert sent_row(app).status == "queued"
@@ -340,7 +307,7 @@ def test_report_of_many_fields_is_refused(app: OpenAPI, post: Post) -> None:
 def test_rubbish_is_refused(app: OpenAPI, request_fields: dict[str, Any]) -> None:
     """A body that is no report is refused, whatever it is."""
     answer = app.test_client().post(
-        f"/v1/callbacks/twilio/{reference()}",
+        f"/v1/callbacks/twilio/{REFERENCE}",
         headers={"X-Twilio-Signature": "A" * 28},
         **request_fields,
     )

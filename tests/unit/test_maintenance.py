@@ -21,7 +21,7 @@ from core.limits import EPOCH, LimitCounter
 from core.maintenance import LEASE, Maintenance, MaintenanceLease
 from core.metrics import Metrics
 from messaging.models import Envelope, Mailbox, SentMessage
-from sms.models import OutboxMessage, RoutingOutcome, Send
+from sms.models import OutboxMessage, RoutingOutcome, Send, TakenReport
 from sms.outcomes import SEEN, slot_of
 from tests.conftest import NUMBER, Clock
 from tests.databases import ROOT
@@ -78,6 +78,11 @@ def queued(n: int, age: timedelta) -> Base:
 def text(n: int, age: timedelta) -> Base:
     """Keep a text of the mock provider."""
     return OutboxMessage(id=n, to=NUMBER, body="x", channel="sms", sent_at=NOW - age)
+
+
+def report(n: int, age: timedelta) -> Base:
+    """Remember a signed report that was taken so long ago."""
+    return TakenReport(number_digest=_id(1), digest=_id(n) * 2, taken_at=NOW - age)
 
 
 def verification(n: int, age: timedelta) -> Base:
@@ -196,6 +201,7 @@ JOBS: list[tuple[str, Callable[[int, timedelta], Base], timedelta]] = [
     ("sends", send, 30 * DAY),
     ("routing outcomes", outcome, SEEN),
     ("outbox", text, 7 * DAY),
+    ("taken reports", report, DAY),
     ("verifications", verification, DAY),
     ("decisions", decision, 30 * DAY),
     ("traffic", traffic_of_an_hour, timedelta(hours=25)),
@@ -335,9 +341,9 @@ def test_the_command(app: OpenAPI) -> None:
     fill(kith.database, [text(n, 8 * DAY) for n in range(2)])
     done = app.test_cli_runner().invoke(args=["maintenance", "run"])
     assert done.exit_code == 0
-    said: dict[str, Any] = dict(line.rsplit(None, 1) for line in done.output.splitlines()[-16:])
+    said: dict[str, Any] = dict(line.rsplit(None, 1) for line in done.output.splitlines()[-17:])
     assert said["outbox"] == "2"
-    assert len(said) == 16
+    assert len(said) == 17
     with kith.database.write() as connection:
         connection.execute(update(MaintenanceLease).values(until=NOW + LEASE))
     busy = app.test_cli_runner().invoke(args=["maintenance", "run"])

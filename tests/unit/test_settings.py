@@ -17,6 +17,11 @@ TWILIO = {
     "KITH_TWILIO_AUTH_TOKEN": "t" * 32,
     "KITH_TWILIO_FROM": "+15005550006",
 }
+WEBHOOK = {
+    "KITH_SMS_PROVIDER": "webhook",
+    "KITH_WEBHOOK_URL": "https://sms.example.com/send",
+    "KITH_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+}
 PRODUCTION = {"KITH_ENVIRONMENT": "production", "KITH_SECRET_KEY": "k" * 32} | TWILIO
 
 
@@ -133,6 +138,82 @@ def test_production_without_one_of_it(faults, changes: dict[str, str], named: st
     """Each thing that production needs is asked for by its name."""
     (line,) = faults(**(PRODUCTION | changes))
     assert line.startswith(named)
+
+
+@pytest.mark.parametrize("name", ["KITH_WEBHOOK_URL", "KITH_WEBHOOK_SECRET"])
+def test_a_webhook_without_one_of_it(faults, name: str) -> None:
+    """What the webhook needs is asked for by its name."""
+    (line,) = faults(**(WEBHOOK | {name: ""}))
+    assert line.startswith(name)
+
+
+def test_several_providers_need_all_of_it(faults) -> None:
+    """Each provider that is named is asked for what it needs."""
+    lines = faults(KITH_SMS_PROVIDER="twilio, webhook")
+    assert len(lines) == 5
+
+
+@pytest.mark.parametrize(
+    ("address", "allowed"),
+    [
+        ("https://sms.example.com/send", True),
+        ("http://127.0.0.1:8081/send", True),
+        ("http://localhost/", True),
+        ("http://[::1]:8081", True),
+        ("http://sms.example.com/send", False),
+        ("http://10.1.2.3/send", False),
+        ("http://localhost.example.com", False),
+    ],
+)
+def test_codes_are_not_posted_in_the_open(load, faults, address: str, allowed: bool) -> None:
+    """In production the sender is reached over TLS, or on this host; in development as it is."""
+    given = PRODUCTION | WEBHOOK | {"KITH_WEBHOOK_URL": address}
+    if allowed:
+        # The address is whole: no path is added to it, so its end stays as it is.
+        assert load(**given).webhook_url == address
+    else:
+        (line,) = faults(**given)
+        assert line.startswith("KITH_WEBHOOK_URL")
+        assert load(**(given | {"KITH_ENVIRONMENT": "development"})).webhook_url == address
+
+
+@pytest.mark.parametrize("name", ["KITH_WEBHOOK_SECRET", "KITH_WEBHOOK_SECRET_PREVIOUS"])
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "hunter2",
+        "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "whsec_",
+        "whsec_whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLa",
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS",
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS-",
+        "whsec_é",
+        "whsec_" + "A" * 88,
+    ],
+)
+def test_a_secret_that_is_none(faults, name: str, secret: str) -> None:
+    """A secret is 24 to 64 bytes in base64 behind its prefix, and is not printed if it is not."""
+    lines = faults(**(WEBHOOK | {name: secret}))
+    assert all(line.startswith(name) for line in lines)
+    assert "must be whsec_ and the base64 of 24 to 64 bytes" in lines[0]
+    assert secret == "whsec_" or secret.removeprefix("whsec_") not in "".join(lines)
+
+
+def test_webhook_channels_are_a_list(load, faults) -> None:
+    """The sender carries texts unless it is said to carry calls."""
+    assert load(**WEBHOOK).webhook_channels == ("sms",)
+    assert load(**WEBHOOK, KITH_WEBHOOK_CHANNELS="voice, sms").webhook_channels == ("voice", "sms")
+    for value in ("fax", "sms, sms", ","):
+        assert faults(**WEBHOOK, KITH_WEBHOOK_CHANNELS=value)
+
+
+def test_certificates_are_looked_at_once(faults, tmp_path: Path) -> None:
+    """A file that is missing, or holds no certificate, stops the start and not each send."""
+    (tmp_path / "empty.pem").write_text("nothing")
+    for name in ("missing.pem", "empty.pem"):
+        (line,) = faults(**WEBHOOK, KITH_WEBHOOK_CA_FILE=str(tmp_path / name))
+        assert line.startswith("KITH_WEBHOOK_CA_FILE")
 
 
 @pytest.mark.parametrize("environment", ["development", "production"])

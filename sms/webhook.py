@@ -1,0 +1,115 @@
+"""The operator's own sender: one signed JSON POST a text or a call, and what each answer means.
+
+Owns the wire that docs/providers.md describes; the signature is that of Standard Webhooks. Refuses to
+post a second time: what may have been sent is never sent again.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Self
+
+import structlog
+
+from core.settings import Settings, SettingsError
+from sms.one_request import HttpAnswer, OneRequest, message_id
+from sms.provider import Ambiguous, Blocked, Channel, Message, Rejected, SendFailure, Unavailable
+from sms.schemas import WebhookMessage
+from sms.standard_webhooks import WebhookSecrets
+
+log = structlog.get_logger()
+
+HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "Kith"}
+#: What the sender refuses in its own words; a proxy that answers for it has none of them.
+REFUSALS: dict[tuple[int, str], type[SendFailure]] = {
+    (422, "rejected"): Rejected,
+    (403, "blocked"): Blocked,
+    (503, "unavailable"): Unavailable,
+}
+_ERROR_CODE = re.compile(r"[A-Za-z0-9_.-]{1,32}")
+
+
+class WebhookProvider:
+    """Hands texts and calls to the operator's sender; built once, used by many requests at a time.
+
+    `code_lifetime` is in seconds, and so are the time-outs. Certificates are believed as `ca_file`
+    says; the environment's proxies are not used, since a message holds a code.
+    """
+
+    name = "webhook"
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        secrets: WebhookSecrets,
+        channels: Iterable[Channel],
+        ca_file: Path | None,
+        connect_timeout: float,
+        read_timeout: float,
+        code_lifetime: int,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self.channels = frozenset(channels)
+        self._url = url
+        self._secrets = secrets
+        self._lifetime = timedelta(seconds=code_lifetime)
+        self._clock = clock
+        self._requests = OneRequest(
+            self.name, (connect_timeout, read_timeout), ca_file=ca_file, from_environment=False
+        )
+
+    @classmethod
+    def from_settings(cls, settings: Settings, clock: Callable[[], datetime]) -> Self:
+        """Build it from the settings; raises SettingsError when they do not name a sender."""
+        if not (settings.webhook_url and settings.webhook_secret):
+            raise SettingsError("The webhook provider needs an address and a secret")
+        return cls(
+            url=settings.webhook_url,
+            secrets=WebhookSecrets.from_settings(settings),
+            channels=settings.webhook_channels,
+            ca_file=settings.webhook_ca_file,
+            connect_timeout=settings.webhook_connect_timeout,
+            read_timeout=settings.webhook_read_timeout,
+            code_lifetime=settings.code_lifetime,
+            clock=clock,
+        )
+
+    def send(self, message: Message) -> str:
+        """Hand over one message and give the sender's id of it, or our own; raises SendFailure."""
+        now = self._clock()
+        posted = WebhookMessage(
+            reference=message.reference,
+            to=message.to,
+            channel=message.channel,
+            body=message.body,
+            language=message.language,
+            sent_at=now,
+            expires_at=now + self._lifetime,
+        )
+        body = posted.model_dump_json().encode()
+        signed = self._secrets.sign(message.reference, now, body)
+        answer = self._requests.make("POST", self._url, data=body, headers=HEADERS | signed)
+        if answer.status >= 300:
+            raise _judge_refusal(answer)
+        if not answer.body:
+            return message.reference
+        document = answer.document()
+        if document is None:
+            raise Ambiguous("answer-unreadable")
+        return message_id(document.get("id", message.reference))
+
+
+def _judge_refusal(answer: HttpAnswer) -> SendFailure:
+    """Tell what was refused for certain, and why, from what may have gone through."""
+    document = answer.document() or {}
+    code = document.get("error_code")
+    named = isinstance(code, str) and _ERROR_CODE.fullmatch(code)
+    name = str(code) if named else f"http-{answer.status}"
+    refusal = REFUSALS.get((answer.status, str(document.get("error"))))
+    if refusal is None and answer.may_have_sent:
+        return Ambiguous(name)
+    if refusal is None and answer.status != 429:
+        log.error("webhook.refused", status=answer.status, error_code=name)
+    return (refusal or Unavailable)(name, retry_after=answer.retry_after())
