@@ -29,6 +29,8 @@ from sms.outbox import OutboxProvider
 from sms.provider import Provider
 from sms.routes import outbox_api
 from sms.service import SendService
+from sms.smpp import SmppProvider
+from sms.smpp_messages import SmppMessages
 from sms.twilio import TwilioProvider
 from sms.twilio_callbacks import callbacks_api
 from tokens.accounts import AccountService
@@ -88,8 +90,8 @@ def build(settings: Settings, ports: Ports) -> Kith:
     keyring = load_keyring(settings)
     metrics = Metrics()
     rules = Limits.from_settings(settings)
-    providers = ports.providers or _providers(settings, database, clock)
     deliveries = DeliveryService(database, clock, metrics)
+    providers = ports.providers or _providers(settings, database, clock, deliveries, metrics)
     sends = SendService(providers[0], clock, entropy, metrics)
     events = AccountEvents()
     mint = Mint(keyring, entropy)
@@ -122,6 +124,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         ("unsettled sends", deliveries.settle),
         ("sends", sends.purge_sends),
         ("outbox", sends.purge_outbox),
+        ("smpp messages", SmppMessages.purge),
         ("verifications", verifications.purge),
         ("idempotency keys", idempotency.purge_old),
         ("device links", devices.purge_links),
@@ -151,12 +154,19 @@ def build(settings: Settings, ports: Ports) -> Kith:
 
 
 def _providers(
-    settings: Settings, database: Database, clock: Callable[[], datetime]
+    settings: Settings,
+    database: Database,
+    clock: Callable[[], datetime],
+    deliveries: DeliveryService,
+    metrics: Metrics,
 ) -> tuple[Provider, ...]:
     """Build the providers that the settings name, in their order."""
     builders: dict[str, Callable[[], Provider]] = {
         "outbox": lambda: OutboxProvider(database, clock),
         "twilio": lambda: TwilioProvider.from_settings(settings),
+        "smpp": lambda: SmppProvider.from_settings(
+            settings, SmppMessages(database, clock, deliveries, metrics), metrics
+        ),
     }
     return tuple(builders[name]() for name in settings.sms_provider)
 
