@@ -76,17 +76,17 @@ class PduSocket:
                 raise Unavailable("certificate-invalid") from fault
             raise Unavailable("connect-failed") from fault
 
-    def read(self, idle: float | None, seconds: float) -> tuple[Header, bytes]:
+    def read(self, idle: float, seconds: float) -> tuple[Header, bytes]:
         """Read one PDU: its header and its body.
 
-        idle: seconds to wait for its first octet, None for ever; TimeoutError when they are over.
-        seconds: until the rest must be there.
+        idle: seconds to wait for its first octet; TimeoutError when they are over.
+        seconds: after that, until the rest must be there.
         Raises HungUp, OSError, and Nonsense for what is no PDU or comes in half.
         """
         if not self._buffer:
-            self._fill(_deadline(idle))
+            self._fill(time.monotonic() + idle)
         try:
-            deadline = _deadline(seconds)
+            deadline = time.monotonic() + seconds
             header = smpp_pdus.read_header(self._take(HEADER_SIZE, deadline))
             return header, self._take(header.length - HEADER_SIZE, deadline)
         except TimeoutError as fault:
@@ -123,13 +123,13 @@ class PduSocket:
         with self._writing, self._calling:
             self._socket.close()
 
-    def _take(self, size: int, deadline: float | None) -> bytes:
+    def _take(self, size: int, deadline: float) -> bytes:
         while len(self._buffer) < size:
             self._fill(deadline)
         taken, self._buffer = self._buffer[:size], self._buffer[size:]
         return taken
 
-    def _fill(self, deadline: float | None) -> None:
+    def _fill(self, deadline: float) -> None:
         octets = self._when_ready(lambda: self._socket.recv(CHUNK), select.POLLIN, deadline)
         if not octets:
             raise HungUp
@@ -138,7 +138,7 @@ class PduSocket:
     def _send(self, octets: bytes, deadline: float) -> int:
         return self._when_ready(lambda: self._socket.send(octets), select.POLLOUT, deadline)
 
-    def _when_ready(self, call: Callable[[], Result], event: int, deadline: float | None) -> Result:
+    def _when_ready(self, call: Callable[[], Result], event: int, deadline: float) -> Result:
         """Make a call as soon as the socket lets it through."""
         while True:
             with self._calling:
@@ -158,15 +158,9 @@ class PduSocket:
                     wanted = select.POLLOUT
             self._await(wanted, deadline)
 
-    def _await(self, event: int, deadline: float | None) -> None:
+    def _await(self, event: int, deadline: float) -> None:
         poll = select.poll()
         poll.register(self._socket, event)
-        left = None if deadline is None else deadline - time.monotonic()
-        if left is not None and (left <= 0 or not poll.poll(left * 1000)):
+        left = deadline - time.monotonic()
+        if left <= 0 or not poll.poll(left * 1000):
             raise TimeoutError
-        if left is None:
-            poll.poll()
-
-
-def _deadline(seconds: float | None) -> float | None:
-    return None if seconds is None else time.monotonic() + seconds

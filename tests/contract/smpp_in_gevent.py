@@ -83,7 +83,7 @@ def main(database_url: str, encryption: str) -> None:
         "receipts": statuses.count(0),
         "cooperative": monkey.is_module_patched("socket") and turns > 1,
     }
-    print(json.dumps(report))
+    sys.stdout.write(json.dumps(report))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,13 @@ TWILIO = {
     "KITH_TWILIO_AUTH_TOKEN": "t" * 32,
     "KITH_TWILIO_FROM": "+15005550006",
 }
+SMPP = {
+    "KITH_SMS_PROVIDER": "twilio, smpp",
+    "KITH_SMPP_HOST": "smsc.example.com",
+    "KITH_SMPP_SYSTEM_ID": "kith",
+    "KITH_SMPP_PASSWORD": "s3cret",
+    "KITH_SMPP_FROM": "Kith",
+}
 PRODUCTION = {"KITH_ENVIRONMENT": "production", "KITH_SECRET_KEY": "k" * 32} | TWILIO
 
 
@@ -133,6 +140,32 @@ def test_production_without_one_of_it(faults, changes: dict[str, str], named: st
     """Each thing that production needs is asked for by its name."""
     (line,) = faults(**(PRODUCTION | changes))
     assert line.startswith(named)
+
+
+@pytest.mark.parametrize("missing", [name for name in SMPP if name.startswith("KITH_SMPP")])
+def test_each_provider_has_what_it_needs(load, faults, missing: str) -> None:
+    """Of several providers each needs its own settings, and no other ones."""
+    assert load(**PRODUCTION | SMPP).sms_provider == ("twilio", "smpp")
+    [line] = faults(**PRODUCTION | SMPP | {missing: ""})
+    assert line.startswith(f"{missing} is required by KITH_SMS_PROVIDER=smpp")
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("KITH_SMPP_FROM", "+4915112345670", "+0123"),
+        ("KITH_SMPP_FROM", "12345", "a name too long"),
+        ("KITH_SMPP_PASSWORD", "12345678", "123456789"),
+        ("KITH_SMPP_SYSTEM_ID", "k" * 15, "k" * 16),
+        ("KITH_SMPP_SYSTEM_TYPE", "k" * 12, "k" * 13),
+    ],
+)
+def test_what_smpp_has_room_for(load, faults, name: str, good: str, bad: str) -> None:
+    """What SMPP would cut is refused at start."""
+    load(**{name: good})
+    [line] = faults(**{name: bad})
+    assert line.startswith(f"{name}: ")
+    assert bad not in line
 
 
 @pytest.mark.parametrize("environment", ["development", "production"])
