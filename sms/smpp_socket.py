@@ -99,14 +99,16 @@ class PduSocket:
         """
         if not self._writing.acquire(timeout=max(0.0, deadline - time.monotonic())):
             raise Unavailable("write-timeout")
-        written = 0
+        left = memoryview(octets)
         try:
-            while written < len(octets):
-                written += self._send(octets[written:], deadline)
+            while left:
+                left = left[self._send(left, deadline) :]
         except OSError as fault:
             # What follows half a PDU would be read as its other half.
             self.shut()
-            raise (Ambiguous if written else Unavailable)("connection-lost") from fault
+            raise (Unavailable if len(left) == len(octets) else Ambiguous)(
+                "connection-lost"
+            ) from fault
         finally:
             self._writing.release()
 
@@ -135,7 +137,7 @@ class PduSocket:
             raise HungUp
         self._buffer += octets
 
-    def _send(self, octets: bytes, deadline: float) -> int:
+    def _send(self, octets: memoryview, deadline: float) -> int:
         return self._when_ready(lambda: self._socket.send(octets), select.POLLOUT, deadline)
 
     def _when_ready(self, call: Callable[[], Result], event: int, deadline: float) -> Result:

@@ -7,17 +7,12 @@ import pytest
 
 from core.database import Database
 from core.metrics import Metrics
-from sms.delivery import DeliveryService
-from sms.smpp import Sender, SmppProvider
-from sms.smpp_connection import Login, Times
-from sms.smpp_messages import SmppMessages
-from sms.smpp_socket import Address
+from sms.smpp import SmppProvider
 from tests.conftest import Clock
-from tests.contract.fake_smsc import PASSWORD, SYSTEM_ID, FakeSmsc
+from tests.contract.fake_smsc import FakeSmsc
 from tests.contract.fake_twilio import FakeTwilio
+from tests.contract.smpp_providers import build_provider
 
-#: Long enough for a busy machine, and with retries that keep no test waiting.
-PATIENT = Times(connect=5, response=5, idle=60, first_retry=0.01, longest_retry=0.02)
 BuildSmpp = Callable[..., SmppProvider]
 
 
@@ -50,18 +45,7 @@ def build_smpp(
     built = []
 
     def make(**changed: Any) -> SmppProvider:
-        deliveries = DeliveryService(database, clock, metrics)
-        arguments: dict[str, Any] = {
-            "address": Address("127.0.0.1", smsc.port),
-            "login": Login(SYSTEM_ID, PASSWORD),
-            "sender": Sender.read("Kith"),
-            "window": 50,
-            "times": PATIENT,
-            "receipt_ids": "same",
-            "code_lifetime": 600,
-        }
-        messages = SmppMessages(database, clock, deliveries, metrics)
-        built.append(SmppProvider(messages, metrics, **arguments | changed))
+        built.append(build_provider(smsc, database, clock, metrics, **changed))
         return built[-1]
 
     yield make

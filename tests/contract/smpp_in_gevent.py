@@ -15,20 +15,10 @@ from gevent.pool import Pool
 from core.base64url import encode
 from core.database import Database
 from core.metrics import Metrics
-from sms.delivery import DeliveryService
 from sms.provider import Message
-from sms.smpp import Sender, SmppProvider
-from sms.smpp_connection import Login
-from sms.smpp_messages import SmppMessages
 from sms.smpp_socket import Address
-from tests.contract.conftest import PATIENT
-from tests.contract.fake_smsc import (
-    PASSWORD,
-    SYSTEM_ID,
-    FakeSmsc,
-    answer_together,
-    receipt,
-)
+from tests.contract.fake_smsc import FakeSmsc, answer_together, receipt
+from tests.contract.smpp_providers import build_provider
 from tests.contract.tls import client_context, server_context
 
 TEXTS = 100
@@ -41,7 +31,6 @@ def main(database_url: str, encryption: str) -> None:
     def clock() -> datetime:
         return datetime.now(UTC)
 
-    messages = SmppMessages(database, clock, DeliveryService(database, clock, metrics), metrics)
     turns = 0
 
     def count_turns() -> None:
@@ -52,19 +41,8 @@ def main(database_url: str, encryption: str) -> None:
 
     with FakeSmsc(server_context() if encryption == "tls" else None) as smsc:
         smsc.usual["submit_sm"] = answer_together(TEXTS)
-        provider = SmppProvider(
-            messages,
-            metrics,
-            address=Address(
-                "127.0.0.1", smsc.port, client_context() if encryption == "tls" else None
-            ),
-            login=Login(SYSTEM_ID, PASSWORD),
-            sender=Sender.read("Kith"),
-            window=TEXTS,
-            times=PATIENT,
-            receipt_ids="same",
-            code_lifetime=600,
-        )
+        address = Address("127.0.0.1", smsc.port, client_context() if encryption == "tls" else None)
+        provider = build_provider(smsc, database, clock, metrics, address=address, window=TEXTS)
 
         def send(number: int) -> str:
             reference = encode(b"d" * 16 + number.to_bytes(16, "big"))

@@ -15,7 +15,7 @@ from sms.provider import Ambiguous, Blocked, Message, Rejected, SendFailure, Una
 from sms.smpp import Sender, SmppProvider
 from sms.smpp_codes import BLOCKED, BUSY, REJECTED, status_name
 from sms.smpp_connection import Login
-from tests.contract.conftest import PATIENT, BuildSmpp
+from tests.contract.conftest import BuildSmpp
 from tests.contract.fake_smsc import (
     FakeSmsc,
     Reaction,
@@ -28,11 +28,12 @@ from tests.contract.fake_smsc import (
     say,
     stall,
 )
+from tests.contract.smpp_providers import PATIENT
 
 NUMBER, CODE = "+4915112345678", "314159"
 TEXT = Message(NUMBER, "sms", f"{CODE} is your Kith code.", "en", "A" * 43)
 #: Waits that are meant to end without an answer.
-SHORT = replace(PATIENT, connect=0.2, response=0.2)
+SHORT = replace(PATIENT, connect=1, response=1)
 
 
 @pytest.fixture
@@ -201,7 +202,7 @@ def test_a_lost_answer_is_ambiguous(
 ) -> None:
     """A text that was written and not answered is never submitted again, on no connection."""
     smsc.next("submit_sm", reaction)
-    provider = build_smpp(times=replace(PATIENT, response=0.2))
+    provider = build_smpp(times=SHORT)
     fault = failure(provider)
 
     assert (type(fault), fault.error_code) == (Ambiguous, code)
@@ -212,7 +213,7 @@ def test_a_lost_answer_is_ambiguous(
 def test_half_an_answer_is_ambiguous(smsc: FakeSmsc, build_smpp: BuildSmpp) -> None:
     """A PDU whose rest does not come in time ends the connection."""
     smsc.next("submit_sm", say(HEADER.pack(20, 0x80000004, 0, 2)))
-    provider = build_smpp(times=replace(PATIENT, response=0.2))
+    provider = build_smpp(times=SHORT)
     fault = failure(provider)
     smsc.wait_for(lambda: len(smsc.sessions) == 2)
 
@@ -240,7 +241,7 @@ def test_a_failed_bind_is_unavailable(
 ) -> None:
     """Without a bind nothing was submitted; the next sends fail at once until one is made."""
     smsc.usual["bind_transceiver"] = reaction
-    provider = build_smpp(times=replace(SHORT, connect=0.5, first_retry=60, longest_retry=60))
+    provider = build_smpp(times=replace(SHORT, first_retry=60, longest_retry=60))
     for _ in range(2):
         fault = failure(provider)
         assert isinstance(fault, Unavailable)
@@ -279,7 +280,7 @@ def test_a_full_window_is_unavailable(smsc: FakeSmsc, build_smpp: BuildSmpp) -> 
     """No more texts than the window are submitted; what finds no place in time was not."""
     release = answer_together(3)
     smsc.next("submit_sm", release, release)
-    provider = build_smpp(window=2, times=replace(PATIENT, connect=0.5))
+    provider = build_smpp(window=2, times=replace(PATIENT, connect=1))
     with ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(provider.send, TEXT) for _ in range(2)]
         smsc.wait_for(lambda: smsc.outstanding == 2)
@@ -312,9 +313,10 @@ def test_reconnect_after_a_restart(smsc: FakeSmsc, build_smpp: BuildSmpp) -> Non
 def test_a_stalled_connection_is_replaced(smsc: FakeSmsc, build_smpp: BuildSmpp) -> None:
     """When a window of texts went without an answer, another connection is made."""
     smsc.next("submit_sm", stall, stall)
-    provider = build_smpp(window=2, times=replace(PATIENT, response=0.1))
-    for _ in range(2):
-        assert isinstance(failure(provider), Ambiguous)
+    provider = build_smpp(window=2, times=SHORT)
+    with ThreadPoolExecutor(2) as pool:
+        lost = [pool.submit(provider.send, TEXT) for _ in range(2)]
+    assert [type(each.exception()) for each in lost] == [Ambiguous] * 2
     smsc.wait_for(lambda: len(smsc.sessions) == 2)
     assert sent_at_last(provider) == "1"
     assert len(smsc.submitted) == 3
@@ -323,7 +325,7 @@ def test_a_stalled_connection_is_replaced(smsc: FakeSmsc, build_smpp: BuildSmpp)
 def test_a_silent_smsc_is_asked_and_given_up(smsc: FakeSmsc, build_smpp: BuildSmpp) -> None:
     """Silence is asked about; as long as there is an answer the bind is kept, then it is replaced."""
     smsc.next("enquire_link", accept, stall)
-    provider = build_smpp(times=replace(PATIENT, idle=0.05, response=0.2))
+    provider = build_smpp(times=replace(SHORT, idle=0.05))
     provider.send(TEXT)
     smsc.wait_for(lambda: smsc.commands().count("bind_transceiver") == 2)
 

@@ -21,8 +21,9 @@ from sms.provider import Ambiguous, Message
 from sms.smpp_codes import STATE_NAMES, STATUSES
 from sms.smpp_messages import SmppMessages
 from tests.conftest import NUMBER, Clock
-from tests.contract.conftest import PATIENT, BuildSmpp
+from tests.contract.conftest import BuildSmpp
 from tests.contract.fake_smsc import FakeSmsc, Session, accept, accept_as, receipt, stall
+from tests.contract.smpp_providers import PATIENT
 from tests.databases import objects
 
 DIGEST = b"d" * 16

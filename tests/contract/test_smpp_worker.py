@@ -24,7 +24,7 @@ from sms.smpp import SmppProvider
 from sms.smpp_messages import SmppMessages
 from sms.smpp_socket import Address
 from tests.conftest import NUMBER, MakeApp, problem_code
-from tests.contract.conftest import PATIENT, BuildSmpp
+from tests.contract.conftest import BuildSmpp
 from tests.contract.fake_smsc import (
     PASSWORD,
     SYSTEM_ID,
@@ -37,6 +37,7 @@ from tests.contract.fake_smsc import (
     say,
     stall,
 )
+from tests.contract.smpp_providers import PATIENT
 from tests.contract.test_smpp import TEXT, failure, sent_at_last
 from tests.contract.tls import client_context, server_context
 from tests.databases import ROOT
@@ -154,7 +155,7 @@ def test_nothing_of_a_text_is_logged(
     for name in ("smpp", "smpplib", "smpplib.command", "smpp.Client"):
         logging.getLogger(name).setLevel(logging.DEBUG)
 
-    provider = build_smpp(times=replace(PATIENT, response=0.2))
+    provider = build_smpp(times=replace(PATIENT, response=1))
     text = receipt("1", "DELIVRD", text=TEXT.body)
     message_id = provider.send(TEXT)
     smsc.answered(smsc.deliver(short_message=text, options=b"\x14\x00\x00\x02xy"))
@@ -192,7 +193,7 @@ def app(make_app: MakeApp, smsc: FakeSmsc) -> Iterator[OpenAPI]:
         smpp_system_id=SYSTEM_ID,
         smpp_password=PASSWORD,
         smpp_from="Kith",
-        smpp_response_timeout=0.3,
+        smpp_response_timeout=1,
     )
     yield app
     app.extensions["kith"].providers["smpp"].close()

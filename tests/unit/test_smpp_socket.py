@@ -75,7 +75,7 @@ def test_a_part_may_have_arrived(pair: Pair) -> None:
     """What goes out in part is ambiguous, and ends the connection: nothing can follow it."""
     pdus, _ = pair
     with pytest.raises(Ambiguous):
-        pdus.write(bytes(64 << 20), soon())
+        pdus.write(bytes(16 << 20), soon())
     with pytest.raises(Unavailable):
         pdus.write(PDU, soon())
 
@@ -95,7 +95,7 @@ def test_nothing_goes_out_behind_half_a_pdu(pair: Pair) -> None:
 
     def write_too_much() -> None:
         try:
-            pdus.write(bytes(64 << 20), time.monotonic() + 0.5)
+            pdus.write(bytes(16 << 20), time.monotonic() + 30)
         except Ambiguous as fault:
             failures.append(fault)
 
@@ -104,6 +104,7 @@ def test_nothing_goes_out_behind_half_a_pdu(pair: Pair) -> None:
     theirs.recv(1)
     with pytest.raises(Unavailable) as caught:
         pdus.write(PDU, time.monotonic() + 0.05)
+    theirs.close()
     thread.join()
     assert caught.value.error_code == "write-timeout"
     assert len(failures) == 1
