@@ -78,7 +78,7 @@ class SmppLink:
             self._next_try = time.monotonic() + seconds
             self._become(None, fault)
             if not self._closing.is_set():
-                log.warning("smpp.lost", error_code=fault, retry_in=round(seconds, 1))
+                log.warning("smpp.lost", error_code=fault, retry_in=round(seconds, 2))
             self._closing.wait(seconds)
 
     def _hold(self) -> str:

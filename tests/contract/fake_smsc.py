@@ -84,6 +84,11 @@ class Session:
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
+    def reset(self) -> None:
+        """End the connection as a crash does: with a reset, and what is unread is lost."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.close()
+
 
 Reaction = Callable[[Session, Any], None]
 
@@ -140,6 +145,11 @@ def hang_up(session: Session, pdu: Any) -> None:
     session.hang_up()
 
 
+def reset(session: Session, pdu: Any) -> None:
+    """Break the connection instead of answering."""
+    session.reset()
+
+
 def stall(session: Session, pdu: Any) -> None:
     """Say nothing."""
 
@@ -147,6 +157,12 @@ def stall(session: Session, pdu: Any) -> None:
 def say(octets: bytes) -> Reaction:
     """Write these octets instead of an answer."""
     return lambda session, pdu: session.say(octets)
+
+
+def accept_twice(session: Session, pdu: Any) -> None:
+    """Answer a text twice under its number, the second time with another id."""
+    accept(session, pdu)
+    session.send("submit_sm_resp", pdu.sequence, message_id="4711")
 
 
 def answer_otherwise(command: str, shift: int = 0, **fields: Any) -> Reaction:

@@ -20,10 +20,12 @@ from tests.contract.fake_smsc import (
     Reaction,
     accept,
     accept_as,
+    accept_twice,
     answer_otherwise,
     answer_together,
     hang_up,
     refuse,
+    reset,
     say,
     stall,
 )
@@ -152,6 +154,14 @@ def test_refusals(
     assert provider.send(TEXT) == "1"
 
 
+def test_a_second_answer_is_ignored(smsc: FakeSmsc, build_smpp: BuildSmpp) -> None:
+    """The first answer to a text counts, and the bind is kept."""
+    smsc.next("submit_sm", accept_twice)
+    provider = build_smpp()
+    assert [provider.send(TEXT) for _ in range(3)] == ["1", "2", "3"]
+    assert len(smsc.sessions) == 1
+
+
 def test_an_unreadable_request_was_not_carried_out(smsc: FakeSmsc, build_smpp: BuildSmpp) -> None:
     """generic_nack under the request's number says that nothing was submitted."""
     smsc.next("submit_sm", answer_otherwise("generic_nack", status=consts.SMPP_ESME_RINVCMDLEN))
@@ -188,6 +198,7 @@ def test_nonsense_is_ambiguous(smsc: FakeSmsc, build_smpp: BuildSmpp, reaction: 
 
 LOST: dict[str, tuple[Reaction, str]] = {
     "hangs up": (hang_up, "connection-lost"),
+    "breaks off": (reset, "connection-lost"),
     "unbinds": (answer_otherwise("unbind"), "connection-lost"),
     "stalls": (stall, "response-timeout"),
     "answers without an id": (accept_as(""), "answer-unreadable"),

@@ -16,6 +16,7 @@ from tests.contract.fake_smsc import (
     answer_otherwise,
     hang_up,
     refuse,
+    reset,
     say,
     stall,
 )
@@ -32,6 +33,7 @@ BIND_FAULTS: dict[str, tuple[Reaction, str]] = {
     "refuses": (refuse(consts.SMPP_ESME_RINVPASWD), "ESME_RINVPASWD"),
     "complains": (answer_otherwise("generic_nack", status=3), "ESME_RINVCMDID"),
     "hangs up": (hang_up, "hung-up"),
+    "breaks off": (reset, "connection-lost"),
     "stalls": (stall, "bind-timeout"),
     "says nonsense": (say(b"SSH-2.0-OpenSSH_9.2\r\n"), "nonsense"),
     "answers something else": (answer_otherwise("submit_sm_resp", message_id="1"), "nonsense"),
@@ -121,6 +123,24 @@ def test_requests_of_the_smsc(
     answer = smsc.received[smsc.commands().index(answered)]
     assert answer.sequence == 4711
     assert answer.status == (consts.SMPP_ESME_RINVCMDID if answered == "generic_nack" else 0)
+
+
+def test_news_of_other_phones_is_no_request(smsc: FakeSmsc, build_smpp: BuildSmpp) -> None:
+    """alert_notification has no answer, and does no harm."""
+    provider = build_smpp()
+    provider.send(TEXT)
+    smsc.sessions[0].say(HEADER.pack(16, 0x102, 0, 1))
+    assert provider.send(TEXT) == "2"
+    assert smsc.commands() == ["bind_transceiver", "submit_sm", "submit_sm"]
+
+
+def test_close_waits_for_nobody(smsc: FakeSmsc, build_smpp: BuildSmpp) -> None:
+    """An SMSC that does not answer the leave-taking is left all the same."""
+    smsc.usual["unbind"] = stall
+    provider = build_smpp(times=SHORT)
+    provider.send(TEXT)
+    provider.close()
+    assert smsc.commands() == ["bind_transceiver", "submit_sm", "unbind"]
 
 
 def test_close_takes_leave(smsc: FakeSmsc, build_smpp: BuildSmpp) -> None:
