@@ -21,7 +21,7 @@ from core.limits import EPOCH, LimitCounter
 from core.maintenance import LEASE, Maintenance, MaintenanceLease
 from core.metrics import Metrics
 from messaging.models import Envelope, Mailbox, SentMessage
-from sms.models import OutboxMessage, Send
+from sms.models import OutboxMessage, Send, SmppMessage
 from tests.conftest import NUMBER, Clock
 from tests.databases import ROOT
 from tokens.models import DeviceLink, RetiredToken
@@ -64,6 +64,11 @@ def queued(n: int, age: timedelta) -> Base:
 def text(n: int, age: timedelta) -> Base:
     """Keep a text of the mock provider."""
     return OutboxMessage(id=n, to=NUMBER, body="x", channel="sms", sent_at=NOW - age)
+
+
+def smpp_message(n: int, age: timedelta) -> Base:
+    """Keep the id that an SMSC gave a message so long ago."""
+    return SmppMessage(message_id=str(n), created_at=NOW - age)
 
 
 def verification(n: int, age: timedelta) -> Base:
@@ -132,6 +137,7 @@ JOBS: list[tuple[str, Callable[[int, timedelta], Base], timedelta]] = [
     ("limits", limit, timedelta(0)),
     ("sends", send, 30 * DAY),
     ("outbox", text, 7 * DAY),
+    ("smpp messages", smpp_message, 7 * DAY),
     ("verifications", verification, DAY),
     ("idempotency keys", idempotency_key, DAY),
     ("device links", link, DAY),
