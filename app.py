@@ -34,6 +34,8 @@ from sms.routes import outbox_api
 from sms.routing import Router
 from sms.routing_file import load_routing
 from sms.service import SendService
+from sms.smpp import SmppProvider
+from sms.smpp_messages import SmppMessages
 from sms.twilio import TwilioProvider
 from sms.twilio_callbacks import callbacks_api
 from sms.webhook import WebhookProvider
@@ -109,8 +111,8 @@ def build(settings: Settings, ports: Ports) -> Kith:
     policies = PolicyService(
         policy, challenges, entropy, metrics, development=settings.environment == "development"
     )
-    providers = ports.providers or _providers(settings, database, clock)
     deliveries = DeliveryService(database, clock, metrics)
+    providers = ports.providers or _providers(settings, database, clock, deliveries, metrics)
     routing = load_routing(settings, [provider.name for provider in providers])
     router = Router(routing, providers, clock, entropy)
     sends = SendService(
@@ -170,6 +172,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         ("routing outcomes", outcomes.purge_outcomes),
         ("outbox", sends.purge_outbox),
         ("taken reports", deliveries.purge_reports),
+        ("smpp messages", SmppMessages.purge),
         ("verifications", verifications.purge),
         ("decisions", policies.purge),
         ("traffic", purge_traffic),
@@ -206,13 +209,20 @@ def build(settings: Settings, ports: Ports) -> Kith:
 
 
 def _providers(
-    settings: Settings, database: Database, clock: Callable[[], datetime]
+    settings: Settings,
+    database: Database,
+    clock: Callable[[], datetime],
+    deliveries: DeliveryService,
+    metrics: Metrics,
 ) -> tuple[Provider, ...]:
     """Build the providers that the settings name, in their order."""
     builders: dict[str, Callable[[], Provider]] = {
         "outbox": lambda: OutboxProvider(database, clock),
         "twilio": lambda: TwilioProvider.from_settings(settings),
         "webhook": lambda: WebhookProvider.from_settings(settings, clock),
+        "smpp": lambda: SmppProvider.from_settings(
+            settings, SmppMessages(database, clock, deliveries, metrics), metrics
+        ),
     }
     return tuple(builders[name]() for name in settings.sms_provider)
 

@@ -78,7 +78,7 @@ def configure(settings: Settings) -> None:
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    # Libraries log what they send at INFO (the Twilio SDK: whole texts); only their warnings pass.
+    # Libraries log what they send (the Twilio SDK and smpplib: whole texts); only their warnings pass.
     root.setLevel(max(level, logging.WARNING))
-    for name in ("twilio", "twilio.http_client", "urllib3", "httpx"):
+    for name in ("twilio", "twilio.http_client", "urllib3", "httpx", "smpp", "smpplib"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -3,7 +3,7 @@
 Owns the registry, so that two applications in one process do not share counts.
 """
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 
 class Metrics:
@@ -65,6 +65,15 @@ class Metrics:
             "kith_deliveries",
             "Delivery reports that changed what is known of a send.",
             ["provider", "status"],
+            registry=self.registry,
+        )
+        self.smpp_bound = Gauge(
+            "kith_smpp_bound", "1 while this process is bound to the SMSC.", registry=self.registry
+        )
+        self.smpp_messages = Counter(
+            "kith_smpp_messages",
+            "What the SMSC delivered to us, by what it was.",
+            ["kind"],
             registry=self.registry,
         )
         self.looked_up = Counter(

@@ -45,9 +45,10 @@ NumberType = Literal[
 
 
 ProviderName = Literal["outbox", "twilio", "webhook", "smpp"]
-#: What each provider cannot do without.
-REQUIRED = {
+#: What a provider cannot do without.
+REQUIRED: dict[ProviderName, tuple[str, ...]] = {
     "twilio": ("twilio_account_sid", "twilio_auth_token", "twilio_from"),
+    "smpp": ("smpp_host", "smpp_system_id", "smpp_password", "smpp_from"),
     "webhook": ("webhook_url", "webhook_secret"),
 }
 
@@ -302,6 +303,58 @@ class Settings(BaseSettings):
         10.0, gt=0, le=40, description="Seconds to wait for its answer before it is `unknown`."
     )
 
+    smpp_host: str | None = Field(None, max_length=253, description="Host name of the SMSC.")
+    smpp_port: int = Field(2775, ge=1, le=65_535, description="Port of the SMSC.")
+    smpp_tls: bool = Field(
+        False, description="Whether to speak TLS to the SMSC, whose certificate must fit its name."
+    )
+    smpp_system_id: str | None = Field(
+        None, pattern=r"^[!-~]{1,15}$", description="Who we are to the SMSC."
+    )
+    smpp_password: SecretStr | None = Field(
+        None, max_length=8, description="Password of the bind; SMPP allows 8 characters."
+    )
+    smpp_system_type: str = Field(
+        "",
+        pattern=r"^[!-~]{0,12}$",
+        description="`system_type` of the bind, if the SMSC asks for it.",
+    )
+    smpp_from: str | None = Field(
+        None,
+        pattern=r"^(\+[1-9][0-9]{6,14}|[0-9]{3,15}|[A-Za-z0-9 .&_-]{1,11})$",
+        description="Sender: an E.164 number, a short code, or a name of at most 11 characters.",
+    )
+    smpp_from_ton: int | None = Field(
+        None, ge=0, le=6, description="Type of the sender's number; empty: as it is written."
+    )
+    smpp_from_npi: int | None = Field(
+        None, ge=0, le=18, description="Numbering plan of the sender; empty: as it is written."
+    )
+    smpp_receipt_ids: Literal["same", "decimal", "hex"] = Field(
+        "same",
+        description="How receipts write the id of a message: as the answer to it did, in decimal what"
+        " that wrote in hexadecimal, or the other way round.",
+    )
+    smpp_window: int = Field(
+        50, ge=1, le=1000, description="Texts handed to the SMSC that it has not answered yet."
+    )
+    smpp_connect_timeout: float = Field(
+        5.0,
+        gt=0,
+        le=30,
+        description="Seconds to be bound, and for a place in the window, before a send is"
+        " unavailable.",
+    )
+    smpp_response_timeout: float = Field(
+        10.0, gt=0, le=60, description="Seconds to wait for an answer before a send is `unknown`."
+    )
+    smpp_idle_seconds: float = Field(
+        30.0,
+        gt=0,
+        le=3600,
+        description="Silence after which the SMSC is asked whether it is there.",
+    )
+
     code_lifetime: int = Field(
         600, ge=60, le=3600, description="Seconds a code can be checked, and a proof can be used."
     )
@@ -365,7 +418,7 @@ class Settings(BaseSettings):
             if "outbox" in self.sms_provider:
                 faults.append(
                     "KITH_SMS_PROVIDER=outbox is a mock that shows every code; in production name"
-                    " a real provider (twilio, webhook)"
+                    " a real provider (twilio, smpp, webhook)"
                 )
             if self.webhook_url and not _keeps_secrets(self.webhook_url):
                 faults.append(

@@ -81,3 +81,25 @@ class TakenReport(Base):
     #: SHA-256 over what was signed.
     digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
     taken_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class SmppMessage(Base):
+    """Which send an SMSC means by its id of a message; receipts name nothing else.
+
+    Written by whichever comes first, the answer to the submit or a receipt, of any worker's bind.
+    """
+
+    __tablename__ = "smpp_messages"
+    __table_args__ = (
+        Index(None, "created_at"),
+        {"info": {"shard_by": "message_id"}, "sqlite_with_rowid": False},
+    )
+
+    message_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    #: The send; None while only a receipt has come.
+    number_digest: Mapped[bytes | None] = mapped_column(LargeBinary(16))
+    send_id: Mapped[bytes | None] = mapped_column(LargeBinary(16))
+    #: What the receipts said so far; never backwards.
+    status: Mapped[str | None] = mapped_column(String(16))
+    error_code: Mapped[str | None] = mapped_column(String(32))
+    created_at: Mapped[datetime] = mapped_column()

@@ -2,14 +2,23 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import structlog
 
 from core import logs
+from core.database import Database
+from core.metrics import Metrics
 from core.settings import Settings
+from sms.smpp import SmppProvider
+from tests.conftest import Clock
 from tests.contract.fake_sender import FakeSender
+from tests.contract.fake_smsc import FakeSmsc
 from tests.contract.fake_twilio import FakeTwilio
+from tests.contract.smpp_providers import build_provider
+
+BuildSmpp = Callable[..., SmppProvider]
 
 
 @pytest.fixture
@@ -28,6 +37,13 @@ def sender() -> Iterator[FakeSender]:
 
 
 @pytest.fixture
+def smsc() -> Iterator[FakeSmsc]:
+    """Run an SMSC on a free port."""
+    with FakeSmsc() as fake:
+        yield fake
+
+
+@pytest.fixture
 def all_logged(
     caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Callable[[], str]]:
@@ -42,3 +58,25 @@ def all_logged(
     root.handlers = handlers
     root.setLevel(level)
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    """The metrics of the providers."""
+    return Metrics()
+
+
+@pytest.fixture
+def build_smpp(
+    smsc: FakeSmsc, database: Database, clock: Clock, metrics: Metrics
+) -> Iterator[BuildSmpp]:
+    """Build providers that talk to the SMSC and close them afterwards."""
+    built = []
+
+    def make(**changed: Any) -> SmppProvider:
+        built.append(build_provider(smsc, database, clock, metrics, **changed))
+        return built[-1]
+
+    yield make
+    for provider in built:
+        provider.close()

@@ -22,6 +22,13 @@ WEBHOOK = {
     "KITH_WEBHOOK_URL": "https://sms.example.com/send",
     "KITH_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
 }
+SMPP = {
+    "KITH_SMS_PROVIDER": "twilio, smpp",
+    "KITH_SMPP_HOST": "smsc.example.com",
+    "KITH_SMPP_SYSTEM_ID": "kith",
+    "KITH_SMPP_PASSWORD": "s3cret",
+    "KITH_SMPP_FROM": "Kith",
+}
 PRODUCTION = {"KITH_ENVIRONMENT": "production", "KITH_SECRET_KEY": "k" * 32} | TWILIO
 
 
@@ -214,6 +221,32 @@ def test_certificates_are_looked_at_once(faults, tmp_path: Path) -> None:
     for name in ("missing.pem", "empty.pem"):
         (line,) = faults(**WEBHOOK, KITH_WEBHOOK_CA_FILE=str(tmp_path / name))
         assert line.startswith("KITH_WEBHOOK_CA_FILE")
+
+
+@pytest.mark.parametrize("missing", [name for name in SMPP if name.startswith("KITH_SMPP")])
+def test_each_provider_has_what_it_needs(load, faults, missing: str) -> None:
+    """Of several providers each needs its own settings, and no other ones."""
+    assert load(**PRODUCTION | SMPP).sms_provider == ("twilio", "smpp")
+    [line] = faults(**PRODUCTION | SMPP | {missing: ""})
+    assert line.startswith(f"{missing} is required by KITH_SMS_PROVIDER=smpp")
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("KITH_SMPP_FROM", "+4915112345670", "+0123"),
+        ("KITH_SMPP_FROM", "12345", "a name too long"),
+        ("KITH_SMPP_PASSWORD", "12345678", "123456789"),
+        ("KITH_SMPP_SYSTEM_ID", "k" * 15, "k" * 16),
+        ("KITH_SMPP_SYSTEM_TYPE", "k" * 12, "k" * 13),
+    ],
+)
+def test_what_smpp_has_room_for(load, faults, name: str, good: str, bad: str) -> None:
+    """What SMPP would cut is refused at start."""
+    load(**{name: good})
+    [line] = faults(**{name: bad})
+    assert line.startswith(f"{name}: ")
+    assert bad not in line
 
 
 @pytest.mark.parametrize("environment", ["development", "production"])

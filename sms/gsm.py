@@ -1,0 +1,43 @@
+"""Octets of a text: the GSM alphabet where it suffices, else UTF-16 (3GPP TS 23.038, 6.2.1 and 6.2.3).
+
+Owns the alphabet as SMPP carries it, one septet an octet. Refuses what takes more than one segment,
+which would cost twice and can arrive in halves.
+"""
+
+from smpplib import consts
+from smpplib.gsm import GSM_CHARACTER_TABLE
+
+LARGEST_SEPTETS = 160
+LARGEST_UTF16_OCTETS = 140
+_ESCAPE = 0x1B
+_EXTENSION = 0x80
+
+#: Where each character stands; 128 more means in the extension table, behind an escape. smpplib fills
+#: holes with grave accents, which GSM has none of, and leaves out the section sign and the form feed.
+_POSITIONS = {
+    character: position
+    for position, character in enumerate(GSM_CHARACTER_TABLE)
+    if character not in "`\x1b"
+} | {"§": 0x5F, "\f": _EXTENSION + 0x0A}
+
+
+def encode(text: str) -> tuple[int, bytes]:
+    """Write a text of one segment; give SMPP's data_coding (0 or 8) and the octets.
+
+    Raises ValueError when it takes more than one segment, or is not Unicode text at all.
+    """
+    if _POSITIONS.keys() >= set(text):
+        positions = [_POSITIONS[character] for character in text]
+        octets = b"".join(
+            bytes((_ESCAPE, position - _EXTENSION))
+            if position >= _EXTENSION
+            else bytes((position,))
+            for position in positions
+        )
+        coding, largest = consts.SMPP_ENCODING_DEFAULT, LARGEST_SEPTETS
+    else:
+        octets = text.encode("utf-16-be")
+        coding, largest = consts.SMPP_ENCODING_ISO10646, LARGEST_UTF16_OCTETS
+    if len(octets) > largest:
+        raise ValueError("a text of more than one segment")
+    return coding, octets

@@ -1,0 +1,39 @@
+"""SMPP providers for tests: built as the application builds its own, for a fake SMSC."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from core.database import Database
+from core.metrics import Metrics
+from sms.delivery import DeliveryService
+from sms.smpp import Sender, SmppProvider
+from sms.smpp_connection import Login, Times
+from sms.smpp_messages import SmppMessages
+from sms.smpp_socket import Address
+from tests.contract.fake_smsc import PASSWORD, SYSTEM_ID, FakeSmsc
+
+#: Long enough for a busy machine, and with retries that keep no test waiting.
+PATIENT = Times(connect=5, response=5, idle=60, first_retry=0.01, longest_retry=0.02)
+
+
+def build_provider(
+    smsc: FakeSmsc,
+    database: Database,
+    clock: Callable[[], datetime],
+    metrics: Metrics,
+    **changed: Any,
+) -> SmppProvider:
+    """Build a provider that talks to an SMSC, with other arguments where a test needs them."""
+    arguments: dict[str, Any] = {
+        "address": Address("127.0.0.1", smsc.port),
+        "login": Login(SYSTEM_ID, PASSWORD),
+        "sender": Sender.read("Kith"),
+        "window": 50,
+        "times": PATIENT,
+        "receipt_ids": "same",
+        "code_lifetime": 600,
+    }
+    deliveries = DeliveryService(database, clock, metrics)
+    messages = SmppMessages(database, clock, deliveries, metrics)
+    return SmppProvider(messages, metrics, **arguments | changed)
