@@ -41,6 +41,7 @@ from tokens.registration_lock import RegistrationLockService
 from tokens.routes import accounts_api, links_api
 from tokens.service import DeviceService
 from tokens.tokens import TokenService
+from verification import catalogues
 from verification.checks import CheckService
 from verification.codes import CodeBook
 from verification.policy.challenge import ChallengeService, purge_spent
@@ -91,6 +92,7 @@ class Kith:
 
 def build(settings: Settings, ports: Ports) -> Kith:
     """Build every service once and connect them."""
+    catalogues.require(settings.default_locale)
     clock, entropy = ports.clock, ports.entropy
     database = ports.database or Database(settings.resolved_database_url)
     keyring = load_keyring(settings)

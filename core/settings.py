@@ -146,8 +146,11 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9 .&-]*[A-Za-z0-9]$",
         description="The name people read in the text message; no run of digits like a code.",
     )
-    default_locale: Literal["ar", "de", "en", "es", "fr", "hi", "pl", "pt", "tr", "zh"] = Field(
-        "en", description="Language of a text when the one asked for is not known."
+    default_locale: str = Field(
+        "en",
+        max_length=35,
+        pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*$",
+        description="Language of a text when the one asked for is not known, one there are texts in.",
     )
     default_region: str | None = Field(
         None,

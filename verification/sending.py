@@ -121,8 +121,10 @@ class CodeSender:
         Raises SendRejected, SendBlocked or SendUnavailable when for certain nothing was sent.
         """
         row = pending.row
-        body, language = self._text(pending)
-        delivered = self._sends.deliver(pending.send, to=row.e164, body=body, language=language)
+        body, language, spoken = self._text(pending)
+        delivered = self._sends.deliver(
+            pending.send, to=row.e164, body=body, language=language, spoken=spoken
+        )
         most_checks = self._settings.checks_per_verification
         answer = show(row, self._clock(), most_checks).model_dump_json()
         with self._database.write() as connection:
@@ -139,13 +141,13 @@ class CodeSender:
             raise delivered.failure
         return Answered(answer, pending.ruling.allowance)
 
-    def _text(self, pending: Pending) -> tuple[str, str]:
-        """Write what is sent or said, and name its language."""
+    def _text(self, pending: Pending) -> tuple[str, str, tuple[str, ...]]:
+        """Write what is sent or said, name its language, and give the parts of what is said."""
         row, settings, code = pending.row, self._settings, pending.code
         locale = row.locale or settings.default_locale
         if pending.send.channel == "voice":
-            return texts.voice_text(locale, settings.default_locale, settings.app_name, code)
-        return texts.sms_text(
+            return texts.call(locale, settings.default_locale, settings.app_name, code)
+        body, language = texts.sms_text(
             locale,
             settings.default_locale,
             settings.app_name,
@@ -153,6 +155,7 @@ class CodeSender:
             web_origin=row.web_origin,
             app_hash=row.app_hash,
         )
+        return body, language, ()
 
     def _settle(self, connection: Connection, ruling: Ruling, delivered: Delivered) -> None:
         """Tell the policy what was paid.

@@ -230,6 +230,7 @@ def test_a_command_with_faulty_settings(tmp_path: Path) -> None:
         ("KITH_TRUSTED_PROXIES", "10.0.0.0/99", "does not appear to be an IPv4 or IPv6 network"),
         ("KITH_PUBLIC_URL", "id.example.com", "is not an http(s) address"),
         ("KITH_APP_NAME", "Bank 1234", "digits that look like a code"),
+        ("KITH_DEFAULT_LOCALE", "German, please", "should match pattern"),
         ("KITH_DATABASE_URL", "sqlite://", "must be sqlite:///path"),
         ("KITH_SECRET_KEY", "short", "at least 32 characters"),
     ],
