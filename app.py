@@ -53,6 +53,7 @@ from verification.registration import RegistrationService
 from verification.routes import phone_number_api, registrations_api, verifications_api
 from verification.sending import CodeSender
 from verification.service import VerificationService
+from verification.test_numbers import FixedCodes
 
 VERSION = "0.1.0"
 
@@ -125,7 +126,8 @@ def build(settings: Settings, ports: Ports) -> Kith:
         database, clock, ports.hasher, rules.pin_tries, rules.pin_changes
     )
     accounts = AccountService(database, clock, entropy, devices, locks, events)
-    codes = CodeBook(keyring)
+    fixed_codes = FixedCodes(settings, keyring, clock, metrics)
+    codes = CodeBook(keyring, fixed_codes.by_digest)
     checks = CheckService(
         database, settings, keyring, rules, codes, policies, sends, clock, metrics
     )

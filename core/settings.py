@@ -21,6 +21,9 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from core.fixed_codes import FixedCode, read_entries
+from core.phone_numbers import mask
+
 MIN_SECRET_LENGTH = 32
 LONGEST_APP_NAME = 20
 
@@ -81,6 +84,10 @@ def _http_url(value: str) -> str:
 
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+
+
+def _fixed_codes(value: object) -> object:
+    return read_entries(value) if isinstance(value, str) else value
 
 
 class SettingsError(ClickException):
@@ -161,6 +168,12 @@ class Settings(BaseSettings):
         None,
         description="TOML file with the policy on texts and calls; empty: the default that is shipped,"
         " `verification/policy/default.toml`.",
+    )
+    test_numbers: Annotated[tuple[FixedCode, ...], NoDecode, BeforeValidator(_fixed_codes)] = Field(
+        (),
+        max_length=20,
+        description="Numbers that are never sent to, with a fixed code and the last day they work,"
+        " for reviewers and tests: `+14155550100=123456@2027-01-31`. Production needs the date.",
     )
     web_origins: Annotated[
         tuple[Annotated[str, AfterValidator(_origin_host)], ...], NoDecode, BeforeValidator(_split)
@@ -271,6 +284,11 @@ class Settings(BaseSettings):
         if re.search(r"\d{4}", self.app_name):
             faults.append("KITH_APP_NAME must not hold digits that look like a code")
         if self.environment == "production":
+            faults += [
+                f"KITH_TEST_NUMBERS: {mask(entry.e164)} needs its last day in production"
+                for entry in self.test_numbers
+                if entry.last_day is None
+            ]
             if not self.secret_key:
                 faults.append(
                     "KITH_SECRET_KEY is required in production (make one: openssl rand -base64 32)"

@@ -66,14 +66,20 @@ class CheckService:
         self._most_checks = settings.checks_per_verification
         self._lifetime = timedelta(seconds=settings.code_lifetime)
 
-    def code_length(self, connection: Connection, number_digest: bytes) -> int:
+    def code_length(
+        self, connection: Connection, number_digest: bytes, fixed: int | None = None
+    ) -> int:
         """Choose how long a number's next code is, by how often it was guessed at today.
 
-        Raises TooManyWrongCodes when no code of it would be judged.
+        A `fixed` code keeps its length. Raises TooManyWrongCodes when no code of it would be judged.
         """
-        guessed = limits.peek(connection, self._rules.wrong_codes, number_digest, self._clock())
+        short = fixed == SHORT
+        limit = self._rules.wrong_codes_6_digits if short else self._rules.wrong_codes
+        guessed = limits.peek(connection, limit, number_digest, self._clock())
         if guessed.left == 0:
             raise self._guessed_out(guessed)
+        if fixed is not None:
+            return fixed
         wrong = guessed.capacity - guessed.left
         return LONG if wrong >= self._rules.wrong_codes_6_digits.capacity else SHORT
 
