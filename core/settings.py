@@ -5,6 +5,7 @@ Owns names, types, bounds and defaults. Refuses a configuration that would be un
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -92,6 +93,12 @@ def _fixed_codes(value: object) -> object:
 
 class SettingsError(ClickException):
     """The settings cannot be used; the message names every fault and its variable."""
+
+    @classmethod
+    def listing(cls, faults: Iterable[str]) -> Self:
+        """Build the message from a line a fault."""
+        lines = "\n".join(f"  - {fault}" for fault in faults)
+        return cls(f"Kith cannot start with these settings:\n{lines}")
 
 
 class Settings(BaseSettings):
@@ -346,6 +353,4 @@ class Settings(BaseSettings):
                 variable = f"KITH_{str(fault['loc'][0]).upper()}: " if fault["loc"] else ""
                 message = fault["msg"].removeprefix("Value error, ")
                 lines += [variable + line for line in message.splitlines()]
-            raise SettingsError(
-                "Kith cannot start with these settings:\n" + "\n".join(f"  - {x}" for x in lines)
-            ) from None
+            raise SettingsError.listing(lines) from None

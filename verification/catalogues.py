@@ -80,11 +80,9 @@ def _wording(texts: Mapping[str | None, object]) -> Wording:
 def require(default_locale: str) -> None:
     """Read the catalogues and raise SettingsError if there is none of the default's language."""
     if _find(default_locale) is None:
-        raise SettingsError(
-            "Kith cannot start with these settings:\n"
-            f"  - KITH_DEFAULT_LOCALE: there are no texts in {default_locale}, but in "
-            + ", ".join(sorted(wordings()))
-        )
+        there = ", ".join(sorted(wordings()))
+        fault = f"KITH_DEFAULT_LOCALE: there are no texts in {default_locale}, but in {there}"
+        raise SettingsError.listing([fault])
 
 
 @lru_cache(REMEMBERED)

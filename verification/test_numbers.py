@@ -61,9 +61,6 @@ def _look_at_dates(settings: Settings, now: datetime) -> None:
         if entry.is_over(now):
             log.warning("test_number.expired", number=number, last_day=str(entry.last_day))
         elif entry.last_day and entry.last_day > latest:
-            faults.append(f"the date of {number} must be within {LONGEST.days} days, by {latest}")
+            faults.append(f"{number} must end within {LONGEST.days} days, by {latest}")
     if faults and settings.environment == "production":
-        raise SettingsError(
-            "Kith cannot start with these settings:\n"
-            + "\n".join(f"  - KITH_TEST_NUMBERS: {fault}" for fault in faults)
-        )
+        raise SettingsError.listing(f"KITH_TEST_NUMBERS: {fault}" for fault in faults)
