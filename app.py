@@ -141,6 +141,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         sends,
         policies,
         challenges,
+        fixed_codes,
         clock,
         entropy,
         metrics,

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
-from core.phone_numbers import e164_of, mask
+from core.phone_numbers import PhoneNumber, e164_of, mask
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,11 @@ class FixedCode:
     e164: str = field(repr=False)
     code: str = field(repr=False)
     last_day: date | None
+
+    @property
+    def number(self) -> PhoneNumber:
+        """The number as a value like any other: of no country and no kind."""
+        return PhoneNumber(self.e164, "001", "unknown")
 
     def is_over(self, now: datetime) -> bool:
         """Say whether its last day has passed; `now` is aware."""

@@ -141,6 +141,20 @@ class CodeSender:
             raise delivered.failure
         return Answered(answer, pending.ruling.allowance)
 
+    def conclude(
+        self,
+        connection: Connection,
+        row: Verification,
+        request: IdempotencyKey | None,
+        owners: Sequence[tuple[bytes, bytes]] = (),
+    ) -> Answered:
+        """Answer a send to a test number, of which no provider hears: nothing is sent or counted."""
+        answer = show(row, self._clock(), self._settings.checks_per_verification).model_dump_json()
+        _supersede(connection, row, owners)
+        if request:
+            idempotency.answer(connection, request, answer)
+        return Answered(answer)
+
     def _text(self, pending: Pending) -> tuple[str, str, tuple[str, ...]]:
         """Write what is sent or said, name its language, and give the parts of what is said."""
         row, settings, code = pending.row, self._settings, pending.code
