@@ -48,6 +48,11 @@ format: $(VENV)/installed-dev  ## format and mend what can be mended
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
+catalogues: $(VENV)/installed  ## bring the message catalogues up to date with their template
+	@for file in verification/locales/*.po; do $(BIN)/pybabel --quiet update --input-file verification/locales/texts.pot \
+	  --output-file $$file --locale $$(basename $$file .po) --no-fuzzy-matching --ignore-obsolete \
+	  --ignore-pot-creation-date --width 100; done
+
 bench: $(VENV)/installed-dev  ## measure this machine: journeys, authenticated requests, lookups
 	@$(BIN)/python -m bench
 
@@ -60,4 +65,4 @@ lock: $(VENV)/installed-dev  ## pin the newest versions of requirements*.in
 clean:  ## remove .venv, caches and the development database
 	rm -rf $(VENV) data build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
 
-.PHONY: help install run migrate demo test check format bench lock clean
+.PHONY: help install run migrate demo test check format catalogues bench lock clean

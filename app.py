@@ -49,6 +49,7 @@ from tokens.routes import accounts_api, links_api
 from tokens.service import DeviceService
 from tokens.services import ServiceTokenService
 from tokens.tokens import TokenService
+from verification import catalogues
 from verification.checks import CheckService
 from verification.codes import CodeBook
 from verification.policy.challenge import ChallengeService, purge_spent
@@ -60,6 +61,7 @@ from verification.registration import RegistrationService
 from verification.routes import phone_number_api, registrations_api, verifications_api
 from verification.sending import CodeSender
 from verification.service import VerificationService
+from verification.test_numbers import FixedCodes
 
 VERSION = "0.1.0"
 
@@ -101,6 +103,7 @@ class Kith:
 
 def build(settings: Settings, ports: Ports) -> Kith:
     """Build every service once and connect them."""
+    catalogues.require(settings.default_locale)
     clock, entropy = ports.clock, ports.entropy
     database = ports.database or Database(settings.resolved_database_url)
     keyring = load_keyring(settings)
@@ -134,7 +137,8 @@ def build(settings: Settings, ports: Ports) -> Kith:
         database, clock, ports.hasher, rules.pin_tries, rules.pin_changes
     )
     accounts = AccountService(database, clock, entropy, devices, locks, events)
-    codes = CodeBook(keyring)
+    fixed_codes = FixedCodes(settings, keyring, clock, metrics)
+    codes = CodeBook(keyring, fixed_codes.by_digest)
     checks = CheckService(
         database, settings, keyring, rules, codes, policies, sends, clock, metrics
     )
@@ -148,6 +152,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         sends,
         policies,
         challenges,
+        fixed_codes,
         clock,
         entropy,
         metrics,

@@ -36,6 +36,11 @@ class Metrics:
             ["step"],
             registry=self.registry,
         )
+        self.test_numbers = Counter(
+            "kith_test_numbers",
+            "Verifications of test numbers started, which are among the others too.",
+            registry=self.registry,
+        )
         self.sends = Counter(
             "kith_sends",
             "Texts and calls handed to a provider, by outcome.",

@@ -3,6 +3,7 @@
 Owns the one way from what a person typed to E.164. Refuses numbers no text should be paid for.
 """
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -81,6 +82,16 @@ class PhoneNumber:
             phonenumbers.region_code_for_number(parsed) or "001",
             TYPE_NAMES[phonenumbers.number_type(parsed)],
         )
+
+
+def e164_of(text: str, region: str | None) -> str | None:
+    """Give the E.164 form of what a person typed, whether or not such a number can exist."""
+    try:
+        parsed = phonenumbers.parse(text, region)
+    except NumberParseException:
+        digits = phonenumbers.normalize_digits_only(text)
+        return f"+{digits}" if re.match(r"\s*[+＋]", text) and digits else None
+    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
 
 
 def _why_not(parsed: phonenumbers.PhoneNumber) -> str:

@@ -7,6 +7,7 @@ import base64
 import ipaddress
 import re
 import ssl
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -23,6 +24,9 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from core.fixed_codes import FixedCode, read_entries
+from core.phone_numbers import mask
 
 MIN_SECRET_LENGTH = 32
 LONGEST_APP_NAME = 20
@@ -130,8 +134,18 @@ HttpUrl = Annotated[HttpAddress, AfterValidator(_without_slash)]
 WebhookSecret = Annotated[SecretStr, AfterValidator(_webhook_secret)]
 
 
+def _fixed_codes(value: object) -> object:
+    return read_entries(value) if isinstance(value, str) else value
+
+
 class SettingsError(ClickException):
     """The settings cannot be used; the message names every fault and its variable."""
+
+    @classmethod
+    def listing(cls, faults: Iterable[str]) -> Self:
+        """Build the message from a line a fault."""
+        lines = "\n".join(f"  - {fault}" for fault in faults)
+        return cls(f"Kith cannot start with these settings:\n{lines}")
 
 
 class Settings(BaseSettings):
@@ -193,8 +207,11 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9 .&-]*[A-Za-z0-9]$",
         description="The name people read in the text message; no run of digits like a code.",
     )
-    default_locale: Literal["ar", "de", "en", "es", "fr", "hi", "pl", "pt", "tr", "zh"] = Field(
-        "en", description="Language of a text when the one asked for is not known."
+    default_locale: str = Field(
+        "en",
+        max_length=35,
+        pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*$",
+        description="Language of a text when the one asked for is not known, one there are texts in.",
     )
     default_region: str | None = Field(
         None,
@@ -205,6 +222,12 @@ class Settings(BaseSettings):
         None,
         description="TOML file with the policy on texts and calls; empty: the default that is shipped,"
         " `verification/policy/default.toml`.",
+    )
+    test_numbers: Annotated[tuple[FixedCode, ...], NoDecode, BeforeValidator(_fixed_codes)] = Field(
+        (),
+        max_length=20,
+        description="Numbers that are never sent to, with a fixed code and the last day they work,"
+        " for reviewers and tests: `+14155550100=123456@2027-01-31`. Production needs the date.",
     )
     web_origins: Annotated[
         tuple[Annotated[str, AfterValidator(_origin_host)], ...], NoDecode, BeforeValidator(_split)
@@ -411,6 +434,11 @@ class Settings(BaseSettings):
         if re.search(r"\d{4}", self.app_name):
             faults.append("KITH_APP_NAME must not hold digits that look like a code")
         if self.environment == "production":
+            faults += [
+                f"KITH_TEST_NUMBERS: {mask(entry.e164)} needs its last day in production"
+                for entry in self.test_numbers
+                if entry.last_day is None
+            ]
             if not self.secret_key:
                 faults.append(
                     "KITH_SECRET_KEY is required in production (make one: openssl rand -base64 32)"
@@ -472,6 +500,4 @@ class Settings(BaseSettings):
                 variable = f"KITH_{str(fault['loc'][0]).upper()}: " if fault["loc"] else ""
                 message = fault["msg"].removeprefix("Value error, ")
                 lines += [variable + line for line in message.splitlines()]
-            raise SettingsError(
-                "Kith cannot start with these settings:\n" + "\n".join(f"  - {x}" for x in lines)
-            ) from None
+            raise SettingsError.listing(lines) from None

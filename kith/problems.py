@@ -80,6 +80,12 @@ class PhoneNumberRefused(KithProblem):
     code = "phone-number-refused"
 
 
+class TestNumberExpired(KithProblem):
+    """Report a test number whose last day has passed."""
+
+    code = "test-number-expired"
+
+
 class WebOriginRefused(KithProblem):
     """Report a web origin that may not stand in the text."""
 

@@ -12,15 +12,17 @@ BOTH: frozenset[Channel] = frozenset({"sms", "voice"})
 
 @dataclass(frozen=True)
 class Message:
-    """One text or call: `to` is E.164; `body` is the text, or what the call says."""
+    """One text or call: `to` is E.164; `body` is the text, or what the call says, to be read."""
 
     to: str = field(repr=False)
     channel: Channel
     body: str = field(repr=False)
-    #: BCP 47 language of the body, for the voice that reads it.
+    #: BCP 47 language of the body, for the voice that speaks it.
     language: str
     #: Opaque name of this send, for the address of delivery reports.
     reference: str
+    #: What a call says, in the parts between which the voice makes a pause; a digit is one of them.
+    spoken: tuple[str, ...] = field(default=(), repr=False)
 
 
 class SendFailure(Exception):

@@ -162,7 +162,9 @@ class SendService:
         )
         return queued
 
-    def deliver(self, queued: Queued, *, to: str, body: str, language: str) -> Delivered:
+    def deliver(
+        self, queued: Queued, *, to: str, body: str, language: str, spoken: tuple[str, ...] = ()
+    ) -> Delivered:
         """Hand a send to its provider outside of any transaction, and to the next if it fails.
 
         Another is tried only when for certain nothing was sent and the number is not to blame, and only
@@ -171,7 +173,7 @@ class SendService:
         ends = self._clock() + self._failover
         failures: list[Problem] = []
         while True:
-            message = Message(to, queued.channel, body, language, queued.reference)
+            message = Message(to, queued.channel, body, language, queued.reference, spoken)
             outcome = self._hand_over(queued.candidate.provider, message)
             if outcome.failure is None:
                 return Delivered(queued, outcome, None)

@@ -20,6 +20,7 @@ from core.settings import Settings, SettingsError
 from sms.one_request import HttpAnswer, OneRequest, message_id
 from sms.provider import BOTH, Ambiguous, Blocked, Message, Rejected, SendFailure, Unavailable
 from sms.twilio_codes import BLOCKED, BUSY, REJECTED
+from sms.twilio_voices import Voice, voice_of
 
 log = structlog.get_logger()
 
@@ -28,12 +29,8 @@ CALLBACK_PATH = "/v1/callbacks/twilio/"
 RINGING_SECONDS = 30
 CALL_SECONDS = 120
 CALL_EVENTS = ["initiated", "answered", "completed"]
-
-#: Languages that Twilio knows under a name of its own, or that have no voice unless one is named.
-VOICES = {
-    "ar-XA": ("ar-XA", "Google.ar-XA-Standard-A"),
-    "zh-CN": ("cmn-CN", "Google.cmn-CN-Standard-A"),
-}
+#: Between one part of what is spoken and the next: slow enough to write a digit down.
+PAUSE = "800ms"
 
 
 class TwilioProvider:
@@ -109,16 +106,16 @@ class TwilioProvider:
         return created.sid
 
     def _call(self, message: Message) -> Any:
-        language, voice = VOICES.get(message.language, (message.language, None))
-        twiml = VoiceResponse()
-        twiml.say(message.body, language=language, voice=voice)
+        voice = voice_of(message.language)
+        if voice is None:
+            raise Unavailable("no-voice")
         callback: dict[str, Any] = dict(self._callback(message))
         if callback:
             callback["status_callback_event"] = CALL_EVENTS
         created = self._client.calls.create(
             to=message.to,
             from_=self._voice_sender,
-            twiml=str(twiml),
+            twiml=_say(message, voice),
             timeout=RINGING_SECONDS,
             time_limit=CALL_SECONDS,
             **callback,
@@ -129,6 +126,18 @@ class TwilioProvider:
         if self._callback_base is None:
             return {}
         return {"status_callback": self._callback_base + message.reference}
+
+
+def _say(message: Message, voice: Voice) -> str:
+    """Write the TwiML of a call: its parts with pauses between them, or its text if it has none."""
+    response = VoiceResponse()
+    say = response.say(language=voice.language, voice=voice.voice)
+    first, *rest = message.spoken or (message.body,)
+    say.nest(first)
+    for part in rest:
+        say.break_(time=PAUSE)
+        say.nest(part)
+    return str(response)
 
 
 class _SdkRequests(HttpClient):  # type: ignore[misc, unused-ignore]

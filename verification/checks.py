@@ -19,7 +19,7 @@ from core.problems import Allowance, Problem
 from core.secrets import Keyring
 from core.settings import Settings
 from sms.service import SendService
-from verification.codes import LONG, SHORT, CodeBook
+from verification.codes import FIXED, LONG, SHORT, CodeBook
 from verification.models import Verification
 from verification.policy.service import PolicyService
 from verification.problems import (
@@ -66,14 +66,20 @@ class CheckService:
         self._metrics = metrics
         self._terms = Terms.open_to_all(settings)
 
-    def code_length(self, connection: Connection, number_digest: bytes) -> int:
+    def code_length(
+        self, connection: Connection, number_digest: bytes, fixed: int | None = None
+    ) -> int:
         """Choose how long a number's next code is, by how often it was guessed at today.
 
-        Raises TooManyWrongCodes when no code of it would be judged.
+        A `fixed` code keeps its length. Raises TooManyWrongCodes when no code of it would be judged.
         """
-        guessed = limits.peek(connection, self._rules.wrong_codes, number_digest, self._clock())
+        short = fixed == SHORT
+        limit = self._rules.wrong_codes_6_digits if short else self._rules.wrong_codes
+        guessed = limits.peek(connection, limit, number_digest, self._clock())
         if guessed.left == 0:
             raise self._guessed_out(guessed)
+        if fixed is not None:
+            return fixed
         wrong = guessed.capacity - guessed.left
         return LONG if wrong >= self._rules.wrong_codes_6_digits.capacity else SHORT
 
@@ -115,23 +121,28 @@ class CheckService:
         if self._codes.matches(row.key_id, key.whole, row.code_length, code):
             limits.give_back(connection, limit, number)
             proven = save(connection, row, status="verified", expires_at=now + terms.lifetime)
-            self._sends.verified(connection, row.number_digest, row.nonce)
-            self._policy.verified(
-                connection,
-                key.number_digest,
-                key.nonce,
-                prefix=prefix_of(row.e164),
-                country=row.country,
-                sends=row.sms_count + row.call_count,
-                started_at=row.created_at,
-                now=now,
-            )
+            if row.key_id != FIXED:
+                self._learn(connection, row, now)
             return proven, None
         left = max(0, terms.most_checks - row.checks_used)
         if left == 0:
             save(connection, row, status="failed")
         plural = "guess is" if left == 1 else "guesses are"
         return row, CodeRejected(f"{left} {plural} left.", checks_left=left)
+
+    def _learn(self, connection: Connection, row: Verification, now: datetime) -> None:
+        """Tell router and policy that what was sent arrived; of a test number nothing was."""
+        self._sends.verified(connection, row.number_digest, row.nonce)
+        self._policy.verified(
+            connection,
+            row.number_digest,
+            row.nonce,
+            prefix=prefix_of(row.e164),
+            country=row.country,
+            sends=row.sms_count + row.call_count,
+            started_at=row.created_at,
+            now=now,
+        )
 
     def _judge_again(
         self, connection: Connection, key: VerificationKey, code: str, now: datetime, terms: Terms

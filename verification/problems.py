@@ -75,6 +75,12 @@ class AppHashRefused(Problem):
     code, status, title = "app-hash-refused", 422, "This app hash is not allowed"
 
 
+class TestNumberExpired(Problem):
+    """The number is one of the operator's test numbers, and its last day has passed."""
+
+    code, status, title = "test-number-expired", 422, "This test number has expired"
+
+
 class VerificationNotVerified(Problem):
     """The number was not proven yet."""
 

@@ -22,6 +22,7 @@ from verification.problems import (
     NoSendsLeft,
     SendsPaused,
     SendTooSoon,
+    TestNumberExpired,
     TooManySends,
     TooManyWrongCodes,
     VerificationClosed,
@@ -103,6 +104,7 @@ def _sent(answered: Answered) -> tuple[str, int, dict[str, str]]:
     problems=(
         *SENDING,
         PhoneNumberInvalid,
+        TestNumberExpired,
         WebOriginRefused,
         AppHashRefused,
         TooManyWrongCodes,

@@ -133,8 +133,10 @@ class CodeSender:
         Raises SendRejected, SendBlocked or SendUnavailable when for certain nothing was sent.
         """
         row = pending.row
-        body, language = self._text(pending)
-        delivered = self._sends.deliver(pending.send, to=row.e164, body=body, language=language)
+        body, language, spoken = self._text(pending)
+        delivered = self._sends.deliver(
+            pending.send, to=row.e164, body=body, language=language, spoken=spoken
+        )
         most_checks = self._settings.checks_per_verification
         answer = show(row, self._clock(), most_checks).model_dump_json()
         with self._database.write() as connection:
@@ -151,15 +153,29 @@ class CodeSender:
             raise delivered.failure
         return Answered(answer, pending.ruling.allowance)
 
-    def _text(self, pending: Pending) -> tuple[str, str]:
-        """Write what is sent or said, and name its language."""
+    def conclude(
+        self,
+        connection: Connection,
+        row: Verification,
+        request: IdempotencyKey | None,
+        owners: Sequence[tuple[bytes, bytes]] = (),
+    ) -> Answered:
+        """Answer a send to a test number, of which no provider hears: nothing is sent or counted."""
+        answer = show(row, self._clock(), self._settings.checks_per_verification).model_dump_json()
+        _supersede(connection, row, owners)
+        if request:
+            idempotency.answer(connection, request, answer)
+        return Answered(answer)
+
+    def _text(self, pending: Pending) -> tuple[str, str, tuple[str, ...]]:
+        """Write what is sent or said, name its language, and give the parts of what is said."""
         row, settings, code = pending.row, self._settings, pending.code
         locale = row.locale or settings.default_locale
         if pending.send.channel == "voice":
-            return texts.voice_text(locale, settings.default_locale, settings.app_name, code)
+            return texts.call(locale, settings.default_locale, settings.app_name, code)
         if row.template is not None:
-            return fill(row.template, code), locale
-        return texts.sms_text(
+            return fill(row.template, code), locale, ()
+        body, language = texts.sms_text(
             locale,
             settings.default_locale,
             settings.app_name,
@@ -167,6 +183,7 @@ class CodeSender:
             web_origin=row.web_origin,
             app_hash=row.app_hash,
         )
+        return body, language, ()
 
     def _settle(self, connection: Connection, pending: Pending, delivered: Delivered) -> None:
         """Put right what was counted, by what was paid.

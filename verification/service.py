@@ -14,13 +14,15 @@ from core import idempotency
 from core.database import Database, purge
 from core.idempotency import Earlier, IdempotencyKey
 from core.metrics import Metrics
-from core.phone_numbers import PhoneNumber, prefix_of
+from core.phone_numbers import PhoneNumber, PhoneNumberRefused, prefix_of
+from core.problems import Problem
 from core.requester import Requester
 from core.secrets import Keyring
 from core.settings import Settings
 from sms.routing import Route
 from sms.service import SendService
 from verification.checks import CheckService
+from verification.codes import FIXED
 from verification.models import Verification
 from verification.policy.challenge import ChallengeService, Solution
 from verification.policy.facts import Attempt
@@ -45,6 +47,7 @@ from verification.sessions import (
     store,
 )
 from verification.terms import Terms
+from verification.test_numbers import FixedCodes
 
 KEPT = timedelta(days=1)
 
@@ -62,6 +65,7 @@ class VerificationService:
         sends: SendService,
         policy: PolicyService,
         challenges: ChallengeService,
+        fixed_codes: FixedCodes,
         clock: Callable[[], datetime],
         entropy: Callable[[int], bytes],
         metrics: Metrics,
@@ -74,6 +78,7 @@ class VerificationService:
         self._sends = sends
         self._policy = policy
         self._challenges = challenges
+        self._fixed_codes = fixed_codes
         self._clock = clock
         self._entropy = entropy
         self._metrics = metrics
@@ -94,7 +99,13 @@ class VerificationService:
         verification/templates.py.
         """
         terms = terms or self._terms
-        number = PhoneNumber.parse(body.phone_number, body.region or self._settings.default_region)
+        region = body.region or self._settings.default_region
+        fixed = self._fixed_codes.find(body.phone_number, region)
+        number = fixed.number if fixed else PhoneNumber.parse(body.phone_number, region)
+        if not fixed and number.kind in terms.refused_types:
+            raise PhoneNumberRefused(
+                "Codes are not sent to numbers of this kind here.", number_type=number.kind
+            )
         origin = self._permitted_origin(body)
         requesters = self._keyring.digests("requester", requester.network)
         owners = list(zip(self._keyring.digests("number", number.e164), requesters, strict=True))
@@ -116,6 +127,7 @@ class VerificationService:
         )
         # The same request may have come before the server's secret was rotated.
         request, *before = [_identify(of, by, "start", idempotency_key, body) for of, by in owners]
+        refusal: Problem | None = None
         while True:
             with self._database.write() as connection:
                 asked, earlier = idempotency.claim_over(
@@ -123,15 +135,19 @@ class VerificationService:
                 )
                 if earlier is None:
                     carry_over(connection, self._keyring, number.e164, requesters)
-                    code_length = self._checks.code_length(connection, attempt.number_digest)
-                    route = self._sends.route(connection, number.region, body.channel)
-                    ruling = self._permit(connection, attempt, route, solution, request)
-                    if ruling.problem is None:
+                    code_length = self._checks.code_length(
+                        connection, attempt.number_digest, len(fixed.code) if fixed else None
+                    )
+                    if not fixed:
+                        route = self._sends.route(connection, number.region, body.channel)
+                        ruling = self._permit(connection, attempt, route, solution, request)
+                        refusal = ruling.problem
+                    if refusal is None:
                         row = store(
                             connection,
                             attempt,
                             e164=number.e164,
-                            key_id=self._keyring.key_id(),
+                            key_id=FIXED if fixed else self._keyring.key_id(),
                             locale=body.locale,
                             app_hash=body.app_hash,
                             web_origin=origin,
@@ -140,13 +156,19 @@ class VerificationService:
                             service=terms.service,
                             template=template,
                         )
-                        pending = self._sender.queue(
-                            connection, row, terms.sends, request, route, ruling, owners=owners
-                        )
+                        if fixed:
+                            unsent = self._sender.conclude(connection, row, request, owners)
+                        else:
+                            pending = self._sender.queue(
+                                connection, row, terms.sends, request, route, ruling, owners=owners
+                            )
             if earlier is None:
-                if ruling.problem:
-                    raise ruling.problem
+                if refusal:
+                    raise refusal
                 self._metrics.verifications.labels("started").inc()
+                if fixed:
+                    self._fixed_codes.used(fixed)
+                    return unsent
                 return self._sender.hand_over(pending)
             answered = self._answered(asked, earlier)
             if answered:
@@ -206,6 +228,9 @@ class VerificationService:
                 if earlier is None:
                     require_pending(row, now, self._most_checks)
                     _require_step(row, body.channel, now)
+                    if row.key_id == FIXED:
+                        row, _ = _climb(connection, row, body.channel, now)
+                        return self._sender.conclude(connection, row, request)
                     attempt = Attempt(
                         number_digest=row.number_digest,
                         verification=row.nonce,

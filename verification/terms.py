@@ -23,6 +23,8 @@ class Terms:
     #: Texts and calls a number and service; None leaves that to the policy, as it does for persons.
     sends: Limit | None = None
     service: str | None = None
+    #: Kinds of numbers that it does not send to, whatever the policy says.
+    refused_types: tuple[str, ...] = ()
     #: Random bytes in an id, at most 16; fewer where another protocol's ids are short.
     nonce_size: int = 16
 

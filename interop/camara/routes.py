@@ -33,6 +33,7 @@ from verification.problems import (
     DestinationRefused,
     LongerCodeRequired,
     SendsPaused,
+    TestNumberExpired,
     TooManySends,
     TooManyWrongCodes,
     VerificationClosed,
@@ -82,6 +83,7 @@ def _service() -> CamaraService:
     problems=(
         PhoneNumberInvalid,
         PhoneNumberRefused,
+        TestNumberExpired,
         SendRejected,
         SendBlocked,
         SendUnavailable,

@@ -5,6 +5,7 @@ import ssl
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -15,13 +16,23 @@ from core.settings import Settings, SettingsError
 from sms.provider import Ambiguous, Blocked, Message, Rejected, SendFailure, Unavailable
 from sms.twilio import TwilioProvider
 from sms.twilio_codes import BLOCKED, BUSY, REJECTED
+from sms.twilio_voices import VOICES, voice_of
+from tests.contract import twilio_say
 from tests.contract.fake_http import Answer
 from tests.contract.fake_twilio import ACCOUNT_SID, AUTH_TOKEN, FakeTwilio, refusal
+from verification.catalogues import wordings
 
 REFERENCE = "r" * 43
 NUMBER, CODE = "+4915112345678", "314159"
 TEXT = Message(NUMBER, "sms", f"{CODE} is your Kith code.", "en", REFERENCE)
-CALL = Message(NUMBER, "voice", "Your Q & A code is: 3, 1, 4; 3, 1, 4.", "de-DE", REFERENCE)
+CALL = Message(
+    NUMBER,
+    "voice",
+    "Your Q & A code is: 3, 1, 4; again: 3, 1, 4; <keep> it.",
+    "de",
+    REFERENCE,
+    ("Your Q & A code is:", "3", "1", "4", "again:", "3", "1", "4", "<keep> it."),
+)
 
 Build = Callable[..., TwilioProvider]
 
@@ -90,7 +101,7 @@ def test_messaging_service_sends_texts(twilio: FakeTwilio, build: Build) -> None
 
 
 def test_call_speaks_its_text(twilio: FakeTwilio, build: Build) -> None:
-    """A call says the whole text in its language, rings and lasts for a bounded time."""
+    """A call says its parts with pauses, in its language, rings and lasts for a bounded time."""
     sid = build(voice_sender="+15005550009").send(CALL)
 
     assert sid == f"CA{1:032x}"
@@ -109,25 +120,67 @@ def test_call_speaks_its_text(twilio: FakeTwilio, build: Build) -> None:
     response = ElementTree.fromstring(twiml)
     assert response.tag == "Response"
     [say] = response
-    assert (say.tag, say.attrib, say.text) == ("Say", {"language": "de-DE"}, CALL.body)
+    assert (say.tag, say.attrib) == (
+        "Say",
+        {"language": "de-DE", "voice": "Google.de-DE-Standard-A"},
+    )
+    assert [say.text, *(pause.tail for pause in say)] == list(CALL.spoken)
+    assert {(pause.tag, pause.attrib["time"]) for pause in say} == {("break", "800ms")}
+
+
+def test_call_says_its_text_when_it_has_no_parts(twilio: FakeTwilio, build: Build) -> None:
+    """What comes without parts is said in one."""
+    build().send(replace(CALL, spoken=()))
+
+    [say] = ElementTree.fromstring(twilio.received[0].form["Twiml"][0])
+    assert (say.text, list(say)) == (CALL.body, [])
+
+
+def test_call_in_a_language_without_a_voice(twilio: FakeTwilio, build: Build) -> None:
+    """It is not made: another provider may have the voice."""
+    with pytest.raises(Unavailable) as refused:
+        build().send(replace(CALL, language="fa-IR"))
+
+    assert refused.value.error_code == "no-voice"
+    assert twilio.received == []
 
 
 @pytest.mark.parametrize(
-    ("language", "attributes"),
+    ("language", "voice"),
     [
-        ("ar-XA", {"language": "ar-XA", "voice": "Google.ar-XA-Standard-A"}),
-        ("zh-CN", {"language": "cmn-CN", "voice": "Google.cmn-CN-Standard-A"}),
-        ("hi-IN", {"language": "hi-IN"}),
+        ("de", ("de-DE", "Google.de-DE-Standard-A")),
+        ("de-CH", ("de-DE", "Google.de-DE-Standard-A")),
+        ("de-AT", ("de-AT", "Polly.Hannah-Neural")),
+        ("pt-PT-AO", ("pt-PT", "Google.pt-PT-Standard-A")),
+        ("zh-Hans-CN", ("cmn-CN", "Google.cmn-CN-Standard-A")),
+        ("zh-Hant-TW", ("cmn-TW", "Google.cmn-TW-Standard-A")),
+        ("zh-Hant-HK", ("yue-HK", "Google.yue-HK-Standard-A")),
+        ("sr-Latn-ME", ("sr-RS", "Google.sr-RS-Standard-A")),
+        ("hr", ("sr-RS", "Google.sr-RS-Standard-A")),
+        ("fa", None),
+        ("", None),
     ],
 )
-def test_call_names_the_voice_where_needed(
-    twilio: FakeTwilio, build: Build, language: str, attributes: dict[str, str]
-) -> None:
-    """Arabic and Chinese are asked for with the names and voices that Twilio has for them."""
-    build().send(Message(NUMBER, "voice", "1, 2, 3", language, REFERENCE))
+def test_voices(language: str, voice: tuple[str, str] | None) -> None:
+    """A call speaks with the voice of the region where there is one, or of the language."""
+    assert voice_of(language) == voice
 
-    [say] = ElementTree.fromstring(twilio.received[0].form["Twiml"][0])
-    assert say.attrib == attributes
+
+def test_every_language_of_calls_has_a_voice() -> None:
+    """Whatever is written for calls can be spoken; what cannot is not written."""
+    spoken = {language for language, wording in wordings().items() if wording.call}
+    assert {language for language in wordings() if voice_of(language)} == spoken
+
+
+def test_every_voice_is_one_of_twilio() -> None:
+    """Each language and voice that is sent is on Twilio's own list, and they belong together."""
+    for voice in VOICES.values():
+        assert voice.language in twilio_say.LANGUAGES
+        if voice.voice in twilio_say.POLLY:
+            assert twilio_say.POLLY[voice.voice] == voice.language
+        else:
+            assert voice.voice in twilio_say.GOOGLE
+            assert voice.voice.startswith(f"Google.{voice.language}-")
 
 
 def test_call_uses_the_text_sender_by_default(twilio: FakeTwilio, build: Build) -> None:

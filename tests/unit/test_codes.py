@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.secrets import Keyring
-from verification.codes import LONG, SHORT, CodeBook, derive
+from verification.codes import FIXED, LONG, SHORT, CodeBook, derive
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32
 BOOK = CodeBook(Keyring((KEY, OTHER_KEY)))
@@ -104,6 +104,18 @@ def test_the_book_judges_under_the_secret_of_the_verification() -> None:
         assert not BOOK.matches(keyring.key_id(), identity, LONG, code)
     gone = Keyring((b"g" * 32,)).key_id()
     assert BOOK.code(gone, identity, SHORT) is None
+
+
+def test_the_book_knows_fixed_codes() -> None:
+    """A test number's code is found by its digest, at its own length, and only for its key id."""
+    book = CodeBook(Keyring((KEY,)), {b"n" * 16: "123456"})
+    identity = b"n" * 16 + b"r" * 16
+
+    assert book.code(FIXED, identity, SHORT) == "123456"
+    assert book.matches(FIXED, identity, SHORT, "123456")
+    assert book.code(FIXED, identity, LONG) is None
+    assert not book.matches(FIXED, b"o" * 16 + b"r" * 16, SHORT, "123456")
+    assert not book.matches(Keyring((KEY,)).key_id(), identity, SHORT, "123456")
 
 
 @given(identity=ids, given_code=st.text(max_size=10))

@@ -1,13 +1,16 @@
 """Settings: read once, every fault told at once with its variable, unsafe ones refused."""
 
 import os
+import re
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+from core.fixed_codes import FixedCode
 from core.settings import Settings, SettingsError
 from tests.databases import ROOT
 
@@ -279,6 +282,67 @@ def test_lists_come_with_commas(load) -> None:
     assert settings.android_app_hashes == ("FA+9qCX9/Su",)
 
 
+def test_test_numbers(load) -> None:
+    """Each is a number, its code, and the last day it works; neither number nor code is shown."""
+    settings = load(
+        KITH_TEST_NUMBERS="+14155550100=123456@2027-01-31 , +15550100=00314159,,+999123456789=000000"
+    )
+    assert settings.test_numbers == (
+        FixedCode("+14155550100", "123456", date(2027, 1, 31)),
+        FixedCode("+15550100", "00314159", None),
+        FixedCode("+999123456789", "000000", None),
+    )
+    assert not re.search(r"\d{5}", repr(settings.test_numbers))
+
+
+def test_faults_of_test_numbers(faults) -> None:
+    """Every entry that is wrong is told at once, by its place or its masked number."""
+    entries = (
+        "4155550100=123456",
+        "+14155550101=12345",
+        "+14155550102=1234567",
+        "+14155550103=١٢٣٤٥٦",
+        "+14155550104=123456@31.01.2027",
+        "+14155550105=123456@2027-02-30",
+        "+14155550106=123456@",
+        "+14155550107=654321",
+        "+1 415 555 0107=123456",
+        "+44 7911 123456",
+        "+447911123456=123456",
+        "+4407911123456=123456",
+    )
+    lines = faults(KITH_TEST_NUMBERS=",".join(entries))
+    assert lines == [
+        "KITH_TEST_NUMBERS: " + line
+        for line in (
+            "entry 1 must begin with a number in E.164 and `=`",
+            "+14155•••101 needs a code of 6 or 8 digits after its `=`",
+            "+14155•••102 needs a code of 6 or 8 digits after its `=`",
+            "+14155•••103 needs a code of 6 or 8 digits after its `=`",
+            "+14155•••104 needs a date such as 2027-01-31 after its `@`",
+            "+14155•••105 needs a date such as 2027-01-31 after its `@`",
+            "+14155•••106 needs a date such as 2027-01-31 after its `@`",
+            "entry 9 must begin with a number in E.164 and `=`",
+            "entry 10 must begin with a number in E.164 and `=`",
+            "+44791•••456 is there twice",
+        )
+    ]
+
+
+def test_too_many_test_numbers(faults) -> None:
+    """Twenty are enough for anyone."""
+    (line,) = faults(KITH_TEST_NUMBERS=",".join(f"+141555501{n:02d}=123456" for n in range(21)))
+    assert line.startswith("KITH_TEST_NUMBERS")
+    assert "20" in line
+
+
+def test_test_numbers_need_a_date_in_production(load, faults) -> None:
+    """A fixed code that works for ever is refused where it could do harm."""
+    load(**PRODUCTION, KITH_TEST_NUMBERS="+14155550100=123456@2027-01-31")
+    (line,) = faults(KITH_TEST_NUMBERS="+14155550100=123456")
+    assert line == "KITH_TEST_NUMBERS: +14155•••100 needs its last day in production"
+
+
 def test_urls_end_without_a_slash(load) -> None:
     """A slash at the end of the public address is not written twice later."""
     assert load(KITH_PUBLIC_URL="https://id.example.com/").public_url == "https://id.example.com"
@@ -344,6 +408,7 @@ def test_a_command_with_faulty_settings(tmp_path: Path) -> None:
         ("KITH_TRUSTED_PROXIES", "10.0.0.0/99", "does not appear to be an IPv4 or IPv6 network"),
         ("KITH_PUBLIC_URL", "id.example.com", "is not an http(s) address"),
         ("KITH_APP_NAME", "Bank 1234", "digits that look like a code"),
+        ("KITH_DEFAULT_LOCALE", "German, please", "should match pattern"),
         ("KITH_DATABASE_URL", "sqlite://", "must be sqlite:///path"),
         ("KITH_SECRET_KEY", "short", "at least 32 characters"),
     ],

@@ -1,0 +1,66 @@
+"""The entries of `KITH_TEST_NUMBERS`: numbers that are never sent to, whose code is fixed.
+
+Owns how an entry is written. Refuses one that could not be told from another, and names it by place or
+masked number, never by its code.
+"""
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+
+from core.phone_numbers import PhoneNumber, e164_of, mask
+
+
+@dataclass(frozen=True)
+class FixedCode:
+    """A number in E.164, its code of 6 or 8 digits, and the last day it works (UTC; None: always)."""
+
+    e164: str = field(repr=False)
+    code: str = field(repr=False)
+    last_day: date | None
+
+    @property
+    def number(self) -> PhoneNumber:
+        """The number as a value like any other: of no country and no kind."""
+        return PhoneNumber(self.e164, "001", "unknown")
+
+    def is_over(self, now: datetime) -> bool:
+        """Say whether its last day has passed; `now` is aware."""
+        return self.last_day is not None and now.astimezone(UTC).date() > self.last_day
+
+
+def read_entries(text: str) -> tuple[FixedCode, ...]:
+    """Read `+14155550100=123456@2027-01-31` and the like, between commas; the date may be missing.
+
+    The numbers need not exist, as those of films do not. Raises ValueError with a line a fault.
+    """
+    read: list[FixedCode] = []
+    faults: list[str] = []
+    entries = (entry.strip() for entry in text.split(","))
+    for place, entry in enumerate(filter(None, entries), 1):
+        try:
+            read.append(_read(entry, place))
+        except ValueError as fault:
+            faults.append(str(fault))
+    numbers = [entry.e164 for entry in read]
+    twice = [e164 for e164 in dict.fromkeys(numbers) if numbers.count(e164) > 1]
+    faults += [f"{mask(e164)} is there twice" for e164 in twice]
+    if faults:
+        raise ValueError("\n".join(faults))
+    return tuple(read)
+
+
+def _read(entry: str, place: int) -> FixedCode:
+    number, _, rest = entry.partition("=")
+    code, at, day = rest.partition("@")
+    e164 = e164_of(number, None) if re.fullmatch(r"\+[1-9][0-9]{6,14}", number) else None
+    if e164 is None:
+        raise ValueError(f"entry {place} must begin with a number in E.164 and `=`")
+    if not re.fullmatch("[0-9]{6}|[0-9]{8}", code, re.ASCII):
+        raise ValueError(f"{mask(e164)} needs a code of 6 or 8 digits after its `=`")
+    if not at:
+        return FixedCode(e164, code, None)
+    try:
+        return FixedCode(e164, code, datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC).date())
+    except ValueError:
+        raise ValueError(f"{mask(e164)} needs a date such as 2027-01-31 after its `@`") from None
