@@ -149,8 +149,6 @@ def build(settings: Settings, ports: Ports) -> Kith:
         keyring,
         checks,
         sender,
-        sends,
-        policies,
         challenges,
         fixed_codes,
         clock,

@@ -5,7 +5,7 @@ to repeat one that may have.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from core.database import Database, table
 from core.idempotency import IdempotencyKey
 from core.limits import SENDS_BY_SERVICE, Limit
 from core.phone_numbers import prefix_of
+from core.problems import Problem
 from core.secrets import Keyring
 from core.settings import Settings
 from sms.problems import SendUnavailable
@@ -24,19 +25,21 @@ from sms.service import Delivered, Queued, SendService
 from verification import texts
 from verification.codes import CodeBook
 from verification.models import Verification
+from verification.policy.challenge import Solution
 from verification.policy.counters import sends_subject
+from verification.policy.facts import Attempt
 from verification.policy.rules import BUCKETS
 from verification.policy.service import PolicyService, Ruling
-from verification.problems import TooManySends, VerificationClosed
-from verification.sessions import Answered, key_of, show
+from verification.problems import ChallengeRejected, TooManySends, VerificationClosed
+from verification.sessions import Answered, Before, key_of, show
 from verification.templates import fill
 
 
-class Before(NamedTuple):
-    """What a resend replaces: the channel used last, and when the channel asked for was."""
+class Permit(NamedTuple):
+    """The policy's word that a text or a call may be sent, and who may send it."""
 
-    channel: str
-    at: datetime | None
+    route: Route
+    ruling: Ruling
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,9 @@ class Pending:
     #: secret; none for a resend, which supersedes nothing.
     owners: Sequence[tuple[bytes, bytes]]
 
+
+#: What a transaction began: a send, an answer that needs none, or a refusal that it has recorded.
+Begun = Pending | Answered | Problem
 
 _ROWS = table(Verification)
 _SUPERSEDING = (
@@ -90,18 +96,40 @@ class CodeSender:
         self._sends = sends
         self._clock = clock
 
+    def permit(
+        self,
+        connection: Connection,
+        attempt: Attempt,
+        solution: Solution | ChallengeRejected | None,
+        request: IdempotencyKey | None,
+    ) -> Permit | Problem:
+        """Choose who may send, and ask the policy, which reserves the dearest of their prices.
+
+        What it refuses may be asked again with the same key and a solution.
+        """
+        if isinstance(solution, ChallengeRejected):
+            # Not before now: a request that was answered already gets its answer, however old.
+            raise solution
+        route = self._sends.route(connection, attempt.country, attempt.channel)
+        priced = replace(attempt, price_micros=route.dearest)
+        ruling = self._policy.judge(connection, priced, solution)
+        if ruling.problem is None:
+            return Permit(route, ruling)
+        if request:
+            idempotency.release(connection, request)
+        return ruling.problem
+
     def queue(
         self,
         connection: Connection,
         row: Verification,
-        limit: Limit | None,
+        permit: Permit,
         request: IdempotencyKey | None,
-        route: Route,
-        ruling: Ruling,
+        limit: Limit | None = None,
         before: Before | None = None,
         owners: Sequence[tuple[bytes, bytes]] = (),
     ) -> Pending:
-        """Record a send that the policy allowed, and count it against its door's own limit if it has one.
+        """Record a send that is permitted, and count it against its door's own limit if it has one.
 
         Raises TooManySends; nothing is handed over yet.
         """
@@ -113,13 +141,13 @@ class CodeSender:
                 raise TooManySends("The limit refills over the day.", allowance=allowance)
         send = self._sends.queue(
             connection,
-            route,
+            permit.route,
             number_digest=row.number_digest,
             verification=row.nonce,
             prefix=prefix_of(row.e164),
             first=before is None,
         )
-        return Pending(row, code, send, ruling, limit, request, before, owners)
+        return Pending(row, code, send, permit.ruling, limit, request, before, owners)
 
     def _code(self, row: Verification) -> str:
         code = self._codes.code(row.key_id, key_of(row).whole, row.code_length)
@@ -127,7 +155,16 @@ class CodeSender:
             raise VerificationClosed("The server's secrets were changed; start a new one.")
         return code
 
-    def hand_over(self, pending: Pending) -> Answered:
+    def finish(self, begun: Begun) -> Answered:
+        """Do what is to be done outside of the transaction that began it.
+
+        Raises what was refused there, or why it could not be sent.
+        """
+        if isinstance(begun, Problem):
+            raise begun
+        return begun if isinstance(begun, Answered) else self._hand_over(begun)
+
+    def _hand_over(self, pending: Pending) -> Answered:
         """Have it sent outside of any transaction, then record how that ended.
 
         Raises SendRejected, SendBlocked or SendUnavailable when for certain nothing was sent.

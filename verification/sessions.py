@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from sqlalchemy import Connection, Executable, bindparam, select, update
 from sqlalchemy.sql.elements import ColumnElement
@@ -21,11 +21,13 @@ from verification.models import Verification
 from verification.policy.facts import Attempt
 from verification.problems import (
     ChecksExhausted,
+    NoSendsLeft,
+    SendTooSoon,
     VerificationClosed,
     VerificationExpired,
     VerificationNotFound,
 )
-from verification.schemas import Status, VerificationAnswer
+from verification.schemas import Channel, Status, VerificationAnswer
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,35 @@ def require_pending(row: Verification, now: datetime, most_checks: int) -> None:
         )
     if status != "pending":
         raise VerificationClosed(f"It is {status}; start a new one.")
+
+
+class Before(NamedTuple):
+    """What a resend replaces: the channel used last, and when the channel asked for was."""
+
+    channel: str
+    at: datetime | None
+
+
+def require_step(row: Verification, channel: Channel, now: datetime) -> None:
+    """Refuse a resend that the ladder does not hold, or not yet."""
+    wait = history(row).seconds_until(channel, now)
+    if wait is None:
+        raise NoSendsLeft("Wait for what was sent, or start a new verification later.")
+    if wait > 0:
+        raise SendTooSoon(f"The next one comes in {wait} seconds.", retry_after=wait)
+
+
+def climb(
+    connection: Connection, row: Verification, channel: Channel, now: datetime
+) -> tuple[Verification, Before]:
+    """Take the next step of the ladder; give the row, and what the step replaces."""
+    if channel == "sms":
+        counts: dict[str, object] = {"sms_count": row.sms_count + 1, "last_sms_at": now}
+        before = Before(row.channel, row.last_sms_at)
+    else:
+        counts = {"call_count": row.call_count + 1, "last_call_at": now}
+        before = Before(row.channel, row.last_call_at)
+    return save(connection, row, channel=channel, **counts), before
 
 
 def show(row: Verification, now: datetime, most_checks: int) -> VerificationAnswer:
