@@ -31,7 +31,8 @@ from sms.twilio_codes import BLOCKED, BUSY, REJECTED
 log = structlog.get_logger()
 
 CALLBACK_PATH = "/v1/callbacks/twilio/"
-CONNECTIONS = 100
+#: Connections that are kept open; each send that waits for its answer has one.
+CONNECTIONS = 1000
 LONGEST_RETRY = 3600
 LONGEST_SID = 64
 #: A call rings, and once taken lasts, no longer than this: both cost money.
