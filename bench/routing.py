@@ -299,19 +299,18 @@ def _figures(tallies: list[Tally], best: list[Tally]) -> dict[str, Any]:
 def _show(console: Console, death: Death, ways: dict[str, dict[str, Any]]) -> None:
     table = Table(title=f"A day in which a provider dies at noon and then {_THEN[death]}")
     table.add_column("way", min_width=17)
-    for heading in ("verified", "a verified number", "verified ÷ best", "utility ÷ best", "worst"):
+    # Shares of people; a verified number's price; shares of what hindsight has; who sent how much.
+    for heading in ("verified", "price", "of best", "utility", "worst", *PRICES):
         table.add_column(heading, justify="right")
-    for name in PRICES:
-        table.add_column(f"to {name}", justify="right")
     for way, figures in ways.items():
         table.add_row(
             way,
-            f"{figures['verified_share']:.2%}",
+            f"{figures['verified_share']:.1%}",
             f"{figures['cost_a_verified_number']:.4f}",
-            f"{figures['verified_of_hindsight']:.2%}",
-            f"{figures['utility_of_hindsight']:.2%}",
-            f"{figures['worst_seed']:.2%}",
-            *(f"{figures['sends'][name]:.1%}" for name in PRICES),
+            f"{figures['verified_of_hindsight']:.1%}",
+            f"{figures['utility_of_hindsight']:.1%}",
+            f"{figures['worst_seed']:.1%}",
+            *(f"{figures['sends'][name]:.0%}" for name in PRICES),
         )
     console.print(table)
 

@@ -173,18 +173,18 @@ def test_a_send_is_not_known_to_have_failed_at_once(clock: Clock) -> None:
     for seconds, known in ((0, 0), (1, 0), (180, 0), (240, 0.25), (300, 0.4), (390, 0.7), (480, 1)):
         clock.now = clock.now.replace(minute=seconds // 60, second=seconds % 60)
         evidence = weigh([Seen("a", slot, 2, 0), Seen("b", slot, 2, 2)], clock(), CHOICE)
-        half = 0.5 ** (2 / CHOICE.half_life_sends)
+        half = 0.5 ** (1 / CHOICE.half_life_sends)
         assert evidence["a"] == pytest.approx((0, 2 * known * half))
         assert evidence["b"] == pytest.approx((2 * half, 0))
 
 
 def test_age_is_counted_in_sends(clock: Clock) -> None:
-    """What a hundred sends of any provider came after counts half, however long ago it was."""
+    """What a hundred of the provider's own sends came after counts half, however long ago it was."""
     for later in (at(clock, hours=1), at(clock, hours=22)):
-        earlier = later - 12
-        seen = [Seen("b", later, 100, 50), Seen("a", earlier, 10, 8)]
-        half = 0.5 ** (105 / CHOICE.half_life_sends)
-        assert weighed(clock, seen) == pytest.approx((8 * half, 2 * half))
+        seen = [Seen("a", later, 100, 50), Seen("b", later, 500, 5), Seen("a", later - 12, 10, 8)]
+        new, old = 0.5 ** (50 / CHOICE.half_life_sends), 0.5 ** (105 / CHOICE.half_life_sends)
+        expected = (50 * new + 8 * old, 50 * new + 2 * old)
+        assert weighed(clock, seen) == pytest.approx(expected)
 
 
 def test_who_died_is_left(clock: Clock) -> None:
