@@ -203,15 +203,19 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One transaction that may change things: committed at the end, rolled back on a raise."""
+        with self._turn(), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait for one's turn to write, which on PostgreSQL everybody has."""
         if self.dialect != "sqlite":
-            with self.engine.begin() as connection:
-                yield connection
+            yield
             return
         if not self._writing.acquire(timeout=SQLITE_BUSY_SECONDS):
             raise DatabaseBusy("others write for too long")
         try:
-            with self.engine.begin() as connection:
-                yield connection
+            yield
         finally:
             self._writing.release()
 
