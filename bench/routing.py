@@ -160,7 +160,10 @@ class Now:
 
 
 def by_router(people: Iterable[Person], choice: Choice, death: Death, seed: int) -> Tally:
-    """Let the service choose, send, fail over and learn, event by event, from an empty table."""
+    """Let the service choose, send, fail over and learn, event by event; only the day is tallied.
+
+    It begins with an empty table, so people of the day before are what it has to learn from.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="kith-bench-") as directory,
         databases.fresh("sqlite", Path(directory)) as url,
@@ -206,7 +209,8 @@ def _by_router(
             sends.record(connection, delivered)
         took = None if delivered.failure else delivered.provider
         verified = took is not None and verifies(person, took)
-        tally.add(took, verified, choice.margin)
+        if person.at >= MIDNIGHT:
+            tally.add(took, verified, choice.margin)
         if verified:
             heapq.heappush(waiting, (person.at + timedelta(seconds=person.seconds), digest))
     return tally
@@ -264,13 +268,20 @@ def _halves(people: list[Person]) -> Iterator[list[Person]]:
     yield [person for person in people if person.at >= NOON]
 
 
-def run(seeds: int, size: int, choice: Choice, death: Death) -> dict[str, list[Tally]]:
+def run(
+    seeds: int, size: int, choice: Choice, death: Death, *, yesterday: bool
+) -> dict[str, list[Tally]]:
     """Play the day once for each seed, each way."""
     days: dict[str, list[Tally]] = {}
     for seed in range(seeds):
         people = crowd(Random(seed), size)
+        before = [
+            person._replace(at=person.at - timedelta(days=1))
+            for person in crowd(Random(seed + seeds), size)
+            if yesterday
+        ]
         ways = {
-            "router": by_router(people, choice, death, seed),
+            "router": by_router(before + people, choice, death, seed),
             **{f"{name} alone": alone(people, name, death, choice.margin) for name in PRICES},
             "round robin": in_turn(people, death, choice.margin),
             "best in hindsight": in_hindsight(people, death, choice.margin),
@@ -300,7 +311,7 @@ def _show(console: Console, death: Death, ways: dict[str, dict[str, Any]]) -> No
     table = Table(title=f"A day in which a provider dies at noon and then {_THEN[death]}")
     table.add_column("way", min_width=17)
     # Shares of people; a verified number's price; shares of what hindsight has; who sent how much.
-    for heading in ("verified", "price", "of best", "utility", "worst", *PRICES):
+    for heading in ("share", "price", "of best", "utility", *PRICES):
         table.add_column(heading, justify="right")
     for way, figures in ways.items():
         table.add_row(
@@ -309,7 +320,6 @@ def _show(console: Console, death: Death, ways: dict[str, dict[str, Any]]) -> No
             f"{figures['cost_a_verified_number']:.4f}",
             f"{figures['verified_of_hindsight']:.1%}",
             f"{figures['utility_of_hindsight']:.1%}",
-            f"{figures['worst_seed']:.1%}",
             *(f"{figures['sends'][name]:.0%}" for name in PRICES),
         )
     console.print(table)
@@ -325,9 +335,16 @@ _DEFAULT = load_routing(Settings(), ()).choice
 @click.option("--margin", default=_DEFAULT.margin, show_default=True)
 @click.option("--half-life", default=_DEFAULT.half_life_sends, show_default=True, help="In sends.")
 @click.option("--patience", default=_DEFAULT.patience_seconds, show_default=True, help="Seconds.")
+@click.option("--yesterday/--cold", default=True, help="Whether an ordinary day came before.")
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Write the JSON here too.")
 def main(
-    seeds: int, people: int, margin: float, half_life: int, patience: int, file: Path | None
+    seeds: int,
+    people: int,
+    margin: float,
+    half_life: int,
+    patience: int,
+    yesterday: bool,
+    file: Path | None,
 ) -> None:
     """Compare the router with each provider alone, with taking turns and with hindsight."""
     # A line of the log for each send would drown the tables.
@@ -336,11 +353,12 @@ def main(
     found: dict[str, Any] = {
         "seeds": seeds,
         "people": people,
+        "yesterday": yesterday,
         "choice": choice.model_dump(),
         "hindsight": "for each country and half of the day the provider with the highest utility",
     }
     for death in get_args(Death):
-        days = run(seeds, people, choice, death)
+        days = run(seeds, people, choice, death, yesterday=yesterday)
         best = days["best in hindsight"]
         found[death] = {way: _figures(tallies, best) for way, tallies in days.items()}
         _show(Console(), death, found[death])

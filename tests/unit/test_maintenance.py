@@ -21,7 +21,8 @@ from core.limits import EPOCH, LimitCounter
 from core.maintenance import LEASE, Maintenance, MaintenanceLease
 from core.metrics import Metrics
 from messaging.models import Envelope, Mailbox, SentMessage
-from sms.models import OutboxMessage, Send
+from sms.models import OutboxMessage, RoutingOutcome, Send
+from sms.outcomes import slot_of
 from tests.conftest import NUMBER, Clock
 from tests.databases import ROOT
 from tokens.models import DeviceLink, RetiredToken
@@ -59,6 +60,14 @@ def send(n: int, age: timedelta, status: str = "sent") -> Base:
 def queued(n: int, age: timedelta) -> Base:
     """Record a send whose hand-over a crash cut off."""
     return send(n, age, "queued")
+
+
+def outcome(n: int, age: timedelta) -> Base:
+    """Keep what came of the sends of five minutes."""
+    slot = slot_of(NOW - age)
+    return RoutingOutcome(
+        country="DE", channel="sms", slot=slot, provider=f"p{n}", sends=1, verified=0
+    )
 
 
 def text(n: int, age: timedelta) -> Base:
@@ -131,6 +140,7 @@ DAY, TOUCH = timedelta(days=1), timedelta(microseconds=1)
 JOBS: list[tuple[str, Callable[[int, timedelta], Base], timedelta]] = [
     ("limits", limit, timedelta(0)),
     ("sends", send, 30 * DAY),
+    ("routing outcomes", outcome, DAY),
     ("outbox", text, 7 * DAY),
     ("verifications", verification, DAY),
     ("idempotency keys", idempotency_key, DAY),
@@ -266,9 +276,9 @@ def test_the_command(app: OpenAPI) -> None:
     fill(kith.database, [text(n, 8 * DAY) for n in range(2)])
     done = app.test_cli_runner().invoke(args=["maintenance", "run"])
     assert done.exit_code == 0
-    said: dict[str, Any] = dict(line.rsplit(None, 1) for line in done.output.splitlines()[-10:])
+    said: dict[str, Any] = dict(line.rsplit(None, 1) for line in done.output.splitlines()[-11:])
     assert said["outbox"] == "2"
-    assert len(said) == 10
+    assert len(said) == 11
     with kith.database.write() as connection:
         connection.execute(update(MaintenanceLease).values(until=NOW + LEASE))
     busy = app.test_cli_runner().invoke(args=["maintenance", "run"])
