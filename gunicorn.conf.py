@@ -5,9 +5,11 @@ import sys
 import gevent
 
 from core.settings import Settings, SettingsError
+from sms.routing_file import load_routing
 
 try:
     settings = Settings.load()
+    load_routing(settings, settings.sms_provider)
 except SettingsError as error:
     # Said once and clearly here, before any worker starts and fails.
     sys.exit(str(error))

@@ -8,10 +8,14 @@ from sqlalchemy.exc import DBAPIError
 from app import create_app
 from core.settings import SettingsError
 
+#: With any other exit code gunicorn would start the worker again, for ever (`Arbiter.WORKER_BOOT_ERROR`).
+CANNOT_BOOT = 3
+
 try:
     app = create_app()
 except SettingsError as error:
-    sys.exit(str(error))
+    sys.stderr.write(f"{error}\n")
+    sys.exit(CANNOT_BOOT)
 
 _kith = app.extensions["kith"]
 with suppress(DBAPIError):

@@ -3,6 +3,8 @@
 Owns how a transaction begins and what a commit guarantees. Refuses any other database.
 """
 
+import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -10,6 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
+import gevent.hub
+from gevent import monkey
 from sqlalchemy import (
     Connection,
     DateTime,
@@ -29,6 +33,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import TimeoutError as DatabaseBusy
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -133,10 +138,21 @@ def purge(connection: Connection, model: type[Base], condition: ColumnElement[bo
     return int(cast(Any, result).rowcount)
 
 
+class _Connection(sqlite3.Connection):
+    """A connection to SQLite whose commits wait for the disk in a thread, so that gevent's loop goes on."""
+
+    def commit(self) -> None:
+        if monkey.is_module_patched("threading"):
+            gevent.hub.get_hub().threadpool.apply(super().commit)
+        else:
+            super().commit()
+
+
 class Database:
     """Gives out transactions.
 
-    `write()` takes SQLite's one write lock at its start, so what it read is still true when it writes;
+    `write()` takes SQLite's one write lock at its start, so what it read is still true when it writes.
+    Writers of one process queue for it here, because whoever waits in SQLite holds up gevent's loop.
     `read()` never waits for it. Nothing inside either may call the network or hash a PIN. Both give
     connections and not ORM sessions: a unit of work would cost more than the statements it saves.
     """
@@ -144,13 +160,18 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = make_url(url)
         self.dialect = self.url.get_backend_name()
+        self._writing = threading.Lock()
         if self.dialect == "sqlite":
             if self.url.database:
                 Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
             self.engine = create_engine(
                 self.url,
                 hide_parameters=True,
-                connect_args={"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False},
+                connect_args={
+                    "timeout": SQLITE_BUSY_SECONDS,
+                    "check_same_thread": False,
+                    "factory": _Connection,
+                },
                 pool_size=20,
                 max_overflow=80,
             )
@@ -182,8 +203,21 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One transaction that may change things: committed at the end, rolled back on a raise."""
-        with self.engine.begin() as connection:
+        with self._turn(), self.engine.begin() as connection:
             yield connection
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait for one's turn to write, which on PostgreSQL everybody has."""
+        if self.dialect != "sqlite":
+            yield
+            return
+        if not self._writing.acquire(timeout=SQLITE_BUSY_SECONDS):
+            raise DatabaseBusy("others write for too long")
+        try:
+            yield
+        finally:
+            self._writing.release()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

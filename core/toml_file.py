@@ -24,7 +24,7 @@ _REASONS = {"extra_forbidden": "there is no such key", "missing": "is missing"}
 class TomlTable(BaseModel):
     """A table of such a file: unknown keys are refused, and no value is taken for another type's."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -31,7 +31,7 @@ from sms.provider import Ambiguous, SendFailure, Unavailable
 
 log = structlog.get_logger()
 
-CONNECTIONS = 100
+CONNECTIONS = 1000
 LONGEST_RETRY = 3600
 #: Bytes of an answer's body; what is longer is cut, and then no document.
 LARGEST_ANSWER = 65_536

@@ -4,10 +4,10 @@ Owns what the router learns from. Refuses everything but first choices: whom a s
 failure, or after a person waited in vain, was not drawn at random from the people who ask.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from itertools import groupby
 from typing import NamedTuple
 
 from sqlalchemy import Connection, Executable, Integer, bindparam, case, func, select
@@ -114,27 +114,25 @@ def read(connection: Connection, country: str, channel: Channel, now: datetime) 
 
 
 def weigh(seen: Iterable[Seen], now: datetime, choice: Choice) -> dict[str, Evidence]:
-    """Discount what was seen by its age: half for each `half_life_sends` that came after it.
+    """Discount what was seen, newest first: half for each `half_life_sends` its provider had since.
 
-    Age is counted in sends and not in hours (Raj and Kalyani 2017, arXiv:1707.09727, discount by round
-    too), so that a busy country forgets within minutes and a quiet one remembers the day. A send that
-    nobody has verified yet counts as failed by the share of its slot that is older than the patience
-    (Vernade et al. 2017, arXiv:1706.09186, with the delay as a step).
+    Discounted Thompson sampling (Raj and Kalyani 2017, arXiv:1707.09727), but a provider's evidence ages
+    by its own sends: who is in use is judged by what happens now, and who is not need not be tried again
+    and again only to remember that others are better. A send that nobody has verified yet counts as
+    failed by the share of its slot that is older than the patience (Vernade et al. 2017,
+    arXiv:1706.09186, with the delay as a step).
     """
     evidence: dict[str, Evidence] = {}
-    newer = 0
-    for slot, group in groupby(seen, key=lambda one: one.slot):
-        together = list(group)
-        total = sum(one.sends for one in together)
-        weight = 0.5 ** ((newer + total / 2) / choice.half_life_sends)
-        known = _known(slot, now, choice.patience_seconds)
-        for one in together:
-            before = evidence.get(one.provider, NOTHING)
-            failed = max(0.0, known * one.sends - one.verified)
-            evidence[one.provider] = Evidence(
-                before.verified + weight * one.verified, before.failed + weight * failed
-            )
-        newer += total
+    newer: Counter[str] = Counter()
+    for one in seen:
+        weight = 0.5 ** ((newer[one.provider] + one.sends / 2) / choice.half_life_sends)
+        known = _known(one.slot, now, choice.patience_seconds)
+        failed = max(0.0, known * one.sends - one.verified)
+        before = evidence.get(one.provider, NOTHING)
+        evidence[one.provider] = Evidence(
+            before.verified + weight * one.verified, before.failed + weight * failed
+        )
+        newer[one.provider] += one.sends
     return evidence
 
 

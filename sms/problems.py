@@ -4,19 +4,19 @@ from core.problems import Problem
 
 
 class SendRejected(Problem):
-    """The provider says that this number cannot receive it; nothing was sent."""
+    """A provider says that this number cannot receive it; nothing was sent."""
 
     code, status, title = "send-rejected", 422, "This number cannot be reached"
 
 
 class SendBlocked(Problem):
-    """The provider does not send to this destination; nothing was sent."""
+    """No provider sends to this destination; nothing was sent."""
 
     code, status, title = "send-blocked", 403, "This destination is blocked"
 
 
 class SendUnavailable(Problem):
-    """The provider is away or too busy; nothing was sent and trying again is safe."""
+    """Every provider is away or too busy, or none carries the channel; trying again is safe."""
 
     code, status, title = "send-unavailable", 503, "No message can be sent right now"
 

@@ -87,7 +87,7 @@ class Choice(TomlTable):
 
     #: By how much more a provider twice as dear must convert, as a share of its sends.
     margin: float = Field(ge=0, le=1)
-    #: After how many sends to a country an outcome counts half.
+    #: After how many more sends of the same provider to a country an outcome counts half.
     half_life_sends: int = Field(ge=10, le=1_000_000)
     #: How old a send is before it counts as one that nobody verified.
     patience_seconds: int = Field(ge=0, le=3600)

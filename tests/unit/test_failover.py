@@ -302,6 +302,14 @@ def test_a_code_of_which_no_send_is_left(sends: Sends) -> None:
     assert (sends.rows(), sends.outcomes()) == ([], [])
 
 
+def test_one_provider_learns_nothing(make_app: MakeApp) -> None:
+    """Where there is nothing to choose, nothing is counted for it."""
+    sends = Sends(make_app())
+    sends.deliver(sends.queue())
+    sends.verified()
+    assert sends.outcomes() == []
+
+
 Start = Callable[..., Any]
 
 

@@ -22,7 +22,7 @@ from core.maintenance import LEASE, Maintenance, MaintenanceLease
 from core.metrics import Metrics
 from messaging.models import Envelope, Mailbox, SentMessage
 from sms.models import OutboxMessage, RoutingOutcome, Send, SmppMessage, TakenReport
-from sms.outcomes import SEEN, slot_of
+from sms.outcomes import slot_of
 from tests.conftest import NUMBER, Clock
 from tests.databases import ROOT
 from tokens.models import DeviceLink, RetiredToken, ServiceToken
@@ -58,21 +58,17 @@ def send(n: int, age: timedelta, status: str = "sent") -> Base:
     )
 
 
-def outcome(n: int, age: timedelta) -> Base:
-    """Keep what came of the sends that began in the slot that holds the moment of that age."""
-    return RoutingOutcome(
-        country="DE",
-        channel="sms",
-        slot=slot_of(NOW - age),
-        provider=f"provider {n}",
-        sends=1,
-        verified=0,
-    )
-
-
 def queued(n: int, age: timedelta) -> Base:
     """Record a send whose hand-over a crash cut off."""
     return send(n, age, "queued")
+
+
+def outcome(n: int, age: timedelta) -> Base:
+    """Keep what came of the sends of five minutes."""
+    slot = slot_of(NOW - age)
+    return RoutingOutcome(
+        country="DE", channel="sms", slot=slot, provider=f"p{n}", sends=1, verified=0
+    )
 
 
 def text(n: int, age: timedelta) -> Base:
@@ -204,7 +200,7 @@ DAY, TOUCH = timedelta(days=1), timedelta(microseconds=1)
 JOBS: list[tuple[str, Callable[[int, timedelta], Base], timedelta]] = [
     ("limits", limit, timedelta(0)),
     ("sends", send, 30 * DAY),
-    ("routing outcomes", outcome, SEEN),
+    ("routing outcomes", outcome, DAY),
     ("outbox", text, 7 * DAY),
     ("taken reports", report, DAY),
     ("smpp messages", smpp_message, 7 * DAY),
