@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Executable, bindparam, text, update
+from sqlalchemy import BigInteger, Connection, Executable, Row, bindparam, text, update
 
 from core.database import table
 from core.limits import EPOCH, Limit, LimitCounter, microseconds
@@ -24,6 +24,14 @@ class Drop(NamedTuple):
 
     limit: Limit
     subject: bytes
+
+
+class Poured(NamedTuple):
+    """A drop in its bucket: microseconds until that is empty, and how many of them the drop added."""
+
+    drop: Drop
+    level_us: int
+    added_us: int
 
 
 class Amount(NamedTuple):
@@ -42,11 +50,11 @@ class Sum(NamedTuple):
     ends_at: datetime
 
 
-def pour(connection: Connection, drops: Sequence[Drop], now: datetime) -> list[int]:
-    """Count one in each bucket; give the microseconds until each is empty, itself included.
+def pour(connection: Connection, drops: Sequence[Drop], now: datetime) -> list[Poured]:
+    """Count one in each bucket.
 
-    A bucket never holds more than its capacity and one, however often it is refused: whoever comes
-    through in another way would otherwise fill it for days.
+    A drop never fills a bucket over its capacity and one: whoever comes through in another way would
+    otherwise fill it for days. One that the clock has jumped back before is left as full as it was.
     """
     now_us = microseconds(now)
     values: dict[str, Any] = {"now_us": now_us}
@@ -58,8 +66,15 @@ def pour(connection: Connection, drops: Sequence[Drop], now: datetime) -> list[i
             f"until_us_{place}": now_us + limit.interval_us,
         }
     rows = connection.execute(_upserting(len(drops), _POURING), values)
-    until = {(row.subject, row.name): row.until_us for row in rows}
-    return [until[drop.subject, drop.limit.name] - now_us for drop in drops]
+    found = {(row.subject, row.name): row for row in rows}
+    return [_poured(drop, found[drop.subject, drop.limit.name], now_us) for drop in drops]
+
+
+def _poured(drop: Drop, row: Row[Any], now_us: int) -> Poured:
+    level_us = row.until_us - now_us
+    interval_us = drop.limit.interval_us
+    # The first drop of an empty bucket is whole; its row may be new and hold the capacity still.
+    return Poured(drop, level_us, interval_us if level_us == interval_us else row.used)
 
 
 def add(connection: Connection, amounts: Sequence[Amount], now: datetime) -> list[Sum]:
@@ -83,13 +98,13 @@ def add(connection: Connection, amounts: Sequence[Amount], now: datetime) -> lis
     return [sums[amount.subject, amount.name] for amount in amounts]
 
 
-def take_out(connection: Connection, drops: Sequence[Drop]) -> None:
-    """Take one out of each bucket again, because what it stood for did not happen."""
+def take_out(connection: Connection, poured: Sequence[Poured]) -> None:
+    """Take drops out of their buckets again, because what they stood for did not happen."""
     connection.execute(
         _TAKING_OUT,
         [
-            {"of": drop.subject, "by": drop.limit.name, "interval_us": drop.limit.interval_us}
-            for drop in drops
+            {"of": one.drop.subject, "by": one.drop.limit.name, "added_us": one.added_us}
+            for one in poured
         ],
     )
 
@@ -114,7 +129,7 @@ _HERE = (_COUNTERS.c.subject == bindparam("of"), _COUNTERS.c.name == bindparam("
 _TAKING_OUT = (
     update(_COUNTERS)
     .where(*_HERE)
-    .values(until_us=_COUNTERS.c.until_us - bindparam("interval_us", type_=BigInteger))
+    .values(until_us=_COUNTERS.c.until_us - bindparam("added_us", type_=BigInteger))
 )
 _CORRECTING = (
     update(_COUNTERS)
@@ -125,14 +140,17 @@ _CORRECTING = (
 
 #: Written as text, because SQLAlchemy compiles an INSERT of several rows anew each time it runs.
 _INSERTING = "INSERT INTO limits (subject, name, used, until_us) VALUES "
-_POURING = """
-ON CONFLICT (subject, name) DO UPDATE SET until_us = CASE
-  WHEN CASE WHEN limits.until_us > :now_us THEN limits.until_us ELSE :now_us END
-       < :now_us + (excluded.used - 1) * (excluded.until_us - :now_us)
-  THEN CASE WHEN limits.until_us > :now_us THEN limits.until_us ELSE :now_us END
-       + excluded.until_us - :now_us
-  ELSE :now_us + excluded.used * (excluded.until_us - :now_us) END
-RETURNING subject, name, until_us"""
+#: How full a bucket was, with one drop more, and with the last that it holds; `excluded` brings the
+#: capacity and one in `used`, and what one drop adds in `until_us`.
+_WAS = "CASE WHEN limits.until_us > :now_us THEN limits.until_us ELSE :now_us END"
+_FULLER = f"{_WAS} + excluded.until_us - :now_us"
+_FULL = ":now_us + excluded.used * (excluded.until_us - :now_us)"
+_BECOMES = f"""CASE WHEN {_FULLER} <= {_FULL} THEN {_FULLER}
+  WHEN {_WAS} > {_FULL} THEN {_WAS} ELSE {_FULL} END"""
+_POURING = f"""
+ON CONFLICT (subject, name) DO UPDATE SET
+  used = {_BECOMES} - {_WAS}, until_us = {_BECOMES}
+RETURNING subject, name, used, until_us"""
 _ADDING = """
 ON CONFLICT (subject, name) DO UPDATE SET
   used = CASE WHEN limits.until_us > :now_us THEN limits.used ELSE 0 END + excluded.used,

@@ -92,7 +92,7 @@ class LimitCounter(Base):
     #: Keyed digest of what is limited; never a number or an address in clear.
     subject: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
     name: Mapped[str] = mapped_column(String(32), primary_key=True)
-    #: Of a window: how much it has seen. Of a bucket that is poured into: how many it can hold.
+    #: Of a window: how much it has seen. Of a bucket that is poured into: what the last drop added.
     used: Mapped[int] = mapped_column(BigInteger)
     #: Microseconds since 1970: of a bucket the theoretical arrival time, of a window its end.
     until_us: Mapped[int] = mapped_column(BigInteger)

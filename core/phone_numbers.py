@@ -16,6 +16,14 @@ LONGEST_INPUT = 64
 #: Every region a number can be from: ISO 3166 codes, and "001" for those of no country.
 REGIONS = frozenset(phonenumbers.SUPPORTED_REGIONS) | {"001"}
 
+
+def known_region(code: str) -> str:
+    """Give back a region of numbers; raises ValueError for one that does not exist, such as UK."""
+    if code not in REGIONS:
+        raise ValueError(f"there is no country {code}; use ISO 3166 codes like DE")
+    return code
+
+
 TYPE_NAMES: dict[int, str] = {
     PhoneNumberType.FIXED_LINE: "fixed_line",
     PhoneNumberType.MOBILE: "mobile",

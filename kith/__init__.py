@@ -5,8 +5,10 @@ Import nothing of the server. The command lives in `kith.cli`, contact files in 
 """
 
 from kith import problems
+from kith.challenges import solve_challenge
 from kith.client import Kith
 from kith.errors import (
+    ChallengeRefused,
     FieldFault,
     KithAnswerUnreadable,
     KithError,
@@ -34,6 +36,7 @@ __all__ = [
     "NO_RETRIES",
     "AcceptedMessage",
     "Account",
+    "ChallengeRefused",
     "Device",
     "DeviceLink",
     "DiscoveryParameters",
@@ -53,4 +56,5 @@ __all__ = [
     "Verification",
     "hash_number",
     "problems",
+    "solve_challenge",
 ]

@@ -6,8 +6,8 @@ server.
 """
 
 import time
-from collections.abc import Callable
-from typing import Self
+from collections.abc import Callable, Mapping
+from typing import Any, Self
 
 import httpx
 
@@ -15,6 +15,7 @@ from kith.calls.account import AccountCalls
 from kith.calls.discovery import DiscoveryCalls
 from kith.calls.messaging import MessagingCalls
 from kith.calls.verification import VerificationCalls
+from kith.challenges import solve_challenge
 from kith.requests import Requests, RetryPolicy
 
 
@@ -24,9 +25,11 @@ class Kith(VerificationCalls, AccountCalls, DiscoveryCalls, MessagingCalls):
     base_url: such as "https://kith.example.com". device_token: what `register` or
     `redeem_device_link` returned. transport: an httpx transport, for tests and special networks.
     timeout: seconds for connecting and for each answer (a long poll adds its own wait). retries:
-    see RetryPolicy; `NO_RETRIES` turns them off. sleep: what waits between tries. Methods raise
-    KithProblem (a class a code), KithUnreachable or KithAnswerUnreadable, all KithError. Usable
-    from several threads, and as a context manager that closes the connections.
+    see RetryPolicy; `NO_RETRIES` turns them off. sleep: what waits between tries. solve_challenge:
+    what makes the solution of a challenge that the server sets before a text; with None
+    ChallengeRequired is raised. Methods raise KithProblem (a class a code), KithUnreachable,
+    KithAnswerUnreadable or ChallengeRefused, all KithError. Usable from several threads, and as a
+    context manager that closes the connections.
     """
 
     def __init__(
@@ -38,8 +41,10 @@ class Kith(VerificationCalls, AccountCalls, DiscoveryCalls, MessagingCalls):
         timeout: float = 10.0,
         retries: RetryPolicy | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        solve_challenge: Callable[[Mapping[str, Any]], str] | None = solve_challenge,
     ) -> None:
         """Open no connection yet; raise ValueError for an unusable address or token."""
+        self._solve_challenge = solve_challenge
         self._requests = Requests(
             base_url,
             device_token=device_token,

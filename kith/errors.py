@@ -1,12 +1,13 @@
-"""Own how every failure of a call looks to a Python program: KithError and its three kinds.
+"""Own how every failure of a call looks to a Python program: KithError and its kinds.
 
 Refuse to repeat secrets: device tokens, codes and whole phone numbers never enter a message or a
 repr, even when a server or a proxy in between puts them into its answer.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 LONGEST_TEXT = 500
 
@@ -48,6 +49,12 @@ class KithAnswerUnreadable(KithError):
     """
 
 
+class ChallengeRefused(KithError):
+    """Report a challenge of the server's that this client does not solve: one that cannot be read,
+    is of another kind or asks for too much work.
+    """
+
+
 class KithProblem(KithError):
     """Report a refusal by the server (RFC 9457); a code that this version does not know arrives as
     this class.
@@ -55,7 +62,9 @@ class KithProblem(KithError):
     code: last segment of the problem's `type`, or "http-<status>" when the answer was no problem
     document. retry_after: whole seconds after which trying again makes sense, or None. errors: the
     refused fields. checks_left: guesses left in this verification, or None. missing, extra, stale:
-    device ids, filled for devices-mismatched only.
+    device ids, filled for devices-mismatched only. challenge: what is to be solved, for
+    challenge-required only. decision: the name under which the server's operator finds why a text
+    was not sent, or None.
     """
 
     code: str = ""
@@ -74,6 +83,8 @@ class KithProblem(KithError):
         missing: Sequence[str] = (),
         extra: Sequence[str] = (),
         stale: Sequence[str] = (),
+        challenge: Mapping[str, Any] | None = None,
+        decision: str | None = None,
     ) -> None:
         """Take the members of a problem document; texts are redacted here, once for all uses."""
         self.code = redact(code)
@@ -87,6 +98,8 @@ class KithProblem(KithError):
         self.missing = tuple(missing)
         self.extra = tuple(extra)
         self.stale = tuple(stale)
+        self.challenge = challenge
+        self.decision = decision
         super().__init__(
             ": ".join(text for text in (self.title, self.detail) if text) + f" ({self.code})"
         )

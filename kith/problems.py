@@ -158,6 +158,30 @@ class NoSendsLeft(KithProblem):
     code = "no-sends-left"
 
 
+class SendsPaused(KithProblem):
+    """Report that the server's policy stops texts like this one for now."""
+
+    code = "sends-paused"
+
+
+class DestinationRefused(KithProblem):
+    """Report a country that the server does not send to."""
+
+    code = "destination-refused"
+
+
+class ChallengeRequired(KithProblem):
+    """Report that a proof of work is asked for first; `kith.solve_challenge` solves `challenge`."""
+
+    code = "challenge-required"
+
+
+class ChallengeRejected(KithProblem):
+    """Report a solution that is wrong, has expired or was used before; ask again without it."""
+
+    code = "challenge-rejected"
+
+
 class SendRejected(KithProblem):
     """Report that the number cannot receive the text or call."""
 

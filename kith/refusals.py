@@ -13,7 +13,7 @@ import httpx
 from kith.errors import FieldFault, KithProblem
 from kith.problems import KNOWN
 
-LONGEST_REQUEST_ID = 128
+LONGEST_ID = 128
 
 
 def problem_of(response: httpx.Response) -> KithProblem:
@@ -28,7 +28,7 @@ def problem_of(response: httpx.Response) -> KithProblem:
         status=response.status_code,
         detail=_text(document, "detail"),
         request_id=(_text(document, "instance") or response.headers.get("X-Request-Id", ""))[
-            :LONGEST_REQUEST_ID
+            :LONGEST_ID
         ]
         or None,
         retry_after=retry_after_of(response, document),
@@ -41,6 +41,8 @@ def problem_of(response: httpx.Response) -> KithProblem:
         missing=[str(device_id) for device_id in _list(document, "missing")],
         extra=[str(device_id) for device_id in _list(document, "extra")],
         stale=[str(device_id) for device_id in _list(document, "stale")],
+        challenge=_object(document, "challenge"),
+        decision=_text(document, "decision")[:LONGEST_ID] or None,
     )
 
 
@@ -85,6 +87,11 @@ def _text(document: Mapping[str, Any], name: str) -> str:
 def _list(document: Mapping[str, Any], name: str) -> list[Any]:
     value = document.get(name)
     return value if isinstance(value, list) else []
+
+
+def _object(document: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+    value = document.get(name)
+    return value if isinstance(value, dict) else None
 
 
 def _whole(value: object) -> int | None:

@@ -10,7 +10,7 @@ from typing import Annotated, cast, get_args
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
-from core.phone_numbers import REGIONS
+from core.phone_numbers import known_region
 from core.settings import ProviderName, Settings
 from core.toml_file import TomlTable, load_toml
 from sms.provider import Channel
@@ -21,14 +21,8 @@ MICROS = 1_000_000
 DEFAULT = "default"
 
 
-def _country(code: str) -> str:
-    if code not in REGIONS:
-        raise ValueError(f"there is no country {code}; use ISO 3166 codes like DE")
-    return code
-
-
 def _place(name: str) -> str:
-    return name if name == DEFAULT else _country(name)
+    return name if name == DEFAULT else known_region(name)
 
 
 def _used(info: ValidationInfo) -> frozenset[str]:
@@ -99,7 +93,7 @@ class Routing(TomlTable):
     currency: str = Field(pattern=r"^[A-Z]{3}$")
     choice: Choice
     pins: dict[
-        Annotated[str, AfterValidator(_country)],
+        Annotated[str, AfterValidator(known_region)],
         Annotated[str | list[str], AfterValidator(_in_use)],
     ] = {}
     prices: Annotated[

@@ -3,6 +3,8 @@ address.
 """
 
 import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -13,9 +15,10 @@ from kith.requests import Requests
 
 
 class Calls:
-    """Hold the requests of one client."""
+    """Hold the requests of one client, and what solves the challenges that it is set."""
 
     _requests: Requests
+    _solve_challenge: Callable[[Mapping[str, Any]], str] | None
 
 
 def segment(identifier: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kith.calls.base import Calls, answer, fresh_key, segment
 from kith.models import Channel, LinkedDevice, OutboxText, Registration, Verification
-from kith.problems import VerificationClosed, VerificationNotFound
+from kith.problems import ChallengeRequired, VerificationClosed, VerificationNotFound
 
 
 def described(**members: str | None) -> dict[str, str]:
@@ -31,12 +31,14 @@ class VerificationCalls(Calls):
         locale: str | None = None,
         app_hash: str | None = None,
         web_origin: str | None = None,
+        challenge_solution: str | None = None,
     ) -> Verification:
         """Send a code to `phone_number` by text or by call.
 
         region: ISO 3166 country, such as "DE", for a number written without a country code. locale:
         BCP 47 language of the text. app_hash: Android's SMS retriever hash. web_origin: such as
-        "https://example.com" for WebOTP.
+        "https://example.com" for WebOTP. challenge_solution: of an earlier ChallengeRequired, for a
+        client that does not solve challenges itself.
         """
         body = described(
             phone_number=phone_number,
@@ -45,23 +47,36 @@ class VerificationCalls(Calls):
             locale=locale,
             app_hash=app_hash,
             web_origin=web_origin,
+            challenge_solution=challenge_solution,
         )
-        response = self._requests.call(
-            "POST", "/v1/verifications", body, idempotency_key=fresh_key()
-        )
-        return answer(Verification, response)
+        return self._send("/v1/verifications", body)
 
     def verification(self, verification_id: str) -> Verification:
         """Return how the verification stands."""
         response = self._requests.call("GET", f"/v1/verifications/{segment(verification_id)}")
         return answer(Verification, response)
 
-    def send_code(self, verification_id: str, channel: Channel = "sms") -> Verification:
+    def send_code(
+        self,
+        verification_id: str,
+        channel: Channel = "sms",
+        *,
+        challenge_solution: str | None = None,
+    ) -> Verification:
         """Send the same code again, by text or by call; raise SendTooSoon before its time."""
         path = f"/v1/verifications/{segment(verification_id)}/sends"
-        response = self._requests.call(
-            "POST", path, {"channel": channel}, idempotency_key=fresh_key()
-        )
+        return self._send(path, described(channel=channel, challenge_solution=challenge_solution))
+
+    def _send(self, path: str, body: dict[str, str]) -> Verification:
+        """Ask for a text or a call, and once more with the solution when a challenge is set."""
+        key = fresh_key()
+        try:
+            response = self._requests.call("POST", path, body, idempotency_key=key)
+        except ChallengeRequired as required:
+            if self._solve_challenge is None:
+                raise
+            solved = {**body, "challenge_solution": self._solve_challenge(required.challenge or {})}
+            response = self._requests.call("POST", path, solved, idempotency_key=key)
         return answer(Verification, response)
 
     def check_code(self, verification_id: str, code: str) -> Verification:

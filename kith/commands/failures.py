@@ -10,7 +10,7 @@ import click
 
 from kith.commands.output import clean
 from kith.credentials import CredentialsBroken, CredentialsMissing
-from kith.errors import KithError, KithProblem, KithUnreachable
+from kith.errors import ChallengeRefused, KithError, KithProblem, KithUnreachable
 from kith.problems import TokenInvalid, TokenMissing, TokenReused
 
 SERVER_FAILED, NOT_SIGNED_IN, UNREACHABLE, REFUSED, LATER, LOCAL_FILE = 1, 3, 4, 5, 6, 7
@@ -30,6 +30,7 @@ _HINTS = {
     "longer-code-required": "Start again with: kith register NUMBER. The next code has 8 digits.",
     "send-rejected": "Check the number; it cannot receive this. A call may work: --voice",
     "send-blocked": "This service does not send to this number. Ask its operator.",
+    "destination-refused": "Use a number of another country, or ask the server's operator.",
     "registration-locked": "Give the account's PIN, or wait until the lock ends.",
     "token-missing": _REGISTER_AGAIN,
     "token-invalid": f"This device was signed out. {_REGISTER_AGAIN}",
@@ -82,6 +83,8 @@ def failure_of(error: KithError) -> Failure:
             hint="Is the server running? Give its address with --server or KITH_SERVER.",
             exit_code=UNREACHABLE,
         )
+    if isinstance(error, ChallengeRefused):
+        return Failure(str(error), hint="Tell its operator.", exit_code=SERVER_FAILED)
     if not isinstance(error, KithProblem):
         return Failure(str(error), hint="Check --server.", exit_code=SERVER_FAILED)
     message = error.detail or error.title
@@ -102,6 +105,8 @@ def _hint(problem: KithProblem) -> str:
     hints = [_HINTS.get(problem.code, "")]
     if problem.retry_after:
         hints.append(f"Try again in {duration(problem.retry_after)}.")
+    if problem.decision and problem.code != "challenge-required":
+        hints.append(f"The server's operator can look up why: {problem.decision}.")
     if problem.status >= 500 and problem.request_id:
         hints.append(f"Tell the operator request {problem.request_id}.")
     return " ".join(hint for hint in hints if hint)

@@ -10,7 +10,8 @@ import getpass
 import json
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -34,6 +35,18 @@ def clean(text: str) -> str:
 def note(text: str) -> None:
     """Write one line for the person to stderr."""
     click.echo(clean(text), err=True)
+
+
+@contextmanager
+def working(text: str) -> Iterator[None]:
+    """Say on stderr what takes a while, with a spinner for as long as it does on a terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        note(text)
+        yield
+        return
+    with console.status(Text(clean(text))):
+        yield
 
 
 def ask_secret(question: str, *, again: str | None = None) -> str:

@@ -5,16 +5,18 @@ Refuse to send a device token to a server that did not mint it.
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import httpx
 
+from kith.challenges import solve_challenge
 from kith.client import Kith
 from kith.commands.failures import REFUSED, Failure
-from kith.commands.output import note
+from kith.commands.output import note, working
 from kith.credentials import (
     Credentials,
     CredentialsFile,
@@ -92,9 +94,20 @@ class Session:
 
     def _client(self, server: str, token: str | None) -> Kith:
         try:
-            return Kith(server, token, transport=self.wiring.transport, sleep=self.wiring.sleep)
+            return Kith(
+                server,
+                token,
+                transport=self.wiring.transport,
+                sleep=self.wiring.sleep,
+                solve_challenge=_prove_work,
+            )
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--server") from None
+
+
+def _prove_work(challenge: Mapping[str, Any]) -> str:
+    with working("Proving that you are no robot…"):
+        return solve_challenge(challenge)
 
 
 def _same(one: str, other: str) -> bool:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import altcha
-from sqlalchemy import Connection
+from sqlalchemy import Connection, delete
 
 from core.database import insert, purge
 from core.secrets import Keyring
@@ -44,6 +44,15 @@ class Solution:
                 .on_conflict_do_nothing()
                 .returning(SpentChallenge.nonce)
             ).one_or_none()
+        )
+
+    def give_back(self, connection: Connection) -> None:
+        """Let it be used again, because nobody was there to send what it let through."""
+        connection.execute(
+            delete(SpentChallenge).where(
+                SpentChallenge.number_digest == self.number_digest,
+                SpentChallenge.nonce == self.nonce,
+            )
         )
 
 
@@ -95,7 +104,11 @@ class ChallengeService:
 
 def _verified(payload: str, key: bytes) -> altcha.ChallengeParameters | None:
     """Give the parameters of a challenge that is ours and solved."""
-    if not altcha.verify_solution(payload, key).verified:
+    try:
+        if not altcha.verify_solution(payload, key).verified:
+            return None
+    except TypeError:
+        # A cost of 500.0 is signed as one of 500 is, but nobody can derive a key with it.
         return None
     return altcha.Payload.from_base64(payload).challenge.parameters
 

@@ -13,7 +13,7 @@ from functools import cache
 from sqlalchemy import Connection, Executable, bindparam, func, select
 
 from core import counting
-from core.counting import Amount, Drop, Sum
+from core.counting import Amount, Drop, Poured, Sum
 from core.database import insert_into, purge, table
 from core.limits import DAY, Limit
 from verification.policy import traffic
@@ -34,7 +34,7 @@ class Counted:
     """What was counted for an attempt, so that it can be put right when it turns out otherwise."""
 
     facts: Facts
-    drops: Sequence[Drop]
+    poured: Sequence[Poured]
     cells: Sequence[Cell]
     money: Sequence[Amount]
 
@@ -51,7 +51,7 @@ class Counters:
     def count(self, connection: Connection, attempt: Attempt) -> Counted:
         """Count an attempt everywhere; give what the rules may know of it."""
         now = attempt.at
-        levels, drops = self._pour(connection, attempt)
+        levels, poured = self._pour(connection, attempt)
         counted = traffic.count(connection, attempt.prefix, attempt.country, attempt.at)
         countries = _count_countries(connection, attempt) if attempt.wider else 0
         spent, money = _reserve(connection, attempt)
@@ -66,11 +66,11 @@ class Counters:
             hour_ends_in=traffic.ends_in("hour", now),
             day_ends_in=traffic.ends_in("day", now),
         )
-        return Counted(facts, drops, counted.cells, money)
+        return Counted(facts, poured, counted.cells, money)
 
     def _pour(
         self, connection: Connection, attempt: Attempt
-    ) -> tuple[dict[Subject, int], list[Drop]]:
+    ) -> tuple[dict[Subject, int], list[Poured]]:
         subjects: dict[Subject, bytes] = {}
         if attempt.wider:
             own = sends_subject(attempt.number_digest, attempt.network)
@@ -84,15 +84,15 @@ class Counters:
             for of, subject in subjects.items()
             if of in self._buckets
         }
-        drops = list(counted.values())
-        levels = counting.pour(connection, drops, attempt.at) if drops else []
-        return dict(zip(counted, levels, strict=True)), drops
+        poured = counting.pour(connection, list(counted.values()), attempt.at) if counted else []
+        levels = {of: one.level_us for of, one in zip(counted, poured, strict=True)}
+        return levels, poured
 
 
 def take_back(connection: Connection, counted: Counted, *, velocity: bool) -> None:
     """Uncount a send that for certain did not happen; `velocity` says whether it counts as asked for."""
-    if not velocity:
-        counting.take_out(connection, counted.drops)
+    if counted.poured and not velocity:
+        counting.take_out(connection, counted.poured)
     traffic.add(connection, counted.cells, sends=-1)
     if counted.money:
         back = [amount._replace(amount=-amount.amount) for amount in counted.money]

@@ -4,15 +4,16 @@ Owns what is judged and how hard. Refuses, when the file is read, what would let
 owner out: limits by the number alone can only ask for a challenge.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from core.limits import Limit
-from core.phone_numbers import PhoneNumberRefused
+from core.phone_numbers import PhoneNumberRefused, known_region
 from core.problems import Allowance, Problem
 from core.settings import NumberType
 from core.toml_file import TomlTable
@@ -22,7 +23,7 @@ from verification.problems import DestinationRefused, SendsPaused, TooManySends
 Verdict = Literal["allow", "challenge", "deny"]
 Over = Literal["challenge", "deny"]
 Mode = Literal["enforce", "record"]
-Country = Annotated[str, Field(pattern=r"^([A-Z]{2}|001)$")]
+Country = Annotated[str, AfterValidator(known_region)]
 MICROS = 1_000_000
 Item = TypeVar("Item")
 Listed = Annotated[tuple[Item, ...], Field(strict=False)]
@@ -41,7 +42,7 @@ BUCKETS: dict[Subject, str] = {
 def _duration(value: object) -> object:
     """Accept `90s`, `10m`, `1h`, `1d`."""
     units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-    if isinstance(value, str) and value[:-1].isdecimal() and value[-1:] in units:
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,8}[smhd]", value):
         return timedelta(**{units[value[-1]]: int(value[:-1])})
     raise ValueError("write a duration as 90s, 10m, 1h or 1d")
 

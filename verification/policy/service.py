@@ -53,6 +53,8 @@ class Ruling:
     problem: Problem | None
     #: What the requester has left for this number.
     allowance: Allowance | None
+    #: The solution that was used up for it.
+    spent: Solution | None = None
 
 
 class PolicyService:
@@ -85,7 +87,8 @@ class PolicyService:
         self._record(connection, attempt, judgement.judged, decided)
         allowance = self._allowance(counted.facts)
         problem = self._problem(attempt, decided, allowance) if decided else None
-        return Ruling(attempt, counted, problem, allowance)
+        solved = judgement.against is not None and decided is None
+        return Ruling(attempt, counted, problem, allowance, solution if solved else None)
 
     def _problem(self, attempt: Attempt, decided: Judged, allowance: Allowance | None) -> Problem:
         rule, finding = decided.rule, decided.finding
@@ -167,6 +170,8 @@ class PolicyService:
         """
         if paid_micros is None:
             take_back(connection, ruling.counted, velocity=asked_for)
+            if ruling.spent and not asked_for:
+                ruling.spent.give_back(connection)
         else:
             settle_money(connection, ruling.counted, paid_micros)
 

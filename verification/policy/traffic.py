@@ -1,7 +1,7 @@
 """Traffic: how much went to a country or a prefix in each hour and day, and how much of it was verified.
 
-Owns those rows and what is learned from them. Refuses to be fooled by the clock: a span that is newer than
-now goes on being counted, so that a clock set back reopens nothing.
+Owns those rows and what is learned from them. Refuses to be fooled by the clock: spans that are newer than
+now count with this one, so that a clock set back reopens nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -112,18 +112,18 @@ def count(connection: Connection, prefix: str, country: str, at: datetime) -> Co
     for row in connection.execute(_LOOKING_BACK, {"prefix": prefix, "country": country} | oldest):
         rows = history.setdefault((row.scope, row.span), {})
         rows[row.start] = Counts(row.sends, row.verified)
-    cells = [
-        cell._replace(start=max([cell.start, *history.get((cell.scope, cell.span[0]), ())]))
-        for cell in cells_of(prefix, country, at)
-    ]
+    cells = cells_of(prefix, country, at)
     spans: list[Span] = []
     before: dict[int, Counts] = {}
     for cell, now in zip(cells, add(connection, cells, sends=1), strict=True):
-        before = history.get((cell.scope, cell.span[0]), {})
-        before.pop(cell.start, None)
+        rows = history.get((cell.scope, cell.span[0]), {})
+        before = {start: earlier for start, earlier in rows.items() if start < cell.start}
+        newer = [later for start, later in rows.items() if start > cell.start]
+        sends = now.sends + sum(later.sends for later in newer)
+        verified = now.verified + sum(later.verified for later in newer)
         best = max((earlier.verified for earlier in before.values()), default=0)
         last = before.get(cell.start - 1, Counts(0, 0)).verified
-        spans.append(Span(now.sends, now.verified, best, max(last, now.verified)))
+        spans.append(Span(sends, verified, best, max(last, verified)))
     # The last cell was the country's day, so what is left of before are its earlier days.
     return Counted(cells, Record(*spans[:2]), Record(*spans[2:]), _usual(before))
 

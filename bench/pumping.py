@@ -1,0 +1,257 @@
+"""`python -m bench.pumping`: a day of honest sign-ups with three pumping attacks in it, under three policies.
+
+The counters and the rules are the product's own, on a scratch database; the people and the attackers are
+simulated (bench/pumping_world.py). Nothing is timed; what is printed does not depend on the machine.
+"""
+
+import heapq
+import itertools
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import Any, Literal, NamedTuple, cast
+
+import click
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import Connection
+
+from bench.pumping_world import (
+    ATTACKS,
+    COUNTRIES,
+    PEOPLE,
+    Ask,
+    attackers,
+    digest,
+    earlier_days,
+    moment,
+    people,
+)
+from core.database import Base, Database, table
+from verification.policy import traffic
+from verification.policy.facts import Attempt
+from verification.policy.file import Policy, load_policy
+from verification.policy.judging import Judge
+from verification.policy.models import Traffic
+from verification.policy.rules import MICROS, VelocityRule
+
+HISTORY_DAYS = 14
+Fate = Literal["untroubled", "challenged", "blocked"]
+
+
+@dataclass
+class Side:
+    """How one side fared: the people, or an attack."""
+
+    asked: int = 0
+    sent: int = 0
+    money_micros: int = 0
+    #: People only, by the worst that happened to them.
+    fates: dict[int, Fate] = field(default_factory=dict)
+
+    def share(self, fate: Fate) -> float:
+        """Give the share of people whose worst was this."""
+        return sum(each == fate for each in self.fates.values()) / max(1, len(self.fates))
+
+
+class Variant(NamedTuple):
+    """One way to decide, and what the attackers do when they are challenged."""
+
+    name: str
+    policy: Policy
+    attackers_solve: bool = False
+
+
+def variants(default: Policy) -> Iterator[Variant]:
+    """List what is compared."""
+    flat = VelocityRule.model_construct(
+        rule="velocity", of="number", sends=5, period=timedelta(days=1), over="deny"
+    )
+    yield Variant("no policy", default.model_copy(update={"rules": ()}))
+    yield Variant("flat 5 a number", default.model_copy(update={"rules": (flat,)}))
+    yield Variant("default", default)
+    yield Variant("default, attackers solve", default, attackers_solve=True)
+
+
+class Day:
+    """One simulated day under one policy."""
+
+    def __init__(self, variant: Variant, connection: Connection, seed: int) -> None:
+        self._judge = Judge(variant.policy, development=False)
+        self._solves = variant.attackers_solve
+        self._connection = connection
+        self._order = itertools.count()
+        self._queue: list[tuple[float, int, Any]] = []
+        self.sides = {"people": Side()} | {attack.name: Side() for attack in ATTACKS}
+        random = Random(seed)
+        _fill(connection, Random(seed + 1))
+        for person in people(random):
+            self._push(person.asks[0].at, person.asks)
+        for attack in ATTACKS:
+            for ask in attackers(random, attack):
+                self._push(ask.at, [ask])
+
+    def _push(self, at: float, event: Any) -> None:
+        heapq.heappush(self._queue, (at, next(self._order), event))
+
+    def run(self) -> None:
+        """Let the day pass."""
+        while self._queue:
+            _, _, event = heapq.heappop(self._queue)
+            if isinstance(event, Ask):
+                self._verify(event)
+            else:
+                self._ask(event)
+
+    def _ask(self, asks: list[Ask]) -> None:
+        ask, *later = asks
+        side = self.sides[ask.side]
+        side.asked += 1
+        verdict = self._judge_as(ask, solved=False)
+        if ask.side == "people":
+            self._note(side, ask, verdict)
+        if verdict == "challenge" and (self._solves or ask.side == "people"):
+            verdict = self._judge_as(ask, solved=True)
+            if ask.side == "people":
+                self._note(side, ask, verdict)
+        if verdict != "allow":
+            return
+        side.sent += 1
+        side.money_micros += _price(ask)
+        if ask.verifies_after is not None:
+            self._push(ask.at + ask.verifies_after, ask)
+        elif later:
+            self._push(later[0].at, later)
+
+    @staticmethod
+    def _note(side: Side, ask: Ask, verdict: str) -> None:
+        order: list[Fate] = ["untroubled", "challenged", "blocked"]
+        fate: Fate = {"deny": order[2], "challenge": order[1]}.get(verdict, order[0])
+        worst = side.fates.get(ask.number, order[0])
+        side.fates[ask.number] = max(worst, fate, key=order.index)
+
+    def _judge_as(self, ask: Ask, *, solved: bool) -> str:
+        attempt = Attempt(
+            number_digest=digest(ask.prefix, ask.number),
+            verification=bytes(16),
+            network=ask.network,
+            wider=ask.wider,
+            country=ask.country,
+            prefix=ask.prefix,
+            number_type="mobile",
+            channel="sms",
+            resend=ask.resend,
+            solved=solved,
+            at=moment(ask.at),
+        )
+        priced = replace(attempt, price_micros=_price(ask))
+        refused = self._judge.judge(self._connection, priced).refused_by
+        return refused.finding.verdict if refused else "allow"
+
+    def _verify(self, ask: Ask) -> None:
+        cells = traffic.cells_of(ask.prefix, ask.country, moment(ask.at))
+        traffic.add(self._connection, cells, verified=1)
+
+
+def _price(ask: Ask) -> int:
+    return round(COUNTRIES[ask.country].price * MICROS)
+
+
+def _fill(connection: Connection, random: Random) -> None:
+    """Write down what the days before sent and verified, as if the service had run then."""
+    counts = earlier_days(random, HISTORY_DAYS)
+    rows: dict[tuple[str, str, int], dict[str, Any]] = {}
+    for (scope, span, start, which), count in counts.items():
+        row = rows.setdefault(
+            (scope, span, start),
+            {"scope": scope, "span": span, "start": start, "sends": 0, "verified": 0},
+        )
+        row[which] = count
+    connection.execute(table(Traffic).insert(), list(rows.values()))
+
+
+def simulate(variant: Variant, seed: int) -> dict[str, Side]:
+    """Run a day under a policy on a database that is thrown away."""
+    with tempfile.TemporaryDirectory(prefix="kith-bench-") as directory:
+        database = Database(f"sqlite:///{Path(directory) / 'scratch.db'}")
+        Base.metadata.create_all(database.engine)
+        with database.write() as connection:
+            day = Day(variant, connection, seed)
+            day.run()
+        database.close()
+    return day.sides
+
+
+def document(results: dict[str, dict[str, Side]]) -> dict[str, Any]:
+    """Give the figures as JSON."""
+    return {
+        name: {
+            "people": {
+                "asked": sides["people"].asked,
+                "sent": sides["people"].sent,
+                "money": round(sides["people"].money_micros / MICROS, 2),
+                "blocked": round(sides["people"].share("blocked"), 5),
+                "challenged": round(sides["people"].share("challenged"), 5),
+            },
+            "attacks": {
+                attack.name: {
+                    "tried": sides[attack.name].asked,
+                    "sent": sides[attack.name].sent,
+                    "sent_share": round(sides[attack.name].sent / sides[attack.name].asked, 5),
+                    "money": round(sides[attack.name].money_micros / MICROS, 2),
+                }
+                for attack in ATTACKS
+            },
+        }
+        for name, sides in results.items()
+    }
+
+
+def show(console: Console, results: dict[str, dict[str, Side]]) -> None:
+    """Print the figures as a table."""
+    grid = Table(title=f"A day: {PEOPLE:,} people in {len(COUNTRIES)} countries, three attacks")
+    grid.add_column("policy")
+    for attack in ATTACKS:
+        grid.add_column(f"{attack.name}\nsent of {attack.messages:,}", justify="right")
+    for heading in ("money lost", "people\nblocked", "people\nchallenged", "people's\nmoney"):
+        grid.add_column(heading, justify="right")
+    for name, sides in results.items():
+        fought = [sides[attack.name] for attack in ATTACKS]
+        honest = sides["people"]
+        grid.add_row(
+            name,
+            *(f"{side.sent:,} ({side.sent / side.asked:.1%})" for side in fought),
+            f"{sum(side.money_micros for side in fought) / MICROS:,.0f}",
+            f"{honest.share('blocked'):.2%}",
+            f"{honest.share('challenged'):.2%}",
+            f"{honest.money_micros / MICROS:,.0f}",
+        )
+    console.print(grid)
+
+
+@click.command()
+@click.option("--seed", default=1, show_default=True, help="Other dice.")
+@click.option(
+    "--policy", type=click.Path(path_type=Path), help="A policy file instead of the default."
+)
+@click.option("--json", "file", type=click.Path(path_type=Path), help="Write the JSON here too.")
+def main(seed: int, policy: Path | None, file: Path | None) -> None:
+    """Play a day of honest sign-ups and three pumping attacks under no policy, a flat limit, the default."""
+    progress = Console(stderr=True)
+    results = {}
+    for variant in variants(load_policy(policy)):
+        progress.print(f"… {variant.name}", style="dim")
+        results[variant.name] = simulate(cast(Variant, variant), seed)
+    text = json.dumps(document(results), indent=2)
+    show(Console(), results)
+    print(text)
+    if file:
+        file.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""What the policy keeps tells no number and no code, and is deleted in time."""
+
+import re
+
+import pytest
+
+from sms.provider import Rejected
+from tests.api.policy.conftest import HERE, Serve, number
+from tests.policies import budget, solve, velocity
+from verification.policy.models import Decision
+
+
+def test_nothing_that_is_kept_tells_a_number_or_a_code(
+    serve: Serve, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Neither decisions nor metrics nor logs nor what is limited hold one, or an address."""
+    service = serve(
+        velocity("network", 2, over="challenge"), budget("total", 0.2), log_level="debug"
+    )
+    service.verify(number(4711))
+    service.start(number(4712))
+    asked = service.start(number(4713))
+    solution = solve(asked.json["challenge"])
+    service.start(number(4713), challenge_solution=solution)
+    service.providers[0].faults = [Rejected("21211")]
+    service.start(number(4714), by="203.0.113.77")
+    kept = [repr(tuple(row)) for row in service.decisions()]
+    tables = service.everything()
+    for name in ("limits", "traffic", "network_countries", "spent_challenges", "sends"):
+        kept += tables[name]
+    assert any("+491511234" in line for line in kept)
+    out, err = capfd.readouterr()
+    said = "\n".join([*kept, service.client.get("/metrics").text, out, err])
+    codes = [re.search(r"\d{6}", one.body) for one in service.providers[0].taken]
+    secrets = [number(n)[3:] for n in range(4711, 4715)] + [HERE, "203.0.113.77", solution]
+    secrets += [code[0] for code in codes if code]
+    assert len(secrets) == 10
+    assert [secret for secret in secrets if secret in said] == []
+
+
+def test_decisions_are_kept_thirty_days(serve: Serve) -> None:
+    """Then maintenance deletes them."""
+    service = serve(velocity("network", 1))
+    service.start()
+    kith = service.app.extensions["kith"]
+    for days, left in ((30, 1), (1, 0)):
+        service.clock.advance(days=days)
+        kith.maintenance.run()
+        assert len(service.rows(Decision)) == left
