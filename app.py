@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from argon2 import PasswordHasher
 from flask_openapi3 import Info, OpenAPI
@@ -19,7 +19,11 @@ from core.problems import ProblemDocument
 from core.requester import RequesterResolver
 from core.secrets import load_keyring
 from core.settings import Settings
-from discovery.directory import Directory
+from discovery import changes
+from discovery.budget import Budgets, Tiers
+from discovery.ceilings import Ceilings
+from discovery.directory import Directory, Keeper
+from discovery.epochs import Rotation
 from discovery.routes import discovery_api
 from discovery.service import DirectoryService
 from messaging.routes import messages_api
@@ -77,6 +81,9 @@ class Kith:
     checks: CheckService
     registrations: RegistrationService
     directory: DirectoryService
+    replicas: Directory
+    rotation: Rotation
+    keeper: Keeper
     messages: MessageService
     maintenance: Maintenance
 
@@ -108,9 +115,20 @@ def build(settings: Settings, ports: Ports) -> Kith:
     registrations = RegistrationService(
         database, accounts, devices, locks, mint, clock, entropy, metrics
     )
+    replicas = Directory(database, clock, metrics, settings.data_dir / "discovery")
     directory = DirectoryService(
-        database, clock, entropy, metrics, Directory(), settings.max_hashes
+        database,
+        clock,
+        entropy,
+        keyring,
+        metrics,
+        replicas,
+        Budgets(Tiers.from_settings(settings)),
+        Ceilings(settings, keyring, metrics),
+        settings.max_hashes,
     )
+    rotation = Rotation(database, clock, entropy, timedelta(settings.epoch_overlap_days))
+    keeper = Keeper(database, clock, replicas, rotation, settings.epoch_days)
     messages = MessageService(database, clock, entropy, metrics, settings)
     maintenance = Maintenance(database, clock, metrics)
 
@@ -128,6 +146,9 @@ def build(settings: Settings, ports: Ports) -> Kith:
         ("retired tokens", tokens.purge_retired),
         ("envelopes", messages.purge_envelopes),
         ("sent messages", messages.purge_sent_messages),
+        ("directory changes", changes.forget_old),
+        ("epochs that are over", rotation.remove),
+        ("lookup budgets", Budgets.purge),
     ):
         maintenance.add(name, job)
     return Kith(
@@ -145,6 +166,9 @@ def build(settings: Settings, ports: Ports) -> Kith:
         checks,
         registrations,
         directory,
+        replicas,
+        rotation,
+        keeper,
         messages,
         maintenance,
     )

@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 
 from flask import Response, g, request
 from flask_openapi3 import APIBlueprint, Tag
+from flask_openapi3.models import Schema
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from core.problems import (
@@ -83,14 +84,20 @@ def _escape(part: int | str) -> str:
     return str(part)[:64].replace("~", "~0").replace("/", "~1")
 
 
-def parse_body(model: type[Model]) -> Model:
-    """Read the request's body as JSON into a model."""
-    if request.mimetype != "application/json":
-        raise UnsupportedMediaType("Send the body as JSON, with Content-Type: application/json.")
+def read_body() -> bytes:
+    """Read the request's body whole; one over the limit is refused."""
     body = request.get_data(cache=False)
     if request.content_length is None:
         # Of a chunked body Werkzeug reads up to the limit without a word; one more byte makes it say so.
         request.stream.read(1)
+    return body
+
+
+def parse_body(model: type[Model]) -> Model:
+    """Read the request's body as JSON into a model."""
+    if request.mimetype != "application/json":
+        raise UnsupportedMediaType("Send the body as JSON, with Content-Type: application/json.")
+    body = read_body()
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
@@ -180,20 +187,36 @@ class Api(APIBlueprint):
         status: int = 200,
         problems: tuple[type[Problem], ...] = (),
         takes_idempotency_key: bool = False,
+        reads: type[BaseModel] | None = None,
+        reads_also: Mapping[str, Any] | None = None,
     ) -> Callable[[View], View]:
-        """Register a view with its answer and the problems it can give, which is all it documents."""
+        """Register a view with its answer and the problems it can give, which is all it documents.
+
+        reads: the JSON body of a view that reads it by itself, because it takes other media types too:
+        `reads_also`, each as OpenAPI describes it.
+        """
 
         def register(view: View) -> View:
             hints = view.__annotations__
             known = self._problems + problems
-            if "body" in hints:
+            if "body" in hints or reads:
                 known += (MalformedRequest, UnsupportedMediaType, BodyTooLarge)
-            if "body" in hints or "query" in hints:
+            if "body" in hints or "query" in hints or reads:
                 known += (InvalidFields,)
             if takes_idempotency_key:
                 known += (MalformedRequest,)
             documented: dict[str, Any] = {str(status): answer} | describe(known)
-            extensions = {"parameters": [IDEMPOTENCY_HEADER]} if takes_idempotency_key else None
+            extensions: dict[str, Any] = {}
+            if takes_idempotency_key:
+                extensions["parameters"] = [IDEMPOTENCY_HEADER]
+            if reads:
+                name = reads.__name__
+                self.components_schemas[name] = Schema(**reads.model_json_schema())
+                content = {"schema": {"$ref": f"#/components/schemas/{name}"}}
+                extensions["requestBody"] = {
+                    "required": True,
+                    "content": {"application/json": content, **(reads_also or {})},
+                }
             getattr(self, method.lower())(
                 rule,
                 responses=documented,

@@ -30,6 +30,8 @@ from core.problems import Allowance
 from core.settings import Settings
 
 DAY = timedelta(days=1)
+#: What a window counts to; the column holds twice as much.
+MOST_COUNTED = 2**30
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,31 @@ def peek(connection: Connection, limit: Limit, subject: bytes, now: datetime) ->
     if row is None:
         return Allowance(limit.name, limit.capacity, _seconds(limit), limit.capacity, 0)
     return _allowance(limit, row.used, row.until_us, _microseconds(now))
+
+
+def add(connection: Connection, limit: Limit, subject: bytes, count: int, now: datetime) -> int:
+    """Count so many in a window without refusing any; give what it has seen, at most MOST_COUNTED."""
+    now_us = _microseconds(now)
+    values = {"of": subject, "now_us": now_us, "until": now_us + limit.period_us, "more": count}
+    return int(connection.execute(_adding(dialect_of(connection), limit), values).scalar_one())
+
+
+@cache
+def _adding(dialect: str, limit: Limit) -> Executable:
+    columns = table(LimitCounter).c
+    more, until = bindparam("more", type_=Integer), bindparam("until", type_=BigInteger)
+    over = columns.until_us <= bindparam("now_us", type_=BigInteger)
+    full = columns.used > MOST_COUNTED - more
+    first = insert_into(dialect, LimitCounter).values(
+        subject=bindparam("of"), name=limit.name, used=more, until_us=until
+    )
+    return first.on_conflict_do_update(
+        index_elements=["subject", "name"],
+        set_={
+            "used": case((over, more), (full, MOST_COUNTED), else_=columns.used + more),
+            "until_us": case((over, until), else_=columns.until_us),
+        },
+    ).returning(columns.used)
 
 
 def give_back(connection: Connection, limit: Limit, subject: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The directory's statements, asked of the database itself."""
+"""The directory's rows, asked of the database itself."""
 
 import hashlib
 from uuid import UUID
@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import insert, text
 
 from core.database import table
-from discovery.directory import MATCH_SQLITE, Directory
+from discovery.entries import MATCH_SQLITE, match
 from discovery.models import DirectoryEntry
 
 DIGESTS = [hashlib.sha256(str(number).encode()).digest() for number in range(20_000)]
@@ -34,13 +34,13 @@ def test_a_page_of_any_length_is_matched(filled):
     for page in ([], DIGESTS[9_999:10_001], DIGESTS[::-7] * 3, DIGESTS * 2):
         expected = {digest: people[digest] for digest in page if digest in people}
         with filled.read() as connection:
-            assert Directory().match(connection, 1, page) == expected
+            assert match(connection, 1, b"".join(page)) == expected
 
 
 def test_another_epoch_has_its_own_entries(filled):
     """A digest leads nowhere in an epoch it was not listed in."""
     with filled.read() as connection:
-        assert Directory().match(connection, 2, DIGESTS[:10]) == {}
+        assert match(connection, 2, b"".join(DIGESTS[:10])) == {}
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
