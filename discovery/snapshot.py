@@ -39,6 +39,8 @@ SUFFIX = ".snapshot"
 #: Magic, version, bits of a bucket, epoch's id, records, position, anchor (number, digest), time in
 #: seconds, length of the file, SHA-256 of the blocks' hashes.
 _HEADER = struct.Struct("<8sII16sQQQ32sQQ32s")
+#: With its own SHA-256; the rest of its page is padding.
+HEADER_SIZE = _HEADER.size + DIGEST_SIZE
 
 
 class SnapshotUnusable(Exception):
@@ -128,7 +130,7 @@ def _read_header(whole: mmap.mmap, epoch_id: str) -> tuple[Contents, int, int, b
     )
     if magic != MAGIC or version != VERSION:
         raise SnapshotUnusable("foreign")
-    if hashlib.sha256(packed).digest() != whole[_HEADER.size : _HEADER.size + DIGEST_SIZE]:
+    if hashlib.sha256(packed).digest() != whole[_HEADER.size : HEADER_SIZE]:
         raise SnapshotUnusable("corrupted")
     if epoch.rstrip(b"\0").decode() != epoch_id:
         raise SnapshotUnusable("foreign")
