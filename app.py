@@ -22,6 +22,7 @@ from core.settings import Settings
 from discovery import changes
 from discovery.budget import Budgets, Tiers
 from discovery.ceilings import Ceilings
+from discovery.commands import discovery_commands
 from discovery.directory import Directory, Keeper
 from discovery.epochs import Rotation
 from discovery.routes import discovery_api
@@ -231,4 +232,5 @@ def create_app(settings: Settings | None = None, ports: Ports | None = None) -> 
     app.register_blueprint(docs_assets)
 
     app.cli.add_command(maintenance_commands)
+    app.cli.add_command(discovery_commands)
     return app

@@ -8,7 +8,7 @@ answer from a snapshot before every block of it was checked and its log was foun
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -115,10 +115,15 @@ class Directory:
             return
         if self.adopt(epoch):
             return
-        replaces = 0 if replica is None else replica.snapshot.contents.anchor.seq
-        self._build(self._database, Order(str(self._place), epoch.id, epoch.number, replaces))
+        self._build(self._database, self.order(epoch))
         self._metrics.snapshots.labels("built").inc()
         self.adopt(epoch)
+
+    def order(self, epoch: Epoch) -> Order:
+        """Order a snapshot of an epoch that is newer than the one in use."""
+        replica = self._replicas.get(epoch.number)
+        replaces = 0 if replica is None else replica.snapshot.contents.anchor.seq
+        return Order(str(self._place), epoch.id, epoch.number, replaces)
 
     def _old(self, replica: Replica) -> bool:
         age = self._clock().timestamp() - replica.snapshot.contents.built_at
@@ -130,10 +135,6 @@ class Directory:
         if replica is not None:
             with self._database.read() as connection:
                 self._refresh(connection, epoch.number, replica)
-
-    def has(self, epoch: Epoch) -> bool:
-        """Say whether an epoch is answered from memory."""
-        return epoch.number in self._replicas
 
     def forget_all_but(self, kept: Sequence[Epoch]) -> None:
         """Let go of epochs that are over, and of their files."""
@@ -202,16 +203,21 @@ class Keeper:
         newest = epochs.current(known)
         if newest and self._epoch_days and now - newest.created_at >= timedelta(self._epoch_days):
             self._rotation.announce()
-        self.advance()
+        for _ in self.steps():
+            if self._stopped.is_set():
+                return
 
-    def advance(self) -> None:
-        """Take the steps of a rotation that is under way, whoever began it."""
-        pending = self._rotation.pending()
-        while pending and pending.state == "announced" and not self._stopped.is_set():
+    def steps(self) -> Iterator[float]:
+        """Take the steps of a rotation that is under way, whoever began it.
+
+        Gives after each how much of the new epoch is filled, from 0 to 1.
+        """
+        while (pending := self._rotation.pending()) and pending.state == "announced":
             if not self._rotation.fill():
                 self._stopped.wait(PAUSE)
-            pending = self._rotation.pending()
-        if pending and pending.state == "filled":
+            yield pending.filled
+        if pending:
+            # Before it answers, so that this host never has to answer it from the table.
             self._directory.keep_snapshot(pending)
             self._rotation.open()
 

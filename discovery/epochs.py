@@ -47,6 +47,12 @@ class Epoch(NamedTuple):
     state: str
     created_at: datetime
     expires_at: datetime | None
+    cursor: bytes | None
+
+    @property
+    def filled(self) -> float:
+        """How much of an announced epoch is filled, from 0 to 1: ids of accounts are random."""
+        return int.from_bytes((self.cursor or bytes(4))[:4]) / 2**32
 
     def answers(self, now: datetime) -> bool:
         """Say whether hashes made in it are looked up."""
@@ -54,7 +60,8 @@ class Epoch(NamedTuple):
 
 
 _READING = select(
-    _EPOCHS.number, _EPOCHS.id, _EPOCHS.salt, _EPOCHS.state, _EPOCHS.created_at, _EPOCHS.expires_at
+    *(_EPOCHS.number, _EPOCHS.id, _EPOCHS.salt, _EPOCHS.state),
+    *(_EPOCHS.created_at, _EPOCHS.expires_at, _EPOCHS.cursor),
 ).order_by(_EPOCHS.number)
 
 

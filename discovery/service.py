@@ -73,6 +73,22 @@ class DirectoryService:
             subjects = self._subjects(connection, caller)
             return self._budgets.peek(connection, subjects, self._clock())
 
+    def budget_of(self, e164: str) -> Left:
+        """Say what a number's budget holds, whether it has an account or not."""
+        with self._database.read() as connection:
+            return self._budgets.peek(connection, self._named(e164), self._clock())
+
+    def assign_tier(self, e164: str, tier: str) -> Left:
+        """Give a number the budget of a tier, or of `default`; say what it holds then.
+
+        Raises KeyError when there is no such tier.
+        """
+        tiers, now = self._budgets.tiers, self._clock()
+        name = None if tier == tiers.default.name else tiers.others[tier].name
+        with self._database.write() as connection:
+            self._budgets.assign(connection, self._named(e164), name, now)
+        return self.budget_of(e164)
+
     def look_up(self, asked: Asked, caller: Caller, requester: str) -> Answered:
         """Give the account of each hash that is a discoverable person's.
 
@@ -117,8 +133,10 @@ class DirectoryService:
 
     def _subjects(self, connection: Connection, caller: Caller) -> Sequence[bytes]:
         """Name the budget of the caller's number, under the current secret first."""
-        account = AccountService.read(connection, caller)
-        return self._keyring.digests("discovery-budget", account.e164)
+        return self._named(AccountService.read(connection, caller).e164)
+
+    def _named(self, e164: str) -> Sequence[bytes]:
+        return self._keyring.digests("discovery-budget", e164)
 
     def _charge(self, subjects: Sequence[bytes], epoch: Epoch, new: Page, requester: str) -> Left:
         now = self._clock()
