@@ -116,7 +116,13 @@ def build(settings: Settings, ports: Ports) -> Kith:
     registrations = RegistrationService(
         database, accounts, devices, locks, mint, clock, entropy, metrics
     )
-    replicas = Directory(database, clock, metrics, settings.data_dir / "discovery")
+    replicas = Directory(
+        database,
+        clock,
+        metrics,
+        settings.data_dir / "discovery",
+        with_filter=settings.bloom_filter,
+    )
     directory = DirectoryService(
         database,
         clock,

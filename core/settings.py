@@ -270,6 +270,11 @@ class Settings(BaseSettings):
         le=2**30,
         description="New hashes a day from everybody above which an alarm is raised.",
     )
+    bloom_filter: bool = Field(
+        False,
+        description="Put a Bloom filter before the search of the directory's snapshot; measured, it"
+        " pays at no size (docs/discovery.md).",
+    )
     epoch_days: int = Field(
         0,
         ge=0,

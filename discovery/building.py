@@ -21,7 +21,16 @@ from sqlalchemy import LargeBinary, Text, text
 from core.database import Database
 from discovery import changes
 from discovery.hashes import DIGEST_SIZE
-from discovery.snapshot import RECORD_SIZE, SUFFIX, Contents, Snapshot, SnapshotUnusable, write
+from discovery.snapshot import (
+    FILTER_SUFFIX,
+    RECORD_SIZE,
+    SUFFIX,
+    Contents,
+    Snapshot,
+    SnapshotUnusable,
+    filter_path,
+    write,
+)
 
 PAGE_SIZE = 50_000
 #: What a worker serves comes first.
@@ -49,6 +58,7 @@ class Order:
     epoch: int
     #: Number of the anchor of the snapshot that is too old; 0: there was none.
     replaces: int = 0
+    with_filter: bool = False
 
     @property
     def path(self) -> Path:
@@ -83,7 +93,12 @@ def build(
         with database.read() as connection:
             position = changes.position(connection, order.epoch)
         contents = Contents(order.epoch_id, position, anchor, int(now.timestamp()))
-        write(order.path, contents, _pages(database, order.epoch, on_progress))
+        pages = _pages(database, order.epoch, on_progress)
+        write(order.path, contents, pages, with_filter=order.with_filter)
+        for path in order.path.parent.glob(f"{order.epoch_id}.*{FILTER_SUFFIX}"):
+            # Whoever still answers from an older snapshot has its filter mapped.
+            if path != filter_path(order.path, anchor):
+                path.unlink()
     return True
 
 
@@ -120,6 +135,8 @@ def _is_there(order: Order) -> bool:
     try:
         snapshot = Snapshot.open(order.path, order.epoch_id)
         if snapshot.contents.anchor.seq <= order.replaces:
+            return False
+        if order.with_filter != (snapshot.bloom is not None):
             return False
         for _ in snapshot.verify():
             pass

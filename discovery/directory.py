@@ -24,7 +24,7 @@ from discovery.epochs import Epoch, Rotation
 from discovery.hashes import WORDS, Words, sorting
 from discovery.index import RECORD_WORDS, DigestIndex
 from discovery.replica import Found, Replica
-from discovery.snapshot import SUFFIX, Snapshot, SnapshotUnusable, identity
+from discovery.snapshot import FILTER_SUFFIX, SUFFIX, Snapshot, SnapshotUnusable, identity
 
 log = structlog.get_logger()
 
@@ -48,12 +48,14 @@ class Directory:
         metrics: Metrics,
         place: Path,
         build: Callable[[Database, Order], object] = build_apart,
+        with_filter: bool = False,
     ) -> None:
         self._database = database
         self._clock = clock
         self._metrics = metrics
         self._place = place
         self._build = build
+        self._with_filter = with_filter
         self._replicas: dict[int, Replica] = {}
         self._wanted = threading.Event()
 
@@ -123,7 +125,7 @@ class Directory:
         """Order a snapshot of an epoch that is newer than the one in use."""
         replica = self._replicas.get(epoch.number)
         replaces = 0 if replica is None else replica.snapshot.contents.anchor.seq
-        return Order(str(self._place), epoch.id, epoch.number, replaces)
+        return Order(str(self._place), epoch.id, epoch.number, replaces, self._with_filter)
 
     def _old(self, replica: Replica) -> bool:
         age = self._clock().timestamp() - replica.snapshot.contents.built_at
@@ -140,9 +142,10 @@ class Directory:
         """Let go of epochs that are over, and of their files."""
         for number in self._replicas.keys() - {epoch.number for epoch in kept}:
             self._replicas.pop(number, None)
-        paths = {snapshot_path(self._place, epoch.id) for epoch in kept}
-        for path in self._place.glob(f"*{SUFFIX}"):
-            if path not in paths:
+        ids = {epoch.id for epoch in kept}
+        for path in self._place.iterdir() if self._place.exists() else ():
+            # The rest of a name is the suffix, and of a filter its snapshot's number.
+            if path.suffix in (SUFFIX, FILTER_SUFFIX) and path.name.partition(".")[0] not in ids:
                 path.unlink(missing_ok=True)
 
     def await_need(self, seconds: float) -> None:
@@ -232,8 +235,4 @@ def _match_table(connection: Connection, number: int, digests: Words) -> Found:
     packed = b"".join([digest + account.bytes for digest, account in rows.items()])
     records = np.frombuffer(packed, np.uint64).reshape(-1, RECORD_WORDS)
     index = DigestIndex.of(records[sorting(records[:, :WORDS])])
-    at = index.find(digests)
-    here = at >= 0
-    accounts = np.zeros((len(digests), RECORD_WORDS - WORDS), np.uint64)
-    accounts[here] = index.records[at[here], WORDS:]
-    return Found(here, accounts)
+    return Found.at(index.find(digests), index)

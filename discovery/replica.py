@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from discovery.changes import Change, Tail
-from discovery.hashes import WORDS, Mask, Words, sorting
+from discovery.hashes import WORDS, Mask, Positions, Words, sorting
 from discovery.index import RECORD_WORDS, DigestIndex
 from discovery.snapshot import Snapshot
 
@@ -29,6 +29,14 @@ class Found(NamedTuple):
     here: Mask
     #: n × 2 words, the 16 bytes of each account id; of no meaning where nobody is.
     accounts: Words
+
+    @classmethod
+    def at(cls, positions: Positions, index: DigestIndex) -> "Found":
+        """Read what was found at positions of an index, -1 where it was not."""
+        here = positions >= 0
+        accounts = np.zeros((len(positions), RECORD_WORDS - WORDS), np.uint64)
+        accounts[here] = index.records[positions[here], WORDS:]
+        return cls(here, accounts)
 
 
 @dataclass(frozen=True)
@@ -116,12 +124,7 @@ class Replica:
 
     def find(self, digests: Words) -> Found:
         """Look up digests (n × 4 words), each of which is there once."""
-        index = self.snapshot.index
-        at = index.find(digests)
-        here = at >= 0
-        accounts = np.zeros((len(digests), RECORD_WORDS - WORDS), np.uint64)
-        accounts[here] = index.records[at[here], WORDS:]
-        found = Found(here, accounts)
+        found = Found.at(self.snapshot.find(digests), self.snapshot.index)
         newest = np.full(len(digests), -1, np.int64)
         for changes in self._changes:
             if len(changes.seqs):

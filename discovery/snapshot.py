@@ -26,8 +26,9 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from discovery.bloom import Filter, file_hash
 from discovery.changes import Anchor
-from discovery.hashes import DIGEST_SIZE, WORDS, Words, keys_of
+from discovery.hashes import DIGEST_SIZE, WORDS, Positions, Words, keys_of
 from discovery.index import MOST_RECORDS, RECORD_WORDS, DigestIndex, bits_for
 
 MAGIC = b"KITHDIR\n"
@@ -35,10 +36,11 @@ VERSION = 1
 PAGE_SIZE = 4096
 BLOCK_SIZE = 1 << 20
 RECORD_SIZE = 8 * RECORD_WORDS
-SUFFIX = ".snapshot"
+SUFFIX, FILTER_SUFFIX = ".snapshot", ".bloom"
+NO_FILTER = bytes(DIGEST_SIZE)
 #: Magic, version, bits of a bucket, epoch's id, records, position, anchor (number, digest), time in
-#: seconds, length of the file, SHA-256 of the blocks' hashes.
-_HEADER = struct.Struct("<8sII16sQQQ32sQQ32s")
+#: seconds, length of the file, SHA-256 of the blocks' hashes, SHA-256 of the Bloom filter's file or zeros.
+_HEADER = struct.Struct("<8sII16sQQQ32sQQ32s32s")
 #: With its own SHA-256; the rest of its page is padding.
 HEADER_SIZE = _HEADER.size + DIGEST_SIZE
 
@@ -66,6 +68,11 @@ class Contents(NamedTuple):
     built_at: int
 
 
+def filter_path(path: Path, anchor: Anchor) -> Path:
+    """Say where the Bloom filter of a snapshot is: each has one of its own, or none."""
+    return path.with_suffix(f".{anchor.seq}{FILTER_SUFFIX}")
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """A mapped file; nothing is answered from it before `verify` has come to its end."""
@@ -74,6 +81,7 @@ class Snapshot:
     index: DigestIndex
     #: What tells this file from the one that takes its name.
     identity: tuple[int, int]
+    bloom: Filter | None
     _whole: mmap.mmap
     _blocks: bytes
 
@@ -91,7 +99,7 @@ class Snapshot:
                 whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except FileNotFoundError:
             raise SnapshotUnusable("missing") from None
-        contents, count, bits, blocks_hash = _read_header(whole, epoch_id)
+        contents, count, bits, blocks_hash, filter_hash = _read_header(whole, epoch_id)
         starts_at = PAGE_SIZE + count * RECORD_SIZE
         blocks_at = starts_at + 4 * (2**bits + 1)
         blocks = whole[blocks_at:]
@@ -100,7 +108,17 @@ class Snapshot:
         records = np.frombuffer(whole, np.uint64, count * RECORD_WORDS, PAGE_SIZE)
         starts = np.frombuffer(whole, np.uint32, 2**bits + 1, starts_at)
         index = DigestIndex(records.reshape(-1, RECORD_WORDS), starts)
-        return cls(contents, index, identity(status), whole, blocks)
+        bloom = _open_filter(filter_path(path, contents.anchor), count, filter_hash)
+        return cls(contents, index, identity(status), bloom, whole, blocks)
+
+    def find(self, digests: Words) -> Positions:
+        """Give the position of each digest (n × 4 words) in the records, -1 where it is not there."""
+        if self.bloom is None:
+            return self.index.find(digests)
+        found = np.full(len(digests), -1, np.int64)
+        candidates = self.bloom.candidates(digests)
+        found[candidates] = self.index.find(digests[candidates])
+        return found
 
     def verify(self) -> Iterator[None]:
         """Check every block, pausing after each.
@@ -123,11 +141,20 @@ def identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_ino, status.st_mtime_ns
 
 
-def _read_header(whole: mmap.mmap, epoch_id: str) -> tuple[Contents, int, int, bytes]:
+def _open_filter(path: Path, count: int, filter_hash: bytes) -> Filter | None:
+    if filter_hash == NO_FILTER:
+        return None
+    if not path.exists():
+        raise SnapshotUnusable("missing")
+    if file_hash(path) != filter_hash:
+        raise SnapshotUnusable("corrupted")
+    return Filter(path, count)
+
+
+def _read_header(whole: mmap.mmap, epoch_id: str) -> tuple[Contents, int, int, bytes, bytes]:
     packed = whole[: _HEADER.size]
-    (magic, version, bits, epoch, count, position, seq, digest, built_at, length, blocks) = (
-        _HEADER.unpack(packed)
-    )
+    magic, version, bits, epoch, count, position, *rest = _HEADER.unpack(packed)
+    seq, digest, built_at, length, blocks, filter_hash = rest
     if magic != MAGIC or version != VERSION:
         raise SnapshotUnusable("foreign")
     if hashlib.sha256(packed).digest() != whole[_HEADER.size : HEADER_SIZE]:
@@ -136,10 +163,13 @@ def _read_header(whole: mmap.mmap, epoch_id: str) -> tuple[Contents, int, int, b
         raise SnapshotUnusable("foreign")
     if length != len(whole):
         raise SnapshotUnusable("cut-short")
-    return Contents(epoch_id, position, Anchor(seq, digest), built_at), count, bits, blocks
+    contents = Contents(epoch_id, position, Anchor(seq, digest), built_at)
+    return contents, count, bits, blocks, filter_hash
 
 
-def write(path: Path, contents: Contents, pages: Iterable[bytes]) -> int:
+def write(
+    path: Path, contents: Contents, pages: Iterable[bytes], *, with_filter: bool = False
+) -> int:
     """Write a snapshot under a name, whole or not at all; give how many records it has.
 
     pages: records in the order of their digests. Only one process may write to a directory.
@@ -153,9 +183,13 @@ def write(path: Path, contents: Contents, pages: Iterable[bytes]) -> int:
         blocks = _hash_blocks(file)
         length = file.tell() + len(blocks)
         file.write(blocks)
+        filter_hash = NO_FILTER
+        if with_filter:
+            filter_hash = _write_filter(file, count, filter_path(path, contents.anchor))
         packed = _HEADER.pack(
             *(MAGIC, VERSION, bits, contents.epoch_id.encode(), count, contents.position),
-            *(*contents.anchor, contents.built_at, length, hashlib.sha256(blocks).digest()),
+            *(*contents.anchor, contents.built_at, length),
+            *(hashlib.sha256(blocks).digest(), filter_hash),
         )
         file.seek(0)
         file.write(packed + hashlib.sha256(packed).digest())
@@ -187,14 +221,27 @@ def _write_records(file: BinaryIO, pages: Iterable[bytes]) -> int:
 def _write_starts(file: BinaryIO, count: int, bits: int) -> None:
     """Count the buckets block by block, so that memory holds the counts and never the records."""
     starts = np.zeros(2**bits + 1, np.uint32)
-    file.seek(PAGE_SIZE)
-    for _ in range(0, count, BLOCK_SIZE):
-        keys = keys_of(_records(file.read(BLOCK_SIZE * RECORD_SIZE))[:, :WORDS])
-        buckets, sizes = np.unique(keys >> np.uint64(64 - bits), return_counts=True)
+    for digests in _read_digests(file, count):
+        buckets, sizes = np.unique(keys_of(digests) >> np.uint64(64 - bits), return_counts=True)
         starts[buckets.astype(np.intp) + 1] += sizes.astype(np.uint32)
     np.cumsum(starts, out=starts)
     file.seek(PAGE_SIZE + count * RECORD_SIZE)
     file.write(starts.tobytes())
+
+
+def _write_filter(file: BinaryIO, count: int, path: Path) -> bytes:
+    path.unlink(missing_ok=True)
+    bloom = Filter(path, count)
+    for digests in _read_digests(file, count):
+        bloom.add(digests)
+    return file_hash(path)
+
+
+def _read_digests(file: BinaryIO, count: int) -> Iterator[Words]:
+    file.seek(PAGE_SIZE)
+    for begins in range(0, count, BLOCK_SIZE):
+        records = min(BLOCK_SIZE, count - begins)
+        yield _records(file.read(records * RECORD_SIZE))[:, :WORDS]
 
 
 def _hash_blocks(file: BinaryIO) -> bytes:

@@ -180,7 +180,9 @@ def test_killed_while_rotating(
             eventually(lambda: states()[-1] == "open")
             assert judge(server, person) != first
         with database.read() as connection:
-            counted = select(func.count()).group_by(DirectoryEntry.epoch)
+            counted = (
+                select(func.count()).select_from(DirectoryEntry).group_by(DirectoryEntry.epoch)
+            )
             assert set(connection.scalars(counted)) == {PEOPLE + 1}
 
 
