@@ -76,7 +76,7 @@ def _network(value: str) -> str:
 
 
 def _tier(value: str) -> str:
-    match = re.fullmatch(r"[a-z][a-z0-9-]{0,31}:([1-9][0-9]{0,7}):([1-9][0-9]{0,7})", value)
+    match = re.fullmatch(r"[a-z][a-z0-9-]{0,31}:([1-9][0-9]{0,8}):([1-9][0-9]{0,8})", value)
     if not match:
         raise ValueError(f"{value!r} is not a budget such as partner:20000:500")
     if int(match.group(1)) > LONGEST_REFILL * int(match.group(2)):
@@ -245,11 +245,11 @@ class Settings(BaseSettings):
     discovery_burst: int = Field(
         2_500,
         ge=1,
-        le=10_000_000,
+        le=1_000_000_000,
         description="New hashes that a verified number may look up at once.",
     )
     discovery_per_day: int = Field(
-        50, ge=1, le=10_000_000, description="New hashes a day that its budget is refilled by."
+        50, ge=1, le=1_000_000_000, description="New hashes a day that its budget is refilled by."
     )
     discovery_tiers: Annotated[
         tuple[Annotated[str, AfterValidator(_tier)], ...], NoDecode, BeforeValidator(_split)

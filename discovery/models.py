@@ -87,8 +87,8 @@ class DiscoveryBudget(Base):
     #: The newest epoch in which it paid.
     epoch: Mapped[int] = mapped_column(SmallInteger)
     #: Hashes that it has paid for in that epoch, or re-evaluated free of charge.
-    paid: Mapped[int] = mapped_column(Integer)
+    paid: Mapped[int] = mapped_column(BigInteger)
     #: Hashes that it may still re-evaluate, because it had paid for as many in the epoch before.
-    free: Mapped[int] = mapped_column(Integer)
+    free: Mapped[int] = mapped_column(BigInteger)
     #: Keyed fingerprints of the last charges, 16 bytes each, newest first.
     recent: Mapped[bytes] = mapped_column(LargeBinary(128))
