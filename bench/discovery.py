@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ class Plan:
     seconds: float
     page: int
     arrivals: float
+    bloom: bool
     #: Of a thousand hashes the server may be asked about: all that this run can.
     budget: int = 1_000_000_000
 
@@ -151,22 +153,23 @@ class Bench:
         self.measure("GET /livez again", [_repeated([request("GET", "/livez")])], 0)
 
     def while_others_arrive(self, url: str) -> dict[str, float]:
-        """Measure pages while people register; count those whom a later lookup misses."""
-        size = self.plan.page
-        pages = [self.asker.page(size - 20) for _ in range(PAGES)]
-        calm = _watching(self.asker, pages, [], Missed())
-        before = self.measure("binary, nobody arriving", [calm], size)
-        missed, arrived = Missed(), list[bytes]()
+        """Measure known pages while people register; count those whom a later lookup misses."""
+        size, asker = self.plan.page, self.asker
+        pages = [asker.page(size) for _ in range(PAGES)]
+        known = [asker.in_binary(page, self._token(page)) for page in pages]
+        before = self.measure("binary, nobody arriving", [_repeated(known)], size)
+        watched = Watched()
         with _arriving(url, self.plan.arrivals) as output:
-            script = _watching(self.asker, pages, arrived, missed, output)
-            during = self.measure(
-                f"binary, {self.plan.arrivals:,.0f} arriving a second", [script], size
-            )
+            script = _watching(asker, known, output, watched)
+            name = f"binary, {self.plan.arrivals:,.0f} arriving a second"
+            begun = time.perf_counter()
+            during = self.measure(name, [script], size)
+            seconds = time.perf_counter() - begun
         return {
             "slower_by": round(during / before - 1, 3),
-            "arrived": len(arrived),
-            "asked_about": missed.asked,
-            "missed": missed.count,
+            "arrived_per_second": round(watched.arrived / seconds, 1),
+            "asked_about": watched.asked,
+            "missed": watched.missed,
         }
 
     def _token(self, page: bytes) -> str:
@@ -192,34 +195,27 @@ def _expect(answer: Answer) -> None:
 
 
 @dataclass
-class Missed:
-    """Of those who had arrived when a lookup began, how many it did not find."""
+class Watched:
+    """Who arrived, and of those who had when a lookup began, how many it did not find."""
 
+    arrived: int = 0
     asked: int = 0
-    count: int = 0
+    missed: int = 0
 
 
-def _watching(
-    asker: Asker,
-    pages: list[bytes],
-    arrived: list[bytes],
-    missed: Missed,
-    output: int | None = None,
-) -> Script:
-    """Ask about the last who arrived with each page; `output` is where they are told of."""
-    rest = b""
+def _watching(asker: Asker, pages: list[bytes], output: int, watched: Watched) -> Script:
+    """Ask about the last who arrived after every other page; `output` is where they are told of."""
+    rest, last = b"", list[bytes]()
     while True:
         for page in pages:
-            if output is not None:
-                *lines, rest = (rest + _read(output)).split(b"\n")
-                arrived += [bytes.fromhex(line.decode()) for line in lines]
-            last = b"".join(arrived[-20:])
-            answer = yield Request("page", asker.in_binary(page + last))
+            _expect((yield Request("page", page)))
+            *lines, rest = (rest + _read(output)).split(b"\n")
+            watched.arrived += len(lines)
+            last = (last + [bytes.fromhex(line.decode()) for line in lines])[-20:]
+            answer = yield Request("newcomers", asker.in_binary(b"".join(last)))
             _expect(answer)
-            found = np.frombuffer(answer.body, np.dtype([("at", "<u4"), ("id", "V16")]))["at"]
-            newcomers = len(last) // 32
-            missed.asked += newcomers
-            missed.count += newcomers - int((found >= len(page) // 32).sum())
+            watched.asked += len(last)
+            watched.missed += len(last) - len(answer.body) // 20
 
 
 def _read(output: int) -> bytes:
@@ -241,15 +237,17 @@ def _arriving(url: str, pace: float) -> Iterator[int]:
             process.kill()
 
 
-def matching(url: str, snapshots: tuple[Snapshot, Snapshot], asker: Asker, size: int) -> Any:
+def matching(url: str, plain: Snapshot, filtered: Snapshot | None, asker: Asker, size: int) -> Any:
     """Time the matching alone, in this process: milliseconds a page by what answers it."""
     database = Database(url)
     pages = [asker.page(size) for _ in range(PAGES)]
-    plain, filtered = (Replica(snapshot) for snapshot in snapshots)
     names = ",".join(f":d{n}" for n in range(size))
     by_in = text(
         f"SELECT digest, account_id FROM directory_entries WHERE epoch = 1 AND digest IN ({names})"
     )
+
+    def by_snapshot(replica: Replica, page: bytes) -> object:
+        return replica.find(Page.of(page).digests)
 
     def plain_in(page: bytes) -> object:
         values = {f"d{n}": page[32 * n : 32 * n + 32] for n in range(size)}
@@ -260,9 +258,12 @@ def matching(url: str, snapshots: tuple[Snapshot, Snapshot], asker: Asker, size:
         with database.read() as connection:
             return entries.match(connection, 1, page)
 
-    found = {
-        "snapshot": lambda page: plain.find(Page.of(page).digests),
-        "snapshot with Bloom filter": lambda page: filtered.find(Page.of(page).digests),
+    found: dict[str, Callable[[bytes], object]] = {
+        name: partial(by_snapshot, Replica(snapshot))
+        for name, snapshot in (("snapshot", plain), ("snapshot with Bloom filter", filtered))
+        if snapshot
+    }
+    found |= {
         "table, one blob or array": table,
         "SQL IN": plain_in,
     }
@@ -363,10 +364,11 @@ def run(plan: Plan, url: str, place: Path, say: Callable[[str], None]) -> dict[s
     (directory / f"{epoch.id}.snapshot").unlink()
     beside = place / "with-filter"
     document["build_seconds"] = timed_build(database, epoch, directory, False)
-    document["build_seconds_with_filter"] = timed_build(database, epoch, beside, True)
+    plain, filtered = Snapshot.open(directory / f"{epoch.id}.snapshot", epoch.id), None
+    if plan.bloom:
+        document["build_seconds_with_filter"] = timed_build(database, epoch, beside, True)
+        filtered = Snapshot.open(beside / f"{epoch.id}.snapshot", epoch.id)
     database.close()
-    plain = Snapshot.open(directory / f"{epoch.id}.snapshot", epoch.id)
-    filtered = Snapshot.open(beside / f"{epoch.id}.snapshot", epoch.id)
     begun = time.perf_counter()
     for _ in plain.verify():
         pass
@@ -376,14 +378,14 @@ def run(plan: Plan, url: str, place: Path, say: Callable[[str], None]) -> dict[s
     )
     say("matching alone")
     document["matching_ms"] = {
-        size: matching(url, (plain, filtered), asker, size) for size in (plan.page, 100)
+        size: matching(url, plain, filtered, asker, size) for size in (plan.page, 100)
     }
-    del filtered
     with serving(plan, url, place) as server:
         document["mapped_after_seconds"] = round(until_mapped(server), 2)
         bench = Bench(plan, server, asker, say)
         bench.everything()
-        if plan.arrivals:
+        # On SQLite only the worker itself may write.
+        if plan.arrivals and plan.database == "postgresql":
             document["arrivals"] = bench.while_others_arrive(url)
         document["memory"] = memory(server)
         document["http"] = bench.rows
@@ -431,6 +433,7 @@ def show(console: Console, document: dict[str, Any]) -> None:
 @click.option("--seconds", default=5.0, show_default=True, help="Time a kind is measured.")
 @click.option("--page", default=10_000, show_default=True, help="Hashes of a large page.")
 @click.option("--arrivals", default=1_000.0, show_default=True, help="Registrations a second.")
+@click.option("--bloom/--no-bloom", default=True, help="Measure a Bloom filter too.")
 @click.option("--directory", type=click.Path(path_type=Path), help="Where the data goes meanwhile.")
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Write the JSON here too.")
 def main(directory: Path | None, file: Path | None, **options: Any) -> None:

@@ -119,7 +119,7 @@ class DirectoryService:
         """Give what is new: all but the known hashes, if the sync token proves them."""
         if not asked.known or asked.sync_token is None:
             return page
-        known = Page.of(asked.known)
+        known = Page.of(asked.known) if asked.hashes else page
         proven = self._sync_tokens.prove(asked.sync_token, caller.account_id, asked.epoch_id, known)
         # Known hashes come first, so of a hash in both it is the known one that has a place.
         return page.part(page.places * DIGEST_SIZE >= len(asked.known)) if proven else page
@@ -141,9 +141,10 @@ class DirectoryService:
     def _charge(self, subjects: Sequence[bytes], epoch: Epoch, new: Page, requester: str) -> Left:
         now = self._clock()
         key = self._keyring.derive("discovery-charge")
-        mark = hmac.digest(key, epoch.id.encode() + new.fingerprint(), hashlib.sha256)
+        mark = hmac.digest(key, epoch.id.encode() + new.fingerprint, hashlib.sha256)
         charge = Charge(len(new.digests), epoch.number, mark[:FINGERPRINT_SIZE])
-        with self._database.write() as connection:
+        # After a power cut somebody may have a hash or two again that she was charged for just before.
+        with self._database.write_soon() as connection:
             left = self._budgets.charge(connection, subjects, charge, now)
             if isinstance(left, Left):
                 self._ceilings.count(connection, requester, charge.hashes, now)

@@ -41,5 +41,5 @@ class SyncTokens:
 
 def _proof(key: bytes, account_id: UUID, epoch_id: str, known: Page) -> bytes:
     # All but the last are of fixed length, the epoch's id is not: the set's digest goes before it.
-    message = VERSION + account_id.bytes + known.fingerprint() + epoch_id.encode()
+    message = VERSION + account_id.bytes + known.fingerprint + epoch_id.encode()
     return hmac.digest(key, message, hashlib.sha256)
