@@ -34,6 +34,8 @@ FEWEST_CHANGES, MOST_CHANGES = 10_000, 100_000
 OLDEST = timedelta(days=1)
 #: Seconds between two looks at what is to be kept when nothing asks for it.
 INTERVAL = 10.0
+#: Seconds after which what failed is tried again.
+AFTER_FAILURE = 5.0
 #: Seconds that a rotation waits before it tries its next step again.
 PAUSE = 0.2
 
@@ -148,6 +150,10 @@ class Directory:
             if path.suffix in (SUFFIX, FILTER_SUFFIX) and path.name.partition(".")[0] not in ids:
                 path.unlink(missing_ok=True)
 
+    def wake(self) -> None:
+        """End the wait of whoever awaits a need."""
+        self._wanted.set()
+
     def await_need(self, seconds: float) -> None:
         """Wait until a lookup missed a snapshot or found it outgrown, or the time is over."""
         self._wanted.wait(seconds)
@@ -180,17 +186,21 @@ class Keeper:
     def stop(self) -> None:
         """End the background thread after what it is at."""
         self._stopped.set()
+        self._directory.wake()
         self._thread.join()
 
     def _run_for_ever(self) -> None:
         while not self._stopped.is_set():
             try:
                 self.keep()
-            except subprocess.CalledProcessError as error:
-                log.error("snapshot.failed", error=error.stderr[-2000:])
             except Exception as error:
                 # The thread must outlive whatever it was; the table answers meanwhile.
-                log.error("discovery.failed", exc_info=error)
+                if isinstance(error, subprocess.CalledProcessError):
+                    log.error("snapshot.failed", error=error.stderr[-2000:])
+                else:
+                    log.error("discovery.failed", exc_info=error)
+                # Lookups ask for a snapshot all the while; what fails is not tried at their pace.
+                self._stopped.wait(AFTER_FAILURE)
             self._directory.await_need(INTERVAL)
 
     def keep(self) -> None:

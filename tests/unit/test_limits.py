@@ -230,3 +230,26 @@ def test_what_limits_nothing_any_more_is_worthless(database: Database) -> None:
         assert purge_limits(connection, after(30.000001)) == 1
     assert left(database, BUCKET, 10.1) == 4
     assert left(database, WINDOW, 30.1) == 3
+
+
+def test_a_window_may_count_without_refusing(database: Database) -> None:
+    """Whatever is added is counted, until the window forgets all of it at its end."""
+    subject = fresh_subject()
+
+    def add(count: int, seconds: float) -> int:
+        with database.write() as connection:
+            return limits.add(connection, WINDOW, subject, count, after(seconds))
+
+    assert [add(2, 0), add(1_000, 1), add(0, 2)] == [2, 1_002, 1_002]
+    assert add(5, WINDOW.period.total_seconds()) == 5
+
+
+def test_a_count_never_overflows(database: Database) -> None:
+    """It stays at its most, and the column holds it."""
+    subject = fresh_subject()
+    with database.write() as connection:
+        counted = [
+            limits.add(connection, WINDOW, subject, limits.MOST_COUNTED - 1, after(n))
+            for n in range(3)
+        ]
+    assert counted == [limits.MOST_COUNTED - 1, limits.MOST_COUNTED, limits.MOST_COUNTED]
