@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from argon2 import PasswordHasher
 from flask_openapi3 import Info, OpenAPI
@@ -19,7 +19,12 @@ from core.problems import ProblemDocument
 from core.requester import RequesterResolver
 from core.secrets import load_keyring
 from core.settings import Settings
-from discovery.directory import Directory
+from discovery import changes
+from discovery.budget import Budgets, Tiers
+from discovery.ceilings import Ceilings
+from discovery.commands import discovery_commands
+from discovery.directory import Directory, Keeper
+from discovery.epochs import Rotation
 from discovery.routes import discovery_api
 from discovery.service import DirectoryService
 from interop.camara.routes import camara_api
@@ -97,6 +102,9 @@ class Kith:
     registrations: RegistrationService
     camara: CamaraService
     directory: DirectoryService
+    replicas: Directory
+    rotation: Rotation
+    keeper: Keeper
     messages: MessageService
     maintenance: Maintenance
 
@@ -159,9 +167,26 @@ def build(settings: Settings, ports: Ports) -> Kith:
         database, accounts, devices, locks, mint, clock, entropy, metrics
     )
     camara = CamaraService(verifications, checks, settings, rules)
-    directory = DirectoryService(
-        database, clock, entropy, metrics, Directory(), settings.max_hashes
+    replicas = Directory(
+        database,
+        clock,
+        metrics,
+        settings.data_dir / "discovery",
+        with_filter=settings.bloom_filter,
     )
+    directory = DirectoryService(
+        database,
+        clock,
+        entropy,
+        keyring,
+        metrics,
+        replicas,
+        Budgets(Tiers.from_settings(settings)),
+        Ceilings(settings, keyring, metrics),
+        settings.max_hashes,
+    )
+    rotation = Rotation(database, clock, entropy, timedelta(settings.epoch_overlap_days))
+    keeper = Keeper(database, clock, replicas, rotation, settings.epoch_days)
     messages = MessageService(database, clock, entropy, metrics, settings)
     maintenance = Maintenance(database, clock, metrics)
 
@@ -187,6 +212,9 @@ def build(settings: Settings, ports: Ports) -> Kith:
         ("service tokens", service_tokens.purge),
         ("envelopes", messages.purge_envelopes),
         ("sent messages", messages.purge_sent_messages),
+        ("directory changes", changes.forget_old),
+        ("epochs that are over", rotation.remove),
+        ("lookup budgets", Budgets.purge),
     ):
         maintenance.add(name, job)
     return Kith(
@@ -206,6 +234,9 @@ def build(settings: Settings, ports: Ports) -> Kith:
         registrations,
         camara,
         directory,
+        replicas,
+        rotation,
+        keeper,
         messages,
         maintenance,
     )
@@ -288,4 +319,5 @@ def create_app(settings: Settings | None = None, ports: Ports | None = None) -> 
 
     app.cli.add_command(maintenance_commands)
     app.cli.add_command(tokens_commands)
+    app.cli.add_command(discovery_commands)
     return app

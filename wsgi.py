@@ -23,3 +23,4 @@ with suppress(DBAPIError):
     _kith.directory.parameters()
 if _kith.settings.maintenance_interval:
     _kith.maintenance.start(_kith.settings.maintenance_interval)
+_kith.keeper.start()

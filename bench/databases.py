@@ -9,8 +9,8 @@ from pathlib import Path
 from uuid import UUID
 
 from core.database import Database, table
+from discovery.epochs import FIRST_EPOCH
 from discovery.models import DirectoryEntry
-from discovery.service import FIRST_EPOCH
 from tests.databases import migrate
 
 BATCH = 10_000

@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 from flask import Response, current_app, g, request
 from flask_openapi3 import APIBlueprint, Tag
+from flask_openapi3.models import Schema
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from core.problems import (
@@ -216,25 +217,40 @@ class Api(APIBlueprint):
         status: int = 200,
         problems: tuple[type[Problem], ...] = (),
         takes_idempotency_key: bool = False,
+        reads: type[BaseModel] | None = None,
+        reads_also: Mapping[str, Any] | None = None,
     ) -> Callable[[View], View]:
-        """Register a view with its answer and the problems it can give, which is all it documents."""
+        """Register a view with its answer and the problems it can give, which is all it documents.
+
+        reads: the JSON body of a view that reads it by itself, because it takes other media types too:
+        `reads_also`, each as OpenAPI describes it.
+        """
 
         def register(view: View) -> View:
             hints = view.__annotations__
             known = self._problems + problems
-            if "body" in hints:
+            if "body" in hints or reads:
                 known += (MalformedRequest, UnsupportedMediaType, BodyTooLarge)
-            if "body" in hints or "query" in hints:
+            if "body" in hints or "query" in hints or reads:
                 known += (InvalidFields,)
             if takes_idempotency_key:
                 known += (MalformedRequest,)
             documented: dict[str, Any] = {str(status): answer} | self.refusals.describe(known)
             headers = [*self._headers, *([IDEMPOTENCY_HEADER] if takes_idempotency_key else [])]
+            extensions: dict[str, Any] = {"parameters": headers} if headers else {}
+            if reads:
+                name = reads.__name__
+                self.components_schemas[name] = Schema(**reads.model_json_schema())
+                content = {"schema": {"$ref": f"#/components/schemas/{name}"}}
+                extensions["requestBody"] = {
+                    "required": True,
+                    "content": {"application/json": content, **(reads_also or {})},
+                }
             getattr(self, method.lower())(
                 rule,
                 responses=documented,
                 operation_id=view.__name__,
-                openapi_extensions={"parameters": headers} if headers else None,
+                openapi_extensions=extensions or None,
             )(self._handler(view))
             return view
 

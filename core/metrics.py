@@ -87,6 +87,27 @@ class Metrics:
         self.matched = Counter(
             "kith_discovery_matches", "Hashes that were people.", registry=self.registry
         )
+        self.charged = Counter(
+            "kith_discovery_charged_hashes", "Hashes charged to budgets.", registry=self.registry
+        )
+        self.ceilings = Counter(
+            "kith_discovery_ceilings",
+            "Daily ceilings passed, of a network or of everybody.",
+            ["scope"],
+            registry=self.registry,
+        )
+        self.pages = Counter(
+            "kith_discovery_pages",
+            "Lookups by what answered them: snapshot or table.",
+            ["source"],
+            registry=self.registry,
+        )
+        self.snapshots = Counter(
+            "kith_discovery_snapshots",
+            "Snapshots built, adopted, or found unusable, by reason.",
+            ["outcome"],
+            registry=self.registry,
+        )
         self.envelopes = Counter(
             "kith_envelopes",
             "Envelopes stored, acknowledged and expired.",

@@ -31,6 +31,8 @@ from core.phone_numbers import mask
 MIN_SECRET_LENGTH = 32
 LONGEST_APP_NAME = 20
 WEBHOOK_SECRET_PREFIX = "whsec_"
+#: Days; what a budget has spent is forgotten after more of them.
+LONGEST_REFILL = 400
 
 NumberType = Literal[
     "fixed_line",
@@ -84,6 +86,15 @@ def _app_hash(value: str) -> str:
 
 def _network(value: str) -> str:
     ipaddress.ip_network(value)
+    return value
+
+
+def _tier(value: str) -> str:
+    match = re.fullmatch(r"[a-z][a-z0-9-]{0,31}:([1-9][0-9]{0,8}):([1-9][0-9]{0,8})", value)
+    if not match:
+        raise ValueError(f"{value!r} is not a budget such as partner:20000:500")
+    if int(match.group(1)) > LONGEST_REFILL * int(match.group(2)):
+        raise ValueError(f"{value!r} would take more than {LONGEST_REFILL} days to refill")
     return value
 
 
@@ -396,6 +407,49 @@ class Settings(BaseSettings):
     )
     max_devices: int = Field(10, ge=1, le=100, description="Devices an account.")
     max_hashes: int = Field(10_000, ge=1, le=10_000, description="Hashes a lookup.")
+    discovery_burst: int = Field(
+        2_500,
+        ge=1,
+        le=1_000_000_000,
+        description="New hashes that a verified number may look up at once.",
+    )
+    discovery_per_day: int = Field(
+        50, ge=1, le=1_000_000_000, description="New hashes a day that its budget is refilled by."
+    )
+    discovery_tiers: Annotated[
+        tuple[Annotated[str, AfterValidator(_tier)], ...], NoDecode, BeforeValidator(_split)
+    ] = Field(
+        (),
+        description="Further budgets that an operator may give to numbers, each as"
+        " `name:burst:per day`, such as `partner:20000:500`.",
+    )
+    discovery_network_ceiling: int = Field(
+        100_000,
+        ge=1,
+        le=2**30,
+        description="New hashes a day from one network above which an alarm is raised.",
+    )
+    discovery_ceiling: int = Field(
+        10_000_000,
+        ge=1,
+        le=2**30,
+        description="New hashes a day from everybody above which an alarm is raised.",
+    )
+    bloom_filter: bool = Field(
+        False,
+        description="Put a Bloom filter before the search of the directory's snapshot; measured, it"
+        " pays at no size (docs/discovery.md).",
+    )
+    epoch_days: int = Field(
+        0,
+        ge=0,
+        le=3_650,
+        description="Days after which a new discovery epoch is begun by itself; 0: only by"
+        " `flask --app app discovery rotate`.",
+    )
+    epoch_overlap_days: int = Field(
+        7, ge=1, le=365, description="Days that the epoch before still answers after a rotation."
+    )
     max_body_bytes: int = Field(
         1_048_576, ge=65_536, le=16_777_216, description="Largest request body."
     )
@@ -431,6 +485,13 @@ class Settings(BaseSettings):
                 "KITH_WORKERS: more than one worker needs wake-ups between them (Valkey), which this"
                 " version does not have"
             )
+        if self.discovery_burst > LONGEST_REFILL * self.discovery_per_day:
+            faults.append(
+                f"KITH_DISCOVERY_BURST would take more than {LONGEST_REFILL} days to refill"
+            )
+        tiers = [tier.partition(":")[0] for tier in self.discovery_tiers]
+        if len(set(tiers)) < len(tiers):
+            faults.append("KITH_DISCOVERY_TIERS names one budget twice")
         if re.search(r"\d{4}", self.app_name):
             faults.append("KITH_APP_NAME must not hold digits that look like a code")
         if self.environment == "production":

@@ -1,12 +1,21 @@
 """Routes of discovery."""
 
-from flask import current_app
+from flask import Response, current_app, g
 
 from core.api import Api
-from discovery.problems import EpochUnknown
-from discovery.schemas import Lookup, LookupAnswer, ParametersAnswer
+from discovery.lookups import read_lookup, render_lookup
+from discovery.problems import BudgetExhausted, BudgetTooSmall, EpochUnknown
+from discovery.schemas import (
+    BINARY_BODY,
+    BinaryLookup,
+    BudgetAnswer,
+    Lookup,
+    LookupAnswer,
+    ParametersAnswer,
+    PreviousEpochAnswer,
+)
 from discovery.service import DirectoryService
-from tokens.authenticate import authenticate_device
+from tokens.authenticate import Caller, authenticate_device
 from tokens.routes import AUTHENTICATION
 
 discovery_api = Api(
@@ -24,21 +33,33 @@ def _directory() -> DirectoryService:
 
 
 @discovery_api.operation("GET", "/discovery/parameters", answer=ParametersAnswer)
-def get_discovery_parameters() -> ParametersAnswer:
-    """Show how to hash numbers now."""
+def get_discovery_parameters(caller: Caller) -> ParametersAnswer:
+    """Show how to hash numbers now, and what the caller's budget holds."""
     service = _directory()
-    epoch = service.parameters()
+    epoch, previous = service.parameters()
     return ParametersAnswer(
         epoch=epoch.id,
         salt=epoch.salt,
         max_hashes=service.max_hashes,
         expires_at=epoch.expires_at,
+        previous=previous
+        and PreviousEpochAnswer.model_validate(
+            {"epoch": previous.id, "salt": previous.salt, "expires_at": previous.expires_at}
+        ),
+        budget=BudgetAnswer(**service.budget(caller)._asdict()),
     )
 
 
 @discovery_api.operation(
-    "POST", "/discovery/lookups", answer=LookupAnswer, problems=(EpochUnknown,)
+    "POST",
+    "/discovery/lookups",
+    answer=LookupAnswer,
+    reads=Lookup,
+    reads_also=BINARY_BODY,
+    problems=(EpochUnknown, BudgetExhausted, BudgetTooSmall),
 )
-def look_up_hashes(body: Lookup) -> LookupAnswer:
-    """Find the accounts of a page of hashed numbers."""
-    return LookupAnswer(matches=_directory().look_up(body.epoch, body.hashes))
+def look_up_hashes(query: BinaryLookup, caller: Caller) -> Response:
+    """Find the accounts of a page of hashed numbers, as JSON or in binary as the page came."""
+    asked = read_lookup(query)
+    answered = _directory().look_up(asked, caller, g.requester)
+    return render_lookup(answered, in_binary=asked.in_binary)

@@ -1,37 +1,34 @@
-"""Discovery: the epoch that numbers are hashed in, who is listed, and lookups.
+"""Discovery: who is listed, and lookups.
 
 Owns who may be found: a number is in the directory exactly while its account wants to be, because
-both change in one transaction. Refuses pages over the limit and hashes of another epoch.
+both change in one transaction. Owns the order of a lookup too: the budget pays for all that is new, or
+refuses all, before anything is looked up. Refuses pages over the limit and hashes of another epoch.
 """
 
 import hashlib
+import hmac
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
-from core.database import Database, insert, table
+from core.database import Database
 from core.metrics import Metrics
-from core.problems import InvalidFields
+from core.problems import InvalidFields, Problem
+from core.requester import Requester
+from core.secrets import Keyring
+from discovery import entries, epochs
+from discovery.budget import FINGERPRINT_SIZE, Budgets, Charge, Left
+from discovery.ceilings import Ceilings
 from discovery.directory import Directory
-from discovery.hashes import decode_hashes, digest_number, encode_hash
-from discovery.models import DiscoveryEpoch
+from discovery.epochs import Epoch
+from discovery.hashes import DIGEST_SIZE, Page, digest_number
+from discovery.lookups import Answered, Asked
 from discovery.problems import EpochUnknown
-
-SALT_SIZE = 32
-FIRST_EPOCH = 1
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What numbers are hashed with; `id` names it to clients, `number` in the directory."""
-
-    number: int
-    id: str
-    salt: str
-    expires_at: datetime | None
+from discovery.sync_tokens import SyncTokens
+from tokens.accounts import AccountService
+from tokens.service import Caller
 
 
 class DirectoryService:
@@ -42,73 +39,132 @@ class DirectoryService:
         database: Database,
         clock: Callable[[], datetime],
         entropy: Callable[[int], bytes],
+        keyring: Keyring,
         metrics: Metrics,
         directory: Directory,
+        budgets: Budgets,
+        ceilings: Ceilings,
         max_hashes: int,
     ) -> None:
         self._database = database
         self._clock = clock
         self._entropy = entropy
+        self._keyring = keyring
         self._metrics = metrics
         self._directory = directory
+        self._budgets = budgets
+        self._ceilings = ceilings
+        self._sync_tokens = SyncTokens(keyring)
         self.max_hashes = max_hashes
-        self._current: Epoch | None = None
 
-    def parameters(self) -> Epoch:
-        """Give the current epoch; the first call ever makes it."""
-        if self._current is None:
+    def parameters(self) -> tuple[Epoch, Epoch | None]:
+        """Give the current epoch and the one before while it answers; the first call ever makes one."""
+        with self._database.read() as connection:
+            known = epochs.read(connection)
+        if not known:
             with self._database.write() as connection:
-                epoch = self._epoch(connection)
-            # Only now: an epoch whose transaction was rolled back never was.
-            self._current = epoch
-        return self._current
+                known = epochs.read_or_begin(connection, self._clock, self._entropy)
+        now = self._clock()
+        answering = [epoch for epoch in known if epoch.answers(now)]
+        return answering[-1], answering[-2] if len(answering) > 1 else None
 
-    def look_up(self, epoch_id: str, hashes: Sequence[str]) -> dict[str, UUID]:
+    def budget(self, caller: Caller) -> Left:
+        """Say what the caller's budget holds."""
+        with self._database.read() as connection:
+            subjects = self._subjects(connection, caller)
+            return self._budgets.peek(connection, subjects, self._clock())
+
+    def budget_of(self, e164: str) -> Left:
+        """Say what a number's budget holds, whether it has an account or not."""
+        with self._database.read() as connection:
+            return self._budgets.peek(connection, self._named(e164), self._clock())
+
+    def assign_tier(self, e164: str, tier: str) -> Left:
+        """Give a number the budget of a tier, or of `default`; say what it holds then.
+
+        Raises KeyError when there is no such tier.
+        """
+        tiers, now = self._budgets.tiers, self._clock()
+        name = None if tier == tiers.default.name else tiers.others[tier].name
+        with self._database.write() as connection:
+            self._budgets.assign(connection, self._named(e164), name, now)
+        return self.budget_of(e164)
+
+    def look_up(self, asked: Asked, caller: Caller, requester: Requester) -> Answered:
         """Give the account of each hash that is a discoverable person's.
 
-        hashes: each of HASH_PATTERN. Raises InvalidFields over `max_hashes`, EpochUnknown when they
-        were made in another epoch.
+        Raises InvalidFields over `max_hashes`, EpochUnknown when the hashes were made in another epoch,
+        BudgetExhausted or BudgetTooSmall.
         """
-        if len(hashes) > self.max_hashes:
+        count = (len(asked.known) + len(asked.hashes)) // DIGEST_SIZE
+        if count > self.max_hashes:
             raise InvalidFields.at("/hashes", f"at most {self.max_hashes} a lookup")
-        epoch = self.parameters()
-        if epoch_id != epoch.id:
-            raise EpochUnknown("Fetch /v1/discovery/parameters and hash the numbers again.")
-        digests = decode_hashes(hashes)
+        page = Page.of(asked.known + asked.hashes)
+        new = self._unpaid(asked, caller, page)
         with self._database.read() as connection:
-            accounts = self._directory.match(connection, epoch.number, digests)
-        self._metrics.looked_up.inc(len(hashes))
-        self._metrics.matched.inc(len(accounts))
-        return {encode_hash(digest): account_id for digest, account_id in accounts.items()}
+            epoch = self._answering(connection, asked.epoch_id)
+            subjects = self._subjects(connection, caller)
+            if not len(new.digests):
+                left = self._budgets.peek(connection, subjects, self._clock())
+                found = self._directory.match(connection, epoch, page.digests)
+        if len(new.digests):
+            left = self._charge(subjects, epoch, new, requester)
+            with self._database.read() as connection:
+                found = self._directory.match(connection, epoch, page.digests)
+        self._metrics.looked_up.inc(count)
+        self._metrics.matched.inc(int(found.here.sum()))
+        token = self._sync_tokens.make(caller.account_id, epoch.id, page)
+        return Answered(page, found, token, left)
+
+    def _unpaid(self, asked: Asked, caller: Caller, page: Page) -> Page:
+        """Give what is new: all but the known hashes, if the sync token proves them."""
+        if not asked.known or asked.sync_token is None:
+            return page
+        known = Page.of(asked.known) if asked.hashes else page
+        proven = self._sync_tokens.prove(asked.sync_token, caller.account_id, asked.epoch_id, known)
+        # Known hashes come first, so of a hash in both it is the known one that has a place.
+        return page.part(page.places * DIGEST_SIZE >= len(asked.known)) if proven else page
+
+    def _answering(self, connection: Connection, epoch_id: str) -> Epoch:
+        now = self._clock()
+        for epoch in epochs.read(connection):
+            if epoch.id == epoch_id and epoch.answers(now):
+                return epoch
+        raise EpochUnknown("Fetch /v1/discovery/parameters and hash the numbers again.")
+
+    def _subjects(self, connection: Connection, caller: Caller) -> Sequence[bytes]:
+        """Name the budget of the caller's number, under the current secret first."""
+        return self._named(AccountService.read(connection, caller).e164)
+
+    def _named(self, e164: str) -> Sequence[bytes]:
+        return self._keyring.digests("discovery-budget", e164)
+
+    def _charge(
+        self, subjects: Sequence[bytes], epoch: Epoch, new: Page, requester: Requester
+    ) -> Left:
+        now = self._clock()
+        key = self._keyring.derive("discovery-charge")
+        mark = hmac.digest(key, epoch.id.encode() + new.fingerprint, hashlib.sha256)
+        charge = Charge(len(new.digests), epoch.number, mark[:FINGERPRINT_SIZE])
+        with self._database.write() as connection:
+            left = self._budgets.charge(connection, subjects, charge, now)
+            if isinstance(left, Left):
+                self._ceilings.count(connection, requester, charge.hashes, now)
+        if isinstance(left, Problem):
+            raise left
+        self._metrics.charged.inc(charge.hashes)
+        return left
 
     def listing_changed(
         self, connection: Connection, account_id: UUID, e164: str, listed: bool
     ) -> None:
-        """Put a number into the directory or take it out, in the transaction that decides it."""
-        epoch = self._current or self._epoch(connection)
-        change = self._directory.list_account if listed else self._directory.unlist
-        change(connection, epoch.number, digest_number(e164, epoch.salt), account_id)
+        """Put a number into the directory or take it out, in the transaction that decides it.
 
-    def _epoch(self, connection: Connection) -> Epoch:
-        """Read the current epoch; when there is none, make the first, whoever else does so too."""
-        current = (
-            select(*table(DiscoveryEpoch).columns)
-            .where(DiscoveryEpoch.expires_at.is_(None))
-            .order_by(DiscoveryEpoch.number.desc())
-            .limit(1)
-        )
-        row = connection.execute(current).one_or_none()
-        if row is None:
-            salt = encode_hash(self._entropy(SALT_SIZE))
-            connection.execute(
-                insert(connection, DiscoveryEpoch)
-                .values(
-                    number=FIRST_EPOCH,
-                    id=encode_hash(hashlib.sha256(salt.encode()).digest())[:8],
-                    salt=salt,
-                    created_at=self._clock(),
-                )
-                .on_conflict_do_nothing()
-            )
-            row = connection.execute(current).one()
-        return Epoch(row.number, row.id, row.salt, row.expires_at)
+        The transaction has written or locked a row before, so that a rotation waits for it.
+        """
+        now = self._clock()
+        change = entries.list_account if listed else entries.unlist
+        for epoch in epochs.read_or_begin(connection, self._clock, self._entropy):
+            if epoch.state != "closed":
+                digest = digest_number(e164, epoch.salt)
+                change(connection, epoch.number, digest, account_id, now)

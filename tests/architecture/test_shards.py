@@ -12,6 +12,7 @@ TABLES = sorted(Base.metadata.tables.values(), key=lambda table: table.name)
 UNDIVIDED = {
     "outbox": "the mock provider's texts, in development only",
     "discovery_epochs": "a row every few months, copied to each shard",
+    "directory_changes": "two days of changes, which each host reads whole and in order",
 }
 
 

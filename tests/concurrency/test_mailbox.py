@@ -12,9 +12,7 @@ import pytest
 from sqlalchemy import func, select
 
 from core.problems import Problem
-from discovery.directory import Directory
 from discovery.models import DiscoveryEpoch
-from discovery.service import DirectoryService
 from messaging.models import Envelope, Mailbox, SentMessage
 from messaging.schemas import OutgoingEnvelope, OutgoingMessage
 from tokens.schemas import DeviceDescription
@@ -223,25 +221,20 @@ def test_the_count_of_a_mailbox_stays_true(kith, clock, add_devices, senders):
     assert stored(kith, device) == (list(range(21, 51)), 30)
 
 
-def test_the_first_epoch_is_made_once(kith, database):
+def test_the_first_epoch_is_made_once(make_app, database):
     """Processes that all find none agree on one salt, whether they list or look up first."""
-    services = [
-        DirectoryService(
-            kith.database, kith.clock, os.urandom, kith.metrics, Directory(), max_hashes=10
-        )
-        for _ in range(THREADS)
-    ]
+    services = [make_app().extensions["kith"].directory for _ in range(THREADS)]
 
     def list_someone(service, number):
         with database.write() as connection:
             service.listing_changed(connection, UUID(int=number), f"+4915112345{number}", True)
-        return service.parameters()
+        return service.parameters()[0]
 
     epochs = in_parallel(
         *[
             (lambda service=service, number=number: list_someone(service, number))
             if number % 2
-            else service.parameters
+            else (lambda service=service: service.parameters()[0])
             for number, service in enumerate(services)
         ]
     )

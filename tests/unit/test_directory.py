@@ -1,54 +1,267 @@
-"""The directory's statements, asked of the database itself."""
+"""The directory of a worker: what it answers from, when it builds, and what it never trusts."""
 
-import hashlib
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import insert, text
+from sqlalchemy import delete
 
-from core.database import table
-from discovery.directory import MATCH_SQLITE, Directory
-from discovery.models import DirectoryEntry
+from core.database import Database, table
+from core.metrics import Metrics
+from discovery import directory as module
+from discovery import entries, epochs
+from discovery.building import Order, build, build_apart, snapshot_path
+from discovery.directory import OLDEST, Directory, Keeper
+from discovery.epochs import Epoch, Rotation
+from discovery.hashes import digest_words
+from discovery.models import DirectoryChange
+from tests.conftest import Clock
 
-DIGESTS = [hashlib.sha256(str(number).encode()).digest() for number in range(20_000)]
+DIGESTS = sorted(os.urandom(32) for _ in range(50))
+ACCOUNTS = [UUID(int=n) for n in range(1, 51)]
+
+
+class Setup:
+    """A directory, its database and what it has built."""
+
+    def __init__(self, database: Database, clock: Clock, place: Path) -> None:
+        self.database, self.clock, self.place = database, clock, place
+        self.metrics, self.built = Metrics(), list[Order]()
+        with database.write() as connection:
+            self.epoch: Epoch = epochs.read_or_begin(connection, clock, os.urandom)[0]
+        self.directory = self.another()
+
+    def another(self, **options: Any) -> Directory:
+        """Give the directory of another worker of the same host."""
+        build = {"build": self._build} | options
+        return Directory(self.database, self.clock, self.metrics, self.place, **build)
+
+    def _build(self, database: Database, order: Order) -> None:
+        self.built.append(order)
+        build(database, order, self.clock, os.urandom)
+
+    def change(self, number: int, *, listed: bool = True) -> None:
+        """List somebody, or take her out."""
+        act = entries.list_account if listed else entries.unlist
+        with self.database.write() as connection:
+            act(connection, 1, DIGESTS[number], ACCOUNTS[number], self.clock())
+
+    def here(self, directory: Directory | None = None) -> list[int]:
+        """Say who is found."""
+        with self.database.read() as connection:
+            asked = digest_words(b"".join(DIGESTS))
+            found = (directory or self.directory).match(connection, self.epoch, asked)
+        numbers = [n for n in range(50) if found.here[n]]
+        for n in numbers:
+            assert found.accounts[n].tobytes() == ACCOUNTS[n].bytes
+        return numbers
+
+    def count(self, name: str, **labels: str) -> float:
+        """Read a metric."""
+        return self.metrics.registry.get_sample_value(f"kith_discovery_{name}_total", labels) or 0
+
+    @property
+    def path(self) -> Path:
+        """Where the snapshot is."""
+        return snapshot_path(self.place, self.epoch.id)
 
 
 @pytest.fixture
-def filled(database):
-    """A database with 10,000 people, of which it keeps statistics."""
-    with database.write() as connection:
-        connection.execute(
-            insert(table(DirectoryEntry)),
-            [
-                {"digest": digest, "epoch": 1, "account_id": UUID(int=number)}
-                for number, digest in enumerate(DIGESTS[:10_000])
-            ],
-        )
-        connection.execute(text("ANALYZE directory_entries"))
-    return database
+def setup(database: Database, clock: Clock, tmp_path: Path) -> Setup:
+    """A directory with five people and no snapshot."""
+    made = Setup(database, clock, tmp_path / "discovery")
+    for number in range(5):
+        made.change(number)
+    return made
 
 
-def test_a_page_of_any_length_is_matched(filled):
-    """From none to more than SQLite has variables, with duplicates and in any order."""
-    people = {digest: UUID(int=number) for number, digest in enumerate(DIGESTS[:10_000])}
-    for page in ([], DIGESTS[9_999:10_001], DIGESTS[::-7] * 3, DIGESTS * 2):
-        expected = {digest: people[digest] for digest in page if digest in people}
-        with filled.read() as connection:
-            assert Directory().match(connection, 1, page) == expected
+def test_the_table_answers_until_there_is_a_snapshot(setup: Setup) -> None:
+    """Both give the same, and the metrics tell them apart."""
+    assert setup.here() == [0, 1, 2, 3, 4]
+    setup.directory.keep_snapshot(setup.epoch)
+    setup.change(7)
+    setup.change(2, listed=False)
+    assert setup.here() == [0, 1, 3, 4, 7]
+    assert setup.count("pages", source="table") == setup.count("pages", source="snapshot") == 1
+    assert [order.replaces for order in setup.built] == [0]
 
 
-def test_another_epoch_has_its_own_entries(filled):
-    """A digest leads nowhere in an epoch it was not listed in."""
-    with filled.read() as connection:
-        assert Directory().match(connection, 2, DIGESTS[:10]) == {}
+def test_workers_of_a_host_share_one_file(setup: Setup) -> None:
+    """The second maps what the first built; a third that comes with a newer one lets both take it."""
+    setup.directory.keep_snapshot(setup.epoch)
+    second = setup.another()
+    second.keep_snapshot(setup.epoch)
+    assert len(setup.built) == 1
+    assert not second.adopt(setup.epoch)
+    build(setup.database, second.order(setup.epoch), setup.clock, os.urandom)
+    assert second.adopt(setup.epoch)
+    assert setup.directory.adopt(setup.epoch)
+    assert setup.here() == setup.here(second) == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
-def test_sqlite_never_walks_the_table(filled):
-    """With statistics, too, each digest is one descent: no scan, and no filter built from all rows."""
-    values = {"epoch": 1, "digests": b"".join(DIGESTS[:2]), "size": 32}
-    with filled.read() as connection:
-        steps = connection.execute(text(f"EXPLAIN QUERY PLAN {MATCH_SQLITE}"), values).all()
-    plan = [step.detail for step in steps]
-    assert "SEARCH directory_entries USING PRIMARY KEY (digest=? AND epoch=?)" in plan
-    assert not [step for step in plan if "BLOOM" in step or step == "SCAN directory_entries"]
+def test_it_is_built_anew_when_much_has_changed(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Up to the bound the changes are held in memory; past it a new snapshot has them."""
+    monkeypatch.setattr(module, "FEWEST_CHANGES", 10)
+    setup.directory.keep_snapshot(setup.epoch)
+    for number in range(10, 19):
+        setup.change(number)
+    setup.here()
+    setup.directory.keep_snapshot(setup.epoch)
+    assert len(setup.built) == 1
+    for number in range(20, 24):
+        setup.change(number)
+    expected = setup.here()
+    setup.directory.keep_snapshot(setup.epoch)
+    assert len(setup.built) == 2
+    assert setup.here() == expected == [*range(5), *range(10, 19), *range(20, 24)]
+
+
+def test_it_is_built_anew_every_day(setup: Setup, clock: Clock) -> None:
+    """Long before the log forgets the anchor of the one in use."""
+    setup.directory.keep_snapshot(setup.epoch)
+    clock.advance(OLDEST.total_seconds() - 1)
+    setup.directory.keep_snapshot(setup.epoch)
+    assert len(setup.built) == 1
+    clock.advance(2)
+    setup.directory.keep_snapshot(setup.epoch)
+    assert len(setup.built) == 2
+
+
+@pytest.mark.parametrize("damage", ["cut", "bit", "text"])
+def test_a_spoiled_file_is_noticed_and_replaced(setup: Setup, damage: str) -> None:
+    """The table answers, the reason is counted, and the next look builds another."""
+    setup.directory.keep_snapshot(setup.epoch)
+    whole = bytearray(setup.path.read_bytes())
+    if damage == "bit":
+        whole[4096 + 40] ^= 1
+    setup.path.write_bytes({"cut": whole[:-1], "bit": whole, "text": b"x" * 5000}[damage])
+    reason = {"cut": "cut-short", "bit": "corrupted", "text": "foreign"}[damage]
+    second = setup.another()
+    assert not second.adopt(setup.epoch)
+    assert setup.count("snapshots", outcome=reason) == 1
+    assert setup.here(second) == [0, 1, 2, 3, 4]
+    assert setup.count("pages", source="table") == 1
+    second.keep_snapshot(setup.epoch)
+    assert setup.here(second) == [0, 1, 2, 3, 4]
+    assert setup.count("pages", source="snapshot") == 1
+    assert [order.replaces for order in setup.built] == [0, 0]
+
+
+def test_a_snapshot_of_another_past_is_refused(setup: Setup) -> None:
+    """A database that was set back to a backup does not know the anchor of what came after."""
+    setup.directory.keep_snapshot(setup.epoch)
+    with setup.database.write() as connection:
+        connection.execute(delete(table(DirectoryChange)))
+    assert not setup.another().adopt(setup.epoch)
+    assert setup.count("snapshots", outcome="foreign") == 1
+
+
+def test_who_is_too_far_behind_asks_the_table(
+    setup: Setup, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that slept while the log was cut answers rightly, and wants a snapshot."""
+    setup.directory.keep_snapshot(setup.epoch)
+    setup.change(9)
+    clock.advance(days=5)
+    with setup.database.write() as connection:
+        assert module.changes.forget_old(connection, clock()) == 7
+    assert setup.here() == [0, 1, 2, 3, 4, 9]
+    assert setup.count("pages", source="table") == 1
+
+
+def test_what_is_over_is_let_go(setup: Setup) -> None:
+    """Files and replicas of epochs that are no more go; others stay."""
+    setup.directory.keep_snapshot(setup.epoch)
+    other = setup.place / "gone.snapshot"
+    other.write_bytes(b"x")
+    setup.directory.forget_all_but([setup.epoch])
+    assert setup.path.exists()
+    assert not other.exists()
+    setup.directory.forget_all_but([])
+    assert not setup.path.exists()
+    assert setup.here() == [0, 1, 2, 3, 4]
+
+
+def test_a_process_of_its_own_builds_the_same(setup: Setup) -> None:
+    """The file it makes is taken over, and one that is there already is left alone."""
+    worker = setup.another(build=build_apart)
+    worker.keep_snapshot(setup.epoch)
+    assert setup.here(worker) == [0, 1, 2, 3, 4]
+    assert setup.count("pages", source="snapshot") == 1
+    before = setup.path.stat()
+    build_apart(setup.database, Order(str(setup.place), setup.epoch.id, 1, 0))
+    assert setup.path.stat() == before
+
+
+def test_a_builder_that_fails_says_why(setup: Setup, database: Database) -> None:
+    """Its output is with the error, and no file is left."""
+    broken = Order("/proc/nowhere", setup.epoch.id, 1)
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        build_apart(database, broken)
+    assert "/proc/nowhere" in failed.value.stderr
+
+
+def test_what_a_killed_builder_left_is_removed(setup: Setup) -> None:
+    """Its half file is gone when the next one builds."""
+    setup.place.mkdir()
+    draft = setup.path.with_suffix(".building")
+    draft.write_bytes(b"half")
+    setup.directory.keep_snapshot(setup.epoch)
+    assert not draft.exists()
+
+
+@pytest.fixture
+def keep(setup: Setup, clock: Clock) -> Iterator[Callable[[], Keeper]]:
+    """Start keepers, and end them after the test."""
+    started: list[Keeper] = []
+
+    def start() -> Keeper:
+        rotation = Rotation(setup.database, clock, os.urandom, OLDEST)
+        keeper = Keeper(setup.database, clock, setup.directory, rotation, 0)
+        keeper.start()
+        started.append(keeper)
+        return keeper
+
+    yield start
+    for keeper in started:
+        keeper.stop()
+
+
+def until(happened: Callable[[], bool]) -> None:
+    """Wait for the keeper, which is woken and not timed."""
+    for _ in range(3000):
+        if happened():
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("it did not happen")
+
+
+def test_the_keeper_builds_and_outlives_what_fails(
+    setup: Setup, keep: Callable[[], Keeper], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lookup that misses the snapshot wakes it; a fault is logged and the next look tries again."""
+    faults = [OSError("disk"), subprocess.CalledProcessError(1, "x", stderr="why")]
+    real = setup.directory.keep_snapshot
+    monkeypatch.setattr(module, "AFTER_FAILURE", 0.01)
+
+    def fail_first(epoch: Epoch) -> None:
+        if faults:
+            raise faults.pop()
+        real(epoch)
+
+    monkeypatch.setattr(setup.directory, "keep_snapshot", fail_first)
+    keep()
+
+    def answered() -> bool:
+        assert setup.here() == [0, 1, 2, 3, 4]
+        return setup.count("pages", source="snapshot") > 0
+
+    until(answered)
+    assert faults == []

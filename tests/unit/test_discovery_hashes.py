@@ -22,7 +22,7 @@ def test_a_number_is_hashed_as_the_matrix_identity_service_defines_it():
 @given(st.lists(digests, max_size=50))
 def test_a_page_is_decoded_in_order(page):
     """What was encoded one by one comes back all at once, in the same order."""
-    assert decode_hashes([encode_hash(digest) for digest in page]) == page
+    assert decode_hashes([encode_hash(digest) for digest in page]) == b"".join(page)
 
 
 @given(digests)

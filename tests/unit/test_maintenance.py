@@ -20,6 +20,7 @@ from core.idempotency import IdempotencyRecord
 from core.limits import EPOCH, LimitCounter
 from core.maintenance import LEASE, Maintenance, MaintenanceLease
 from core.metrics import Metrics
+from discovery.models import DirectoryChange, DiscoveryBudget
 from messaging.models import Envelope, Mailbox, SentMessage
 from sms.models import OutboxMessage, RoutingOutcome, Send, SmppMessage, TakenReport
 from sms.outcomes import slot_of
@@ -195,6 +196,21 @@ def sent_message(n: int, age: timedelta) -> Base:
     )
 
 
+def directory_change(n: int, age: timedelta) -> Base:
+    """Keep a change of the directory that was made so long ago."""
+    return DirectoryChange(
+        seq=n, epoch=1, transaction_id=n, digest=_id(n) * 2, changed_at=NOW - age
+    )
+
+
+def lookup_budget(n: int, age: timedelta) -> Base:
+    """Keep a budget that was charged so long ago."""
+    at_us = (NOW - age - EPOCH) // TOUCH
+    return DiscoveryBudget(
+        subject=_id(n), spent=1, at_us=at_us, epoch=1, paid=1, free=0, recent=_id(n)
+    )
+
+
 DAY, TOUCH = timedelta(days=1), timedelta(microseconds=1)
 #: Job, what it deletes, and the greatest age at which that stays.
 JOBS: list[tuple[str, Callable[[int, timedelta], Base], timedelta]] = [
@@ -215,6 +231,8 @@ JOBS: list[tuple[str, Callable[[int, timedelta], Base], timedelta]] = [
     ("service tokens", service_token, 90 * DAY),
     ("envelopes", envelope, -TOUCH),
     ("sent messages", sent_message, DAY),
+    ("directory changes", directory_change, 2 * DAY),
+    ("lookup budgets", lookup_budget, 500 * DAY),
 ]
 
 
@@ -251,7 +269,9 @@ def test_everything_that_is_over_goes_and_nothing_else(app: OpenAPI) -> None:
     ]
     fill(kith.database, rows)
     deleted = kith.maintenance.run()
-    assert deleted == {"unsettled sends": 0} | {name: 1 for name, _, _ in JOBS}
+    assert deleted == {"unsettled sends": 0, "epochs that are over": 0} | {
+        name: 1 for name, _, _ in JOBS
+    }
     for _, make, _ in JOBS:
         assert count(kith.database, type(make(1, DAY))) == 2
     with kith.database.read() as connection:

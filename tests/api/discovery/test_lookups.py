@@ -2,59 +2,16 @@
 
 import base64
 import hashlib
-import os
 from uuid import UUID
 
 import pytest
 from sqlalchemy import insert
 
 from core.database import table
-from discovery.directory import Directory
 from discovery.models import DirectoryEntry
-from discovery.service import DirectoryService
+from tests.api.discovery.conftest import BEN, CARLA, encode, use_snapshot
 from tests.conftest import problem_code
 from tokens.service import Caller
-
-ANNA, BEN, CARLA = "+4915112345601", "+4915112345602", "+4915112345603"
-
-
-def encode(digest: bytes) -> str:
-    """Write a digest as the wire does."""
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
-
-
-@pytest.fixture
-def anna(register):
-    """Someone who looks up others."""
-    return register(ANNA)
-
-
-@pytest.fixture
-def parameters(client, anna):
-    """The current parameters, as a client fetches them."""
-    return client.get("/v1/discovery/parameters", headers=anna.headers).json
-
-
-@pytest.fixture
-def hashed(parameters):
-    """Hash a number as the documentation says, with nothing of the server's code."""
-
-    def hashed(e164):
-        text = f"{e164[1:]} msisdn {parameters['salt']}"
-        return encode(hashlib.sha256(text.encode()).digest())
-
-    return hashed
-
-
-@pytest.fixture
-def look_up(client, anna, parameters):
-    """Look up hashes as Anna; give the response."""
-
-    def look_up(hashes=(), /, **changes):
-        body = {"epoch": parameters["epoch"], "hashes": list(hashes)} | changes
-        return client.post("/v1/discovery/lookups", json=body, headers=anna.headers)
-
-    return look_up
 
 
 def test_parameters_say_how_to_hash(parameters):
@@ -62,18 +19,16 @@ def test_parameters_say_how_to_hash(parameters):
     assert parameters["algorithm"] == "sha256"
     assert parameters["max_hashes"] == 10_000
     assert parameters["expires_at"] is None
+    assert parameters["previous"] is None
+    assert parameters["budget"] == {"left": 2_500, "capacity": 2_500, "refill_per_day": 50}
     assert len(base64.urlsafe_b64decode(parameters["salt"] + "=")) == 32
 
 
-def test_parameters_stay_the_same(app, client, anna, parameters):
+def test_parameters_stay_the_same(make_app, client, anna, parameters):
     """They are made once and for every process."""
     again = client.get("/v1/discovery/parameters", headers=anna.headers).json
-    kith = app.extensions["kith"]
-    other = DirectoryService(
-        kith.database, kith.clock, os.urandom, kith.metrics, Directory(), max_hashes=10
-    ).parameters()
-    assert again == parameters
-    assert (other.id, other.salt) == (parameters["epoch"], parameters["salt"])
+    other = make_app().test_client().get("/v1/discovery/parameters", headers=anna.headers).json
+    assert again == other == parameters
 
 
 def test_a_person_is_found_by_her_number(register, look_up, hashed):
@@ -81,41 +36,41 @@ def test_a_person_is_found_by_her_number(register, look_up, hashed):
     ben = register(BEN)
     response = look_up([hashed(BEN), hashed(CARLA)])
     assert response.status_code == 200
-    assert response.json == {"matches": {hashed(BEN): ben.account_id}}
+    assert response.json["matches"] == {hashed(BEN): ben.account_id}
 
 
 def test_an_empty_book_matches_nobody(look_up):
     """No hashes, no matches, no refusal."""
-    assert look_up([]).json == {"matches": {}}
+    assert look_up([]).json["matches"] == {}
 
 
 def test_duplicates_are_harmless(register, look_up, hashed):
     """A hash that is there twice is answered once."""
     ben = register(BEN)
-    assert look_up([hashed(BEN)] * 3).json == {"matches": {hashed(BEN): ben.account_id}}
+    assert look_up([hashed(BEN)] * 3).json["matches"] == {hashed(BEN): ben.account_id}
 
 
 def test_who_does_not_want_to_be_found_is_not(client, register, look_up, hashed):
     """Discoverability holds from the very next lookup, both ways."""
     ben = register(BEN)
     client.patch("/v1/account", json={"discoverable": False}, headers=ben.headers)
-    assert look_up([hashed(BEN)]).json == {"matches": {}}
+    assert look_up([hashed(BEN)]).json["matches"] == {}
     client.patch("/v1/account", json={"discoverable": True}, headers=ben.headers)
-    assert look_up([hashed(BEN)]).json == {"matches": {hashed(BEN): ben.account_id}}
+    assert look_up([hashed(BEN)]).json["matches"] == {hashed(BEN): ben.account_id}
 
 
 def test_a_deleted_account_is_not_found(client, register, look_up, hashed):
     """Deletion takes the number out of the directory at once."""
     ben = register(BEN)
     client.delete("/v1/account", headers=ben.headers)
-    assert look_up([hashed(BEN)]).json == {"matches": {}}
+    assert look_up([hashed(BEN)]).json["matches"] == {}
 
 
 def test_registering_again_keeps_leading_to_the_account(register, look_up, hashed):
     """The number leads to the same account after a re-registration."""
     ben = register(BEN)
     assert register(BEN).account_id == ben.account_id
-    assert look_up([hashed(BEN)]).json == {"matches": {hashed(BEN): ben.account_id}}
+    assert look_up([hashed(BEN)]).json["matches"] == {hashed(BEN): ben.account_id}
 
 
 def test_a_changed_number_leads_to_the_account_and_the_old_one_nowhere(
@@ -127,9 +82,7 @@ def test_a_changed_number_leads_to_the_account_and_the_old_one_nowhere(
     caller = Caller(UUID(ben.account_id), UUID(ben.device_id), b"")
     with kith.database.write() as session:
         kith.accounts.change_number(session, caller, CARLA, None)
-    assert look_up([hashed(BEN), hashed(CARLA)]).json == {
-        "matches": {hashed(CARLA): ben.account_id}
-    }
+    assert look_up([hashed(BEN), hashed(CARLA)]).json["matches"] == {hashed(CARLA): ben.account_id}
 
 
 def test_a_late_withdrawal_does_not_unlist_the_next_owner(app, register, look_up, hashed):
@@ -138,28 +91,27 @@ def test_a_late_withdrawal_does_not_unlist_the_next_owner(app, register, look_up
     kith = app.extensions["kith"]
     with kith.database.write() as session:
         kith.directory.listing_changed(session, UUID(int=1), BEN, False)
-    assert look_up([hashed(BEN)]).json == {"matches": {hashed(BEN): ben.account_id}}
+    assert look_up([hashed(BEN)]).json["matches"] == {hashed(BEN): ben.account_id}
 
 
-def test_an_epoch_that_was_rolled_back_is_not_used(app):
+def test_an_epoch_that_was_rolled_back_is_not_used(make_app):
     """Parameters made in a transaction that failed are never handed out."""
-    kith = app.extensions["kith"]
-    with pytest.raises(RuntimeError), kith.database.write() as session:
-        kith.directory.listing_changed(session, UUID(int=1), BEN, True)
+    kith = make_app().extensions["kith"]
+    with pytest.raises(RuntimeError), kith.database.write() as connection:
+        kith.directory.listing_changed(connection, UUID(int=1), BEN, True)
         raise RuntimeError
-    fresh = DirectoryService(
-        kith.database, kith.clock, os.urandom, kith.metrics, Directory(), max_hashes=10
-    )
-    assert kith.directory.parameters() == fresh.parameters()
+    again = make_app().extensions["kith"]
+    assert kith.directory.parameters() == again.directory.parameters()
 
 
-def test_a_full_page_finds_all_who_are_here(app, look_up, parameters):
+@pytest.mark.parametrize("from_snapshot", [False, True])
+def test_a_full_page_finds_all_who_are_here(make_app, anna, parameters, from_snapshot):
     """10,000 hashes are one page, whatever order and share of them are people."""
+    app = make_app(discovery_burst=10_000)
     digests = [hashlib.sha256(str(n).encode()).digest() for n in range(10_000)]
     here = {encode(digest): UUID(int=n) for n, digest in enumerate(digests) if n % 4 == 0}
-    kith = app.extensions["kith"]
-    with kith.database.write() as session:
-        session.execute(
+    with app.extensions["kith"].database.write() as connection:
+        connection.execute(
             insert(table(DirectoryEntry)),
             [
                 {"digest": digest, "epoch": 1, "account_id": UUID(int=n)}
@@ -167,7 +119,13 @@ def test_a_full_page_finds_all_who_are_here(app, look_up, parameters):
                 if n % 4 == 0
             ],
         )
-    response = look_up([encode(digest) for digest in digests])
+    if from_snapshot:
+        use_snapshot(app)
+    response = app.test_client().post(
+        "/v1/discovery/lookups",
+        json={"epoch": parameters["epoch"], "hashes": [encode(digest) for digest in digests]},
+        headers=anna.headers,
+    )
     assert response.json["matches"] == {text: str(account) for text, account in here.items()}
 
 
@@ -231,7 +189,11 @@ WRONG_FIELDS = [
     ({"hashes": "A" * 43}, "/hashes"),
     ({"hashes": None}, "/hashes"),
     ({"hashes": {}}, "/hashes"),
-    ({"sync_token": "x"}, "/sync_token"),
+    ({"sync_token": "x" * 129}, "/sync_token"),
+    ({"sync_token": 7}, "/sync_token"),
+    ({"known": "A" * 43}, "/known"),
+    ({"known": ["A" * 42 + "B"]}, "/known/0"),
+    ({"knwon": []}, "/knwon"),
 ]
 
 

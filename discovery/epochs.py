@@ -1,0 +1,278 @@
+"""Epochs: which salt holds now, and how the next one takes over.
+
+Owns the table `discovery_epochs`. Whoever changes a listing writes to every epoch that is announced,
+filled or open. The next one is announced, filled from the accounts in small transactions that note how
+far they came, and opened by one that also says when the one before ends; after that it is closed and
+its entries are removed. Each step is one transaction, so whatever is killed in between goes on where
+it was, by whichever process takes the next step.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any, NamedTuple, cast
+from uuid import UUID
+
+from sqlalchemy import Connection, Executable, bindparam, delete, func, select, text, update
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import aliased
+
+from core.database import PURGE_BATCH, Database, dialect_of, insert, insert_into, table
+from discovery.changes import current_transaction, oldest_transaction
+from discovery.hashes import digest_number, encode_hash
+from discovery.models import DirectoryEntry, DiscoveryEpoch
+from tokens.models import Account
+
+SALT_SIZE = 32
+ID_LENGTH = 8
+FIRST_EPOCH = 1
+#: Accounts that one transaction fills in.
+BATCH = 500
+#: Listings are kept up to date for so long after an epoch's end: clocks of hosts differ.
+GRACE = timedelta(hours=1)
+#: Filling waits no longer than this for an account that somebody is changing, and tries again: whoever
+#: holds one account may want another.
+PATIENCE = "200ms"
+
+_EPOCHS = table(DiscoveryEpoch).c
+
+
+class Epoch(NamedTuple):
+    """What numbers are hashed with; `id` names it to clients, `number` in the directory."""
+
+    number: int
+    id: str
+    salt: str
+    state: str
+    created_at: datetime
+    expires_at: datetime | None
+    cursor: bytes | None
+
+    @property
+    def filled(self) -> float:
+        """How much of an announced epoch is filled, from 0 to 1: ids of accounts are random."""
+        return int.from_bytes((self.cursor or bytes(4))[:4]) / 2**32
+
+    def answers(self, now: datetime) -> bool:
+        """Say whether hashes made in it are looked up."""
+        return self.state == "open" and (self.expires_at is None or now < self.expires_at)
+
+
+_READING = select(
+    *(_EPOCHS.number, _EPOCHS.id, _EPOCHS.salt, _EPOCHS.state),
+    *(_EPOCHS.created_at, _EPOCHS.expires_at, _EPOCHS.cursor),
+).order_by(_EPOCHS.number)
+
+
+def read(connection: Connection) -> list[Epoch]:
+    """Give all epochs, oldest first."""
+    return [Epoch(*row) for row in connection.execute(_READING)]
+
+
+def current(epochs: Sequence[Epoch]) -> Epoch | None:
+    """Give the epoch that clients shall hash in; None before the first."""
+    return next((e for e in reversed(epochs) if e.state == "open"), None)
+
+
+def read_or_begin(
+    connection: Connection, clock: Callable[[], datetime], entropy: Callable[[int], bytes]
+) -> list[Epoch]:
+    """Give all epochs; when there is none, make the first, whoever else does so too."""
+    epochs = read(connection)
+    if not epochs:
+        _insert(connection, FIRST_EPOCH, "open", clock(), entropy)
+        epochs = read(connection)
+    return epochs
+
+
+def _insert(
+    connection: Connection,
+    number: int,
+    state: str,
+    now: datetime,
+    entropy: Callable[[int], bytes],
+) -> None:
+    salt = encode_hash(entropy(SALT_SIZE))
+    connection.execute(
+        insert(connection, DiscoveryEpoch)
+        .values(
+            number=number,
+            id=encode_hash(hashlib.sha256(salt.encode()).digest())[:ID_LENGTH],
+            salt=salt,
+            created_at=now,
+            state=state,
+            changed_in=current_transaction(dialect_of(connection)),
+        )
+        .on_conflict_do_nothing()
+    )
+
+
+class Rotation:
+    """Takes the steps from one epoch to the next; any number of processes may."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Callable[[], datetime],
+        entropy: Callable[[int], bytes],
+        overlap: timedelta,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._entropy = entropy
+        self._overlap = overlap
+
+    def announce(self) -> Epoch:
+        """Begin the next epoch, or give the one that was begun and is not open yet."""
+        with self._database.write() as connection:
+            epochs = read_or_begin(connection, self._clock, self._entropy)
+            if epochs[-1].state == "open":
+                number = epochs[-1].number + 1
+                _insert(connection, number, "announced", self._clock(), self._entropy)
+                epochs = read(connection)
+        return epochs[-1]
+
+    def pending(self) -> Epoch | None:
+        """Give the epoch that is announced or filled; None when there is none."""
+        with self._database.read() as connection:
+            epochs = read(connection)
+        return epochs[-1] if epochs and epochs[-1].state in ("announced", "filled") else None
+
+    def fill(self) -> int:
+        """Fill in the next batch of the announced epoch; give how many accounts, 0 for a pause.
+
+        At the end its state is `filled`. A pause is needed while transactions run that began before it
+        was announced, and while somebody else fills.
+        """
+        try:
+            with self._database.write() as connection:
+                return self._fill(connection)
+        except OperationalError as error:
+            if getattr(error.orig, "sqlstate", None) != "55P03":
+                raise
+            return 0
+
+    def _fill(self, connection: Connection) -> int:
+        if dialect_of(connection) == "postgresql":
+            connection.execute(text(f"SET LOCAL lock_timeout = '{PATIENCE}'"))
+        row = _take(connection, "announced")
+        if row is None or not _settled(connection, row.changed_in):
+            return 0
+        after = UUID(bytes=row.cursor or bytes(16))
+        accounts = connection.execute(_ACCOUNTS, {"after": after}).all()
+        if accounts:
+            connection.execute(
+                _filling(dialect_of(connection)),
+                [
+                    {
+                        "digest": digest_number(account.e164, row.salt),
+                        "epoch": row.number,
+                        "account_id": account.id,
+                    }
+                    for account in accounts
+                ],
+            )
+        state = "announced" if len(accounts) == BATCH else "filled"
+        cursor = accounts[-1].id.bytes if accounts else row.cursor
+        _change(connection, row.number, state=state, cursor=cursor)
+        return len(accounts)
+
+    def open(self) -> None:
+        """Let a filled epoch answer, and announce the end of the one before, at once."""
+        now = self._clock()
+        with self._database.write() as connection:
+            row = _take(connection, "filled")
+            if row is None:
+                return
+            connection.execute(
+                update(DiscoveryEpoch)
+                .where(DiscoveryEpoch.state == "open", DiscoveryEpoch.expires_at.is_(None))
+                .values(expires_at=now + self._overlap)
+            )
+            _change(connection, row.number, state="open", cursor=None)
+
+    @staticmethod
+    def remove(connection: Connection, now: datetime) -> int:
+        """Remove a batch of entries of an epoch that is over; a job of the periodic work."""
+        row = _take(connection, "closed")
+        if row is None:
+            connection.execute(
+                update(DiscoveryEpoch)
+                .where(DiscoveryEpoch.state == "open", DiscoveryEpoch.expires_at < now - GRACE)
+                .values(
+                    state="closed",
+                    changed_in=current_transaction(dialect_of(connection)),
+                    cursor=None,
+                )
+            )
+            return 0
+        if not _settled(connection, row.changed_in):
+            return 0
+        removed = _remove_entries(connection, row.number, row.cursor or b"")
+        if len(removed) == PURGE_BATCH:
+            _change(connection, row.number, cursor=max(removed))
+        else:
+            connection.execute(delete(DiscoveryEpoch).where(DiscoveryEpoch.number == row.number))
+        return len(removed)
+
+
+_ACCOUNTS = (
+    select(table(Account).c.id, table(Account).c.e164)
+    .where(table(Account).c.id > bindparam("after"), table(Account).c.discoverable)
+    .order_by(table(Account).c.id)
+    .limit(BATCH)
+    # Whoever takes a number out at this moment does so before, or finds the entry that is made here.
+    .with_for_update(read=True)
+)
+
+
+@cache
+def _filling(dialect: str) -> Executable:
+    # An entry that is there was made by a change since the announcement, and is right.
+    return insert_into(dialect, DirectoryEntry).on_conflict_do_nothing()
+
+
+def _remove_entries(connection: Connection, number: int, after: bytes) -> list[bytes]:
+    entries, oldest = table(DirectoryEntry), aliased(DirectoryEntry)
+    batch = (
+        select(oldest.digest)
+        .where(oldest.epoch == number, oldest.digest > after)
+        .order_by(oldest.digest)
+        .limit(PURGE_BATCH)
+    )
+    removing = delete(entries).where(entries.c.epoch == number, entries.c.digest.in_(batch))
+    return list(connection.execute(removing.returning(entries.c.digest)).scalars())
+
+
+def _take(connection: Connection, state: str) -> DiscoveryEpoch | None:
+    """Hold the epoch in a state; None when there is none or somebody else holds it."""
+    held = (
+        select(*table(DiscoveryEpoch).columns)
+        .where(DiscoveryEpoch.state == state)
+        .order_by(DiscoveryEpoch.number)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    return cast(DiscoveryEpoch | None, connection.execute(held).one_or_none())
+
+
+def _settled(connection: Connection, changed_in: int) -> bool:
+    """Say whether all transactions have ended that may not know the epoch's state.
+
+    Each that changes a listing has written or locked a row before it reads the epochs, so PostgreSQL
+    counts it among the running ones. On SQLite one runs at a time.
+    """
+    if dialect_of(connection) == "sqlite":
+        return True
+    return bool(connection.execute(select(oldest_transaction() > changed_in)).scalar_one())
+
+
+def _change(connection: Connection, number: int, **values: Any) -> None:
+    connection.execute(update(DiscoveryEpoch).where(DiscoveryEpoch.number == number).values(values))
+
+
+def count_accounts(connection: Connection) -> int:
+    """Say how many accounts want to be found."""
+    wanting = select(func.count()).select_from(Account).where(Account.discoverable)
+    return int(connection.execute(wanting).scalar_one())
