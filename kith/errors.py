@@ -11,7 +11,7 @@ from dataclasses import dataclass
 LONGEST_TEXT = 500
 
 _SECRETS = re.compile(
-    r"kith_[A-Za-z0-9_-]+"  # a device token
+    r"kith(?:svc)?_[A-Za-z0-9_-]+"  # a token of a device or of a service
     r"|\+\d[\d ()./-]{5,}\d"  # a number written with spaces or dashes
     r"|\d{6,}"  # a code, or a number without a plus
 )
@@ -55,7 +55,8 @@ class KithProblem(KithError):
     code: last segment of the problem's `type`, or "http-<status>" when the answer was no problem
     document. retry_after: whole seconds after which trying again makes sense, or None. errors: the
     refused fields. checks_left: guesses left in this verification, or None. missing, extra, stale:
-    device ids, filled for devices-mismatched only.
+    device ids, filled for devices-mismatched only. left, capacity, needed: hashes, filled for
+    budget-exhausted only.
     """
 
     code: str = ""
@@ -74,6 +75,9 @@ class KithProblem(KithError):
         missing: Sequence[str] = (),
         extra: Sequence[str] = (),
         stale: Sequence[str] = (),
+        left: int | None = None,
+        capacity: int | None = None,
+        needed: int | None = None,
     ) -> None:
         """Take the members of a problem document; texts are redacted here, once for all uses."""
         self.code = redact(code)
@@ -87,6 +91,9 @@ class KithProblem(KithError):
         self.missing = tuple(missing)
         self.extra = tuple(extra)
         self.stale = tuple(stale)
+        self.left = left
+        self.capacity = capacity
+        self.needed = needed
         super().__init__(
             ": ".join(text for text in (self.title, self.detail) if text) + f" ({self.code})"
         )

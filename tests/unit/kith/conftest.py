@@ -53,8 +53,10 @@ def signed_in(credentials_path: Path) -> Credentials:
 def run(script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Return a way to run `kith` against the script."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.delenv("KITH_SERVER", raising=False)
-    monkeypatch.delenv("KITH_CREDENTIALS", raising=False)
+    for name in ("KITH_CREDENTIALS", "KITH_TOKEN", "KITH_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
 
     def invoke(*arguments: str, stdin: str | bytes | None = None) -> Result:
         wiring = Wiring(transport=script, sleep=script.sleep)
