@@ -130,8 +130,9 @@ def sync(
             outcome = synchronise(asker.client, book, state, on_progress=progress.asking)
         shown = Shown(book, state, only_new=watch_new)
         print_matches("json" if as_json else output, shown, book, outcome)
-        # Only now: people whom a broken pipe has swallowed are new to the next run.
-        state.show(book.account_ids(), everybody=outcome.complete)
+        # Only now: people whom a broken pipe has swallowed are new to the next run. An empty file
+        # is more often a failed export than a lonely person, and makes nobody new.
+        state.show(book.account_ids(), everybody=outcome.complete and book.numbers > 0)
         if not quiet and not as_json and output != "json":
             new = f", {shown.new} new" if watch_new else ""
             click.echo(
@@ -233,7 +234,7 @@ def _budget_used_up(outcome: Outcome) -> Failure:
     if outcome.budget is not None and outcome.budget.refill_per_day > 0:
         refill = outcome.budget.refill_per_day
         whole = duration(-(-outcome.waiting * DAY // refill))
-        hints.append(f"{refill} numbers a day come back, so the last of them is due in {whole}.")
+        hints.append(f"{refill} a day come back, so the last number is due in {whole}.")
     return Failure(
         f"The budget is used up: {outcome.waiting} numbers were not asked about.",
         hint=" ".join(hints),

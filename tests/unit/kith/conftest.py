@@ -10,11 +10,14 @@ from kith import Kith
 from kith.cli import main
 from kith.commands.session import Wiring
 from kith.credentials import Credentials, CredentialsFile
+from kith.sync import Book, Outcome, State, gather, synchronise
 from tests.unit.kith.canned import ACCOUNT, TOKEN, Script
+from tests.unit.kith.lookup_server import contact
 
 SERVER = "http://127.0.0.1:8000"
 
 Run = Callable[..., Result]
+Sync = Callable[..., tuple[Outcome, list[str]]]
 
 
 @pytest.fixture
@@ -66,3 +69,16 @@ def run(script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         return result
 
     return invoke
+
+
+@pytest.fixture
+def sync(client: Kith, tmp_path: Path) -> Sync:
+    """Return a run over a book of some numbers, with the state of the runs before it."""
+
+    def run(numbers: list[str]) -> tuple[Outcome, list[str]]:
+        with Book() as book, State(tmp_path / "state.db") as state:
+            gather([contact("N", number) for number in numbers], book, region=None)
+            outcome = synchronise(client, book, state)
+            return outcome, [match.phone_number for match in book.matches()]
+
+    return run

@@ -11,10 +11,18 @@ from collections.abc import Iterable
 import httpx
 
 from kith import hash_number
+from kith.contacts import Contact, WrittenNumber
 from tests.unit.kith.canned import Script, ok, problem
 
 REFILL = 50
 LOOKUPS = "POST /v1/discovery/lookups"
+PEOPLE = [f"+4915111111{n:03}" for n in range(100)]
+
+
+def contact(name: str, *numbers: str) -> Contact:
+    """Return a contact with its numbers on lines of their own."""
+    written = tuple(WrittenNumber(text, line) for line, text in enumerate(numbers, start=1))
+    return Contact(name, written, 1)
 
 
 def account_of(number: str) -> str:

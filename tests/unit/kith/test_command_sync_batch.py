@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from kith.sync import State
-from tests.unit.kith.canned import ACCOUNT, TOKEN, Script, ok, problem
-from tests.unit.kith.conftest import SERVER, Run
+from tests.unit.kith.canned import ACCOUNT, Script, ok, problem
+from tests.unit.kith.conftest import Run
 from tests.unit.kith.lookup_server import LOOKUPS, LookupServer, account_of
 
 ANN, BEN, CARLA = (f"+49152{n}" for n in (11111111, 22222222, 33333333))
@@ -150,6 +150,14 @@ class TestWatchNew:
         watched = run("sync", str(book), "--watch-new", "--output", "jsonl").stdout
         assert names(watched) == ["Ann", "Ben"]
 
+    def test_an_empty_file(self, run: Run, server: LookupServer, book: Path) -> None:
+        """An export that failed makes nobody new."""
+        run("sync", str(book))
+        book.write_text("")
+        assert run("sync", str(book)).exit_code == 0
+        book.write_text(BOOK)
+        assert "0 new" in run("sync", str(book), "--watch-new").stdout
+
     def test_a_run_that_ran_out_of_budget(self, run: Run, server: LookupServer, book: Path) -> None:
         """It shows whom it found, once, and forgets nobody whom it did not come to."""
         watch = ("sync", str(book), "--watch-new", "--output", "jsonl")
@@ -177,7 +185,7 @@ class TestExitCodes:
         assert result.stderr == (
             "kith: The budget is used up: 2 numbers were not asked about.\n"
             "      What was done is kept; the next run goes on from here. Come back in 2 hours."
-            " 50 numbers a day come back, so the last of them is due in 58 minutes.\n"
+            " 50 a day come back, so the last number is due in 58 minutes.\n"
         )
         server.left = 2
         assert run("sync", str(book)).exit_code == 0
@@ -235,73 +243,3 @@ class TestStates:
         run("sync", "-", stdin=f"Phone\n{ANN}\n")
         assert len(list(states.iterdir())) == 2
         assert server.charges == [3, 0, 1, 0]
-
-
-class TestTokens:
-    """A token given by itself serves a job that is no device."""
-
-    @pytest.fixture
-    def token_file(self, tmp_path: Path) -> Path:
-        """Return a file with a service's token, as an editor leaves it."""
-        path = tmp_path / "token"
-        path.write_text("kithsvc_abc\n")
-        return path
-
-    def test_it_is_sent(
-        self, run: Run, server: LookupServer, script: Script, book: Path, token_file: Path
-    ) -> None:
-        """The job asks with it and needs no account; a country must be said."""
-        words = ("--server", SERVER, "--token-file", str(token_file), "sync", str(book))
-        result = run(*words, "--region", "DE")
-
-        assert result.exit_code == 0
-        assert "Ann" in result.stdout
-        assert {one.headers["Authorization"] for one in script.requests} == {"Bearer kithsvc_abc"}
-        assert script.sent("GET /v1/account") == []
-
-    def test_from_the_environment(
-        self, run: Run, server: LookupServer, script: Script, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """KITH_TOKEN is a token, and a file comes before it."""
-        monkeypatch.setenv("KITH_SERVER", SERVER)
-        monkeypatch.setenv("KITH_TOKEN", TOKEN)
-
-        assert run("sync", "-", stdin="Phone\n0151 11111111\n").exit_code == 0
-        assert run("sync", "-", stdin=f"Phone\n{ANN}\n").exit_code == 0
-        assert script.requests[-1].headers["Authorization"] == f"Bearer {TOKEN}"
-
-    def test_it_is_sent_to_nobody_who_was_not_named(
-        self, run: Run, script: Script, token_file: Path, book: Path, signed_in: object
-    ) -> None:
-        """Which server a token is for must be said."""
-        result = run("--token-file", str(token_file), "sync", str(book))
-        assert (result.exit_code, "--server" in result.stderr) == (2, True)
-        assert script.requests == []
-
-    def test_other_commands_need_a_device(
-        self, run: Run, script: Script, token_file: Path, signed_in: object
-    ) -> None:
-        """They are refused rather than run for somebody else."""
-        result = run("--server", SERVER, "--token-file", str(token_file), "whoami")
-        assert (result.exit_code, "sync only" in result.stderr) == (5, True)
-        assert script.requests == []
-
-    def test_no_token(self, run: Run, script: Script, book: Path, tmp_path: Path) -> None:
-        """A missing file is 7, one that holds no token is 5 and its content is not shown."""
-        path = tmp_path / "token"
-        words = ("--server", SERVER, "--token-file", str(path), "sync", str(book))
-        assert run(*words).exit_code == 7
-        for content in ("", "two words"):
-            path.write_text(content)
-            result = run(*words)
-            assert (result.exit_code, "two words" in result.stderr) == (5, False)
-        assert script.requests == []
-
-    def test_a_token_that_is_refused(
-        self, run: Run, script: Script, token_file: Path, book: Path
-    ) -> None:
-        """3, with a word on where it came from."""
-        script.on("GET /v1/discovery/parameters", problem("token-invalid", 401))
-        words = ("--server", SERVER, "--token-file", str(token_file), "sync", str(book))
-        result = run(*words)
-        assert (result.exit_code, "--token-file" in result.stderr) == (3, True)
