@@ -83,9 +83,6 @@ def fields(text: str) -> list[str]:
 
 
 def _colon(content: bytes) -> int:
-    first = content.find(b":")
-    if b'"' not in content[: max(first, 0)]:
-        return first
     inside = False
     for position, byte in enumerate(content):
         if byte == 0x22:
@@ -93,7 +90,7 @@ def _colon(content: bytes) -> int:
         elif byte == 0x3A and not inside:
             return position
     # Every colon stands behind a quotation mark that is never closed: then the mark means nothing.
-    return first
+    return content.find(b":")
 
 
 def _from_base64(value: bytes) -> bytes:
