@@ -73,9 +73,12 @@ def main(
       130  stopped
     """
     wiring = ctx.obj if isinstance(ctx.obj, Wiring) else Wiring()
-    by_option = ctx.get_parameter_source("credentials") is click.core.ParameterSource.COMMANDLINE
+    by_command_line = click.core.ParameterSource.COMMANDLINE
+    by_option = ctx.get_parameter_source("credentials") is by_command_line
     if profile is not None and by_option:
         raise click.UsageError("Give --profile or --credentials, not both.")
+    if ctx.get_parameter_source("token_file") is by_command_line and (profile or by_option):
+        raise click.UsageError("Give --token-file or credentials, not both.")
     ctx.obj = Session.of(
         wiring, server=server, profile=profile, credentials=credentials, token_file=token_file
     )

@@ -22,10 +22,10 @@ from kith.credentials import (
     CredentialsMissing,
     default_directory,
 )
+from kith.requests import VISIBLE
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 
-_TOKEN = re.compile(r"[!-~]+")
 _PROFILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,99}")
 
 
@@ -90,7 +90,7 @@ class Session:
             return None
         if self.wanted_server is None:
             raise click.UsageError("Say whose token it is, with --server or KITH_SERVER.")
-        if not _TOKEN.fullmatch(token):
+        if not VISIBLE.fullmatch(token):
             raise Failure(
                 "What was given by --token-file or KITH_TOKEN is no token.", exit_code=REFUSED
             )

@@ -73,6 +73,8 @@ def test_it_is_sent_to_nobody_who_was_not_named(
     """Which server a token is for must be said."""
     result = run("--token-file", str(token_file), "sync", str(book))
     assert (result.exit_code, "--server" in result.stderr) == (2, True)
+    result = run("--profile", "ann", "--token-file", str(token_file), "sync", str(book))
+    assert (result.exit_code, "not both" in result.stderr) == (2, True)
     assert script.requests == []
 
 
