@@ -3,8 +3,8 @@
     python -m bench.sync --contacts 1000000
 
 The command runs as a person's shell would run it. Its first run pays for every number, its second
-for none. Settings of the server that the run needs, such as a larger budget, are given as
-`--setting KITH_NAME=VALUE`.
+for none. Settings of the server that the run needs are given as `--setting KITH_NAME=VALUE`; one with a
+budget needs a burst of as many as there are contacts.
 """
 
 import json

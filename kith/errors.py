@@ -56,7 +56,7 @@ class KithProblem(KithError):
     document. retry_after: whole seconds after which trying again makes sense, or None. errors: the
     refused fields. checks_left: guesses left in this verification, or None. missing, extra, stale:
     device ids, filled for devices-mismatched only. left, capacity, needed: hashes, filled for
-    budget-exhausted only.
+    budget-exhausted and budget-too-small.
     """
 
     code: str = ""

@@ -252,6 +252,14 @@ class BudgetExhausted(KithProblem):
     code = "budget-exhausted"
 
 
+class BudgetTooSmall(KithProblem):
+    """Report a lookup of more new hashes than the budget ever holds: `capacity`, `needed`; ask
+    about fewer at once.
+    """
+
+    code = "budget-too-small"
+
+
 class DevicesMismatched(KithProblem):
     """Report envelopes that do not fit the recipient's devices: `missing`, `extra`, `stale`;
     nothing was stored.

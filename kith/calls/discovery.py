@@ -27,8 +27,8 @@ class DiscoveryCalls(Calls):
         hashes: cost one each of the budget. known: hashes that `sync_token`, the answer to an
         earlier lookup of exactly these, proves to be paid for. The request may be repeated after a
         lost answer: the same one costs once. Raise EpochUnknown when the parameters have changed
-        (fetch them again and hash anew), BudgetExhausted when nothing was looked up because the
-        budget does not hold all of `hashes`, and ValueError for `known` without a token.
+        (fetch them again and hash anew), BudgetExhausted or BudgetTooSmall when nothing was looked
+        up because the budget does not hold all of `hashes`, and ValueError for `known` without a token.
         """
         if known and sync_token is None:
             raise ValueError("Known hashes need the sync token that proves them paid.")

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kith.client import Kith
+from kith.errors import KithProblem
 from kith.models import Budget, DiscoveryParameters, base64url
-from kith.problems import BudgetExhausted, EpochUnknown
+from kith.problems import BudgetExhausted, BudgetTooSmall, EpochUnknown
 from kith.sync.book import Book
 from kith.sync.state import Page, State
 
@@ -124,7 +125,7 @@ class _Run:
         while asking is not None:
             try:
                 self._send(asking)
-            except BudgetExhausted as refusal:
+            except (BudgetExhausted, BudgetTooSmall) as refusal:
                 asking = self._reduced(asking, refusal)
             else:
                 return
@@ -150,13 +151,16 @@ class _Run:
         self._done += page.size
         self._progress()
 
-    def _reduced(self, page: Page, refusal: BudgetExhausted) -> Page | None:
+    def _reduced(self, page: Page, refusal: KithProblem) -> Page | None:
         """Return what to ask instead of a page that was refused, of which nothing was paid for."""
         self._retry_after = refusal.retry_after
         self._book.mark_unasked(page.asked)
         proven = page.asked and page.token and (refusal.needed or 0) <= len(page.asked)
+        refused = len(page.asked) if proven else page.size
+        # What of it would have been free after a change of epochs passes beside what is left.
+        free = refused - (refused if refusal.needed is None else refusal.needed)
         # Less than was just refused, whatever the server says, so that this comes to an end.
-        self._left = min(refusal.left or 0, (len(page.asked) if proven else page.size) - 1)
+        self._left = min(max(0, free) + (refusal.left or 0), refused - 1)
         if proven:
             return self._filled(self._state.ask(page, ()))
         # Its token proves nothing any more, or there never was one.

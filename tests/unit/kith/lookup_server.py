@@ -15,6 +15,7 @@ from kith.contacts import Contact, WrittenNumber
 from tests.unit.kith.canned import Script, ok, problem
 
 REFILL = 50
+CAPACITY = 50
 LOOKUPS = "POST /v1/discovery/lookups"
 PEOPLE = [f"+4915111111{n:03}" for n in range(100)]
 
@@ -34,7 +35,8 @@ class LookupServer:
     """Answers parameters and lookups of a script.
 
     here: E.164 numbers that have accounts. left: of the budget, None for a server without one.
-    lose: so many answers get lost after they were charged.
+    free: what may be asked beside it, after a change of epochs. lose: so many answers get lost
+    after they were charged.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class LookupServer:
         self.epoch = 1
         self.max_hashes = max_hashes
         self.left = left
+        self.free = 0
         self.lose = 0
         self.charges: list[int] = []
         self._charged: set[str] = set()
@@ -79,7 +82,7 @@ class LookupServer:
     def _budget(self) -> dict[str, object]:
         if self.left is None:
             return {}
-        return {"budget": {"left": self.left, "capacity": 100, "refill_per_day": REFILL}}
+        return {"budget": {"left": self.left, "capacity": CAPACITY, "refill_per_day": REFILL}}
 
     def _look_up(self, request: httpx.Request) -> httpx.Response:
         body = json.loads(request.content)
@@ -96,11 +99,16 @@ class LookupServer:
         fingerprint = hashlib.sha256(request.content).hexdigest()
         if fingerprint in self._charged:
             cost = 0
+        free = min(cost, self.free)
+        cost -= free
+        members = {"left": self.left, "capacity": CAPACITY, "needed": cost}
+        if cost > CAPACITY:
+            return problem("budget-too-small", 422, **members)
         if cost > self.left:
-            members = {"left": self.left, "capacity": 100, "needed": cost, "retry_after": 7200}
             return problem("budget-exhausted", 429, {"Retry-After": "7200"}, **members)
         self._charged.add(fingerprint)
         self.charges.append(cost)
+        self.free -= free
         self.left -= cost
         if self.lose:
             self.lose -= 1

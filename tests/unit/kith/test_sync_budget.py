@@ -4,9 +4,9 @@ import pytest
 
 from kith import KithUnreachable
 from kith.sync import Outcome
-from tests.unit.kith.canned import PARAMETERS, Script, ok, problem
+from tests.unit.kith.canned import Script, problem
 from tests.unit.kith.conftest import Sync
-from tests.unit.kith.lookup_server import LOOKUPS, PEOPLE, REFILL, LookupServer
+from tests.unit.kith.lookup_server import CAPACITY, LOOKUPS, PEOPLE, REFILL, LookupServer
 
 
 @pytest.mark.parametrize("max_hashes", [4, 100])
@@ -77,14 +77,28 @@ def test_a_lost_answer_whose_contacts_are_gone(sync: Sync, script: Script) -> No
     assert sync(PEOPLE[50:53])[1] == PEOPLE[50:53]
 
 
-def test_what_may_be_asked_anew_after_an_epoch_is_asked(sync: Sync, script: Script) -> None:
-    """The server lets more pass than it says is left, so its refusal counts and not its number."""
-    empty = {"left": 0, "capacity": 100, "refill_per_day": 50}
-    script.on("GET /v1/discovery/parameters", ok({**PARAMETERS, "budget": empty}))
-    script.on(LOOKUPS, ok({"matches": {}, "sync_token": "t", "budget": empty}))
+def test_what_is_free_after_a_change_of_epochs_is_asked(sync: Sync, script: Script) -> None:
+    """The server lets as much pass as was paid for before, beside what it says is left."""
+    server = LookupServer(script, PEOPLE, max_hashes=4, left=9)
+    sync(PEOPLE[:9])
+    server.epoch, server.free, server.left = 2, 9, 1
 
-    assert sync(PEOPLE[:6])[0].complete
-    assert len(script.sent(LOOKUPS)) == 3
+    outcome, found = sync(PEOPLE[:12])
+
+    assert (outcome.waiting, len(found)) == (2, 10)
+    assert (server.free, server.left) == (0, 0)
+
+
+def test_pages_above_the_whole_budget(sync: Sync, script: Script) -> None:
+    """A page that no waiting would make small enough is asked in parts."""
+    server = LookupServer(script, PEOPLE, max_hashes=100, left=CAPACITY)
+
+    outcome, found = sync(PEOPLE)
+
+    assert (outcome.waiting, len(found), outcome.retry_after) == (50, 50, None)
+    server.left = CAPACITY
+    assert sync(PEOPLE)[1] == PEOPLE
+    assert sum(server.charges) == 100
 
 
 @pytest.mark.parametrize("left", [100, 3, 0])
