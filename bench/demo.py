@@ -49,6 +49,7 @@ class Person:
         environment = OUTSIDE | {
             "KITH_SERVER": self.base_url,
             "KITH_CREDENTIALS": str(self.credentials),
+            "XDG_STATE_HOME": str(self.credentials.parent),
         }
         done = subprocess.run(
             [sys.executable, "-m", "kith", *words],

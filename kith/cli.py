@@ -33,9 +33,19 @@ from kith.commands.session import Session, Wiring
     type=click.Path(dir_okay=False),
     help="Keep credentials in this file; otherwise ~/.config/kith/credentials.json.",
 )
+@click.option(
+    "--token-file",
+    envvar="KITH_TOKEN_FILE",
+    type=click.Path(dir_okay=False),
+    help="Use the token in this file, such as a service's, instead of credentials. Needs --server.",
+)
 @click.pass_context
 def main(
-    ctx: click.Context, server: str | None, profile: str | None, credentials: str | None
+    ctx: click.Context,
+    server: str | None,
+    profile: str | None,
+    credentials: str | None,
+    token_file: str | None,
 ) -> None:
     """Prove a phone number, find contacts, look after devices.
 
@@ -45,7 +55,8 @@ def main(
       kith sync contacts.vcf
 
     \b
-    Options can also be given as KITH_SERVER and KITH_CREDENTIALS.
+    Options can also be given as KITH_SERVER, KITH_CREDENTIALS and KITH_TOKEN_FILE, and a token
+    itself as KITH_TOKEN.
 
     \b
     Exit codes:
@@ -57,13 +68,20 @@ def main(
       5    refused: something given is wrong or not allowed
       6    refused for now: try again later
       7    a local file cannot be read or written
+      8    sync: the budget is used up; what was done is kept, run it again later
+      9    sync --strict: something in the file could not be read
       130  stopped
     """
     wiring = ctx.obj if isinstance(ctx.obj, Wiring) else Wiring()
-    by_option = ctx.get_parameter_source("credentials") is click.core.ParameterSource.COMMANDLINE
+    by_command_line = click.core.ParameterSource.COMMANDLINE
+    by_option = ctx.get_parameter_source("credentials") is by_command_line
     if profile is not None and by_option:
         raise click.UsageError("Give --profile or --credentials, not both.")
-    ctx.obj = Session.of(wiring, server=server, profile=profile, credentials=credentials)
+    if ctx.get_parameter_source("token_file") is by_command_line and (profile or by_option):
+        raise click.UsageError("Give --token-file or credentials, not both.")
+    ctx.obj = Session.of(
+        wiring, server=server, profile=profile, credentials=credentials, token_file=token_file
+    )
 
 
 for _command in (register, link, whoami, devices, lock, discoverable, sync, rotate, logout):

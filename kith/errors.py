@@ -12,7 +12,7 @@ from typing import Any
 LONGEST_TEXT = 500
 
 _SECRETS = re.compile(
-    r"kith_[A-Za-z0-9_-]+"  # a device token
+    r"kith(?:svc)?_[A-Za-z0-9_-]+"  # a token of a device or of a service
     r"|\+\d[\d ()./-]{5,}\d"  # a number written with spaces or dashes
     r"|\d{6,}"  # a code, or a number without a plus
 )
@@ -62,9 +62,9 @@ class KithProblem(KithError):
     code: last segment of the problem's `type`, or "http-<status>" when the answer was no problem
     document. retry_after: whole seconds after which trying again makes sense, or None. errors: the
     refused fields. checks_left: guesses left in this verification, or None. missing, extra, stale:
-    device ids, filled for devices-mismatched only. challenge: what is to be solved, for
-    challenge-required only. decision: the name under which the server's operator finds why a text
-    was not sent, or None.
+    device ids, filled for devices-mismatched only. left, capacity, needed: hashes, filled for
+    budget-exhausted and budget-too-small. challenge: what is to be solved, for challenge-required
+    only. decision: the name under which the server's operator finds why a text was not sent, or None.
     """
 
     code: str = ""
@@ -83,6 +83,9 @@ class KithProblem(KithError):
         missing: Sequence[str] = (),
         extra: Sequence[str] = (),
         stale: Sequence[str] = (),
+        left: int | None = None,
+        capacity: int | None = None,
+        needed: int | None = None,
         challenge: Mapping[str, Any] | None = None,
         decision: str | None = None,
     ) -> None:
@@ -98,6 +101,9 @@ class KithProblem(KithError):
         self.missing = tuple(missing)
         self.extra = tuple(extra)
         self.stale = tuple(stale)
+        self.left = left
+        self.capacity = capacity
+        self.needed = needed
         self.challenge = challenge
         self.decision = decision
         super().__init__(

@@ -92,14 +92,41 @@ class LinkedDevice:
 
 
 @dataclass(frozen=True)
+class Budget:
+    """How many hashes may still be looked up for the first time, of how many, and what comes back
+    in a day.
+    """
+
+    left: int
+    capacity: int
+    refill_per_day: int
+
+
+@dataclass(frozen=True)
 class DiscoveryParameters:
-    """How to hash numbers until `expires_at`, and how many hashes one lookup takes."""
+    """How to hash numbers until `expires_at`, how many hashes one lookup takes, and the budget,
+    None where the server has none.
+    """
 
     epoch: str
     algorithm: str
     salt: str
     max_hashes: int
     expires_at: datetime | None
+    budget: Budget | None = None
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """What a lookup found: the account id of each hash that has one.
+
+    sync_token: proves that all hashes of the request are paid for, None where the server has no
+    budget.
+    """
+
+    matches: dict[str, str]
+    sync_token: str | None = None
+    budget: Budget | None = None
 
 
 @dataclass(frozen=True)

@@ -274,6 +274,22 @@ class EpochUnknown(KithProblem):
     code = "epoch-unknown"
 
 
+class BudgetExhausted(KithProblem):
+    """Report a lookup of more new hashes than the budget holds: `left`, `capacity`, `needed`;
+    nothing was looked up or paid for.
+    """
+
+    code = "budget-exhausted"
+
+
+class BudgetTooSmall(KithProblem):
+    """Report a lookup of more new hashes than the budget ever holds: `capacity`, `needed`; ask
+    about fewer at once.
+    """
+
+    code = "budget-too-small"
+
+
 class DevicesMismatched(KithProblem):
     """Report envelopes that do not fit the recipient's devices: `missing`, `extra`, `stale`;
     nothing was stored.

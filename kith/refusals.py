@@ -41,6 +41,9 @@ def problem_of(response: httpx.Response) -> KithProblem:
         missing=[str(device_id) for device_id in _list(document, "missing")],
         extra=[str(device_id) for device_id in _list(document, "extra")],
         stale=[str(device_id) for device_id in _list(document, "stale")],
+        left=_whole(document.get("left")),
+        capacity=_whole(document.get("capacity")),
+        needed=_whole(document.get("needed")),
         challenge=_object(document, "challenge"),
         decision=_text(document, "decision")[:LONGEST_ID] or None,
     )

@@ -18,7 +18,7 @@ import httpx
 from kith.errors import KithAnswerUnreadable, KithProblem, KithUnreachable
 from kith.refusals import problem_of
 
-_VISIBLE = re.compile(r"[!-~]+")
+VISIBLE = re.compile(r"[!-~]+")
 _BUSY = frozenset({502, 503, 504})  # 502 and 504 are what a proxy says while the server restarts
 
 
@@ -85,7 +85,7 @@ class Requests:
     @device_token.setter
     def device_token(self, token: str | None) -> None:
         # httpx would fail on such a token too, but with the token in its message.
-        if token is not None and not _VISIBLE.fullmatch(token):
+        if token is not None and not VISIBLE.fullmatch(token):
             raise ValueError("A device token holds visible ASCII characters only.")
         self._device_token = token
 

@@ -14,6 +14,7 @@ from kith.errors import ChallengeRefused, KithError, KithProblem, KithUnreachabl
 from kith.problems import TokenInvalid, TokenMissing, TokenReused
 
 SERVER_FAILED, NOT_SIGNED_IN, UNREACHABLE, REFUSED, LATER, LOCAL_FILE = 1, 3, 4, 5, 6, 7
+BUDGET_USED_UP, UNREADABLE_INPUT = 8, 9
 STOPPED = 130
 
 _REGISTER_AGAIN = "Sign in again with: kith register NUMBER"

@@ -3,6 +3,7 @@
 Refuse to send a device token to a server that did not mint it.
 """
 
+import os
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ import httpx
 
 from kith.challenges import solve_challenge
 from kith.client import Kith
-from kith.commands.failures import REFUSED, Failure
+from kith.commands.failures import LOCAL_FILE, REFUSED, Failure
 from kith.commands.output import note, working
 from kith.credentials import (
     Credentials,
@@ -23,6 +24,7 @@ from kith.credentials import (
     CredentialsMissing,
     default_directory,
 )
+from kith.requests import VISIBLE
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 
@@ -44,10 +46,17 @@ class Session:
     wiring: Wiring
     file: CredentialsFile
     wanted_server: str | None
+    token_file: Path | None = None
 
     @classmethod
     def of(
-        cls, wiring: Wiring, *, server: str | None, profile: str | None, credentials: str | None
+        cls,
+        wiring: Wiring,
+        *,
+        server: str | None,
+        profile: str | None,
+        credentials: str | None,
+        token_file: str | None,
     ) -> "Session":
         """Return the session that the global options describe; raise click.BadParameter."""
         if profile is not None:
@@ -60,14 +69,43 @@ class Session:
             path = Path(credentials)
         else:
             path = default_directory() / "credentials.json"
-        return cls(wiring, CredentialsFile(path), server.rstrip("/") if server else None)
+        return cls(
+            wiring,
+            CredentialsFile(path),
+            server.rstrip("/") if server else None,
+            Path(token_file) if token_file else None,
+        )
 
     def stranger(self) -> Kith:
         """Return a client without a token."""
         return self._client(self.server, None)
 
+    def bearer(self) -> tuple[Kith, str] | None:
+        """Return a client with the token that was given by itself, and its server; None when none
+        was.
+
+        --token-file comes before KITH_TOKEN. Raise Failure when no server is named: which one the
+        token is for is not written in it.
+        """
+        token = self._given_token()
+        if token is None:
+            return None
+        if self.wanted_server is None:
+            raise click.UsageError("Say whose token it is, with --server or KITH_SERVER.")
+        if not VISIBLE.fullmatch(token):
+            raise Failure(
+                "What was given by --token-file or KITH_TOKEN is no token.", exit_code=REFUSED
+            )
+        return self._client(self.wanted_server, token), self.wanted_server
+
     def signed_in(self) -> tuple[Kith, Credentials]:
         """Return a client with this profile's token; raise Failure for another server."""
+        if self._given_token() is not None:
+            raise Failure(
+                "A token alone is enough for sync only.",
+                hint="Leave --token-file, KITH_TOKEN_FILE and KITH_TOKEN out.",
+                exit_code=REFUSED,
+            )
         credentials = self.file.load()
         if self.wanted_server is not None and not _same(self.wanted_server, credentials.server):
             raise Failure(
@@ -91,6 +129,16 @@ class Session:
         """The server that a new registration goes to."""
         present = None if self.wanted_server else self.present()
         return self.wanted_server or (present.server if present else DEFAULT_SERVER)
+
+    def _given_token(self) -> str | None:
+        if self.token_file is None:
+            return os.environ.get("KITH_TOKEN") or None
+        try:
+            return self.token_file.read_text(encoding="ascii", errors="replace").strip()
+        except OSError as error:
+            raise Failure(
+                f"{self.token_file} cannot be read: {error.strerror}.", exit_code=LOCAL_FILE
+            ) from None
 
     def _client(self, server: str, token: str | None) -> Kith:
         try:

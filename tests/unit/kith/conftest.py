@@ -10,11 +10,14 @@ from kith import Kith
 from kith.cli import main
 from kith.commands.session import Wiring
 from kith.credentials import Credentials, CredentialsFile
+from kith.sync import Book, Outcome, State, gather, synchronise
 from tests.unit.kith.canned import ACCOUNT, TOKEN, Script
+from tests.unit.kith.lookup_server import contact
 
 SERVER = "http://127.0.0.1:8000"
 
 Run = Callable[..., Result]
+Sync = Callable[..., tuple[Outcome, list[str]]]
 
 
 @pytest.fixture
@@ -53,8 +56,10 @@ def signed_in(credentials_path: Path) -> Credentials:
 def run(script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Return a way to run `kith` against the script."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.delenv("KITH_SERVER", raising=False)
-    monkeypatch.delenv("KITH_CREDENTIALS", raising=False)
+    for name in ("KITH_CREDENTIALS", "KITH_TOKEN", "KITH_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
 
     def invoke(*arguments: str, stdin: str | bytes | None = None) -> Result:
         wiring = Wiring(transport=script, sleep=script.sleep)
@@ -64,3 +69,16 @@ def run(script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         return result
 
     return invoke
+
+
+@pytest.fixture
+def sync(client: Kith, tmp_path: Path) -> Sync:
+    """Return a run over a book of some numbers, with the state of the runs before it."""
+
+    def run(numbers: list[str]) -> tuple[Outcome, list[str]]:
+        with Book() as book, State(tmp_path / "state.db") as state:
+            gather([contact("N", number) for number in numbers], book, region=None)
+            outcome = synchronise(client, book, state)
+            return outcome, [match.phone_number for match in book.matches()]
+
+    return run

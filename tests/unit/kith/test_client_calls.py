@@ -138,9 +138,10 @@ def test_discovery_calls(client: Kith, script: Script) -> None:
     script.on("POST /v1/discovery/lookups", ok({"matches": {"h1": "a1"}}))
 
     parameters = client.discovery_parameters()
-    matches = client.look_up(parameters.epoch, ["h1", "h2"])
+    found = client.look_up(parameters.epoch, ["h1", "h2"])
 
-    assert matches == {"h1": "a1"}
+    assert (found.matches, found.sync_token, found.budget) == ({"h1": "a1"}, None, None)
+    assert parameters.budget is None
     assert script.bodies("POST /v1/discovery/lookups") == [{"epoch": "e1", "hashes": ["h1", "h2"]}]
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from kith import Kith, KithProblem, KithUnreachable, problems
 from kith.problems import (
+    BudgetExhausted,
     CodeRejected,
     DevicesMismatched,
     InvalidFields,
@@ -33,10 +34,10 @@ def test_every_code_has_its_exception(code: str, client: Kith, script: Script) -
 
 
 def test_the_codes_are_those_of_the_wire() -> None:
-    """The list of codes is complete: 48 of them, none under another one's name."""
+    """The list of codes is complete: 50 of them, none under another one's name."""
     names = {kind.__name__ for kind in problems.KNOWN.values()}
 
-    assert len(names) == len(problems.KNOWN) == 48
+    assert len(names) == len(problems.KNOWN) == 50
     assert all(kind.__doc__ for kind in problems.KNOWN.values())
 
 
@@ -92,9 +93,11 @@ def test_problem_members_are_kept(client: Kith, script: Script) -> None:
         problem("registration-locked", 423, {"Retry-After": "3600"}),
         problem("invalid-fields", 422, errors=[{"pointer": "/code", "detail": "too short"}, "odd"]),
         problem("devices-mismatched", 409, missing=["d1"], extra=["d2"], stale=[]),
+        problem("budget-exhausted", 429, left=3, capacity=50, needed=7, retry_after=60),
     )
     caught = []
-    for expected in (CodeRejected, RegistrationLocked, InvalidFields, DevicesMismatched):
+    kinds = (CodeRejected, RegistrationLocked, InvalidFields, DevicesMismatched, BudgetExhausted)
+    for expected in kinds:
         with pytest.raises(expected) as one:
             client.check_code("abc", "123456")
         caught.append(one.value)
@@ -103,6 +106,7 @@ def test_problem_members_are_kept(client: Kith, script: Script) -> None:
     assert caught[1].retry_after == 3600
     assert [(fault.pointer, fault.detail) for fault in caught[2].errors] == [("/code", "too short")]
     assert (caught[3].missing, caught[3].extra, caught[3].stale) == (("d1",), ("d2",), ())
+    assert (caught[4].left, caught[4].capacity, caught[4].needed) == (3, 50, 7)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from kith import NO_RETRIES, Envelope, Kith, KithProblem, KithUnreachable, RetryPolicy
+from kith import NO_RETRIES, Envelope, Kith, KithProblem, KithUnreachable, Lookup, RetryPolicy
 from kith.problems import DeviceNotFound, IdempotencyInProgress, ServiceUnavailable
 from tests.unit.kith.canned import (
     ACCOUNT,
@@ -204,5 +204,5 @@ def test_lookups_are_repeatable(client: Kith, script: Script) -> None:
     script.on("POST /v1/discovery/lookups", BROKEN, ok({"matches": {}}))
     script.on("GET /v1/account", BROKEN, ok(ACCOUNT))
 
-    assert client.look_up("e1", []) == {}
+    assert client.look_up("e1", []) == Lookup({})
     assert client.account().discoverable

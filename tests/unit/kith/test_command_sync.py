@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-import kith.commands.contacts
+import kith.commands.progress
 from kith import hash_number
 from tests.unit.kith.canned import ACCOUNT, PARAMETERS, Script, ok
 from tests.unit.kith.conftest import Run
@@ -122,7 +122,7 @@ def test_sync_shows_progress_on_a_terminal(
     """A person at a terminal sees how far the asking is; tables fit the terminal."""
     screen = io.StringIO()
     monkeypatch.setattr(
-        kith.commands.contacts,
+        kith.commands.progress,
         "Console",
         lambda **_: Console(file=screen, force_terminal=True, width=60),
     )
@@ -131,8 +131,14 @@ def test_sync_shows_progress_on_a_terminal(
     monkeypatch.setenv("COLUMNS", "60")
 
     result = run("sync", "-", stdin=BOOK)
+    shown = screen.getvalue().count("Asking")
 
     assert result.exit_code == 0
     assert "a" * 36 in result.stdout
+    assert "3 contacts, " in screen.getvalue()
     assert "Asking" in screen.getvalue()
-    assert "2/2" in screen.getvalue()
+    assert "2 numbers, " in screen.getvalue()
+
+    run("sync", "-", "--quiet", stdin=BOOK)
+
+    assert screen.getvalue().count("Asking") == shown

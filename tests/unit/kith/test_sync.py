@@ -1,126 +1,169 @@
-"""An address book is matched page by page, over changes of the hashing parameters."""
+"""An address book is asked about page by page, and nothing of it is paid for twice."""
 
-import json
-from collections.abc import Callable
+from collections.abc import Iterator
+from pathlib import Path
 
-import httpx
 import pytest
 
-from kith import Kith, hash_number
-from kith.contacts import Contact, Fault, WrittenNumber
+from kith import NO_RETRIES, Kith, Lookup
+from kith.contacts import Fault
 from kith.problems import EpochUnknown
-from kith.sync import Book, gather, match
+from kith.sync import Book, Outcome, State, gather, synchronise
 from tests.unit.kith.canned import PARAMETERS, Script, ok, problem
+from tests.unit.kith.conftest import Sync
+from tests.unit.kith.lookup_server import LOOKUPS, PEOPLE, LookupServer, contact
 
 OWN = "+4915100000000"
 
 
-def contact(name: str, *numbers: str) -> Contact:
-    """Return a contact with its numbers on lines of their own."""
-    written = tuple(WrittenNumber(text, line) for line, text in enumerate(numbers, start=1))
-    return Contact(name, written, 1)
+@pytest.fixture
+def book() -> Iterator[Book]:
+    """Return an empty book."""
+    with Book() as book:
+        yield book
 
 
-def book_of(*numbers: str) -> Book:
-    """Return a book of one contact a number."""
-    return gather([contact(f"N{i}", number) for i, number in enumerate(numbers)], region="DE")
-
-
-def here(*numbers: str, salt: str) -> Callable[[httpx.Request], httpx.Response]:
-    """Return an answer that knows accounts for some numbers."""
-    accounts = {hash_number(number, salt): f"account of {number}" for number in numbers}
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        asked = json.loads(request.content)["hashes"]
-        return ok({"matches": {digest: accounts[digest] for digest in asked if digest in accounts}})
-
-    return answer
-
-
-def test_equal_numbers_are_one() -> None:
-    """A number written twice is asked about once, and everybody who has it is told."""
-    book = gather(
+def test_equal_numbers_are_one(book: Book, client: Kith, script: Script, tmp_path: Path) -> None:
+    """A number written twice is asked about once, and everybody who has it is shown once."""
+    ann = "+4915111111111"
+    gather(
         [
             contact("Ann", "0151 11111111", "+49 151 11111111"),
-            contact("Anna", "+4915111111111"),
+            contact("Anna", ann),
             contact("Own", OWN),
             Fault(9, "odd"),
             contact("Ben", "no number"),
         ],
+        book,
         region="DE",
         own_number=OWN,
     )
+    server = LookupServer(script, [ann, OWN], left=10)
+    with State(tmp_path / "state.db") as state:
+        synchronise(client, book, state)
 
-    assert (book.contacts, book.numbers, book.distinct) == (4, 5, 1)
-    assert [entry.name for entry in book.entries["+4915111111111"].values()] == ["Ann", "Anna"]
-    assert [fault.line for fault in book.faults] == [9, 1]
-    assert "no number" in book.faults[1].reason
+    assert (book.contacts, book.numbers, book.unreadable) == (4, 5, 2)
+    assert server.charges == [1]
+    assert [(match.name, match.written) for match in book.matches()] == [
+        ("Ann", "0151 11111111"),
+        ("Anna", ann),
+    ]
+    faults = list(book.faults())
+    assert [fault.line for fault in faults] == [9, 1]
+    assert "no number" in faults[1].reason
 
 
-def test_pages_hold_max_hashes(client: Kith, script: Script) -> None:
+def test_pages_hold_max_hashes(sync: Sync, script: Script) -> None:
     """Every distinct number is asked about once, in pages as large as the server takes."""
-    numbers = [f"+491511111111{n}" for n in range(5)]
-    script.on("GET /v1/discovery/parameters", ok(PARAMETERS))
-    script.on("POST /v1/discovery/lookups", here(numbers[0], numbers[4], salt="salt"))
-    steps: list[int] = []
+    server = LookupServer(script, [PEOPLE[0], PEOPLE[8]], left=100)
 
-    matches = match(client, book_of(*numbers), on_progress=steps.append)
+    outcome, found = sync(PEOPLE[:9])
 
-    assert steps == [2, 4, 5]
-    assert [(one.name, one.phone_number) for one in matches] == [
-        ("N0", numbers[0]),
-        ("N4", numbers[4]),
-    ]
-    assert matches[0].account_id == f"account of {numbers[0]}"
-    pages = [body["hashes"] for body in script.bodies("POST /v1/discovery/lookups")]
-    assert pages == [
-        [hash_number(number, "salt") for number in numbers[start : start + 2]]
-        for start in (0, 2, 4)
-    ]
+    assert server.asked == [[0, 4], [0, 4], [0, 1]]
+    assert found == [PEOPLE[0], PEOPLE[8]]
+    assert outcome.complete
+    assert outcome.budget is not None
+    assert outcome.budget.left == 91
 
 
-def test_a_new_epoch_in_mid_run_is_followed(client: Kith, script: Script) -> None:
-    """When the parameters change they are fetched anew and the rest is hashed anew."""
-    numbers = [f"+491511111111{n}" for n in range(4)]
-    fresh = {**PARAMETERS, "epoch": "e2", "salt": "fresh", "max_hashes": 10}
-    script.on("GET /v1/discovery/parameters", ok(PARAMETERS), ok(fresh))
-    script.on(
-        "POST /v1/discovery/lookups",
-        here(*numbers, salt="salt"),
-        problem("epoch-unknown", 409),
-        here(*numbers, salt="fresh"),
-    )
+def test_the_next_run_pays_for_what_is_new(sync: Sync, script: Script) -> None:
+    """Known pages are asked about for nothing, and a new contact fills up the last one."""
+    server = LookupServer(script, left=100)
+    sync(PEOPLE[:9])
+    server.here = {PEOPLE[0], PEOPLE[9]}
+    script.requests.clear()
+    server.charges.clear()
 
-    matches = match(client, book_of(*numbers))
+    _, found = sync(PEOPLE[:10])
 
-    assert [one.phone_number for one in matches] == numbers
-    assert [body["epoch"] for body in script.bodies("POST /v1/discovery/lookups")] == [
-        "e1",
-        "e1",
-        "e2",
-    ]
+    assert server.asked == [[4, 0], [4, 0], [1, 1]]
+    assert server.charges == [0, 0, 1]
+    assert found == [PEOPLE[0], PEOPLE[9]]
 
 
-def test_epochs_that_never_settle_are_given_up(client: Kith, script: Script) -> None:
+def test_who_left_the_book_stays_paid_for_and_is_not_shown(sync: Sync, script: Script) -> None:
+    """A page keeps its set, for its token proves all of it or nothing; a page without anybody is
+    not asked about.
+    """
+    server = LookupServer(script, PEOPLE, max_hashes=4, left=100)
+    sync(PEOPLE[:4])
+    sync([*PEOPLE[:4], *PEOPLE[4:6]])
+    script.requests.clear()
+    server.charges.clear()
+
+    assert sync(PEOPLE[5:6])[1] == [PEOPLE[5]]
+    assert server.asked == [[2, 0]]
+    assert sync(PEOPLE[:6])[1] == PEOPLE[:6]
+    assert sum(server.charges) == 0
+
+
+def test_a_new_epoch_in_mid_run_is_followed(
+    client: Kith, script: Script, book: Book, tmp_path: Path
+) -> None:
+    """When the parameters change everything is hashed and asked anew; old pages are forgotten."""
+    server = LookupServer(script, PEOPLE[:6], left=100)
+    gather([contact("N", number) for number in PEOPLE[:6]], book, region=None)
+    steps: list[tuple[int, int]] = []
+
+    def change_in_the_middle(asked: int, total: int) -> None:
+        steps.append((asked, total))
+        if len(steps) == 2:
+            server.epoch = 2
+
+    with State(tmp_path / "state.db") as state:
+        synchronise(client, book, state, on_progress=change_in_the_middle)
+
+    assert steps == [(0, 6), (4, 6), (0, 6), (4, 6), (6, 6)]
+    assert [match.phone_number for match in book.matches()] == PEOPLE[:6]
+    epochs = [body["epoch"] for body in script.bodies(LOOKUPS)]
+    assert epochs == ["e1", "e1", "e2", "e2"]
+
+
+def test_epochs_that_never_settle_are_given_up(sync: Sync, script: Script) -> None:
     """A server that knows none of its own epochs ends the run with its problem."""
     script.on("GET /v1/discovery/parameters", ok(PARAMETERS))
-    script.on("POST /v1/discovery/lookups", problem("epoch-unknown", 409))
+    script.on(LOOKUPS, problem("epoch-unknown", 409))
 
     with pytest.raises(EpochUnknown):
-        match(client, book_of("+4915111111111"))
+        sync(PEOPLE[:1])
 
     assert len(script.requests) == 6
 
 
-def test_answers_to_other_hashes_are_ignored(client: Kith, script: Script) -> None:
+def test_a_server_that_takes_smaller_pages_now(sync: Sync, script: Script) -> None:
+    """Pages that are too large are forgotten and asked about anew."""
+    server = LookupServer(script, PEOPLE, max_hashes=8, left=100)
+    sync(PEOPLE[:9])
+    server.max_hashes = 4
+
+    assert sync(PEOPLE[:9])[1] == PEOPLE[:9]
+
+
+def test_answers_to_other_hashes_are_ignored(sync: Sync, script: Script) -> None:
     """A hash that was not asked about matches nobody."""
     script.on("GET /v1/discovery/parameters", ok(PARAMETERS))
-    script.on("POST /v1/discovery/lookups", ok({"matches": {"stray": "a1"}}))
+    script.on(LOOKUPS, ok({"matches": {"stray": "a1"}}))
 
-    assert match(client, book_of("+4915111111111")) == []
+    assert sync(PEOPLE[:1]) == (Outcome(), [])
 
 
-def test_an_empty_book_asks_nothing(client: Kith, script: Script) -> None:
+def test_an_empty_book_asks_nothing(sync: Sync, script: Script) -> None:
     """Nobody to look for, no request."""
-    assert match(client, Book()) == []
+    assert sync([]) == (Outcome(), [])
     assert script.requests == []
+
+
+def test_a_lookup_names_what_is_known(script: Script) -> None:
+    """Known hashes go with the token that proves them, and never without."""
+    client = Kith("http://kith.test", "kithsvc_token", transport=script, retries=NO_RETRIES)
+    script.on(LOOKUPS, ok({"matches": {"h1": "a1"}, "sync_token": "t2", "more": 1}))
+
+    found = client.look_up("e1", ["h2"], known=["h1"], sync_token="t1")
+
+    assert found == Lookup({"h1": "a1"}, "t2")
+    assert script.sent(LOOKUPS)[0].headers["Authorization"] == "Bearer kithsvc_token"
+    assert script.bodies(LOOKUPS) == [
+        {"epoch": "e1", "hashes": ["h2"], "known": ["h1"], "sync_token": "t1"}
+    ]
+    with pytest.raises(ValueError, match="token"):
+        client.look_up("e1", [], known=["h1"])

@@ -1,0 +1,170 @@
+"""Own the numbers of one address book while it is matched: who has them, their hashes, who is here.
+
+They lie in a scratch database on disk that is gone with the process, so that a million contacts
+take no more memory than a hundred. Refuse to outlive the run: what lasts is in `kith.sync.state`.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+from kith.contacts import Fault
+from kith.hashing import digest_number
+
+_TABLES = """
+PRAGMA temp_store = FILE;
+PRAGMA cache_size = -16384;
+PRAGMA journal_mode = OFF;
+PRAGMA synchronous = OFF;
+CREATE TABLE entries (
+    position INTEGER PRIMARY KEY, number INTEGER, name TEXT, written TEXT, line INTEGER
+);
+CREATE TABLE faults (line INTEGER, reason TEXT);
+CREATE TABLE hashed (
+    digest BLOB PRIMARY KEY, number INTEGER, asked INTEGER DEFAULT 0
+) WITHOUT ROWID;
+CREATE TABLE accounts (number INTEGER PRIMARY KEY, account_id TEXT);
+BEGIN;
+"""
+
+# Sorted first, so that a million digests are appended and not scattered over the tree.
+_HASH = """
+INSERT OR IGNORE INTO hashed (digest, number)
+SELECT digest_of(number) AS digest, number FROM (SELECT DISTINCT number FROM entries) ORDER BY 1
+"""
+_NOTE = """
+INSERT OR REPLACE INTO accounts (number, account_id)
+SELECT number, :account_id FROM hashed WHERE digest = :digest
+"""
+# With min(), the other columns are those of the row that holds the minimum (SQLite's own rule).
+_MATCHES = """
+SELECT min(position), name, written, number, account_id, line
+FROM entries JOIN accounts USING (number) GROUP BY number, name ORDER BY 1
+"""
+
+
+@dataclass(frozen=True)
+class Match:
+    """A contact that is here: `written` is the number as the book writes it, in line `line`."""
+
+    name: str
+    written: str
+    phone_number: str
+    account_id: str
+    line: int
+
+
+class Entry(NamedTuple):
+    """A number with one who has it, as the book writes it; `number` is E.164 without the plus."""
+
+    number: int
+    name: str
+    written: str
+    line: int
+
+
+class Book:
+    """The numbers of an address book with everybody who has them.
+
+    contacts: cards or rows. numbers: numbers as written, equal ones counted each time. unreadable:
+    what could not be read, with its place in `faults`. Raise sqlite3.Error when the disk is full.
+    """
+
+    def __init__(self) -> None:
+        """Make an empty book."""
+        self.contacts = 0
+        self.numbers = 0
+        self.unreadable = 0
+        self._asked_through = b""
+        # SQLite's name for a database in a temporary file that nobody else can open.
+        self._database = sqlite3.connect("", isolation_level=None)
+        self._database.executescript(_TABLES)
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Add numbers that can be looked up."""
+        self._database.executemany(
+            "INSERT INTO entries (number, name, written, line) VALUES (?, ?, ?, ?)", entries
+        )
+
+    def add_fault(self, fault: Fault) -> None:
+        """Note what could not be read."""
+        self.unreadable += 1
+        self._database.execute("INSERT INTO faults VALUES (?, ?)", (fault.line, fault.reason))
+
+    def faults(self) -> Iterator[Fault]:
+        """Yield what could not be read, in order."""
+        for line, reason in self._database.execute("SELECT line, reason FROM faults"):
+            yield Fault(line, reason)
+
+    def hash_numbers(self, salt: str) -> None:
+        """Hash every distinct number; what was asked and found under another salt is forgotten."""
+        self._database.create_function(
+            "digest_of", 1, lambda number: digest_number(str(number), salt), deterministic=True
+        )
+        self._database.execute("DELETE FROM hashed")
+        self._database.execute("DELETE FROM accounts")
+        self._database.execute(_HASH)
+        self._asked_through = b""
+
+    def mark_asked(self, digests: Iterable[bytes]) -> int:
+        """Take digests out of what is left to ask, and return how many of them are of this book."""
+        return self._mark(digests, asked=True)
+
+    def mark_unasked(self, digests: Iterable[bytes]) -> None:
+        """Put digests back to what is left to ask."""
+        self._mark(digests, asked=False)
+        self._asked_through = b""
+
+    def left_to_ask(self) -> int:
+        """Return how many distinct numbers were not asked about."""
+        (count,) = self._database.execute("SELECT count(*) FROM hashed WHERE NOT asked").fetchone()
+        return int(count)
+
+    def next_to_ask(self, most: int) -> Sequence[bytes]:
+        """Return up to `most` digests that were not asked about, in ascending order."""
+        # Begins where it ended, or each page would walk over all pages before it.
+        rows = self._database.execute(
+            "SELECT digest FROM hashed WHERE digest > ? AND NOT asked ORDER BY digest LIMIT ?",
+            (self._asked_through, most),
+        )
+        digests = [digest for (digest,) in rows]
+        self._asked_through = digests[-1] if digests else self._asked_through
+        return digests
+
+    def note(self, accounts: Mapping[bytes, str]) -> None:
+        """Note the accounts that digests lead to; digests of others are ignored."""
+        self._database.executemany(
+            _NOTE,
+            (
+                {"digest": digest, "account_id": account_id}
+                for digest, account_id in accounts.items()
+            ),
+        )
+
+    def matches(self) -> Iterator[Match]:
+        """Yield who is here in the book's order; each name once for each number."""
+        for _, name, written, number, account_id, line in self._database.execute(_MATCHES):
+            yield Match(name, written, f"+{number}", account_id, line)
+
+    def account_ids(self) -> Iterator[str]:
+        """Yield the accounts of everybody who is here."""
+        for (account_id,) in self._database.execute("SELECT DISTINCT account_id FROM accounts"):
+            yield account_id
+
+    def close(self) -> None:
+        """Drop everything."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Drop everything."""
+        self.close()
+
+    def _mark(self, digests: Iterable[bytes], *, asked: bool) -> int:
+        return self._database.executemany(
+            "UPDATE hashed SET asked = ? WHERE digest = ?", ((asked, digest) for digest in digests)
+        ).rowcount

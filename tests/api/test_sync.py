@@ -1,0 +1,81 @@
+"""`kith sync` against the service: what the client sends is what the server understands."""
+
+import json
+
+import httpx
+import pytest
+from click.testing import CliRunner
+
+from kith.cli import main
+from kith.commands.failures import BUDGET_USED_UP
+from kith.commands.session import Wiring
+
+ANNA, BEN, CARLA = "+4915112345601", "+4915112345602", "+4915112345603"
+SERVER = "http://kith.test"
+
+
+@pytest.fixture
+def app(make_app):
+    """The application with small pages and budgets, whose log is not mixed with the command's output."""
+    return make_app(max_hashes=2, discovery_burst=7, discovery_per_day=5, log_level="warning")
+
+
+@pytest.fixture
+def sync(app, register, tmp_path, monkeypatch):
+    """Run the command as Anna over some numbers; give its JSON."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("KITH_SERVER", SERVER)
+    monkeypatch.setenv("KITH_TOKEN", register(ANNA).token)
+
+    def run(*numbers, options=(), exit_code=0):
+        book = "".join(json.dumps({"name": number, "phone": number}) + "\n" for number in numbers)
+        result = CliRunner().invoke(
+            main,
+            ["sync", "-", "--json", *options],
+            input=book,
+            obj=Wiring(transport=httpx.WSGITransport(app)),
+        )
+        assert result.exit_code == exit_code, result.stderr
+        return json.loads(result.stdout)
+
+    return run
+
+
+def test_people_are_found_run_after_run(register, sync):
+    """A run finds who is here, the next one tells who is new, and both find the same people."""
+    ben = register(BEN)
+    first = sync(BEN, CARLA)
+    assert [match["account_id"] for match in first["matches"]] == [ben.account_id]
+    carla = register(CARLA)
+
+    second = sync(BEN, CARLA, "+4915112345604", options=("--watch-new",))
+
+    assert [match["account_id"] for match in second["matches"]] == [carla.account_id]
+    assert (second["here"], second["new"], second["waiting"]) == (2, 1, 0)
+
+
+def test_a_book_of_several_pages(register, sync):
+    """Every page is asked about, in the first run and in the next."""
+    register(BEN)
+    register(CARLA)
+    numbers = [BEN, *(f"+491511234570{n}" for n in range(4)), CARLA]
+
+    for _ in range(2):
+        found = sync(*numbers)
+        assert [match["phone_number"] for match in found["matches"]] == [BEN, CARLA]
+        assert (found["numbers"], found["here"], found["waiting"]) == (6, 2, 0)
+
+
+def test_a_book_larger_than_the_budget(register, sync, clock):
+    """Run day after day it gets through the book; nobody is paid for twice and nobody is missed."""
+    numbers = [f"+49151123457{n:02}" for n in range(20)]
+    register(numbers[3])
+    register(numbers[17])
+
+    for day, waiting in ((0, 13), (0, 13), (1, 8), (1, 3)):
+        clock.advance(days=day)
+        assert sync(*numbers, exit_code=BUDGET_USED_UP)["waiting"] == waiting
+    for day in (1, 0):
+        clock.advance(days=day)
+        found = sync(*numbers)
+        assert (found["waiting"], found["here"]) == (0, 2)
