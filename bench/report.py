@@ -66,7 +66,7 @@ def document(plan: Plan, results: list[Result]) -> dict[str, Any]:
     """Give a run as JSON."""
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": _machine(),
+        "machine": machine(),
         "plan": vars(plan),
         "code": "derived by the load generator with the server's own key",
         "livez": [_figures(around, "livez") for around in _livez(results)],
@@ -130,7 +130,8 @@ def _timings(values: list[float]) -> dict[str, float]:
     }
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
+    """Say what was measured on."""
     return {
         "system": platform.platform(),
         "processor": platform.machine(),

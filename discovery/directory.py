@@ -91,7 +91,8 @@ class Directory:
             replica = Replica(self._open(path, epoch))
         except SnapshotUnusable as unusable:
             self._metrics.snapshots.labels(unusable.reason).inc()
-            log.warning("snapshot.unusable", epoch=epoch.id, reason=unusable.reason)
+            if unusable.reason != "missing":
+                log.warning("snapshot.unusable", epoch=epoch.id, reason=unusable.reason)
             return False
         except FileNotFoundError:
             return False

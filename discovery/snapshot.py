@@ -38,9 +38,9 @@ BLOCK_SIZE = 1 << 20
 RECORD_SIZE = 8 * RECORD_WORDS
 SUFFIX, FILTER_SUFFIX = ".snapshot", ".bloom"
 NO_FILTER = bytes(DIGEST_SIZE)
-#: Magic, version, bits of a bucket, epoch's id, records, position, anchor (number, digest), time in
+#: Magic, version, bits of a bucket, epoch's id, records, position, anchor (number, digest, cluster), time in
 #: seconds, length of the file, SHA-256 of the blocks' hashes, SHA-256 of the Bloom filter's file or zeros.
-_HEADER = struct.Struct("<8sII16sQQQ32sQQ32s32s")
+_HEADER = struct.Struct("<8sII16sQQQ32sqQQ32s32s")
 #: With its own SHA-256; the rest of its page is padding.
 HEADER_SIZE = _HEADER.size + DIGEST_SIZE
 
@@ -154,7 +154,7 @@ def _open_filter(path: Path, count: int, filter_hash: bytes) -> Filter | None:
 def _read_header(whole: mmap.mmap, epoch_id: str) -> tuple[Contents, int, int, bytes, bytes]:
     packed = whole[: _HEADER.size]
     magic, version, bits, epoch, count, position, *rest = _HEADER.unpack(packed)
-    seq, digest, built_at, length, blocks, filter_hash = rest
+    seq, digest, cluster, built_at, length, blocks, filter_hash = rest
     if magic != MAGIC or version != VERSION:
         raise SnapshotUnusable("foreign")
     if hashlib.sha256(packed).digest() != whole[_HEADER.size : HEADER_SIZE]:
@@ -163,7 +163,7 @@ def _read_header(whole: mmap.mmap, epoch_id: str) -> tuple[Contents, int, int, b
         raise SnapshotUnusable("foreign")
     if length != len(whole):
         raise SnapshotUnusable("cut-short")
-    contents = Contents(epoch_id, position, Anchor(seq, digest), built_at)
+    contents = Contents(epoch_id, position, Anchor(seq, digest, cluster), built_at)
     return contents, count, bits, blocks, filter_hash
 
 

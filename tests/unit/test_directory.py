@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
 from core.database import Database, table
 from core.metrics import Metrics
@@ -19,7 +19,7 @@ from discovery.building import Order, build, build_apart, snapshot_path
 from discovery.directory import OLDEST, Directory, Keeper
 from discovery.epochs import Epoch, Rotation
 from discovery.hashes import digest_words
-from discovery.models import DirectoryChange
+from discovery.models import DirectoryChange, DiscoveryEpoch
 from tests.conftest import Clock
 
 DIGESTS = sorted(os.urandom(32) for _ in range(50))
@@ -159,8 +159,39 @@ def test_a_snapshot_of_another_past_is_refused(setup: Setup) -> None:
     setup.directory.keep_snapshot(setup.epoch)
     with setup.database.write() as connection:
         connection.execute(delete(table(DirectoryChange)))
-    assert not setup.another().adopt(setup.epoch)
+    second = setup.another()
+    assert not second.adopt(setup.epoch)
     assert setup.count("snapshots", outcome="foreign") == 1
+    second.keep_snapshot(setup.epoch)
+    assert setup.here(second) == [0, 1, 2, 3, 4]
+    assert setup.count("pages", source="snapshot") == 1
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+def test_a_database_that_moved_to_another_cluster_goes_on(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Transactions are counted anew there: old snapshots are refused, old numbers are forgotten."""
+    setup.directory.keep_snapshot(setup.epoch)
+    ahead = 2**40
+    with setup.database.write() as connection:
+        connection.execute(update(DirectoryChange).values(transaction_id=ahead))
+        connection.execute(update(DiscoveryEpoch).values(forgotten=ahead, changed_in=ahead))
+    monkeypatch.setattr(module.changes, "_cluster", lambda _: 4711)
+    second = setup.another()
+    assert not second.adopt(setup.epoch)
+    second.keep_snapshot(setup.epoch)
+    setup.change(8)
+    assert setup.here(second) == [0, 1, 2, 3, 4, 8]
+    assert setup.count("pages", source="snapshot") == 1
+    rotation = Rotation(setup.database, setup.clock, os.urandom, OLDEST)
+    rotation.announce()
+    with setup.database.write() as connection:
+        connection.execute(update(DiscoveryEpoch).values(changed_in=ahead))
+    rotation.fill()
+    pending = rotation.pending()
+    assert pending is not None
+    assert pending.state == "filled"
 
 
 def test_who_is_too_far_behind_asks_the_table(
