@@ -109,7 +109,7 @@ class Snapshot:
         starts = np.frombuffer(whole, np.uint32, 2**bits + 1, starts_at)
         index = DigestIndex(records.reshape(-1, RECORD_WORDS), starts)
         bloom = _open_filter(filter_path(path, contents.anchor), count, filter_hash)
-        return cls(contents, index, identity(status), bloom, whole, blocks)
+        return cls(contents, index, _identity(status), bloom, whole, blocks)
 
     def find(self, digests: Words) -> Positions:
         """Give the position of each digest (n × 4 words) in the records, -1 where it is not there."""
@@ -136,8 +136,18 @@ class Snapshot:
                 yield
 
 
-def identity(status: os.stat_result) -> tuple[int, int]:
-    """Tell a file from another one of the same name."""
+def file_identity(path: Path) -> tuple[int, int]:
+    """Tell a file from another one of the same name.
+
+    Raises SnapshotUnusable.
+    """
+    try:
+        return _identity(path.stat())
+    except FileNotFoundError:
+        raise SnapshotUnusable("missing") from None
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_ino, status.st_mtime_ns
 
 
