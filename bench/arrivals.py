@@ -16,7 +16,7 @@ from discovery import entries
 from discovery.epochs import FIRST_EPOCH
 
 #: Whose commits the database may put together, as those of many workers.
-AT_ONCE = 8
+AT_ONCE = 32
 
 
 def main() -> None:

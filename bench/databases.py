@@ -1,6 +1,11 @@
 """Fresh databases for a run, with the durability that an operator would have."""
 
+import os
+import re
+import subprocess
+import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -8,12 +13,17 @@ from itertools import islice
 from pathlib import Path
 from uuid import UUID
 
+import httpx
+
 from core.database import Database, table
 from discovery.epochs import FIRST_EPOCH
 from discovery.models import DirectoryEntry
-from tests.databases import migrate
+from tests.databases import ROOT, migrate
+from tests.server import RunningServer
 
 BATCH = 10_000
+#: The metric that tells how often the worker has taken a snapshot over.
+ADOPTED = re.compile(r'kith_discovery_snapshots_total{outcome="adopted"} (\d+)')
 
 
 @contextmanager
@@ -60,3 +70,22 @@ def fill_directory(url: str, entries: Iterable[tuple[bytes, UUID]]) -> None:
     with database.engine.begin() as connection:
         connection.exec_driver_sql(f"ANALYZE {directory.name}")
     database.close()
+
+
+def rebuild_snapshot(server: RunningServer, url: str, data_dir: Path) -> None:
+    """Let the server's snapshot hold who was put into the directory past its log."""
+
+    def adopted() -> int:
+        found = ADOPTED.search(httpx.get(f"{server.base_url}/metrics").text)
+        return int(found.group(1)) if found else 0
+
+    before = adopted()
+    subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "app", "discovery", "rebuild"],
+        cwd=ROOT,
+        env=os.environ | {"KITH_DATA_DIR": str(data_dir), "KITH_DATABASE_URL": url},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    while adopted() == before:
+        time.sleep(0.1)

@@ -32,7 +32,7 @@ from sqlalchemy import text
 from bench import databases, population
 from bench.load import Answer, Recorder, Request, Script, drive, request
 from bench.population import Records
-from bench.report import _machine, percentile
+from bench.report import machine, percentile
 from core.database import Database
 from discovery import entries, epochs
 from discovery.building import Order, build
@@ -347,7 +347,7 @@ def run(plan: Plan, url: str, place: Path, say: Callable[[str], None]) -> dict[s
         (epoch,) = epochs.read_or_begin(connection, lambda: datetime.now(UTC), os.urandom)
     document: dict[str, Any] = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": _machine(),
+        "machine": machine(),
         "plan": vars(plan),
     }
     with serving(plan, url, place) as server:

@@ -163,7 +163,8 @@ def once(address: tuple[str, int], data: bytes) -> Answer:
 
 def _family(pid: int) -> list[psutil.Process]:
     master = psutil.Process(pid)
-    return [master, *master.children(recursive=True)]
+    # The workers, and not what builds a snapshot beside them for a moment.
+    return [master, *master.children()]
 
 
 def _cpu(processes: Sequence[psutil.Process]) -> float:

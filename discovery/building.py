@@ -83,7 +83,7 @@ def build(
     Waits for whoever else is building. on_progress: told how many people each page of the table held.
     """
     with _alone(Path(order.directory)):
-        if _is_there(order):
+        if _is_there(database, order):
             return False
         now = clock()
         with database.write() as connection:
@@ -131,7 +131,7 @@ def _alone(directory: Path) -> Iterator[None]:
         yield
 
 
-def _is_there(order: Order) -> bool:
+def _is_there(database: Database, order: Order) -> bool:
     try:
         snapshot = Snapshot.open(order.path, order.epoch_id)
         if snapshot.contents.anchor.seq <= order.replaces:
@@ -142,7 +142,8 @@ def _is_there(order: Order) -> bool:
             pass
     except SnapshotUnusable:
         return False
-    return True
+    with database.read() as connection:
+        return changes.holds(connection, snapshot.contents.anchor)
 
 
 def _pages(database: Database, epoch: int, on_progress: Callable[[int], None]) -> Iterator[bytes]:

@@ -62,10 +62,14 @@ class Tail(NamedTuple):
 
 
 class Anchor(NamedTuple):
-    """A change that changes nothing, of a digest that is nobody's: it proves whose log this is."""
+    """A change that changes nothing, of a digest that is nobody's: it proves whose log this is.
+
+    cluster: PostgreSQL's own identifier, for a position means nothing in another; 0 on SQLite.
+    """
 
     seq: int
     digest: bytes
+    cluster: int
 
 
 def current_transaction(dialect: str) -> ColumnElement[int]:
@@ -110,13 +114,42 @@ def record(
 
 def drop_anchor(connection: Connection, epoch: int, digest: bytes, now: datetime) -> Anchor:
     """Leave a change of a random digest in the log, which a copy of the directory is known by."""
-    return Anchor(record(connection, epoch, digest, None, now), digest)
+    cluster = _cluster(connection)
+    if cluster:
+        _renumber(connection, epoch)
+    return Anchor(record(connection, epoch, digest, None, now), digest, cluster)
 
 
 def holds(connection: Connection, anchor: Anchor) -> bool:
     """Say whether the log still has an anchor: not after the database was set back, or much later."""
     found = connection.execute(select(_CHANGES.digest).where(_CHANGES.seq == anchor.seq))
-    return bool(found.scalar_one_or_none() == anchor.digest)
+    return found.scalar_one_or_none() == anchor.digest and _cluster(connection) == anchor.cluster
+
+
+def _cluster(connection: Connection) -> int:
+    if dialect_of(connection) == "sqlite":
+        return 0
+    return int(
+        connection.exec_driver_sql("SELECT system_identifier FROM pg_control_system()").scalar_one()
+    )
+
+
+def _renumber(connection: Connection, epoch: int) -> None:
+    """Forget transactions of another cluster, which this one was restored from and which are over.
+
+    They are known by being ahead of the present one. Nobody has read this log in this cluster yet.
+    """
+    present = current_transaction("postgresql")
+    connection.execute(
+        update(DirectoryChange)
+        .where(DirectoryChange.epoch == epoch, DirectoryChange.transaction_id > present)
+        .values(transaction_id=0)
+    )
+    connection.execute(
+        update(DiscoveryEpoch)
+        .where(DiscoveryEpoch.number == epoch, DiscoveryEpoch.forgotten > present)
+        .values(forgotten=0)
+    )
 
 
 def position(connection: Connection, epoch: int) -> int:

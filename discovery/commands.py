@@ -1,6 +1,7 @@
 """Commands for operators: `flask --app app discovery …`."""
 
 import os
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -11,6 +12,7 @@ from core.phone_numbers import PhoneNumber
 from core.problems import Problem
 from discovery import epochs
 from discovery.building import build
+from discovery.snapshot import SnapshotUnusable
 
 discovery_commands = AppGroup("discovery", help="The directory: epochs, snapshots and budgets.")
 
@@ -46,7 +48,8 @@ def rebuild() -> None:
     """
     kith = _kith()
     epoch, _ = kith.directory.parameters()
-    kith.replicas.adopt(epoch)
+    with suppress(SnapshotUnusable):
+        kith.replicas.adopt(epoch)
     with kith.database.read() as connection:
         people = epochs.count_accounts(connection)
     with click.progressbar(length=max(people, 1), label="building the snapshot") as bar:

@@ -24,7 +24,7 @@ from discovery.epochs import Epoch, Rotation
 from discovery.hashes import WORDS, Words, sorting
 from discovery.index import RECORD_WORDS, DigestIndex
 from discovery.replica import Found, Replica
-from discovery.snapshot import FILTER_SUFFIX, SUFFIX, Snapshot, SnapshotUnusable, identity
+from discovery.snapshot import FILTER_SUFFIX, SUFFIX, Snapshot, SnapshotUnusable, file_identity
 
 log = structlog.get_logger()
 
@@ -82,22 +82,24 @@ class Directory:
         return True
 
     def adopt(self, epoch: Epoch) -> bool:
-        """Take over the snapshot of an epoch if there is another one than before; say whether."""
+        """Take over the snapshot of an epoch if there is another one than before; say whether.
+
+        Raises SnapshotUnusable.
+        """
         path = snapshot_path(self._place, epoch.id)
         before = self._replicas.get(epoch.number)
         try:
-            if before is not None and identity(path.stat()) == before.snapshot.identity:
+            if before is not None and file_identity(path) == before.snapshot.identity:
                 return False
             replica = Replica(self._open(path, epoch))
         except SnapshotUnusable as unusable:
             self._metrics.snapshots.labels(unusable.reason).inc()
-            log.warning("snapshot.unusable", epoch=epoch.id, reason=unusable.reason)
-            return False
-        except FileNotFoundError:
-            return False
+            if unusable.reason != "missing":
+                log.warning("snapshot.unusable", epoch=epoch.id, reason=unusable.reason)
+            raise
         with self._database.read() as connection:
             if not self._refresh(connection, epoch.number, replica):
-                return False
+                raise SnapshotUnusable("foreign")
         self._replicas[epoch.number] = replica
         self._metrics.snapshots.labels("adopted").inc()
         return True
@@ -114,10 +116,13 @@ class Directory:
 
     def keep_snapshot(self, epoch: Epoch) -> None:
         """See to it that there is a good snapshot of an epoch, and that it is the one in use."""
+        try:
+            # Another worker of the host, or the operator, may have built one.
+            taken, usable = self.adopt(epoch), True
+        except SnapshotUnusable:
+            taken = usable = False
         replica = self._replicas.get(epoch.number)
-        if replica is not None and not _outgrown(replica) and not self._old(replica):
-            return
-        if self.adopt(epoch):
+        if taken or (usable and replica and not _outgrown(replica) and not self._old(replica)):
             return
         self._build(self._database, self.order(epoch))
         self._metrics.snapshots.labels("built").inc()

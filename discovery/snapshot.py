@@ -38,9 +38,9 @@ BLOCK_SIZE = 1 << 20
 RECORD_SIZE = 8 * RECORD_WORDS
 SUFFIX, FILTER_SUFFIX = ".snapshot", ".bloom"
 NO_FILTER = bytes(DIGEST_SIZE)
-#: Magic, version, bits of a bucket, epoch's id, records, position, anchor (number, digest), time in
+#: Magic, version, bits of a bucket, epoch's id, records, position, anchor (number, digest, cluster), time in
 #: seconds, length of the file, SHA-256 of the blocks' hashes, SHA-256 of the Bloom filter's file or zeros.
-_HEADER = struct.Struct("<8sII16sQQQ32sQQ32s32s")
+_HEADER = struct.Struct("<8sII16sQQQ32sqQQ32s32s")
 #: With its own SHA-256; the rest of its page is padding.
 HEADER_SIZE = _HEADER.size + DIGEST_SIZE
 
@@ -109,7 +109,7 @@ class Snapshot:
         starts = np.frombuffer(whole, np.uint32, 2**bits + 1, starts_at)
         index = DigestIndex(records.reshape(-1, RECORD_WORDS), starts)
         bloom = _open_filter(filter_path(path, contents.anchor), count, filter_hash)
-        return cls(contents, index, identity(status), bloom, whole, blocks)
+        return cls(contents, index, _identity(status), bloom, whole, blocks)
 
     def find(self, digests: Words) -> Positions:
         """Give the position of each digest (n × 4 words) in the records, -1 where it is not there."""
@@ -136,8 +136,18 @@ class Snapshot:
                 yield
 
 
-def identity(status: os.stat_result) -> tuple[int, int]:
-    """Tell a file from another one of the same name."""
+def file_identity(path: Path) -> tuple[int, int]:
+    """Tell a file from another one of the same name.
+
+    Raises SnapshotUnusable.
+    """
+    try:
+        return _identity(path.stat())
+    except FileNotFoundError:
+        raise SnapshotUnusable("missing") from None
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_ino, status.st_mtime_ns
 
 
@@ -154,7 +164,7 @@ def _open_filter(path: Path, count: int, filter_hash: bytes) -> Filter | None:
 def _read_header(whole: mmap.mmap, epoch_id: str) -> tuple[Contents, int, int, bytes, bytes]:
     packed = whole[: _HEADER.size]
     magic, version, bits, epoch, count, position, *rest = _HEADER.unpack(packed)
-    seq, digest, built_at, length, blocks, filter_hash = rest
+    seq, digest, cluster, built_at, length, blocks, filter_hash = rest
     if magic != MAGIC or version != VERSION:
         raise SnapshotUnusable("foreign")
     if hashlib.sha256(packed).digest() != whole[_HEADER.size : HEADER_SIZE]:
@@ -163,7 +173,7 @@ def _read_header(whole: mmap.mmap, epoch_id: str) -> tuple[Contents, int, int, b
         raise SnapshotUnusable("foreign")
     if length != len(whole):
         raise SnapshotUnusable("cut-short")
-    contents = Contents(epoch_id, position, Anchor(seq, digest), built_at)
+    contents = Contents(epoch_id, position, Anchor(seq, digest, cluster), built_at)
     return contents, count, bits, blocks, filter_hash
 
 

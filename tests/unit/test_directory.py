@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
 from core.database import Database, table
 from core.metrics import Metrics
@@ -19,7 +19,8 @@ from discovery.building import Order, build, build_apart, snapshot_path
 from discovery.directory import OLDEST, Directory, Keeper
 from discovery.epochs import Epoch, Rotation
 from discovery.hashes import digest_words
-from discovery.models import DirectoryChange
+from discovery.models import DirectoryChange, DiscoveryEpoch
+from discovery.snapshot import SnapshotUnusable
 from tests.conftest import Clock
 
 DIGESTS = sorted(os.urandom(32) for _ in range(50))
@@ -123,6 +124,21 @@ def test_it_is_built_anew_when_much_has_changed(
     assert setup.here() == expected == [*range(5), *range(10, 19), *range(20, 24)]
 
 
+def test_what_the_operator_built_is_taken_over(setup: Setup) -> None:
+    """And a file that somebody removed is built again, while the one in memory answers."""
+    setup.directory.keep_snapshot(setup.epoch)
+    order = setup.directory.order(setup.epoch)
+    assert build(setup.database, order, setup.clock, os.urandom)
+    setup.directory.keep_snapshot(setup.epoch)
+    assert len(setup.built) == 1
+    assert setup.directory.order(setup.epoch).replaces > order.replaces
+    setup.path.unlink()
+    assert setup.here() == [0, 1, 2, 3, 4]
+    setup.directory.keep_snapshot(setup.epoch)
+    assert setup.path.exists()
+    assert setup.count("pages", source="table") == 0
+
+
 def test_it_is_built_anew_every_day(setup: Setup, clock: Clock) -> None:
     """Long before the log forgets the anchor of the one in use."""
     setup.directory.keep_snapshot(setup.epoch)
@@ -144,7 +160,8 @@ def test_a_spoiled_file_is_noticed_and_replaced(setup: Setup, damage: str) -> No
     setup.path.write_bytes({"cut": whole[:-1], "bit": whole, "text": b"x" * 5000}[damage])
     reason = {"cut": "cut-short", "bit": "corrupted", "text": "foreign"}[damage]
     second = setup.another()
-    assert not second.adopt(setup.epoch)
+    with pytest.raises(SnapshotUnusable):
+        second.adopt(setup.epoch)
     assert setup.count("snapshots", outcome=reason) == 1
     assert setup.here(second) == [0, 1, 2, 3, 4]
     assert setup.count("pages", source="table") == 1
@@ -159,8 +176,41 @@ def test_a_snapshot_of_another_past_is_refused(setup: Setup) -> None:
     setup.directory.keep_snapshot(setup.epoch)
     with setup.database.write() as connection:
         connection.execute(delete(table(DirectoryChange)))
-    assert not setup.another().adopt(setup.epoch)
+    second = setup.another()
+    with pytest.raises(SnapshotUnusable):
+        second.adopt(setup.epoch)
     assert setup.count("snapshots", outcome="foreign") == 1
+    second.keep_snapshot(setup.epoch)
+    assert setup.here(second) == [0, 1, 2, 3, 4]
+    assert setup.count("pages", source="snapshot") == 1
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+def test_a_database_that_moved_to_another_cluster_goes_on(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Transactions are counted anew there: old snapshots are refused, old numbers are forgotten."""
+    setup.directory.keep_snapshot(setup.epoch)
+    ahead = 2**40
+    with setup.database.write() as connection:
+        connection.execute(update(DirectoryChange).values(transaction_id=ahead))
+        connection.execute(update(DiscoveryEpoch).values(forgotten=ahead, changed_in=ahead))
+    monkeypatch.setattr(module.changes, "_cluster", lambda _: 4711)
+    second = setup.another()
+    with pytest.raises(SnapshotUnusable):
+        second.adopt(setup.epoch)
+    second.keep_snapshot(setup.epoch)
+    setup.change(8)
+    assert setup.here(second) == [0, 1, 2, 3, 4, 8]
+    assert setup.count("pages", source="snapshot") == 1
+    rotation = Rotation(setup.database, setup.clock, os.urandom, OLDEST)
+    rotation.announce()
+    with setup.database.write() as connection:
+        connection.execute(update(DiscoveryEpoch).values(changed_in=ahead))
+    rotation.fill()
+    pending = rotation.pending()
+    assert pending is not None
+    assert pending.state == "filled"
 
 
 def test_who_is_too_far_behind_asks_the_table(

@@ -14,7 +14,7 @@ from discovery.index import RECORD_WORDS, DigestIndex
 from discovery.snapshot import HEADER_SIZE, PAGE_SIZE, Contents, Snapshot, SnapshotUnusable, write
 
 EPOCH = "AbCd1234"
-CONTENTS = Contents(EPOCH, 77, Anchor(5, b"a" * 32), 1_772_000_000)
+CONTENTS = Contents(EPOCH, 77, Anchor(5, b"a" * 32, 7), 1_772_000_000)
 CHANCE = np.random.default_rng(7)
 
 
