@@ -1,6 +1,6 @@
-"""The policy at work: an attempt is counted, judged by every rule, and the decision is written down.
+"""The policy at work: an attempt is judged, the decision is written down, and who is refused is told why.
 
-Owns what is decided and its record. An attempt that is refused leaves its decision and nothing else: what
+Owns the record of what was decided. An attempt that is refused leaves its decision and nothing else: what
 was counted for it is taken back in the same transaction. Refuses nothing that only a recording rule minds.
 """
 
@@ -17,16 +17,19 @@ from core.metrics import Metrics
 from core.problems import Allowance, Problem
 from verification.policy import traffic
 from verification.policy.challenge import ChallengeService, Solution
-from verification.policy.counters import Counted, Counters, settle_money, take_back
+from verification.policy.counters import Counted, settle_money, take_back
 from verification.policy.facts import Attempt, Facts
 from verification.policy.file import Policy
+from verification.policy.judging import Judge, Judged
 from verification.policy.models import Decision
-from verification.policy.rules import Finding, Mode, Rule, VelocityRule
-from verification.problems import ChallengeRejected, ChallengeRequired
+from verification.policy.rules import VelocityRule
+from verification.problems import ChallengeRequired
 
 KEPT = timedelta(days=30)
 #: The rule whose allowance is announced to the requester.
 OWN_LIMIT = "velocity/number-and-requester"
+#: What a person is told besides the rule's reason, where a challenge lets her through.
+HOW_TO_PASS = "Solve the challenge and send the request again with its solution."
 
 _DECISIONS = table(Decision)
 _STORING = _DECISIONS.insert()
@@ -39,15 +42,6 @@ _VERIFYING = (
     )
     .values(verified_at=bindparam("now"))
 )
-
-
-@dataclass(frozen=True)
-class Judged:
-    """One rule's finding, and the mode it was made in."""
-
-    rule: Rule
-    mode: Mode
-    finding: Finding
 
 
 @dataclass(frozen=True)
@@ -73,10 +67,7 @@ class PolicyService:
         *,
         development: bool,
     ) -> None:
-        self._modes = [
-            (rule, policy.mode_of(rule, development=development)) for rule in policy.rules
-        ]
-        self._counters = Counters(policy)
+        self._judge = Judge(policy, development=development)
         self._challenges = challenges
         self._entropy = entropy
         self._metrics = metrics
@@ -86,22 +77,12 @@ class PolicyService:
     ) -> Ruling:
         """Count and judge an attempt in the caller's transaction, which must commit either way.
 
-        A solution is used up only where it was needed; history that is replayed has none. Raises
-        ChallengeRejected, which is to roll everything back, when it was used before.
+        A solution is used up only where it was needed. Raises ChallengeRejected, which is to roll
+        everything back, when it was used before.
         """
-        savepoint = connection.begin_nested()
-        counted = self._counters.count(connection, attempt)
-        judged = [Judged(rule, mode, rule.judge(counted.facts)) for rule, mode in self._modes]
-        decided = _decide(judged)
-        if decided and decided.finding.verdict == "challenge" and attempt.solved:
-            if solution is not None and not solution.spend(connection):
-                raise ChallengeRejected("It was used before; ask again for a new one.")
-            decided = None
-        if decided:
-            savepoint.rollback()
-        else:
-            savepoint.commit()
-        self._record(connection, attempt, judged, decided)
+        judgement = self._judge.judge(connection, attempt, solution)
+        counted, decided = judgement.counted, judgement.refused_by
+        self._record(connection, attempt, judgement.judged, decided)
         allowance = self._allowance(counted.facts)
         problem = self._problem(attempt, decided, allowance) if decided else None
         return Ruling(attempt, counted, problem, allowance)
@@ -112,7 +93,7 @@ class PolicyService:
         if finding.verdict == "challenge":
             challenge = self._challenges.make(attempt.number_digest, finding.pressure, attempt.at)
             return ChallengeRequired(
-                f"{rule.detail} Solve the challenge and send the request again with its solution.",
+                f"{rule.detail} {HOW_TO_PASS}",
                 challenge=challenge,
                 decision=decision,
             )
@@ -126,7 +107,7 @@ class PolicyService:
 
     def _allowance(self, facts: Facts) -> Allowance | None:
         """Say what the requester has left for the number, where a rule limits that."""
-        own = (rule for rule, _ in self._modes if rule.label == OWN_LIMIT)
+        own = (rule for rule, _ in self._judge.modes if rule.label == OWN_LIMIT)
         return next((rule.allowance(facts) for rule in own if isinstance(rule, VelocityRule)), None)
 
     def _record(
@@ -210,13 +191,3 @@ class PolicyService:
     def purge(connection: Connection, now: datetime) -> int:
         """Delete a batch of decisions whose time is over."""
         return purge(connection, Decision, Decision.created_at < now - KEPT)
-
-
-def _decide(judged: Sequence[Judged]) -> Judged | None:
-    """Find who decides: the first enforced rule that denies, else the first that challenges."""
-    enforced = [each for each in judged if each.mode == "enforce"]
-    for verdict in ("deny", "challenge"):
-        for each in enforced:
-            if each.finding.verdict == verdict:
-                return each
-    return None
