@@ -173,31 +173,38 @@ def _sent(dialect: str, since: datetime, country: str | None) -> CTE:
     It belongs to the provider of its first text or call that was not a certain failure; if all were, of
     the first that was tried.
     """
-    verification = (_SENDS.number_digest, _SENDS.verification)
-    sends = select(
-        *verification,
-        _SENDS.country,
-        _SENDS.prefix,
-        _SENDS.first,
-        _SENDS.price_micros,
-        _SENDS.created_at,
-        _SENDS.verified_at,
-        _flag(~NEVER_SENT).label("sent"),
-        _flag(_SENDS.status == "delivered").label("delivered"),
-        func.first_value(_SENDS.provider)
-        .over(partition_by=verification, order_by=(_flag(NEVER_SENT), _SENDS.created_at))
-        .label("provider"),
-    ).where(*_asked_for(_SENDS, since, country))
-    each = sends.cte("each_send").c
+    # Found first and by themselves, or SQLite would read all of the table in the order of its key.
+    recent = (
+        select(
+            _SENDS.number_digest,
+            _SENDS.verification,
+            _SENDS.country,
+            _SENDS.prefix,
+            _SENDS.provider,
+            _SENDS.first,
+            _SENDS.price_micros,
+            _SENDS.created_at,
+            _SENDS.verified_at,
+            _flag(NEVER_SENT).label("never_sent"),
+            _flag(_SENDS.status == "delivered").label("delivered"),
+        )
+        .where(*_asked_for(_SENDS, since, country))
+        .cte("recent")
+        .prefix_with("MATERIALIZED")
+    )
+    verification = (recent.c.number_digest, recent.c.verification)
+    order = (recent.c.never_sent, recent.c.created_at)
+    carrier = func.first_value(recent.c.provider).over(partition_by=verification, order_by=order)
+    each = select(*recent.c, carrier.label("carrier")).cte("each_send").c
     verified_at = func.max(each.verified_at)
     return (
         select(
             func.max(each.country).label("country"),
             func.max(each.prefix).label("prefix"),
-            func.max(each.provider).label("provider"),
+            func.max(each.carrier).label("provider"),
             literal(0).label("challenged"),
             literal(0).label("denied"),
-            func.max(each.sent).label("sent"),
+            (1 - func.min(each.never_sent)).label("sent"),
             func.max(each.delivered).label("delivered"),
             _flag(verified_at.is_not(None)).label("verified"),
             _seconds(dialect, func.min(each.created_at), verified_at).label("seconds"),
