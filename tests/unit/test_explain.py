@@ -8,9 +8,12 @@ import pytest
 from click.testing import Result
 from flask_openapi3 import OpenAPI
 
+from core.base64url import encode
+from core.database import table
 from tests.conftest import NUMBER, Clock, MakeApp, problem_code
 from tests.policies import velocity, write_policy
 from verification.policy.explain import KINDS, words
+from verification.policy.models import Decision
 from verification.policy.service import KEPT
 
 BUDGET = '[[rules]]\nrule = "budget"\nof = "total"\nper_day = 20.0\nmode = "record"\n'
@@ -83,6 +86,33 @@ def test_verified_is_told(app: OpenAPI, verify: Any) -> None:
     """A verification that was verified says when."""
     (decision,) = explained(app, verify())
     assert decision["verified_at"] == "2026-03-01T12:00:00Z"
+
+
+def test_short_ids_name_what_ends_in_zeros(app: OpenAPI) -> None:
+    """An id of the CAMARA door has 36 characters, and its decisions are found."""
+    kith = app.extensions["kith"]
+    whole = bytes(range(1, 28)).ljust(32, b"\0")
+    with kith.database.write() as connection:
+        connection.execute(
+            table(Decision).insert(),
+            {
+                "number_digest": whole[:16],
+                "verification": whole[16:],
+                "id": b"d" * 16,
+                "network": b"w" * 16,
+                "country": "DE",
+                "prefix": NUMBER[:-4],
+                "number_type": "mobile",
+                "channel": "sms",
+                "resend": False,
+                "price_micros": 0,
+                "solved": False,
+                "verdict": "allow",
+                "findings": "[]",
+                "created_at": kith.clock(),
+            },
+        )
+    assert len(explained(app, encode(whole[:27]))) == len(explained(app, encode(whole))) == 1
 
 
 def test_ids_that_name_nothing_are_refused(app: OpenAPI, client: Any, clock: Clock) -> None:

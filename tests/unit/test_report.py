@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,10 @@ from sqlalchemy import text
 
 from core.database import Database, table
 from sms.models import Send
-from tests.conftest import Clock
+from sms.provider import Unavailable
+from tests.conftest import Clock, MakeApp
+from tests.policies import velocity, write_policy
+from tests.scripted import Scripted
 from verification.policy.models import Decision
 from verification.report import Dimension, Funnel, Report, _funnels, report
 
@@ -245,3 +249,34 @@ def test_command_refuses_what_it_does_not_know(app: OpenAPI) -> None:
     """Countries, groups and limits are held against what there is."""
     for wrong in (["--country", "Germany"], ["--by", "colour"], ["--limit", "0"], ["--since", "x"]):
         assert run(app, wrong).exit_code == 2
+
+
+def test_metrics_count_who_sent_it_and_who_was_refused(make_app: MakeApp, tmp_path: Path) -> None:
+    """What fell to another provider is that one's, at its price; what was refused is nobody's."""
+    away, there = Scripted("outbox"), Scripted("twilio")
+    away.faults = [Unavailable() for _ in range(2)]
+    policy = write_policy(tmp_path, velocity("network", 2))
+    app = make_app({"providers": (away, there)}, policy_file=policy, sms_provider="outbox")
+    client = app.test_client()
+    statuses = [
+        client.post("/v1/verifications", json={"phone_number": f"+491511234567{last}"}).status_code
+        for last in range(3)
+    ]
+    assert statuses == [201, 201, 429]
+    registry = app.extensions["kith"].metrics.registry
+
+    def counted(name: str, provider: str, **labels: str) -> float:
+        value = registry.get_sample_value(name, {"country": "DE", "provider": provider, **labels})
+        return value or 0.0
+
+    steps = {
+        step: [
+            counted("kith_funnel_total", name, step=step) for name in ("outbox", "twilio", "none")
+        ]
+        for step in ("started", "sent", "refused")
+    }
+    assert sum(steps["started"]) == 2
+    assert steps["sent"] == [0, 2, 0]
+    assert steps["refused"] == [0, 0, 1]
+    assert counted("kith_spent_micros_total", "twilio") == 100_000
+    assert counted("kith_spent_micros_total", "outbox") == 0

@@ -43,6 +43,8 @@ policy_commands = AppGroup("policy", help="The policy on texts and calls: check,
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _MODES = {"enforce": "enforced", "record": "recorded"}
 _COLUMNS = ("as decided then", "current policy", "new policy")
+#: Bytes of a verification's id; and of one that CAMARA's clients know, without the zeros it ends in.
+_ID_SIZE, _SHORT_ID_SIZE = 2 * DIGEST_SIZE, 27
 #: How far the rules look back, and so what is replayed first and not counted.
 WARM_UP = LOOK_BACK["day"] * DAY
 
@@ -114,12 +116,14 @@ def _written(value: Any) -> str:
 def explain_decisions(identity: str, as_json: bool) -> None:
     """Say what was decided of a verification's texts and calls, and why.
 
-    ID is a verification's id, or the `decision` of a refusal's problem document. Decisions are kept for
-    30 days. Exits with 1 when none is stored, with 2 for what cannot be an id.
+    ID is a verification's id (CAMARA: authenticationId), or the `decision` of a refusal's problem
+    document. Decisions are kept for 30 days. Exits with 1 when none is stored, with 2 for what cannot be
+    an id.
     """
-    name = decode(identity, 2 * DIGEST_SIZE)
+    name = decode(identity, _ID_SIZE) or decode(identity, _SHORT_ID_SIZE)
     if name is None:
         raise click.BadParameter("an id has 43 letters, digits, - and _", param_hint="ID")
+    name = name.ljust(_ID_SIZE, b"\0")
     kith = current_app.extensions["kith"]
     with kith.database.read() as connection:
         decisions = explain.decisions_of(connection, name[:DIGEST_SIZE], name[DIGEST_SIZE:])
