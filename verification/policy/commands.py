@@ -110,7 +110,8 @@ def _written(value: Any) -> str:
     return str(value)
 
 
-@policy_commands.command("explain")
+# An id may begin with a dash.
+@policy_commands.command("explain", context_settings={"ignore_unknown_options": True})
 @click.argument("identity", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def explain_decisions(identity: str, as_json: bool) -> None:
