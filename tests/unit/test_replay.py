@@ -23,6 +23,7 @@ from tests.conftest import NUMBER, Clock
 from tests.databases import fresh_database_url
 from tests.policies import velocity, write_policy
 from verification.policy import history
+from verification.policy import replay as replaying
 from verification.policy.facts import Attempt
 from verification.policy.file import Policy, load_policy
 from verification.policy.history import Past
@@ -324,9 +325,13 @@ STEPS = st.lists(
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_the_policy_that_made_history_decides_the_same_again(
-    steps: list[tuple[str, int, int, int]], tmp_path: Path, policy_of: Callable[..., Policy]
+    steps: list[tuple[str, int, int, int]],
+    tmp_path: Path,
+    policy_of: Callable[..., Policy],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Replayed under its own policy, every attempt gets the verdict it got, by the same rule."""
+    monkeypatch.setattr(replaying, "ATTEMPTS_A_TRANSACTION", 7)
     policy = policy_of(
         velocity("number-and-requester", 4),
         velocity("network", 6, over="challenge", period="1h"),
