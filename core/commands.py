@@ -32,22 +32,16 @@ def run_maintenance() -> None:
         click.echo(f"{name:20} {rows:8}")
 
 
-def print_table(
-    headings: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1, total: bool = False
-) -> None:
-    """Write a table to standard output: columns of words, then of figures; the last row may be a total."""
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1) -> None:
+    """Write a table to standard output: so many columns of words, then columns of figures."""
     console = Console(file=sys.stdout, highlight=False)
     if not console.is_terminal:
         console.width = _WIDE_ENOUGH
     table = Table(box=None, pad_edge=False)
     for place, heading in enumerate(headings):
         table.add_column(heading, justify="left" if place < words else "right")
-    *body, last = rows
-    for row in body:
+    for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    if total:
-        table.add_section()
-    table.add_row(*(Text(cell) for cell in last))
     console.print(table)
 
 

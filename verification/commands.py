@@ -86,7 +86,7 @@ def print_report(
         return
     total = ("all", *[""] * (len(dimensions) - 1), *_cells(found.total))
     rows = [(*(of or "-" for of in row.of.values()), *_cells(row)) for row in found.funnels]
-    print_table((*dimensions, *_HEADINGS), [*rows, total], words=len(dimensions), total=True)
+    print_table((*dimensions, *_HEADINGS), [*rows, total], words=len(dimensions))
     if found.more:
         click.echo(f"{found.more} more rows are in the last line and not shown; see --limit.")
 

@@ -11,7 +11,7 @@ from flask_openapi3 import OpenAPI
 from core.base64url import encode
 from core.database import table
 from tests.conftest import NUMBER, Clock, MakeApp, problem_code
-from tests.policies import velocity, write_policy
+from tests.policies import CHALLENGE, velocity, write_policy
 from verification.policy.explain import KINDS, words
 from verification.policy.models import Decision
 from verification.policy.service import KEPT
@@ -175,6 +175,9 @@ def test_check_prints_rules_and_refuses_with_lines(app: OpenAPI, tmp_path: Path)
     assert shown.exit_code == 0
     assert "velocity/network" in shown.stdout and "over = challenge" in shown.stdout
     assert "period = 1d" in shown.stdout
+    none = tmp_path / "none.toml"
+    none.write_text(f"rules = []\n{CHALLENGE}")
+    assert run(app, "check", str(none)).exit_code == 0
     wrong = tmp_path / "wrong.toml"
     wrong.write_text("[challenge]\n" + BUDGET.replace("20.0", "-1.0"))
     for command in (("check", str(wrong)), ("replay", "--policy", str(wrong))):

@@ -4,7 +4,7 @@ Owns what they print. Refuses to print a number: what they read holds prefixes a
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -242,27 +242,26 @@ def _progress() -> Progress:
     )
 
 
-def _compare(figures: list[Figures], currency: str) -> Iterable[tuple[str, ...]]:
-    rules = sorted({rule for each in figures for rule in each.rules})
-    rows: dict[str, list[int]] = {
-        "attempts": [each.attempts for each in figures],
-        "  sent": [each.sends for each in figures],
-        "  let through, not sent by any provider": [each.failed for each in figures],
-        "  challenged, and not let through": [each.challenged for each in figures],
-        "  blocked": [each.blocked for each in figures],
-        "  resends of what would not have begun": [each.unasked for each in figures],
-        "let through by a solved challenge": [each.solved for each in figures],
-        "verified people": [each.people.total() for each in figures],
-        "  let through, no challenge": [each.people["untroubled"] for each in figures],
-        "  challenged, and solved one then": [each.people["solved"] for each in figures],
-        "  challenged, solved none then": [each.people["challenged"] for each in figures],
-        "  would have been blocked": [each.people["blocked"] for each in figures],
-    } | {f"by {rule}": [each.rules[rule] for each in figures] for rule in rules}
-    for name, values in rows.items():
-        yield (name, *(f"{value:,}" for value in values))
-        if name == "let through by a solved challenge":
-            money = (each.money_micros / MICROS for each in figures)
-            yield (f"money, {currency}", *(f"{amount:,.2f}" for amount in money))
+def _compare(figures: list[Figures], currency: str) -> Iterator[tuple[str, ...]]:
+    counts: dict[str, Callable[[Figures], int]] = {
+        "attempts": lambda each: each.attempts,
+        "  sent": lambda each: each.sends,
+        "  let through, not sent by any provider": lambda each: each.failed,
+        "  challenged, and not let through": lambda each: each.challenged,
+        "  blocked": lambda each: each.blocked,
+        "  resends of what would not have begun": lambda each: each.unasked,
+        "let through by a solved challenge": lambda each: each.solved,
+        "verified people": lambda each: each.people.total(),
+        "  let through, no challenge": lambda each: each.people["untroubled"],
+        "  challenged, and solved one then": lambda each: each.people["solved"],
+        "  challenged, solved none then": lambda each: each.people["challenged"],
+        "  would have been blocked": lambda each: each.people["blocked"],
+    }
+    for name, count in counts.items():
+        yield (name, *(f"{count(each):,}" for each in figures))
+    yield (f"money, {currency}", *(f"{each.money_micros / MICROS:,.2f}" for each in figures))
+    for rule in sorted({rule for each in figures for rule in each.rules}):
+        yield (f"by {rule}", *(f"{each.rules[rule]:,}" for each in figures))
 
 
 def _currency() -> str:
