@@ -245,6 +245,8 @@ def _relax(connection: Any, _: Any) -> None:
     # Nothing in it outlives the process, so nothing needs to reach the disk.
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute("PRAGMA cache_size = -65536")
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    connection.execute("PRAGMA temp_store = MEMORY")
 
 
 def replay(history: Iterable[Past], columns: Sequence[Column]) -> None:
