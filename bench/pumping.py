@@ -7,7 +7,6 @@ simulated (bench/pumping_world.py). Nothing is timed; what is printed does not d
 import heapq
 import itertools
 import json
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -31,15 +30,18 @@ from bench.pumping_world import (
     moment,
     people,
 )
-from core.database import Base, Database, table
+from core.database import table
 from verification.policy import traffic
 from verification.policy.facts import Attempt
 from verification.policy.file import Policy, load_policy
 from verification.policy.judging import Judge
 from verification.policy.models import Traffic
+from verification.policy.replay import scratch
 from verification.policy.rules import MICROS, VelocityRule
 
 HISTORY_DAYS = 14
+#: Savepoints that were rolled back to pile up in a transaction.
+EVENTS_A_TRANSACTION = 50
 Fate = Literal["untroubled", "challenged", "blocked"]
 
 
@@ -100,7 +102,11 @@ class Day:
 
     def run(self) -> None:
         """Let the day pass."""
-        while self._queue:
+        for passed in itertools.count(1):
+            if not self._queue:
+                return
+            if passed % EVENTS_A_TRANSACTION == 0:
+                self._connection.commit()
             _, _, event = heapq.heappop(self._queue)
             if isinstance(event, Ask):
                 self._verify(event)
@@ -176,13 +182,9 @@ def _fill(connection: Connection, random: Random) -> None:
 
 def simulate(variant: Variant, seed: int) -> dict[str, Side]:
     """Run a day under a policy on a database that is thrown away."""
-    with tempfile.TemporaryDirectory(prefix="kith-bench-") as directory:
-        database = Database(f"sqlite:///{Path(directory) / 'scratch.db'}")
-        Base.metadata.create_all(database.engine)
-        with database.write() as connection:
-            day = Day(variant, connection, seed)
-            day.run()
-        database.close()
+    with scratch() as connection:
+        day = Day(variant, connection, seed)
+        day.run()
     return day.sides
 
 
