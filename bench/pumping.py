@@ -216,7 +216,7 @@ def document(results: dict[str, dict[str, Side]]) -> dict[str, Any]:
 def show(console: Console, results: dict[str, dict[str, Side]]) -> None:
     """Print the figures as a table."""
     grid = Table(title=f"A day: {PEOPLE:,} people in {len(COUNTRIES)} countries, three attacks")
-    grid.add_column("policy")
+    grid.add_column("policy", no_wrap=True)
     for attack in ATTACKS:
         grid.add_column(f"{attack.name}\nsent of {attack.messages:,}", justify="right")
     for heading in ("money lost", "people\nblocked", "people\nchallenged", "people's\nmoney"):
@@ -249,7 +249,7 @@ def main(seed: int, policy: Path | None, file: Path | None) -> None:
         progress.print(f"… {variant.name}", style="dim")
         results[variant.name] = simulate(cast(Variant, variant), seed)
     text = json.dumps(document(results), indent=2)
-    show(Console(), results)
+    show(Console(width=130), results)
     print(text)
     if file:
         file.write_text(text + "\n")
