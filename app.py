@@ -57,7 +57,9 @@ from tokens.tokens import TokenService
 from verification import catalogues
 from verification.checks import CheckService
 from verification.codes import CodeBook
+from verification.commands import verification_commands
 from verification.policy.challenge import ChallengeService, purge_spent
+from verification.policy.commands import policy_commands
 from verification.policy.counters import purge_countries
 from verification.policy.file import load_policy
 from verification.policy.service import PolicyService
@@ -317,7 +319,12 @@ def create_app(settings: Settings | None = None, ports: Ports | None = None) -> 
     app.register_api(operations_api)
     app.register_blueprint(docs_assets)
 
-    app.cli.add_command(maintenance_commands)
-    app.cli.add_command(tokens_commands)
-    app.cli.add_command(discovery_commands)
+    for commands in (
+        maintenance_commands,
+        tokens_commands,
+        policy_commands,
+        verification_commands,
+        discovery_commands,
+    ):
+        app.cli.add_command(commands)
     return app

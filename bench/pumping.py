@@ -7,7 +7,6 @@ simulated (bench/pumping_world.py). Nothing is timed; what is printed does not d
 import heapq
 import itertools
 import json
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -31,15 +30,18 @@ from bench.pumping_world import (
     moment,
     people,
 )
-from core.database import Base, Database, table
+from core.database import table
 from verification.policy import traffic
 from verification.policy.facts import Attempt
 from verification.policy.file import Policy, load_policy
 from verification.policy.judging import Judge
 from verification.policy.models import Traffic
+from verification.policy.replay import scratch
 from verification.policy.rules import MICROS, VelocityRule
 
 HISTORY_DAYS = 14
+#: Savepoints that were rolled back to pile up in a transaction.
+EVENTS_A_TRANSACTION = 50
 Fate = Literal["untroubled", "challenged", "blocked"]
 
 
@@ -100,7 +102,11 @@ class Day:
 
     def run(self) -> None:
         """Let the day pass."""
-        while self._queue:
+        for passed in itertools.count(1):
+            if not self._queue:
+                return
+            if passed % EVENTS_A_TRANSACTION == 0:
+                self._connection.commit()
             _, _, event = heapq.heappop(self._queue)
             if isinstance(event, Ask):
                 self._verify(event)
@@ -176,13 +182,9 @@ def _fill(connection: Connection, random: Random) -> None:
 
 def simulate(variant: Variant, seed: int) -> dict[str, Side]:
     """Run a day under a policy on a database that is thrown away."""
-    with tempfile.TemporaryDirectory(prefix="kith-bench-") as directory:
-        database = Database(f"sqlite:///{Path(directory) / 'scratch.db'}")
-        Base.metadata.create_all(database.engine)
-        with database.write() as connection:
-            day = Day(variant, connection, seed)
-            day.run()
-        database.close()
+    with scratch() as connection:
+        day = Day(variant, connection, seed)
+        day.run()
     return day.sides
 
 
@@ -214,7 +216,7 @@ def document(results: dict[str, dict[str, Side]]) -> dict[str, Any]:
 def show(console: Console, results: dict[str, dict[str, Side]]) -> None:
     """Print the figures as a table."""
     grid = Table(title=f"A day: {PEOPLE:,} people in {len(COUNTRIES)} countries, three attacks")
-    grid.add_column("policy")
+    grid.add_column("policy", no_wrap=True)
     for attack in ATTACKS:
         grid.add_column(f"{attack.name}\nsent of {attack.messages:,}", justify="right")
     for heading in ("money lost", "people\nblocked", "people\nchallenged", "people's\nmoney"):
@@ -247,7 +249,7 @@ def main(seed: int, policy: Path | None, file: Path | None) -> None:
         progress.print(f"… {variant.name}", style="dim")
         results[variant.name] = simulate(cast(Variant, variant), seed)
     text = json.dumps(document(results), indent=2)
-    show(Console(), results)
+    show(Console(width=130), results)
     print(text)
     if file:
         file.write_text(text + "\n")

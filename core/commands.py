@@ -1,8 +1,18 @@
-"""Commands for operators: `flask --app app maintenance run`."""
+"""Commands for operators: `flask --app app maintenance run`, and how commands print what they found."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
 
 import click
 from flask import current_app
 from flask.cli import AppGroup
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+#: A table that is piped somewhere must not be folded.
+_WIDE_ENOUGH = 10_000
 
 maintenance_commands = AppGroup("maintenance", help="Periodic work: delete what is expired.")
 
@@ -20,3 +30,21 @@ def run_maintenance() -> None:
         return
     for name, rows in deleted.items():
         click.echo(f"{name:20} {rows:8}")
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1) -> None:
+    """Write a table to standard output: so many columns of words, then columns of figures."""
+    console = Console(file=sys.stdout, highlight=False)
+    if not console.is_terminal:
+        console.width = _WIDE_ENOUGH
+    table = Table(box=None, pad_edge=False)
+    for place, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if place < words else "right")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console.print(table)
+
+
+def print_json(value: object) -> None:
+    """Write JSON to standard output."""
+    click.echo(json.dumps(value, indent=2))

@@ -81,6 +81,25 @@ class Metrics:
             ["kind"],
             registry=self.registry,
         )
+        self.funnel = Counter(
+            "kith_funnel",
+            "Verifications started, refused and verified, texts and calls sent and delivered.",
+            ["step", "country", "provider"],
+            registry=self.registry,
+        )
+        self.spent_micros = Counter(
+            "kith_spent_micros",
+            "Price of what was sent, in millionths of the routing file's currency.",
+            ["country", "provider"],
+            registry=self.registry,
+        )
+        self.seconds_to_verify = Histogram(
+            "kith_seconds_to_verify",
+            "Seconds from the first text or call of a verification to its right code.",
+            ["country"],
+            buckets=(5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600),
+            registry=self.registry,
+        )
         self.looked_up = Counter(
             "kith_discovery_hashes", "Hashes looked up.", registry=self.registry
         )

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import Connection, Executable, bindparam, case, func, select, update
+from sqlalchemy import Connection, Executable, and_, bindparam, case, func, select, update
 
 from core.base64url import decode
 from core.database import Database, dialect_of, insert_into, purge, table
@@ -31,6 +31,12 @@ REPORTS_KEPT = timedelta(days=1)
 REFERENCE_SIZE = 2 * DIGEST_SIZE
 
 _SENDS = table(Send)
+#: Nothing was sent: its provider failed before it took it.
+NEVER_SENT = and_(
+    _SENDS.c.status == "failed",
+    _SENDS.c.price_micros == 0,
+    _SENDS.c.provider_message_id.is_(None),
+)
 
 
 @dataclass(frozen=True)
@@ -44,13 +50,17 @@ class Outcome:
 
 
 class Proven(NamedTuple):
-    """The one send that a right code can have come by, when there is only one."""
+    """The send that a right code most likely came by."""
 
     provider: str
     country: str
     channel: str
     first: bool
     created_at: datetime
+    #: Whether it can have come by no other.
+    certain: bool
+    #: When the first send of the verification was queued.
+    began_at: datetime
 
 
 def _before(status: str) -> list[str]:
@@ -81,6 +91,7 @@ def _recording(status: str, unsent: bool) -> Executable:
             updated_at=bindparam("now"),
             **({"price_micros": 0} if unsent else {}),
         )
+        .returning(columns.country)
     )
 
 
@@ -137,7 +148,7 @@ class DeliveryService:
 
         Safe to repeat and to reorder: a later state is never replaced by an earlier one.
         """
-        result = connection.execute(
+        row = connection.execute(
             _recording(outcome.status, outcome.failure is not None),
             {
                 "of": number_digest,
@@ -147,8 +158,10 @@ class DeliveryService:
                 "error": outcome.error_code,
                 "now": self._clock(),
             },
-        )
-        return bool(cast(Any, result).rowcount)
+        ).one_or_none()
+        if row and outcome.status == "delivered":
+            self._metrics.funnel.labels("delivered", row.country, provider).inc()
+        return row is not None
 
     def report(
         self, provider: str, reference: str, outcome: Outcome, *, once: bytes | None = None
@@ -176,7 +189,8 @@ class DeliveryService:
     ) -> Proven | None:
         """Take a right code for what it says of a verification's sends; give the one that brought it.
 
-        None when several may have. Then the last of them is marked as verified, and none as delivered.
+        When several may have, the last of them is marked as verified, and none as delivered. None when
+        the verification has no send.
         """
         rows = connection.execute(
             _OF_VERIFICATION, {"of": number_digest, "for_verification": verification}
@@ -190,7 +204,9 @@ class DeliveryService:
             _SETTLING if certain else _PROVING,
             {"of": number_digest, "send": likely.id, "now": self._clock()},
         )
-        return Proven(*likely[2:]) if certain else None
+        if certain and likely.status in _before("delivered"):
+            self._metrics.funnel.labels("delivered", likely.country, likely.provider).inc()
+        return Proven(*likely[2:], certain, min(row.created_at for row in rows))
 
     def _take_once(self, connection: Connection, number_digest: bytes, report: bytes) -> None:
         taken = connection.scalar(

@@ -172,10 +172,15 @@ class SendService:
         """
         ends = self._clock() + self._failover
         failures: list[Problem] = []
+        if queued.first:
+            self._metrics.funnel.labels("started", queued.country, queued.candidate.provider).inc()
         while True:
             message = Message(to, queued.channel, body, language, queued.reference, spoken)
             outcome = self._hand_over(queued.candidate.provider, message)
             if outcome.failure is None:
+                provider, price_micros = queued.candidate
+                self._metrics.funnel.labels("sent", queued.country, provider).inc()
+                self._metrics.spent_micros.labels(queued.country, provider).inc(price_micros)
                 return Delivered(queued, outcome, None)
             failures.append(outcome.failure)
             # Another provider cannot reach a number that does not exist, and might charge for trying.
@@ -222,7 +227,12 @@ class SendService:
         asked again did so because the first did not arrive.
         """
         proven = self._deliveries.prove(connection, number_digest, verification)
-        if proven and proven.first and self._router.learns:
+        if proven is None:
+            return
+        self._metrics.funnel.labels("verified", proven.country, proven.provider).inc()
+        seconds = (self._clock() - proven.began_at).total_seconds()
+        self._metrics.seconds_to_verify.labels(proven.country).observe(seconds)
+        if proven.certain and proven.first and self._router.learns:
             outcomes.count(
                 connection,
                 proven.country,

@@ -127,6 +127,8 @@ class PolicyService:
                 ).inc()
         verdict = decided.finding.verdict if decided else "allow"
         self._metrics.policy_decisions.labels(verdict).inc()
+        if decided and not attempt.resend:
+            self._metrics.funnel.labels("refused", attempt.country, "none").inc()
         connection.execute(
             _STORING,
             {

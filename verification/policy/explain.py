@@ -1,0 +1,112 @@
+"""Explaining: what was decided of a verification's texts and calls, and why, in words.
+
+Owns the reading of stored decisions. Refuses to tell a number: only its prefix and country were stored.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, get_args
+
+from sqlalchemy import Connection, select
+
+from core.database import find_all, table
+from verification.policy.models import Decision
+from verification.policy.rules import MICROS, AnyRule, Rule
+from verification.policy.service import HOW_TO_PASS
+
+_DECISIONS = table(Decision)
+#: The rules by their kind, as the policy file and the stored decisions name it.
+_UNION, *_ = get_args(AnyRule)
+KINDS: dict[str, type[Rule]] = {
+    kind: rule
+    for rule in get_args(_UNION)
+    for kind in get_args(rule.model_fields["rule"].annotation)
+}
+#: What a rule found, in words for its figures; each part is left out where a figure is missing.
+_WORDS: dict[str, tuple[str, ...]] = {
+    "number-type": ("the number is {number_type}",),
+    "country": ("the country is {country}",),
+    "velocity": ("{sends:g} in the bucket, {allowed} allowed",),
+    "conversion": (
+        "{unverified_hour} unverified this hour, {allowed_hour:g} allowed",
+        "{unverified_day} unverified today, {allowed_day:g} allowed",
+        "{unverified_prefix} of them in its prefix",
+    ),
+    "countries": ("{countries} countries from its network in a day, {allowed} allowed",),
+    "budget": ("{spent:g} spent today, {budget:g} allowed",),
+}
+
+
+def decisions_of(
+    connection: Connection, number_digest: bytes, verification: bytes
+) -> list[Decision]:
+    """Give what was decided of a verification's first send and its resends, oldest first."""
+    statement = (
+        select(*_DECISIONS.columns)
+        .where(
+            _DECISIONS.c.number_digest == number_digest,
+            _DECISIONS.c.verification == verification,
+        )
+        .order_by(_DECISIONS.c.created_at, _DECISIONS.c.id)
+    )
+    return find_all(connection, Decision, statement)
+
+
+def document(decision: Decision) -> dict[str, Any]:
+    """Give a decision as JSON has it, with words for what each rule found and the person was told."""
+    return {
+        "at": _when(decision.created_at),
+        "country": decision.country,
+        "prefix": decision.prefix,
+        "number_type": decision.number_type,
+        "channel": decision.channel,
+        "resend": decision.resend,
+        "price": decision.price_micros / MICROS,
+        "verdict": decision.verdict,
+        "rule": decision.rule,
+        "told": told(decision.verdict, decision.rule),
+        "solved": decision.solved,
+        "verified_at": decision.verified_at and _when(decision.verified_at),
+        "findings": [_finding(found) for found in json.loads(decision.findings)],
+    }
+
+
+def told(verdict: str, label: str | None) -> str | None:
+    """Say what a person was told when a rule refused her; None when none did."""
+    kind = KINDS.get(_kind(label)) if label else None
+    if kind is None:
+        return None
+    return f"{kind.detail} {HOW_TO_PASS}" if verdict == "challenge" else kind.detail
+
+
+def words(label: str, figures: Mapping[str, Any]) -> str:
+    """Say the figures of a rule in words; of a rule that is no more, as they are."""
+    parts = []
+    for part in _WORDS.get(_kind(label), ()):
+        try:
+            parts.append(part.format_map(figures))
+        except KeyError:
+            continue
+    if not parts:
+        parts = [f"{name} {value}" for name, value in figures.items()]
+    return "; ".join(parts) or "does not apply"
+
+
+def _finding(found: dict[str, Any]) -> dict[str, Any]:
+    rule, mode, verdict = found.pop("rule"), found.pop("mode"), found.pop("verdict")
+    return {
+        "rule": rule,
+        "mode": mode,
+        "verdict": verdict,
+        "figures": found,
+        "words": words(rule, found),
+    }
+
+
+def _kind(label: str) -> str:
+    return label.partition("/")[0]
+
+
+def _when(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,258 @@
+"""Replay: what happened is judged once more, by another policy, with counters of its own.
+
+Owns the figures that are compared. The counters and the rules are the ones that decide every day, on a
+database that is thrown away. Refuses to guess what people would have done instead: whoever was verified
+is credited when she was, if what was sent to her is sent again; whom history refused and the replay does
+not is sent to and never verified; who is challenged passes if she solved one then.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from heapq import heappop, heappush
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, NamedTuple, Protocol
+
+from sqlalchemy import Connection, event
+
+from core.database import Base, Database, table
+from core.limits import LimitCounter
+from verification.policy import traffic
+from verification.policy.counters import settle_money, take_back
+from verification.policy.file import Policy
+from verification.policy.history import Past
+from verification.policy.judging import Judge
+from verification.policy.models import NetworkCountry, Traffic
+from verification.policy.rules import Verdict
+
+#: No verification sends anything, or is verified, longer than this after its start.
+LONGEST = timedelta(hours=1)
+SCRATCH_TABLES = [table(model) for model in (LimitCounter, Traffic, NetworkCountry)]
+
+#: A savepoint that was rolled back to stays open to the end of its transaction, so none is long.
+ATTEMPTS_A_TRANSACTION = 50
+
+#: How a person fared who was verified in the end, from the best to the worst.
+Fate = Literal["untroubled", "solved", "challenged", "blocked"]
+FATES: tuple[Fate, ...] = ("untroubled", "solved", "challenged", "blocked")
+
+
+class Said(NamedTuple):
+    """What was, or is, said of an attempt."""
+
+    verdict: Verdict
+    #: The rule that decides; None when none has anything against it.
+    rule: str | None
+    #: Whether a challenge stood in its way, solved or not.
+    challenged: bool
+
+    @property
+    def fate(self) -> Fate:
+        """Say how it leaves the person who asked."""
+        if self.verdict == "deny":
+            return "blocked"
+        if self.verdict == "challenge":
+            return "challenged"
+        return "solved" if self.challenged else "untroubled"
+
+
+class Opinion(Protocol):
+    """Says of each attempt in turn whether it is sent."""
+
+    def say(self, past: Past) -> Said:
+        """Judge an attempt, and count it."""
+
+    def credit(self, prefix: str, country: str, started_at: datetime, sends: int) -> None:
+        """Take that a verification is verified, for which so much was sent."""
+
+
+class Then:
+    """What was decided when it happened."""
+
+    def say(self, past: Past) -> Said:
+        """Repeat what was said. Who solved a challenge was asked to."""
+        challenged = past.verdict == "challenge" or past.attempt.solved
+        return Said(past.verdict, past.rule, challenged)
+
+    def credit(self, prefix: str, country: str, started_at: datetime, sends: int) -> None:
+        """Learn nothing from it."""
+
+
+class Again:
+    """What a policy says, in the modes of production, by what it has let through itself."""
+
+    def __init__(self, policy: Policy, connection: Connection) -> None:
+        self._judge = Judge(policy, development=False)
+        self._connection = connection
+        self._judged = 0
+
+    def say(self, past: Past) -> Said:
+        """Count and judge it, and settle it as it was settled then."""
+        self._judged += 1
+        if self._judged % ATTEMPTS_A_TRANSACTION == 0:
+            self._connection.commit()
+        judgement = self._judge.judge(self._connection, past.attempt)
+        against, refused_by = judgement.against, judgement.refused_by
+        if refused_by is None and past.verdict == "allow":
+            if past.paid_micros is None:
+                # Which failure it was is not kept; a rejected number counts as asked for.
+                take_back(self._connection, judgement.counted, velocity=True)
+            else:
+                settle_money(self._connection, judgement.counted, past.paid_micros)
+        return Said(
+            refused_by.finding.verdict if refused_by else "allow",
+            against.rule.label if against else None,
+            against is not None and against.finding.verdict == "challenge",
+        )
+
+    def credit(self, prefix: str, country: str, started_at: datetime, sends: int) -> None:
+        """Credit the prefix and the country."""
+        cells = traffic.cells_of(prefix, country, started_at)
+        traffic.add(self._connection, cells, verified=sends)
+
+
+@dataclass
+class Figures:
+    """What is compared; everything counts attempts, but for money and people."""
+
+    attempts: int = 0
+    sends: int = 0
+    #: Let through, and for certain not sent by any provider.
+    failed: int = 0
+    #: Asked for a challenge and not let through.
+    challenged: int = 0
+    #: Let through because a challenge was solved.
+    solved: int = 0
+    blocked: int = 0
+    #: Resends of verifications that would not have begun.
+    unasked: int = 0
+    #: Millionths of the currency.
+    money_micros: int = 0
+    #: Verified people, by how they fared at the worst of what was sent to them.
+    people: Counter[Fate] = field(default_factory=Counter)
+    #: What was challenged or blocked, by the rule that decided.
+    rules: Counter[str] = field(default_factory=Counter)
+
+    def count(self, said: Said, past: Past) -> None:
+        """Count an attempt."""
+        self.attempts += 1
+        if said.verdict != "allow":
+            self.rules[f"{said.rule} {said.verdict}"] += 1
+            if said.verdict == "deny":
+                self.blocked += 1
+            else:
+                self.challenged += 1
+            return
+        self.solved += said.challenged
+        if past.paid_micros is None:
+            self.failed += 1
+        else:
+            self.sends += 1
+            self.money_micros += past.paid_micros
+
+    def document(self) -> dict[str, Any]:
+        """Give the figures as JSON has them."""
+        return vars(self) | {
+            "people": {fate: self.people[fate] for fate in FATES},
+            "rules": dict(sorted(self.rules.items())),
+        }
+
+
+@dataclass
+class _Run:
+    """A verification while it may still send or be verified."""
+
+    prefix: str
+    country: str
+    started_at: datetime
+    begun: bool = True
+    sends: int = 0
+    worst: Fate = "untroubled"
+
+
+class Column:
+    """One opinion of the whole history, and its figures of what happened at `since` and after."""
+
+    def __init__(self, opinion: Opinion, since: datetime) -> None:
+        self.figures = Figures()
+        self._opinion = opinion
+        self._since = since
+        #: In the order of their starts, so that the oldest are forgotten first.
+        self._runs: dict[bytes, _Run] = {}
+        #: When each will be verified; the number keeps apart those of the same moment.
+        self._verified: list[tuple[datetime, int, _Run]] = []
+        self._numbers = count()
+
+    def take(self, past: Past) -> None:
+        """Take the next attempt; they come in the order of time."""
+        attempt = past.attempt
+        self._advance(attempt.at)
+        key = attempt.number_digest + attempt.verification
+        run = self._runs.get(key)
+        if run is None:
+            run = self._runs[key] = _Run(attempt.prefix, attempt.country, attempt.at)
+            if past.verified_at:
+                heappush(self._verified, (past.verified_at, next(self._numbers), run))
+        if not run.begun:
+            if attempt.at >= self._since:
+                self.figures.attempts += 1
+                self.figures.unasked += 1
+            return
+        said = self._opinion.say(past)
+        run.begun = attempt.resend or said.verdict == "allow"
+        run.sends += said.verdict == "allow" and past.paid_micros is not None
+        run.worst = max(run.worst, said.fate, key=FATES.index)
+        if attempt.at >= self._since:
+            self.figures.count(said, past)
+
+    def end(self) -> None:
+        """Take what is still to be verified."""
+        self._advance(datetime.max.replace(tzinfo=self._since.tzinfo))
+
+    def _advance(self, now: datetime) -> None:
+        while self._verified and self._verified[0][0] <= now:
+            *_, run = heappop(self._verified)
+            if run.started_at >= self._since:
+                self.figures.people[run.worst] += 1
+            if run.sends:
+                self._opinion.credit(run.prefix, run.country, run.started_at, run.sends)
+        while self._runs:
+            key, run = next(iter(self._runs.items()))
+            if run.started_at > now - LONGEST:
+                return
+            del self._runs[key]
+
+
+@contextmanager
+def scratch() -> Iterator[Connection]:
+    """Give a connection to a database of its own that is thrown away, with the counters' tables."""
+    with TemporaryDirectory(prefix="kith-replay-") as directory:
+        database = Database(f"sqlite:///{Path(directory) / 'replay.db'}")
+        event.listen(database.engine, "connect", _relax)
+        Base.metadata.create_all(database.engine, tables=SCRATCH_TABLES)
+        try:
+            with database.engine.connect() as connection:
+                yield connection
+        finally:
+            database.close()
+
+
+def _relax(connection: Any, _: Any) -> None:
+    # Nothing in it outlives the process, so nothing needs to reach the disk.
+    connection.execute("PRAGMA synchronous = OFF")
+    connection.execute("PRAGMA cache_size = -65536")
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    connection.execute("PRAGMA temp_store = MEMORY")
+
+
+def replay(history: Iterable[Past], columns: Sequence[Column]) -> None:
+    """Let every column take all of history."""
+    for past in history:
+        for column in columns:
+            column.take(past)
+    for column in columns:
+        column.end()

@@ -1,0 +1,261 @@
+"""The report: from starts to verified numbers, how many come how far, how fast, and for what money.
+
+Owns those figures. Each is found by the database, over the rows of the time that is asked about and no
+others. Everything but money counts verifications.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Connection,
+    Float,
+    Select,
+    String,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    union_all,
+)
+
+from core.database import dialect_of, table
+from sms.delivery import NEVER_SENT
+from sms.models import Send
+from verification.policy.models import Decision
+from verification.policy.rules import MICROS
+
+Dimension = Literal["country", "prefix", "provider"]
+DIMENSIONS: tuple[Dimension, ...] = ("country", "prefix", "provider")
+
+_SENDS = table(Send).c
+_DECISIONS = table(Decision).c
+
+
+@dataclass(frozen=True)
+class Funnel:
+    """The figures of one country, prefix, provider or combination of them; or of all."""
+
+    #: By dimension; None stands for the provider of what was refused before one was chosen.
+    of: dict[str, str | None]
+    #: Starts that were asked for; who solves a challenge asks a second time.
+    started: int
+    challenged: int
+    denied: int
+    #: Handed to a provider, with a text or call that did not fail for certain.
+    sent: int
+    #: Known to have arrived.
+    delivered: int
+    verified: int
+    #: The middle one of the seconds from the first text or call to the right code.
+    median_seconds: float | None
+    #: All their texts and calls, in millionths of the currency.
+    money_micros: int
+
+    @property
+    def conversion(self) -> float | None:
+        """Give verified ÷ sent."""
+        return self.verified / self.sent if self.sent else None
+
+    @property
+    def price(self) -> float | None:
+        """Give the price of a verified number."""
+        return self.money_micros / MICROS / self.verified if self.verified else None
+
+    def document(self) -> dict[str, Any]:
+        """Give the figures as JSON has them."""
+        figures = asdict(self)
+        return {
+            **figures.pop("of"),
+            **figures,
+            "conversion": self.conversion,
+            "price_of_a_verified_number": self.price,
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """The largest groups first, how many more there are, and all of them together."""
+
+    funnels: Sequence[Funnel]
+    more: int
+    total: Funnel
+
+
+def report(
+    connection: Connection,
+    since: datetime,
+    by: Sequence[Dimension],
+    *,
+    country: str | None = None,
+    limit: int,
+) -> Report:
+    """Count verifications that were started at `since` or after, in groups; `limit` of them at most."""
+    dialect = dialect_of(connection)
+    statement = _funnels(dialect, since, by, country)
+    rows = connection.execute(statement.limit(limit)).all()
+    groups = rows[0].groups if rows else 0
+    total = connection.execute(_funnels(dialect, since, (), country)).one()
+    return Report([_funnel(row, by) for row in rows], groups - len(rows), _funnel(total, ()))
+
+
+def _funnel(row: Any, by: Sequence[Dimension]) -> Funnel:
+    return Funnel(
+        {name: getattr(row, name) for name in by},
+        row.started or 0,
+        row.challenged or 0,
+        row.denied or 0,
+        row.sent or 0,
+        row.delivered or 0,
+        row.verified or 0,
+        None if row.median_seconds is None else float(row.median_seconds),
+        int(row.money_micros or 0),
+    )
+
+
+def _funnels(
+    dialect: str, since: datetime, by: Sequence[Dimension], country: str | None
+) -> Select[Any]:
+    """Write the statement that adds up the starts of each group, those with most starts first."""
+    starts = _ranked(dialect, since, by, country)
+    columns = starts.c
+    # Of the verified ones in the order of their seconds, the one or two in the middle.
+    middle = (columns.place * 2).between(columns.of_all, columns.of_all + 2)
+    in_the_middle = and_(columns.verified == 1, middle)
+    started = func.count().label("started")
+    return (
+        select(
+            *(columns[name] for name in by),
+            started,
+            *(
+                func.sum(columns[name]).label(name)
+                for name in (
+                    "challenged",
+                    "denied",
+                    "sent",
+                    "delivered",
+                    "verified",
+                    "money_micros",
+                )
+            ),
+            func.avg(case((in_the_middle, columns.seconds))).label("median_seconds"),
+            func.count().over().label("groups"),
+        )
+        .group_by(*(columns[name] for name in by))
+        .order_by(started.desc(), *(columns[name] for name in by))
+    )
+
+
+def _ranked(dialect: str, since: datetime, by: Sequence[Dimension], country: str | None) -> CTE:
+    """Write a row for each start, with its place among the verified ones of its group."""
+    starts = union_all(
+        select(_sent(dialect, since, country)), select(_refused(since, country))
+    ).cte("starts")
+    group = [*(starts.c[name] for name in by), starts.c.verified]
+    return select(
+        *starts.c,
+        func.row_number().over(partition_by=group, order_by=starts.c.seconds).label("place"),
+        func.count().over(partition_by=group).label("of_all"),
+    ).cte("ranked")
+
+
+def _sent(dialect: str, since: datetime, country: str | None) -> CTE:
+    """Write a row for each verification whose first send was queued in the time.
+
+    It belongs to the provider of its first text or call that was not a certain failure; if all were, of
+    the first that was tried.
+    """
+    # Found first and by themselves, or SQLite would read all of the table in the order of its key.
+    recent = (
+        select(
+            _SENDS.number_digest,
+            _SENDS.verification,
+            _SENDS.country,
+            _SENDS.prefix,
+            _SENDS.provider,
+            _SENDS.first,
+            _SENDS.price_micros,
+            _SENDS.created_at,
+            _SENDS.verified_at,
+            _flag(NEVER_SENT).label("never_sent"),
+            _flag(_SENDS.status == "delivered").label("delivered"),
+        )
+        .where(*_asked_for(_SENDS, since, country))
+        .cte("recent")
+        .prefix_with("MATERIALIZED")
+    )
+    verification = (recent.c.number_digest, recent.c.verification)
+    order = (recent.c.never_sent, recent.c.created_at)
+    carrier = func.first_value(recent.c.provider).over(partition_by=verification, order_by=order)
+    each = select(*recent.c, carrier.label("carrier")).cte("each_send").c
+    verified_at = func.max(each.verified_at)
+    return (
+        select(
+            func.max(each.country).label("country"),
+            func.max(each.prefix).label("prefix"),
+            func.max(each.carrier).label("provider"),
+            literal(0).label("challenged"),
+            literal(0).label("denied"),
+            (1 - func.min(each.never_sent)).label("sent"),
+            func.max(each.delivered).label("delivered"),
+            _flag(verified_at.is_not(None)).label("verified"),
+            _seconds(dialect, func.min(each.created_at), verified_at).label("seconds"),
+            func.sum(each.price_micros).label("money_micros"),
+        )
+        .group_by(each.number_digest, each.verification)
+        # A resend of an older one is no start.
+        .having(func.max(_flag(each.first)) == 1)
+        .cte("sent")
+    )
+
+
+def _refused(since: datetime, country: str | None) -> CTE:
+    """Write a row for each start that the policy refused in the time."""
+    return (
+        select(
+            _DECISIONS.country,
+            _DECISIONS.prefix,
+            cast(null(), String).label("provider"),
+            _flag(_DECISIONS.verdict == "challenge").label("challenged"),
+            _flag(_DECISIONS.verdict == "deny").label("denied"),
+            literal(0).label("sent"),
+            literal(0).label("delivered"),
+            literal(0).label("verified"),
+            cast(null(), Float).label("seconds"),
+            literal(0).label("money_micros"),
+        )
+        .where(
+            *_asked_for(_DECISIONS, since, country),
+            or_(_DECISIONS.verdict == "challenge", _DECISIONS.verdict == "deny"),
+            ~_DECISIONS.resend,
+        )
+        .cte("refused")
+    )
+
+
+def _asked_for(columns: Any, since: datetime, country: str | None) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = [columns.created_at >= since]
+    if country:
+        conditions.append(columns.country == country)
+    return conditions
+
+
+def _flag(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return case((condition, 1), else_=0)
+
+
+def _seconds(
+    dialect: str, began: ColumnElement[datetime], ended: ColumnElement[datetime]
+) -> ColumnElement[float]:
+    """Write the seconds between two moments, which each database does in its own way."""
+    if dialect == "sqlite":
+        return cast((func.julianday(ended) - func.julianday(began)) * 86_400, Float)
+    return cast(func.extract("epoch", ended - began), Float)
