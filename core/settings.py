@@ -25,14 +25,13 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from core.budgets import LONGEST_REFILL, Budget
 from core.fixed_codes import FixedCode, read_entries
 from core.phone_numbers import mask
 
 MIN_SECRET_LENGTH = 32
 LONGEST_APP_NAME = 20
 WEBHOOK_SECRET_PREFIX = "whsec_"
-#: Days; what a budget has spent is forgotten after more of them.
-LONGEST_REFILL = 400
 
 NumberType = Literal[
     "fixed_line",
@@ -90,11 +89,10 @@ def _network(value: str) -> str:
 
 
 def _tier(value: str) -> str:
-    match = re.fullmatch(r"[a-z][a-z0-9-]{0,31}:([1-9][0-9]{0,8}):([1-9][0-9]{0,8})", value)
-    if not match:
-        raise ValueError(f"{value!r} is not a budget such as partner:20000:500")
-    if int(match.group(1)) > LONGEST_REFILL * int(match.group(2)):
-        raise ValueError(f"{value!r} would take more than {LONGEST_REFILL} days to refill")
+    name, _, budget = value.partition(":")
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,31}", name):
+        raise ValueError(f"{value!r} is not a name and a budget such as partner:20000:500")
+    Budget.read(budget)
     return value
 
 

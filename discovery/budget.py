@@ -1,7 +1,8 @@
 """The budget: how many hashes a verified number may ask about that it has not asked about before.
 
 Owns the table `discovery_budgets` and the arithmetic of a leaky bucket. It belongs to the number and
-not to account or device, so nothing that a person can do again gives it back. A page is charged whole
+not to account or device, so nothing that a person can do again gives it back; a service's belongs to
+its name. A page is charged whole
 or refused whole, under the lock of its row and before anything is looked up. No hash is kept: of the
 last few charges there is a keyed fingerprint each, so that a request repeated after a lost answer costs
 nothing.

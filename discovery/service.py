@@ -7,7 +7,7 @@ refuses all, before anything is looked up. Refuses pages over the limit and hash
 
 import hashlib
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from core.problems import InvalidFields, Problem
 from core.requester import Requester
 from core.secrets import Keyring
 from discovery import entries, epochs
+from discovery.askers import Asker, identify, subjects_of
 from discovery.budget import FINGERPRINT_SIZE, Budgets, Charge, Left
 from discovery.ceilings import Ceilings
 from discovery.directory import Directory
@@ -27,8 +28,7 @@ from discovery.hashes import DIGEST_SIZE, Page, digest_number
 from discovery.lookups import Answered, Asked
 from discovery.problems import EpochUnknown
 from discovery.sync_tokens import SyncTokens
-from tokens.accounts import AccountService
-from tokens.service import Caller
+from tokens.authenticate import Caller, ServiceCaller
 
 
 class DirectoryService:
@@ -68,16 +68,17 @@ class DirectoryService:
         answering = [epoch for epoch in known if epoch.answers(now)]
         return answering[-1], answering[-2] if len(answering) > 1 else None
 
-    def budget(self, caller: Caller) -> Left:
+    def budget(self, caller: Caller | ServiceCaller) -> Left:
         """Say what the caller's budget holds."""
         with self._database.read() as connection:
-            subjects = self._subjects(connection, caller)
-            return self._budgets.peek(connection, subjects, self._clock())
+            asker = identify(connection, self._keyring, caller)
+            return self._budgets.peek(connection, asker.subjects, self._clock(), asker.tier)
 
     def budget_of(self, e164: str) -> Left:
         """Say what a number's budget holds, whether it has an account or not."""
         with self._database.read() as connection:
-            return self._budgets.peek(connection, self._named(e164), self._clock())
+            subjects = subjects_of(self._keyring, e164)
+            return self._budgets.peek(connection, subjects, self._clock())
 
     def assign_tier(self, e164: str, tier: str) -> Left:
         """Give a number the budget of a tier, or of `default`; say what it holds then.
@@ -87,10 +88,12 @@ class DirectoryService:
         tiers, now = self._budgets.tiers, self._clock()
         name = None if tier == tiers.default.name else tiers.others[tier].name
         with self._database.write() as connection:
-            self._budgets.assign(connection, self._named(e164), name, now)
+            self._budgets.assign(connection, subjects_of(self._keyring, e164), name, now)
         return self.budget_of(e164)
 
-    def look_up(self, asked: Asked, caller: Caller, requester: Requester) -> Answered:
+    def look_up(
+        self, asked: Asked, caller: Caller | ServiceCaller, requester: Requester
+    ) -> Answered:
         """Give the account of each hash that is a discoverable person's.
 
         Raises InvalidFields over `max_hashes`, EpochUnknown when the hashes were made in another epoch,
@@ -100,28 +103,28 @@ class DirectoryService:
         if count > self.max_hashes:
             raise InvalidFields.at("/hashes", f"at most {self.max_hashes} a lookup")
         page = Page.of(asked.known + asked.hashes)
-        new = self._unpaid(asked, caller, page)
         with self._database.read() as connection:
             epoch = self._answering(connection, asked.epoch_id)
-            subjects = self._subjects(connection, caller)
+            asker = identify(connection, self._keyring, caller)
+            new = self._unpaid(asked, asker, page)
             if not len(new.digests):
-                left = self._budgets.peek(connection, subjects, self._clock())
+                left = self._budgets.peek(connection, asker.subjects, self._clock(), asker.tier)
                 found = self._directory.match(connection, epoch, page.digests)
         if len(new.digests):
-            left = self._charge(subjects, epoch, new, requester)
+            left = self._charge(asker, epoch, new, asker.network or requester)
             with self._database.read() as connection:
                 found = self._directory.match(connection, epoch, page.digests)
         self._metrics.looked_up.inc(count)
         self._metrics.matched.inc(int(found.here.sum()))
-        token = self._sync_tokens.make(caller.account_id, epoch.id, page)
+        token = self._sync_tokens.make(asker.id, epoch.id, page)
         return Answered(page, found, token, left)
 
-    def _unpaid(self, asked: Asked, caller: Caller, page: Page) -> Page:
+    def _unpaid(self, asked: Asked, asker: Asker, page: Page) -> Page:
         """Give what is new: all but the known hashes, if the sync token proves them."""
         if not asked.known or asked.sync_token is None:
             return page
         known = Page.of(asked.known) if asked.hashes else page
-        proven = self._sync_tokens.prove(asked.sync_token, caller.account_id, asked.epoch_id, known)
+        proven = self._sync_tokens.prove(asked.sync_token, asker.id, asked.epoch_id, known)
         # Known hashes come first, so of a hash in both it is the known one that has a place.
         return page.part(page.places * DIGEST_SIZE >= len(asked.known)) if proven else page
 
@@ -132,24 +135,15 @@ class DirectoryService:
                 return epoch
         raise EpochUnknown("Fetch /v1/discovery/parameters and hash the numbers again.")
 
-    def _subjects(self, connection: Connection, caller: Caller) -> Sequence[bytes]:
-        """Name the budget of the caller's number, under the current secret first."""
-        return self._named(AccountService.read(connection, caller).e164)
-
-    def _named(self, e164: str) -> Sequence[bytes]:
-        return self._keyring.digests("discovery-budget", e164)
-
-    def _charge(
-        self, subjects: Sequence[bytes], epoch: Epoch, new: Page, requester: Requester
-    ) -> Left:
+    def _charge(self, asker: Asker, epoch: Epoch, new: Page, network: Requester) -> Left:
         now = self._clock()
         key = self._keyring.derive("discovery-charge")
         mark = hmac.digest(key, epoch.id.encode() + new.fingerprint, hashlib.sha256)
         charge = Charge(len(new.digests), epoch.number, mark[:FINGERPRINT_SIZE])
         with self._database.write() as connection:
-            left = self._budgets.charge(connection, subjects, charge, now)
+            left = self._budgets.charge(connection, asker.subjects, charge, now, asker.tier)
             if isinstance(left, Left):
-                self._ceilings.count(connection, requester, charge.hashes, now)
+                self._ceilings.count(connection, network, charge.hashes, now)
         if isinstance(left, Problem):
             raise left
         self._metrics.charged.inc(charge.hashes)

@@ -147,9 +147,9 @@ def test_ceilings_raise_an_alarm_and_refuse_nobody(make_app, register, parameter
     ben, carla = register(BEN), register(CARLA)
     ask(ben, "192.0.2.1", made_up(100))
     assert alarms() == [0, 0]
-    ask(carla, "192.0.2.1", made_up(1))
+    ask(carla, "192.0.2.77", made_up(1))
     assert alarms() == [1, 0]
     ask(carla, "192.0.2.1", made_up(40, 100))
     assert alarms() == [1, 0]
-    ask(ben, "192.0.2.2", made_up(40, 200))
+    ask(ben, "198.51.100.2", made_up(40, 200))
     assert alarms() == [1, 1]
