@@ -83,6 +83,13 @@ class Left(NamedTuple):
         return Allowance(NAME, self.capacity, period, self.left, retry_after)
 
 
+class Paid(NamedTuple):
+    """What a charge left, and how many hashes were paid for: none when their set was paid for before."""
+
+    left: Left
+    hashes: int
+
+
 @dataclass(frozen=True)
 class Bucket:
     """The state of one budget at a moment.
@@ -190,21 +197,21 @@ class Budgets:
         charge: Charge,
         now: datetime,
         tier: Tier | None = None,
-    ) -> Left | Problem:
-        """Pay for a set of hashes once; give what is left, or the refusal to raise after the commit.
+    ) -> Paid | Problem:
+        """Pay for a set of hashes once, or give the refusal to raise after the commit.
 
         tier: that of a subject whose tier is not the row's to know, such as a service account.
         """
         bucket, own = self._hold(connection, subjects)
         tier = tier or self.tiers.find(own)
         bucket = bucket.as_of(microseconds(now), tier)
-        if not bucket.knows(charge):
-            paid = bucket.charged(charge, tier)
-            if paid is None:
-                return _refusal(bucket, charge, tier)
-            bucket = paid
-            _write(connection, subjects[0], bucket)
-        return bucket.left_of(tier)
+        if bucket.knows(charge):
+            return Paid(bucket.left_of(tier), 0)
+        charged = bucket.charged(charge, tier)
+        if charged is None:
+            return _refusal(bucket, charge, tier)
+        _write(connection, subjects[0], charged)
+        return Paid(charged.left_of(tier), charge.hashes)
 
     def peek(
         self,

@@ -20,7 +20,7 @@ from core.requester import Requester
 from core.secrets import Keyring
 from discovery import entries, epochs
 from discovery.askers import Asker, identify, subjects_of
-from discovery.budget import FINGERPRINT_SIZE, Budgets, Charge, Left
+from discovery.budget import FINGERPRINT_SIZE, Budgets, Charge, Left, Paid
 from discovery.ceilings import Ceilings
 from discovery.directory import Directory
 from discovery.epochs import Epoch
@@ -141,13 +141,13 @@ class DirectoryService:
         mark = hmac.digest(key, epoch.id.encode() + new.fingerprint, hashlib.sha256)
         charge = Charge(len(new.digests), epoch.number, mark[:FINGERPRINT_SIZE])
         with self._database.write() as connection:
-            left = self._budgets.charge(connection, asker.subjects, charge, now, asker.tier)
-            if isinstance(left, Left):
-                self._ceilings.count(connection, network, charge.hashes, now)
-        if isinstance(left, Problem):
-            raise left
-        self._metrics.charged.inc(charge.hashes)
-        return left
+            paid = self._budgets.charge(connection, asker.subjects, charge, now, asker.tier)
+            if isinstance(paid, Paid) and paid.hashes:
+                self._ceilings.count(connection, network, paid.hashes, now)
+        if isinstance(paid, Problem):
+            raise paid
+        self._metrics.charged.inc(paid.hashes)
+        return paid.left
 
     def listing_changed(
         self, connection: Connection, account_id: UUID, e164: str, listed: bool
