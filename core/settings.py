@@ -5,6 +5,7 @@ Owns names, types, bounds and defaults. Refuses a configuration that would be un
 
 import base64
 import ipaddress
+import os
 import re
 import ssl
 from collections.abc import Iterable
@@ -31,6 +32,11 @@ from core.phone_numbers import mask
 
 MIN_SECRET_LENGTH = 32
 LONGEST_APP_NAME = 20
+#: Variables that earlier versions knew; one that would now be ignored without a word is refused.
+RETIRED = {
+    "KITH_REFUSED_NUMBER_TYPES": "is the rule number-type of the policy now (KITH_POLICY_FILE)",
+    "KITH_SENDS_PER_DAY": "is the rule velocity of number-and-requester now (KITH_POLICY_FILE)",
+}
 WEBHOOK_SECRET_PREFIX = "whsec_"
 
 NumberType = Literal[
@@ -550,13 +556,15 @@ class Settings(BaseSettings):
 
         Raises SettingsError, whose message lists every fault with its variable.
         """
+        lines = [f"{name}: {where}" for name, where in RETIRED.items() if os.environ.get(name)]
         try:
-            return cls()
+            settings = cls()
         except ValidationError as error:
             faults = error.errors(include_url=False, include_input=False)
-            lines = []
             for fault in faults + cls._hidden_faults(faults):
                 variable = f"KITH_{str(fault['loc'][0]).upper()}: " if fault["loc"] else ""
                 message = fault["msg"].removeprefix("Value error, ")
                 lines += [variable + line for line in message.splitlines()]
-            raise SettingsError.listing(lines) from None
+        if lines:
+            raise SettingsError.listing(lines)
+        return settings
