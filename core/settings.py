@@ -3,32 +3,30 @@
 Owns names, types, bounds and defaults. Refuses a configuration that would be unsafe in production.
 """
 
-import base64
 import ipaddress
 import os
 import re
-import ssl
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from click import ClickException
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    FilePath,
     SecretStr,
     ValidationError,
     model_validator,
 )
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from core.budgets import LONGEST_REFILL, Budget
 from core.fixed_codes import FixedCode, read_entries
 from core.phone_numbers import mask
+from core.provider_settings import ProviderSettings
+from core.setting_types import HttpUrl, split
 
 MIN_SECRET_LENGTH = 32
 LONGEST_APP_NAME = 20
@@ -37,7 +35,6 @@ RETIRED = {
     "KITH_REFUSED_NUMBER_TYPES": "is the rule number-type of the policy now (KITH_POLICY_FILE)",
     "KITH_SENDS_PER_DAY": "is the rule velocity of number-and-requester now (KITH_POLICY_FILE)",
 }
-WEBHOOK_SECRET_PREFIX = "whsec_"
 
 NumberType = Literal[
     "fixed_line",
@@ -53,28 +50,6 @@ NumberType = Literal[
     "voicemail",
     "unknown",
 ]
-
-
-ProviderName = Literal["outbox", "twilio", "webhook", "smpp"]
-#: What a provider cannot do without.
-REQUIRED: dict[ProviderName, tuple[str, ...]] = {
-    "twilio": ("twilio_account_sid", "twilio_auth_token", "twilio_from"),
-    "smpp": ("smpp_host", "smpp_system_id", "smpp_password", "smpp_from"),
-    "webhook": ("webhook_url", "webhook_secret"),
-}
-
-
-def _split(value: object) -> object:
-    """Accept `a, b` from the environment where a tuple is meant."""
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
-
-
-def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(values)) < len(values):
-        raise ValueError("names one twice")
-    return values
 
 
 def _origin_host(value: str) -> str:
@@ -102,53 +77,6 @@ def _tier(value: str) -> str:
     return value
 
 
-def _http_address(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError(f"{value!r} is not an http(s) address such as https://id.example.com")
-    return value
-
-
-def _without_slash(value: str) -> str:
-    return value.rstrip("/")
-
-
-def _keeps_secrets(address: str) -> bool:
-    """Say whether nobody on the way can read what is sent to an address."""
-    parts = urlsplit(address)
-    if parts.scheme == "https" or parts.hostname == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        return False
-
-
-def _webhook_secret(value: SecretStr) -> SecretStr:
-    secret = value.get_secret_value()
-    try:
-        size = len(base64.b64decode(secret.removeprefix(WEBHOOK_SECRET_PREFIX), validate=True))
-    except ValueError:
-        size = 0
-    if not secret.startswith(WEBHOOK_SECRET_PREFIX) or not 24 <= size <= 64:
-        raise ValueError(f"must be {WEBHOOK_SECRET_PREFIX} and the base64 of 24 to 64 bytes")
-    return value
-
-
-def _certificates(value: Path) -> Path:
-    try:
-        ssl.create_default_context(cafile=str(value))
-    except ssl.SSLError:
-        raise ValueError(f"{value} holds no certificates in PEM") from None
-    return value
-
-
-HttpAddress = Annotated[str, AfterValidator(_http_address)]
-#: An address that paths are added to.
-HttpUrl = Annotated[HttpAddress, AfterValidator(_without_slash)]
-WebhookSecret = Annotated[SecretStr, AfterValidator(_webhook_secret)]
-
-
 def _fixed_codes(value: object) -> object:
     return read_entries(value) if isinstance(value, str) else value
 
@@ -163,7 +91,7 @@ class SettingsError(ClickException):
         return cls(f"Kith cannot start with these settings:\n{lines}")
 
 
-class Settings(BaseSettings):
+class Settings(ProviderSettings):
     """The frozen settings object; build it with `Settings.load()` to get readable faults."""
 
     model_config = SettingsConfigDict(
@@ -194,7 +122,7 @@ class Settings(BaseSettings):
         description="The address clients and providers reach the service at, as they write it.",
     )
     trusted_proxies: Annotated[
-        tuple[Annotated[str, AfterValidator(_network)], ...], NoDecode, BeforeValidator(_split)
+        tuple[Annotated[str, AfterValidator(_network)], ...], NoDecode, BeforeValidator(split)
     ] = Field(
         (),
         description="Networks of the proxies whose `X-Forwarded-For` is believed,"
@@ -245,152 +173,18 @@ class Settings(BaseSettings):
         " for reviewers and tests: `+14155550100=123456@2027-01-31`. Production needs the date.",
     )
     web_origins: Annotated[
-        tuple[Annotated[str, AfterValidator(_origin_host)], ...], NoDecode, BeforeValidator(_split)
+        tuple[Annotated[str, AfterValidator(_origin_host)], ...], NoDecode, BeforeValidator(split)
     ] = Field(
         (),
         description="Hosts that may ask for an origin-bound text. Empty: any in development, none"
         " in production, because a text bound to a stranger's origin fills in the code there.",
     )
     android_app_hashes: Annotated[
-        tuple[Annotated[str, AfterValidator(_app_hash)], ...], NoDecode, BeforeValidator(_split)
+        tuple[Annotated[str, AfterValidator(_app_hash)], ...], NoDecode, BeforeValidator(split)
     ] = Field(
         (),
         description="Android SMS Retriever hashes that may be asked for. Empty: any in development,"
         " none in production, because the app named by the hash reads the code.",
-    )
-
-    sms_provider: Annotated[
-        tuple[ProviderName, ...], NoDecode, BeforeValidator(_split), AfterValidator(_distinct)
-    ] = Field(
-        ("outbox",),
-        min_length=1,
-        description="Who sends: one name, or several between which the router picks. `outbox` is the"
-        " mock that keeps texts in the database.",
-    )
-    routing_file: Path | None = Field(
-        None,
-        description="TOML file with prices, pins and the router's parameters; empty:"
-        " `sms/routing.toml`.",
-    )
-    failover_seconds: float = Field(
-        20.0,
-        ge=0,
-        le=25,
-        description="Seconds after which a request whose send failed starts no other provider.",
-    )
-    twilio_account_sid: str | None = Field(
-        None, pattern=r"^AC[0-9a-fA-F]{32}$", description="Twilio account."
-    )
-    twilio_auth_token: SecretStr | None = Field(
-        None, description="Twilio's auth token; it also verifies the signature of callbacks."
-    )
-    twilio_auth_token_previous: SecretStr | None = Field(
-        None, description="The auth token before, accepted on callbacks while rotating."
-    )
-    twilio_from: str | None = Field(
-        None,
-        max_length=34,
-        description="Sender: an E.164 number, or a messaging service (`MG…`) for texts.",
-    )
-    twilio_voice_from: str | None = Field(
-        None,
-        pattern=r"^\+[1-9][0-9]{6,14}$",
-        description="E.164 number that calls come from; empty: `KITH_TWILIO_FROM`.",
-    )
-    twilio_api_url: HttpUrl = Field(
-        "https://api.twilio.com", description="Base address of Twilio's API, or of a proxy or fake."
-    )
-    twilio_connect_timeout: float = Field(
-        3.0, gt=0, le=30, description="Seconds to reach Twilio before the send is unavailable."
-    )
-    twilio_read_timeout: float = Field(
-        10.0, gt=0, le=60, description="Seconds to wait for its answer before it is `unknown`."
-    )
-    webhook_url: HttpAddress | None = Field(
-        None,
-        description="Address of the operator's own sender. In production `https://`, unless it is on"
-        " this host.",
-    )
-    webhook_secret: WebhookSecret | None = Field(
-        None,
-        description="`whsec_` and the base64 of 24 to 64 random bytes: signs what is posted there and"
-        " verifies its delivery reports.",
-    )
-    webhook_secret_previous: WebhookSecret | None = Field(
-        None, description="The secret before; while it is set, both sign and both are accepted."
-    )
-    webhook_channels: Annotated[
-        tuple[Literal["sms", "voice"], ...],
-        NoDecode,
-        BeforeValidator(_split),
-        AfterValidator(_distinct),
-    ] = Field(
-        ("sms",),
-        min_length=1,
-        description="What the sender carries. Name `voice` only if it calls and speaks.",
-    )
-    webhook_ca_file: Annotated[FilePath, AfterValidator(_certificates)] | None = Field(
-        None,
-        description="Certificates (PEM) under which the sender's is believed, instead of the public"
-        " authorities'.",
-    )
-    webhook_connect_timeout: float = Field(
-        3.0, gt=0, le=30, description="Seconds to reach the sender before the send is unavailable."
-    )
-    webhook_read_timeout: float = Field(
-        10.0, gt=0, le=40, description="Seconds to wait for its answer before it is `unknown`."
-    )
-
-    smpp_host: str | None = Field(None, max_length=253, description="Host name of the SMSC.")
-    smpp_port: int = Field(2775, ge=1, le=65_535, description="Port of the SMSC.")
-    smpp_tls: bool = Field(
-        False, description="Whether to speak TLS to the SMSC, whose certificate must fit its name."
-    )
-    smpp_system_id: str | None = Field(
-        None, pattern=r"^[!-~]{1,15}$", description="Who we are to the SMSC."
-    )
-    smpp_password: SecretStr | None = Field(
-        None, max_length=8, description="Password of the bind; SMPP allows 8 characters."
-    )
-    smpp_system_type: str = Field(
-        "",
-        pattern=r"^[!-~]{0,12}$",
-        description="`system_type` of the bind, if the SMSC asks for it.",
-    )
-    smpp_from: str | None = Field(
-        None,
-        pattern=r"^(\+[1-9][0-9]{6,14}|[0-9]{3,15}|[A-Za-z0-9 .&_-]{1,11})$",
-        description="Sender: an E.164 number, a short code, or a name of at most 11 characters.",
-    )
-    smpp_from_ton: int | None = Field(
-        None, ge=0, le=6, description="Type of the sender's number; empty: as it is written."
-    )
-    smpp_from_npi: int | None = Field(
-        None, ge=0, le=18, description="Numbering plan of the sender; empty: as it is written."
-    )
-    smpp_receipt_ids: Literal["same", "decimal", "hex"] = Field(
-        "same",
-        description="How receipts write the id of a message: as the answer to it did, in decimal what"
-        " that wrote in hexadecimal, or the other way round.",
-    )
-    smpp_window: int = Field(
-        50, ge=1, le=1000, description="Texts handed to the SMSC that it has not answered yet."
-    )
-    smpp_connect_timeout: float = Field(
-        5.0,
-        gt=0,
-        le=30,
-        description="Seconds to be bound, and for a place in the window, before a send is"
-        " unavailable.",
-    )
-    smpp_response_timeout: float = Field(
-        10.0, gt=0, le=60, description="Seconds to wait for an answer before a send is `unknown`."
-    )
-    smpp_idle_seconds: float = Field(
-        30.0,
-        gt=0,
-        le=3600,
-        description="Silence after which the SMSC is asked whether it is there.",
     )
 
     code_lifetime: int = Field(
@@ -421,7 +215,7 @@ class Settings(BaseSettings):
         50, ge=1, le=1_000_000_000, description="New hashes a day that its budget is refilled by."
     )
     discovery_tiers: Annotated[
-        tuple[Annotated[str, AfterValidator(_tier)], ...], NoDecode, BeforeValidator(_split)
+        tuple[Annotated[str, AfterValidator(_tier)], ...], NoDecode, BeforeValidator(split)
     ] = Field(
         (),
         description="Further budgets that an operator may give to numbers, each as"
@@ -508,21 +302,7 @@ class Settings(BaseSettings):
                 faults.append(
                     "KITH_SECRET_KEY is required in production (make one: openssl rand -base64 32)"
                 )
-            if "outbox" in self.sms_provider:
-                faults.append(
-                    "KITH_SMS_PROVIDER=outbox is a mock that shows every code; in production name"
-                    " a real provider (twilio, smpp, webhook)"
-                )
-            if self.webhook_url and not _keeps_secrets(self.webhook_url):
-                faults.append(
-                    "KITH_WEBHOOK_URL must be https:// in production, since codes are posted there"
-                )
-        faults += [
-            f"KITH_{name.upper()} is required by KITH_SMS_PROVIDER={provider}"
-            for provider in self.sms_provider
-            for name in REQUIRED.get(provider, ())
-            if not getattr(self, name)
-        ]
+        faults += self.faults_of_providers(production=self.environment == "production")
         if faults:
             raise ValueError("\n".join(faults))
         return self
@@ -531,11 +311,6 @@ class Settings(BaseSettings):
     def resolved_database_url(self) -> str:
         """The database's address, with the default filled in."""
         return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'kith.db'}"
-
-    @property
-    def mock_sms(self) -> bool:
-        """Whether texts stay in the outbox, where `/dev/outbox` shows them."""
-        return "outbox" in self.sms_provider
 
     @classmethod
     def _hidden_faults(cls, faults: list[ErrorDetails]) -> list[ErrorDetails]:

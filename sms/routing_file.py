@@ -11,7 +11,8 @@ from typing import Annotated, cast, get_args
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from core.phone_numbers import known_region
-from core.settings import ProviderName, Settings
+from core.provider_settings import ProviderName
+from core.settings import Settings
 from core.toml_file import TomlTable, load_toml
 from sms.provider import Channel
 

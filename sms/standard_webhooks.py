@@ -14,7 +14,8 @@ from typing import NamedTuple, Self
 
 from werkzeug.datastructures import Headers
 
-from core.settings import WEBHOOK_SECRET_PREFIX, Settings
+from core.provider_settings import WEBHOOK_SECRET_PREFIX
+from core.settings import Settings
 
 #: Visible ASCII but the full stop, which separates what is signed.
 _MESSAGE_ID = re.compile(r"[!-\-/-~]{1,128}")

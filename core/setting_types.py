@@ -1,0 +1,36 @@
+"""Types of settings that several parts share: lists with commas, and addresses."""
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator
+
+
+def split(value: object) -> object:
+    """Accept `a, b` from the environment where a tuple is meant."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def distinct(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse a list that names one thing twice."""
+    if len(set(values)) < len(values):
+        raise ValueError("names one twice")
+    return values
+
+
+def _http_address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"{value!r} is not an http(s) address such as https://id.example.com")
+    return value
+
+
+def _without_slash(value: str) -> str:
+    return value.rstrip("/")
+
+
+HttpAddress = Annotated[str, AfterValidator(_http_address)]
+#: An address that paths are added to.
+HttpUrl = Annotated[HttpAddress, AfterValidator(_without_slash)]
