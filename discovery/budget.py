@@ -7,7 +7,7 @@ last few charges there is a keyed fingerprint each, so that a request repeated a
 nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -67,6 +67,17 @@ class Charge(NamedTuple):
     hashes: int
     epoch: int
     fingerprint: bytes
+
+
+class Payer(NamedTuple):
+    """Whose budget pays for a lookup, and within what else."""
+
+    #: The budget's subject under the current secret, and under those before.
+    subjects: Sequence[bytes]
+    #: Of a budget that is no number's.
+    tier: Tier | None = None
+    #: Counts hashes that are being paid for somewhere else too; what it raises undoes the payment.
+    counted: Callable[[Connection, datetime, int], None] | None = None
 
 
 class Left(NamedTuple):
@@ -189,10 +200,12 @@ class Budgets:
         charge: Charge,
         now: datetime,
         tier: Tier | None = None,
+        on_paid: Callable[[int], None] | None = None,
     ) -> Left | Problem:
         """Pay for a set of hashes once; give what is left, or the refusal to raise after the commit.
 
         tier: that of a subject whose tier is not the row's to know, such as a service account.
+        on_paid: told of how many hashes the bucket paid for, if of any.
         """
         bucket, own = self._hold(connection, subjects)
         tier = tier or self.tiers.find(own)
@@ -201,8 +214,11 @@ class Budgets:
             paid = bucket.charged(charge, tier)
             if paid is None:
                 return _refusal(bucket, charge, tier)
+            cost = bucket.costs(charge)
             bucket = paid
             _write(connection, subjects[0], bucket)
+            if on_paid and cost:
+                on_paid(cost)
         return bucket.left_of(tier)
 
     def peek(

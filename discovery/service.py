@@ -9,6 +9,7 @@ import hashlib
 import hmac
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -19,13 +20,14 @@ from core.problems import InvalidFields, Problem
 from core.requester import Requester
 from core.secrets import Keyring
 from discovery import entries, epochs
-from discovery.budget import FINGERPRINT_SIZE, Budgets, Charge, Left
+from discovery.budget import FINGERPRINT_SIZE, Budgets, Charge, Left, Payer
 from discovery.ceilings import Ceilings
 from discovery.directory import Directory
 from discovery.epochs import Epoch
 from discovery.hashes import DIGEST_SIZE, Page, digest_number
 from discovery.lookups import Answered, Asked
 from discovery.problems import EpochUnknown
+from discovery.replica import Found
 from discovery.sync_tokens import SyncTokens
 from tokens.accounts import AccountService
 from tokens.service import Caller
@@ -77,7 +79,7 @@ class DirectoryService:
     def budget_of(self, e164: str) -> Left:
         """Say what a number's budget holds, whether it has an account or not."""
         with self._database.read() as connection:
-            return self._budgets.peek(connection, self._named(e164), self._clock())
+            return self._budgets.peek(connection, self.subjects_of(e164), self._clock())
 
     def assign_tier(self, e164: str, tier: str) -> Left:
         """Give a number the budget of a tier, or of `default`; say what it holds then.
@@ -87,7 +89,7 @@ class DirectoryService:
         tiers, now = self._budgets.tiers, self._clock()
         name = None if tier == tiers.default.name else tiers.others[tier].name
         with self._database.write() as connection:
-            self._budgets.assign(connection, self._named(e164), name, now)
+            self._budgets.assign(connection, self.subjects_of(e164), name, now)
         return self.budget_of(e164)
 
     def look_up(self, asked: Asked, caller: Caller, requester: Requester) -> Answered:
@@ -101,20 +103,39 @@ class DirectoryService:
             raise InvalidFields.at("/hashes", f"at most {self.max_hashes} a lookup")
         page = Page.of(asked.known + asked.hashes)
         new = self._unpaid(asked, caller, page)
+
+        def payer(connection: Connection) -> Payer:
+            return Payer(self._subjects(connection, caller))
+
+        found, left = self.find(asked.epoch_id, page, new, payer, requester)
+        token = self._sync_tokens.make(caller.account_id, asked.epoch_id, page)
+        return Answered(page, found, token, left)
+
+    def find(
+        self,
+        epoch_id: str,
+        page: Page,
+        new: Page,
+        payer: Callable[[Connection], Payer],
+        requester: Requester,
+    ) -> tuple[Found, Left]:
+        """Have what is new in a page paid for, then match all of it; say what is left too.
+
+        Raises EpochUnknown, BudgetExhausted or BudgetTooSmall.
+        """
         with self._database.read() as connection:
-            epoch = self._answering(connection, asked.epoch_id)
-            subjects = self._subjects(connection, caller)
+            epoch = self._answering(connection, epoch_id)
+            paying = payer(connection)
             if not len(new.digests):
-                left = self._budgets.peek(connection, subjects, self._clock())
+                left = self._budgets.peek(connection, paying.subjects, self._clock(), paying.tier)
                 found = self._directory.match(connection, epoch, page.digests)
         if len(new.digests):
-            left = self._charge(subjects, epoch, new, requester)
+            left = self._charge(paying, epoch, new, requester)
             with self._database.read() as connection:
                 found = self._directory.match(connection, epoch, page.digests)
-        self._metrics.looked_up.inc(count)
+        self._metrics.looked_up.inc(len(page.digests))
         self._metrics.matched.inc(int(found.here.sum()))
-        token = self._sync_tokens.make(caller.account_id, epoch.id, page)
-        return Answered(page, found, token, left)
+        return found, left
 
     def _unpaid(self, asked: Asked, caller: Caller, page: Page) -> Page:
         """Give what is new: all but the known hashes, if the sync token proves them."""
@@ -134,20 +155,22 @@ class DirectoryService:
 
     def _subjects(self, connection: Connection, caller: Caller) -> Sequence[bytes]:
         """Name the budget of the caller's number, under the current secret first."""
-        return self._named(AccountService.read(connection, caller).e164)
+        return self.subjects_of(AccountService.read(connection, caller).e164)
 
-    def _named(self, e164: str) -> Sequence[bytes]:
+    def subjects_of(self, e164: str) -> Sequence[bytes]:
+        """Name the budget of a number, under the current secret first."""
         return self._keyring.digests("discovery-budget", e164)
 
-    def _charge(
-        self, subjects: Sequence[bytes], epoch: Epoch, new: Page, requester: Requester
-    ) -> Left:
+    def _charge(self, payer: Payer, epoch: Epoch, new: Page, requester: Requester) -> Left:
         now = self._clock()
         key = self._keyring.derive("discovery-charge")
         mark = hmac.digest(key, epoch.id.encode() + new.fingerprint, hashlib.sha256)
         charge = Charge(len(new.digests), epoch.number, mark[:FINGERPRINT_SIZE])
         with self._database.write() as connection:
-            left = self._budgets.charge(connection, subjects, charge, now)
+            counted = payer.counted and partial(payer.counted, connection, now)
+            left = self._budgets.charge(
+                connection, payer.subjects, charge, now, payer.tier, counted
+            )
             if isinstance(left, Left):
                 self._ceilings.count(connection, requester, charge.hashes, now)
         if isinstance(left, Problem):
