@@ -15,6 +15,7 @@ from core.phone_numbers import PhoneNumberInvalid, PhoneNumberRefused
 from core.problems import InvalidFields, MalformedRequest, Problem
 from discovery.problems import BudgetTooSmall, EpochUnknown
 from interop.matrix.problems import (
+    HomeserverUnavailable,
     MatrixTermsNotSigned,
     MatrixTokenUnknown,
     SigningKeyNotFound,
@@ -77,6 +78,7 @@ BY_PROBLEM: dict[type[Problem], Fault] = {
     LongerCodeRequired: SESSION_EXPIRED,
     EpochUnknown: Fault(400, "M_INVALID_PEPPER"),
     BudgetTooSmall: TOO_LARGE,
+    HomeserverUnavailable: Fault(400, "M_UNKNOWN"),
     MatrixTermsNotSigned: Fault(403, "M_TERMS_NOT_SIGNED"),
     MatrixTokenUnknown: Fault(401, "M_UNKNOWN_TOKEN"),
     RegistrationLocked: Fault(403, "M_FORBIDDEN"),

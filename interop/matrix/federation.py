@@ -30,12 +30,14 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 #: Gives the addresses of a host, as text; raises OSError when it has none.
 Resolve = Callable[[str], Sequence[str]]
 
-FEDERATION_PORT = 8448
+HTTPS_PORT, FEDERATION_PORT = 443, 8448
 WELL_KNOWN = "/.well-known/matrix/server"
 USERINFO = "/_matrix/federation/v1/openid/userinfo?access_token="
 #: Seconds to connect and between bytes, and for a whole request, its connection included.
 STEP_SECONDS, REQUEST_SECONDS = 3.0, 8.0
 LARGEST_ANSWER = 65_536
+#: All of IPv6 that is given out for use by everybody (RFC 4291).
+_UNICAST = ipaddress.IPv6Network("2000::/3")
 #: Addresses that carry an IPv4 address within, which decides where they lead (RFC 6052).
 _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
 
@@ -106,7 +108,7 @@ class Homeservers:
         """
         if not name.is_address and name.port is None:
             try:
-                status, body = self._get(ServerName(name.host, 443), WELL_KNOWN)
+                status, body = self._get(ServerName(name.host, HTTPS_PORT), WELL_KNOWN)
             except _Failed as failed:
                 if str(failed) == "address":
                     raise
@@ -118,7 +120,7 @@ class Homeservers:
     def _get(self, name: ServerName, path: str) -> tuple[int, bytes]:
         address = self._address(name)
         shown = f"[{name.host}]" if ":" in name.host else name.host
-        authority = shown if name.port == 443 else f"{shown}:{name.port}"
+        authority = shown if name.port == HTTPS_PORT else f"{shown}:{name.port}"
         try:
             with (
                 socket.create_connection((str(address), name.port), STEP_SECONDS) as plain,
@@ -156,7 +158,8 @@ class Homeservers:
         inner = _innermost(address)
         if any(inner in network for network in self._allowed):
             return True
-        return inner.is_global and not inner.is_multicast and not inner.is_reserved
+        unicast = inner.version == 4 or inner in _UNICAST
+        return unicast and inner.is_global and not inner.is_multicast and not inner.is_reserved
 
 
 def _innermost(address: Address) -> Address:

@@ -30,7 +30,8 @@ class OpenIdRefused(Problem):
 class HomeserverUnavailable(Problem):
     """The homeserver cannot be asked: its name leads nowhere, or to where we do not go, or it failed."""
 
-    code, status, title = "homeserver-unavailable", 503, "The homeserver cannot be asked"
+    # Whoever named it may name another: it is no fault of ours, and nothing to wake anyone for.
+    code, status, title = "homeserver-unavailable", 422, "The homeserver cannot be asked"
 
 
 class TooManyMatrixRegistrations(Problem):

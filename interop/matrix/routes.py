@@ -67,6 +67,9 @@ leaving_api = Api(
     url_prefix=PREFIX,
     parse=parse_json,
 )
+# The terms are shown to all at the path where they are accepted by some, and of blueprints with a path in
+# common flask-openapi3 would describe the last one only.
+terms_api.paths = open_api.paths
 open_api.components_schemas["MatrixError"] = Schema(**MatrixError.model_json_schema())
 open_api.before_app_request(answer_preflight)
 for api in (open_api, terms_api, leaving_api):
