@@ -1,6 +1,7 @@
 """Validation at the Matrix door: a number gets its token, and the right one validates it."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from tests.camara import Service, other_than
 from tests.camara import error as camara_error
 from tests.conftest import NUMBER, OTHER_NUMBER, Clock, MakeApp, Person
 from tests.matrix import SECRET, Homeserver, MatrixClient, fault, open_door
+from tests.policies import write_policy
 
 INVALID = (400, "M_INVALID_PARAM")
 NO_SESSION = (404, "M_NO_VALID_SESSION")
@@ -93,9 +95,12 @@ def test_a_validated_number_is_validated_anew(alice: MatrixClient, clock: Clock)
     assert alice.validated(send_attempt=2) != sid
 
 
-def test_sessions_of_two_secrets_are_two(alice: MatrixClient, bob: MatrixClient) -> None:
+def test_sessions_of_two_secrets_are_two(
+    alice: MatrixClient, bob: MatrixClient, clock: Clock
+) -> None:
     """Nobody gets another's session by asking for the same number."""
     first = alice.session()
+    clock.advance(1)
     second = bob.session(client_secret="another")
     assert first != second
     token = bob.code()
@@ -178,14 +183,10 @@ def test_fields_that_cannot_be(alice: MatrixClient, fields: dict[str, Any]) -> N
 
 
 def test_a_country_that_the_policy_refuses(
-    make_app: MakeApp, homeserver: Homeserver, tmp_path: Any
+    make_app: MakeApp, homeserver: Homeserver, tmp_path: Path
 ) -> None:
     """The operator's policy holds at this door too."""
-    path = tmp_path / "policy.toml"
-    path.write_text(
-        '[challenge]\niterations = 1\nprefix = "0"\nlifetime = "1m"\n\n'
-        '[[rules]]\nname = "countries"\nmode = "enforce"\nverdict = "deny"\nallowed = ["DE"]\n'
-    )
+    path = write_policy(tmp_path, '[[rules]]\nrule = "country"\nallow = ["DE"]\n')
     user = MatrixClient.register(open_door(make_app, policy_file=path), homeserver)
     assert fault(user.request_token(OTHER_NUMBER)) == (400, "M_DESTINATION_REJECTED")
 
@@ -237,18 +238,22 @@ def test_verifications_of_other_doors_are_nothing_here(alice: MatrixClient, door
     assert camara_error(service.validate(sid[:36], alice.code()))[0] == 404
 
 
-def test_guesses_are_counted_over_all_doors(alice: MatrixClient, door: OpenAPI) -> None:
+def test_guesses_are_counted_over_all_doors(
+    alice: MatrixClient, door: OpenAPI, clock: Clock
+) -> None:
     """A number that was guessed at natively has longer tokens here."""
-    for _ in range(5):
+    for host in range(5):
+        clock.advance(1)
         started = door.test_client().post(
             "/v1/verifications",
             json={"phone_number": NUMBER},
-            environ_base={"REMOTE_ADDR": f"198.51.100.{_}"},
+            environ_base={"REMOTE_ADDR": f"198.51.100.{host}"},
         )
         path = f"/v1/verifications/{started.json['id']}/checks"
         wrong = other_than(alice.code())
         for _ in range(5):
             door.test_client().post(path, json={"code": wrong})
+    clock.advance(1)
     alice.session()
     assert len(alice.code()) == 8
 
