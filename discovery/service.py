@@ -123,14 +123,20 @@ class DirectoryService:
 
         Raises EpochUnknown, BudgetExhausted or BudgetTooSmall.
         """
+        now = self._clock()
         with self._database.read() as connection:
             epoch = self._answering(connection, epoch_id)
             paying = payer(connection)
-            if not len(new.digests):
-                left = self._budgets.peek(connection, paying.subjects, self._clock(), paying.tier)
+            charge = self._charge_for(epoch, new)
+            ask = (connection, paying.subjects)
+            if charge.hashes:
+                left = self._budgets.known(*ask, charge, now, paying.tier)
+            else:
+                left = self._budgets.peek(*ask, now, paying.tier)
+            if left is not None:
                 found = self._directory.match(connection, epoch, page.digests)
-        if len(new.digests):
-            left = self._charge(paying, epoch, new, requester)
+        if left is None:
+            left = self._pay(paying, charge, requester)
             with self._database.read() as connection:
                 found = self._directory.match(connection, epoch, page.digests)
         self._metrics.looked_up.inc(len(page.digests))
@@ -161,11 +167,13 @@ class DirectoryService:
         """Name the budget of a number, under the current secret first."""
         return self._keyring.digests("discovery-budget", e164)
 
-    def _charge(self, payer: Payer, epoch: Epoch, new: Page, requester: Requester) -> Left:
-        now = self._clock()
+    def _charge_for(self, epoch: Epoch, new: Page) -> Charge:
         key = self._keyring.derive("discovery-charge")
         mark = hmac.digest(key, epoch.id.encode() + new.fingerprint, hashlib.sha256)
-        charge = Charge(len(new.digests), epoch.number, mark[:FINGERPRINT_SIZE])
+        return Charge(len(new.digests), epoch.number, mark[:FINGERPRINT_SIZE])
+
+    def _pay(self, payer: Payer, charge: Charge, requester: Requester) -> Left:
+        now = self._clock()
         with self._database.write() as connection:
             counted = payer.counted and partial(payer.counted, connection, now)
             left = self._budgets.charge(

@@ -108,15 +108,19 @@ class MatrixLookupService:
 
         found, _ = self._directory.find(id_of(pepper), page, page, payer, requester)
         hashes = encode_hashes(page.digests[found.here])
-        ids = np.ascontiguousarray(found.accounts[found.here]).view("V16").reshape(-1)
-        users = self._bindings.users_of(ids.tolist())
-        bound = np.array([identity in users for identity in ids.tolist()], np.bool_)
-        parts = [self._native.write(hashes, ids.view(np.uint8).reshape(-1, 16), ~bound)]
-        parts += [
-            b'"%b":%b' % (hashes[place].tobytes(), json.dumps(users[bytes(ids[place])]).encode())
-            for place in np.flatnonzero(bound)
-        ]
-        return b",".join(part for part in parts if part)
+        ids = np.ascontiguousarray(found.accounts[found.here]).view(np.uint8).reshape(-1, 16)
+        hexes = ids.tobytes().hex()
+        accounts = [hexes[at : at + 32] for at in range(0, len(hexes), 32)]
+        users = self._bindings.users_of(accounts)
+        bound = np.array([account in users for account in accounts], np.bool_)
+        text = hashes[bound].tobytes().decode()
+        starts = range(0, len(text), HASH_LENGTH)
+        named = {
+            text[start : start + HASH_LENGTH]: users[accounts[place]]
+            for start, place in zip(starts, np.flatnonzero(bound).tolist(), strict=True)
+        }
+        others = self._native.write(hashes, ids, ~bound)
+        return b",".join(part for part in (json.dumps(named)[1:-1].encode(), others) if part)
 
     def _payer(self, connection: Connection, caller: MatrixCaller) -> Payer:
         e164 = self._bindings.number_of(connection, caller)
