@@ -9,7 +9,7 @@ number that a registration lock guards.
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from sqlalchemy import Connection, bindparam, delete, select, text
@@ -124,7 +124,7 @@ class BindingService:
                 rows = connection.execute(_NAMING_SQLITE, {"ids": joined.encode()})
             else:
                 rows = connection.execute(_NAMING_POSTGRESQL, {"ids": f"{{{joined}}}"})
-            return {account: user_id for account, user_id in rows}
+            return dict(cast(Any, rows.all()))
 
     @staticmethod
     def holder_changed(connection: Connection, account_id: UUID) -> None:

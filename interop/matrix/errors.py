@@ -5,8 +5,7 @@ that are on every answer under its prefix. A problem that is not in the table go
 new rule below needs no change here.
 """
 
-from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any
 
 from flask import Response, request
 
@@ -14,6 +13,7 @@ from core.api import Refusals
 from core.phone_numbers import PhoneNumberInvalid, PhoneNumberRefused
 from core.problems import InvalidFields, MalformedRequest, Problem
 from discovery.problems import BudgetTooSmall, EpochUnknown
+from interop.faults import Fault, Faults, describe_faults
 from interop.matrix.problems import (
     HomeserverUnavailable,
     MatrixTermsNotSigned,
@@ -43,14 +43,6 @@ CORS = {
 }
 #: What pydantic says of a field that did not come.
 ABSENT = "Field required"
-
-
-class Fault(NamedTuple):
-    """An HTTP status and the code of the specification."""
-
-    status: int
-    code: str
-
 
 MISSING = Fault(400, "M_MISSING_PARAMS")
 INVALID = Fault(400, "M_INVALID_PARAM")
@@ -98,12 +90,7 @@ BY_STATUS = {
 }
 
 
-def fault_of(kind: type[Problem]) -> Fault:
-    """Give the status and code of the specification for a kind of problem."""
-    by_status = BY_STATUS.get(
-        kind.status, INVALID if kind.status < 500 else Fault(500, "M_UNKNOWN")
-    )
-    return BY_PROBLEM.get(kind, by_status)
+FAULTS = Faults(BY_PROBLEM, BY_STATUS, INVALID, Fault(500, "M_UNKNOWN"))
 
 
 def _translate(problem: Problem) -> Fault:
@@ -111,7 +98,7 @@ def _translate(problem: Problem) -> Fault:
         faults = problem.members.get("errors", [])
         if any(fault["detail"] == ABSENT for fault in faults):
             return MISSING
-    return fault_of(type(problem))
+    return FAULTS.of(type(problem))
 
 
 def _render(problem: Problem) -> Response:
@@ -127,20 +114,10 @@ def _render(problem: Problem) -> Response:
 
 
 def _describe(problems: tuple[type[Problem], ...]) -> dict[str, Any]:
-    codes: dict[int, set[str]] = {}
-    for kind in problems:
-        for status, code in {fault_of(kind), MISSING if kind is InvalidFields else fault_of(kind)}:
-            codes.setdefault(status, set()).add(code)
-    return {
-        str(status): {
-            "description": f"{HTTPStatus(status).phrase}: "
-            + ", ".join(f"`{code}`" for code in sorted(named)),
-            "content": {
-                "application/json": {"schema": {"$ref": "#/components/schemas/MatrixError"}}
-            },
-        }
-        for status, named in codes.items()
-    }
+    faults = [FAULTS.of(kind) for kind in problems]
+    if InvalidFields in problems:
+        faults.append(MISSING)
+    return describe_faults(faults, "MatrixError")
 
 
 def share(response: Response) -> Response:
