@@ -69,7 +69,7 @@ class BindingService:
         now = self._clock()
         with self._database.write() as connection:
             proven = self._validations.validated(
-                connection, body.sid, body.client_secret, lock=True
+                connection, caller, body.sid, body.client_secret, lock=True
             )
             account_id = self._accounts.publish(connection, proven.e164)
             values = {"user_id": caller.user_id, "e164": proven.e164, "bound_at": now}
@@ -90,7 +90,7 @@ class BindingService:
         with self._database.write() as connection:
             if body.sid is not None and body.client_secret is not None:
                 proven = self._validations.validated(
-                    connection, body.sid, body.client_secret, lock=True
+                    connection, caller, body.sid, body.client_secret, lock=True
                 )
                 if proven.e164 != e164:
                     raise MatrixUserForbidden("The session validated another number.")

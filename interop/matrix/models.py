@@ -41,13 +41,13 @@ class MatrixToken(Base):
 
 
 class MatrixSession(Base):
-    """What a client asked to validate: a number under a secret of its own, and the verification for it."""
+    """What a user's client asked to validate: a number under a secret, and the verification for it."""
 
     __tablename__ = "matrix_sessions"
     __table_args__ = {"info": {"shard_by": "number_digest"}, "sqlite_with_rowid": False}
 
     number_digest: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
-    #: SHA-256 over the number's digest and the client's secret.
+    #: SHA-256 over the number's digest, the user id and the client's secret.
     secret_hash: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
     #: The other half of the verification's id.
     nonce: Mapped[bytes] = mapped_column(LargeBinary(16))

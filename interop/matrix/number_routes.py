@@ -116,18 +116,18 @@ def get_matrix_account(caller: MatrixCaller) -> MatrixAccountAnswer:
         IdempotencyInProgress,
     ),
 )
-def request_matrix_token(body: RequestToken) -> SessionAnswer:
+def request_matrix_token(caller: MatrixCaller, body: RequestToken) -> SessionAnswer:
     """Send a number its token, once a `send_attempt`, and give the session."""
-    sid, e164 = _service().validations.request(body, g.requester)
+    sid, e164 = _service().validations.request(caller, body, g.requester)
     return SessionAnswer(sid=sid, msisdn=e164.removeprefix("+"))
 
 
 @numbers_api.operation(
     "POST", "/v2/validate/msisdn/submitToken", answer=SuccessAnswer, problems=JUDGING
 )
-def submit_matrix_token(body: SubmitBody) -> SuccessAnswer:
+def submit_matrix_token(caller: MatrixCaller, body: SubmitBody) -> SuccessAnswer:
     """Judge a token; the right one validates the session's number."""
-    _service().validations.submit(body.sid, body.client_secret, body.token)
+    _service().validations.submit(caller, body.sid, body.client_secret, body.token)
     return SuccessAnswer()
 
 
@@ -138,18 +138,18 @@ def submit_matrix_token(body: SubmitBody) -> SuccessAnswer:
     also={"302": {"description": "On to the session's `next_link`."}},
     problems=JUDGING,
 )
-def follow_matrix_token(query: SubmitQuery) -> Response:
+def follow_matrix_token(caller: MatrixCaller, query: SubmitQuery) -> Response:
     """Judge the token of a link that a person followed; lead her on, or show her a page."""
-    link = _service().validations.submit(query.sid, query.client_secret, query.token)
+    link = _service().validations.submit(caller, query.sid, query.client_secret, query.token)
     if link is None:
         return Response(PAGE, mimetype="text/html")
     return Response(status=302, headers={"Location": link})
 
 
 @numbers_api.operation("GET", "/v2/3pid/getValidated3pid", answer=ValidatedAnswer, problems=SESSION)
-def get_validated_number(query: SessionQuery) -> ValidatedAnswer:
+def get_validated_number(caller: MatrixCaller, query: SessionQuery) -> ValidatedAnswer:
     """Say which number a session validated, and when."""
-    proven = _service().validations.read(query.sid, query.client_secret)
+    proven = _service().validations.read(caller, query.sid, query.client_secret)
     return ValidatedAnswer(
         medium=MEDIUM, address=proven.address, validated_at=milliseconds(proven.at)
     )

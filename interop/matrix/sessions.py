@@ -1,4 +1,4 @@
-"""Validation sessions: our verifications, found by their id and the client's secret together.
+"""Validation sessions: our verifications, found by user, id and the client's secret together.
 
 Owns which `send_attempt` was answered last, and how long a validated number may be bound: 24 hours, as
 the specification has it, while a code lives as long as any. A session is no verification to our own routes,
@@ -20,6 +20,7 @@ from core.phone_numbers import PhoneNumberInvalid, e164_of
 from core.requester import Requester
 from core.secrets import Keyring
 from core.settings import Settings
+from interop.matrix.accounts import MatrixCaller
 from interop.matrix.models import MatrixSession
 from interop.matrix.schemas import RequestToken
 from verification.checks import CheckService
@@ -106,7 +107,9 @@ class ValidationService:
         self._starting = replace(Terms.open_to_all(settings), service=SERVICE)
         self._judging = replace(self._starting, lifetime=VALID_FOR)
 
-    def request(self, body: RequestToken, requester: Requester) -> tuple[str, str]:
+    def request(
+        self, caller: MatrixCaller, body: RequestToken, requester: Requester
+    ) -> tuple[str, str]:
         """Send a number its token; give the session's id and the number. A `send_attempt` sends once.
 
         A higher one sends the same token again, as the ladder allows, or a new one when that is over.
@@ -115,47 +118,50 @@ class ValidationService:
         if e164 is None:
             raise PhoneNumberInvalid("It does not look like a phone number of that country.")
         with self._database.read() as connection:
-            session = self._find(connection, e164, body.client_secret)
+            session = self._find(connection, caller, e164, body.client_secret)
         if session is not None:
             identity = VerificationKey(session.number_digest, session.nonce).id
             if body.send_attempt <= session.send_attempt:
                 return identity, e164
             # Only while it can be sent again; a new one is begun in its place otherwise.
-            if self._send_again(identity, body):
+            if self._send_again(caller, identity, body):
                 return identity, e164
         answered = self._verifications.start(
             StartVerification(phone_number=e164),
             requester,
-            _attempt_key(body),
+            _attempt_key(caller, body),
             self._starting,
         )
         identity = VerificationAnswer.model_validate_json(answered.body).id
-        self._store(identity, body)
+        self._store(caller, identity, body)
         return identity, e164
 
-    def _find(self, connection: Connection, e164: str, secret: str) -> MatrixSession | None:
+    def _find(
+        self, connection: Connection, caller: MatrixCaller, e164: str, secret: str
+    ) -> MatrixSession | None:
         for digest in self._keyring.digests("number", e164):
-            session = _load(connection, digest, secret)
+            session = _load(connection, caller, digest, secret)
             if session is not None:
                 return session
         return None
 
-    def _send_again(self, identity: str, body: RequestToken) -> bool:
+    def _send_again(self, caller: MatrixCaller, identity: str, body: RequestToken) -> bool:
+        key = _attempt_key(caller, body)
         try:
-            self._verifications.send_again(identity, SendAgain(), _attempt_key(body), SERVICE)
+            self._verifications.send_again(identity, SendAgain(), key, SERVICE)
         except OVER:
             return False
-        self._store(identity, body)
+        self._store(caller, identity, body)
         return True
 
-    def _store(self, identity: str, body: RequestToken) -> None:
+    def _store(self, caller: MatrixCaller, identity: str, body: RequestToken) -> None:
         key = VerificationKey.parse(identity)
         with self._database.write() as connection:
             connection.execute(
                 _storing(dialect_of(connection)),
                 {
                     "number": key.number_digest,
-                    "secret": _hash(key.number_digest, body.client_secret),
+                    "secret": _hash(caller, key.number_digest, body.client_secret),
                     "nonce": key.nonce,
                     "send_attempt": body.send_attempt,
                     "next_link": body.next_link,
@@ -163,32 +169,38 @@ class ValidationService:
                 },
             )
 
-    def submit(self, sid: str, client_secret: str, token: str) -> str | None:
+    def submit(self, caller: MatrixCaller, sid: str, client_secret: str, token: str) -> str | None:
         """Judge a token; give where its person is to be led now, if the client said so.
 
         Raises CodeRejected, VerificationNotFound, VerificationExpired and what else can end a session.
         """
         with self._database.read() as connection:
-            key, session = self._session(connection, sid, client_secret)
+            key, session = self._session(connection, caller, sid, client_secret)
         self._checks.judge(key, token, self._judging)
         return session.next_link
 
     def validated(
-        self, connection: Connection, sid: str, client_secret: str, *, lock: bool = False
+        self,
+        connection: Connection,
+        caller: MatrixCaller,
+        sid: str,
+        client_secret: str,
+        *,
+        lock: bool = False,
     ) -> Validated:
         """Give what was validated in a session; `lock` holds it to the end of the transaction.
 
         Raises VerificationNotFound, VerificationNotVerified or VerificationExpired.
         """
-        key, _ = self._session(connection, sid, client_secret)
+        key, _ = self._session(connection, caller, sid, client_secret)
         row = load(connection, key, lock=lock)
         self._require_validated(row)
         return Validated(row.e164, row.expires_at - VALID_FOR)
 
-    def read(self, sid: str, client_secret: str) -> Validated:
+    def read(self, caller: MatrixCaller, sid: str, client_secret: str) -> Validated:
         """Give what was validated in a session, in a transaction of its own."""
         with self._database.read() as connection:
-            return self.validated(connection, sid, client_secret)
+            return self.validated(connection, caller, sid, client_secret)
 
     def _require_validated(self, row: Verification) -> None:
         status = status_of(row, self._clock())
@@ -199,10 +211,10 @@ class ValidationService:
 
     @staticmethod
     def _session(
-        connection: Connection, sid: str, client_secret: str
+        connection: Connection, caller: MatrixCaller, sid: str, client_secret: str
     ) -> tuple[VerificationKey, MatrixSession]:
         key = replace(VerificationKey.parse(sid), service=SERVICE)
-        session = _load(connection, key.number_digest, client_secret)
+        session = _load(connection, caller, key.number_digest, client_secret)
         if session is None or session.nonce != key.nonce:
             raise VerificationNotFound("No session has this sid and this client_secret.")
         return key, session
@@ -213,16 +225,19 @@ class ValidationService:
         return purge(connection, MatrixSession, MatrixSession.touched_at < now - KEPT)
 
 
-def _load(connection: Connection, number_digest: bytes, secret: str) -> MatrixSession | None:
-    values = {"number": number_digest, "secret": _hash(number_digest, secret)}
+def _load(
+    connection: Connection, caller: MatrixCaller, number_digest: bytes, secret: str
+) -> MatrixSession | None:
+    values = {"number": number_digest, "secret": _hash(caller, number_digest, secret)}
     return cast(MatrixSession | None, connection.execute(_LOADING, values).one_or_none())
 
 
-def _hash(number_digest: bytes, secret: str) -> bytes:
-    return hashlib.sha256(number_digest + secret.encode()).digest()
+def _hash(caller: MatrixCaller, number_digest: bytes, secret: str) -> bytes:
+    # A blank is in none of them. Clients may choose a poor secret, and another user the same one.
+    return hashlib.sha256(number_digest + f"{caller.user_id} {secret}".encode()).digest()
 
 
-def _attempt_key(body: RequestToken) -> str:
+def _attempt_key(caller: MatrixCaller, body: RequestToken) -> str:
     """Name a `send_attempt` of a client as an idempotency key."""
-    named = f"{body.client_secret} {body.send_attempt}"
+    named = f"{caller.user_id} {body.client_secret} {body.send_attempt}"
     return hashlib.sha256(named.encode()).hexdigest()

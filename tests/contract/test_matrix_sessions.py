@@ -109,6 +109,18 @@ def test_sessions_of_two_secrets_are_two(
     assert bob.submit(second, token, "another").json == {"success": True}
 
 
+def test_a_session_is_its_users(alice: MatrixClient, bob: MatrixClient, clock: Clock) -> None:
+    """Someone who knows id and secret, or chose the same poor secret, gets nothing out of it."""
+    sid = alice.validated()
+    query = {"sid": sid, "client_secret": SECRET}
+    assert fault(bob.submit(sid, alice.code())) == NO_SESSION
+    assert fault(bob.get("/3pid/getValidated3pid", **query)) == NO_SESSION
+    assert fault(bob.bind(sid)) == NO_SESSION
+    clock.advance(1)
+    assert bob.session() != sid
+    assert len(alice.texts()) == 2
+
+
 def test_a_wrong_token_counts(alice: MatrixClient) -> None:
     """Each wrong one is told, the last ends the session, and then the right one is worth nothing."""
     sid = alice.session()
