@@ -3,8 +3,7 @@
     python -m bench.sync --contacts 1000000
 
 The command runs as a person's shell would run it. Its first run pays for every number, its second
-for none. Settings of the server that the run needs are given as `--setting KITH_NAME=VALUE`; one with a
-budget needs a burst of as many as there are contacts.
+for none, from a budget that holds as many. Other settings are given as `--setting KITH_NAME=VALUE`.
 """
 
 import json
@@ -127,12 +126,19 @@ def main(
         book = directory / f"book.{form}"
         write_book(book, contacts)
         with databases.fresh("sqlite", directory) as url:
-            served = {"KITH_DATABASE_URL": url, "KITH_DATA_DIR": name, "KITH_LOG_LEVEL": "warning"}
+            served = {
+                "KITH_DATABASE_URL": url,
+                "KITH_DATA_DIR": name,
+                "KITH_LOG_LEVEL": "warning",
+                "KITH_DISCOVERY_BURST": str(contacts),
+                "KITH_DISCOVERY_PER_DAY": str(contacts),
+            }
             served |= dict(setting.split("=", 1) for setting in settings)
             with running_server(served, directory / "server.log") as server:
                 token, salt = register(server.base_url)
                 console.print(f"… {int(contacts * share):,} people join", style="dim")
                 databases.fill_directory(url, people(contacts, share, salt))
+                databases.rebuild_snapshot(server, url, directory)
                 outside = {k: v for k, v in os.environ.items() if not k.startswith("KITH_")}
                 environment = outside | {
                     "KITH_SERVER": server.base_url,

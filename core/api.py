@@ -36,6 +36,11 @@ LONGEST_IDEMPOTENCY_KEY = 255
 DEVICE_TOKEN: Mapping[str, list[str]] = {"device_token": []}
 
 
+def service_token(scope: str) -> Mapping[str, list[str]]:
+    """Say in the OpenAPI document that a route wants the token of a service, good for a scope."""
+    return {"service_token": [scope]}
+
+
 class Body(BaseModel):
     """Base of what clients send: unknown fields and wrong types are refused."""
 
@@ -183,10 +188,10 @@ class Api(APIBlueprint):
     """A blueprint whose views take `path`, `query` and `body` models and return models.
 
     `authenticate` names the caller of every route of the blueprint, passed to views as `caller`;
-    None makes all of its routes public. `security` is how the document says so. `problems` are those
-    every route of it can give, `headers` those it reads. `refusals` is for other protocols' errors:
-    under the blueprint's prefix all refusals have that format, unknown paths and faults of ours too.
-    `parse` reads its bodies, where another protocol is less strict about them.
+    None makes all of its routes public. `security` is how the document says so: each of it is enough.
+    `problems` are those every route of it can give, `headers` those it reads. `refusals` is for other
+    protocols' errors: under the blueprint's prefix all refusals have that format, unknown paths and
+    faults of ours too. `parse` reads its bodies, where another protocol is less strict about them.
     """
 
     def __init__(
@@ -196,7 +201,7 @@ class Api(APIBlueprint):
         *,
         description: str,
         authenticate: Callable[[], Any] | None = None,
-        security: Mapping[str, list[str]] = DEVICE_TOKEN,
+        security: tuple[Mapping[str, list[str]], ...] = (DEVICE_TOKEN,),
         problems: tuple[type[Problem], ...] = (),
         headers: tuple[dict[str, Any], ...] = (),
         refusals: Refusals | None = None,
@@ -208,7 +213,7 @@ class Api(APIBlueprint):
             import_name,
             url_prefix=url_prefix,
             abp_tags=[Tag(name=name, description=description)],
-            abp_security=[dict(security)] if authenticate else None,
+            abp_security=[dict(one) for one in security] if authenticate else None,
         )
         self.authenticate = authenticate
         self.refusals = refusals or PROBLEM_DOCUMENTS

@@ -5,6 +5,7 @@ Owns names, types, bounds and defaults. Refuses a configuration that would be un
 
 import base64
 import ipaddress
+import os
 import re
 import ssl
 from collections.abc import Iterable
@@ -25,14 +26,18 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from core.budgets import LONGEST_REFILL, Budget
 from core.fixed_codes import FixedCode, read_entries
 from core.phone_numbers import mask
 
 MIN_SECRET_LENGTH = 32
 LONGEST_APP_NAME = 20
+#: Variables that earlier versions knew; one that would now be ignored without a word is refused.
+RETIRED = {
+    "KITH_REFUSED_NUMBER_TYPES": "is the rule number-type of the policy now (KITH_POLICY_FILE)",
+    "KITH_SENDS_PER_DAY": "is the rule velocity of number-and-requester now (KITH_POLICY_FILE)",
+}
 WEBHOOK_SECRET_PREFIX = "whsec_"
-#: Days; what a budget has spent is forgotten after more of them.
-LONGEST_REFILL = 400
 
 NumberType = Literal[
     "fixed_line",
@@ -90,11 +95,10 @@ def _network(value: str) -> str:
 
 
 def _tier(value: str) -> str:
-    match = re.fullmatch(r"[a-z][a-z0-9-]{0,31}:([1-9][0-9]{0,8}):([1-9][0-9]{0,8})", value)
-    if not match:
-        raise ValueError(f"{value!r} is not a budget such as partner:20000:500")
-    if int(match.group(1)) > LONGEST_REFILL * int(match.group(2)):
-        raise ValueError(f"{value!r} would take more than {LONGEST_REFILL} days to refill")
+    name, _, budget = value.partition(":")
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,31}", name):
+        raise ValueError(f"{value!r} is not a name and a budget such as partner:20000:500")
+    Budget.read(budget)
     return value
 
 
@@ -591,13 +595,15 @@ class Settings(BaseSettings):
 
         Raises SettingsError, whose message lists every fault with its variable.
         """
+        lines = [f"{name}: {where}" for name, where in RETIRED.items() if os.environ.get(name)]
         try:
-            return cls()
+            settings = cls()
         except ValidationError as error:
             faults = error.errors(include_url=False, include_input=False)
-            lines = []
             for fault in faults + cls._hidden_faults(faults):
                 variable = f"KITH_{str(fault['loc'][0]).upper()}: " if fault["loc"] else ""
                 message = fault["msg"].removeprefix("Value error, ")
                 lines += [variable + line for line in message.splitlines()]
-            raise SettingsError.listing(lines) from None
+        if lines:
+            raise SettingsError.listing(lines)
+        return settings

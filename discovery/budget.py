@@ -1,13 +1,14 @@
 """The budget: how many hashes a verified number may ask about that it has not asked about before.
 
 Owns the table `discovery_budgets` and the arithmetic of a leaky bucket. It belongs to the number and
-not to account or device, so nothing that a person can do again gives it back. A page is charged whole
+not to account or device, so nothing that a person can do again gives it back; a service's belongs to
+its name. A page is charged whole
 or refused whole, under the lock of its row and before anything is looked up. No hash is kept: of the
 last few charges there is a keyed fingerprint each, so that a request repeated after a lost answer costs
 nothing.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -69,17 +70,6 @@ class Charge(NamedTuple):
     fingerprint: bytes
 
 
-class Payer(NamedTuple):
-    """Whose budget pays for a lookup, and within what else."""
-
-    #: The budget's subject under the current secret, and under those before.
-    subjects: Sequence[bytes]
-    #: Of a budget that is no number's.
-    tier: Tier | None = None
-    #: Counts hashes that are being paid for somewhere else too; what it raises undoes the payment.
-    counted: Callable[[Connection, datetime, int], None] | None = None
-
-
 class Left(NamedTuple):
     """What a budget holds, as clients are told."""
 
@@ -91,6 +81,13 @@ class Left(NamedTuple):
         """Write it as every limit is announced."""
         period = self.capacity * DAY_SECONDS // self.refill_per_day
         return Allowance(NAME, self.capacity, period, self.left, retry_after)
+
+
+class Paid(NamedTuple):
+    """What a charge left, and how many hashes were paid for: none when their set was paid for before."""
+
+    left: Left
+    hashes: int
 
 
 @dataclass(frozen=True)
@@ -200,26 +197,21 @@ class Budgets:
         charge: Charge,
         now: datetime,
         tier: Tier | None = None,
-        on_paid: Callable[[int], None] | None = None,
-    ) -> Left | Problem:
-        """Pay for a set of hashes once; give what is left, or the refusal to raise after the commit.
+    ) -> Paid | Problem:
+        """Pay for a set of hashes once, or give the refusal to raise after the commit.
 
         tier: that of a subject whose tier is not the row's to know, such as a service account.
-        on_paid: told of how many hashes the bucket paid for, if of any.
         """
         bucket, own = self._hold(connection, subjects)
         tier = tier or self.tiers.find(own)
         bucket = bucket.as_of(microseconds(now), tier)
-        if not bucket.knows(charge):
-            paid = bucket.charged(charge, tier)
-            if paid is None:
-                return _refusal(bucket, charge, tier)
-            cost = bucket.costs(charge)
-            bucket = paid
-            _write(connection, subjects[0], bucket)
-            if on_paid and cost:
-                on_paid(cost)
-        return bucket.left_of(tier)
+        if bucket.knows(charge):
+            return Paid(bucket.left_of(tier), 0)
+        charged = bucket.charged(charge, tier)
+        if charged is None:
+            return _refusal(bucket, charge, tier)
+        _write(connection, subjects[0], charged)
+        return Paid(charged.left_of(tier), charge.hashes)
 
     def peek(
         self,

@@ -71,12 +71,12 @@ class DirectoryChange(Base):
 
 
 class DiscoveryBudget(Base):
-    """What a verified number has spent on lookups; it outlives accounts and devices."""
+    """What a verified number, or a service, has spent on lookups; it outlives accounts and devices."""
 
     __tablename__ = "discovery_budgets"
     __table_args__ = {"info": {"shard_by": "subject"}, "sqlite_with_rowid": False}
 
-    #: Keyed digest of the number.
+    #: Keyed digest of the number, or of the service's name.
     subject: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
     #: The name of a tier that an operator gave it; None: the default.
     tier: Mapped[str | None] = mapped_column(String(32))

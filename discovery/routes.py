@@ -1,8 +1,10 @@
 """Routes of discovery."""
 
+from functools import partial
+
 from flask import Response, current_app, g
 
-from core.api import Api
+from core.api import DEVICE_TOKEN, Api, service_token
 from discovery.lookups import read_lookup, render_lookup
 from discovery.problems import BudgetExhausted, BudgetTooSmall, EpochUnknown
 from discovery.schemas import (
@@ -15,15 +17,18 @@ from discovery.schemas import (
     PreviousEpochAnswer,
 )
 from discovery.service import DirectoryService
-from tokens.authenticate import Caller, authenticate_device
+from tokens.authenticate import Caller, ServiceCaller, authenticate_device_or_service
+from tokens.problems import ScopeMissing, ServiceTokenExpired, ServiceTokenInvalid
 from tokens.routes import AUTHENTICATION
+from tokens.services import DISCOVERY
 
 discovery_api = Api(
     "discovery",
     __name__,
     description="Who of my contacts is here",
-    authenticate=authenticate_device,
-    problems=AUTHENTICATION,
+    authenticate=partial(authenticate_device_or_service, DISCOVERY),
+    security=(DEVICE_TOKEN, service_token(DISCOVERY)),
+    problems=(*AUTHENTICATION, ServiceTokenInvalid, ServiceTokenExpired, ScopeMissing),
 )
 
 
@@ -33,7 +38,7 @@ def _directory() -> DirectoryService:
 
 
 @discovery_api.operation("GET", "/discovery/parameters", answer=ParametersAnswer)
-def get_discovery_parameters(caller: Caller) -> ParametersAnswer:
+def get_discovery_parameters(caller: Caller | ServiceCaller) -> ParametersAnswer:
     """Show how to hash numbers now, and what the caller's budget holds."""
     service = _directory()
     epoch, previous = service.parameters()
@@ -58,7 +63,7 @@ def get_discovery_parameters(caller: Caller) -> ParametersAnswer:
     reads_also=BINARY_BODY,
     problems=(EpochUnknown, BudgetExhausted, BudgetTooSmall),
 )
-def look_up_hashes(query: BinaryLookup, caller: Caller) -> Response:
+def look_up_hashes(query: BinaryLookup, caller: Caller | ServiceCaller) -> Response:
     """Find the accounts of a page of hashed numbers, as JSON or in binary as the page came."""
     asked = read_lookup(query)
     answered = _directory().look_up(asked, caller, g.requester)

@@ -7,9 +7,8 @@ refuses all, before anything is looked up. Refuses pages over the limit and hash
 
 import hashlib
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
-from functools import partial
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -20,7 +19,8 @@ from core.problems import InvalidFields, Problem
 from core.requester import Requester
 from core.secrets import Keyring
 from discovery import entries, epochs
-from discovery.budget import FINGERPRINT_SIZE, Budgets, Charge, Left, Payer
+from discovery.askers import Asker, identify, subjects_of
+from discovery.budget import FINGERPRINT_SIZE, Budgets, Charge, Left, Paid
 from discovery.ceilings import Ceilings
 from discovery.directory import Directory
 from discovery.epochs import Epoch
@@ -29,8 +29,7 @@ from discovery.lookups import Answered, Asked
 from discovery.problems import EpochUnknown
 from discovery.replica import Found
 from discovery.sync_tokens import SyncTokens
-from tokens.accounts import AccountService
-from tokens.service import Caller
+from tokens.authenticate import Caller, ServiceCaller
 
 
 class DirectoryService:
@@ -70,16 +69,17 @@ class DirectoryService:
         answering = [epoch for epoch in known if epoch.answers(now)]
         return answering[-1], answering[-2] if len(answering) > 1 else None
 
-    def budget(self, caller: Caller) -> Left:
+    def budget(self, caller: Caller | ServiceCaller) -> Left:
         """Say what the caller's budget holds."""
         with self._database.read() as connection:
-            subjects = self._subjects(connection, caller)
-            return self._budgets.peek(connection, subjects, self._clock())
+            asker = identify(connection, self._keyring, caller)
+            return self._budgets.peek(connection, asker.subjects, self._clock(), asker.tier)
 
     def budget_of(self, e164: str) -> Left:
         """Say what a number's budget holds, whether it has an account or not."""
         with self._database.read() as connection:
-            return self._budgets.peek(connection, self.subjects_of(e164), self._clock())
+            subjects = subjects_of(self._keyring, e164)
+            return self._budgets.peek(connection, subjects, self._clock())
 
     def assign_tier(self, e164: str, tier: str) -> Left:
         """Give a number the budget of a tier, or of `default`; say what it holds then.
@@ -89,10 +89,12 @@ class DirectoryService:
         tiers, now = self._budgets.tiers, self._clock()
         name = None if tier == tiers.default.name else tiers.others[tier].name
         with self._database.write() as connection:
-            self._budgets.assign(connection, self.subjects_of(e164), name, now)
+            self._budgets.assign(connection, subjects_of(self._keyring, e164), name, now)
         return self.budget_of(e164)
 
-    def look_up(self, asked: Asked, caller: Caller, requester: Requester) -> Answered:
+    def look_up(
+        self, asked: Asked, caller: Caller | ServiceCaller, requester: Requester
+    ) -> Answered:
         """Give the account of each hash that is a discoverable person's.
 
         Raises InvalidFields over `max_hashes`, EpochUnknown when the hashes were made in another epoch,
@@ -102,53 +104,55 @@ class DirectoryService:
         if count > self.max_hashes:
             raise InvalidFields.at("/hashes", f"at most {self.max_hashes} a lookup")
         page = Page.of(asked.known + asked.hashes)
-        new = self._unpaid(asked, caller, page)
-
-        def payer(connection: Connection) -> Payer:
-            return Payer(self._subjects(connection, caller))
-
-        found, left = self.find(asked.epoch_id, page, new, payer, requester)
-        token = self._sync_tokens.make(caller.account_id, asked.epoch_id, page)
+        asker, found, left = self.find(
+            asked.epoch_id,
+            page,
+            lambda connection: identify(connection, self._keyring, caller),
+            requester,
+            lambda asker: self._unpaid(asked, asker, page),
+        )
+        token = self._sync_tokens.make(asker.id, asked.epoch_id, page)
         return Answered(page, found, token, left)
 
     def find(
         self,
         epoch_id: str,
         page: Page,
-        new: Page,
-        payer: Callable[[Connection], Payer],
+        identified: Callable[[Connection], Asker],
         requester: Requester,
-    ) -> tuple[Found, Left]:
-        """Have what is new in a page paid for, then match all of it; say what is left too.
+        unpaid: Callable[[Asker], Page] | None = None,
+    ) -> tuple[Asker, Found, Left]:
+        """Have what is new in a page paid for, then match all of it; say who asked and what is left too.
 
-        Raises EpochUnknown, BudgetExhausted or BudgetTooSmall.
+        unpaid: gives the part that is new; None: all of it is. Raises EpochUnknown, BudgetExhausted or
+        BudgetTooSmall.
         """
         now = self._clock()
         with self._database.read() as connection:
             epoch = self._answering(connection, epoch_id)
-            paying = payer(connection)
-            charge = self._charge_for(epoch, new)
-            ask = (connection, paying.subjects)
+            asker = identified(connection)
+            charge = self._charge_for(epoch, unpaid(asker) if unpaid else page)
+            budget = (connection, asker.subjects)
             if charge.hashes:
-                left = self._budgets.known(*ask, charge, now, paying.tier)
+                left = self._budgets.known(*budget, charge, now, asker.tier)
             else:
-                left = self._budgets.peek(*ask, now, paying.tier)
+                left = self._budgets.peek(*budget, now, asker.tier)
             if left is not None:
                 found = self._directory.match(connection, epoch, page.digests)
         if left is None:
-            left = self._pay(paying, charge, requester)
+            left = self._pay(asker, charge, asker.network or requester)
             with self._database.read() as connection:
                 found = self._directory.match(connection, epoch, page.digests)
         self._metrics.looked_up.inc(len(page.digests))
         self._metrics.matched.inc(int(found.here.sum()))
-        return found, left
+        return asker, found, left
 
-    def _unpaid(self, asked: Asked, caller: Caller, page: Page) -> Page:
+    def _unpaid(self, asked: Asked, asker: Asker, page: Page) -> Page:
         """Give what is new: all but the known hashes, if the sync token proves them."""
         if not asked.known or asked.sync_token is None:
             return page
         known = Page.of(asked.known) if asked.hashes else page
-        proven = self._sync_tokens.prove(asked.sync_token, caller.account_id, asked.epoch_id, known)
+        proven = self._sync_tokens.prove(asked.sync_token, asker.id, asked.epoch_id, known)
         # Known hashes come first, so of a hash in both it is the known one that has a place.
         return page.part(page.places * DIGEST_SIZE >= len(asked.known)) if proven else page
 
@@ -159,32 +163,23 @@ class DirectoryService:
                 return epoch
         raise EpochUnknown("Fetch /v1/discovery/parameters and hash the numbers again.")
 
-    def _subjects(self, connection: Connection, caller: Caller) -> Sequence[bytes]:
-        """Name the budget of the caller's number, under the current secret first."""
-        return self.subjects_of(AccountService.read(connection, caller).e164)
-
-    def subjects_of(self, e164: str) -> Sequence[bytes]:
-        """Name the budget of a number, under the current secret first."""
-        return self._keyring.digests("discovery-budget", e164)
-
     def _charge_for(self, epoch: Epoch, new: Page) -> Charge:
         key = self._keyring.derive("discovery-charge")
         mark = hmac.digest(key, epoch.id.encode() + new.fingerprint, hashlib.sha256)
         return Charge(len(new.digests), epoch.number, mark[:FINGERPRINT_SIZE])
 
-    def _pay(self, payer: Payer, charge: Charge, requester: Requester) -> Left:
+    def _pay(self, asker: Asker, charge: Charge, network: Requester) -> Left:
         now = self._clock()
         with self._database.write() as connection:
-            counted = payer.counted and partial(payer.counted, connection, now)
-            left = self._budgets.charge(
-                connection, payer.subjects, charge, now, payer.tier, counted
-            )
-            if isinstance(left, Left):
-                self._ceilings.count(connection, requester, charge.hashes, now)
-        if isinstance(left, Problem):
-            raise left
-        self._metrics.charged.inc(charge.hashes)
-        return left
+            paid = self._budgets.charge(connection, asker.subjects, charge, now, asker.tier)
+            if isinstance(paid, Paid) and paid.hashes:
+                if asker.count:
+                    asker.count(connection, now, paid.hashes)
+                self._ceilings.count(connection, network, paid.hashes, now)
+        if isinstance(paid, Problem):
+            raise paid
+        self._metrics.charged.inc(paid.hashes)
+        return paid.left
 
     def listing_changed(
         self, connection: Connection, account_id: UUID, e164: str, listed: bool

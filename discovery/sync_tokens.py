@@ -1,8 +1,8 @@
 """Sync tokens: proof of which hashes were paid for, kept by the client and not by us.
 
-A token is an HMAC over its version, the account, the epoch and the digest of the sorted set of hashes.
-It proves nothing for another account, another epoch or another set, and tells nothing about the set.
-Refuses nothing: a token that does not prove a set has merely no effect.
+A token is an HMAC over its version, the asker (an account or a service), the epoch and the digest of the
+sorted set of hashes. It proves nothing for another asker, another epoch or another set, and tells nothing
+about the set. Refuses nothing: a token that does not prove a set has merely no effect.
 """
 
 import hashlib
@@ -24,22 +24,22 @@ class SyncTokens:
     def __init__(self, keyring: Keyring) -> None:
         self._keys = keyring.derive_all("sync-token")
 
-    def make(self, account_id: UUID, epoch_id: str, known: Page) -> str:
-        """Prove that an account has paid for a set of hashes in an epoch."""
-        return encode(VERSION + _proof(self._keys[0], account_id, epoch_id, known))
+    def make(self, asker_id: UUID, epoch_id: str, known: Page) -> str:
+        """Prove that an asker has paid for a set of hashes in an epoch."""
+        return encode(VERSION + _proof(self._keys[0], asker_id, epoch_id, known))
 
-    def prove(self, token: str, account_id: UUID, epoch_id: str, known: Page) -> bool:
-        """Say whether a token proves that an account has paid for exactly this set."""
+    def prove(self, token: str, asker_id: UUID, epoch_id: str, known: Page) -> bool:
+        """Say whether a token proves that an asker has paid for exactly this set."""
         given = decode(token, _SIZE)
         if given is None:
             return False
         return any(
-            hmac.compare_digest(given, VERSION + _proof(key, account_id, epoch_id, known))
+            hmac.compare_digest(given, VERSION + _proof(key, asker_id, epoch_id, known))
             for key in self._keys
         )
 
 
-def _proof(key: bytes, account_id: UUID, epoch_id: str, known: Page) -> bytes:
+def _proof(key: bytes, asker_id: UUID, epoch_id: str, known: Page) -> bytes:
     # All but the last are of fixed length, the epoch's id is not: the set's digest goes before it.
-    message = VERSION + account_id.bytes + known.fingerprint + epoch_id.encode()
+    message = VERSION + asker_id.bytes + known.fingerprint + epoch_id.encode()
     return hmac.digest(key, message, hashlib.sha256)

@@ -244,6 +244,24 @@ class TokenReused(KithProblem):
     code = "token-reused"
 
 
+class ServiceTokenInvalid(KithProblem):
+    """Report a service token that is unknown or revoked."""
+
+    code = "service-token-invalid"
+
+
+class ServiceTokenExpired(KithProblem):
+    """Report a service token whose time is over."""
+
+    code = "service-token-expired"
+
+
+class ScopeMissing(KithProblem):
+    """Report a service token that was issued for something else."""
+
+    code = "scope-missing"
+
+
 class AccountNotFound(KithProblem):
     """Report an unknown account."""
 

@@ -25,8 +25,8 @@ from sms.problems import CallbackReplayed
 RANK = {"queued": 0, "unknown": 1, "sent": 2, "delivered": 3, "undelivered": 3, "failed": 3}
 #: A send that is still queued after this was cut off by a crash: nobody knows what became of it.
 SETTLED_AFTER = timedelta(minutes=5)
-#: Longer than a signed report is good for, so that a clock that is set back reopens none.
-REPORTS_KEPT = timedelta(days=1)
+#: As long as sends are kept: not every provider's reports say when they were signed.
+REPORTS_KEPT = timedelta(days=30)
 #: Bytes of a reference: the number's digest, then the send's id.
 REFERENCE_SIZE = 2 * DIGEST_SIZE
 
@@ -218,7 +218,7 @@ class DeliveryService:
 
     @staticmethod
     def purge_reports(connection: Connection, now: datetime) -> int:
-        """Forget a batch of reports that would be refused as stale by now."""
+        """Forget a batch of reports whose sends are gone as well."""
         return purge(connection, TakenReport, TakenReport.taken_at < now - REPORTS_KEPT)
 
     def settle(self, connection: Connection, now: datetime) -> int:

@@ -4,40 +4,30 @@ Owns what is handed to whom, and to whom after that. Refuses to send anything tw
 is lost, and any fault that it does not know, leave the send `unknown`, and nobody else is tried.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-import structlog
 from sqlalchemy import Connection
 
 from core.base64url import encode
 from core.database import Database, purge, table
 from core.metrics import Metrics
-from core.phone_numbers import mask
 from core.problems import Problem
 from sms import outcomes
+from sms.couriers import DEFAULT_RETRY, Couriers
 from sms.delivery import DeliveryService, Outcome
 from sms.models import OutboxMessage, Send
-from sms.problems import SendBlocked, SendRejected, SendUnavailable
+from sms.problems import SendRejected, SendUnavailable
 from sms.provider import (
-    Ambiguous,
-    Blocked,
     Channel,
     Message,
     Provider,
-    Rejected,
-    SendFailure,
-    Unavailable,
 )
 from sms.routing import Candidate, Route, Router
 
-log = structlog.get_logger()
-
 SENDS_KEPT = timedelta(days=30)
 OUTBOX_KEPT = timedelta(days=7)
-DEFAULT_RETRY = 30
 
 _QUEUEING = table(Send).insert()
 
@@ -98,7 +88,7 @@ class SendService:
         failover_seconds: float,
     ) -> None:
         self._database = database
-        self._providers = {provider.name: provider for provider in providers}
+        self._couriers = Couriers(providers, router, metrics)
         self._router = router
         self._deliveries = deliveries
         self._clock = clock
@@ -176,7 +166,7 @@ class SendService:
             self._metrics.funnel.labels("started", queued.country, queued.candidate.provider).inc()
         while True:
             message = Message(to, queued.channel, body, language, queued.reference, spoken)
-            outcome = self._hand_over(queued.candidate.provider, message)
+            outcome = self._couriers.hand_over(queued.candidate.provider, message)
             if outcome.failure is None:
                 provider, price_micros = queued.candidate
                 self._metrics.funnel.labels("sent", queued.country, provider).inc()
@@ -242,37 +232,6 @@ class SendService:
                 verified=1,
             )
 
-    def _hand_over(self, provider: str, message: Message) -> Outcome:
-        """Call a provider and say how it ended."""
-        started = time.perf_counter()
-        try:
-            outcome = Outcome("sent", provider_message_id=self._providers[provider].send(message))
-            self._router.came_back(provider)
-        except Ambiguous as fault:
-            outcome = Outcome("unknown", error_code=fault.error_code)
-        except SendFailure as fault:
-            outcome = Outcome("failed", error_code=fault.error_code, failure=_problem(fault))
-            if isinstance(fault, Unavailable):
-                self._router.went_away(provider, fault.retry_after)
-        except Exception as error:
-            # The provider may have it by now, so whatever this was, it is not sent again.
-            log.error("send.unexpected", error=type(error).__name__, provider=provider)
-            outcome = Outcome("unknown", error_code=type(error).__name__[:32])
-        seconds = time.perf_counter() - started
-        label = outcome.failure.code if outcome.failure else outcome.status
-        self._metrics.sends.labels(provider, message.channel, label).inc()
-        self._metrics.send_seconds.labels(provider).observe(seconds)
-        log.info(
-            "send",
-            to=mask(message.to),
-            channel=message.channel,
-            provider=provider,
-            outcome=label,
-            error_code=outcome.error_code,
-            ms=round(seconds * 1000, 1),
-        )
-        return outcome
-
     @staticmethod
     def purge_sends(connection: Connection, now: datetime) -> int:
         """Delete a batch of sends whose time is over."""
@@ -294,15 +253,3 @@ def _reason(failures: Sequence[Problem]) -> Problem:
     if isinstance(last, SendRejected) or not away:
         return last
     return min(away, key=lambda failure: failure.retry_after or DEFAULT_RETRY)
-
-
-def _problem(fault: SendFailure) -> Problem:
-    if isinstance(fault, Rejected):
-        return SendRejected(
-            "The provider says it cannot receive this; check the number or ask for a call."
-        )
-    if isinstance(fault, Blocked):
-        return SendBlocked("The provider does not deliver to this destination.")
-    return SendUnavailable(
-        "Nothing was sent; try again in a moment.", retry_after=fault.retry_after or DEFAULT_RETRY
-    )

@@ -4,6 +4,7 @@ Owns the way from Twilio's words to ours. Refuses whatever its signature does no
 that fits, nothing is looked up, changed or told.
 """
 
+import hashlib
 import re
 
 from flask import current_app, request
@@ -14,7 +15,7 @@ from core.api import Api
 from core.problems import BodyTooLarge, MalformedRequest
 from core.settings import Settings
 from sms.delivery import Outcome
-from sms.problems import CallbackForged
+from sms.problems import CallbackForged, CallbackReplayed
 from sms.twilio import CALLBACK_PATH, TwilioProvider
 
 LARGEST_FORM = 16_384
@@ -55,13 +56,13 @@ class CallbackPath(BaseModel):
     CALLBACK_PATH.removeprefix("/v1") + "<reference>",
     answer=None,
     status=204,
-    problems=(CallbackForged, BodyTooLarge, MalformedRequest),
+    problems=(CallbackForged, CallbackReplayed, BodyTooLarge, MalformedRequest),
 )
 def take_twilio_report(path: CallbackPath) -> None:
     """Take a signed delivery report of a text or a call (Twilio's form encoding)."""
     kith = current_app.extensions["kith"]
     request.max_content_length = min(kith.settings.max_body_bytes, LARGEST_FORM)
-    _authenticate(kith.settings, path.reference)
+    signature = _authenticate(kith.settings, path.reference)
     form = request.form
     status = STATUSES.get(form.get("MessageStatus") or form.get("CallStatus", ""))
     if status is None:
@@ -73,11 +74,13 @@ def take_twilio_report(path: CallbackPath) -> None:
         ),
         error_code=_bounded(r"[0-9]{1,6}", form.get("ErrorCode")),
     )
-    kith.deliveries.report(TwilioProvider.name, path.reference, outcome)
+    # The signature covers address and form, so the same one is the same report.
+    once = hashlib.sha256(signature.encode()).digest()
+    kith.deliveries.report(TwilioProvider.name, path.reference, outcome, once=once)
 
 
-def _authenticate(settings: Settings, reference: str) -> None:
-    """Check the signature over the address that Twilio was given and every field of the form.
+def _authenticate(settings: Settings, reference: str) -> str:
+    """Check the signature over the address that Twilio was given and every field of the form; give it.
 
     The address is the configured one: `Host` and `X-Forwarded-*` are the caller's to write.
     """
@@ -96,6 +99,7 @@ def _authenticate(settings: Settings, reference: str) -> None:
     ours = request.form.get("AccountSid") == settings.twilio_account_sid
     if not (signed and ours and re.fullmatch(r"[A-Za-z0-9_-]{43}", reference)):
         raise CallbackForged("It is not from the provider's account, or was altered on its way.")
+    return signature
 
 
 def _bounded(pattern: str, value: str | None) -> str | None:

@@ -40,7 +40,7 @@ webhook_callbacks_api = Api(
     __name__,
     description="Delivery reports from the operator's own sender",
     authenticate=authenticate_sender,
-    security={"webhook_signature": []},
+    security=({"webhook_signature": []},),
     problems=(CallbackForged, CallbackStale, BodyTooLarge),
 )
 

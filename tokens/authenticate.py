@@ -4,10 +4,16 @@ from flask import current_app, request
 
 from tokens.problems import ScopeMissing, ServiceTokenMissing, TokenMissing
 from tokens.service import Caller
-from tokens.services import ServiceCaller, ServiceTokenService
+from tokens.services import SERVICE_PREFIX, ServiceCaller, ServiceTokenService
 from tokens.tokens import TokenService
 
-__all__ = ["Caller", "ServiceCaller", "authenticate_device", "authenticate_service"]
+__all__ = [
+    "Caller",
+    "ServiceCaller",
+    "authenticate_device",
+    "authenticate_device_or_service",
+    "authenticate_service",
+]
 
 
 def authenticate_device() -> Caller:
@@ -32,6 +38,16 @@ def authenticate_service(scope: str) -> ServiceCaller:
     if scope not in caller.scopes:
         raise ScopeMissing(f"It was not issued for the scope {scope}.")
     return caller
+
+
+def authenticate_device_or_service(scope: str) -> Caller | ServiceCaller:
+    """Say which device makes this request, or which service; its token's prefix tells which of them.
+
+    Raises what either raises.
+    """
+    if (bearer_token() or "").startswith(SERVICE_PREFIX):
+        return authenticate_service(scope)
+    return authenticate_device()
 
 
 def bearer_token() -> str | None:

@@ -9,8 +9,9 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
+from core.budgets import Budget
 from tokens.models import ServiceToken
-from tokens.services import LONGEST_LIFE, SCOPES, ServiceTokenService
+from tokens.services import DISCOVERY, LONGEST_LIFE, SCOPES, ServiceTokenService, budget_of
 
 tokens_commands = AppGroup("tokens", help="Service tokens: issue, list and revoke them.")
 
@@ -31,6 +32,21 @@ class Life(click.ParamType[timedelta]):
         if not timedelta(0) < life <= LONGEST_LIFE:
             self.fail(f"a token lives for 1h to {LONGEST_LIFE.days}d.", param, ctx)
         return life
+
+
+class LookupBudget(click.ParamType[Budget]):
+    """A budget such as 20000:500."""
+
+    name = "burst:per day"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Budget:
+        """Read one that can be."""
+        try:
+            return Budget.read(str(value))
+        except ValueError as error:
+            self.fail(f"{error}.", param, ctx)
 
 
 def _service() -> ServiceTokenService:
@@ -55,16 +71,25 @@ def _service() -> ServiceTokenService:
     show_default=True,
     help=f"How long it is good, in days or hours, up to {LONGEST_LIFE.days}d.",
 )
-def issue_service(name: str, scopes: tuple[str, ...], expires: timedelta) -> None:
+@click.option(
+    "--budget",
+    type=LookupBudget(),
+    help=f"With --scope {DISCOVERY}: new hashes it may look up at once, and how many more a day.",
+)
+def issue_service(
+    name: str, scopes: tuple[str, ...], expires: timedelta, budget: Budget | None
+) -> None:
     """Issue a token to the service NAME and print it, this once.
 
     Only the token goes to standard output. Tokens of one NAME speak for the same service: issue the
     next, put it in use, then revoke the last.
 
     Example: TOKEN=$(flask --app app tokens issue-service shop --scope one-time-password-sms:send-validate)
+
+    Example: flask --app app tokens issue-service crm --scope discovery --budget 100000:2000 > token
     """
     try:
-        token, issued = _service().issue(name, scopes, expires)
+        token, issued = _service().issue(name, scopes, expires, budget)
     except ValueError as error:
         raise click.BadParameter(f"{error}.") from None
     click.echo(
@@ -86,7 +111,7 @@ def list_services(as_json: bool) -> None:
     if not rows:
         click.echo("No service token was issued yet.", err=True)
         return
-    cells = [list(rows[0]), *([value or "never" for value in row.values()] for row in rows)]
+    cells = [list(rows[0]), *([value or "-" for value in row.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         click.echo("  ".join(map(str.ljust, row, widths)).rstrip())
@@ -102,11 +127,13 @@ def revoke_service(token_id: UUID) -> None:
 
 
 def _shown(token: ServiceToken) -> dict[str, str | None]:
+    budget = budget_of(token)
     return {
         "id": str(token.id),
         "name": token.name,
         "state": _service().state(token),
         "scopes": token.scopes,
+        "budget": str(budget) if budget else None,
         "created": _written(token.created_at),
         "expires": _written(token.expires_at),
         "revoked": _written(token.revoked_at) if token.revoked_at else None,

@@ -95,6 +95,9 @@ class ServiceToken(Base):
     name: Mapped[str] = mapped_column(String(64))
     #: Separated by blanks, as OAuth writes them (RFC 6749 section 3.3).
     scopes: Mapped[str] = mapped_column(String(200))
+    #: Hashes that it may look up at once, and a day; None without the scope for it.
+    discovery_burst: Mapped[int | None] = mapped_column()
+    discovery_per_day: Mapped[int | None] = mapped_column()
     #: SHA-256 of the token's 256-bit secret.
     token_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
     created_at: Mapped[datetime] = mapped_column()

@@ -5,7 +5,8 @@ made like a device token (tokens/device_tokens.py) of a token id, a 256-bit secr
 the secret's SHA-256 is stored. Refuses tokens that are unknown, expired or revoked.
 
 A service is its name. Tokens of one name speak for the same service, so that the next is issued and
-taken into use before the last is revoked, and what was begun with one is finished with the other.
+taken into use before the last is revoked, and what was begun with one is finished with the other. How
+large its budget of lookups is says the token it comes with; what is spent of it belongs to the name.
 """
 
 import hmac
@@ -18,6 +19,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, bindparam, select, update
 
+from core.budgets import Budget
 from core.database import Database, find_all, purge, table
 from tokens.device_tokens import SECRET_SIZE, Credential
 from tokens.models import ServiceToken
@@ -25,8 +27,12 @@ from tokens.problems import ServiceTokenExpired, ServiceTokenInvalid
 
 SERVICE_PREFIX = "kithsvc_"
 SEND_AND_VALIDATE = "one-time-password-sms:send-validate"
+DISCOVERY = "discovery"
 #: What a token can be good for, and what that is; a route names the scope it needs.
-SCOPES = {SEND_AND_VALIDATE: "send and validate codes through the CAMARA door"}
+SCOPES = {
+    SEND_AND_VALIDATE: "send and validate codes through the CAMARA door",
+    DISCOVERY: "look up hashed numbers, within a budget of its own",
+}
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 LONGEST_LIFE = timedelta(days=730)
 #: `last_used_at` is written once in this time, or every request would be a write.
@@ -47,11 +53,15 @@ _LISTING = select(*_TOKENS.columns).order_by(_TOKENS.c.name, _TOKENS.c.created_a
 
 @dataclass(frozen=True)
 class ServiceCaller:
-    """The service that makes a request: its token's id, its name, and what the token is good for."""
+    """The service that makes a request: its token's id, its name, and what the token is good for.
+
+    budget: of lookups, None without the scope for them.
+    """
 
     id: UUID
     name: str
     scopes: frozenset[str]
+    budget: Budget | None = None
 
 
 class ServiceTokenService:
@@ -67,10 +77,13 @@ class ServiceTokenService:
         self._clock = clock
         self._entropy = entropy
 
-    def issue(self, name: str, scopes: Iterable[str], life: timedelta) -> tuple[str, ServiceToken]:
+    def issue(
+        self, name: str, scopes: Iterable[str], life: timedelta, budget: Budget | None = None
+    ) -> tuple[str, ServiceToken]:
         """Issue a token to a service; give it, for this once, and what is stored of it.
 
-        Raises ValueError for a name, a scope or a life that cannot be.
+        budget: of lookups, with the scope for them and no other. Raises ValueError for a name, a scope,
+        a life or a budget that cannot be.
         """
         wanted = frozenset(scopes)
         if not NAME.fullmatch(name):
@@ -81,6 +94,8 @@ class ServiceTokenService:
             raise ValueError(f"scopes are one or more of: {', '.join(SCOPES)}")
         if not timedelta(0) < life <= LONGEST_LIFE:
             raise ValueError(f"a token lives for up to {LONGEST_LIFE.days} days")
+        if (budget is not None) != (DISCOVERY in wanted):
+            raise ValueError(f"the scope {DISCOVERY} goes with a budget, and no other does")
         now = self._clock()
         credential = Credential(
             (UUID(bytes=self._entropy(16), version=4),), self._entropy(SECRET_SIZE)
@@ -93,6 +108,8 @@ class ServiceTokenService:
                     "id": token_id,
                     "name": name,
                     "scopes": " ".join(sorted(wanted)),
+                    "discovery_burst": budget and budget.burst,
+                    "discovery_per_day": budget and budget.per_day,
                     "token_hash": credential.secret_hash,
                     "created_at": now,
                     "expires_at": now + life,
@@ -122,7 +139,8 @@ class ServiceTokenService:
         if row.last_used_at is None or now - row.last_used_at >= USED_GRAIN:
             with self._database.write() as connection:
                 connection.execute(_MARKING_USED, {"token": token_id, "used_at": now})
-        return ServiceCaller(token_id, row.name, frozenset(row.scopes.split()))
+        budget = budget_of(cast(ServiceToken, row))
+        return ServiceCaller(token_id, row.name, frozenset(row.scopes.split()), budget)
 
     def all(self) -> list[ServiceToken]:
         """Give every token, by name and age, also those that are over and not yet deleted."""
@@ -150,3 +168,9 @@ class ServiceTokenService:
     def purge(connection: Connection, now: datetime) -> int:
         """Delete a batch of tokens that expired so long ago that nobody asks what they were."""
         return purge(connection, ServiceToken, ServiceToken.expires_at < now - KEPT)
+
+
+def budget_of(token: ServiceToken) -> Budget | None:
+    """Give the budget of lookups that a token was issued with."""
+    burst, per_day = token.discovery_burst, token.discovery_per_day
+    return None if burst is None or per_day is None else Budget(burst, per_day)

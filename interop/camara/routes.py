@@ -5,7 +5,7 @@ from functools import partial
 from flask import current_app, request
 from flask_openapi3 import Schema
 
-from core.api import Api
+from core.api import Api, service_token
 from core.phone_numbers import PhoneNumberInvalid, PhoneNumberRefused
 from core.problems import MalformedRequest
 from interop.camara.errors import (
@@ -46,7 +46,7 @@ camara_api = Api(
     __name__,
     description="OTP Validation, one-time-password-sms 1.1.1, for services with a token",
     authenticate=partial(authenticate_service, SEND_AND_VALIDATE),
-    security={"service_token": [SEND_AND_VALIDATE]},
+    security=(service_token(SEND_AND_VALIDATE),),
     problems=(
         ServiceTokenMissing,
         ServiceTokenInvalid,

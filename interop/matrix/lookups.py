@@ -22,7 +22,8 @@ from core.problems import InvalidFields
 from core.requester import Requester
 from core.secrets import DIGEST_SIZE, Keyring
 from core.settings import Settings
-from discovery.budget import Payer, Tier, Tiers
+from discovery.askers import Asker, subjects_of
+from discovery.budget import Tier, Tiers
 from discovery.epochs import id_of
 from discovery.hashes import (
     HASH_LENGTH,
@@ -108,10 +109,10 @@ class MatrixLookupService:
     def _match(self, caller: MatrixCaller, pepper: str, page: Page, requester: Requester) -> bytes:
         """Write the members of `mappings`."""
 
-        def payer(connection: Connection) -> Payer:
-            return self._payer(connection, caller)
+        def identified(connection: Connection) -> Asker:
+            return self._identify(connection, caller)
 
-        found, _ = self._directory.find(id_of(pepper), page, page, payer, requester)
+        _, found, _ = self._directory.find(id_of(pepper), page, identified, requester)
         hashes = encode_hashes(page.digests[found.here])
         ids = np.ascontiguousarray(found.accounts[found.here]).view(np.uint8).reshape(-1, 16)
         hexes = ids.tobytes().hex()
@@ -127,12 +128,12 @@ class MatrixLookupService:
         others = self._native.write(hashes, ids, ~bound)
         return b",".join(part for part in (json.dumps(named)[1:-1].encode(), others) if part)
 
-    def _payer(self, connection: Connection, caller: MatrixCaller) -> Payer:
+    def _identify(self, connection: Connection, caller: MatrixCaller) -> Asker:
         e164 = self._bindings.number_of(connection, caller)
         if e164 is not None:
-            return Payer(self._directory.subjects_of(e164))
+            return Asker(caller.id, subjects_of(self._keyring, e164))
         subjects = self._keyring.digests("matrix-budget", caller.user_id)
-        return Payer(subjects, self._tier, self._counting(caller.homeserver))
+        return Asker(caller.id, subjects, self._tier, count=self._counting(caller.homeserver))
 
     def _counting(self, homeserver: str) -> Callable[[Connection, datetime, int], None]:
         """Count against a homeserver's ceiling."""

@@ -35,7 +35,7 @@ from interop.matrix.signing import Signer
 
 #: Those that have the second version of this API, up to the one that this was written by.
 VERSIONS = ["r0.3.0", *(f"v1.{minor}" for minor in range(1, 12))]
-SECURITY: dict[str, list[str]] = {"matrix_token": []}
+SECURITY: tuple[dict[str, list[str]], ...] = ({"matrix_token": []},)
 
 open_api = Api(
     "identity service (Matrix)",

@@ -28,10 +28,17 @@ from kith.commands.progress import SyncProgress
 from kith.commands.session import Session
 from kith.contacts import Fault, Format, read_contacts, region_of
 from kith.contacts.numbers import is_region
-from kith.problems import TokenInvalid, TokenReused
+from kith.problems import (
+    ScopeMissing,
+    ServiceTokenExpired,
+    ServiceTokenInvalid,
+    TokenInvalid,
+    TokenReused,
+)
 from kith.sync import Book, Outcome, State, StateBroken, StateInUse, gather, synchronise
 
 DAY = 86_400
+SERVICE_REFUSED = (ServiceTokenInvalid, ServiceTokenExpired, ScopeMissing)
 
 
 @dataclass(frozen=True)
@@ -171,7 +178,7 @@ def _state_path(asker: Asker, file: str) -> Path:
 def _explained(asker: Asker) -> Iterator[None]:
     try:
         yield
-    except (TokenInvalid, TokenReused) as error:
+    except (TokenInvalid, TokenReused, *SERVICE_REFUSED) as error:
         if asker.own_number is not None:
             raise
         raise Failure(

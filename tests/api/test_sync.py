@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from kith.cli import main
-from kith.commands.failures import BUDGET_USED_UP
+from kith.commands.failures import BUDGET_USED_UP, NOT_SIGNED_IN
 from kith.commands.session import Wiring
 
 ANNA, BEN, CARLA = "+4915112345601", "+4915112345602", "+4915112345603"
@@ -22,21 +22,21 @@ def app(make_app):
 
 @pytest.fixture
 def sync(app, register, tmp_path, monkeypatch):
-    """Run the command as Anna over some numbers; give its JSON."""
+    """Run the command over some numbers, as Anna or with a token file; give its JSON."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("KITH_SERVER", SERVER)
     monkeypatch.setenv("KITH_TOKEN", register(ANNA).token)
 
-    def run(*numbers, options=(), exit_code=0):
+    def run(*numbers, given=(), options=(), exit_code=0):
         book = "".join(json.dumps({"name": number, "phone": number}) + "\n" for number in numbers)
         result = CliRunner().invoke(
             main,
-            ["sync", "-", "--json", *options],
+            [*given, "sync", "-", "--json", *options],
             input=book,
             obj=Wiring(transport=httpx.WSGITransport(app)),
         )
         assert result.exit_code == exit_code, result.stderr
-        return json.loads(result.stdout)
+        return json.loads(result.stdout or "{}")
 
     return run
 
@@ -79,3 +79,35 @@ def test_a_book_larger_than_the_budget(register, sync, clock):
         clock.advance(days=day)
         found = sync(*numbers)
         assert (found["waiting"], found["here"]) == (0, 2)
+
+
+@pytest.fixture
+def issue(app, tmp_path):
+    """Issue a token to a service with the operator's command; give the options that name its file."""
+
+    def make(name, budget):
+        words = ["tokens", "issue-service", name, "--scope", "discovery", "--budget", budget]
+        issued = app.test_cli_runner().invoke(args=words)
+        assert issued.exit_code == 0, issued.output
+        path = tmp_path / f"{name}-{budget}.token"
+        path.write_text(issued.stdout)
+        return ("--token-file", str(path))
+
+    return make
+
+
+def test_a_service_with_a_budget_of_its_own(app, register, sync, issue):
+    """A job of the operator's goes on with a larger budget under its next token, until it is revoked."""
+    numbers = [f"+49151123457{n:02}" for n in range(20)]
+    ben = register(numbers[1])
+    first = issue("crm", "4:1")
+
+    assert sync(*numbers, given=first, exit_code=BUDGET_USED_UP)["waiting"] == 16
+    found = sync(*numbers, given=issue("crm", "20:1"))
+    assert [match["account_id"] for match in found["matches"]] == [ben.account_id]
+    assert found["waiting"] == 0
+
+    services = app.extensions["kith"].service_tokens
+    for token in services.all():
+        services.revoke(token.id)
+    assert sync(*numbers, given=first, exit_code=NOT_SIGNED_IN) == {}

@@ -1,6 +1,7 @@
 """Each route asks for a device's or a service's token, or is on the list of those open to all."""
 
 import re
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,11 @@ from interop.matrix.authenticate import (
 from interop.matrix.errors import PREFIX
 from sms.webhook_callbacks import authenticate_sender
 from tests.conftest import MakeApp, problem_code
-from tokens.authenticate import authenticate_device, authenticate_service
+from tokens.authenticate import (
+    authenticate_device,
+    authenticate_service,
+)
+from tokens.authenticate import authenticate_device_or_service as authenticate_either
 from tokens.services import SCOPES
 
 #: What is open to all, and what guards it instead.
@@ -57,6 +62,11 @@ SERVICES = {
     "POST /one-time-password-sms/v1/send-code": "one-time-password-sms:send-validate",
     "POST /one-time-password-sms/v1/validate-code": "one-time-password-sms:send-validate",
 }
+#: What devices use, and services whose token has the scope.
+BOTH = {
+    "GET /v1/discovery/parameters": "discovery",
+    "POST /v1/discovery/lookups": "discovery",
+}
 #: What asks for another credential than a device token, by who asks.
 OTHERWISE = {
     "POST /v1/callbacks/webhook": authenticate_sender,
@@ -95,10 +105,11 @@ def test_each_route_is_authenticated_or_listed(app: OpenAPI) -> None:
     for operation, endpoint in _operations(app).items():
         blueprint = app.blueprints[endpoint.rpartition(".")[0]]
         authenticate = blueprint.authenticate if isinstance(blueprint, Api) else None
-        if operation in SERVICES:
+        if scope := (SERVICES | BOTH).get(operation):
+            expected = authenticate_service if operation in SERVICES else authenticate_either
             assert isinstance(authenticate, partial), operation
-            assert authenticate.func is authenticate_service, operation
-            assert authenticate.args == (SERVICES[operation],), operation
+            assert authenticate.func is expected, operation
+            assert authenticate.args == (scope,), operation
             assert not authenticate.keywords, operation
         else:
             expected = OTHERWISE.get(operation, authenticate_device)
@@ -108,8 +119,8 @@ def test_each_route_is_authenticated_or_listed(app: OpenAPI) -> None:
 
 def test_the_lists_name_no_route_that_is_gone(app: OpenAPI) -> None:
     """Each route on a list exists, so that a new one of that name is not public by accident."""
-    assert set(_operations(app)) >= PUBLIC | SERVICES.keys() | OTHERWISE.keys()
-    assert set(SERVICES.values()) == SCOPES.keys()
+    assert set(_operations(app)) >= PUBLIC | SERVICES.keys() | BOTH.keys() | OTHERWISE.keys()
+    assert {*SERVICES.values(), *BOTH.values()} == SCOPES.keys()
 
 
 def test_without_a_token_nothing_is_done(app: OpenAPI) -> None:
@@ -157,6 +168,22 @@ def test_without_a_matrix_token_nothing_is_done(app: OpenAPI) -> None:
             assert answer.status_code == 401, operation
 
 
+def test_with_another_services_token_nothing_is_done(app: OpenAPI) -> None:
+    """What services share with devices refuses a forged token of a service, and one without the scope."""
+    client = app.test_client()
+    services = app.extensions["kith"].service_tokens
+    token, _ = services.issue("shop", set(SERVICES.values()), timedelta(days=1))
+    for operation in BOTH:
+        method, path = operation.split(" ")
+        for given, refusal in (
+            ("kithsvc_" + "A" * 70, (401, "service-token-invalid")),
+            (token, (403, "scope-missing")),
+        ):
+            headers = {"Authorization": f"Bearer {given}"}
+            answer = client.open(path, method=method, json={}, headers=headers)
+            assert (answer.status_code, problem_code(answer)) == refusal, operation
+
+
 def test_the_document_says_who_needs_a_token(app: OpenAPI) -> None:
     """The OpenAPI document asks for a device's or a service's token exactly where the service does."""
     for path, item in app.api_doc["paths"].items():
@@ -167,6 +194,8 @@ def test_the_document_says_who_needs_a_token(app: OpenAPI) -> None:
                 expected = []
             elif name in SERVICES:
                 expected = [{"service_token": [SERVICES[name]]}]
+            elif name in BOTH:
+                expected += [{"service_token": [BOTH[name]]}]
             elif name in OTHERWISE:
                 matrix = name.partition(" ")[2].startswith(PREFIX)
                 expected = [{"matrix_token" if matrix else "webhook_signature": []}]

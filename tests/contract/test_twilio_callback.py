@@ -151,17 +151,19 @@ def test_statuses(app: OpenAPI, post: Post, field: str, word: str, expected: str
 def test_duplicates_and_reordering_are_harmless(
     app: OpenAPI, post: Post, words: list[str], expected: str
 ) -> None:
-    """What is final stays, and what is repeated or late changes nothing."""
+    """What is final stays, what is late changes nothing, and what is repeated is told so."""
     statuses = [post(report(word)).status_code for word in words]
 
-    assert statuses == [204] * len(words)
+    assert statuses == [403 if word in words[:n] else 204 for n, word in enumerate(words)]
     assert sent_row(app).status == expected
 
 
 def test_repeated_report_is_counted_once(app: OpenAPI, post: Post) -> None:
-    """Metrics count deliveries, not reports of them."""
-    for _ in range(3):
-        post(report("delivered"))
+    """The very same report is refused, and metrics count deliveries, not reports of them."""
+    answers = [post(report("delivered")) for _ in range(3)]
+
+    assert [answer.status_code for answer in answers] == [204, 403, 403]
+    assert problem_code(answers[1]) == "callback-replayed"
 
     metrics = app.extensions["kith"].metrics.render().decode()
     assert 'kith_deliveries_total{provider="twilio",status="delivered"} 1.0' in metrics

@@ -26,7 +26,7 @@ from tokens.models import Account
 
 PEOPLE = 20_000
 NUMBERS = [f"+49151{n:08d}" for n in range(PEOPLE)]
-ROUNDS = 4
+ROUNDS = 3
 PATIENCE = 60
 CHANCE = random.Random()
 NOW = datetime.now(UTC)

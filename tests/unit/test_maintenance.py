@@ -246,7 +246,7 @@ JOBS: list[tuple[str, Callable[[int, timedelta], Base], timedelta]] = [
     ("sends", send, 30 * DAY),
     ("routing outcomes", outcome, DAY),
     ("outbox", text, 7 * DAY),
-    ("taken reports", report, DAY),
+    ("taken reports", report, 30 * DAY),
     ("smpp messages", smpp_message, 7 * DAY),
     ("verifications", verification, DAY),
     ("decisions", decision, 30 * DAY),

@@ -13,8 +13,9 @@ from core.settings import SettingsError
 from tests.conftest import MakeApp
 from tests.databases import ROOT
 from tests.policies import CHALLENGE, velocity, write_policy
+from verification.policy.conversion import ConversionRule
 from verification.policy.file import DEFAULT, load_policy
-from verification.policy.rules import BUCKETS, ConversionRule, VelocityRule
+from verification.policy.rules import BUCKETS, VelocityRule
 
 LINES_OF_CHALLENGE = len(CHALLENGE.splitlines())
 CONVERSION = """[[rules]]

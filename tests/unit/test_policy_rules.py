@@ -8,11 +8,10 @@ import pytest
 
 from core.phone_numbers import PhoneNumberRefused
 from tests.conftest import Clock
+from verification.policy.conversion import Allowed, ConversionRule
 from verification.policy.facts import Attempt, Facts, Record, Span
 from verification.policy.rules import (
-    Allowed,
     BudgetRule,
-    ConversionRule,
     CountriesRule,
     CountryRule,
     Finding,

@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.budgets import Budget
 from core.database import Database
 from tests.conftest import Clock
 from tokens.device_tokens import Credential
 from tokens.problems import ServiceTokenExpired, ServiceTokenInvalid
 from tokens.services import (
+    DISCOVERY,
     LONGEST_LIFE,
     SCOPES,
     SEND_AND_VALIDATE,
@@ -22,6 +24,7 @@ from tokens.services import (
 )
 
 DAY = timedelta(days=1)
+BUDGET = Budget(20_000, 500)
 
 
 class Counting:
@@ -44,7 +47,7 @@ def service(database: Database, clock: Clock) -> ServiceTokenService:
 
 def issue(service: ServiceTokenService, name: str = "shop", life: timedelta = DAY) -> str:
     """Issue a token for everything there is."""
-    return service.issue(name, SCOPES, life)[0]
+    return service.issue(name, SCOPES, life, BUDGET)[0]
 
 
 @given(st.uuids(), st.binary(min_size=32, max_size=32))
@@ -82,8 +85,31 @@ def test_what_cannot_be_is_not_issued(
 ) -> None:
     """Names, scopes and lives are bounded, and nothing is left of a refused one."""
     with pytest.raises(ValueError, match=r"\w"):
-        service.issue(name, scopes, life)
+        service.issue(name, scopes, life, BUDGET)
     assert service.all() == []
+
+
+@pytest.mark.parametrize(
+    ("scopes", "budget"), [([DISCOVERY], None), (SCOPES, None), ([SEND_AND_VALIDATE], BUDGET)]
+)
+def test_a_budget_goes_with_its_scope(
+    service: ServiceTokenService, scopes: list[str], budget: Budget | None
+) -> None:
+    """There are no lookups without a budget, and no budget without them."""
+    with pytest.raises(ValueError, match="budget"):
+        service.issue("shop", scopes, DAY, budget)
+    assert service.all() == []
+
+
+def test_it_says_what_its_budget_is(service: ServiceTokenService) -> None:
+    """Each token of a service has its own; one for something else has none."""
+    for scope, budget in (
+        (DISCOVERY, BUDGET),
+        (DISCOVERY, Budget(5, 1)),
+        (SEND_AND_VALIDATE, None),
+    ):
+        token, _ = service.issue("shop", [scope], DAY, budget)
+        assert service.authenticate(token).budget == budget
 
 
 def test_the_bounds_themselves_are_issued(service: ServiceTokenService) -> None:

@@ -125,6 +125,14 @@ def test_faults_of_both_kinds_at_once(faults) -> None:
         assert f"KITH_{name}" in text
 
 
+def test_settings_of_earlier_versions_are_told_where_they_went(faults) -> None:
+    """One that is a rule of the policy now is not ignored without a word."""
+    lines = faults(KITH_SENDS_PER_DAY="7", KITH_REFUSED_NUMBER_TYPES="pager", KITH_PORT="abc")
+    assert len(lines) == 3
+    for name in ("KITH_SENDS_PER_DAY", "KITH_REFUSED_NUMBER_TYPES"):
+        assert any(line.startswith(name) and "KITH_POLICY_FILE" in line for line in lines)
+
+
 def test_production_with_all_it_needs(load) -> None:
     """With a secret and a real provider production starts."""
     settings = load(**PRODUCTION)

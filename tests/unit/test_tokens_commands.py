@@ -13,9 +13,10 @@ from flask_openapi3 import OpenAPI
 
 from tests.conftest import Clock
 from tests.databases import ROOT
-from tokens.services import SEND_AND_VALIDATE
+from tokens.services import DISCOVERY, SEND_AND_VALIDATE
 
 ISSUE = ("issue-service", "shop", "--scope", SEND_AND_VALIDATE)
+LOOK_UP = ("issue-service", "crm", "--scope", DISCOVERY, "--budget", "20000:500")
 TOKEN = re.compile(r"kithsvc_[A-Za-z0-9_-]{70}\n")
 
 
@@ -67,6 +68,10 @@ def test_how_long_it_is_good(app: OpenAPI, given: tuple[str, ...], expires: str)
         ((*ISSUE, "--expires", "-1d"), "such as 90d"),
         ((*ISSUE, "--expires", "9999999d"), "such as 90d"),
         (("revoke-service", "shop"), "UUID"),
+        (LOOK_UP[:-2], "budget"),
+        ((*ISSUE, "--budget", "5:1"), "budget"),
+        ((*LOOK_UP[:-1], "20000"), "such as 20000:500"),
+        ((*LOOK_UP[:-1], "20000:1"), "400 days"),
     ],
 )
 def test_wrong_input_is_explained(app: OpenAPI, arguments: tuple[str, ...], named: str) -> None:
@@ -94,6 +99,16 @@ def test_list_shows_what_each_is(app: OpenAPI, clock: Clock) -> None:
     assert len(table.splitlines()) == 4
     assert all(row["id"] in table for row in listed)
     assert "kithsvc_" not in table
+
+
+def test_a_budget_is_given_and_listed(app: OpenAPI) -> None:
+    """A token for lookups has one; beside it others have none."""
+    assert run(app, *ISSUE).exit_code == 0
+    assert run(app, *LOOK_UP).exit_code == 0
+    assert {row["name"]: row["budget"] for row in rows(app)} == {"shop": None, "crm": "20000:500"}
+    header, *lines = run(app, "list-services").stdout.splitlines()
+    assert "budget" in header
+    assert sorted("20000:500" in line for line in lines) == [False, True]
 
 
 def test_revoke(app: OpenAPI) -> None:

@@ -11,8 +11,9 @@ from typing import Any, get_args
 from sqlalchemy import Connection, select
 
 from core.database import find_all, table
+from verification.policy.file import AnyRule
 from verification.policy.models import Decision
-from verification.policy.rules import MICROS, AnyRule, Rule
+from verification.policy.rules import MICROS, Rule
 from verification.policy.service import HOW_TO_PASS
 
 _DECISIONS = table(Decision)

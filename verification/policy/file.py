@@ -5,12 +5,28 @@ does not know, with the line it stands on.
 """
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, field_validator
 
 from core.toml_file import TomlTable, load_toml
-from verification.policy.rules import AnyRule, Duration, Listed, Mode, Rule
+from verification.policy.conversion import ConversionRule
+from verification.policy.rules import (
+    BudgetRule,
+    CountriesRule,
+    CountryRule,
+    Duration,
+    Listed,
+    Mode,
+    NumberTypeRule,
+    Rule,
+    VelocityRule,
+)
 
+AnyRule = Annotated[
+    NumberTypeRule | CountryRule | VelocityRule | ConversionRule | CountriesRule | BudgetRule,
+    Field(discriminator="rule"),
+]
 DEFAULT = Path(__file__).with_name("default.toml")
 
 

@@ -153,6 +153,7 @@ def test_an_epoch_that_is_over_goes_with_its_entries(kith, fetch, look_up, regis
     assert matched(look_up([hash_number(BEN, new["salt"])], epoch=new["epoch"])) == {ben.account_id}
 
 
+@pytest.mark.parametrize("app", ["table"], indirect=True)
 def test_it_rotates_by_itself_when_it_is_time(make_app, clock, anna):
     """With a number of days set, the server begins the next epoch after them."""
     kith = make_app(epoch_days=30).extensions["kith"]

@@ -1,0 +1,63 @@
+"""A snapshot and the changes behind it: in whatever order they are read, the last change of each prevails."""
+
+import tempfile
+from pathlib import Path
+from uuid import UUID
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from discovery import replica as module
+from discovery.changes import Anchor, Change, Tail
+from discovery.hashes import digest_words
+from discovery.replica import Replica
+from discovery.snapshot import Contents, Snapshot, write
+
+#: Some that differ in their first word, and some only in their last.
+DIGESTS = sorted(
+    [bytes([n]) * 32 for n in range(0, 250, 50)] + [bytes(31) + b"\1", bytes(31) + b"\2"]
+)
+
+accounts = st.integers(1, 9).map(lambda n: UUID(int=n))
+people = st.dictionaries(st.sampled_from(DIGESTS), accounts, max_size=7)
+changes = st.lists(st.tuples(st.sampled_from(DIGESTS), accounts | st.none()), max_size=40)
+
+
+@given(
+    people,
+    changes,
+    st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=12),
+    st.randoms(use_true_random=False),
+    st.integers(0, 12),
+)
+def test_the_last_change_prevails(
+    before: dict[bytes, UUID],
+    after: list[tuple[bytes, UUID | None]],
+    windows: list[tuple[int, int]],
+    chance: object,
+    most_recent: int,
+) -> None:
+    """Windows that overlap, repeat and come out of order end where the log ends."""
+    log = [Change(seq, *change) for seq, change in enumerate(after, 1)]
+    tails = [Tail(log[begin:end], 0, True) for begin, end in windows] + [Tail(log, 0, True)]
+    chance.shuffle(tails)  # type: ignore[attr-defined]
+    expected: dict[bytes, UUID | None] = before | dict(after)
+    usual, module.MOST_RECENT = module.MOST_RECENT, most_recent
+    try:
+        with tempfile.TemporaryDirectory() as directory:
+            replica = Replica(_snapshot(Path(directory), before))
+            for tail in tails:
+                replica.absorb(tail)
+        found = replica.find(digest_words(b"".join(DIGESTS)))
+    finally:
+        module.MOST_RECENT = usual
+    for place, digest in enumerate(DIGESTS):
+        account = UUID(bytes=found.accounts[place].tobytes()) if found.here[place] else None
+        assert account == expected.get(digest)
+
+
+def _snapshot(directory: Path, people: dict[bytes, UUID]) -> Snapshot:
+    path = directory / "x.snapshot"
+    records = b"".join(digest + account.bytes for digest, account in sorted(people.items()))
+    write(path, Contents("epoch", 0, Anchor(0, bytes(32), 0), 0), [records] if records else [])
+    return Snapshot.open(path, "epoch")
