@@ -29,6 +29,12 @@ from discovery.routes import discovery_api
 from discovery.service import DirectoryService
 from interop.camara.routes import camara_api
 from interop.camara.service import CamaraService
+from interop.matrix.accounts import MatrixAccountService
+from interop.matrix.federation import Resolve, resolve
+from interop.matrix.number_routes import numbers_api
+from interop.matrix.routes import leaving_api, open_api, terms_api
+from interop.matrix.service import MatrixService
+from interop.matrix.sessions import ValidationService
 from messaging.routes import messages_api
 from messaging.service import MessageService
 from sms import outcomes
@@ -82,6 +88,7 @@ class Ports:
     hasher: PasswordHasher = field(default_factory=PasswordHasher)
     database: Database | None = None
     providers: tuple[Provider, ...] | None = None
+    resolver: Resolve = resolve
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,7 @@ class Kith:
     checks: CheckService
     registrations: RegistrationService
     camara: CamaraService
+    matrix: MatrixService
     directory: DirectoryService
     replicas: Directory
     rotation: Rotation
@@ -187,6 +195,20 @@ def build(settings: Settings, ports: Ports) -> Kith:
         Ceilings(settings, keyring, metrics),
         settings.max_hashes,
     )
+    matrix = MatrixService.build(
+        database,
+        settings,
+        keyring,
+        rules,
+        metrics,
+        clock,
+        entropy,
+        ports.resolver,
+        accounts,
+        verifications,
+        checks,
+        directory,
+    )
     rotation = Rotation(database, clock, entropy, timedelta(settings.epoch_overlap_days))
     keeper = Keeper(database, clock, replicas, rotation, settings.epoch_days)
     messages = MessageService(database, clock, entropy, metrics, settings)
@@ -195,6 +217,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
     events.listing_changed.append(directory.listing_changed)
     events.device_added.append(messages.device_added)
     events.devices_removed.append(messages.devices_removed)
+    events.holder_changed.append(matrix.bindings.holder_changed)
 
     for name, job in (
         ("unsettled sends", deliveries.settle),
@@ -217,6 +240,9 @@ def build(settings: Settings, ports: Ports) -> Kith:
         ("directory changes", changes.forget_old),
         ("epochs that are over", rotation.remove),
         ("lookup budgets", Budgets.purge),
+        ("matrix tokens", MatrixAccountService.purge_tokens),
+        ("matrix users", MatrixAccountService.purge_users),
+        ("matrix sessions", ValidationService.purge),
     ):
         maintenance.add(name, job)
     return Kith(
@@ -235,6 +261,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         checks,
         registrations,
         camara,
+        matrix,
         directory,
         replicas,
         rotation,
@@ -280,6 +307,7 @@ def create_app(settings: Settings | None = None, ports: Ports | None = None) -> 
         security_schemes={
             "device_token": {"type": "http", "scheme": "bearer", "bearerFormat": "kith_…"},
             "service_token": {"type": "http", "scheme": "bearer", "bearerFormat": "kithsvc_…"},
+            "matrix_token": {"type": "http", "scheme": "bearer", "bearerFormat": "kithmx_…"},
             "webhook_signature": {
                 "type": "apiKey",
                 "in": "header",
@@ -313,6 +341,10 @@ def create_app(settings: Settings | None = None, ports: Ports | None = None) -> 
     app.register_api(messages_api)
     # By service token, with the scope that each names.
     app.register_api(camara_api)
+    # Partly open; by a token of its own, or without the terms accepted: see each.
+    if settings.matrix_enabled:
+        for api in (open_api, terms_api, leaving_api, numbers_api):
+            app.register_api(api)
     # By signature: made with `authenticate=authenticate_sender`.
     app.register_api(webhook_callbacks_api)
     # For operators and monitors; a proxy keeps /metrics inside.

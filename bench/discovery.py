@@ -33,17 +33,22 @@ from bench import databases, population
 from bench.load import Answer, Recorder, Request, Script, drive, request
 from bench.population import Records
 from bench.report import machine, percentile
-from core.database import Database
+from core.database import Database, table
 from discovery import entries, epochs
+from discovery.budget import REMEMBERED
 from discovery.building import Order, build
 from discovery.epochs import Epoch
 from discovery.hashes import Page
 from discovery.replica import Replica
 from discovery.schemas import HASHES_TYPE
 from discovery.snapshot import Snapshot
+from interop.matrix.accounts import TOKEN_PREFIX, identify
+from interop.matrix.models import MatrixToken, MatrixUser
 from tests.server import RunningServer, running_server
+from tokens.device_tokens import SECRET_SIZE, Credential
 
 LOOKUPS = "/v1/discovery/lookups"
+MATRIX_LOOKUP = "/_matrix/identity/v2/lookup"
 #: Another page each time; more of them than charges that a budget knows again.
 PAGES = 24
 SHARE = 4
@@ -70,7 +75,8 @@ class Asker:
     """Someone with a token, who prepares requests."""
 
     token: str
-    epoch_id: str
+    matrix_token: str
+    epoch: Epoch
     sample: Records
     chance: np.random.Generator = field(default_factory=lambda: np.random.default_rng(9))
 
@@ -84,18 +90,25 @@ class Asker:
     def as_json(self, page: bytes, sync_token: str | None = None) -> bytes:
         """Ask in JSON; with a token all hashes are known."""
         hashes = [_encoded(page[at : at + 32]) for at in range(0, len(page), 32)]
-        body: dict[str, Any] = {"epoch": self.epoch_id, "hashes": hashes}
+        body: dict[str, Any] = {"epoch": self.epoch.id, "hashes": hashes}
         if sync_token:
             body |= {"hashes": [], "known": hashes, "sync_token": sync_token}
         return request("POST", LOOKUPS, json.dumps(body).encode(), (self.authorization,))
 
     def in_binary(self, page: bytes, sync_token: str | None = None) -> bytes:
         """Ask in binary; with a token all hashes are known."""
-        query = f"?epoch={self.epoch_id}"
+        query = f"?epoch={self.epoch.id}"
         if sync_token:
             query += f"&known={len(page) // 32}&sync_token={sync_token}"
         asked = request("POST", LOOKUPS + query, page, (self.authorization,))
         return asked.replace(b"application/json", HASHES_TYPE.encode(), 1)
+
+    def by_matrix(self, page: bytes) -> bytes:
+        """Ask through the Matrix door."""
+        hashes = [_encoded(page[at : at + 32]) for at in range(0, len(page), 32)]
+        body = {"algorithm": "sha256", "pepper": self.epoch.salt, "addresses": hashes}
+        authorization = f"Authorization: Bearer {self.matrix_token}"
+        return request("POST", MATRIX_LOOKUP, json.dumps(body).encode(), (authorization,))
 
     @property
     def authorization(self) -> str:
@@ -150,6 +163,10 @@ class Bench:
                 self.measure(f"{form}, {size:,} new hashes", [_repeated(new)], size)
                 known = [prepare(page, self._token(page)) for page in pages]
                 self.measure(f"{form}, {size:,} known hashes", [_repeated(known)], size)
+            matrix = [asker.by_matrix(page) for page in pages]
+            self.measure(f"Matrix, {size:,} new hashes", [_repeated(matrix)], size)
+            # Fewer pages than charges that a budget knows again.
+            self.measure(f"Matrix, {size:,} known hashes", [_repeated(matrix[:REMEMBERED])], size)
         self.measure("GET /livez again", [_repeated([request("GET", "/livez")])], 0)
 
     def while_others_arrive(self, url: str) -> dict[str, float]:
@@ -175,7 +192,7 @@ class Bench:
     def _token(self, page: bytes) -> str:
         headers = {"Authorization": f"Bearer {self.asker.token}", "Content-Type": HASHES_TYPE}
         answer = httpx.post(
-            f"{self.server.base_url}{LOOKUPS}?epoch={self.asker.epoch_id}",
+            f"{self.server.base_url}{LOOKUPS}?epoch={self.asker.epoch.id}",
             content=page,
             headers=headers,
         )
@@ -306,6 +323,9 @@ def serving(plan: Plan, url: str, place: Path) -> Iterator[RunningServer]:
         "KITH_LOG_LEVEL": "warning",
         "KITH_DISCOVERY_NETWORK_CEILING": str(2**30),
         "KITH_DISCOVERY_CEILING": str(2**30),
+        "KITH_MATRIX_ENABLED": "true",
+        "KITH_MATRIX_SERVER_NAME": "chat.example",
+        "KITH_MATRIX_HOMESERVER_CEILING": str(plan.budget),
     }
     with running_server(environment, place / "server.log") as server:
         yield server
@@ -322,6 +342,22 @@ def register(server: RunningServer) -> str:
         client.post(f"/v1/verifications/{started['id']}/checks", json=code)
         body = {"verification_id": started["id"]}
         return str(client.post("/v1/registrations", json=body).json()["device_token"])
+
+
+def register_matrix_user(url: str) -> str:
+    """Give the access token of a Matrix user whom a homeserver vouched for, put in past it."""
+    credential = Credential((identify("@bench:hs.example"),), os.urandom(SECRET_SIZE))
+    (who,) = credential.ids
+    now = datetime.now(UTC)
+    times = {"created_at": now, "last_used_at": now}
+    user = {"id": who, "user_id": "@bench:hs.example", "accepted": "", **times}
+    database = Database(url)
+    with database.write() as connection:
+        connection.execute(table(MatrixUser).insert().values(user))
+        token = {"user": who, "token_hash": credential.secret_hash, **times}
+        connection.execute(table(MatrixToken).insert().values(token))
+    database.close()
+    return credential.format(TOKEN_PREFIX)
 
 
 def until_mapped(server: RunningServer) -> float:
@@ -358,7 +394,7 @@ def run(plan: Plan, url: str, place: Path, say: Callable[[str], None]) -> dict[s
     begun = time.perf_counter()
     sample = population.fill(database, population.people(plan.users), KEPT)
     document["fill_seconds"] = round(time.perf_counter() - begun, 1)
-    asker = Asker(token, epoch.id, sample)
+    asker = Asker(token, register_matrix_user(url), epoch, sample)
     say("building snapshots")
     directory = place / "discovery"
     (directory / f"{epoch.id}.snapshot").unlink()

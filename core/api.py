@@ -104,12 +104,21 @@ def parse_body(model: type[Model]) -> Model:
     """Read the request's body as JSON into a model."""
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("Send the body as JSON, with Content-Type: application/json.")
+    return parse_json(model)
+
+
+def parse_json(model: type[Model]) -> Model:
+    """Read the request's body as JSON into a model, whatever it says it is."""
     try:
         return model.model_validate_json(read_body())
     except ValidationError as error:
         if error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid":
             raise MalformedRequest("The body is not valid JSON.") from None
         raise invalid_fields(error) from None
+
+
+#: Reads the request's body as JSON into a model.
+Parse = Callable[[type[Any]], Any]
 
 
 def parse_query(model: type[Model]) -> Model:
@@ -182,7 +191,7 @@ class Api(APIBlueprint):
     None makes all of its routes public. `security` is how the document says so: each of it is enough.
     `problems` are those every route of it can give, `headers` those it reads. `refusals` is for other
     protocols' errors: under the blueprint's prefix all refusals have that format, unknown paths and
-    faults of ours too.
+    faults of ours too. `parse` reads its bodies, where another protocol is less strict about them.
     """
 
     def __init__(
@@ -197,6 +206,7 @@ class Api(APIBlueprint):
         headers: tuple[dict[str, Any], ...] = (),
         refusals: Refusals | None = None,
         url_prefix: str | None = "/v1",
+        parse: Parse = parse_body,
     ) -> None:
         super().__init__(
             name,
@@ -207,6 +217,7 @@ class Api(APIBlueprint):
         )
         self.authenticate = authenticate
         self.refusals = refusals or PROBLEM_DOCUMENTS
+        self._parse = parse
         self._headers = headers
         self._problems: tuple[type[Problem], ...] = (InternalError, ServiceUnavailable, *problems)
 
@@ -223,6 +234,7 @@ class Api(APIBlueprint):
         status: int = 200,
         problems: tuple[type[Problem], ...] = (),
         takes_idempotency_key: bool = False,
+        also: Mapping[str, Any] | None = None,
         reads: type[BaseModel] | None = None,
         reads_also: Mapping[str, Any] | None = None,
     ) -> Callable[[View], View]:
@@ -241,7 +253,8 @@ class Api(APIBlueprint):
                 known += (InvalidFields,)
             if takes_idempotency_key:
                 known += (MalformedRequest,)
-            documented: dict[str, Any] = {str(status): answer} | self.refusals.describe(known)
+            documented: dict[str, Any] = {str(status): answer, **(also or {})}
+            documented |= self.refusals.describe(known)
             headers = [*self._headers, *([IDEMPOTENCY_HEADER] if takes_idempotency_key else [])]
             extensions: dict[str, Any] = {"parameters": headers} if headers else {}
             if reads:
@@ -279,7 +292,7 @@ class Api(APIBlueprint):
             if query:
                 arguments["query"] = parse_query(query)
             if body:
-                arguments["body"] = parse_body(body)
+                arguments["body"] = self._parse(body)
             return render(view(**arguments))
 
         # flask-openapi3 then leaves validation to us.

@@ -73,6 +73,8 @@ class Limits:
     pin_tries: Limit = Limit("pin-tries", 10, 10 * DAY)
     #: By account: 10, refilled over an hour, for each costs a slow hash.
     pin_changes: Limit = Limit("pin-changes", 10, timedelta(hours=1))
+    #: By network: 60, refilled over an hour, for each asks a homeserver that a stranger named.
+    matrix_registrations: Limit = Limit("matrix-registrations", 60, timedelta(hours=1))
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Limits":

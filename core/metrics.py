@@ -127,6 +127,12 @@ class Metrics:
             ["outcome"],
             registry=self.registry,
         )
+        self.homeservers = Counter(
+            "kith_matrix_homeserver_questions",
+            "Questions to homeservers whose OpenID token it is, by outcome.",
+            ["outcome"],
+            registry=self.registry,
+        )
         self.envelopes = Counter(
             "kith_envelopes",
             "Envelopes stored, acknowledged and expired.",

@@ -203,6 +203,45 @@ class Settings(ProviderSettings):
     camara_lifetime: int = Field(
         600, ge=60, le=3600, description="Seconds a code sent through it can be validated."
     )
+    matrix_enabled: bool = Field(
+        False,
+        description="Whether the Matrix door is open. Behind it strangers name homeservers that this"
+        " host then asks, so it opens only when told to.",
+    )
+    matrix_server_name: str | None = Field(
+        None,
+        max_length=230,
+        pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$",
+        description="Homeserver under which people who registered natively are found through the"
+        " Matrix door, as `@<account id>:<this name>`; empty: they are not found there.",
+    )
+    matrix_terms_file: Path | None = Field(
+        None,
+        description="TOML file with the terms of service that are to be accepted at the Matrix door;"
+        " empty: there are none.",
+    )
+    matrix_allowed_networks: Annotated[
+        tuple[Annotated[str, AfterValidator(_network)], ...], NoDecode, BeforeValidator(_split)
+    ] = Field(
+        (),
+        description="Networks besides the public Internet in which homeservers may be asked.",
+    )
+    matrix_ca_file: Annotated[FilePath, AfterValidator(_certificates)] | None = Field(
+        None,
+        description="Certificates (PEM) under which homeservers' are believed, instead of the public"
+        " authorities'.",
+    )
+    matrix_plain_lookups: bool = Field(
+        False,
+        description="Whether the Matrix door also looks up numbers that are not hashed (`none`).",
+    )
+    matrix_homeserver_ceiling: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000_000,
+        description="New hashes a day that all accounts of a homeserver which have bound no number"
+        " may look up together.",
+    )
     max_devices: int = Field(10, ge=1, le=100, description="Devices an account.")
     max_hashes: int = Field(10_000, ge=1, le=10_000, description="Hashes a lookup.")
     discovery_burst: int = Field(

@@ -4,8 +4,9 @@ Owns whose budget pays for a lookup and whom a sync token is bound to, so that b
 person or an operator may do again: another account, another device, another token of the same name.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID, uuid5
 
 from sqlalchemy import Connection
@@ -26,13 +27,15 @@ class Asker:
 
     id: what sync tokens are bound to. subjects: digests that name the budget, under the current secret
     first. tier: None when the budget's row is to say. network: where it asks from, as far as daily
-    ceilings go; None: where the request comes from.
+    ceilings go; None: where the request comes from. count: counts hashes that are being paid for
+    somewhere else too; what it raises undoes the payment.
     """
 
     id: UUID
     subjects: Sequence[bytes]
     tier: Tier | None = None
     network: Requester | None = None
+    count: Callable[[Connection, datetime, int], None] | None = None
 
 
 def identify(connection: Connection, keyring: Keyring, caller: Caller | ServiceCaller) -> Asker:

@@ -221,13 +221,34 @@ class Budgets:
         tier: Tier | None = None,
     ) -> Left:
         """Say what a budget holds."""
+        bucket, tier = self._look(connection, subjects, now, tier)
+        return bucket.left_of(tier)
+
+    def known(
+        self,
+        connection: Connection,
+        subjects: Sequence[bytes],
+        charge: Charge,
+        now: datetime,
+        tier: Tier | None = None,
+    ) -> Left | None:
+        """Say what a budget holds if it knows a charge, so that nothing is to be paid; else None."""
+        bucket, tier = self._look(connection, subjects, now, tier)
+        return bucket.left_of(tier) if bucket.knows(charge) else None
+
+    def _look(
+        self,
+        connection: Connection,
+        subjects: Sequence[bytes],
+        now: datetime,
+        tier: Tier | None,
+    ) -> tuple[Bucket, Tier]:
         for subject in subjects:
             row = connection.execute(_READING, {"of": subject}).one_or_none()
             if row is not None:
                 break
         tier = tier or self.tiers.find(row.tier if row else None)
-        bucket = (_bucket(row) if row else Bucket()).as_of(microseconds(now), tier)
-        return bucket.left_of(tier)
+        return (_bucket(row) if row else Bucket()).as_of(microseconds(now), tier), tier
 
     def assign(
         self, connection: Connection, subjects: Sequence[bytes], tier: str | None, now: datetime

@@ -86,6 +86,11 @@ def read_or_begin(
     return epochs
 
 
+def id_of(salt: str) -> str:
+    """Give the id of the epoch of a salt."""
+    return encode_hash(hashlib.sha256(salt.encode()).digest())[:ID_LENGTH]
+
+
 def _insert(
     connection: Connection,
     number: int,
@@ -98,7 +103,7 @@ def _insert(
         insert(connection, DiscoveryEpoch)
         .values(
             number=number,
-            id=encode_hash(hashlib.sha256(salt.encode()).digest())[:ID_LENGTH],
+            id=id_of(salt),
             salt=salt,
             created_at=now,
             state=state,

@@ -27,6 +27,7 @@ from discovery.epochs import Epoch
 from discovery.hashes import DIGEST_SIZE, Page, digest_number
 from discovery.lookups import Answered, Asked
 from discovery.problems import EpochUnknown
+from discovery.replica import Found
 from discovery.sync_tokens import SyncTokens
 from tokens.authenticate import Caller, ServiceCaller
 
@@ -103,21 +104,48 @@ class DirectoryService:
         if count > self.max_hashes:
             raise InvalidFields.at("/hashes", f"at most {self.max_hashes} a lookup")
         page = Page.of(asked.known + asked.hashes)
+        asker, found, left = self.find(
+            asked.epoch_id,
+            page,
+            lambda connection: identify(connection, self._keyring, caller),
+            requester,
+            lambda asker: self._unpaid(asked, asker, page),
+        )
+        token = self._sync_tokens.make(asker.id, asked.epoch_id, page)
+        return Answered(page, found, token, left)
+
+    def find(
+        self,
+        epoch_id: str,
+        page: Page,
+        identified: Callable[[Connection], Asker],
+        requester: Requester,
+        unpaid: Callable[[Asker], Page] | None = None,
+    ) -> tuple[Asker, Found, Left]:
+        """Have what is new in a page paid for, then match all of it; say who asked and what is left too.
+
+        unpaid: gives the part that is new; None: all of it is. Raises EpochUnknown, BudgetExhausted or
+        BudgetTooSmall.
+        """
+        now = self._clock()
         with self._database.read() as connection:
-            epoch = self._answering(connection, asked.epoch_id)
-            asker = identify(connection, self._keyring, caller)
-            new = self._unpaid(asked, asker, page)
-            if not len(new.digests):
-                left = self._budgets.peek(connection, asker.subjects, self._clock(), asker.tier)
+            epoch = self._answering(connection, epoch_id)
+            asker = identified(connection)
+            charge = self._charge_for(epoch, unpaid(asker) if unpaid else page)
+            budget = (connection, asker.subjects)
+            if charge.hashes:
+                left = self._budgets.known(*budget, charge, now, asker.tier)
+            else:
+                left = self._budgets.peek(*budget, now, asker.tier)
+            if left is not None:
                 found = self._directory.match(connection, epoch, page.digests)
-        if len(new.digests):
-            left = self._charge(asker, epoch, new, asker.network or requester)
+        if left is None:
+            left = self._pay(asker, charge, asker.network or requester)
             with self._database.read() as connection:
                 found = self._directory.match(connection, epoch, page.digests)
-        self._metrics.looked_up.inc(count)
+        self._metrics.looked_up.inc(len(page.digests))
         self._metrics.matched.inc(int(found.here.sum()))
-        token = self._sync_tokens.make(asker.id, epoch.id, page)
-        return Answered(page, found, token, left)
+        return asker, found, left
 
     def _unpaid(self, asked: Asked, asker: Asker, page: Page) -> Page:
         """Give what is new: all but the known hashes, if the sync token proves them."""
@@ -135,14 +163,18 @@ class DirectoryService:
                 return epoch
         raise EpochUnknown("Fetch /v1/discovery/parameters and hash the numbers again.")
 
-    def _charge(self, asker: Asker, epoch: Epoch, new: Page, network: Requester) -> Left:
-        now = self._clock()
+    def _charge_for(self, epoch: Epoch, new: Page) -> Charge:
         key = self._keyring.derive("discovery-charge")
         mark = hmac.digest(key, epoch.id.encode() + new.fingerprint, hashlib.sha256)
-        charge = Charge(len(new.digests), epoch.number, mark[:FINGERPRINT_SIZE])
+        return Charge(len(new.digests), epoch.number, mark[:FINGERPRINT_SIZE])
+
+    def _pay(self, asker: Asker, charge: Charge, network: Requester) -> Left:
+        now = self._clock()
         with self._database.write() as connection:
             paid = self._budgets.charge(connection, asker.subjects, charge, now, asker.tier)
             if isinstance(paid, Paid) and paid.hashes:
+                if asker.count:
+                    asker.count(connection, now, paid.hashes)
                 self._ceilings.count(connection, network, paid.hashes, now)
         if isinstance(paid, Problem):
             raise paid

@@ -102,6 +102,7 @@ class AccountService:
 
     def _delete(self, connection: Connection, account: Account) -> None:
         self._remove_devices(connection, account.id)
+        self._events.change_holder(connection, account.id)
         self._events.list_number(connection, account.id, account.e164, False)
         connection.execute(
             delete(AccountNumber).where(
@@ -146,8 +147,30 @@ class AccountService:
             return self.claim(connection, e164, opened_lock)
         self._keep_out(connection, e164, opened_lock)
         self._remove_devices(connection, account.id)
+        self._events.change_holder(connection, account.id)
         _change(connection, account.id, last_seen_at=now, registration_lock=opened_lock)
         return Claim(account.id, reregistered=True)
+
+    def publish(self, connection: Connection, e164: str) -> UUID:
+        """Give the account of a proven number, which may be found from now on; make it if there is none.
+
+        Unlike `claim` it takes no device from whoever has them. Raises RegistrationLocked while a lock
+        guards the number, because here nobody can give its PIN.
+        """
+        now = self._clock()
+        account = self._find(connection, e164)
+        if account is None or now - account.last_seen_at >= RECYCLED_AFTER:
+            return self.claim(connection, e164, None).account_id
+        self._keep_out(connection, e164, None)
+        _change(connection, account.id, last_seen_at=now, discoverable=True)
+        self._events.list_number(connection, account.id, e164, True)
+        return account.id
+
+    def close_if_empty(self, connection: Connection, account_id: UUID) -> None:
+        """Delete an account that has no device."""
+        account = find(connection, Account, Account.id == account_id, lock=True)
+        if account is not None and not self._devices.device_ids(connection, account_id):
+            self._delete(connection, account)
 
     def change_number(
         self, connection: Connection, caller: Caller, e164: str, opened_lock: str | None
@@ -161,6 +184,7 @@ class AccountService:
             if other is not None:
                 self._keep_out(connection, e164, opened_lock)
                 self._delete(connection, other)
+        self._events.change_holder(connection, account.id)
         self._events.list_number(connection, account.id, account.e164, False)
         connection.execute(delete(AccountNumber).where(AccountNumber.e164 == account.e164))
         account = _change(connection, account.id, e164=e164)
@@ -179,6 +203,11 @@ class AccountService:
         statement = _taking_number(dialect_of(connection))
         taken = connection.execute(statement, {"number": e164, "account": account_id}).one_or_none()
         return taken is not None
+
+    def hold(self, connection: Connection, e164: str) -> UUID | None:
+        """Give the account that a number leads to, and hold it; None when it leads nowhere."""
+        account = self._find(connection, e164)
+        return None if account is None else account.id
 
     @staticmethod
     def _find(connection: Connection, e164: str) -> Account | None:

@@ -18,7 +18,7 @@ __all__ = [
 
 def authenticate_device() -> Caller:
     """Say which device makes this request; raises a 401 problem when none does."""
-    token = _bearer_token()
+    token = bearer_token()
     if token is None:
         raise TokenMissing("Send Authorization: Bearer kith_… with the token of this device.")
     tokens: TokenService = current_app.extensions["kith"].tokens
@@ -30,7 +30,7 @@ def authenticate_service(scope: str) -> ServiceCaller:
 
     Raises a 401 problem when none does, and ScopeMissing when its token is not good for the scope.
     """
-    token = _bearer_token()
+    token = bearer_token()
     if token is None:
         raise ServiceTokenMissing("Send Authorization: Bearer kithsvc_… with a service token.")
     services: ServiceTokenService = current_app.extensions["kith"].service_tokens
@@ -45,12 +45,12 @@ def authenticate_device_or_service(scope: str) -> Caller | ServiceCaller:
 
     Raises what either raises.
     """
-    if (_bearer_token() or "").startswith(SERVICE_PREFIX):
+    if (bearer_token() or "").startswith(SERVICE_PREFIX):
         return authenticate_service(scope)
     return authenticate_device()
 
 
-def _bearer_token() -> str | None:
+def bearer_token() -> str | None:
     """Give the request's bearer token; None when it has none."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" and token else None

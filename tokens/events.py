@@ -25,6 +25,10 @@ class AccountEvents:
         default_factory=list
     )
 
+    #: (connection, account_id): its number was proven anew, or is its number no more, so that whatever
+    #: somebody attached to the number is not its holder's.
+    holder_changed: list[Callable[[Connection, UUID], None]] = field(default_factory=list)
+
     def add_device(self, connection: Connection, account_id: UUID, device_id: UUID) -> None:
         """Tell that a device joined an account."""
         for listener in self.device_added:
@@ -44,3 +48,8 @@ class AccountEvents:
         """Tell whether a number may be found now."""
         for listener in self.listing_changed:
             listener(connection, account_id, e164, listed)
+
+    def change_holder(self, connection: Connection, account_id: UUID) -> None:
+        """Tell that whoever holds an account's number now need not be who held it before."""
+        for listener in self.holder_changed:
+            listener(connection, account_id)

@@ -149,10 +149,10 @@ class CheckService:
     ) -> Verification:
         """Answer a check of a verification that is over.
 
-        The right code again is verified again, but not a service's: nothing else uses that up.
+        The right code again is verified again, but not where it is good once.
         """
         row = load(connection, key)
-        repeatable = row.status == "verified" and terms.service is None
+        repeatable = row.status == "verified" and not terms.good_once
         if repeatable and self._codes.matches(row.key_id, key.whole, row.code_length, code):
             return row
         require_pending(row, now, terms.most_checks)

@@ -5,6 +5,7 @@ one transaction that ends before any provider is called.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -147,7 +148,7 @@ class VerificationService:
                 if fixed:
                     self._fixed_codes.used(fixed)
                 return self._sender.finish(begun)
-            repeated = self._answered(asked, earlier)
+            repeated = self._answered(asked, earlier, terms.service)
             if repeated:
                 return repeated
 
@@ -167,10 +168,17 @@ class VerificationService:
         return number, None
 
     def send_again(
-        self, verification_id: str, body: SendAgain, idempotency_key: str | None
+        self,
+        verification_id: str,
+        body: SendAgain,
+        idempotency_key: str | None,
+        service: str | None = None,
     ) -> Answered:
-        """Send a verification's code once more, by text or by call."""
-        key = VerificationKey.parse(verification_id)
+        """Send a verification's code once more, by text or by call.
+
+        `service` is whose verification it is, at another door.
+        """
+        key = replace(VerificationKey.parse(verification_id), service=service)
         request = _identify(key.number_digest, key.nonce, "send", idempotency_key, body)
         solution = self._challenges.judge(
             body.challenge_solution, [key.number_digest], self._clock()
@@ -185,7 +193,7 @@ class VerificationService:
                 )
             if begun:
                 return self._sender.finish(begun)
-            repeated = self._answered(request, earlier)
+            repeated = self._answered(request, earlier, service)
             if repeated:
                 return repeated
 
@@ -223,7 +231,9 @@ class VerificationService:
         row, before = climb(connection, row, body.channel, now)
         return self._sender.queue(connection, row, permit, request, before=before)
 
-    def _answered(self, request: IdempotencyKey | None, earlier: Earlier | None) -> Answered | None:
+    def _answered(
+        self, request: IdempotencyKey | None, earlier: Earlier | None, service: str | None
+    ) -> Answered | None:
         """Give the first request's answer; None when nothing came of it and it is ours to do."""
         assert request and earlier, "only a request with a key has an earlier one"
         found = idempotency.wait(self._database, request, earlier, self._clock)
@@ -233,7 +243,7 @@ class VerificationService:
             return Answered(found.answer)
         # The process died between queueing and recording: it may have been sent, so it stays so.
         with self._database.read() as connection:
-            row = load(connection, VerificationKey(request.owner, found.subject))
+            row = load(connection, VerificationKey(request.owner, found.subject, service))
         return Answered(show(row, self._clock(), self._most_checks).model_dump_json())
 
     def get(self, verification_id: str) -> VerificationAnswer:

@@ -14,8 +14,7 @@ from core.settings import Settings
 class Terms:
     """The limits of one door and, where services use it, the one that it is used by.
 
-    A service's verifications are found by that service through that door alone, and a right code is
-    good once: no registration follows, so telling it twice would let it be used twice.
+    A service's verifications are found by that service through that door alone.
     """
 
     lifetime: timedelta
@@ -27,6 +26,9 @@ class Terms:
     refused_types: tuple[str, ...] = ()
     #: Random bytes in an id, at most 16; fewer where another protocol's ids are short.
     nonce_size: int = 16
+    #: Whether a right code is right once: where nothing follows that uses the proof up, telling it
+    #: twice would let it be used twice.
+    good_once: bool = False
 
     @classmethod
     def open_to_all(cls, settings: Settings) -> "Terms":

@@ -5,8 +5,7 @@ problem that is not in the table goes by its status, so that a new rule below ne
 """
 
 import re
-from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any
 
 from flask import Response, g, request
 
@@ -14,6 +13,7 @@ from core.api import Refusals
 from core.phone_numbers import PhoneNumberInvalid, PhoneNumberRefused
 from core.problems import Problem, UnsupportedMediaType
 from interop.camara.schemas import ErrorInfo
+from interop.faults import Fault, Faults, describe_faults
 from sms.problems import SendBlocked, SendRejected
 from tokens.problems import ScopeMissing
 from verification.problems import (
@@ -33,14 +33,6 @@ CORRELATOR_HEADER: dict[str, Any] = {
     "schema": {"type": "string", "pattern": r"^[a-zA-Z0-9_:;./<>{}-]{0,256}$"},
 }
 _CORRELATOR = re.compile(CORRELATOR_HEADER["schema"]["pattern"])
-
-
-class Fault(NamedTuple):
-    """An HTTP status and CAMARA's code."""
-
-    status: int
-    code: str
-
 
 INVALID_ARGUMENT = Fault(400, "INVALID_ARGUMENT")
 VERIFICATION_EXPIRED = Fault(400, "ONE_TIME_PASSWORD_SMS.VERIFICATION_EXPIRED")
@@ -79,10 +71,7 @@ BY_STATUS = {
 }
 
 
-def fault_of(kind: type[Problem]) -> Fault:
-    """Give CAMARA's status and code for a kind of problem."""
-    by_status = BY_STATUS.get(kind.status, INVALID_ARGUMENT if kind.status < 500 else INTERNAL)
-    return BY_PROBLEM.get(kind, by_status)
+FAULTS = Faults(BY_PROBLEM, BY_STATUS, INVALID_ARGUMENT, INTERNAL)
 
 
 def _translate(problem: Problem) -> Fault:
@@ -91,7 +80,7 @@ def _translate(problem: Problem) -> Fault:
     if isinstance(problem, UnsupportedMediaType) and not request.mimetype:
         # No body at all has no media type either, and is what a client forgot.
         return INVALID_ARGUMENT
-    return fault_of(type(problem))
+    return FAULTS.of(type(problem))
 
 
 def _render(problem: Problem) -> Response:
@@ -103,19 +92,8 @@ def _render(problem: Problem) -> Response:
 
 
 def _describe(problems: tuple[type[Problem], ...]) -> dict[str, Any]:
-    codes: dict[int, set[str]] = {}
-    for kind in problems:
-        status, code = fault_of(kind)
-        codes.setdefault(status, set()).add(code)
-    return {
-        str(status): {
-            "description": f"{HTTPStatus(status).phrase}: "
-            + ", ".join(f"`{code}`" for code in sorted(named)),
-            "headers": {CORRELATOR: CORRELATOR_HEADER},
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorInfo"}}},
-        }
-        for status, named in codes.items()
-    }
+    faults = [FAULTS.of(kind) for kind in problems]
+    return describe_faults(faults, "ErrorInfo", headers={CORRELATOR: CORRELATOR_HEADER})
 
 
 def can_correlate(text: str) -> bool:

@@ -76,4 +76,5 @@ class CamaraService:
             # A landline gets calls, and this door only texts.
             refused_types=("fixed_line",),
             nonce_size=NONCE_SIZE,
+            good_once=True,
         )

@@ -5,9 +5,16 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
+import pytest
 from flask_openapi3 import OpenAPI
 
 from core.api import Api
+from interop.matrix.authenticate import (
+    authenticate_before_terms,
+    authenticate_leaving,
+    authenticate_user,
+)
+from interop.matrix.errors import PREFIX
 from sms.webhook_callbacks import authenticate_sender
 from tests.conftest import MakeApp, problem_code
 from tokens.authenticate import (
@@ -38,6 +45,14 @@ PUBLIC = {
     "POST /v1/device-links/redeem",
     # The provider's signature is the credential.
     "POST /v1/callbacks/twilio/<reference>",
+    # What a Matrix client needs before it has a token, and whose homeserver is asked for one.
+    "GET /_matrix/identity/versions",
+    "GET /_matrix/identity/v2",
+    "GET /_matrix/identity/v2/terms",
+    "POST /_matrix/identity/v2/account/register",
+    "GET /_matrix/identity/v2/pubkey/<key_id>",
+    "GET /_matrix/identity/v2/pubkey/isvalid",
+    "GET /_matrix/identity/v2/pubkey/ephemeral/isvalid",
     # The mock provider's texts: development only, see below.
     "GET /dev/outbox",
     "GET /dev/outbox.json",
@@ -53,8 +68,27 @@ BOTH = {
     "POST /v1/discovery/lookups": "discovery",
 }
 #: What asks for another credential than a device token, by who asks.
-OTHERWISE = {"POST /v1/callbacks/webhook": authenticate_sender}
+OTHERWISE = {
+    "POST /v1/callbacks/webhook": authenticate_sender,
+    "POST /_matrix/identity/v2/terms": authenticate_before_terms,
+    "POST /_matrix/identity/v2/account/logout": authenticate_leaving,
+    "GET /_matrix/identity/v2/account": authenticate_user,
+    "POST /_matrix/identity/v2/validate/msisdn/requestToken": authenticate_user,
+    "POST /_matrix/identity/v2/validate/msisdn/submitToken": authenticate_user,
+    "GET /_matrix/identity/v2/validate/msisdn/submitToken": authenticate_user,
+    "GET /_matrix/identity/v2/3pid/getValidated3pid": authenticate_user,
+    "POST /_matrix/identity/v2/3pid/bind": authenticate_user,
+    "POST /_matrix/identity/v2/3pid/unbind": authenticate_user,
+    "GET /_matrix/identity/v2/hash_details": authenticate_user,
+    "POST /_matrix/identity/v2/lookup": authenticate_user,
+}
 DEVELOPMENT_ONLY = {"GET /dev/outbox", "GET /dev/outbox.json"}
+
+
+@pytest.fixture
+def app(make_app: MakeApp) -> OpenAPI:
+    """The application with every door open."""
+    return make_app(matrix_enabled=True)
 
 
 def _operations(app: OpenAPI) -> dict[str, str]:
@@ -121,6 +155,19 @@ def test_without_a_service_token_nothing_is_done(app: OpenAPI) -> None:
             assert answer.headers["WWW-Authenticate"] == 'Bearer realm="kith"'
 
 
+def test_without_a_matrix_token_nothing_is_done(app: OpenAPI) -> None:
+    """Each route behind the Matrix door answers one without a token, or with a forged one, with 401."""
+    client = app.test_client()
+    for operation in OTHERWISE:
+        method, path = operation.split(" ")
+        if not path.startswith(PREFIX):
+            continue
+        for token in ("kithmx_" + "A" * 70, "kith_" + "A" * 91, "kithsvc_" + "A" * 70, None):
+            headers = {"Authorization": f"Bearer {token}"} if token else {}
+            answer = client.open(path, method=method, json={}, headers=headers)
+            assert answer.status_code == 401, operation
+
+
 def test_with_another_services_token_nothing_is_done(app: OpenAPI) -> None:
     """What services share with devices refuses a forged token of a service, and one without the scope."""
     client = app.test_client()
@@ -150,7 +197,8 @@ def test_the_document_says_who_needs_a_token(app: OpenAPI) -> None:
             elif name in BOTH:
                 expected += [{"service_token": [BOTH[name]]}]
             elif name in OTHERWISE:
-                expected = [{"webhook_signature": []}]
+                matrix = name.partition(" ")[2].startswith(PREFIX)
+                expected = [{"matrix_token" if matrix else "webhook_signature": []}]
             assert operation.get("security", []) == expected, name
 
 

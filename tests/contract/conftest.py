@@ -6,17 +6,19 @@ from typing import Any
 
 import pytest
 import structlog
+from flask_openapi3 import OpenAPI
 
 from core import logs
 from core.database import Database
 from core.metrics import Metrics
 from core.settings import Settings
 from sms.smpp import SmppProvider
-from tests.conftest import Clock
+from tests.conftest import Clock, MakeApp
 from tests.contract.fake_sender import FakeSender
 from tests.contract.fake_smsc import FakeSmsc
 from tests.contract.fake_twilio import FakeTwilio
 from tests.contract.smpp_providers import build_provider
+from tests.matrix import Homeserver, MatrixClient, open_door
 
 BuildSmpp = Callable[..., SmppProvider]
 
@@ -80,3 +82,28 @@ def build_smpp(
     yield make
     for provider in built:
         provider.close()
+
+
+@pytest.fixture
+def homeserver() -> Iterator[Homeserver]:
+    """Run a homeserver on a free port."""
+    with Homeserver() as fake:
+        yield fake
+
+
+@pytest.fixture
+def door(make_app: MakeApp) -> OpenAPI:
+    """The application with its Matrix door open."""
+    return open_door(make_app)
+
+
+@pytest.fixture
+def alice(door: OpenAPI, homeserver: Homeserver) -> MatrixClient:
+    """A user of the homeserver."""
+    return MatrixClient.register(door, homeserver)
+
+
+@pytest.fixture
+def bob(door: OpenAPI, homeserver: Homeserver) -> MatrixClient:
+    """Another user of it."""
+    return MatrixClient.register(door, homeserver, "bob")

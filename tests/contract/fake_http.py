@@ -121,7 +121,7 @@ def _handler(fake: FakeProvider) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             port = self.client_address[1]
-            request = Received("POST", self.path, body, dict(self.headers), port)
+            request = Received(self.command, self.path, body, dict(self.headers), port)
             fake.received.append(request)
             answer = fake.answers.popleft() if fake.answers else fake.accept(request)
             fake.before_answer(request)
@@ -131,6 +131,8 @@ def _handler(fake: FakeProvider) -> type[BaseHTTPRequestHandler]:
                 return
             with suppress(ConnectionError):
                 self._write(answer)
+
+        do_GET = do_POST
 
         def _write(self, answer: Answer) -> None:
             body = answer.body or b""

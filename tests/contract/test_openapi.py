@@ -25,9 +25,11 @@ from schemathesis.specs.openapi.checks import (
 from app import create_app
 from core.settings import Settings
 from discovery.schemas import HASHES_TYPE
+from interop.matrix.errors import PREFIX as MATRIX
 from tests.camara import PREFIX, Service
-from tests.conftest import Person
+from tests.conftest import MakeApp, Person
 from tests.contract.openapi import ContractClient
+from tests.matrix import Homeserver, MatrixClient, open_door
 
 #: What each answer is held against. Not among them: positive_data_acceptance (a well-formed request
 #: is rightly refused for what it names), unsupported_method (ours knows TRACE as little as any
@@ -47,7 +49,9 @@ CHECKS = [
 def _document() -> dict[str, Any]:
     """Give the document of the default settings, whatever is in the environment."""
     settings = Settings.model_construct(
-        database_url="postgresql+psycopg://never-asked", secret_key=SecretStr("k" * 32)
+        database_url="postgresql+psycopg://never-asked",
+        secret_key=SecretStr("k" * 32),
+        matrix_enabled=True,
     )
     document: dict[str, Any] = create_app(settings).api_doc
     return document
@@ -65,12 +69,27 @@ rejection = schema.config.checks.negative_data_rejection
 rejection.expected_statuses = [*rejection.expected_statuses, "413"]
 
 
+@pytest.fixture
+def app(make_app: MakeApp, homeserver: Homeserver) -> OpenAPI:
+    """The application with every door open."""
+    return open_door(make_app)
+
+
 class Newcomers:
     """People who register as an operation needs them, each with a message waiting for her."""
 
-    def __init__(self, client: ContractClient, register: Callable[..., Person]) -> None:
+    def __init__(
+        self,
+        app: OpenAPI,
+        client: ContractClient,
+        register: Callable[..., Person],
+        homeserver: Homeserver,
+    ) -> None:
+        self._app = app
         self._client = client
         self._register = register
+        self._homeserver = homeserver
+        self._user: MatrixClient | None = None
         self._numbers = (f"+491511{n:07d}" for n in count())
         self._person: Person | None = None
 
@@ -90,6 +109,12 @@ class Newcomers:
             assert sent.status_code == 202, sent.text
         return self._person
 
+    def user(self) -> MatrixClient:
+        """Give a Matrix user whose token works."""
+        if self._user is None or self._user.get("/account").status_code != 200:
+            self._user = MatrixClient.register(self._app, self._homeserver)
+        return self._user
+
     def _newcomer(self) -> Person:
         return self._register(next(self._numbers))
 
@@ -104,9 +129,14 @@ class Newcomers:
 
 
 @pytest.fixture
-def newcomers(client: ContractClient, register: Callable[..., Person]) -> Newcomers:
+def newcomers(
+    app: OpenAPI,
+    client: ContractClient,
+    register: Callable[..., Person],
+    homeserver: Homeserver,
+) -> Newcomers:
     """People for one operation."""
-    return Newcomers(client, register)
+    return Newcomers(app, client, register, homeserver)
 
 
 #: Path parameters that name something in the database.
@@ -138,6 +168,8 @@ def test_every_answer_is_as_documented(
             headers = newcomers.person().headers
         case [{"service_token": _}]:
             headers = {"Authorization": f"Bearer {Service(app).token}"}
+        case [{"matrix_token": _}]:
+            headers = {"Authorization": f"Bearer {newcomers.user().token}"}
         case _:
             headers = {}
     answer = case.call_and_validate(app=app, headers=headers, checks=checks)
@@ -171,7 +203,8 @@ def test_every_operation_is_described() -> None:
 def test_every_media_type_of_an_answer_is_documented_once() -> None:
     """Refusals are problem documents everywhere but at another protocol's door, and nothing else is."""
     for path, item in DOCUMENT["paths"].items():
-        refused = "application/json" if path.startswith(PREFIX) else "application/problem+json"
+        other = path.startswith((PREFIX, MATRIX))
+        refused = "application/json" if other else "application/problem+json"
         for operation in item.values():
             for status, answer in operation["responses"].items():
                 types = set(answer.get("content", {}))

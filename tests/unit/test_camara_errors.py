@@ -6,7 +6,8 @@ import pytest
 
 import app as application
 from core.problems import Problem
-from interop.camara.errors import Fault, fault_of
+from interop.camara.errors import FAULTS
+from interop.faults import Fault
 
 #: All codes that one-time-password-sms 1.1.1 and Commonalities 0.6 name, by status.
 CODES = {
@@ -40,7 +41,7 @@ def test_each_problem_has_a_code_of_its_status() -> None:
     problems = list(_problems())
     assert len(problems) > 30
     for problem in problems:
-        status, code = fault_of(problem)
+        status, code = FAULTS.of(problem)
         assert code.removeprefix("ONE_TIME_PASSWORD_SMS.") in CODES[status], problem
 
 
@@ -58,4 +59,4 @@ def test_each_problem_has_a_code_of_its_status() -> None:
 def test_a_problem_that_the_table_does_not_know(status: int, expected: Fault) -> None:
     """A rule that is added below goes by its status."""
     unknown = type("Unknown", (Problem,), {"code": "unknown", "status": status, "title": "New"})
-    assert fault_of(unknown) == expected
+    assert FAULTS.of(unknown) == expected

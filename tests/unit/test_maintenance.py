@@ -21,6 +21,7 @@ from core.limits import EPOCH, LimitCounter
 from core.maintenance import LEASE, Maintenance, MaintenanceLease
 from core.metrics import Metrics
 from discovery.models import DirectoryChange, DiscoveryBudget
+from interop.matrix.models import MatrixSession, MatrixToken, MatrixUser
 from messaging.models import Envelope, Mailbox, SentMessage
 from sms.models import OutboxMessage, RoutingOutcome, Send, SmppMessage, TakenReport
 from sms.outcomes import slot_of
@@ -212,6 +213,33 @@ def lookup_budget(n: int, age: timedelta) -> Base:
 
 
 DAY, TOUCH = timedelta(days=1), timedelta(microseconds=1)
+
+
+def matrix_token(n: int, age: timedelta) -> Base:
+    """An access token of the Matrix door, last used so long ago."""
+    then = Clock.now - age
+    return MatrixToken(user=UUID(int=n), token_hash=_id(n), created_at=then, last_used_at=then)
+
+
+def matrix_user(n: int, age: timedelta) -> Base:
+    """A user of it, last seen so long ago."""
+    then = Clock.now - age
+    return MatrixUser(
+        id=UUID(int=n), user_id=f"@{n}:x", accepted="", created_at=then, last_used_at=then
+    )
+
+
+def matrix_session(n: int, age: timedelta) -> Base:
+    """A validation session, whose last token was sent so long ago."""
+    return MatrixSession(
+        number_digest=_id(n),
+        secret_hash=_id(n),
+        nonce=_id(n),
+        send_attempt=1,
+        touched_at=Clock.now - age,
+    )
+
+
 #: Job, what it deletes, and the greatest age at which that stays.
 JOBS: list[tuple[str, Callable[[int, timedelta], Base], timedelta]] = [
     ("limits", limit, timedelta(0)),
@@ -233,6 +261,9 @@ JOBS: list[tuple[str, Callable[[int, timedelta], Base], timedelta]] = [
     ("sent messages", sent_message, DAY),
     ("directory changes", directory_change, 2 * DAY),
     ("lookup budgets", lookup_budget, 500 * DAY),
+    ("matrix tokens", matrix_token, 90 * DAY),
+    ("matrix users", matrix_user, 180 * DAY),
+    ("matrix sessions", matrix_session, 2 * DAY),
 ]
 
 
@@ -363,9 +394,9 @@ def test_the_command(app: OpenAPI) -> None:
     fill(kith.database, [text(n, 8 * DAY) for n in range(2)])
     done = app.test_cli_runner().invoke(args=["maintenance", "run"])
     assert done.exit_code == 0
-    said: dict[str, Any] = dict(line.rsplit(None, 1) for line in done.output.splitlines()[-18:])
+    said: dict[str, Any] = dict(line.rsplit(None, 1) for line in done.output.splitlines()[-24:])
     assert said["outbox"] == "2"
-    assert len(said) == 18
+    assert len(said) == 24
     with kith.database.write() as connection:
         connection.execute(update(MaintenanceLease).values(until=NOW + LEASE))
     busy = app.test_cli_runner().invoke(args=["maintenance", "run"])

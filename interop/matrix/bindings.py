@@ -1,0 +1,145 @@
+"""Bindings: as which Matrix user the account of a number is found.
+
+Owns the table `matrix_bindings`. A number is bound by whoever proves it, to herself; its account is made
+if there is none, so that the directory has one entry for it whichever door it came through. A binding ends
+when it is unbound, when another is made, and when the number is proven anew on our own routes, moves to
+another account or leaves with it: it must never lead to whoever held the number before. Refuses to bind a
+number that a registration lock guards.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, cast
+from uuid import UUID
+
+from sqlalchemy import Connection, bindparam, delete, select, text
+
+from core.database import Database, find, insert, table
+from interop.matrix.accounts import MatrixCaller, remember_bound
+from interop.matrix.models import MatrixBinding
+from interop.matrix.problems import MatrixUserForbidden
+from interop.matrix.schemas import BindBody, UnbindBody
+from interop.matrix.sessions import Validated, ValidationService
+from interop.matrix.signing import Signer
+from tokens.accounts import AccountService
+
+MEDIUM = "msisdn"
+#: An association says until when it holds, and holds until it is ended: so far ahead.
+HOLDS_FOR = timedelta(days=36_525)
+
+_BINDINGS = table(MatrixBinding)
+_OWN = select(_BINDINGS.c.e164).where(
+    _BINDINGS.c.account_id == bindparam("account"), _BINDINGS.c.user_id == bindparam("name")
+)
+#: Thousands of accounts as one parameter: no limit of variables, and statements that are compiled once.
+_NAMING_SQLITE = text(
+    "SELECT account_id, user_id FROM matrix_bindings"
+    " WHERE account_id IN (SELECT value FROM json_each(:ids))"
+)
+_NAMING_POSTGRESQL = text(
+    "SELECT encode(uuid_send(account_id), 'hex'), user_id FROM matrix_bindings"
+    " WHERE account_id = ANY(CAST(:ids AS uuid[]))"
+)
+
+
+class BindingService:
+    """Binds numbers to Matrix users and ends that."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Callable[[], datetime],
+        accounts: AccountService,
+        validations: ValidationService,
+        signer: Signer,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._accounts = accounts
+        self._validations = validations
+        self._signer = signer
+
+    def bind(self, caller: MatrixCaller, body: BindBody) -> dict[str, Any]:
+        """Bind a validated number to the caller; give the signed association."""
+        if body.mxid != caller.user_id:
+            raise MatrixUserForbidden("A number is bound to whose access token it is, no one else.")
+        now = self._clock()
+        with self._database.write() as connection:
+            proven = self._validations.validated(
+                connection, caller, body.sid, body.client_secret, lock=True
+            )
+            account_id = self._accounts.publish(connection, proven.e164)
+            values = {"user_id": caller.user_id, "e164": proven.e164, "bound_at": now}
+            connection.execute(
+                insert(connection, MatrixBinding)
+                .values(account_id=account_id, **values)
+                .on_conflict_do_update(index_elements=["account_id"], set_=values)
+            )
+            remember_bound(connection, caller, account_id)
+        return self._signer.sign(_association(proven, caller.user_id, now))
+
+    def unbind(self, caller: MatrixCaller, body: UnbindBody) -> None:
+        """End a binding: for whoever proves the number in a session, and for the bound user herself.
+
+        Her access token says that her homeserver vouches for her, which is what its signature would.
+        """
+        e164 = f"+{body.threepid.address}"
+        with self._database.write() as connection:
+            if body.sid is not None and body.client_secret is not None:
+                proven = self._validations.validated(
+                    connection, caller, body.sid, body.client_secret, lock=True
+                )
+                if proven.e164 != e164:
+                    raise MatrixUserForbidden("The session validated another number.")
+            elif body.mxid != caller.user_id:
+                raise MatrixUserForbidden("Prove the number in a session, or be the bound user.")
+            account_id = self._accounts.hold(connection, e164)
+            here = (MatrixBinding.account_id == account_id, MatrixBinding.user_id == body.mxid)
+            if account_id and find(connection, MatrixBinding, *here):
+                connection.execute(delete(MatrixBinding).where(*here))
+                # Of an account that was only made to be bound nothing is left.
+                self._accounts.close_if_empty(connection, account_id)
+
+    @staticmethod
+    def number_of(connection: Connection, caller: MatrixCaller) -> str | None:
+        """Give the number that the caller bound last, if it is bound to her still."""
+        if caller.bound_account is None:
+            return None
+        values = {"account": caller.bound_account, "name": caller.user_id}
+        return connection.scalar(_OWN, values)
+
+    def users_of(self, account_ids: Sequence[str]) -> dict[str, str]:
+        """Give the Matrix user of each account that is bound, in one statement.
+
+        account_ids: each 32 hexadecimal digits, which is what they are known by in the answer.
+        """
+        if not account_ids:
+            return {}
+        quoted = '"' + '","'.join(account_ids) + '"'
+        with self._database.read() as connection:
+            if connection.dialect.name == "sqlite":
+                rows = connection.execute(_NAMING_SQLITE, {"ids": f"[{quoted}]"})
+            else:
+                rows = connection.execute(_NAMING_POSTGRESQL, {"ids": f"{{{quoted}}}"})
+            return dict(cast(Any, rows.all()))
+
+    @staticmethod
+    def holder_changed(connection: Connection, account_id: UUID) -> None:
+        """End what was bound by whoever held the number before."""
+        connection.execute(delete(MatrixBinding).where(MatrixBinding.account_id == account_id))
+
+
+def _association(proven: Validated, user_id: str, now: datetime) -> dict[str, Any]:
+    return {
+        "address": proven.address,
+        "medium": MEDIUM,
+        "mxid": user_id,
+        "not_before": milliseconds(now),
+        "not_after": milliseconds(now + HOLDS_FOR),
+        "ts": milliseconds(now),
+    }
+
+
+def milliseconds(moment: datetime) -> int:
+    """Write a moment as Matrix does: milliseconds since 1970."""
+    return int(moment.timestamp() * 1000)

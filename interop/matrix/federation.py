@@ -1,0 +1,198 @@
+"""The one question that homeservers are asked, which is whose OpenID token this is.
+
+Owns the way to a homeserver that a stranger named: HTTPS only, to an address that was judged after it
+was resolved and is the very one connected to, under a certificate for the name that was asked for, once,
+within bounds of bytes and time. Refuses to go to addresses inside (but in the networks that the settings
+allow), to follow a redirect, and to tell callers why a homeserver could not be asked.
+"""
+
+import ipaddress
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import structlog
+
+from core.metrics import Metrics
+from interop.matrix.identifiers import ServerName, is_user_id
+from interop.matrix.problems import HomeserverUnavailable, OpenIdRefused
+
+log = structlog.get_logger()
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+#: Gives the addresses of a host, as text; raises OSError when it has none.
+Resolve = Callable[[str], Sequence[str]]
+
+HTTPS_PORT, FEDERATION_PORT = 443, 8448
+WELL_KNOWN = "/.well-known/matrix/server"
+USERINFO = "/_matrix/federation/v1/openid/userinfo?access_token="
+#: Seconds to connect and between bytes, and for a whole request, its connection included.
+STEP_SECONDS, REQUEST_SECONDS = 3.0, 8.0
+LARGEST_ANSWER = 65_536
+#: All of IPv6 that is given out for use by everybody (RFC 4291).
+_UNICAST = ipaddress.IPv6Network("2000::/3")
+#: Addresses that carry an IPv4 address within, which decides where they lead (RFC 6052).
+_TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+class _Failed(Exception):
+    """A homeserver could not be asked; the reason is one of a few words, for metrics and logs."""
+
+
+def resolve(host: str) -> list[str]:
+    """Give the addresses of a host as the system's resolver does."""
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return [str(address[0]) for *_, address in found]
+
+
+class Homeservers:
+    """Asks homeservers."""
+
+    def __init__(
+        self,
+        resolver: Resolve,
+        allowed_networks: Sequence[str],
+        ca_file: Path | None,
+        metrics: Metrics,
+    ) -> None:
+        self._resolve = resolver
+        self._allowed = [ipaddress.ip_network(network) for network in allowed_networks]
+        self._tls = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+        self._metrics = metrics
+
+    def user_of(self, server_name: str, access_token: str) -> str:
+        """Give the user id whose OpenID token this is, by word of her homeserver.
+
+        Raises OpenIdRefused when it does not know the token or names a user of another server, and
+        HomeserverUnavailable when it cannot be asked.
+        """
+        try:
+            user_id = self._ask(server_name, access_token)
+        except _Failed as failed:
+            reason = str(failed)
+            self._metrics.homeservers.labels(reason).inc()
+            log.warning("matrix.homeserver_unavailable", reason=reason)
+            raise HomeserverUnavailable(
+                "Its name must lead to a public address that answers over HTTPS with a valid"
+                " certificate.",
+                retry_after=60,
+            ) from None
+        self._metrics.homeservers.labels("vouched" if user_id else "refused").inc()
+        if user_id is None:
+            raise OpenIdRefused("Get another OpenID token from your homeserver.")
+        return user_id
+
+    def _ask(self, server_name: str, access_token: str) -> str | None:
+        name = ServerName.parse(server_name)
+        if name is None:
+            raise _Failed("name")
+        status, body = self._get(self._delegated(name), USERINFO + quote(access_token, safe=""))
+        if status in (401, 403):
+            return None
+        user_id = _member(body, "sub") if status == 200 else None
+        if user_id is None or not is_user_id(user_id):
+            raise _Failed("answer")
+        return user_id if user_id.partition(":")[2] == server_name else None
+
+    def _delegated(self, name: ServerName) -> ServerName:
+        """Find out where a server name is served (Matrix server-server API, "Resolving server names").
+
+        SRV records are not looked up.
+        """
+        if not name.is_address and name.port is None:
+            try:
+                status, body = self._get(ServerName(name.host, HTTPS_PORT), WELL_KNOWN)
+            except _Failed as failed:
+                if str(failed) == "address":
+                    raise
+                status, body = 0, b""
+            delegated = ServerName.parse(_member(body, "m.server") or "") if status == 200 else None
+            name = delegated or name
+        return name._replace(port=name.port or FEDERATION_PORT)
+
+    def _get(self, name: ServerName, path: str) -> tuple[int, bytes]:
+        address = self._address(name)
+        shown = f"[{name.host}]" if ":" in name.host else name.host
+        authority = shown if name.port == HTTPS_PORT else f"{shown}:{name.port}"
+        try:
+            with (
+                socket.create_connection((str(address), name.port), STEP_SECONDS) as plain,
+                self._tls.wrap_socket(
+                    plain, server_hostname=name.host, do_handshake_on_connect=False
+                ) as secure,
+            ):
+                # Each step has its time, and drop by drop they could be many: this ends them all.
+                end = threading.Timer(REQUEST_SECONDS, _shut, (secure,))
+                end.daemon = True
+                end.start()
+                try:
+                    secure.do_handshake()
+                    return _exchange(secure, authority, path)
+                finally:
+                    end.cancel()
+        except ssl.SSLCertVerificationError:
+            raise _Failed("certificate") from None
+        except (OSError, HTTPException, ValueError):
+            raise _Failed("connection") from None
+
+    def _address(self, name: ServerName) -> Address:
+        """Give an address of a host that may be connected to; it is resolved this once."""
+        try:
+            texts = [name.host] if name.is_address else self._resolve(name.host)
+            addresses = [ipaddress.ip_address(text.partition("%")[0]) for text in texts]
+        except (OSError, ValueError):
+            raise _Failed("name") from None
+        for address in addresses:
+            if self._may_connect(address):
+                return address
+        raise _Failed("address" if addresses else "name")
+
+    def _may_connect(self, address: Address) -> bool:
+        inner = _innermost(address)
+        if any(inner in network for network in self._allowed):
+            return True
+        unicast = inner.version == 4 or inner in _UNICAST
+        return unicast and inner.is_global and not inner.is_multicast and not inner.is_reserved
+
+
+def _innermost(address: Address) -> Address:
+    """Give the IPv4 address that an IPv6 address leads to, or the address itself."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _TRANSLATED:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    teredo = address.teredo
+    return address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo else address)
+
+
+def _exchange(secure: ssl.SSLSocket, authority: str, path: str) -> tuple[int, bytes]:
+    """Make one request; give status and body, which is cut where it is too long."""
+    connection = HTTPConnection(authority)
+    connection.sock = secure
+    headers = {"Host": authority, "Accept": "application/json", "Connection": "close"}
+    connection.request("GET", path, headers=headers)
+    with connection.getresponse() as answer:
+        return answer.status, answer.read(LARGEST_ANSWER)
+
+
+def _shut(secure: ssl.SSLSocket) -> None:
+    # It may be over in that very moment.
+    with suppress(OSError):
+        secure.shutdown(socket.SHUT_RDWR)
+
+
+def _member(body: bytes, name: str) -> str | None:
+    """Read a text of a JSON object; None for anything else."""
+    try:
+        document: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    value = document.get(name) if isinstance(document, dict) else None
+    return value if isinstance(value, str) else None

@@ -1,0 +1,200 @@
+"""Routes of the Matrix door behind its terms: numbers are validated, bound and looked up."""
+
+from typing import Any
+
+from flask import Response, current_app, g
+
+from core.api import Api, parse_json
+from core.phone_numbers import PhoneNumberInvalid, PhoneNumberRefused
+from core.problems import IdempotencyInProgress, InvalidFields
+from discovery.problems import BudgetExhausted, BudgetTooSmall, EpochUnknown
+from interop.matrix.accounts import MatrixCaller
+from interop.matrix.authenticate import authenticate_user
+from interop.matrix.bindings import MEDIUM, milliseconds
+from interop.matrix.errors import MATRIX_ERRORS, PREFIX, share
+from interop.matrix.problems import (
+    HomeserverCeilingReached,
+    MatrixTermsNotSigned,
+    MatrixTokenInvalid,
+    MatrixUserForbidden,
+)
+from interop.matrix.routes import SECURITY
+from interop.matrix.schemas import (
+    AssociationAnswer,
+    BindBody,
+    HashDetailsAnswer,
+    LookupBody,
+    MappingsAnswer,
+    MatrixAccountAnswer,
+    NothingAnswer,
+    RequestToken,
+    SessionAnswer,
+    SessionQuery,
+    SubmitBody,
+    SubmitQuery,
+    SuccessAnswer,
+    UnbindBody,
+    ValidatedAnswer,
+)
+from interop.matrix.service import MatrixService
+from sms.problems import SendBlocked, SendRejected, SendUnavailable
+from tokens.problems import RegistrationLocked
+from verification.problems import (
+    ChallengeRequired,
+    ChecksExhausted,
+    CodeRejected,
+    DestinationRefused,
+    LongerCodeRequired,
+    SendsPaused,
+    SendTooSoon,
+    TestNumberExpired,
+    TooManyWrongCodes,
+    VerificationClosed,
+    VerificationExpired,
+    VerificationNotFound,
+    VerificationNotVerified,
+)
+
+numbers_api = Api(
+    "numbers (Matrix)",
+    __name__,
+    description="Identity Service API v2: validating, binding and looking up numbers",
+    authenticate=authenticate_user,
+    security=SECURITY,
+    problems=(MatrixTokenInvalid, MatrixTermsNotSigned),
+    refusals=MATRIX_ERRORS,
+    url_prefix=PREFIX,
+    parse=parse_json,
+)
+numbers_api.after_request(share)
+
+#: What a person sees who followed a link with her token.
+PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>Number validated</title>
+<p>Your number is validated. Please go back to your Matrix client.</p></html>
+"""
+JUDGING = (
+    VerificationNotFound,
+    CodeRejected,
+    ChecksExhausted,
+    VerificationExpired,
+    VerificationClosed,
+    LongerCodeRequired,
+    TooManyWrongCodes,
+)
+SESSION = (VerificationNotFound, VerificationNotVerified, VerificationExpired)
+
+
+def _service() -> MatrixService:
+    service: MatrixService = current_app.extensions["kith"].matrix
+    return service
+
+
+@numbers_api.operation("GET", "/v2/account", answer=MatrixAccountAnswer)
+def get_matrix_account(caller: MatrixCaller) -> MatrixAccountAnswer:
+    """Say whose token it is."""
+    return MatrixAccountAnswer(user_id=caller.user_id)
+
+
+@numbers_api.operation(
+    "POST",
+    "/v2/validate/msisdn/requestToken",
+    answer=SessionAnswer,
+    problems=(
+        PhoneNumberInvalid,
+        PhoneNumberRefused,
+        TestNumberExpired,
+        SendRejected,
+        SendBlocked,
+        SendUnavailable,
+        DestinationRefused,
+        SendsPaused,
+        SendTooSoon,
+        ChallengeRequired,
+        TooManyWrongCodes,
+        IdempotencyInProgress,
+    ),
+)
+def request_matrix_token(caller: MatrixCaller, body: RequestToken) -> SessionAnswer:
+    """Send a number its token, once a `send_attempt`, and give the session."""
+    sid, e164 = _service().validations.request(caller, body, g.requester)
+    return SessionAnswer(sid=sid, msisdn=e164.removeprefix("+"))
+
+
+@numbers_api.operation(
+    "POST", "/v2/validate/msisdn/submitToken", answer=SuccessAnswer, problems=JUDGING
+)
+def submit_matrix_token(caller: MatrixCaller, body: SubmitBody) -> SuccessAnswer:
+    """Judge a token; the right one validates the session's number."""
+    _service().validations.submit(caller, body.sid, body.client_secret, body.token)
+    return SuccessAnswer()
+
+
+@numbers_api.operation(
+    "GET",
+    "/v2/validate/msisdn/submitToken",
+    answer={"description": "A page", "content": {"text/html": {}}},
+    also={"302": {"description": "On to the session's `next_link`."}},
+    problems=JUDGING,
+)
+def follow_matrix_token(caller: MatrixCaller, query: SubmitQuery) -> Response:
+    """Judge the token of a link that a person followed; lead her on, or show her a page."""
+    link = _service().validations.submit(caller, query.sid, query.client_secret, query.token)
+    if link is None:
+        return Response(PAGE, mimetype="text/html")
+    return Response(status=302, headers={"Location": link})
+
+
+@numbers_api.operation("GET", "/v2/3pid/getValidated3pid", answer=ValidatedAnswer, problems=SESSION)
+def get_validated_number(caller: MatrixCaller, query: SessionQuery) -> ValidatedAnswer:
+    """Say which number a session validated, and when."""
+    proven = _service().validations.read(caller, query.sid, query.client_secret)
+    return ValidatedAnswer(
+        medium=MEDIUM, address=proven.address, validated_at=milliseconds(proven.at)
+    )
+
+
+@numbers_api.operation(
+    "POST",
+    "/v2/3pid/bind",
+    answer=AssociationAnswer,
+    problems=(*SESSION, MatrixUserForbidden, RegistrationLocked),
+)
+def bind_number(caller: MatrixCaller, body: BindBody) -> AssociationAnswer:
+    """Bind a session's number to the caller, and sign that."""
+    association: dict[str, Any] = _service().bindings.bind(caller, body)
+    return AssociationAnswer(**association)
+
+
+@numbers_api.operation(
+    "POST", "/v2/3pid/unbind", answer=NothingAnswer, problems=(*SESSION, MatrixUserForbidden)
+)
+def unbind_number(caller: MatrixCaller, body: UnbindBody) -> NothingAnswer:
+    """Bind a number to somebody no longer."""
+    _service().bindings.unbind(caller, body)
+    return NothingAnswer()
+
+
+@numbers_api.operation("GET", "/v2/hash_details", answer=HashDetailsAnswer)
+def get_hash_details() -> HashDetailsAnswer:
+    """Say how to hash now."""
+    return _service().lookups.hash_details()
+
+
+@numbers_api.operation(
+    "POST",
+    "/v2/lookup",
+    answer=MappingsAnswer,
+    problems=(
+        InvalidFields,
+        EpochUnknown,
+        BudgetExhausted,
+        BudgetTooSmall,
+        HomeserverCeilingReached,
+    ),
+)
+def look_up_matrix_users(caller: MatrixCaller, body: LookupBody) -> Response:
+    """Find the Matrix users of a page of addresses."""
+    text = _service().lookups.look_up(caller, body, g.requester)
+    return Response(text, mimetype="application/json")

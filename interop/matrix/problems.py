@@ -1,0 +1,60 @@
+"""What can go wrong at the Matrix door alone."""
+
+from core.problems import Problem
+
+
+class MatrixTokenInvalid(Problem):
+    """No access token of this door came, or one that is unknown, unused for long or logged out."""
+
+    code, status, title = "matrix-token-invalid", 401, "An access token of this service is needed"
+
+
+class MatrixTermsNotSigned(Problem):
+    """The terms of service are to be accepted first."""
+
+    code, status, title = "matrix-terms-not-signed", 403, "The terms of service are not accepted"
+
+
+class MatrixUserForbidden(Problem):
+    """It is not for this Matrix user to do."""
+
+    code, status, title = "matrix-user-forbidden", 403, "This user may not do that"
+
+
+class OpenIdRefused(Problem):
+    """The homeserver does not vouch for the bearer of the OpenID token."""
+
+    code, status, title = "openid-refused", 401, "The homeserver does not know this token"
+
+
+class HomeserverUnavailable(Problem):
+    """The homeserver cannot be asked: its name leads nowhere, or to where we do not go, or it failed."""
+
+    # Whoever named it may name another: it is no fault of ours, and nothing to wake anyone for.
+    code, status, title = "homeserver-unavailable", 422, "The homeserver cannot be asked"
+
+
+class TooManyMatrixRegistrations(Problem):
+    """The network registered, or tried to, as often as an hour holds."""
+
+    code, status = "too-many-matrix-registrations", 429
+    title = "Too many registrations"
+
+
+class HomeserverCeilingReached(Problem):
+    """Accounts of the homeserver without a bound number asked about as many hashes as a day holds."""
+
+    code, status = "homeserver-ceiling-reached", 429
+    title = "The users of this homeserver looked up too many numbers"
+
+
+class SigningKeyNotFound(Problem):
+    """There is no key of this name."""
+
+    code, status, title = "signing-key-not-found", 404, "There is no such key"
+
+
+class MatrixTokenUnknown(Problem):
+    """What is to be logged out is not logged in."""
+
+    code, status, title = "matrix-token-unknown", 401, "There is no such access token"

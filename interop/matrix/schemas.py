@@ -1,0 +1,259 @@
+"""What crosses the wire here, as the Identity Service API v2 has it."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+)
+
+from core.api import Answer, printable
+from core.phone_numbers import LONGEST_INPUT
+from discovery.schemas import MOST_HASHES
+from interop.matrix.identifiers import LONGEST, is_user_id
+
+LARGEST_INTEGER = 2**53 - 1
+
+
+class MatrixBody(BaseModel):
+    """Base of what clients send: fields that nobody here knows are ignored."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
+
+
+class MatrixQuery(BaseModel):
+    """Base of query parameters, among which the access token may be."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+def _whole_number(value: object) -> object:
+    """Take a number that was written as a text, as some clients and homeservers do."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 16:
+        return int(value)
+    return value
+
+
+def _user_id(value: str) -> str:
+    if not is_user_id(value):
+        raise ValueError("is no user id like @alice:example.org")
+    return value
+
+
+SendAttempt = Annotated[
+    int,
+    BeforeValidator(_whole_number),
+    Field(ge=0, le=LARGEST_INTEGER),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "maximum": LARGEST_INTEGER},
+                {"type": "string", "pattern": "^[0-9]{1,15}$"},
+            ]
+        }
+    ),
+]
+#: What sids and client secrets are made of.
+Opaque = Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z.=_-]{1,255}$")]
+UserId = Annotated[
+    str,
+    StringConstraints(max_length=LONGEST),
+    AfterValidator(_user_id),
+    Field(examples=["@alice:example.org"]),
+]
+Token = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+
+
+class VersionsAnswer(Answer):
+    """The versions of the specification that hold here."""
+
+    versions: list[str]
+
+
+class NothingAnswer(Answer):
+    """An empty object: it is done."""
+
+
+class RegisterBody(MatrixBody):
+    """An OpenID token, as `/openid/request_token` of a homeserver answered it."""
+
+    access_token: str = Field(pattern=r"^[!-~]{1,4096}$")
+    matrix_server_name: str = Field(min_length=1, max_length=LONGEST)
+
+
+class TokenAnswer(Answer):
+    """An access token of this service; under two names, of which older clients know the second."""
+
+    token: str
+    access_token: str
+
+
+class MatrixAccountAnswer(Answer):
+    """Whose token it is."""
+
+    user_id: str
+
+
+class TermsAnswer(Answer):
+    """The policies, by name: each has a version, and a name and a URL by language."""
+
+    policies: dict[str, dict[str, Any]]
+
+
+class AcceptBody(MatrixBody):
+    """The URLs of the policies that are accepted."""
+
+    user_accepts: list[Annotated[str, StringConstraints(max_length=2_000)]] = Field(max_length=100)
+
+
+class RequestToken(MatrixBody):
+    """A number to validate."""
+
+    client_secret: Opaque
+    country: str = Field(pattern=r"^[A-Z]{2}$", description="Where the number is dialled from.")
+    phone_number: Annotated[
+        str,
+        StringConstraints(min_length=1, max_length=LONGEST_INPUT),
+        AfterValidator(printable),
+    ]
+    send_attempt: SendAttempt
+    next_link: str | None = Field(None, max_length=2_000, pattern=r"^https?://[!-~]+$")
+
+
+class SessionAnswer(Answer):
+    """The session in which the number is validated, and the number as Matrix writes it."""
+
+    sid: str
+    success: bool = True
+    msisdn: str
+
+
+class SubmitBody(MatrixBody):
+    """A session's token."""
+
+    sid: Opaque
+    client_secret: Opaque
+    token: Token
+
+
+class SubmitQuery(MatrixQuery):
+    """A session's token, in a link."""
+
+    sid: Opaque
+    client_secret: Opaque
+    token: Token
+
+
+class SuccessAnswer(Answer):
+    """The number is validated."""
+
+    success: bool = True
+
+
+class SessionQuery(MatrixQuery):
+    """A session."""
+
+    sid: Opaque
+    client_secret: Opaque
+
+
+class ValidatedAnswer(Answer):
+    """What was validated, and when, in milliseconds since 1970."""
+
+    medium: str
+    address: str
+    validated_at: int
+
+
+class BindBody(MatrixBody):
+    """A validated session, and whom its number is bound to."""
+
+    sid: Opaque
+    client_secret: Opaque
+    mxid: UserId
+
+
+class AssociationAnswer(Answer):
+    """A signed association; times are milliseconds since 1970."""
+
+    address: str
+    medium: str
+    mxid: str
+    not_before: int
+    not_after: int
+    ts: int
+    signatures: dict[str, dict[str, str]]
+
+
+class ThirdPartyId(MatrixBody):
+    """A number."""
+
+    medium: Literal["msisdn"]
+    address: str = Field(pattern=r"^[0-9]{1,15}$")
+
+
+class UnbindBody(MatrixBody):
+    """A number and whom it is bound to; a session that validated it, unless the caller is bound to it."""
+
+    sid: Opaque | None = None
+    client_secret: Opaque | None = None
+    mxid: UserId
+    threepid: ThirdPartyId
+
+
+class KeyPath(BaseModel):
+    """A public key."""
+
+    key_id: str
+
+
+class PublicKeyAnswer(Answer):
+    """A public key, as unpadded base64."""
+
+    public_key: str
+
+
+class PublicKeyQuery(MatrixQuery):
+    """A public key, as unpadded base64, standard or URL-safe."""
+
+    public_key: str = Field(max_length=255)
+
+
+class ValidAnswer(Answer):
+    """Whether the key is one of this service's, now."""
+
+    valid: bool
+
+
+class HashDetailsAnswer(Answer):
+    """How to hash."""
+
+    lookup_pepper: str
+    algorithms: list[str]
+
+
+class LookupBody(MatrixBody):
+    """A page of addresses."""
+
+    algorithm: str = Field(max_length=64)
+    pepper: str = Field(max_length=255)
+    addresses: list[str] = Field(max_length=MOST_HASHES)
+
+
+class MappingsAnswer(Answer):
+    """The user of each address that is somebody's."""
+
+    mappings: dict[str, str]
+
+
+class MatrixError(BaseModel):
+    """The body of every error."""
+
+    errcode: str
+    error: str
+    retry_after_ms: int | None = None

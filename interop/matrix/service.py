@@ -1,0 +1,71 @@
+"""The services of the Matrix door, built together.
+
+Owns how they are connected; each says itself what it owns.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from core.database import Database
+from core.limits import Limits
+from core.metrics import Metrics
+from core.secrets import Keyring
+from core.settings import Settings
+from discovery.service import DirectoryService
+from interop.matrix.accounts import MatrixAccountService
+from interop.matrix.bindings import BindingService
+from interop.matrix.federation import Homeservers, Resolve
+from interop.matrix.lookups import MatrixLookupService
+from interop.matrix.sessions import ValidationService
+from interop.matrix.signing import Signer
+from interop.matrix.terms import Policies
+from tokens.accounts import AccountService
+from verification.checks import CheckService
+from verification.service import VerificationService
+
+
+@dataclass(frozen=True)
+class MatrixService:
+    """Everything that is behind this door."""
+
+    accounts: MatrixAccountService
+    validations: ValidationService
+    bindings: BindingService
+    lookups: MatrixLookupService
+    signer: Signer
+
+    @classmethod
+    def build(
+        cls,
+        database: Database,
+        settings: Settings,
+        keyring: Keyring,
+        rules: Limits,
+        metrics: Metrics,
+        clock: Callable[[], datetime],
+        entropy: Callable[[int], bytes],
+        resolver: Resolve,
+        accounts: AccountService,
+        verifications: VerificationService,
+        checks: CheckService,
+        directory: DirectoryService,
+    ) -> "MatrixService":
+        """Build them over the services that all doors share."""
+        homeservers = Homeservers(
+            resolver, settings.matrix_allowed_networks, settings.matrix_ca_file, metrics
+        )
+        users = MatrixAccountService(
+            database,
+            clock,
+            entropy,
+            keyring,
+            homeservers,
+            Policies(settings.matrix_terms_file),
+            rules.matrix_registrations,
+        )
+        validations = ValidationService(database, settings, keyring, verifications, checks, clock)
+        signer = Signer(keyring, settings.public_url)
+        bindings = BindingService(database, clock, accounts, validations, signer)
+        lookups = MatrixLookupService(directory, bindings, keyring, settings)
+        return cls(users, validations, bindings, lookups, signer)

@@ -1,0 +1,243 @@
+"""Validation sessions: our verifications, found by user, id and the client's secret together.
+
+Owns which `send_attempt` was answered last, and how long a validated number may be bound: 24 hours, as
+the specification has it, while a code lives as long as any. A session is no verification to our own routes,
+so whoever sees its id, such as a homeserver that passes it on, can register no device with it. Refuses
+an id without its secret.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any, cast
+
+from sqlalchemy import Connection, Executable, bindparam, select
+
+from core.database import Database, dialect_of, insert_into, purge, table
+from core.phone_numbers import PhoneNumberInvalid, e164_of
+from core.requester import Requester
+from core.secrets import Keyring
+from core.settings import Settings
+from interop.matrix.accounts import MatrixCaller
+from interop.matrix.models import MatrixSession
+from interop.matrix.schemas import RequestToken
+from verification.checks import CheckService
+from verification.models import Verification
+from verification.problems import (
+    ChecksExhausted,
+    NoSendsLeft,
+    VerificationClosed,
+    VerificationExpired,
+    VerificationNotFound,
+    VerificationNotVerified,
+)
+from verification.schemas import SendAgain, StartVerification, VerificationAnswer
+from verification.service import VerificationService
+from verification.sessions import VerificationKey, load, status_of
+from verification.terms import Terms
+
+#: What a session answers that sends no more: the next token is one of a new session.
+OVER = (
+    ChecksExhausted,
+    NoSendsLeft,
+    VerificationClosed,
+    VerificationExpired,
+    VerificationNotFound,
+)
+#: Whose the verifications are; no service can have a token of this name.
+SERVICE = "matrix:"
+VALID_FOR = timedelta(days=1)
+#: Verifications are deleted a day after their time.
+KEPT = 2 * VALID_FOR
+
+_SESSIONS = table(MatrixSession)
+_LOADING = select(*_SESSIONS.columns).where(
+    _SESSIONS.c.number_digest == bindparam("number"), _SESSIONS.c.secret_hash == bindparam("secret")
+)
+
+
+@cache
+def _storing(dialect: str) -> Executable:
+    changes: dict[str, Any] = {
+        name: bindparam(name) for name in ("nonce", "send_attempt", "next_link", "touched_at")
+    }
+    return (
+        insert_into(dialect, MatrixSession)
+        .values(number_digest=bindparam("number"), secret_hash=bindparam("secret"), **changes)
+        .on_conflict_do_update(
+            index_elements=["number_digest", "secret_hash"],
+            set_=changes,
+            where=_SESSIONS.c.send_attempt < bindparam("send_attempt"),
+        )
+    )
+
+
+@dataclass(frozen=True)
+class Validated:
+    """A number that was proven in a session, and when."""
+
+    e164: str
+    at: datetime
+
+    @property
+    def address(self) -> str:
+        """The number as Matrix writes it: digits alone."""
+        return self.e164.removeprefix("+")
+
+
+class ValidationService:
+    """Starts sessions, judges their tokens and says what was validated."""
+
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        keyring: Keyring,
+        verifications: VerificationService,
+        checks: CheckService,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self._keyring = keyring
+        self._verifications = verifications
+        self._checks = checks
+        self._clock = clock
+        self._starting = replace(Terms.open_to_all(settings), service=SERVICE)
+        self._judging = replace(self._starting, lifetime=VALID_FOR)
+
+    def request(
+        self, caller: MatrixCaller, body: RequestToken, requester: Requester
+    ) -> tuple[str, str]:
+        """Send a number its token; give the session's id and the number. A `send_attempt` sends once.
+
+        A higher one sends the same token again, as the ladder allows, or a new one when that is over.
+        """
+        e164 = e164_of(body.phone_number, body.country)
+        if e164 is None:
+            raise PhoneNumberInvalid("It does not look like a phone number of that country.")
+        with self._database.read() as connection:
+            session = self._find(connection, caller, e164, body.client_secret)
+        if session is not None:
+            identity = VerificationKey(session.number_digest, session.nonce).id
+            if body.send_attempt <= session.send_attempt:
+                return identity, e164
+            # Only while it can be sent again; a new one is begun in its place otherwise.
+            if self._send_again(caller, identity, body):
+                return identity, e164
+        answered = self._verifications.start(
+            StartVerification(phone_number=e164),
+            requester,
+            _attempt_key(caller, body),
+            self._starting,
+        )
+        identity = VerificationAnswer.model_validate_json(answered.body).id
+        self._store(caller, identity, body)
+        return identity, e164
+
+    def _find(
+        self, connection: Connection, caller: MatrixCaller, e164: str, secret: str
+    ) -> MatrixSession | None:
+        for digest in self._keyring.digests("number", e164):
+            session = _load(connection, caller, digest, secret)
+            if session is not None:
+                return session
+        return None
+
+    def _send_again(self, caller: MatrixCaller, identity: str, body: RequestToken) -> bool:
+        key = _attempt_key(caller, body)
+        try:
+            self._verifications.send_again(identity, SendAgain(), key, SERVICE)
+        except OVER:
+            return False
+        self._store(caller, identity, body)
+        return True
+
+    def _store(self, caller: MatrixCaller, identity: str, body: RequestToken) -> None:
+        key = VerificationKey.parse(identity)
+        with self._database.write() as connection:
+            connection.execute(
+                _storing(dialect_of(connection)),
+                {
+                    "number": key.number_digest,
+                    "secret": _hash(caller, key.number_digest, body.client_secret),
+                    "nonce": key.nonce,
+                    "send_attempt": body.send_attempt,
+                    "next_link": body.next_link,
+                    "touched_at": self._clock(),
+                },
+            )
+
+    def submit(self, caller: MatrixCaller, sid: str, client_secret: str, token: str) -> str | None:
+        """Judge a token; give where its person is to be led now, if the client said so.
+
+        Raises CodeRejected, VerificationNotFound, VerificationExpired and what else can end a session.
+        """
+        with self._database.read() as connection:
+            key, session = self._session(connection, caller, sid, client_secret)
+        self._checks.judge(key, token, self._judging)
+        return session.next_link
+
+    def validated(
+        self,
+        connection: Connection,
+        caller: MatrixCaller,
+        sid: str,
+        client_secret: str,
+        *,
+        lock: bool = False,
+    ) -> Validated:
+        """Give what was validated in a session; `lock` holds it to the end of the transaction.
+
+        Raises VerificationNotFound, VerificationNotVerified or VerificationExpired.
+        """
+        key, _ = self._session(connection, caller, sid, client_secret)
+        row = load(connection, key, lock=lock)
+        self._require_validated(row)
+        return Validated(row.e164, row.expires_at - VALID_FOR)
+
+    def read(self, caller: MatrixCaller, sid: str, client_secret: str) -> Validated:
+        """Give what was validated in a session, in a transaction of its own."""
+        with self._database.read() as connection:
+            return self.validated(connection, caller, sid, client_secret)
+
+    def _require_validated(self, row: Verification) -> None:
+        status = status_of(row, self._clock())
+        if status == "expired" or row.expires_at <= self._clock():
+            raise VerificationExpired("Its time is over; request another token.")
+        if status != "verified":
+            raise VerificationNotVerified("Submit its token first.")
+
+    @staticmethod
+    def _session(
+        connection: Connection, caller: MatrixCaller, sid: str, client_secret: str
+    ) -> tuple[VerificationKey, MatrixSession]:
+        key = replace(VerificationKey.parse(sid), service=SERVICE)
+        session = _load(connection, caller, key.number_digest, client_secret)
+        if session is None or session.nonce != key.nonce:
+            raise VerificationNotFound("No session has this sid and this client_secret.")
+        return key, session
+
+    @staticmethod
+    def purge(connection: Connection, now: datetime) -> int:
+        """Delete a batch of sessions whose verifications are gone."""
+        return purge(connection, MatrixSession, MatrixSession.touched_at < now - KEPT)
+
+
+def _load(
+    connection: Connection, caller: MatrixCaller, number_digest: bytes, secret: str
+) -> MatrixSession | None:
+    values = {"number": number_digest, "secret": _hash(caller, number_digest, secret)}
+    return cast(MatrixSession | None, connection.execute(_LOADING, values).one_or_none())
+
+
+def _hash(caller: MatrixCaller, number_digest: bytes, secret: str) -> bytes:
+    # A blank is in none of them. Clients may choose a poor secret, and another user the same one.
+    return hashlib.sha256(number_digest + f"{caller.user_id} {secret}".encode()).digest()
+
+
+def _attempt_key(caller: MatrixCaller, body: RequestToken) -> str:
+    """Name a `send_attempt` of a client as an idempotency key."""
+    named = f"{caller.user_id} {body.client_secret} {body.send_attempt}"
+    return hashlib.sha256(named.encode()).hexdigest()

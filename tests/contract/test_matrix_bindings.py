@@ -1,0 +1,277 @@
+"""Bindings: a proven number leads to a Matrix user, and to her only as long as the number is hers."""
+
+import base64
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask_openapi3 import OpenAPI
+from nacl.exceptions import BadSignatureError
+from nacl.signing import VerifyKey
+
+from interop.matrix.signing import canonical_json
+from tests.conftest import NUMBER, OTHER_NUMBER, Clock, MakeApp, Person
+from tests.contract.openapi import ContractClient
+from tests.matrix import SECRET, Homeserver, MatrixClient, fault, hashed, open_door
+
+FORBIDDEN = (403, "M_FORBIDDEN")
+
+
+@pytest.fixture
+def client(door: OpenAPI) -> ContractClient:
+    """A client of the application whose Matrix door is open."""
+    client = door.test_client()
+    assert isinstance(client, ContractClient)
+    return client
+
+
+def accounts(client: ContractClient, person: Person) -> dict[str, Any]:
+    """Look at a person's account."""
+    answer: dict[str, Any] = client.get("/v1/account", headers=person.headers).json
+    return answer
+
+
+def unbind(
+    user: MatrixClient, number: str = NUMBER, mxid: str | None = None, **fields: str
+) -> tuple[int, Any]:
+    """Unbind a number."""
+    threepid = {"medium": "msisdn", "address": number[1:]}
+    body = {"mxid": mxid or user.user_id, "threepid": threepid} | fields
+    answer = user.post("/3pid/unbind", body)
+    return (200, answer.json) if answer.status_code == 200 else fault(answer)
+
+
+def test_a_bound_number_leads_to_its_user(
+    alice: MatrixClient, bob: MatrixClient, clock: Clock
+) -> None:
+    """Whoever looks her number up finds her; the association says so, and from when."""
+    association = alice.bound()
+    now = int(clock().timestamp() * 1000)
+    assert association["address"] == NUMBER[1:]
+    assert association["medium"] == "msisdn"
+    assert association["mxid"] == alice.user_id
+    assert association["not_before"] == association["ts"] == now < association["not_after"]
+    assert bob.found(NUMBER, OTHER_NUMBER) == {NUMBER: alice.user_id}
+
+
+def test_the_association_is_signed(alice: MatrixClient, door: OpenAPI) -> None:
+    """Its signature is by a public key of this service, over canonical JSON without it."""
+    association = alice.bound()
+    ((name, signatures),) = association.pop("signatures").items()
+    ((key_id, signature),) = signatures.items()
+    assert name == "127.0.0.1:8000"
+    public = alice.get(f"/pubkey/{key_id}").json["public_key"]  # type: ignore[index]
+    key = VerifyKey(base64.b64decode(public + "="))
+    key.verify(canonical_json(association), base64.b64decode(signature + "=="))
+    with pytest.raises(BadSignatureError):
+        key.verify(
+            canonical_json(association | {"mxid": "@eve:hs.example"}),
+            base64.b64decode(signature + "=="),
+        )
+
+
+def test_only_what_is_validated_is_bound(alice: MatrixClient, clock: Clock) -> None:
+    """Neither before its token was submitted, nor once the day is over, nor with another secret."""
+    sid = alice.session()
+    assert fault(alice.bind(sid)) == (400, "M_SESSION_NOT_VALIDATED")
+    alice.submit(sid, alice.code())
+    assert fault(alice.bind(sid, secret="another")) == (404, "M_NO_VALID_SESSION")
+    clock.advance(hours=25)
+    assert fault(alice.bind(sid)) == (400, "M_SESSION_EXPIRED")
+    assert alice.found(NUMBER) == {}
+
+
+def test_a_number_is_bound_to_oneself_only(alice: MatrixClient, bob: MatrixClient) -> None:
+    """Nobody makes a number lead to someone who did not ask for it."""
+    sid = alice.validated()
+    assert fault(alice.bind(sid, bob.user_id)) == FORBIDDEN
+    for wrong in (
+        "bob",
+        "@bob",
+        "@bob:",
+        "@:hs.example",
+        "@b b:hs.example",
+        "@" + "b" * 260 + ":x",
+    ):
+        assert fault(alice.bind(sid, wrong)) == (400, "M_INVALID_PARAM")
+
+
+def test_binding_again_is_the_same(alice: MatrixClient) -> None:
+    """A client that did not see the answer binds once more."""
+    sid = alice.validated()
+    assert alice.bind(sid).json == alice.bind(sid).json
+
+
+def test_whoever_proves_a_number_last_has_it(
+    alice: MatrixClient, bob: MatrixClient, clock: Clock
+) -> None:
+    """A number that changed hands leads to its new holder, and the one before cannot take it back."""
+    alice.bound()
+    clock.advance(1)
+    bob.bound(client_secret="another")
+    assert alice.found(NUMBER) == {NUMBER: bob.user_id}
+    assert unbind(alice) == (200, {})
+    assert alice.found(NUMBER) == {NUMBER: bob.user_id}
+
+
+def test_the_user_unbinds_her_number(alice: MatrixClient, bob: MatrixClient) -> None:
+    """Her access token is enough, and the account that was made for the binding is gone too."""
+    alice.bound()
+    assert unbind(bob, mxid=alice.user_id) == FORBIDDEN
+    assert bob.found(NUMBER) == {NUMBER: alice.user_id}
+    assert unbind(alice) == (200, {})
+    assert bob.found(NUMBER) == {}
+    assert unbind(alice) == (200, {})
+
+
+def test_whoever_proves_a_number_unbinds_it(
+    alice: MatrixClient, bob: MatrixClient, clock: Clock
+) -> None:
+    """A session in which the number was validated ends anybody's binding of it, and of no other."""
+    alice.bound()
+    other = bob.validated(OTHER_NUMBER, country="FR")
+    proof = {"sid": other, "client_secret": SECRET}
+    assert unbind(bob, mxid=alice.user_id, **proof) == FORBIDDEN
+    clock.advance(1)
+    session = bob.session(client_secret="another")
+    proof = {"sid": session, "client_secret": "another"}
+    assert unbind(bob, mxid=alice.user_id, **proof) == (400, "M_SESSION_NOT_VALIDATED")
+    bob.submit(session, bob.code(), "another")
+    assert unbind(bob, mxid=alice.user_id, **proof) == (200, {})
+    assert bob.found(NUMBER) == {}
+
+
+def test_other_media_are_unknown(alice: MatrixClient) -> None:
+    """There are numbers here and nothing else."""
+    threepid = {"medium": "email", "address": "alice@example.org"}
+    answer = alice.post("/3pid/unbind", {"mxid": alice.user_id, "threepid": threepid})
+    assert fault(answer) == (400, "M_INVALID_PARAM")
+
+
+def test_a_native_account_is_bound_and_stays(
+    client: ContractClient, alice: MatrixClient, register: Callable[..., Person], clock: Clock
+) -> None:
+    """Binding takes no device away, and after unbinding the account is found natively as before."""
+    person = register()
+    clock.advance(1)
+    alice.bound()
+    assert alice.found(NUMBER) == {NUMBER: alice.user_id}
+    assert accounts(client, person)["account_id"] == person.account_id
+    assert unbind(alice) == (200, {})
+    assert alice.found(NUMBER) == {}
+    assert accounts(client, person)["discoverable"] is True
+
+
+def test_binding_publishes(
+    client: ContractClient, alice: MatrixClient, register: Callable[..., Person], clock: Clock
+) -> None:
+    """A hidden account may be found again once its number is bound, and is hidden again at its wish."""
+    person = register()
+    clock.advance(1)
+    hide = {"json": {"discoverable": False}, "headers": person.headers}
+    client.patch("/v1/account", **hide)
+    alice.bound()
+    assert alice.found(NUMBER) == {NUMBER: alice.user_id}
+    assert accounts(client, person)["discoverable"] is True
+    client.patch("/v1/account", **hide)
+    assert alice.found(NUMBER) == {}
+
+
+def test_a_native_registration_ends_a_binding(
+    alice: MatrixClient, register: Callable[..., Person], clock: Clock
+) -> None:
+    """The number may have another holder, so it leads to nobody's Matrix user until it is bound anew."""
+    alice.bound()
+    clock.advance(1)
+    person = register()
+    assert person.reregistered
+    assert alice.found(NUMBER) == {}
+    clock.advance(1)
+    alice.bound(send_attempt=2)
+    assert alice.found(NUMBER) == {NUMBER: alice.user_id}
+
+
+def test_a_changed_number_ends_a_binding(
+    client: ContractClient,
+    alice: MatrixClient,
+    register: Callable[..., Person],
+    verify: Callable[..., str],
+) -> None:
+    """What was bound was the old number, and the account's new one leads nowhere here."""
+    person = register()
+    alice.bound()
+    body = {"verification_id": verify(OTHER_NUMBER)}
+    moved = client.post("/v1/account/phone-number", json=body, headers=person.headers)
+    assert moved.status_code == 200
+    assert alice.found(NUMBER, OTHER_NUMBER) == {}
+
+
+def test_a_deleted_account_ends_a_binding(
+    client: ContractClient, alice: MatrixClient, register: Callable[..., Person], clock: Clock
+) -> None:
+    """Nothing of it is left."""
+    person = register()
+    clock.advance(1)
+    alice.bound()
+    assert client.delete("/v1/account", headers=person.headers).status_code == 204
+    assert alice.found(NUMBER) == {}
+    clock.advance(1)
+    assert register().reregistered is False
+
+
+def test_a_recycled_number_is_bound_to_a_new_account(
+    client: ContractClient,
+    alice: MatrixClient,
+    homeserver: Homeserver,
+    register: Callable[..., Person],
+    clock: Clock,
+) -> None:
+    """After 120 idle days the account before is nobody's, and its devices are gone."""
+    person = register()
+    clock.advance(days=121)
+    bob = MatrixClient.register(alice.app, homeserver, "bob")
+    bob.bound()
+    assert bob.found(NUMBER) == {NUMBER: bob.user_id}
+    assert client.get("/v1/account", headers=person.headers).status_code == 401
+
+
+def test_a_locked_number_is_not_bound(
+    client: ContractClient, alice: MatrixClient, register: Callable[..., Person], clock: Clock
+) -> None:
+    """A registration lock keeps out who proves the number without its PIN, through this door as well."""
+    person = register()
+    clock.advance(1)
+    lock = client.put(
+        "/v1/account/registration-lock", json={"pin": "83051964"}, headers=person.headers
+    )
+    assert lock.status_code == 204
+    answer = alice.bind(alice.validated())
+    assert fault(answer) == FORBIDDEN
+    assert alice.found(NUMBER) == {}
+
+
+def test_native_people_are_found_under_the_operators_name(
+    make_app: MakeApp, homeserver: Homeserver, register: Callable[..., Person]
+) -> None:
+    """With a server name they have user ids made of their accounts' ids; a binding goes before it."""
+    person = register()
+    app = open_door(make_app, matrix_server_name="chat.example:8448")
+    user = MatrixClient.register(app, homeserver)
+    assert user.found(NUMBER) == {NUMBER: f"@{person.account_id}:chat.example:8448"}
+    user.bound()
+    assert user.found(NUMBER) == {NUMBER: user.user_id}
+    user.bound(OTHER_NUMBER, country="FR")
+    assert user.found(NUMBER, OTHER_NUMBER) == {NUMBER: user.user_id, OTHER_NUMBER: user.user_id}
+
+
+def test_a_bound_number_is_found_natively(
+    client: ContractClient, alice: MatrixClient, register: Callable[..., Person]
+) -> None:
+    """One directory serves both doors: it is an account like any other."""
+    alice.bound()
+    person = register(OTHER_NUMBER)
+    parameters = client.get("/v1/discovery/parameters", headers=person.headers).json
+    assert parameters["salt"] == alice.pepper()
+    body = {"epoch": parameters["epoch"], "hashes": [hashed(NUMBER, parameters["salt"])]}
+    found = client.post("/v1/discovery/lookups", json=body, headers=person.headers).json
+    assert list(found["matches"]) == body["hashes"]
