@@ -5,15 +5,14 @@ Owns what a provider cannot do without. Refuses, in production, the mock and wha
 
 import base64
 import ipaddress
-import ssl
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, FilePath, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode
 
-from core.setting_types import HttpAddress, HttpUrl, distinct, split
+from core.setting_types import CertificateFile, HttpAddress, HttpUrl, distinct, split
 
 WEBHOOK_SECRET_PREFIX = "whsec_"
 ProviderName = Literal["outbox", "twilio", "webhook", "smpp"]
@@ -44,14 +43,6 @@ def _webhook_secret(value: SecretStr) -> SecretStr:
         size = 0
     if not secret.startswith(WEBHOOK_SECRET_PREFIX) or not 24 <= size <= 64:
         raise ValueError(f"must be {WEBHOOK_SECRET_PREFIX} and the base64 of 24 to 64 bytes")
-    return value
-
-
-def _certificates(value: Path) -> Path:
-    try:
-        ssl.create_default_context(cafile=str(value))
-    except ssl.SSLError:
-        raise ValueError(f"{value} holds no certificates in PEM") from None
     return value
 
 
@@ -131,7 +122,7 @@ class ProviderSettings(BaseSettings):
         min_length=1,
         description="What the sender carries. Name `voice` only if it calls and speaks.",
     )
-    webhook_ca_file: Annotated[FilePath, AfterValidator(_certificates)] | None = Field(
+    webhook_ca_file: CertificateFile | None = Field(
         None,
         description="Certificates (PEM) under which the sender's is believed, instead of the public"
         " authorities'.",

@@ -1,9 +1,11 @@
-"""Types of settings that several parts share: lists with commas, and addresses."""
+"""Types of settings that several parts share: lists with commas, addresses, certificates."""
 
+import ssl
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, FilePath
 
 
 def split(value: object) -> object:
@@ -31,6 +33,16 @@ def _without_slash(value: str) -> str:
     return value.rstrip("/")
 
 
+def _certificates(value: Path) -> Path:
+    try:
+        ssl.create_default_context(cafile=str(value))
+    except ssl.SSLError:
+        raise ValueError(f"{value} holds no certificates in PEM") from None
+    return value
+
+
 HttpAddress = Annotated[str, AfterValidator(_http_address)]
 #: An address that paths are added to.
 HttpUrl = Annotated[HttpAddress, AfterValidator(_without_slash)]
+#: A file of certificates in PEM, which can be read.
+CertificateFile = Annotated[FilePath, AfterValidator(_certificates)]

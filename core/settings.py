@@ -26,7 +26,7 @@ from core.budgets import LONGEST_REFILL, Budget
 from core.fixed_codes import FixedCode, read_entries
 from core.phone_numbers import mask
 from core.provider_settings import ProviderSettings
-from core.setting_types import HttpUrl, split
+from core.setting_types import CertificateFile, HttpUrl, split
 
 MIN_SECRET_LENGTH = 32
 LONGEST_APP_NAME = 20
@@ -221,12 +221,12 @@ class Settings(ProviderSettings):
         " empty: there are none.",
     )
     matrix_allowed_networks: Annotated[
-        tuple[Annotated[str, AfterValidator(_network)], ...], NoDecode, BeforeValidator(_split)
+        tuple[Annotated[str, AfterValidator(_network)], ...], NoDecode, BeforeValidator(split)
     ] = Field(
         (),
         description="Networks besides the public Internet in which homeservers may be asked.",
     )
-    matrix_ca_file: Annotated[FilePath, AfterValidator(_certificates)] | None = Field(
+    matrix_ca_file: CertificateFile | None = Field(
         None,
         description="Certificates (PEM) under which homeservers' are believed, instead of the public"
         " authorities'.",
