@@ -1,5 +1,6 @@
 """Types of settings that several parts share: lists with commas, addresses, certificates."""
 
+import ipaddress
 import ssl
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +21,11 @@ def distinct(values: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(values)) < len(values):
         raise ValueError("names one twice")
     return values
+
+
+def _network(value: str) -> str:
+    ipaddress.ip_network(value)
+    return value
 
 
 def _http_address(value: str) -> str:
@@ -46,3 +52,5 @@ HttpAddress = Annotated[str, AfterValidator(_http_address)]
 HttpUrl = Annotated[HttpAddress, AfterValidator(_without_slash)]
 #: A file of certificates in PEM, which can be read.
 CertificateFile = Annotated[FilePath, AfterValidator(_certificates)]
+#: A network in CIDR notation, or one address.
+Network = Annotated[str, AfterValidator(_network)]

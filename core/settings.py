@@ -3,7 +3,6 @@
 Owns names, types, bounds and defaults. Refuses a configuration that would be unsafe in production.
 """
 
-import ipaddress
 import os
 import re
 from collections.abc import Iterable
@@ -22,11 +21,12 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from core.budgets import LONGEST_REFILL, Budget
+from core.discovery_settings import DiscoverySettings
+from core.door_settings import DoorSettings
 from core.fixed_codes import FixedCode, read_entries
 from core.phone_numbers import mask
 from core.provider_settings import ProviderSettings
-from core.setting_types import CertificateFile, HttpUrl, split
+from core.setting_types import HttpUrl, Network, split
 
 MIN_SECRET_LENGTH = 32
 LONGEST_APP_NAME = 20
@@ -64,19 +64,6 @@ def _app_hash(value: str) -> str:
     return value
 
 
-def _network(value: str) -> str:
-    ipaddress.ip_network(value)
-    return value
-
-
-def _tier(value: str) -> str:
-    name, _, budget = value.partition(":")
-    if not re.fullmatch(r"[a-z][a-z0-9-]{0,31}", name):
-        raise ValueError(f"{value!r} is not a name and a budget such as partner:20000:500")
-    Budget.read(budget)
-    return value
-
-
 def _fixed_codes(value: object) -> object:
     return read_entries(value) if isinstance(value, str) else value
 
@@ -91,7 +78,7 @@ class SettingsError(ClickException):
         return cls(f"Kith cannot start with these settings:\n{lines}")
 
 
-class Settings(ProviderSettings):
+class Settings(ProviderSettings, DiscoverySettings, DoorSettings):
     """The frozen settings object; build it with `Settings.load()` to get readable faults."""
 
     model_config = SettingsConfigDict(
@@ -121,9 +108,7 @@ class Settings(ProviderSettings):
         "http://127.0.0.1:8000",
         description="The address clients and providers reach the service at, as they write it.",
     )
-    trusted_proxies: Annotated[
-        tuple[Annotated[str, AfterValidator(_network)], ...], NoDecode, BeforeValidator(split)
-    ] = Field(
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(split)] = Field(
         (),
         description="Networks of the proxies whose `X-Forwarded-For` is believed,"
         " for instance `10.0.0.0/8, ::1/128`.",
@@ -193,100 +178,7 @@ class Settings(ProviderSettings):
     checks_per_verification: int = Field(
         5, ge=1, le=10, description="Guesses a verification; a resend gives none back."
     )
-    camara_message_length: int = Field(
-        160, ge=8, le=160, description="Longest message that the CAMARA door takes, in characters."
-    )
-    camara_sends_per_day: int = Field(
-        5, ge=1, le=1000, description="Codes a number and service through it, refilled over a day."
-    )
-    camara_tries: int = Field(5, ge=1, le=10, description="Guesses a code sent through it.")
-    camara_lifetime: int = Field(
-        600, ge=60, le=3600, description="Seconds a code sent through it can be validated."
-    )
-    matrix_enabled: bool = Field(
-        False,
-        description="Whether the Matrix door is open. Behind it strangers name homeservers that this"
-        " host then asks, so it opens only when told to.",
-    )
-    matrix_server_name: str | None = Field(
-        None,
-        max_length=230,
-        pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$",
-        description="Homeserver under which people who registered natively are found through the"
-        " Matrix door, as `@<account id>:<this name>`; empty: they are not found there.",
-    )
-    matrix_terms_file: Path | None = Field(
-        None,
-        description="TOML file with the terms of service that are to be accepted at the Matrix door;"
-        " empty: there are none.",
-    )
-    matrix_allowed_networks: Annotated[
-        tuple[Annotated[str, AfterValidator(_network)], ...], NoDecode, BeforeValidator(split)
-    ] = Field(
-        (),
-        description="Networks besides the public Internet in which homeservers may be asked.",
-    )
-    matrix_ca_file: CertificateFile | None = Field(
-        None,
-        description="Certificates (PEM) under which homeservers' are believed, instead of the public"
-        " authorities'.",
-    )
-    matrix_plain_lookups: bool = Field(
-        False,
-        description="Whether the Matrix door also looks up numbers that are not hashed (`none`).",
-    )
-    matrix_homeserver_ceiling: int = Field(
-        10_000,
-        ge=1,
-        le=1_000_000_000,
-        description="New hashes a day that all accounts of a homeserver which have bound no number"
-        " may look up together.",
-    )
     max_devices: int = Field(10, ge=1, le=100, description="Devices an account.")
-    max_hashes: int = Field(10_000, ge=1, le=10_000, description="Hashes a lookup.")
-    discovery_burst: int = Field(
-        2_500,
-        ge=1,
-        le=1_000_000_000,
-        description="New hashes that a verified number may look up at once.",
-    )
-    discovery_per_day: int = Field(
-        50, ge=1, le=1_000_000_000, description="New hashes a day that its budget is refilled by."
-    )
-    discovery_tiers: Annotated[
-        tuple[Annotated[str, AfterValidator(_tier)], ...], NoDecode, BeforeValidator(split)
-    ] = Field(
-        (),
-        description="Further budgets that an operator may give to numbers, each as"
-        " `name:burst:per day`, such as `partner:20000:500`.",
-    )
-    discovery_network_ceiling: int = Field(
-        100_000,
-        ge=1,
-        le=2**30,
-        description="New hashes a day from one network above which an alarm is raised.",
-    )
-    discovery_ceiling: int = Field(
-        10_000_000,
-        ge=1,
-        le=2**30,
-        description="New hashes a day from everybody above which an alarm is raised.",
-    )
-    bloom_filter: bool = Field(
-        False,
-        description="Put a Bloom filter before the search of the directory's snapshot; measured, it"
-        " pays at no size (docs/discovery.md).",
-    )
-    epoch_days: int = Field(
-        0,
-        ge=0,
-        le=3_650,
-        description="Days after which a new discovery epoch is begun by itself; 0: only by"
-        " `flask --app app discovery rotate`.",
-    )
-    epoch_overlap_days: int = Field(
-        7, ge=1, le=365, description="Days that the epoch before still answers after a rotation."
-    )
     max_body_bytes: int = Field(
         1_048_576, ge=65_536, le=16_777_216, description="Largest request body."
     )
@@ -322,13 +214,6 @@ class Settings(ProviderSettings):
                 "KITH_WORKERS: more than one worker needs wake-ups between them (Valkey), which this"
                 " version does not have"
             )
-        if self.discovery_burst > LONGEST_REFILL * self.discovery_per_day:
-            faults.append(
-                f"KITH_DISCOVERY_BURST would take more than {LONGEST_REFILL} days to refill"
-            )
-        tiers = [tier.partition(":")[0] for tier in self.discovery_tiers]
-        if len(set(tiers)) < len(tiers):
-            faults.append("KITH_DISCOVERY_TIERS names one budget twice")
         if re.search(r"\d{4}", self.app_name):
             faults.append("KITH_APP_NAME must not hold digits that look like a code")
         if self.environment == "production":
@@ -341,6 +226,7 @@ class Settings(ProviderSettings):
                 faults.append(
                     "KITH_SECRET_KEY is required in production (make one: openssl rand -base64 32)"
                 )
+        faults += self.faults_of_discovery()
         faults += self.faults_of_providers(production=self.environment == "production")
         if faults:
             raise ValueError("\n".join(faults))

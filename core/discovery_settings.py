@@ -1,0 +1,79 @@
+"""Settings of discovery: pages, budgets, ceilings and epochs."""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import BaseSettings, NoDecode
+
+from core.budgets import LONGEST_REFILL, Budget
+from core.setting_types import split
+
+
+def _tier(value: str) -> str:
+    name, _, budget = value.partition(":")
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,31}", name):
+        raise ValueError(f"{value!r} is not a name and a budget such as partner:20000:500")
+    Budget.read(budget)
+    return value
+
+
+class DiscoverySettings(BaseSettings):
+    """The part of the settings that is about lookups."""
+
+    max_hashes: int = Field(10_000, ge=1, le=10_000, description="Hashes a lookup.")
+    discovery_burst: int = Field(
+        2_500,
+        ge=1,
+        le=1_000_000_000,
+        description="New hashes that a verified number may look up at once.",
+    )
+    discovery_per_day: int = Field(
+        50, ge=1, le=1_000_000_000, description="New hashes a day that its budget is refilled by."
+    )
+    discovery_tiers: Annotated[
+        tuple[Annotated[str, AfterValidator(_tier)], ...], NoDecode, BeforeValidator(split)
+    ] = Field(
+        (),
+        description="Further budgets that an operator may give to numbers, each as"
+        " `name:burst:per day`, such as `partner:20000:500`.",
+    )
+    discovery_network_ceiling: int = Field(
+        100_000,
+        ge=1,
+        le=2**30,
+        description="New hashes a day from one network above which an alarm is raised.",
+    )
+    discovery_ceiling: int = Field(
+        10_000_000,
+        ge=1,
+        le=2**30,
+        description="New hashes a day from everybody above which an alarm is raised.",
+    )
+    bloom_filter: bool = Field(
+        False,
+        description="Put a Bloom filter before the search of the directory's snapshot; measured, it"
+        " pays at no size (docs/discovery.md).",
+    )
+    epoch_days: int = Field(
+        0,
+        ge=0,
+        le=3_650,
+        description="Days after which a new discovery epoch is begun by itself; 0: only by"
+        " `flask --app app discovery rotate`.",
+    )
+    epoch_overlap_days: int = Field(
+        7, ge=1, le=365, description="Days that the epoch before still answers after a rotation."
+    )
+
+    def faults_of_discovery(self) -> list[str]:
+        """List what is only wrong together."""
+        faults = []
+        if self.discovery_burst > LONGEST_REFILL * self.discovery_per_day:
+            faults.append(
+                f"KITH_DISCOVERY_BURST would take more than {LONGEST_REFILL} days to refill"
+            )
+        tiers = [tier.partition(":")[0] for tier in self.discovery_tiers]
+        if len(set(tiers)) < len(tiers):
+            faults.append("KITH_DISCOVERY_TIERS names one budget twice")
+        return faults
