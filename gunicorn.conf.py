@@ -6,10 +6,12 @@ import gevent
 
 from core.settings import Settings, SettingsError
 from sms.routing_file import load_routing
+from verification.policy.file import load_policy
 
 try:
     settings = Settings.load()
     load_routing(settings, settings.sms_provider)
+    load_policy(settings.policy_file)
 except SettingsError as error:
     # Said once and clearly here, before any worker starts and fails.
     sys.exit(str(error))
