@@ -5,6 +5,7 @@ owner out: limits by the number alone can only ask for a challenge.
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -66,7 +67,7 @@ class Finding:
     retry_after: int | None = None
 
 
-class Rule(TomlTable):
+class Rule(TomlTable, ABC):
     """One rule of the policy file."""
 
     #: enforce: what it says is done. record: it is only written down.
@@ -87,9 +88,9 @@ class Rule(TomlTable):
         kind = str(getattr(self, "rule", ""))
         return f"{kind}/{of}" if of else kind
 
+    @abstractmethod
     def judge(self, facts: Facts) -> Finding:
         """Say what is to be done with an attempt."""
-        raise NotImplementedError
 
     @property
     def refusal(self) -> type[Problem]:
