@@ -1,6 +1,8 @@
 """What can go wrong while a number is proven and a device registered."""
 
+from core.phone_numbers import PhoneNumberRefused
 from core.problems import Problem
+from sms.problems import SendBlocked, SendRejected, SendUnavailable
 
 
 class VerificationNotFound(Problem):
@@ -115,3 +117,16 @@ class ChallengeRejected(Problem):
     """The solution is wrong, expired, used before, or of another number's challenge."""
 
     code, status, title = "challenge-rejected", 422, "The challenge is not solved"
+
+
+#: Why a text or a call is not sent, at whichever door it was asked for.
+SEND_REFUSALS: tuple[type[Problem], ...] = (
+    SendRejected,
+    SendBlocked,
+    SendUnavailable,
+    TooManySends,
+    SendsPaused,
+    DestinationRefused,
+    PhoneNumberRefused,
+    ChallengeRequired,
+)

@@ -3,27 +3,23 @@
 from flask import current_app, g
 
 from core.api import Api, idempotency_key
-from core.phone_numbers import PhoneNumberInvalid, PhoneNumberRefused
+from core.phone_numbers import PhoneNumberInvalid
 from core.problems import IdempotencyInProgress, IdempotencyKeyReused, Problem
-from sms.problems import SendBlocked, SendRejected, SendUnavailable
 from tokens.authenticate import Caller, authenticate_device
 from tokens.problems import RegistrationLocked, TooManyPinTries
 from tokens.routes import AUTHENTICATION, show_account
 from tokens.schemas import AccountAnswer
 from verification.checks import CheckService
 from verification.problems import (
+    SEND_REFUSALS,
     AppHashRefused,
     ChallengeRejected,
-    ChallengeRequired,
     ChecksExhausted,
     CodeRejected,
-    DestinationRefused,
     LongerCodeRequired,
     NoSendsLeft,
-    SendsPaused,
     SendTooSoon,
     TestNumberExpired,
-    TooManySends,
     TooManyWrongCodes,
     VerificationClosed,
     VerificationExpired,
@@ -59,14 +55,7 @@ phone_number_api = Api(
 )
 
 SENDING: tuple[type[Problem], ...] = (
-    SendRejected,
-    SendBlocked,
-    SendUnavailable,
-    TooManySends,
-    SendsPaused,
-    DestinationRefused,
-    PhoneNumberRefused,
-    ChallengeRequired,
+    *SEND_REFUSALS,
     ChallengeRejected,
     IdempotencyKeyReused,
     IdempotencyInProgress,

@@ -6,7 +6,7 @@ from flask import current_app, request
 from flask_openapi3 import Schema
 
 from core.api import Api, service_token
-from core.phone_numbers import PhoneNumberInvalid, PhoneNumberRefused
+from core.phone_numbers import PhoneNumberInvalid
 from core.problems import MalformedRequest
 from interop.camara.errors import (
     CAMARA_ERRORS,
@@ -17,7 +17,6 @@ from interop.camara.errors import (
 )
 from interop.camara.schemas import ErrorInfo, SendCodeBody, SendCodeResponse, ValidateCodeBody
 from interop.camara.service import CamaraService
-from sms.problems import SendBlocked, SendRejected, SendUnavailable
 from tokens.authenticate import ServiceCaller, authenticate_service
 from tokens.problems import (
     ScopeMissing,
@@ -27,14 +26,11 @@ from tokens.problems import (
 )
 from tokens.services import SEND_AND_VALIDATE
 from verification.problems import (
-    ChallengeRequired,
+    SEND_REFUSALS,
     ChecksExhausted,
     CodeRejected,
-    DestinationRefused,
     LongerCodeRequired,
-    SendsPaused,
     TestNumberExpired,
-    TooManySends,
     TooManyWrongCodes,
     VerificationClosed,
     VerificationExpired,
@@ -82,15 +78,8 @@ def _service() -> CamaraService:
     answer=SendCodeResponse,
     problems=(
         PhoneNumberInvalid,
-        PhoneNumberRefused,
         TestNumberExpired,
-        SendRejected,
-        SendBlocked,
-        SendUnavailable,
-        DestinationRefused,
-        SendsPaused,
-        ChallengeRequired,
-        TooManySends,
+        *SEND_REFUSALS,
         TooManyWrongCodes,
     ),
 )

@@ -5,7 +5,7 @@ from typing import Any
 from flask import Response, current_app, g
 
 from core.api import Api, parse_json
-from core.phone_numbers import PhoneNumberInvalid, PhoneNumberRefused
+from core.phone_numbers import PhoneNumberInvalid
 from core.problems import IdempotencyInProgress, InvalidFields
 from discovery.problems import BudgetExhausted, BudgetTooSmall, EpochUnknown
 from interop.matrix.accounts import MatrixCaller
@@ -37,15 +37,12 @@ from interop.matrix.schemas import (
     ValidatedAnswer,
 )
 from interop.matrix.service import MatrixService
-from sms.problems import SendBlocked, SendRejected, SendUnavailable
 from tokens.problems import RegistrationLocked
 from verification.problems import (
-    ChallengeRequired,
+    SEND_REFUSALS,
     ChecksExhausted,
     CodeRejected,
-    DestinationRefused,
     LongerCodeRequired,
-    SendsPaused,
     SendTooSoon,
     TestNumberExpired,
     TooManyWrongCodes,
@@ -103,15 +100,9 @@ def get_matrix_account(caller: MatrixCaller) -> MatrixAccountAnswer:
     answer=SessionAnswer,
     problems=(
         PhoneNumberInvalid,
-        PhoneNumberRefused,
         TestNumberExpired,
-        SendRejected,
-        SendBlocked,
-        SendUnavailable,
-        DestinationRefused,
-        SendsPaused,
+        *SEND_REFUSALS,
         SendTooSoon,
-        ChallengeRequired,
         TooManyWrongCodes,
         IdempotencyInProgress,
     ),

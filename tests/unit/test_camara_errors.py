@@ -1,13 +1,12 @@
 """CAMARA's errors: every problem of the service has one, known to the table or not."""
 
-from collections.abc import Iterator
-
 import pytest
 
 import app as application
 from core.problems import Problem
 from interop.camara.errors import FAULTS
 from interop.faults import Fault
+from tests.problems import every_problem
 
 #: All codes that one-time-password-sms 1.1.1 and Commonalities 0.6 name, by status.
 CODES = {
@@ -29,16 +28,10 @@ CODES = {
 }
 
 
-def _problems(base: type[Problem] = Problem) -> Iterator[type[Problem]]:
-    for problem in base.__subclasses__():
-        yield problem
-        yield from _problems(problem)
-
-
 def test_each_problem_has_a_code_of_its_status() -> None:
     """Whatever the service below refuses is said in CAMARA's words."""
     assert application.VERSION
-    problems = list(_problems())
+    problems = list(every_problem())
     assert len(problems) > 30
     for problem in problems:
         status, code = FAULTS.of(problem)

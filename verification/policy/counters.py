@@ -52,7 +52,7 @@ class Counters:
         """Count an attempt everywhere; give what the rules may know of it."""
         now = attempt.at
         levels, poured = self._pour(connection, attempt)
-        counted = traffic.count(connection, attempt.prefix, attempt.country, attempt.at)
+        counted = traffic.count(connection, attempt.prefix, attempt.country, now)
         countries = _count_countries(connection, attempt) if attempt.wider else 0
         spent, money = _reserve(connection, attempt)
         facts = Facts(

@@ -48,7 +48,6 @@ _VERIFYING = (
 class Ruling:
     """What was decided of an attempt; `problem` is set when it was refused, and nothing is counted."""
 
-    attempt: Attempt
     counted: Counted
     problem: Problem | None
     #: What the requester has left for this number.
@@ -70,6 +69,7 @@ class PolicyService:
         development: bool,
     ) -> None:
         self._judge = Judge(policy, development=development)
+        self._own_limit = next((rule for rule in policy.rules if rule.label == OWN_LIMIT), None)
         self._challenges = challenges
         self._entropy = entropy
         self._metrics = metrics
@@ -88,7 +88,7 @@ class PolicyService:
         allowance = self._allowance(counted.facts)
         problem = self._problem(attempt, decided, allowance) if decided else None
         solved = judgement.against is not None and decided is None
-        return Ruling(attempt, counted, problem, allowance, solution if solved else None)
+        return Ruling(counted, problem, allowance, solution if solved else None)
 
     def _problem(self, attempt: Attempt, decided: Judged, allowance: Allowance | None) -> Problem:
         rule, finding = decided.rule, decided.finding
@@ -110,8 +110,8 @@ class PolicyService:
 
     def _allowance(self, facts: Facts) -> Allowance | None:
         """Say what the requester has left for the number, where a rule limits that."""
-        own = (rule for rule, _ in self._judge.modes if rule.label == OWN_LIMIT)
-        return next((rule.allowance(facts) for rule in own if isinstance(rule, VelocityRule)), None)
+        rule = self._own_limit
+        return rule.allowance(facts) if isinstance(rule, VelocityRule) else None
 
     def _record(
         self,
