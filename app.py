@@ -149,7 +149,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
     events = AccountEvents()
     mint = Mint(keyring, entropy)
     devices = DeviceService(database, clock, entropy, mint, events, settings.max_devices)
-    tokens = TokenService(database, clock, mint, devices)
+    tokens = TokenService(database, clock, mint, devices, events)
     service_tokens = ServiceTokenService(database, clock, entropy)
     locks = RegistrationLockService(
         database, clock, ports.hasher, rules.pin_tries, rules.pin_changes

@@ -5,7 +5,7 @@ Owns how a transaction begins and what a commit guarantees. Refuses any other da
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -161,6 +161,7 @@ class Database:
         self.url = make_url(url)
         self.dialect = self.url.get_backend_name()
         self._writing = threading.Lock()
+        self._afterwards: dict[Connection, list[Callable[[], None]]] = {}
         if self.dialect == "sqlite":
             if self.url.database:
                 Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
@@ -203,8 +204,19 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One transaction that may change things: committed at the end, rolled back on a raise."""
+        calls: list[Callable[[], None]] = []
         with self._turn(), self.engine.begin() as connection:
-            yield connection
+            self._afterwards[connection] = calls
+            try:
+                yield connection
+            finally:
+                del self._afterwards[connection]
+        for call in calls:
+            call()
+
+    def afterwards(self, connection: Connection, call: Callable[[], None]) -> None:
+        """Have something called once the transaction is committed, and never if it is rolled back."""
+        self._afterwards[connection].append(call)
 
     @contextmanager
     def _turn(self) -> Iterator[None]:

@@ -57,6 +57,7 @@ def _creating(dialect: str) -> Executable:
             last_seq=0,
             acked_seq=0,
             waiting=0,
+            waiting_bytes=0,
         )
         .on_conflict_do_nothing()
     )
@@ -110,6 +111,10 @@ def deposit(
                 "from_account_id": letter.from_account_id,
                 "from_device_id": letter.from_device_id,
                 "content": contents[row.device_id],
+                "size": len(contents[row.device_id]),
+                "is_request": False,
+                "group_id": None,
+                "group_version": None,
                 "sent_at": letter.sent_at,
                 "expires_at": letter.expires_at,
             }

@@ -1,9 +1,9 @@
-"""Tables of mailboxes, the envelopes in them, and what each device sent within a day."""
+"""Tables of mailboxes and what is in them, of keys, and of who is in touch with whom."""
 
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Index, Integer, LargeBinary, String
+from sqlalchemy import BigInteger, Index, Integer, LargeBinary, SmallInteger, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.database import Base
@@ -23,6 +23,8 @@ class Mailbox(Base):
     acked_seq: Mapped[int] = mapped_column(BigInteger)
     #: Envelopes stored now. Expiry leaves gaps, so the two above do not tell it.
     waiting: Mapped[int] = mapped_column(Integer)
+    #: Bytes of content in them, wherever it is stored.
+    waiting_bytes: Mapped[int] = mapped_column(BigInteger)
 
 
 class Envelope(Base):
@@ -37,8 +39,32 @@ class Envelope(Base):
     message_id: Mapped[UUID] = mapped_column()
     from_account_id: Mapped[UUID] = mapped_column()
     from_device_id: Mapped[UUID] = mapped_column()
-    content: Mapped[bytes] = mapped_column(LargeBinary)
+    #: None when it is a `Payload`, stored once for all devices of a group.
+    content: Mapped[bytes | None] = mapped_column(LargeBinary)
+    #: Bytes of content, here or there.
+    size: Mapped[int] = mapped_column(Integer)
     sent_at: Mapped[datetime] = mapped_column()
+    expires_at: Mapped[datetime] = mapped_column()
+    #: Whether the recipient was not in touch with the sender when it came.
+    is_request: Mapped[bool] = mapped_column()
+    #: The group it was sent to, and the version of it that the sender knew.
+    group_id: Mapped[UUID | None] = mapped_column()
+    group_version: Mapped[int | None] = mapped_column(Integer)
+
+
+class Payload(Base):
+    """Content that a message has for all devices of a group, until the last of them has it."""
+
+    __tablename__ = "payloads"
+    __table_args__ = (
+        Index(None, "expires_at"),
+        {"info": {"shard_by": "message_id"}, "sqlite_with_rowid": False},
+    )
+
+    message_id: Mapped[UUID] = mapped_column(primary_key=True)
+    content: Mapped[bytes] = mapped_column(LargeBinary)
+    #: Envelopes that still lead here.
+    waiting: Mapped[int] = mapped_column(Integer)
     expires_at: Mapped[datetime] = mapped_column()
 
 
@@ -58,3 +84,39 @@ class SentMessage(Base):
     fingerprint: Mapped[bytes] = mapped_column(LargeBinary(32))
     message_id: Mapped[UUID] = mapped_column()
     accepted_at: Mapped[datetime] = mapped_column()
+
+
+class Contact(Base):
+    """How an account stands to another one that writes to it."""
+
+    __tablename__ = "contacts"
+    __table_args__ = {"info": {"shard_by": "account_id"}, "sqlite_with_rowid": False}
+
+    account_id: Mapped[UUID] = mapped_column(primary_key=True)
+    peer_id: Mapped[UUID] = mapped_column(primary_key=True)
+    #: 1 accepted, also by having been written to; 2 blocked.
+    state: Mapped[int] = mapped_column(SmallInteger)
+    since: Mapped[datetime] = mapped_column()
+
+
+class DeviceKeys(Base):
+    """Public keys of a device that many sessions begin with; those for one session are prekeys."""
+
+    __tablename__ = "device_keys"
+    __table_args__ = {"info": {"shard_by": "account_id"}, "sqlite_with_rowid": False}
+
+    account_id: Mapped[UUID] = mapped_column(primary_key=True)
+    device_id: Mapped[UUID] = mapped_column(primary_key=True)
+    #: Drawn by the client with each new identity key.
+    registration_id: Mapped[int] = mapped_column(Integer)
+    #: Ed25519, 32 bytes.
+    identity_key: Mapped[bytes] = mapped_column(LargeBinary(32))
+    signed_prekey_id: Mapped[int] = mapped_column(Integer)
+    #: X25519, 32 bytes.
+    signed_prekey: Mapped[bytes] = mapped_column(LargeBinary(32))
+    signed_prekey_signature: Mapped[bytes] = mapped_column(LargeBinary(64))
+    last_resort_id: Mapped[int | None] = mapped_column(Integer)
+    #: ML-KEM-1024, 1,568 bytes.
+    last_resort: Mapped[bytes | None] = mapped_column(LargeBinary(1568))
+    last_resort_signature: Mapped[bytes | None] = mapped_column(LargeBinary(64))
+    updated_at: Mapped[datetime] = mapped_column()

@@ -44,7 +44,7 @@ def _show(envelope: Envelope) -> IncomingMessage:
         id=envelope.message_id,
         from_account_id=envelope.from_account_id,
         from_device_id=envelope.from_device_id,
-        content=encode(envelope.content),
+        content=encode(envelope.content or b""),
         sent_at=envelope.sent_at,
     )
 

@@ -8,7 +8,6 @@ import base64
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -19,6 +18,7 @@ from core.metrics import Metrics
 from core.problems import InvalidFields
 from core.settings import Settings
 from messaging import mailbox
+from messaging.letters import Accepted
 from messaging.models import Envelope, SentMessage
 from messaging.problems import (
     AcknowledgementAhead,
@@ -27,7 +27,7 @@ from messaging.problems import (
     MailboxFull,
 )
 from messaging.schemas import OutgoingMessage
-from messaging.wakeups import Wakeups
+from messaging.wakeups import Waiter, Wakeups
 from tokens.problems import AccountNotFound
 from tokens.service import Caller, DeviceService
 
@@ -37,14 +37,6 @@ CLIENT_IDS_KEPT = timedelta(days=1)
 SLOW_POLL = 2.0
 #: Seconds after which sending to a full mailbox is worth another try.
 FULL_RETRY = 300
-
-
-@dataclass(frozen=True)
-class Accepted:
-    """A message that is stored for each device."""
-
-    id: UUID
-    accepted_at: datetime
 
 
 class MessageService:
@@ -88,7 +80,7 @@ class MessageService:
                 return earlier
             self._deposit(connection, message.to, contents, letter)
         self._metrics.envelopes.labels("stored").inc(len(contents))
-        self._wakeups.notify(contents)
+        self._wakeups.stored(dict.fromkeys(contents, ()))
         return Accepted(letter.message_id, now)
 
     def _contents(self, message: OutgoingMessage) -> dict[UUID, bytes]:
@@ -167,13 +159,14 @@ class MessageService:
             return self._look(caller.device_id, limit)
         # Not the clock of the service: that one tells the time of day, which may be set.
         deadline = time.monotonic() + wait
-        with self._wakeups.listen(caller.device_id) as waiter:
+        waiter = Waiter()
+        with self._wakeups.listening(caller.device_id, waiter):
             while True:
                 # Before the look, or what is stored between look and wait would go unheard.
                 waiter.clear()
                 found, more = self._look(caller.device_id, limit)
                 left = deadline - time.monotonic()
-                if found or left <= 0 or waiter.replaced:
+                if found or left <= 0 or waiter.closed:
                     return found, more
                 waiter.wait(min(left, SLOW_POLL))
 

@@ -1,69 +1,107 @@
-"""Wake-ups: who waits for a mailbox in this process hears at once that something was stored.
+"""Wake-ups: who listens for a mailbox hears at once that something was stored for it.
 
-Owns the waiting requests. A wake-up is a hint, and the table the truth: what other processes store
-is found by a slow poll. Refuses a second wait on one mailbox; the newer one ends the older.
+Owns the listeners of this process: open sockets and long polls, one a device. A wake-up is a hint, and the
+table the truth: what a listener was not told it finds by a slow poll. Refuses a second listener for a
+device; the newer one ends the older.
 """
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 from uuid import UUID
+
+from messaging.letters import Closing, Delivery, Signal
+
+
+class Listener(Protocol):
+    """Who listens for the mailbox of a device. Its methods are called often, and must not wait."""
+
+    def wake(self, deliveries: Sequence[Delivery]) -> None:
+        """Hear that something was stored: all of it in order, or nothing when another process stored it."""
+
+    def receive(self, signal: Signal) -> None:
+        """Take an ephemeral envelope."""
+
+    def close(self, why: Closing) -> None:
+        """End, because this device is not to listen here any more."""
 
 
 class Waiter:
-    """One waiting request."""
+    """A long poll, which only wants to know that something was stored."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
-        #: Whether a newer request waits in its place, so that this one should answer.
-        self.replaced = False
+        #: Whether it should answer now, with whatever there is.
+        self.closed = False
 
     def clear(self) -> None:
         """Forget earlier wake-ups; what is looked for afterwards cannot be missed."""
         self._event.clear()
 
-    def wake(self) -> None:
-        """End the wait."""
-        self._event.set()
-
     def wait(self, seconds: float) -> bool:
         """Wait for so long; say whether a wake-up came."""
         return self._event.wait(seconds)
 
+    def wake(self, deliveries: Sequence[Delivery]) -> None:
+        """End the wait."""
+        self._event.set()
+
+    def receive(self, signal: Signal) -> None:
+        """Let it go: signals are for sockets."""
+
+    def close(self, why: Closing) -> None:
+        """End the wait, and the request."""
+        self.closed = True
+        self._event.set()
+
 
 class Wakeups:
-    """Finds the waiter of a mailbox; at most one each, so dropped connections do not pile up."""
+    """Finds the listener of a mailbox."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiters: dict[UUID, Waiter] = {}
+        self._listeners: dict[UUID, Listener] = {}
 
     @contextmanager
-    def listen(self, device_id: UUID) -> Iterator[Waiter]:
-        """Wait in this block, in the place of whoever waited for the mailbox before."""
-        waiter = Waiter()
+    def listening(self, device_id: UUID, listener: Listener) -> Iterator[None]:
+        """Listen in this block, in the place of whoever listened for the mailbox before."""
         with self._lock:
-            older = self._waiters.get(device_id)
-            self._waiters[device_id] = waiter
+            older = self._listeners.get(device_id)
+            self._listeners[device_id] = listener
         if older is not None:
-            older.replaced = True
-            older.wake()
+            older.close(Closing.REPLACED)
         try:
-            yield waiter
+            yield
         finally:
             with self._lock:
-                if self._waiters.get(device_id) is waiter:
-                    del self._waiters[device_id]
+                if self._listeners.get(device_id) is listener:
+                    del self._listeners[device_id]
 
-    def waiting(self) -> int:
-        """Count the requests that wait."""
+    def listeners(self) -> int:
+        """Count who listens in this process."""
         with self._lock:
-            return len(self._waiters)
+            return len(self._listeners)
 
-    def notify(self, device_ids: Iterable[UUID]) -> None:
-        """Tell that these mailboxes have something new; call it after the commit."""
-        with self._lock:
-            waiters = [self._waiters.get(device_id) for device_id in device_ids]
-        for waiter in waiters:
-            if waiter is not None:
-                waiter.wake()
+    def stored(self, deliveries: Mapping[UUID, Sequence[Delivery]]) -> list[UUID]:
+        """Tell what was stored, after the commit; give the devices for which nobody listens."""
+        unheard = []
+        for device_id, of_device in deliveries.items():
+            listener = self._listeners.get(device_id)
+            if listener is None:
+                unheard.append(device_id)
+            else:
+                listener.wake(of_device)
+        return unheard
+
+    def signal(self, device_id: UUID, signal: Signal) -> None:
+        """Pass an ephemeral envelope on to whoever listens; it is gone when nobody does."""
+        listener = self._listeners.get(device_id)
+        if listener is not None:
+            listener.receive(signal)
+
+    def close(self, device_id: UUID, why: Closing) -> None:
+        """End whoever listens for a device."""
+        listener = self._listeners.get(device_id)
+        if listener is not None:
+            listener.close(why)

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from core.database import Database, purge, table
 from tokens.device_tokens import TOKEN_PREFIX, Credential, Mint
+from tokens.events import AccountEvents
 from tokens.models import Account, Device, RetiredToken
 from tokens.problems import TokenInvalid, TokenReused
 from tokens.service import Caller, DeviceService
@@ -40,11 +41,13 @@ class TokenService:
         clock: Callable[[], datetime],
         mint: Mint,
         devices: DeviceService,
+        events: AccountEvents,
     ) -> None:
         self._database = database
         self._clock = clock
         self._mint = mint
         self._devices = devices
+        self._events = events
 
     def authenticate(self, token: str) -> Caller:
         """Say whose token this is.
@@ -100,6 +103,7 @@ class TokenService:
             connection.execute(
                 update(Device).where(*here).values(token_hash=presented, next_token_hash=None)
             )
+            self._events.replace_token(connection, account_id, device_id)
         return True
 
     def _judge_stranger(self, account_id: UUID, device_id: UUID, presented: bytes) -> None:

@@ -83,3 +83,21 @@ def test_a_commit_waits_for_the_disk_in_a_thread(tmp_path: Path) -> None:
         timeout=60,
     )
     assert (done.stdout.split(), done.stderr) == (["True", "False"], "")
+
+
+def test_what_is_called_afterwards(database: Database) -> None:
+    """It sees what was committed, and is not called for what was rolled back."""
+    seen: list[list[str]] = []
+
+    def look() -> None:
+        with database.read() as connection:
+            seen.append(list(connection.scalars(text("SELECT name FROM maintenance_leases"))))
+
+    with database.write() as connection:
+        database.afterwards(connection, look)
+        connection.execute(INSERT, {"name": "kept"})
+    with pytest.raises(ZeroDivisionError), database.write() as connection:
+        database.afterwards(connection, look)
+        connection.execute(INSERT, {"name": "lost"})
+        1 / 0  # noqa: B018
+    assert seen == [["kept"]]

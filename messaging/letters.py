@@ -1,0 +1,96 @@
+"""What moves through messaging: what a sender hands in, what a device is handed, and signals.
+
+Owns the values that the doors (HTTP, the stream), the mailbox and the wake-ups give each other. They are
+read from the wire by the doors; nothing here checks anything.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from typing import NamedTuple
+from uuid import UUID
+
+
+class Sealed(NamedTuple):
+    """Ciphertext for one device, and for which of its keys; None says nothing about that."""
+
+    device_id: UUID
+    content: bytes
+    registration_id: int | None = None
+
+
+class Shared(NamedTuple):
+    """Ciphertext for all devices of a group, and SHA-256 over the devices it is for."""
+
+    content: bytes
+    devices_digest: bytes
+
+
+class ToGroup(NamedTuple):
+    """A group, as of one version."""
+
+    id: UUID
+    version: int
+
+
+@dataclass(slots=True)
+class Outgoing:
+    """A message that a device hands in."""
+
+    from_account_id: UUID
+    from_device_id: UUID
+    client_id: str
+    #: An account, or a group as the sender knows it.
+    to: UUID | ToGroup
+    #: One for each device, or one for all devices of a group.
+    sealed: Sequence[Sealed] | Shared
+    #: Whether a device that is not connected is woken for it.
+    urgent: bool
+    #: Seconds.
+    expires_in: int
+
+
+class Accepted(NamedTuple):
+    """A message that is on disk for each device of the recipient."""
+
+    id: UUID
+    accepted_at: datetime
+
+
+class Message(NamedTuple):
+    """What the envelopes of one message have in common."""
+
+    id: UUID
+    from_account_id: UUID
+    from_device_id: UUID
+    sent_at: datetime
+    expires_at: datetime
+    group: ToGroup | None = None
+
+
+class Delivery(NamedTuple):
+    """One envelope in the mailbox of a device."""
+
+    seq: int
+    message: Message
+    content: bytes
+    is_request: bool
+
+
+class Signal(NamedTuple):
+    """An ephemeral envelope for one device: passed on to its open socket, or gone."""
+
+    from_account_id: UUID
+    from_device_id: UUID
+    content: bytes
+    sent_at: datetime
+    expires_at: datetime
+
+
+class Closing(IntEnum):
+    """Why a socket is closed from elsewhere, as WebSocket close codes."""
+
+    REPLACED = 4001
+    TOKEN_REPLACED = 4002
+    REVOKED = 4003
