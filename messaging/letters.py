@@ -11,6 +11,8 @@ from enum import IntEnum
 from typing import NamedTuple
 from uuid import UUID
 
+from core.problems import Problem
+
 
 class Sealed(NamedTuple):
     """Ciphertext for one device, and for which of its keys; None says nothing about that."""
@@ -86,6 +88,46 @@ class Signal(NamedTuple):
     content: bytes
     sent_at: datetime
     expires_at: datetime
+
+
+class KeysLow(NamedTuple):
+    """A device should upload new one-time keys: so many of each kind are left."""
+
+    one_time_prekeys: int
+    one_time_kem_prekeys: int
+
+
+class GroupChanged(NamedTuple):
+    """A group of the account has another version now."""
+
+    group_id: UUID
+    version: int
+
+
+#: What an open socket is told beside messages; a hint, which may be lost.
+Notice = KeysLow | GroupChanged
+
+
+class Attempt(NamedTuple):
+    """A message or signal from one account to another one, as it is judged."""
+
+    from_account_id: UUID
+    to_account_id: UUID
+
+
+class Verdict(NamedTuple):
+    """Whether it is refused (and why), or dropped without a word, or else comes as a request."""
+
+    refusal: Problem | None = None
+    dropped: bool = False
+    is_request: bool = False
+
+
+class Roster(NamedTuple):
+    """The accounts that joined a group, as of its current version."""
+
+    version: int
+    accounts: frozenset[UUID]
 
 
 class Closing(IntEnum):

@@ -6,12 +6,12 @@ device; the newer one ends the older.
 """
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 from uuid import UUID
 
-from messaging.letters import Closing, Delivery, Signal
+from messaging.letters import Closing, Delivery, Notice, Signal
 
 
 class Listener(Protocol):
@@ -22,6 +22,9 @@ class Listener(Protocol):
 
     def receive(self, signal: Signal) -> None:
         """Take an ephemeral envelope."""
+
+    def notice(self, notice: Notice) -> None:
+        """Take a hint."""
 
     def close(self, why: Closing) -> None:
         """End, because this device is not to listen here any more."""
@@ -50,6 +53,9 @@ class Waiter:
     def receive(self, signal: Signal) -> None:
         """Let it go: signals are for sockets."""
 
+    def notice(self, notice: Notice) -> None:
+        """Let it go: hints are for sockets."""
+
     def close(self, why: Closing) -> None:
         """End the wait, and the request."""
         self.closed = True
@@ -62,6 +68,8 @@ class Wakeups:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._listeners: dict[UUID, Listener] = {}
+        #: Told of devices that should be woken and for which nobody listens; must not wait.
+        self.unheard: list[Callable[[Sequence[UUID]], None]] = []
 
     @contextmanager
     def listening(self, device_id: UUID, listener: Listener) -> Iterator[None]:
@@ -83,22 +91,35 @@ class Wakeups:
         with self._lock:
             return len(self._listeners)
 
-    def stored(self, deliveries: Mapping[UUID, Sequence[Delivery]]) -> list[UUID]:
-        """Tell what was stored, after the commit; give the devices for which nobody listens."""
+    def stored(
+        self, deliveries: Mapping[UUID, Sequence[Delivery]], urgent: Collection[UUID] = ()
+    ) -> None:
+        """Tell what was stored, after the commit.
+
+        urgent: those of the devices that are woken in another way (`unheard`) when nobody listens.
+        """
         unheard = []
         for device_id, of_device in deliveries.items():
             listener = self._listeners.get(device_id)
-            if listener is None:
-                unheard.append(device_id)
-            else:
+            if listener is not None:
                 listener.wake(of_device)
-        return unheard
+            elif device_id in urgent:
+                unheard.append(device_id)
+        if unheard:
+            for wake in self.unheard:
+                wake(unheard)
 
     def signal(self, device_id: UUID, signal: Signal) -> None:
         """Pass an ephemeral envelope on to whoever listens; it is gone when nobody does."""
         listener = self._listeners.get(device_id)
         if listener is not None:
             listener.receive(signal)
+
+    def notice(self, device_id: UUID, notice: Notice) -> None:
+        """Pass a hint on to whoever listens."""
+        listener = self._listeners.get(device_id)
+        if listener is not None:
+            listener.notice(notice)
 
     def close(self, device_id: UUID, why: Closing) -> None:
         """End whoever listens for a device."""
