@@ -1,7 +1,5 @@
 """Routes of keys."""
 
-from uuid import UUID
-
 from flask import current_app
 
 from core.api import Api
@@ -9,6 +7,7 @@ from messaging.key_schemas import (
     BundlesAnswer,
     KeyCountsAnswer,
     KeysDigest,
+    KeysPath,
     KeysQuery,
     KeysUpload,
 )
@@ -17,7 +16,6 @@ from messaging.problems import KeysDiffer, TooManyKeyTakes, TooManyKeyUploads
 from tokens.authenticate import Caller, authenticate_device
 from tokens.problems import AccountNotFound, DeviceNotFound
 from tokens.routes import AUTHENTICATION
-from tokens.schemas import AccountPath
 
 keys_api = Api(
     "keys",
@@ -41,17 +39,14 @@ def upload_keys(caller: Caller, body: KeysUpload) -> None:
 
 @keys_api.operation(
     "GET",
-    "/keys/<account_id>",
+    # A UUID, so that `/keys/check` is not an account's.
+    "/keys/<uuid:account_id>",
     answer=BundlesAnswer,
     problems=(AccountNotFound, DeviceNotFound, TooManyKeyTakes),
 )
-def take_keys(caller: Caller, path: AccountPath, query: KeysQuery) -> BundlesAnswer:
+def take_keys(caller: Caller, path: KeysPath, query: KeysQuery) -> BundlesAnswer:
     """Take what sessions with an account's devices begin with; one-time keys are handed out once."""
-    try:
-        account_id = UUID(path.account_id)
-    except ValueError:
-        raise AccountNotFound("It was deleted, or never was.") from None
-    taken = _keys().take(caller, account_id, query.device_id)
+    taken = _keys().take(caller, path.account_id, query.device_id)
     return BundlesAnswer.model_validate(taken, from_attributes=True)
 
 

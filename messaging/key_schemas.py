@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from core.api import Answer, Body, Query
 from core.base64url import decode, encode
@@ -94,6 +94,12 @@ class KeysUpload(Body):
         max_length=MOST_PREKEYS,
         description="Take the place of those that are left; need a last resort, here or before.",
     )
+
+
+class KeysPath(BaseModel):
+    """An account whose keys are taken."""
+
+    account_id: UUID
 
 
 class KeysQuery(Query):
