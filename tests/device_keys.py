@@ -1,6 +1,7 @@
 """A device's keys as its client makes them, for tests that upload and take them."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -22,7 +23,7 @@ class DeviceKeys:
     identity: SigningKey = field(default_factory=SigningKey.generate)
     #: By key id.
     kem_secrets: dict[int, MLKEM1024PrivateKey] = field(default_factory=dict)
-    _ids: count = field(default_factory=count)  # type: ignore[type-arg]
+    _ids: Iterator[int] = field(default_factory=count)
 
     def prekey(self) -> dict[str, Any]:
         """Make a one-time key."""

@@ -163,6 +163,7 @@ def test_a_device_removed_meanwhile_leaves_no_keys(kith, join, upload):
     answers = together(15, act)
     assert set(answers) <= {"done", "token-invalid"}
     assert answers[0] == "done"
+    assert outcome(lambda: upload(others[0], body)) == "token-invalid"
     with kith.database.read() as connection:
         for model in (DeviceKeysRow, OneTimePrekey):
             assert connection.scalar(select(func.count()).select_from(model)) == 0

@@ -1,10 +1,13 @@
 """Keys that went over the service begin the session that they were made for."""
 
 import asyncio
+import re
+from pathlib import Path
 
 import x3dh
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM1024PublicKey
-from nacl.signing import VerifyKey
+from nacl.public import PrivateKey
+from nacl.signing import SigningKey, VerifyKey
 from x3dh import Bundle, HashFunction, Header, IdentityKeyFormat
 
 from core.base64url import decode, encode
@@ -17,6 +20,24 @@ class State(x3dh.BaseState):
     @staticmethod
     def _encode_public_key(key_format, pub):
         return (b"\x01" if key_format is IdentityKeyFormat.CURVE_25519 else b"\x00") + pub
+
+
+def test_the_documented_vector_is_taken(client, ben, upload):
+    """The page's keys, signature and digest are those that the service accepts."""
+    page = (Path(__file__).parents[3] / "docs" / "messaging.md").read_text()
+    names = ("identity_key", "public_key", "signature", "digest")
+    identity_key, public_key, signature, digest = (
+        re.search(rf"^\| `?{name}`? \| `([\w-]{{43,86}})` \|$", page, re.MULTILINE)[1]
+        for name in names
+    )
+    signer = SigningKey(b"\x01" * 32)
+    assert decode(identity_key, 32) == bytes(signer.verify_key)
+    assert decode(public_key, 32) == bytes(PrivateKey(b"\x02" * 32).public_key)
+    signed = {"key_id": 3, "public_key": public_key, "signature": signature}
+    body = {"registration_id": 1, "identity_key": identity_key, "signed_prekey": signed}
+    assert upload(ben, body).status_code == 204
+    answer = client.post("/v1/keys/check", json={"digest": digest}, headers=ben.headers)
+    assert answer.status_code == 204
 
 
 def state():

@@ -178,3 +178,9 @@ def test_the_most_that_an_upload_may_hold_is_taken(keys, upload, ben):
     body = keys.first(100, 100)
     body["one_time_prekeys"][99]["key_id"] = 2**31 - 1
     assert upload(ben, body | {"registration_id": 2**31 - 1}).status_code == 204
+
+
+def test_a_device_is_asked_for_by_its_id(client, ben, take):
+    """Anything else in the query is refused by its name."""
+    for query in ({"device_id": "x"}, {"device_id": ""}, {"device": ben.device_id}):
+        assert pointers(take(ben, **query)) == [f"?/{next(iter(query))}"]
