@@ -20,6 +20,7 @@ from messaging.published import begins_anew
 #: What is signed begins with what it is, so that a signature over a key of one kind is not one over another.
 X25519_PREFIX = b"\x01"
 ML_KEM_PREFIX = b"\x02"
+#: X25519 clamps it, so it is a multiple of 8, which takes points of low order to zero.
 _ANY_SCALAR = bytes(31) + b"\x40"
 
 
