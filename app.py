@@ -35,6 +35,8 @@ from interop.matrix.number_routes import numbers_api
 from interop.matrix.routes import leaving_api, open_api, terms_api
 from interop.matrix.service import MatrixService
 from interop.matrix.sessions import ValidationService
+from messaging.key_routes import keys_api
+from messaging.keys import KeyService
 from messaging.routes import messages_api
 from messaging.service import MessageService
 from sms import outcomes
@@ -116,6 +118,7 @@ class Kith:
     rotation: Rotation
     keeper: Keeper
     messages: MessageService
+    keys: KeyService
     maintenance: Maintenance
 
 
@@ -212,11 +215,13 @@ def build(settings: Settings, ports: Ports) -> Kith:
     rotation = Rotation(database, clock, entropy, timedelta(settings.epoch_overlap_days))
     keeper = Keeper(database, clock, replicas, rotation, settings.epoch_days)
     messages = MessageService(database, clock, entropy, metrics, settings)
+    keys = KeyService(database, clock, metrics, rules, messages.wakeups.notice)
     maintenance = Maintenance(database, clock, metrics)
 
     events.listing_changed.append(directory.listing_changed)
     events.device_added.append(messages.device_added)
     events.devices_removed.append(messages.devices_removed)
+    events.devices_removed.append(keys.devices_removed)
     events.holder_changed.append(matrix.bindings.holder_changed)
 
     for name, job in (
@@ -267,6 +272,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         rotation,
         keeper,
         messages,
+        keys,
         maintenance,
     )
 
@@ -339,6 +345,7 @@ def create_app(settings: Settings | None = None, ports: Ports | None = None) -> 
     app.register_api(phone_number_api)
     app.register_api(discovery_api)
     app.register_api(messages_api)
+    app.register_api(keys_api)
     # By service token, with the scope that each names.
     app.register_api(camara_api)
     # Partly open; by a token of its own, or without the terms accepted: see each.

@@ -139,6 +139,12 @@ class Metrics:
             ["step"],
             registry=self.registry,
         )
+        self.prekeys = Counter(
+            "kith_prekeys",
+            "Prekeys in bundles: for one session, the last resort, or none where there was none.",
+            ["kind", "source"],
+            registry=self.registry,
+        )
         self.purged = Counter(
             "kith_purged_rows",
             "Rows deleted by maintenance, by job.",

@@ -120,3 +120,19 @@ class DeviceKeys(Base):
     last_resort: Mapped[bytes | None] = mapped_column(LargeBinary(1568))
     last_resort_signature: Mapped[bytes | None] = mapped_column(LargeBinary(64))
     updated_at: Mapped[datetime] = mapped_column()
+
+
+class OneTimePrekey(Base):
+    """A public key of a device that one session begins with: it is deleted when it is handed out."""
+
+    __tablename__ = "one_time_prekeys"
+    __table_args__ = {"info": {"shard_by": "account_id"}, "sqlite_with_rowid": False}
+
+    account_id: Mapped[UUID] = mapped_column(primary_key=True)
+    device_id: Mapped[UUID] = mapped_column(primary_key=True)
+    #: 1 X25519; 2 ML-KEM-1024.
+    kind: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    key_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    public_key: Mapped[bytes] = mapped_column(LargeBinary(1568))
+    #: Of the second kind only; in the first nothing is signed.
+    signature: Mapped[bytes | None] = mapped_column(LargeBinary(64))

@@ -1,4 +1,4 @@
-"""What can go wrong with messages and mailboxes."""
+"""What can go wrong with messages, mailboxes and keys."""
 
 from core.problems import Problem
 
@@ -29,3 +29,21 @@ class AcknowledgementAhead(Problem):
     """The acknowledgement names a message that was never put into this mailbox."""
 
     code, status, title = "acknowledgement-ahead", 422, "There is no such message yet"
+
+
+class KeysDiffer(Problem):
+    """The digest is not that of the keys that are handed out, or there are none."""
+
+    code, status, title = "keys-differ", 409, "Other keys are published"
+
+
+class TooManyKeyUploads(Problem):
+    """The device uploaded keys as often as it may."""
+
+    code, status, title = "too-many-key-uploads", 429, "Too many uploads of keys"
+
+
+class TooManyKeyTakes(Problem):
+    """The account took keys as often as it may, of this account or in all; none were handed out."""
+
+    code, status, title = "too-many-key-takes", 429, "Too many keys were taken"

@@ -246,7 +246,12 @@ def test_hostile_queries_are_refused(client: ContractClient, person: Person, que
 )
 def test_hostile_ids_are_not_found(client: ContractClient, person: Person, name: str) -> None:
     """An id that cannot be one is an id of nothing."""
-    for path in (f"/v1/verifications/{name}", f"/v1/accounts/{name}/devices", f"/v1/{name}"):
+    for path in (
+        f"/v1/verifications/{name}",
+        f"/v1/accounts/{name}/devices",
+        f"/v1/keys/{name}",
+        f"/v1/{name}",
+    ):
         answer = client.get(path, headers=person.headers)
         assert answer.status_code == 404, path
         assert problem_code(answer).endswith("not-found")
