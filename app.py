@@ -35,6 +35,8 @@ from interop.matrix.number_routes import numbers_api
 from interop.matrix.routes import leaving_api, open_api, terms_api
 from interop.matrix.service import MatrixService
 from interop.matrix.sessions import ValidationService
+from messaging.contact_routes import contacts_api
+from messaging.contacts import ContactService
 from messaging.routes import messages_api
 from messaging.service import MessageService
 from sms import outcomes
@@ -116,6 +118,7 @@ class Kith:
     rotation: Rotation
     keeper: Keeper
     messages: MessageService
+    contacts: ContactService
     maintenance: Maintenance
 
 
@@ -212,12 +215,14 @@ def build(settings: Settings, ports: Ports) -> Kith:
     rotation = Rotation(database, clock, entropy, timedelta(settings.epoch_overlap_days))
     keeper = Keeper(database, clock, replicas, rotation, settings.epoch_days)
     messages = MessageService(database, clock, entropy, metrics, settings)
+    contacts = ContactService(database, clock)
     maintenance = Maintenance(database, clock, metrics)
 
     events.listing_changed.append(directory.listing_changed)
     events.device_added.append(messages.device_added)
     events.devices_removed.append(messages.devices_removed)
     events.holder_changed.append(matrix.bindings.holder_changed)
+    events.account_deleted.append(contacts.account_deleted)
 
     for name, job in (
         ("unsettled sends", deliveries.settle),
@@ -267,6 +272,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         rotation,
         keeper,
         messages,
+        contacts,
         maintenance,
     )
 
@@ -339,6 +345,7 @@ def create_app(settings: Settings | None = None, ports: Ports | None = None) -> 
     app.register_api(phone_number_api)
     app.register_api(discovery_api)
     app.register_api(messages_api)
+    app.register_api(contacts_api)
     # By service token, with the scope that each names.
     app.register_api(camara_api)
     # Partly open; by a token of its own, or without the terms accepted: see each.
