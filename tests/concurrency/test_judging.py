@@ -11,9 +11,12 @@ from sqlalchemy import func, select
 
 from core.limits import LimitCounter, Limits
 from core.settings import Settings
+from messaging import contacts as rules
 from messaging.judging import Judge
 from messaging.letters import Attempt
 from messaging.models import Contact
+from messaging.problems import TooManyContacts
+from tokens.service import Caller
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ANNA, BEN = UUID(int=1), UUID(int=2)
@@ -90,3 +93,30 @@ def test_batches_over_the_same_people_in_any_order_do_not_block_each_other(outco
     everybody = [Attempt(one, other) for one in people for other in people if one != other]
     batches = [everybody, everybody[::-1]] * 12
     assert outcomes(batches, stranger_messages_per_day=100) == {"passed": 24 * len(everybody)}
+
+
+def test_exactly_as_many_contacts_as_are_allowed(app, monkeypatch):
+    """Parallel requests of one account are counted one by one."""
+    monkeypatch.setattr(rules, "MOST_CONTACTS", 3)
+    kith = app.extensions["kith"]
+    with kith.database.write() as connection:
+        mine, *peers = [
+            kith.accounts.claim(connection, f"+49151123456{place:02}", None).account_id
+            for place in range(1 + PARALLEL)
+        ]
+    caller = Caller(mine, uuid4(), b"")
+    barrier = Barrier(PARALLEL)
+
+    def block(peer):
+        barrier.wait()
+        try:
+            kith.contacts.set_state(caller, peer, "blocked")
+        except TooManyContacts:
+            return "refused"
+        return "blocked"
+
+    with ThreadPoolExecutor(PARALLEL) as threads:
+        ended = Counter(threads.map(block, peers))
+    assert ended == {"blocked": 3, "refused": PARALLEL - 3}
+    contacts, _ = kith.contacts.page(caller, None, None, 100)
+    assert len(contacts) == 3
