@@ -27,8 +27,6 @@ from messaging.problems import BlockedByYou, MessageLimit
 
 _DELIVERED, _REQUEST, _DROPPED = Verdict(), Verdict(is_request=True), Verdict(dropped=True)
 _IN_TOUCH = (State.ACCEPTED, State.BLOCKED_AFTER_ACCEPTED)
-
-
 _WHY = {
     "messages": "This account has written as much as it may in a minute.",
     "messages-to-one": "This account has written as much to one account as it may in a minute.",

@@ -107,7 +107,7 @@ def test_a_batch_is_judged_in_its_order(judge):
 
 
 def test_an_empty_batch_is_nothing(judge, held):
-    """Nothing is asked of the database for it."""
+    """It counts nowhere."""
     assert (judge(), held()) == ([], [])
 
 

@@ -15,3 +15,24 @@ def anna(register):
 def ben(register):
     """Whom she may know."""
     return register(BEN)
+
+
+@pytest.fixture
+def put(client):
+    """Let a person set how she stands to an account; give the response."""
+
+    def put(person, account_id, state):
+        path = f"/v1/contacts/{account_id}"
+        return client.put(path, json={"state": state}, headers=person.headers)
+
+    return put
+
+
+@pytest.fixture
+def forget(client):
+    """Let a person forget an account; give the response."""
+
+    def forget(person, account_id):
+        return client.delete(f"/v1/contacts/{account_id}", headers=person.headers)
+
+    return forget

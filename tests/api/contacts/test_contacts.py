@@ -12,27 +12,6 @@ from tests.conftest import problem_code
 
 
 @pytest.fixture
-def put(client):
-    """Let a person set how she stands to an account; give the response."""
-
-    def put(person, account_id, state):
-        path = f"/v1/contacts/{account_id}"
-        return client.put(path, json={"state": state}, headers=person.headers)
-
-    return put
-
-
-@pytest.fixture
-def forget(client):
-    """Let a person forget an account; give the response."""
-
-    def forget(person, account_id):
-        return client.delete(f"/v1/contacts/{account_id}", headers=person.headers)
-
-    return forget
-
-
-@pytest.fixture
 def contacts(client):
     """List the contacts of a person."""
 
