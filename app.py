@@ -35,6 +35,8 @@ from interop.matrix.number_routes import numbers_api
 from interop.matrix.routes import leaving_api, open_api, terms_api
 from interop.matrix.service import MatrixService
 from interop.matrix.sessions import ValidationService
+from messaging.contact_routes import contacts_api
+from messaging.contacts import ContactService
 from messaging.key_routes import keys_api
 from messaging.keys import KeyService
 from messaging.routes import messages_api
@@ -119,6 +121,7 @@ class Kith:
     keeper: Keeper
     messages: MessageService
     keys: KeyService
+    contacts: ContactService
     maintenance: Maintenance
 
 
@@ -216,6 +219,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
     keeper = Keeper(database, clock, replicas, rotation, settings.epoch_days)
     messages = MessageService(database, clock, entropy, metrics, settings)
     keys = KeyService(database, clock, metrics, rules, messages.wakeups.notice)
+    contacts = ContactService(database, clock)
     maintenance = Maintenance(database, clock, metrics)
 
     events.listing_changed.append(directory.listing_changed)
@@ -223,6 +227,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
     events.devices_removed.append(messages.devices_removed)
     events.devices_removed.append(keys.devices_removed)
     events.holder_changed.append(matrix.bindings.holder_changed)
+    events.account_deleted.append(contacts.account_deleted)
 
     for name, job in (
         ("unsettled sends", deliveries.settle),
@@ -273,6 +278,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         keeper,
         messages,
         keys,
+        contacts,
         maintenance,
     )
 
@@ -346,6 +352,7 @@ def create_app(settings: Settings | None = None, ports: Ports | None = None) -> 
     app.register_api(discovery_api)
     app.register_api(messages_api)
     app.register_api(keys_api)
+    app.register_api(contacts_api)
     # By service token, with the scope that each names.
     app.register_api(camara_api)
     # Partly open; by a token of its own, or without the terms accepted: see each.

@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar, cast
 from kith.errors import KithAnswerUnreadable
 
 Channel = Literal["sms", "voice"]
+ContactState = Literal["accepted", "blocked"]
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,23 @@ class MessagePage:
     """Messages in order; `more` says that others wait behind them."""
 
     messages: tuple[Message, ...]
+    more: bool
+
+
+@dataclass(frozen=True)
+class PeerContact:
+    """Another account and how the own one stands to it: "accepted" or "blocked"."""
+
+    account_id: str
+    state: str
+    since: datetime
+
+
+@dataclass(frozen=True)
+class ContactPage:
+    """Contacts by ascending id; `more` says that others follow."""
+
+    contacts: tuple[PeerContact, ...]
     more: bool
 
 

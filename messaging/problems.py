@@ -47,3 +47,21 @@ class TooManyKeyTakes(Problem):
     """The account took keys as often as it may, of this account or in all; none were handed out."""
 
     code, status, title = "too-many-key-takes", 429, "Too many keys were taken"
+
+
+class BlockedByYou(Problem):
+    """The sender has blocked the recipient; nothing was stored."""
+
+    code, status, title = "blocked-by-you", 409, "You have blocked this account"
+
+
+class MessageLimit(Problem):
+    """The sender has written as much as it may, or to as many strangers; nothing was stored."""
+
+    code, status, title = "message-limit", 429, "Too many messages"
+
+
+class TooManyContacts(Problem):
+    """The account has accepted or blocked as many others as it may by hand."""
+
+    code, status, title = "too-many-contacts", 409, "The account has too many contacts"
