@@ -9,6 +9,7 @@ from argon2 import PasswordHasher
 from flask_openapi3 import Info, OpenAPI
 
 from core import idempotency, logs, plumbing
+from core.addresses import Resolve, resolve
 from core.commands import maintenance_commands
 from core.database import Database
 from core.limits import Limits
@@ -30,11 +31,12 @@ from discovery.service import DirectoryService
 from interop.camara.routes import camara_api
 from interop.camara.service import CamaraService
 from interop.matrix.accounts import MatrixAccountService
-from interop.matrix.federation import Resolve, resolve
 from interop.matrix.number_routes import numbers_api
 from interop.matrix.routes import leaving_api, open_api, terms_api
 from interop.matrix.service import MatrixService
 from interop.matrix.sessions import ValidationService
+from messaging.push.routes import push_api
+from messaging.push.service import PushService
 from messaging.routes import messages_api
 from messaging.service import MessageService
 from sms import outcomes
@@ -116,6 +118,7 @@ class Kith:
     rotation: Rotation
     keeper: Keeper
     messages: MessageService
+    push: PushService
     maintenance: Maintenance
 
 
@@ -212,11 +215,14 @@ def build(settings: Settings, ports: Ports) -> Kith:
     rotation = Rotation(database, clock, entropy, timedelta(settings.epoch_overlap_days))
     keeper = Keeper(database, clock, replicas, rotation, settings.epoch_days)
     messages = MessageService(database, clock, entropy, metrics, settings)
+    push = PushService(database, clock, metrics, settings, ports.resolver)
     maintenance = Maintenance(database, clock, metrics)
 
     events.listing_changed.append(directory.listing_changed)
     events.device_added.append(messages.device_added)
     events.devices_removed.append(messages.devices_removed)
+    events.devices_removed.append(push.devices_removed)
+    messages.wakeups.unheard.append(push.waker.wake)
     events.holder_changed.append(matrix.bindings.holder_changed)
 
     for name, job in (
@@ -267,6 +273,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         rotation,
         keeper,
         messages,
+        push,
         maintenance,
     )
 
@@ -339,6 +346,7 @@ def create_app(settings: Settings | None = None, ports: Ports | None = None) -> 
     app.register_api(phone_number_api)
     app.register_api(discovery_api)
     app.register_api(messages_api)
+    app.register_api(push_api)
     # By service token, with the scope that each names.
     app.register_api(camara_api)
     # Partly open; by a token of its own, or without the terms accepted: see each.

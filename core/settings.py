@@ -26,6 +26,7 @@ from core.door_settings import DoorSettings
 from core.fixed_codes import FixedCode, read_entries
 from core.phone_numbers import mask
 from core.provider_settings import ProviderSettings
+from core.push_settings import PushSettings
 from core.setting_types import HttpUrl, Network, split
 
 MIN_SECRET_LENGTH = 32
@@ -78,7 +79,7 @@ class SettingsError(ClickException):
         return cls(f"Kith cannot start with these settings:\n{lines}")
 
 
-class Settings(ProviderSettings, DiscoverySettings, DoorSettings):
+class Settings(ProviderSettings, DiscoverySettings, DoorSettings, PushSettings):
     """The frozen settings object; build it with `Settings.load()` to get readable faults."""
 
     model_config = SettingsConfigDict(
@@ -228,6 +229,7 @@ class Settings(ProviderSettings, DiscoverySettings, DoorSettings):
                 )
         faults += self.faults_of_discovery()
         faults += self.faults_of_providers(production=self.environment == "production")
+        faults += self.faults_of_push(production=self.environment == "production")
         if faults:
             raise ValueError("\n".join(faults))
         return self
