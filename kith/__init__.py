@@ -29,6 +29,8 @@ from kith.models import (
     Message,
     MessagePage,
     OutboxText,
+    PushParameters,
+    PushSubscription,
     Registration,
     Verification,
 )
@@ -55,6 +57,8 @@ __all__ = [
     "Message",
     "MessagePage",
     "OutboxText",
+    "PushParameters",
+    "PushSubscription",
     "Registration",
     "RetryPolicy",
     "Verification",
