@@ -41,9 +41,16 @@ def resolve(host: str) -> list[str]:
 class Addresses:
     """Finds the address of a host that may be connected to."""
 
-    def __init__(self, resolver: Resolve, allowed_networks: Sequence[str]) -> None:
+    def __init__(
+        self,
+        resolver: Resolve,
+        allowed_networks: Sequence[str],
+        *,
+        longest_queue: float = LONGEST_QUEUE,
+    ) -> None:
         self._resolve = resolver
         self._allowed = [ipaddress.ip_network(network) for network in allowed_networks]
+        self._longest_queue = longest_queue
         self._turns = threading.BoundedSemaphore(LOOKUPS)
 
     def of(self, host: str) -> Address:
@@ -65,7 +72,7 @@ class Addresses:
             return [str(ipaddress.ip_address(host))]
         except ValueError:
             pass
-        if not self._turns.acquire(timeout=LONGEST_QUEUE):
+        if not self._turns.acquire(timeout=self._longest_queue):
             raise OSError("others resolve for too long")
         try:
             return self._resolve(host)

@@ -72,15 +72,20 @@ class _Guarded(HTTPConnection):
     @contextmanager
     def _deadline(self) -> Iterator[None]:
         # Each read has its time, and byte by byte they could be many: this ends them all.
-        end = threading.Timer(self.seconds, self._end)
+        late = threading.Event()
+        end = threading.Timer(self.seconds, self._end, (late,))
         end.daemon = True
         end.start()
         try:
             yield
         finally:
             end.cancel()
+        if late.is_set():
+            # http.client takes a head that was cut short for a whole one.
+            raise TimeoutError
 
-    def _end(self) -> None:
+    def _end(self, late: threading.Event) -> None:
+        late.set()
         handle = self._handle
         # It may be over in that very moment.
         with suppress(OSError):
