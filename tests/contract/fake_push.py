@@ -36,16 +36,16 @@ class Browser:
     )
     secret: bytes = b"sixteen bytes ok"
 
-    def subscription(self, **changes: Any) -> dict[str, Any]:
-        """Write the body of a PUT."""
+    def public_keys(self) -> dict[str, bytes]:
+        """Give what it tells of its keys."""
         public = self.key.public_key()
         point = public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-        return {
-            "type": "webpush",
-            "endpoint": self.endpoint,
-            "p256dh": encode(point),
-            "auth": encode(self.secret),
-        } | changes
+        return {"p256dh": point, "auth": self.secret}
+
+    def subscription(self, **changes: Any) -> dict[str, Any]:
+        """Write the body of a PUT."""
+        keys = {name: encode(key) for name, key in self.public_keys().items()}
+        return {"type": "webpush", "endpoint": self.endpoint, **keys} | changes
 
     def open(self, request: Received) -> Any:
         """Decrypt what was pushed."""

@@ -14,28 +14,13 @@ from core.push_settings import ServiceAccount
 from messaging.push.fcm import SCOPE, FcmProvider
 from messaging.push.provider import Failed, Gone, Target
 from tests.conftest import Clock
-from tests.contract.fake_http import Answer, FakeProvider, Received
+from tests.contract.fake_fcm import SEND, FakeFcm
+from tests.contract.fake_http import Answer
 
 KEY = rsa.generate_private_key(65_537, 2048)
 TARGET = Target(uuid4(), uuid4(), "registration:token")
-SEND = "/v1/projects/kith-test/messages:send"
 FCM_ERROR = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
 BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
-
-
-class FakeFcm(FakeProvider):
-    """Google's token endpoint and FCM in one."""
-
-    def accept(self, request: Received) -> Answer:
-        """Give a token for a signed assertion; take a message under it."""
-        if request.path == "/token":
-            token = {"access_token": f"ya29.{len(self.received)}", "expires_in": 3599}
-            return Answer(200, json.dumps(token).encode())
-        return Answer(200, b'{"name": "projects/kith-test/messages/1"}')
-
-    def at(self, path: str) -> list[Received]:
-        """Give what came to a path."""
-        return [request for request in self.received if request.path == path]
 
 
 @pytest.fixture
