@@ -49,7 +49,7 @@ REPEATS = (
 )
 #: The wait after the first failure; it doubles up to the longest.
 FIRST_BACK_OFF, LONGEST_BACK_OFF = timedelta(minutes=1), timedelta(hours=6)
-#: Devices that one statement names.
+#: Devices that one statement names at most.
 BATCH = 1000
 
 _subscription = table(PushSubscription)

@@ -174,7 +174,7 @@ class Waker:
         return last
 
     def drain(self) -> None:
-        """Wait until nothing is under way, and record what came of it; for tests and the end."""
+        """Wait until nothing is under way, and record what came of it."""
         with self._lock:
             self._idle.wait_for(lambda: not self._under_way.total())
         self._record()
@@ -196,8 +196,8 @@ class Waker:
         self._news.set()
         for thread in self._threads:
             thread.join()
+        self.drain()
         self._pool.shutdown()
-        self._record()
 
     def _run(self) -> None:
         while not self._stopped.is_set():
@@ -216,16 +216,19 @@ class Waker:
         while not self._stopped.wait(pause):
             try:
                 last = self.walk(after)
-                with self._database.read() as connection:
-                    waiting = due.count(connection, self._clock())
-                for name in self._providers:
-                    self._metrics.pushes_due.labels(name).set(waiting.get(name, 0))
+                pause = WALK if last is None else pause
+                after = last or UUID(int=0)
+                if pause == WALK:
+                    self._measure()
             except Exception as error:
-                pause = WALK
                 log.error("push.failed", exc_info=error)
-                continue
-            after = last or UUID(int=0)
-            pause = WALK if last is None else pause
+                self._stopped.wait(POLL)
+
+    def _measure(self) -> None:
+        with self._database.read() as connection:
+            waiting = due.count(connection, self._clock())
+        for name in self._providers:
+            self._metrics.pushes_due.labels(name).set(waiting.get(name, 0))
 
 
 def _settled(outcome: _Outcome, now: datetime) -> tuple[Claim, datetime | None, bool]:

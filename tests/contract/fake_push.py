@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.contract.fake_http import Answer, FakeProvider, Received
+from tests.contract.fake_sender import is_signed
 
 
 def encode(data: bytes) -> str:
@@ -79,3 +80,11 @@ class FakePushService(FakeProvider):
         if not request.path.startswith("/push/") or "TTL" not in request.headers:
             return Answer(400)
         return Answer(201)
+
+
+class FakeEndpoint(FakeProvider):
+    """An operator's endpoint on a free port; use as a context manager."""
+
+    def accept(self, request: Received) -> Answer:
+        """Take what is signed."""
+        return Answer(204 if is_signed(request.headers, request.body) else 401)

@@ -13,21 +13,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from kith import Envelope, Kith, Registration
 from tests.contract.fake_apns import FakeApns
 from tests.contract.fake_fcm import FakeFcm
-from tests.contract.fake_http import Answer, FakeProvider, Received
-from tests.contract.fake_push import FakePushService
+from tests.contract.fake_push import FakeEndpoint, FakePushService
 from tests.contract.fake_sender import SECRET
 from tests.server import RunningServer, running_server
 
 NUMBERS = [f"+49151123456{n:02d}" for n in range(4)]
 BROWSER, IPHONE, ANDROID, SENDER = range(4)
-
-
-class Endpoint(FakeProvider):
-    """The operator's endpoint."""
-
-    def accept(self, request: Received) -> Answer:
-        """Take everything."""
-        return Answer(204)
 
 
 @pytest.fixture
@@ -66,7 +57,7 @@ def test_each_device_is_woken_in_its_way(database_url: str, tmp_path: Path) -> N
     apple, google = tmp_path / "AuthKey.p8", tmp_path / "account.json"
     log = tmp_path / "server.log"
     apple.write_text(pem(ec.generate_private_key(ec.SECP256R1())))
-    with FakePushService() as web, FakeApns() as apns, FakeFcm() as fcm, Endpoint() as endpoint:
+    with FakePushService() as web, FakeApns() as apns, FakeFcm() as fcm, FakeEndpoint() as endpoint:
         account = {
             "project_id": "kith-test",
             "client_email": "push@kith-test.example",

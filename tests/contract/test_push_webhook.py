@@ -1,6 +1,6 @@
 """The operator's endpoint: what is posted, under which signature, and what each answer means."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from uuid import UUID
 
 import pytest
@@ -10,20 +10,13 @@ from pydantic import SecretStr
 from messaging.push.provider import Failed, Target
 from messaging.push.webhook import PushWebhookProvider
 from sms.standard_webhooks import WebhookSecrets
-from tests.api.messages.conftest import anna, ben, link, send
+from tests.api.push.conftest import anna, ben, link, send, turn
 from tests.conftest import Clock, MakeApp
-from tests.contract.fake_http import Answer, FakeProvider, Received
+from tests.contract.fake_http import Answer
+from tests.contract.fake_push import FakeEndpoint
 from tests.contract.fake_sender import OLD_SECRET, SECRET, is_signed
 
-__all__ = ["anna", "ben", "link", "send"]
-
-
-class FakeEndpoint(FakeProvider):
-    """The endpoint: takes what is signed."""
-
-    def accept(self, request: Received) -> Answer:
-        """Answer with nothing."""
-        return Answer(204 if is_signed(request.headers, request.body) else 401)
+__all__ = ["anna", "ben", "link", "send", "turn"]
 
 
 @pytest.fixture
@@ -42,18 +35,6 @@ def app(make_app: MakeApp, endpoint: FakeEndpoint) -> OpenAPI:
         push_webhook_secret=SECRET,
         push_webhook_secret_previous=OLD_SECRET,
     )
-
-
-@pytest.fixture
-def turn(app: OpenAPI) -> Callable[[], None]:
-    """Let the waker do what there is to do."""
-    waker = app.extensions["kith"].push.waker
-
-    def turn() -> None:
-        waker.turn()
-        waker.drain()
-
-    return turn
 
 
 def test_it_is_told_of_each_device(endpoint, ben, link, send, turn) -> None:
