@@ -90,7 +90,7 @@ class Settings(ProviderSettings, DiscoverySettings, DoorSettings, PushSettings):
         "development", description="`production` refuses mock providers and generated secrets."
     )
     data_dir: Path = Field(
-        Path("data"), description="Where SQLite and the generated development secret live."
+        Path("data"), description="Where SQLite and the secrets generated in development live."
     )
     database_url: str = Field(
         "",

@@ -1,12 +1,17 @@
 """A device says where it is woken: one place, of a type that is offered, and never one inside."""
 
+from uuid import uuid4
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from messaging.push.schemas import PushSubscriptionBody
 from tests.api.messages.conftest import pointers
 from tests.conftest import problem_code
 from tests.contract.fake_push import Browser, decode, encode
+from tokens.problems import TokenInvalid
+from tokens.service import Caller
 
 PATH = "/v1/push-subscription"
 FCM = {"type": "fcm", "token": "registration:token-1_2"}
@@ -77,6 +82,14 @@ def test_a_device_that_is_removed_leaves_none(client, ben, put, browser, link, r
     assert client.delete(f"/v1/devices/{other.device_id}", headers=ben.headers).status_code == 204
     assert [str(row.device_id) for row in rows()] == [ben.device_id]
     assert client.delete("/v1/account", headers=ben.headers).status_code == 204
+    assert rows() == []
+
+
+def test_a_device_that_is_removed_meanwhile_leaves_none(app, rows, browser) -> None:
+    """It was authenticated just before; nothing would ever delete what it put."""
+    body = PushSubscriptionBody.model_validate(browser.subscription())
+    with pytest.raises(TokenInvalid):
+        app.extensions["kith"].push.put(Caller(uuid4(), uuid4(), b""), body)
     assert rows() == []
 
 
