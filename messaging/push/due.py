@@ -1,13 +1,13 @@
 """Which devices are to be woken, and when: the statements on what a subscription remembers.
 
 Owns the way of a row. Idle, it has no `due_at`. Marked, it is due. Claimed by one process, `due_at` is the
-end of the claim; a process that died leaves it due again. Woken, it is due again after each of
-`REPEATS`, as long as urgent messages wait and the device acknowledges nothing; then it is silent until
-it does. A wake-up that failed is due after a back-off. Nothing is sent while nothing urgent waits.
+end of the claim; a process that died leaves it due again. Woken or not, it is due again as
+`messaging/push/schedule.py` says, as long as urgent messages wait and the device acknowledges nothing, or
+silent until it does. Nothing is sent while nothing urgent waits.
 """
 
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -39,16 +39,6 @@ from core.push_settings import PushName
 from messaging.models import Mailbox, PushSubscription
 from messaging.push.provider import Target
 
-#: How long after each wake-up the next one comes; a lost one must not silence a device for ever.
-REPEATS = (
-    timedelta(minutes=1),
-    timedelta(minutes=10),
-    timedelta(hours=1),
-    timedelta(hours=6),
-    timedelta(days=1),
-)
-#: The wait after the first failure; it doubles up to the longest.
-FIRST_BACK_OFF, LONGEST_BACK_OFF = timedelta(minutes=1), timedelta(hours=6)
 #: Devices that one statement names at most.
 BATCH = 1000
 
@@ -72,17 +62,6 @@ class Claim(NamedTuple):
         """Name the row, as long as the claim on it is ours."""
         device_id = self.target.device_id
         return {"of_device": device_id, "of_webhook": self.is_webhook, "until": self.until}
-
-
-def next_repeat(claim: Claim, now: datetime) -> datetime | None:
-    """Say when a device that was woken is woken again; None once it was often enough."""
-    return now + REPEATS[claim.woken] if claim.woken < len(REPEATS) else None
-
-
-def next_try(claim: Claim, now: datetime, retry_after: int | None) -> datetime:
-    """Say when a wake-up that failed is tried again."""
-    doubled = FIRST_BACK_OFF * (1 << min(claim.failures, 16))
-    return now + max(min(doubled, LONGEST_BACK_OFF), timedelta(seconds=retry_after or 0))
 
 
 def mark(

@@ -17,7 +17,7 @@ import structlog
 
 from core.database import Database
 from core.metrics import Metrics
-from messaging.push import due
+from messaging.push import due, schedule
 from messaging.push.due import Claim
 from messaging.push.provider import Failed, Gone, PushProvider
 
@@ -233,5 +233,6 @@ class Waker:
 
 def _settled(outcome: _Outcome, now: datetime) -> tuple[Claim, datetime | None, bool]:
     if outcome.came_to == "woken":
-        return outcome.claim, due.next_repeat(outcome.claim, now), True
-    return outcome.claim, due.next_try(outcome.claim, now, outcome.retry_after), False
+        return outcome.claim, schedule.next_repeat(outcome.claim.woken, now), True
+    due_at = schedule.next_try(outcome.claim.failures, now, outcome.retry_after)
+    return outcome.claim, due_at, False

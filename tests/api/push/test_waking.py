@@ -5,6 +5,7 @@ from uuid import UUID
 import pytest
 
 from messaging.push import due
+from messaging.push.schedule import REPEATS
 from messaging.push.waker import CLAIM, GRACE
 from messaging.wakeups import Waiter
 from tests.contract.fake_http import Answer
@@ -56,7 +57,7 @@ def test_a_lost_wakeup_is_repeated_in_growing_intervals(
     """A wake-up that reached nobody silences no device, and one that is off is not woken for ever."""
     send(subscribed)
     turn()
-    for times, interval in enumerate(due.REPEATS, start=1):
+    for times, interval in enumerate(REPEATS, start=1):
         clock.advance(interval.total_seconds() - 1)
         turn()
         assert len(service.received) == times
@@ -67,7 +68,7 @@ def test_a_lost_wakeup_is_repeated_in_growing_intervals(
     clock.advance(days=20)
     send(subscribed)
     turn()
-    assert len(service.received) == len(due.REPEATS) + 1
+    assert len(service.received) == len(REPEATS) + 1
 
 
 def test_who_was_silent_is_woken_once_it_answered(
@@ -76,14 +77,14 @@ def test_who_was_silent_is_woken_once_it_answered(
     """After the last repeat an acknowledgement begins it anew."""
     send(subscribed)
     turn()
-    for interval in due.REPEATS:
+    for interval in REPEATS:
         clock.advance(interval.total_seconds())
         turn()
     acknowledge(subscribed, 1)
     send(subscribed)
     turn()
 
-    assert len(service.received) == len(due.REPEATS) + 2
+    assert len(service.received) == len(REPEATS) + 2
 
 
 def test_nothing_is_repeated_once_all_is_acknowledged(
