@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -60,7 +61,8 @@ class FakeApns:
         self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
         for connection in self._connections:
-            connection.close()
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join()
 
@@ -75,31 +77,29 @@ class FakeApns:
             self._threads[-1].start()
 
     def _serve(self, connection: socket.socket) -> None:
+        # The client may be gone at any moment.
+        with connection, suppress(OSError):
+            self._converse(connection)
+
+    def _converse(self, connection: socket.socket) -> None:
         state = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
         state.initiate_connection()
         requests: dict[int, Notification] = {}
-        with connection:
+        connection.sendall(state.data_to_send())
+        while data := connection.recv(65_536):
+            for event in state.receive_data(data):
+                if isinstance(event, RequestReceived):
+                    requests[event.stream_id] = Notification(dict(event.headers))
+                elif isinstance(event, DataReceived):
+                    requests[event.stream_id].body += event.data
+                elif isinstance(event, StreamEnded):
+                    notification = requests.pop(event.stream_id)
+                    self.received.append(notification)
+                    verdict = self.verdicts.popleft() if self.verdicts else Verdict()
+                    if not verdict.status:
+                        return
+                    _answer(state, event.stream_id, verdict)
             connection.sendall(state.data_to_send())
-            while True:
-                try:
-                    data = connection.recv(65_536)
-                except OSError:
-                    return
-                if not data:
-                    return
-                for event in state.receive_data(data):
-                    if isinstance(event, RequestReceived):
-                        requests[event.stream_id] = Notification(dict(event.headers))
-                    elif isinstance(event, DataReceived):
-                        requests[event.stream_id].body += event.data
-                    elif isinstance(event, StreamEnded):
-                        notification = requests.pop(event.stream_id)
-                        self.received.append(notification)
-                        verdict = self.verdicts.popleft() if self.verdicts else Verdict()
-                        if not verdict.status:
-                            return
-                        _answer(state, event.stream_id, verdict)
-                connection.sendall(state.data_to_send())
 
 
 def _answer(state: H2Connection, stream_id: int, verdict: Verdict) -> None:
