@@ -9,6 +9,7 @@ from argon2 import PasswordHasher
 from flask_openapi3 import Info, OpenAPI
 
 from core import idempotency, logs, plumbing
+from core.addresses import Resolve, resolve
 from core.commands import maintenance_commands
 from core.database import Database
 from core.limits import Limits
@@ -30,7 +31,6 @@ from discovery.service import DirectoryService
 from interop.camara.routes import camara_api
 from interop.camara.service import CamaraService
 from interop.matrix.accounts import MatrixAccountService
-from interop.matrix.federation import Resolve, resolve
 from interop.matrix.number_routes import numbers_api
 from interop.matrix.routes import leaving_api, open_api, terms_api
 from interop.matrix.service import MatrixService
@@ -39,6 +39,8 @@ from messaging.contact_routes import contacts_api
 from messaging.contacts import ContactService
 from messaging.key_routes import keys_api
 from messaging.keys import KeyService
+from messaging.push.routes import push_api
+from messaging.push.service import PushService
 from messaging.routes import messages_api
 from messaging.service import MessageService
 from sms import outcomes
@@ -122,6 +124,7 @@ class Kith:
     messages: MessageService
     keys: KeyService
     contacts: ContactService
+    push: PushService
     maintenance: Maintenance
 
 
@@ -220,12 +223,15 @@ def build(settings: Settings, ports: Ports) -> Kith:
     messages = MessageService(database, clock, entropy, metrics, settings)
     keys = KeyService(database, clock, metrics, rules, messages.wakeups.notice)
     contacts = ContactService(database, clock)
+    push = PushService(database, clock, metrics, settings, ports.resolver)
     maintenance = Maintenance(database, clock, metrics)
 
     events.listing_changed.append(directory.listing_changed)
     events.device_added.append(messages.device_added)
     events.devices_removed.append(messages.devices_removed)
     events.devices_removed.append(keys.devices_removed)
+    events.devices_removed.append(push.devices_removed)
+    messages.wakeups.unheard.append(push.waker.wake)
     events.holder_changed.append(matrix.bindings.holder_changed)
     events.account_deleted.append(contacts.account_deleted)
 
@@ -279,6 +285,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         messages,
         keys,
         contacts,
+        push,
         maintenance,
     )
 
@@ -353,6 +360,7 @@ def create_app(settings: Settings | None = None, ports: Ports | None = None) -> 
     app.register_api(messages_api)
     app.register_api(keys_api)
     app.register_api(contacts_api)
+    app.register_api(push_api)
     # By service token, with the scope that each names.
     app.register_api(camara_api)
     # Partly open; by a token of its own, or without the terms accepted: see each.

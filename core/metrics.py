@@ -145,6 +145,18 @@ class Metrics:
             ["kind", "source"],
             registry=self.registry,
         )
+        self.pushes = Counter(
+            "kith_push_wakeups",
+            "Wake-ups of devices: woken, gone, unavailable, unknown, refused.",
+            ["provider", "outcome"],
+            registry=self.registry,
+        )
+        self.pushes_due = Gauge(
+            "kith_push_due",
+            "Wake-ups that are due and not under way, as of the last minute.",
+            ["provider"],
+            registry=self.registry,
+        )
         self.purged = Counter(
             "kith_purged_rows",
             "Rows deleted by maintenance, by job.",

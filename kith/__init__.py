@@ -32,6 +32,8 @@ from kith.models import (
     MessagePage,
     OutboxText,
     PeerContact,
+    PushParameters,
+    PushSubscription,
     Registration,
     Verification,
 )
@@ -63,6 +65,8 @@ __all__ = [
     "OutboxText",
     "PeerContact",
     "Prekey",
+    "PushParameters",
+    "PushSubscription",
     "Registration",
     "RetryPolicy",
     "SignedPrekey",

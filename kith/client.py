@@ -16,12 +16,21 @@ from kith.calls.contacts import ContactCalls
 from kith.calls.discovery import DiscoveryCalls
 from kith.calls.keys import KeyCalls
 from kith.calls.messaging import MessagingCalls
+from kith.calls.push import PushCalls
 from kith.calls.verification import VerificationCalls
 from kith.challenges import solve_challenge
 from kith.requests import Requests, RetryPolicy
 
 
-class Kith(VerificationCalls, AccountCalls, DiscoveryCalls, KeyCalls, MessagingCalls, ContactCalls):
+class Kith(
+    VerificationCalls,
+    AccountCalls,
+    DiscoveryCalls,
+    KeyCalls,
+    MessagingCalls,
+    ContactCalls,
+    PushCalls,
+):
     """Speak to one Kith server.
 
     base_url: such as "https://kith.example.com". device_token: what `register` or

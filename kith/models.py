@@ -184,6 +184,23 @@ class ContactPage:
 
 
 @dataclass(frozen=True)
+class PushParameters:
+    """The types of push subscription that the server takes; vapid_public_key: what a browser
+    subscribes with.
+    """
+
+    types: tuple[str, ...]
+    vapid_public_key: str | None
+
+
+@dataclass(frozen=True)
+class PushSubscription:
+    """How this device is woken: "webpush", "apns" or "fcm"."""
+
+    type: str
+
+
+@dataclass(frozen=True)
 class OutboxText:
     """A text or call that the mock provider would have sent (development servers only)."""
 

@@ -328,6 +328,18 @@ class MailboxFull(KithProblem):
     code = "mailbox-full"
 
 
+class PushTypeNotOffered(KithProblem):
+    """Report that this server does not wake devices in this way."""
+
+    code = "push-type-not-offered"
+
+
+class PushSubscriptionNotFound(KithProblem):
+    """Report that this device has no push subscription."""
+
+    code = "push-subscription-not-found"
+
+
 class AcknowledgementAhead(KithProblem):
     """Report an acknowledgement of a message that was not delivered yet."""
 

@@ -90,7 +90,11 @@ def deposit(
             Mailbox.account_id == account_id,
             Mailbox.waiting < room,
         )
-        .values(last_seq=Mailbox.last_seq + 1, waiting=Mailbox.waiting + 1)
+        .values(
+            last_seq=Mailbox.last_seq + 1,
+            urgent_seq=Mailbox.last_seq + 1,
+            waiting=Mailbox.waiting + 1,
+        )
         .returning(Mailbox.device_id, Mailbox.last_seq)
     ).all()
     if len(given) < len(contents):

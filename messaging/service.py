@@ -80,7 +80,7 @@ class MessageService:
                 return earlier
             self._deposit(connection, message.to, contents, letter)
         self._metrics.envelopes.labels("stored").inc(len(contents))
-        self.wakeups.stored(dict.fromkeys(contents, ()))
+        self.wakeups.stored(dict.fromkeys(contents, ()), urgent=contents)
         return Accepted(letter.message_id, now)
 
     def _contents(self, message: OutgoingMessage) -> dict[UUID, bytes]:
