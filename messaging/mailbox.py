@@ -230,7 +230,8 @@ _DELETING = Bulk(
     "DELETE FROM envelopes WHERE (device_id, seq) IN (SELECT e.device_id, e.seq"
     " FROM {rows} AS r CROSS JOIN envelopes AS e"
     " WHERE e.device_id = r.device_id AND e.seq > r.acked_seq AND e.seq <= r.seq)"
-    " RETURNING device_id, size, CASE WHEN content IS NULL THEN message_id END",
+    # SQLite 3.40 takes `content IS NULL` for false here, whatever is in it.
+    " RETURNING device_id, size, CASE WHEN length(content) >= 0 THEN NULL ELSE message_id END",
     takes=[_ENVELOPES.device_id, _MAILBOXES.acked_seq, _ENVELOPES.seq],
     gives=[_ENVELOPES.device_id, _ENVELOPES.size, _ENVELOPES.message_id],
 )

@@ -75,8 +75,6 @@ WRONG_FIELDS = [
     ({"group": GROUP}, ""),
     ({"to": None, "group": GROUP | {"version": 0}}, "/group/version"),
     ({"to": None, "group": GROUP | {"id": "x"}}, "/group/id"),
-    ({"content": "AAAA"}, ""),
-    ({"envelopes": None, "content": "AAAA", "devices": "A" * 43}, ""),
     ({"devices": "A" * 42}, "/devices"),
     ({"expires_in": 0}, "/expires_in"),
     ({"expires_in": -1}, "/expires_in"),
@@ -94,6 +92,21 @@ def test_wrong_and_unknown_fields_are_refused(ben, send, fetch):
     for changes, pointer in WRONG_FIELDS:
         assert pointers(send(ben, **changes)) == [pointer]
     assert fetch(ben)["messages"] == []
+
+
+def test_one_content_is_for_groups(client, anna, ben):
+    """It comes in place of envelopes, with the devices it is for, and never to an account."""
+    shared = {"client_id": "1", "content": "AAAA", "devices": "A" * 43}
+    for changes in (
+        {"to": ben.account_id},
+        {"group": GROUP, "devices": None},
+        {"group": GROUP, "content": None},
+        {"group": GROUP, "envelopes": [ENVELOPE]},
+    ):
+        response = client.post("/v1/messages", json=shared | changes, headers=anna.headers)
+        assert pointers(response) == [""]
+    response = client.post("/v1/messages", json=shared | {"group": GROUP}, headers=anna.headers)
+    assert (response.status_code, problem_code(response)) == (404, "group-not-found")
 
 
 WRONG_QUERIES = [
