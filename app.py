@@ -35,8 +35,10 @@ from interop.matrix.number_routes import numbers_api
 from interop.matrix.routes import leaving_api, open_api, terms_api
 from interop.matrix.service import MatrixService
 from interop.matrix.sessions import ValidationService
+from messaging import client_ids
 from messaging.contact_routes import contacts_api
 from messaging.contacts import ContactService
+from messaging.judging import Judge
 from messaging.key_routes import keys_api
 from messaging.keys import KeyService
 from messaging.push.routes import push_api
@@ -220,7 +222,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
     )
     rotation = Rotation(database, clock, entropy, timedelta(settings.epoch_overlap_days))
     keeper = Keeper(database, clock, replicas, rotation, settings.epoch_days)
-    messages = MessageService(database, clock, entropy, metrics, settings)
+    messages = MessageService(database, clock, entropy, metrics, settings, judge=Judge(rules).judge)
     keys = KeyService(database, clock, metrics, rules, messages.wakeups.notice)
     contacts = ContactService(database, clock)
     push = PushService(database, clock, metrics, settings, ports.resolver)
@@ -252,7 +254,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         ("retired tokens", tokens.purge_retired),
         ("service tokens", service_tokens.purge),
         ("envelopes", messages.purge_envelopes),
-        ("sent messages", messages.purge_sent_messages),
+        ("sent messages", client_ids.purge_old),
         ("directory changes", changes.forget_old),
         ("epochs that are over", rotation.remove),
         ("lookup budgets", Budgets.purge),

@@ -58,16 +58,12 @@ class Payload(Base):
     """Content that a message has for all devices of a group, until the last of them has it."""
 
     __tablename__ = "payloads"
-    __table_args__ = (
-        Index(None, "expires_at"),
-        {"info": {"shard_by": "message_id"}, "sqlite_with_rowid": False},
-    )
+    __table_args__ = {"info": {"shard_by": "message_id"}, "sqlite_with_rowid": False}
 
     message_id: Mapped[UUID] = mapped_column(primary_key=True)
     content: Mapped[bytes] = mapped_column(LargeBinary)
-    #: Envelopes that still lead here.
+    #: Envelopes that still lead here; with the last of them it ends.
     waiting: Mapped[int] = mapped_column(Integer)
-    expires_at: Mapped[datetime] = mapped_column()
 
 
 class SentMessage(Base):

@@ -1,0 +1,202 @@
+"""Posting: what one transaction does with the messages and acknowledgements that wait.
+
+Owns the order of its steps, each one statement for the whole batch: earlier client ids, devices, judgement,
+the mailboxes under their locks, and then everything that is stored. A message that is refused leaves
+nothing behind and disturbs no other.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from core.problems import Problem
+from messaging import mailbox
+from messaging.client_ids import ClientIds
+from messaging.jobs import Acknowledging, Job, Sending
+from messaging.letters import (
+    Accepted,
+    Attempt,
+    Delivery,
+    Message,
+    Outgoing,
+    Sealed,
+    Shared,
+    ToGroup,
+    Verdict,
+)
+from messaging.problems import AcknowledgementAhead, MailboxFull
+from messaging.recipients import Recipients, Rosters, mismatched
+
+#: Judges messages to other accounts, and counts them; called once a batch, in its transaction.
+Judge = Callable[[Connection, Sequence[Attempt], datetime], list[Verdict]]
+#: Seconds after which sending to a full mailbox is worth another try.
+FULL_RETRY = 300
+
+
+class Posted(NamedTuple):
+    """What a batch stored and deleted."""
+
+    deliveries: Mapping[UUID, Sequence[Delivery]]
+    #: Devices that are to be woken if nobody listens.
+    urgent: Collection[UUID]
+    #: Envelopes by what became of them: stored, dropped, acknowledged.
+    steps: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Posting:
+    """Posts batches; the same bounds and judges for all of them."""
+
+    entropy: Callable[[int], bytes]
+    judge: Judge
+    rosters: Rosters
+    max_messages: int
+    max_bytes: int
+
+    def post(self, connection: Connection, jobs: Sequence[Job], now: datetime) -> Posted:
+        """Do a batch in the caller's transaction: each job has its answer then."""
+        for job in jobs:
+            job.answer = None
+        return _Batch(self, connection, jobs, now).post()
+
+
+class _Batch:
+    """One batch on its way."""
+
+    def __init__(
+        self, rules: Posting, connection: Connection, jobs: Sequence[Job], now: datetime
+    ) -> None:
+        self._rules = rules
+        self._connection = connection
+        self._now = now
+        self._sendings = [job for job in jobs if isinstance(job, Sending)]
+        self._acknowledgings = [job for job in jobs if isinstance(job, Acknowledging)]
+        self._client_ids = ClientIds(connection, self._sendings)
+        self._boxes: dict[UUID, mailbox.Box] = {}
+        self._shared: dict[UUID, int] = {}
+        self._steps = Counter[str]()
+
+    def post(self) -> Posted:
+        targets = self._find_targets()
+        verdicts = self._judge(targets)
+        device_ids = {job.device_id for job in self._acknowledgings}
+        device_ids.update(*targets.values())
+        self._boxes = mailbox.lock(self._connection, device_ids)
+        self._acknowledge()
+        for job in self._sendings:
+            job.answer = self._client_ids.answer(job) or job.answer
+            if job.answer is None:
+                job.answer = self._send(job, targets[job], verdicts.get(job, Verdict()))
+        self._client_ids.write()
+        mailbox.deposit(self._connection, self._boxes, self._shared)
+        mailbox.write(self._connection, self._boxes)
+        return Posted(
+            {device_id: box.deliveries for device_id, box in self._boxes.items() if box.deliveries},
+            {device_id for device_id, box in self._boxes.items() if box.urgent},
+            self._steps,
+        )
+
+    def _find_targets(self) -> dict[Sending, Collection[UUID]]:
+        """Find the devices of each message that is new and for exactly those; refuse the others."""
+        fresh = [job for job in self._sendings if self._client_ids.answer(job) is None]
+        recipients = Recipients(
+            self._connection, [job.outgoing for job in fresh], self._rules.rosters
+        )
+        targets: dict[Sending, Collection[UUID]] = {}
+        for job in fresh:
+            try:
+                targets[job] = recipients.devices(job.outgoing)
+            except Problem as problem:
+                job.answer = problem
+        return targets
+
+    def _judge(self, jobs: Collection[Sending]) -> dict[Sending, Verdict]:
+        """Have the messages between accounts judged, each once."""
+        attempts = {
+            job: Attempt(job.outgoing.from_account_id, job.outgoing.to)
+            for job in jobs
+            if not isinstance(job.outgoing.to, ToGroup)
+            and job.outgoing.to != job.outgoing.from_account_id
+        }
+        if not attempts:
+            return {}
+        verdicts = self._rules.judge(self._connection, list(attempts.values()), self._now)
+        return dict(zip(attempts, verdicts, strict=True))
+
+    def _acknowledge(self) -> None:
+        through: dict[UUID, int] = {}
+        for job in self._acknowledgings:
+            box = self._boxes.get(job.device_id)
+            if box is None or job.through > box.last_seq:
+                job.answer = AcknowledgementAhead(
+                    "Acknowledge the seq of a message that was fetched."
+                )
+            else:
+                through[job.device_id] = max(job.through, through.get(job.device_id, 0))
+        self._steps["acknowledged"] += mailbox.acknowledge(self._connection, self._boxes, through)
+
+    def _send(
+        self, job: Sending, targets: Collection[UUID], verdict: Verdict
+    ) -> Accepted | Problem:
+        """Put a message into its mailboxes, or say why not."""
+        if verdict.refusal is not None:
+            return verdict.refusal
+        accepted = Accepted(UUID(bytes=self._rules.entropy(16), version=4), self._now)
+        refusal = self._put(job.outgoing, accepted.id, targets, verdict)
+        if refusal is not None:
+            return refusal
+        self._client_ids.claim(job, accepted)
+        return accepted
+
+    def _put(
+        self, outgoing: Outgoing, message_id: UUID, targets: Collection[UUID], verdict: Verdict
+    ) -> Problem | None:
+        """Put a message into each of its mailboxes if all have room; else say why not."""
+        places = [
+            (self._boxes.get(device_id), content)
+            for device_id, content in _contents(outgoing.sealed, targets)
+        ]
+        most, most_bytes = self._rules.max_messages, self._rules.max_bytes
+        for box, content in places:
+            if box is None:
+                # Removed since the devices were read, which only another process can do.
+                return mismatched(extra=set(targets) - self._boxes.keys())
+            if not box.has_room(len(content), most, most_bytes):
+                return MailboxFull(
+                    "A device of the recipient has not fetched its messages for long;"
+                    " nothing was stored.",
+                    retry_after=FULL_RETRY,
+                )
+        if verdict.dropped:
+            # Only now, so that a full mailbox does not tell who was blocked.
+            self._steps["dropped"] += len(places)
+            return None
+        message = Message(
+            message_id,
+            outgoing.from_account_id,
+            outgoing.from_device_id,
+            self._now,
+            self._now + timedelta(seconds=outgoing.expires_in),
+            outgoing.to if isinstance(outgoing.to, ToGroup) else None,
+        )
+        for box, content in places:
+            assert box is not None
+            box.put(message, content, is_request=verdict.is_request, urgent=outgoing.urgent)
+        if places and isinstance(outgoing.sealed, Shared):
+            self._shared[message_id] = len(places)
+        self._steps["stored"] += len(places)
+        return None
+
+
+def _contents(
+    sealed: Sequence[Sealed] | Shared, targets: Collection[UUID]
+) -> list[tuple[UUID, bytes]]:
+    """Give what each device gets."""
+    if isinstance(sealed, Shared):
+        return [(device_id, sealed.content) for device_id in targets]
+    return [(one.device_id, one.content) for one in sealed]
