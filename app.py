@@ -35,9 +35,11 @@ from interop.matrix.number_routes import numbers_api
 from interop.matrix.routes import leaving_api, open_api, terms_api
 from interop.matrix.service import MatrixService
 from interop.matrix.sessions import ValidationService
+from messaging import client_ids
 from messaging.group_notices import GroupNotices
 from messaging.group_routes import groups_api
 from messaging.groups import GroupService
+from messaging.rosters import rosters
 from messaging.routes import messages_api
 from messaging.service import MessageService
 from sms import outcomes
@@ -215,7 +217,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
     )
     rotation = Rotation(database, clock, entropy, timedelta(settings.epoch_overlap_days))
     keeper = Keeper(database, clock, replicas, rotation, settings.epoch_days)
-    messages = MessageService(database, clock, entropy, metrics, settings)
+    messages = MessageService(database, clock, entropy, metrics, settings, rosters=rosters)
     notices = GroupNotices(database, messages.wakeups.notice)
     groups = GroupService(database, clock, entropy, rules, notices)
     maintenance = Maintenance(database, clock, metrics)
@@ -243,7 +245,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         ("retired tokens", tokens.purge_retired),
         ("service tokens", service_tokens.purge),
         ("envelopes", messages.purge_envelopes),
-        ("sent messages", messages.purge_sent_messages),
+        ("sent messages", client_ids.purge_old),
         ("directory changes", changes.forget_old),
         ("epochs that are over", rotation.remove),
         ("lookup budgets", Budgets.purge),

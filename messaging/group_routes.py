@@ -26,8 +26,8 @@ from messaging.group_schemas import (
 from messaging.groups import GroupService
 from messaging.problems import (
     AccountsUnknown,
+    GroupChanged,
     GroupFull,
-    GroupIsAnother,
     GroupLimit,
     GroupNotFound,
     LastAdmin,
@@ -40,7 +40,7 @@ from tokens.authenticate import Caller, authenticate_device
 from tokens.routes import AUTHENTICATION
 
 #: What every change that is for admins can be refused with.
-CHANGING = (GroupNotFound, NotJoined, NotAnAdmin, GroupIsAnother, GroupLimit)
+CHANGING = (GroupNotFound, NotJoined, NotAnAdmin, GroupChanged, GroupLimit)
 
 groups_api = Api(
     "groups",

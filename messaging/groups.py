@@ -24,8 +24,8 @@ from messaging.group_schemas import GroupAnswer, GroupSummary, NewGroup
 from messaging.membership import Role, State, View
 from messaging.problems import (
     AccountsUnknown,
+    GroupChanged,
     GroupFull,
-    GroupIsAnother,
     GroupLimit,
     GroupNotFound,
     LastAdmin,
@@ -34,7 +34,7 @@ from messaging.problems import (
     NotJoined,
     TooManyGroups,
 )
-from messaging.rosters import MemberDevice, devices_digest, devices_of
+from messaging.recipients import AccountDevice, devices_digest, devices_of
 from tokens.accounts import hold_accounts
 from tokens.problems import TokenInvalid
 from tokens.service import Caller
@@ -46,7 +46,7 @@ class GroupDevices(NamedTuple):
     """The devices that a member encrypts for, and their digest, as of a version."""
 
     version: int
-    devices: list[MemberDevice]
+    devices: list[AccountDevice]
     digest: bytes
 
 
@@ -120,7 +120,7 @@ class GroupService:
                 for device in devices_of(connection, joined)
                 if device.device_id != caller.device_id
             ]
-        digest = devices_digest((device.device_id, device.registration_id) for device in devices)
+        digest = devices_digest({device.device_id: device.registration_id for device in devices})
         return GroupDevices(view.version, devices, digest)
 
     def rename(self, caller: Caller, group_id: UUID, version: int, name: str) -> GroupAnswer:
@@ -216,7 +216,7 @@ class GroupService:
     ) -> View:
         """Make the next version for an admin's change, and hold the group; give it as it is then.
 
-        Raises GroupNotFound, NotJoined, NotAnAdmin, GroupIsAnother or GroupLimit.
+        Raises GroupNotFound, NotJoined, NotAnAdmin, GroupChanged or GroupLimit.
         """
         self._count(connection, self._limits.group_changes, caller, self._clock())
         advanced = membership.advance(connection, group_id, version)
@@ -227,7 +227,7 @@ class GroupService:
         if me.role != Role.ADMIN:
             raise NotAnAdmin("Ask an admin of the group.")
         if not advanced:
-            raise GroupIsAnother(
+            raise GroupChanged(
                 "Nothing happened; look at the group and decide again.", version=view.version
             )
         return view
