@@ -47,7 +47,7 @@ def judge(
     Raises GroupLimit when the inviter has invited too many who are not in touch with it.
     """
     rows = connection.execute(_STANDING, {"accounts": list(invited), "inviter": inviter})
-    contacts: dict[UUID, int] = dict(rows.tuples())
+    contacts: dict[UUID, int] = dict(rows.all())
     others = sum(contacts.get(account) != IN_TOUCH for account in invited)
     if others:
         _count_strangers(connection, inviter, others, strangers, now)

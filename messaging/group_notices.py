@@ -49,7 +49,8 @@ class GroupNotices:
 
     def _tell(self, versions: Mapping[UUID, int], also: Collection[UUID]) -> None:
         with self._database.read() as connection:
-            told = set(connection.execute(_TOLD, {"groups": list(versions)}).tuples())
+            found = connection.execute(_TOLD, {"groups": list(versions)})
+            told = {(row.account_id, row.group_id) for row in found}
             told |= {(account, group_id) for account in also for group_id in versions}
             accounts = list({account for account, _ in told})
             devices: dict[UUID, list[UUID]] = {account: [] for account in accounts}

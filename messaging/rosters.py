@@ -29,7 +29,7 @@ _JOINED = select(_MEMBERS.group_id, _MEMBERS.account_id).where(
 def rosters(connection: Connection, group_ids: Collection[UUID]) -> dict[UUID, Roster]:
     """Give who joined each group, held until the transaction ends; a group that is gone is missing."""
     held = connection.execute(_HOLDING, {"groups": list(group_ids)})
-    versions: dict[UUID, int] = dict(held.tuples())
+    versions: dict[UUID, int] = dict(held.all())
     # A statement of its own: joined to the one above, which may have waited for a change of the group,
     # PostgreSQL would show the members of before that change.
     joined: dict[UUID, list[UUID]] = {group_id: [] for group_id in versions}
