@@ -24,10 +24,11 @@ def invite(call):
     return invite
 
 
-def test_an_invitation_is_accepted(people, make, call):
-    """She joins with the next version; accepting again changes nothing."""
+def test_an_invitation_is_accepted(people, make, call, clock):
+    """She joins with the next version, as the newest; accepting again changes nothing."""
     *_, dora = people
     group = make(*people)
+    clock.advance(60)
     joined = call(dora, "PUT", f"/{group['id']}/membership", {})
     assert (joined.status_code, joined.json["version"]) == (200, 2)
     assert roles(joined.json)[dora.account_id] == MEMBER
