@@ -102,9 +102,8 @@ def main(database: str, others: int, devices: int, times: int) -> None:
     for name, took in results.items():
         shown.add_row(name, f"{percentile(took, 0.5):.1f}", f"{percentile(took, 0.99):.1f}")
     Console(stderr=True).print(shown)
-    print(
-        json.dumps({"machine": machine(), "members": others + 1, "devices": devices, "ms": figures})
-    )
+    seconds = {name: [round(one, 4) for one in took] for name, took in results.items()}
+    print(json.dumps({"machine": machine(), "members": others + 1, "seconds": seconds}))
 
 
 if __name__ == "__main__":

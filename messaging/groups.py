@@ -145,7 +145,8 @@ class GroupService:
             members = len(view.members.keys() | set(account_ids))
             if members > MOST_MEMBERS:
                 raise GroupFull(f"It would have {members}; {MOST_MEMBERS} is the most.")
-            waiting = [a for a in account_ids if a not in view.in_state(State.JOINED)]
+            joined = view.in_state(State.JOINED)
+            waiting = [account for account in account_ids if account not in joined]
             judged = judge(
                 connection, caller.account_id, waiting, self._limits.group_strangers, now
             )
