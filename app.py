@@ -36,6 +36,7 @@ from interop.matrix.routes import leaving_api, open_api, terms_api
 from interop.matrix.service import MatrixService
 from interop.matrix.sessions import ValidationService
 from messaging import client_ids
+from messaging.group_changes import GroupChanges
 from messaging.group_notices import GroupNotices
 from messaging.group_routes import groups_api
 from messaging.groups import GroupService
@@ -122,6 +123,7 @@ class Kith:
     keeper: Keeper
     messages: MessageService
     groups: GroupService
+    group_changes: GroupChanges
     maintenance: Maintenance
 
 
@@ -220,6 +222,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
     messages = MessageService(database, clock, entropy, metrics, settings, rosters=rosters)
     notices = GroupNotices(database, messages.wakeups.notice)
     groups = GroupService(database, clock, entropy, rules, notices)
+    group_changes = GroupChanges(database, clock, rules, notices)
     maintenance = Maintenance(database, clock, metrics)
 
     events.listing_changed.append(directory.listing_changed)
@@ -277,6 +280,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         keeper,
         messages,
         groups,
+        group_changes,
         maintenance,
     )
 

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from core.database import table
 from core.problems import Problem
-from messaging import consent, groups
+from messaging import consent, group_changes
 from messaging.group_schemas import GroupAnswer, NewGroup
 from messaging.letters import Outgoing, Shared, ToGroup
 from messaging.membership import Role
@@ -62,7 +62,7 @@ def test_of_changes_for_one_version_exactly_one_wins(kith, friends, make):
     """40 admins' changes of all kinds at once: the losers are told the version that won."""
     anna, others = friends
     group = make(anna, *others)
-    change = kith.groups
+    change = kith.group_changes
     jobs = [
         job
         for number in range(10)
@@ -88,7 +88,7 @@ def test_last_admins_that_leave_at_once_leave_an_admin(kith, friends, make):
     admins = [anna, *others[:3]]
     for version, admin in enumerate(admins[1:], 1):
         member = UUID(admin.account_id)
-        kith.groups.set_role(caller(anna), group.id, version, member, Role.ADMIN)
+        kith.group_changes.set_role(caller(anna), group.id, version, member, Role.ADMIN)
     in_parallel(*[partial(kith.groups.leave, caller(admin), group.id) for admin in admins])
     after = kith.groups.get(caller(others[3]), group.id)
     assert after.version == 8
@@ -106,7 +106,7 @@ def test_when_all_leave_at_once_nothing_stays(kith, friends, make):
 
 def test_parallel_invitations_never_overfill_a_group(kith, friends, make, monkeypatch):
     """Each names the version it was told last; so many get in as there is room."""
-    monkeypatch.setattr(groups, "MOST_MEMBERS", 6)
+    monkeypatch.setattr(group_changes, "MOST_MEMBERS", 6)
     anna, others = friends
     group = make(anna)
 
@@ -114,7 +114,9 @@ def test_parallel_invitations_never_overfill_a_group(kith, friends, make, monkey
         version = 1
         while True:
             try:
-                return kith.groups.invite(caller(anna), group.id, version, [UUID(other.account_id)])
+                return kith.group_changes.invite(
+                    caller(anna), group.id, version, [UUID(other.account_id)]
+                )
             except Problem as problem:
                 if problem.code != "group-changed":
                     return problem
@@ -191,7 +193,7 @@ def test_a_message_is_before_a_removal_or_after_it(kith, friends, make):
         return answers
 
     def remove():
-        return kith.groups.remove(caller(anna), group.id, 1, UUID(ben.account_id))
+        return kith.group_changes.remove(caller(anna), group.id, 1, UUID(ben.account_id))
 
     *written, _ = in_parallel(*[partial(write, sender) for sender in senders], remove)
     ended = codes([answer for answers in written for answer in answers])
