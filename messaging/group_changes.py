@@ -16,7 +16,7 @@ from messaging import departures, membership
 from messaging.consent import judge
 from messaging.group_notices import GroupNotices
 from messaging.group_rules import count, hold_all, refuse_twice, seen
-from messaging.group_schemas import GroupAnswer
+from messaging.group_schemas import MOST_MEMBERS, GroupAnswer
 from messaging.membership import Role, State, View
 from messaging.problems import (
     GroupChanged,
@@ -27,8 +27,6 @@ from messaging.problems import (
     NotJoined,
 )
 from tokens.service import Caller
-
-MOST_MEMBERS = 1_024
 
 
 class GroupChanges:

@@ -59,9 +59,9 @@ def refuse_one_more(connection: Connection, caller: Caller) -> None:
 
 def refuse_twice(field: str, account_ids: Sequence[UUID], caller: Caller) -> None:
     """Refuse a list that names the caller, or somebody twice."""
-    seen = {caller.account_id}
+    named = {caller.account_id}
     for place, account_id in enumerate(account_ids):
-        if account_id in seen:
+        if account_id in named:
             what = "the own account" if account_id == caller.account_id else "named before"
             raise InvalidFields.at(f"{field}/{place}", what)
-        seen.add(account_id)
+        named.add(account_id)
