@@ -9,7 +9,7 @@ SECOND = UUID("ffeeddcc-bbaa-4988-b766-554433221100")
 
 
 def test_the_vector_of_the_documentation() -> None:
-    """Devices count in ascending order, in whatever order they are given, and a device without keys with 0."""
+    """Devices count in ascending order, however they are given, and one without keys counts with 0."""
     expected = "ee82eee003d01f0770a63f84a35be04bb6b886f27a52391a80217dca1c6b295d"
     assert devices_digest({FIRST: None, SECOND: 0x12345678}).hex() == expected
     assert devices_digest({SECOND: 0x12345678, FIRST: None}).hex() == expected
