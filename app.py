@@ -38,11 +38,16 @@ from interop.matrix.sessions import ValidationService
 from messaging import client_ids
 from messaging.contact_routes import contacts_api
 from messaging.contacts import ContactService
+from messaging.group_changes import GroupChanges
+from messaging.group_notices import GroupNotices
+from messaging.group_routes import groups_api
+from messaging.groups import GroupService
 from messaging.judging import Judge
 from messaging.key_routes import keys_api
 from messaging.keys import KeyService
 from messaging.push.routes import push_api
 from messaging.push.service import PushService
+from messaging.rosters import rosters
 from messaging.routes import messages_api
 from messaging.service import MessageService
 from sms import outcomes
@@ -127,6 +132,8 @@ class Kith:
     keys: KeyService
     contacts: ContactService
     push: PushService
+    groups: GroupService
+    group_changes: GroupChanges
     maintenance: Maintenance
 
 
@@ -222,10 +229,15 @@ def build(settings: Settings, ports: Ports) -> Kith:
     )
     rotation = Rotation(database, clock, entropy, timedelta(settings.epoch_overlap_days))
     keeper = Keeper(database, clock, replicas, rotation, settings.epoch_days)
-    messages = MessageService(database, clock, entropy, metrics, settings, judge=Judge(rules).judge)
+    messages = MessageService(
+        database, clock, entropy, metrics, settings, judge=Judge(rules).judge, rosters=rosters
+    )
     keys = KeyService(database, clock, metrics, rules, messages.wakeups.notice)
     contacts = ContactService(database, clock)
     push = PushService(database, clock, metrics, settings, ports.resolver)
+    notices = GroupNotices(database, messages.wakeups.notice)
+    groups = GroupService(database, clock, entropy, rules, notices)
+    group_changes = GroupChanges(database, clock, rules, notices)
     maintenance = Maintenance(database, clock, metrics)
 
     events.listing_changed.append(directory.listing_changed)
@@ -235,6 +247,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
     events.devices_removed.append(push.devices_removed)
     messages.wakeups.unheard.append(push.waker.wake)
     events.holder_changed.append(matrix.bindings.holder_changed)
+    events.account_deleted.append(groups.account_deleted)
     events.account_deleted.append(contacts.account_deleted)
 
     for name, job in (
@@ -288,6 +301,8 @@ def build(settings: Settings, ports: Ports) -> Kith:
         keys,
         contacts,
         push,
+        groups,
+        group_changes,
         maintenance,
     )
 
@@ -363,6 +378,7 @@ def create_app(settings: Settings | None = None, ports: Ports | None = None) -> 
     app.register_api(keys_api)
     app.register_api(contacts_api)
     app.register_api(push_api)
+    app.register_api(groups_api)
     # By service token, with the scope that each names.
     app.register_api(camara_api)
     # Partly open; by a token of its own, or without the terms accepted: see each.

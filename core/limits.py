@@ -94,6 +94,12 @@ class Limits:
     key_takes_of_account: Limit = Limit("key-takes-of-account", 10, timedelta(minutes=100))
     #: By taking account: 2,000, refilled over a day; the largest group has 1,024 members.
     key_takes: Limit = Limit("key-takes", 2_000, DAY)
+    #: By account: 50, refilled over a day.
+    groups_made: Limit = Limit("groups-made", 50, DAY)
+    #: By account: 600, refilled over an hour, for each is told to every member.
+    group_changes: Limit = Limit("group-changes", 600, timedelta(hours=1))
+    #: By account: 100 invitations in a window of a day to those who are not in touch with it.
+    group_strangers: Limit = Limit("group-strangers", 100, DAY, refills=False)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Limits":

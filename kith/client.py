@@ -14,6 +14,7 @@ import httpx
 from kith.calls.account import AccountCalls
 from kith.calls.contacts import ContactCalls
 from kith.calls.discovery import DiscoveryCalls
+from kith.calls.groups import GroupCalls
 from kith.calls.keys import KeyCalls
 from kith.calls.messaging import MessagingCalls
 from kith.calls.push import PushCalls
@@ -29,6 +30,7 @@ class Kith(
     KeyCalls,
     MessagingCalls,
     ContactCalls,
+    GroupCalls,
     PushCalls,
 ):
     """Speak to one Kith server.

@@ -6,6 +6,7 @@ exact, because a device left out would silently miss the message.
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -22,6 +23,15 @@ from tokens.problems import AccountNotFound
 Rosters = Callable[[Connection, Collection[UUID]], Mapping[UUID, Roster]]
 #: Devices, and the registration id of the keys that each has published.
 Devices = Mapping[UUID, int | None]
+
+
+class AccountDevice(NamedTuple):
+    """A device, and the registration id of its keys; None without keys."""
+
+    account_id: UUID
+    device_id: UUID
+    registration_id: int | None
+
 
 _DEVICES = table(Device).c
 _FINDING = Bulk(
@@ -44,9 +54,7 @@ class Recipients:
         self._rosters = rosters(connection, groups) if groups else {}
         accounts.update(*(roster.accounts for roster in self._rosters.values()))
         self._of_account: dict[UUID, dict[UUID, int | None]] = {}
-        for account_id, device_id, registration_id in _FINDING.run(
-            connection, [(account_id,) for account_id in accounts]
-        ):
+        for account_id, device_id, registration_id in devices_of(connection, accounts):
             self._of_account.setdefault(account_id, {})[device_id] = registration_id
         self._of_group: dict[UUID, dict[UUID, int | None]] = {}
 
@@ -89,6 +97,12 @@ class Recipients:
                 for device_id, registration_id in self._of_account.get(account_id, {}).items()
             }
         return self._of_group[group.id]
+
+
+def devices_of(connection: Connection, account_ids: Collection[UUID]) -> list[AccountDevice]:
+    """Give the devices of accounts, in any order."""
+    rows = _FINDING.run(connection, [(account_id,) for account_id in account_ids])
+    return [AccountDevice(*row) for row in rows]
 
 
 def devices_digest(devices: Devices) -> bytes:
