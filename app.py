@@ -37,6 +37,9 @@ from interop.matrix.service import MatrixService
 from interop.matrix.sessions import ValidationService
 from messaging.routes import messages_api
 from messaging.service import MessageService
+from messaging.signals import SignalService
+from messaging.sockets import SocketService
+from messaging.stream_routes import stream_api
 from sms import outcomes
 from sms.delivery import DeliveryService
 from sms.outbox import OutboxProvider
@@ -116,6 +119,7 @@ class Kith:
     rotation: Rotation
     keeper: Keeper
     messages: MessageService
+    sockets: SocketService
     maintenance: Maintenance
 
 
@@ -212,6 +216,11 @@ def build(settings: Settings, ports: Ports) -> Kith:
     rotation = Rotation(database, clock, entropy, timedelta(settings.epoch_overlap_days))
     keeper = Keeper(database, clock, replicas, rotation, settings.epoch_days)
     messages = MessageService(database, clock, entropy, metrics, settings)
+    # Everybody may signal to everybody, while nobody says who is in touch with whom.
+    signals = SignalService(
+        database, clock, messages.wakeups, lambda _, attempts: [True] * len(attempts)
+    )
+    sockets = SocketService(messages, signals, clock, metrics, settings)
     maintenance = Maintenance(database, clock, metrics)
 
     events.listing_changed.append(directory.listing_changed)
@@ -267,6 +276,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         rotation,
         keeper,
         messages,
+        sockets,
         maintenance,
     )
 
@@ -339,6 +349,7 @@ def create_app(settings: Settings | None = None, ports: Ports | None = None) -> 
     app.register_api(phone_number_api)
     app.register_api(discovery_api)
     app.register_api(messages_api)
+    app.register_api(stream_api)
     # By service token, with the scope that each names.
     app.register_api(camara_api)
     # Partly open; by a token of its own, or without the terms accepted: see each.

@@ -1,5 +1,6 @@
 """How the service is served: one gevent worker, which carries thousands of waiting requests."""
 
+import signal
 import sys
 
 import gevent
@@ -34,6 +35,18 @@ limit_request_fields = 60
 def post_request(worker: object, request: object, environ: object, response: object) -> None:
     """Let others go first: a busy connection whose next request is here already would keep the worker."""
     gevent.sleep(0)
+
+
+def post_worker_init(worker: object) -> None:
+    """Have open sockets ended when the worker is told to stop: it would wait for them all its time."""
+    stop = signal.getsignal(signal.SIGTERM)
+    sockets = worker.wsgi.extensions["kith"].sockets
+
+    def stop_all(number: int, frame: object) -> None:
+        stop(number, frame)
+        gevent.spawn(sockets.stop)
+
+    signal.signal(signal.SIGTERM, stop_all)
 
 
 def when_ready(server: object) -> None:
