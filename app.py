@@ -35,6 +35,7 @@ from interop.matrix.number_routes import numbers_api
 from interop.matrix.routes import leaving_api, open_api, terms_api
 from interop.matrix.service import MatrixService
 from interop.matrix.sessions import ValidationService
+from messaging import client_ids
 from messaging.routes import messages_api
 from messaging.service import MessageService
 from messaging.signals import SignalService
@@ -245,7 +246,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         ("retired tokens", tokens.purge_retired),
         ("service tokens", service_tokens.purge),
         ("envelopes", messages.purge_envelopes),
-        ("sent messages", messages.purge_sent_messages),
+        ("sent messages", client_ids.purge_old),
         ("directory changes", changes.forget_old),
         ("epochs that are over", rotation.remove),
         ("lookup budgets", Budgets.purge),

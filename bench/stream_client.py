@@ -9,7 +9,6 @@ import socket
 import struct
 from collections.abc import Sequence
 from typing import Any
-from uuid import UUID
 
 import msgspec
 from msgspec import Struct

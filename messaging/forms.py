@@ -4,12 +4,10 @@ Owns the way from a WebSocket message to frames and back. Refuses what is no fra
 and faults of fields in a frame, which are answered one by one.
 """
 
-import base64
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
-from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, Struct
@@ -31,8 +29,14 @@ from messaging.frames import (
     Send,
     SignalFrame,
 )
-from messaging.letters import Delivery, Outgoing, Sealed, Shared, Signal, ToGroup
-from messaging.schemas import BASE64URL, LONGEST_CONTENT
+from messaging.letters import Delivery, Outgoing, Signal
+from messaging.schemas import (
+    BASE64URL,
+    LONGEST_CONTENT,
+    decode_content,
+    read_message,
+    require_whole,
+)
 from tokens.service import Caller
 
 #: Frames in one WebSocket message.
@@ -49,11 +53,6 @@ class NotAFrame(Exception):
         super().__init__(reason)
         self.code = code
         self.reason = reason
-
-
-def _unpadded(text: str) -> bytes:
-    """Decode base64url whose alphabet and length the frame's type has checked."""
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 _TEXT = Annotated[str, Meta(min_length=2, max_length=LONGEST_CONTENT, pattern=BASE64URL)]
@@ -143,34 +142,12 @@ class Form:
             return Fault(None, fault)
 
     def outgoing(self, frame: Send[Any, Any], caller: Caller) -> Outgoing:
-        """Read what a message is for; raises InvalidFields when that is not one thing."""
-        to: UUID | ToGroup | None = frame.to
-        if frame.group is not None:
-            to = ToGroup(frame.group.id, frame.group.version) if to is None else None
-        if to is None:
-            raise InvalidFields.at("/to", "a message has either `to` or `group`")
-        return Outgoing(
-            caller.account_id,
-            caller.device_id,
-            frame.client_id,
-            to,
-            self._sealed(frame),
-            frame.urgent,
-            frame.expires_in,
-        )
-
-    def _sealed(self, frame: Send[Any, Any]) -> list[Sealed] | Shared:
-        shared = frame.content is not None and frame.devices is not None
-        if frame.envelopes is not None and frame.content is None and frame.devices is None:
-            return [
-                Sealed(one.device_id, self.content(one.content), one.registration_id)
-                for one in frame.envelopes
-            ]
-        if shared and frame.envelopes is None and frame.group is not None:
-            return Shared(self.content(frame.content), self.content(frame.devices))
-        raise InvalidFields.at(
-            "/envelopes", "a message has `envelopes`, or to a group `content` and `devices`"
-        )
+        """Give the message that a device sends; raises InvalidFields when its parts do not go together."""
+        try:
+            require_whole(frame)
+        except ValueError as error:
+            raise InvalidFields.at("", str(error)) from None
+        return read_message(frame, self.content, caller)
 
     def message(self, delivery: Delivery) -> MessageFrame:
         """Write an envelope in a mailbox."""
@@ -239,7 +216,7 @@ JSON = _form(
     _JSON_FRAME,
     lambda frames: _write_json(frames).decode(),
     encode,
-    _unpadded,
+    decode_content,
 )
 MSGPACK = _form(
     "kith.v1.msgpack",

@@ -12,11 +12,13 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from core.problems import InvalidFields, Problem
 from messaging.letters import GroupChanged, KeysLow, Notice
-from messaging.schemas import HIGHEST_SEQ, LONGEST_LIFE, MOST_ENVELOPES
+from messaging.schemas import HIGHEST_INTEGER, HIGHEST_SEQ, LONGEST_LIFE, MOST_ENVELOPES
 
 #: Bytes of a signal's content, and seconds it may be on its way.
 LARGEST_SIGNAL = 16_384
 LONGEST_SIGNAL_LIFE = 30
+#: Devices that one signal is for.
+MOST_SIGNALLED = 100
 
 Content = TypeVar("Content")
 DeviceDigest = TypeVar("DeviceDigest")
@@ -34,14 +36,14 @@ class SealedFor(Struct, Generic[Content], forbid_unknown_fields=True):
 
     device_id: UUID
     content: Content
-    registration_id: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
+    registration_id: Annotated[int, Meta(ge=1, le=HIGHEST_INTEGER)] | None = None
 
 
 class GroupAsOf(Struct, forbid_unknown_fields=True):
     """A group, as of one version."""
 
     id: UUID
-    version: Annotated[int, Meta(ge=1, le=2**31 - 1)]
+    version: Annotated[int, Meta(ge=1, le=HIGHEST_INTEGER)]
 
 
 class Send(Frame, Generic[Content, DeviceDigest], tag="send"):
@@ -77,7 +79,7 @@ class Ephemeral(Frame, Generic[SmallContent], tag="ephemeral"):
 
     to: UUID
     envelopes: Annotated[
-        list[SignalFor[SmallContent]], Meta(min_length=1, max_length=MOST_ENVELOPES)
+        list[SignalFor[SmallContent]], Meta(min_length=1, max_length=MOST_SIGNALLED)
     ]
     expires_in: Annotated[int, Meta(ge=1, le=LONGEST_SIGNAL_LIFE)] = LONGEST_SIGNAL_LIFE
 

@@ -6,8 +6,9 @@ from core.problems import Problem
 class DevicesMismatched(Problem):
     """The envelopes are not exactly for the recipient's devices; nothing was stored.
 
-    Members: `missing` devices have no envelope, `extra` ones are not the recipient's, `stale` ones
-    registered again since (none, while there are no keys).
+    Members: `missing` devices have no envelope, `extra` ones are not the recipient's, `stale` ones have
+    published keys under another registration id, or none. None of the three when the message had one
+    content for all devices of a group.
     """
 
     code, status, title = "devices-mismatched", 409, "The recipient has other devices"
@@ -20,7 +21,7 @@ class ClientIdReused(Problem):
 
 
 class MailboxFull(Problem):
-    """A device of the recipient has as many messages waiting as it may; nothing was stored."""
+    """A device of the recipient has as much waiting as it may; nothing was stored."""
 
     code, status, title = "mailbox-full", 429, "The recipient's mailbox is full"
 
@@ -55,3 +56,15 @@ class TooManySignals(Problem):
     """The socket sends more signals than it may; this one was not passed on."""
 
     code, status, title = "too-many-signals", 429, "Too many signals"
+
+
+class GroupNotFound(Problem):
+    """There is no such group, or the caller is not in it."""
+
+    code, status, title = "group-not-found", 404, "There is no such group"
+
+
+class GroupChanged(Problem):
+    """The group has another version by now; nothing was done. Member: `version`, the current one."""
+
+    code, status, title = "group-changed", 409, "The group has changed"

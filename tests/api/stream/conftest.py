@@ -82,4 +82,9 @@ def bob(register: Callable[..., Person]) -> Person:
 def message(to: Person, client_id: str = "1", content: bytes = b"hello", **fields: Any) -> Frame:
     """Write a message to all devices of somebody who has one."""
     envelopes = [{"device_id": to.device_id, "content": content}]
-    return {"type": "send", "to": to.account_id, "client_id": client_id, "envelopes": envelopes} | fields
+    return {
+        "type": "send",
+        "to": to.account_id,
+        "client_id": client_id,
+        "envelopes": envelopes,
+    } | fields

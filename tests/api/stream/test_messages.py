@@ -2,7 +2,6 @@
 
 from tests.api.stream.conftest import Open, message
 from tests.conftest import Person
-from tests.sockets import TestSocket
 
 
 def test_a_message_is_sent_delivered_and_acknowledged(
