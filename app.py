@@ -120,6 +120,7 @@ class Kith:
     rotation: Rotation
     keeper: Keeper
     messages: MessageService
+    signals: SignalService
     sockets: SocketService
     maintenance: Maintenance
 
@@ -277,6 +278,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         rotation,
         keeper,
         messages,
+        signals,
         sockets,
         maintenance,
     )

@@ -1,8 +1,8 @@
-"""`python -m bench.messaging`: messages over the stream of the default server, each stored and acknowledged.
+"""`python -m bench.messaging`: messages over the stream of the default server, stored and acknowledged.
 
-Owns four measurements, with real sockets and tokens: pairs of people who write as fast as they are answered, one
-message on an idle server, a full mailbox that drains to one socket, and thousands of idle sockets. This process
-is the load; the server is another.
+Owns four measurements, with real sockets and tokens: pairs of people who write as fast as they are
+answered, one message on an idle server, a full mailbox that drains to one socket, and thousands of idle
+sockets. This process is the load; the server is another.
 """
 
 import json

@@ -120,8 +120,14 @@ class Client:
         self.wire.sendall(head + payload)
 
     def receive(self) -> list[Frame]:
-        """Wait for bytes and give the frames of whole messages."""
-        self._buffer += self._receive()
+        """Give the frames of whole messages; wait for bytes unless there are some from the handshake."""
+        found = self._take()
+        if not found:
+            self._buffer += self._receive()
+            found = self._take()
+        return found
+
+    def _take(self) -> list[Frame]:
         found: list[Frame] = []
         at, data = 0, self._buffer
         while len(data) - at >= 2:

@@ -46,7 +46,9 @@ class Outlet:
         self._wanted.set()
         self._window = Window()
         self._answers = list(greeting)
-        self._unanswered = len(greeting)
+        #: Frames that are answered: counted by who reads, and by who writes. Hot, so neither takes the lock.
+        self._expected = len(greeting)
+        self._answered = 0
         self._signals: list[Signal] = []
         self._notices: list[Notice] = []
         self._has_room = threading.Event()
@@ -73,15 +75,15 @@ class Outlet:
         self._wanted.set()
 
     def expect(self) -> None:
-        """Count a frame that will be answered."""
-        with self._lock:
-            self._unanswered += 1
+        """Count a frame that will be answered; for the one thread that reads."""
+        self._expected += 1
 
     def answer(self, frame: Frame) -> None:
         """Say the answer to a frame that was counted."""
-        with self._lock:
-            self._answers.append(frame)
-        self._wanted.set()
+        # No lock: what is taken is taken from the other end, by one thread.
+        self._answers.append(frame)
+        if not self._wanted.is_set():
+            self._wanted.set()
 
     def acknowledged(self, through: int) -> None:
         """Make room in the window."""
@@ -90,11 +92,14 @@ class Outlet:
 
     def await_room(self) -> None:
         """Wait while too much is unanswered: a peer that does not read is not read from either."""
-        while self._unanswered >= MOST_UNANSWERED and not self._over:
+        while self._is_full() and not self._over:
             self._has_room.clear()
             # Once more, for what was answered between the look and the line above.
-            if self._unanswered >= MOST_UNANSWERED and not self._over:
+            if self._is_full() and not self._over:
                 self._has_room.wait()
+
+    def _is_full(self) -> bool:
+        return self._expected - self._answered >= MOST_UNANSWERED
 
     def wait(self) -> None:
         """Wait until there may be something to say."""
@@ -121,15 +126,15 @@ class Outlet:
         with self._lock:
             if wanted:
                 self._window.put(found, wanted)
-            said = self._answers[:ANSWERS_AT_ONCE]
-            del self._answers[:ANSWERS_AT_ONCE]
-            self._unanswered -= len(said)
             signals, self._signals = self._signals, []
             notices, self._notices = self._notices, []
             deliveries = self._window.take(MESSAGES_AT_ONCE, FULL_BYTES)
             caught_up = self._window.caught_up()
             through = self._window.sent_through
-        if self._unanswered < MOST_UNANSWERED:
+        said = self._answers[:ANSWERS_AT_ONCE]
+        del self._answers[:ANSWERS_AT_ONCE]
+        self._answered += len(said)
+        if not self._is_full():
             self._has_room.set()
         said += map(self._form.message, deliveries)
         if caught_up:

@@ -57,7 +57,7 @@ class SignalService:
         self._database = database
         self._clock = clock
         self._wakeups = wakeups
-        self._may_signal = may_signal
+        self.may_signal = may_signal
 
     def pass_on(
         self, caller: Caller, to: UUID, contents: Mapping[UUID, bytes], expires_in: int
@@ -79,7 +79,7 @@ class SignalService:
                 )
             if to != caller.account_id:
                 attempt = Attempt(caller.account_id, to)
-                (heard,) = self._may_signal(connection, [attempt])
+                (heard,) = self.may_signal(connection, [attempt])
                 if not heard:
                     return
         now = self._clock()

@@ -54,7 +54,7 @@ class SocketService:
         #: Bytes of a WebSocket message.
         self._largest = settings.max_body_bytes
         self._greet = greet
-        self._patience = PATIENCE
+        self.patience = PATIENCE
         self._open: set[Stream] = set()
         self._lock = threading.Lock()
         self._stopping = False
@@ -64,7 +64,7 @@ class SocketService:
 
         head: the answer to the handshake.
         """
-        socket = WebSocket(wire, self._largest, self._patience)
+        socket = WebSocket(wire, self._largest, self.patience)
         greeting = [Ready(caller.device_id, UNACKNOWLEDGED, self._largest)]
         outlet = Outlet(
             form,
