@@ -64,6 +64,7 @@ class TestSocket:
         self._connection = Connection(ConnectionType.CLIENT)
         self._frames: deque[Frame] = deque()
         self._parts: list[Any] = []
+        self._pings = 0
         fields = {
             "Host": "127.0.0.1",
             "Upgrade": "websocket",
@@ -130,6 +131,11 @@ class TestSocket:
         except Closed as closed:
             return closed
 
+    def await_pings(self, number: int) -> None:
+        """Wait until so many pings of the service were answered."""
+        while self._pings < number:
+            self._read()
+
     def settled(self) -> bool:
         """Say whether nothing is sent any more before the answer to a ping."""
         self.send({"type": "ping", "id": "settled"})
@@ -146,6 +152,7 @@ class TestSocket:
                     if event.message_finished:
                         self._frames.extend(self._decode())
                 case Ping():
+                    self._pings += 1
                     self.wire.sendall(self._connection.send(event.response()))
                 case CloseConnection():
                     raise Closed(event.code, event.reason or "")
