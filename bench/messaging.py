@@ -34,7 +34,7 @@ LIVEZ = request("GET", "/livez")
 #: Between two messages, or two questions to `/livez`, on an idle server.
 PAUSE = 0.005
 FORMS = {"messagepack": MSGPACK, "json": JSON}
-#: Messages of one WebSocket message that a sender writes at most.
+#: Messages that a sender writes at most in one WebSocket message.
 MOST_AT_ONCE = 64
 
 
@@ -270,7 +270,7 @@ def _show(console: Console, name: str, results: list[dict[str, Any]]) -> None:
 @click.option("--database", type=click.Choice(["sqlite", "postgresql"]), default="sqlite")
 @click.option("--form", type=click.Choice([*FORMS, "both"]), default="both", show_default=True)
 @click.option("--pairs", default=50, show_default=True, help="Of people who write; 0 for none.")
-@click.option("--ahead", default=100, show_default=True, help="Messages in flight a pair.")
+@click.option("--ahead", default=250, show_default=True, help="Messages in flight a pair.")
 @click.option("--seconds", default=8.0, show_default=True, help="Time that is measured.")
 @click.option("--single", default=1000, show_default=True, help="Messages sent one at a time.")
 @click.option("--waiting", default=100_000, show_default=True, help="Messages to drain.")
