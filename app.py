@@ -35,8 +35,12 @@ from interop.matrix.number_routes import numbers_api
 from interop.matrix.routes import leaving_api, open_api, terms_api
 from interop.matrix.service import MatrixService
 from interop.matrix.sessions import ValidationService
+from messaging.net import Net
+from messaging.revocation import Revocation
 from messaging.routes import messages_api
 from messaging.service import MessageService
+from messaging.valkey_bus import ValkeyBus
+from messaging.wakeups import Wakeups
 from sms import outcomes
 from sms.delivery import DeliveryService
 from sms.outbox import OutboxProvider
@@ -116,7 +120,27 @@ class Kith:
     rotation: Rotation
     keeper: Keeper
     messages: MessageService
+    wakeups: Wakeups
+    net: Net
+    bus: ValkeyBus | None
     maintenance: Maintenance
+
+    def start(self) -> None:
+        """Begin what runs beside requests; in the process that answers them, never before a fork."""
+        if self.settings.maintenance_interval:
+            self.maintenance.start(self.settings.maintenance_interval)
+        self.keeper.start()
+        self.net.start()
+        if self.bus is not None:
+            self.bus.start()
+
+    def close(self) -> None:
+        """Leave whoever is connected to this process in good form, before it ends."""
+        if self.bus is not None:
+            self.bus.stop()
+        for provider in self.providers.values():
+            if isinstance(provider, SmppProvider):
+                provider.close()
 
 
 def build(settings: Settings, ports: Ports) -> Kith:
@@ -211,12 +235,21 @@ def build(settings: Settings, ports: Ports) -> Kith:
     )
     rotation = Rotation(database, clock, entropy, timedelta(settings.epoch_overlap_days))
     keeper = Keeper(database, clock, replicas, rotation, settings.epoch_days)
-    messages = MessageService(database, clock, entropy, metrics, settings)
+    wakeups = Wakeups(clock)
+    net = Net(database, wakeups)
+    bus = None
+    if settings.valkey_url is not None:
+        address = settings.valkey_url.get_secret_value()
+        bus = ValkeyBus(address, settings.valkey_namespace, wakeups, net.look_soon, metrics)
+        wakeups.bus = bus
+    revocation = Revocation(database, wakeups)
+    messages = MessageService(database, clock, entropy, metrics, settings, wakeups)
     maintenance = Maintenance(database, clock, metrics)
 
     events.listing_changed.append(directory.listing_changed)
     events.device_added.append(messages.device_added)
-    events.devices_removed.append(messages.devices_removed)
+    events.devices_removed += (messages.devices_removed, revocation.devices_removed)
+    events.token_replaced.append(revocation.token_replaced)
     events.holder_changed.append(matrix.bindings.holder_changed)
 
     for name, job in (
@@ -267,6 +300,9 @@ def build(settings: Settings, ports: Ports) -> Kith:
         rotation,
         keeper,
         messages,
+        wakeups,
+        net,
+        bus,
         maintenance,
     )
 

@@ -3,7 +3,13 @@
 Owns the registry, so that two applications in one process do not share counts.
 """
 
+import os
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+#: Names the directory in which several workers put their counts together (gunicorn.conf.py).
+SHARED = "PROMETHEUS_MULTIPROC_DIR"
 
 
 class Metrics:
@@ -73,7 +79,10 @@ class Metrics:
             registry=self.registry,
         )
         self.smpp_bound = Gauge(
-            "kith_smpp_bound", "1 while this process is bound to the SMSC.", registry=self.registry
+            "kith_smpp_bound",
+            "Workers that are bound to the SMSC.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
         )
         self.smpp_messages = Counter(
             "kith_smpp_messages",
@@ -139,6 +148,21 @@ class Metrics:
             ["step"],
             registry=self.registry,
         )
+        self.bus_up = Gauge(
+            "kith_bus_up",
+            "Workers that are connected to Valkey.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+        self.bus_connections = Counter(
+            "kith_bus_connections", "Connections made to Valkey.", registry=self.registry
+        )
+        self.bus_hints = Counter(
+            "kith_bus_hints",
+            "Hints to and from other workers: published, received, dropped, garbage.",
+            ["step"],
+            registry=self.registry,
+        )
         self.purged = Counter(
             "kith_purged_rows",
             "Rows deleted by maintenance, by job.",
@@ -147,5 +171,9 @@ class Metrics:
         )
 
     def render(self) -> bytes:
-        """Give the text exposition format."""
-        return generate_latest(self.registry)
+        """Give the text exposition format, of all workers together."""
+        if SHARED not in os.environ:
+            return generate_latest(self.registry)
+        together = CollectorRegistry()
+        MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+        return generate_latest(together)

@@ -33,8 +33,6 @@ from tokens.service import Caller, DeviceService
 
 #: How long a client id names its message.
 CLIENT_IDS_KEPT = timedelta(days=1)
-#: Seconds between looks at the table while waiting; the net under the wake-ups.
-SLOW_POLL = 2.0
 #: Seconds after which sending to a full mailbox is worth another try.
 FULL_RETRY = 300
 
@@ -49,6 +47,7 @@ class MessageService:
         entropy: Callable[[int], bytes],
         metrics: Metrics,
         settings: Settings,
+        wakeups: Wakeups,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -56,7 +55,7 @@ class MessageService:
         self._metrics = metrics
         self._max_content_bytes = settings.max_content_bytes
         self._max_mailbox_messages = settings.max_mailbox_messages
-        self._wakeups = Wakeups()
+        self._wakeups = wakeups
 
     def send(self, caller: Caller, message: OutgoingMessage) -> Accepted:
         """Store an envelope for each device of an account; sent again it is answered the same.
@@ -160,7 +159,7 @@ class MessageService:
         # Not the clock of the service: that one tells the time of day, which may be set.
         deadline = time.monotonic() + wait
         waiter = Waiter()
-        with self._wakeups.listening(caller.device_id, waiter):
+        with self._wakeups.listening(caller.device_id, waiter, caller.token_hash):
             while True:
                 # Before the look, or what is stored between look and wait would go unheard.
                 waiter.clear()
@@ -168,7 +167,7 @@ class MessageService:
                 left = deadline - time.monotonic()
                 if found or left <= 0 or waiter.closed:
                     return found, more
-                waiter.wait(min(left, SLOW_POLL))
+                waiter.wait(left)
 
     def _look(self, device_id: UUID, limit: int) -> tuple[list[Envelope], bool]:
         with self._database.read() as connection:
