@@ -243,7 +243,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         bus = ValkeyBus(address, settings.valkey_namespace, wakeups, net.look_soon, metrics)
         wakeups.bus = bus
     revocation = Revocation(database, wakeups)
-    messages = MessageService(database, clock, entropy, metrics, settings, wakeups)
+    messages = MessageService(database, clock, entropy, metrics, settings, wakeups=wakeups)
     maintenance = Maintenance(database, clock, metrics)
 
     events.listing_changed.append(directory.listing_changed)

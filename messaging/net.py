@@ -106,7 +106,8 @@ class Net:
         with self._database.read() as connection:
             boxes = connection.execute(_LOOKING, {"devices": device_ids}).all()
             keys = [(box.account_id, box.device_id) for box in boxes]
-            tokens = dict(connection.execute(_TOKENS, {"devices": keys}).tuples().all())
+            devices = connection.execute(_TOKENS, {"devices": keys}).all()
+        tokens = {device.id: device.token_hash for device in devices}
         return {
             box.device_id: _Found(tokens[box.device_id], box.last_seq, box.acked_seq)
             for box in boxes

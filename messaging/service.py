@@ -55,7 +55,8 @@ class MessageService:
         self._metrics = metrics
         self._max_content_bytes = settings.max_content_bytes
         self._max_mailbox_messages = settings.max_mailbox_messages
-        self._wakeups = wakeups
+        #: Who listens for which mailbox.
+        self.wakeups = wakeups
 
     def send(self, caller: Caller, message: OutgoingMessage) -> Accepted:
         """Store an envelope for each device of an account; sent again it is answered the same.
@@ -79,7 +80,7 @@ class MessageService:
                 return earlier
             self._deposit(connection, message.to, contents, letter)
         self._metrics.envelopes.labels("stored").inc(len(contents))
-        self._wakeups.stored(dict.fromkeys(contents, ()))
+        self.wakeups.stored(dict.fromkeys(contents, ()))
         return Accepted(letter.message_id, now)
 
     def _contents(self, message: OutgoingMessage) -> dict[UUID, bytes]:
@@ -159,7 +160,7 @@ class MessageService:
         # Not the clock of the service: that one tells the time of day, which may be set.
         deadline = time.monotonic() + wait
         waiter = Waiter()
-        with self._wakeups.listening(caller.device_id, waiter, caller.token_hash):
+        with self.wakeups.listening(caller.device_id, waiter, caller.token_hash):
             while True:
                 # Before the look, or what is stored between look and wait would go unheard.
                 waiter.clear()
