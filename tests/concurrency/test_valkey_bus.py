@@ -1,6 +1,7 @@
 """Two workers' wake-ups in one process, over a real Valkey that is killed, hangs and is talked over."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -86,9 +87,10 @@ class Worker:
 
     def until(self, what: Callable[[], bool]) -> None:
         """Wait for something that the bus's threads bring about."""
+        deadline = time.monotonic() + LONG
         with self._changed:
             while not self._changed.wait_for(what, 0.01):
-                pass
+                assert time.monotonic() < deadline, "it did not happen"
 
     def value(self, name: str, **labels: str) -> float:
         """Read a metric."""
@@ -170,7 +172,8 @@ def test_a_newer_listener_elsewhere(workers: tuple[Worker, Worker]) -> None:
     with here.listening() as older, there.listening() as newer:
         assert older.ended.wait(LONG)
         assert older.why == [Closing.REPLACED]
-        with here.listening() as newest:
+        newest = Listener()
+        with here.wakeups.listening(HERS, newest):
             assert newer.ended.wait(LONG)
             assert newest.why == []
 
@@ -297,7 +300,10 @@ def test_two_that_came_while_it_was_away(own: Valkey) -> None:
 
 def test_a_password() -> None:
     """With the wrong one nothing works and nothing is shown; with the right one it does."""
-    with running_valkey(requirepass="hunter2") as guarded, capture_logs() as lines:
+    with running_valkey() as guarded, capture_logs() as lines:
+        operator = valkey_client.Valkey(host="127.0.0.1", port=guarded.port)
+        operator.config_set("requirepass", "hunter2")
+        operator.close()
         wrong = Worker(guarded.url.replace("//", "//:hunter3@"), "kith")
         wrong.bus.start()
         wrong.until(lambda: bool(lines))
