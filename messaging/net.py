@@ -26,7 +26,7 @@ log = structlog.get_logger()
 #: Seconds between two looks.
 INTERVAL = 2.0
 #: Mailboxes a statement.
-CHUNK = 500
+CHUNK = 200
 
 _MAILBOXES, _DEVICES = table(Mailbox).c, table(Device).c
 _LOOKING = select(
@@ -101,6 +101,8 @@ class Net:
             found = self._read(chunk)
             for device_id in chunk:
                 _judge(seats[device_id], found.get(device_id))
+            # Requests are answered between two statements.
+            time.sleep(0)
 
     def _read(self, device_ids: list[UUID]) -> Mapping[UUID, _Found]:
         with self._database.read() as connection:

@@ -7,8 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messaging.hints import LARGEST, Arrived, Changed, Close, Hint, Low, Passed, Stored
-from messaging.hints import decode, encode
+from messaging.hints import (
+    LARGEST,
+    Arrived,
+    Changed,
+    Close,
+    Hint,
+    Low,
+    Passed,
+    Stored,
+    decode,
+    encode,
+)
 from messaging.letters import Closing, GroupChanged, KeysLow, Signal
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -22,10 +22,12 @@ class Listener:
         self.told = threading.Event()
 
     def wake(self, deliveries):
+        """Count."""
         self.woken += 1
         self.told.set()
 
     def close(self, why):
+        """Keep why."""
         self.why.append(why)
 
 
