@@ -23,6 +23,8 @@ log = structlog.get_logger()
 
 #: Seconds before the first try after a connection ended, and the most between two.
 FIRST_RETRY, LONGEST_RETRY = 0.2, 5.0
+#: A connection that held for so many seconds was a good one: the next try comes soon again.
+STEADY_SECONDS = 10.0
 #: Seconds between pings.
 PING_SECONDS = 1.0
 #: Channels or hints written at once.
@@ -99,11 +101,12 @@ class ValkeyBus:
     def _keep(self) -> None:
         failures = 0
         while not self._stopped.is_set():
+            started = time.monotonic()
             error, held = self._hold()
-            failures = 1 if held else failures + 1
+            failures = 1 if time.monotonic() - started > STEADY_SECONDS else failures + 1
             if self._stopped.is_set():
                 return
-            if failures == 1:
+            if held or failures == 1:
                 # Said once, and not at each try.
                 log.warning("bus.lost", error=type(error).__name__)
             # Apart by chance, so that not all workers come at once.

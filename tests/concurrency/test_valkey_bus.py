@@ -13,9 +13,11 @@ from structlog.testing import capture_logs
 
 from core.metrics import Metrics
 from messaging import valkey_bus, valkey_line
+from messaging.hints import Stored, encode
 from messaging.letters import Closing, GroupChanged, KeysLow, Notice, Signal
 from messaging.valkey_bus import ValkeyBus
 from messaging.wakeups import Waiter, Wakeups
+from tests.tls_front import CERTIFICATE, tls_front
 from tests.valkey import Valkey, running_valkey
 
 HERS, HIS = UUID(int=1), UUID(int=2)
@@ -298,19 +300,48 @@ def test_two_that_came_while_it_was_away(own: Valkey) -> None:
         worker.bus.stop()
 
 
-def test_a_password() -> None:
-    """With the wrong one nothing works and nothing is shown; with the right one it does."""
-    with running_valkey() as guarded, capture_logs() as lines:
-        operator = valkey_client.Valkey(host="127.0.0.1", port=guarded.port)
-        operator.config_set("requirepass", "hunter2")
-        operator.close()
-        wrong = Worker(guarded.url.replace("//", "//:hunter3@"), "kith")
+def test_a_password(own: Valkey) -> None:
+    """With the wrong one nothing works and nothing is shown; its user may do no more than it needs."""
+    operator = valkey_client.Valkey(host="127.0.0.1", port=own.port)
+    may = ["-@all", "+publish", "+subscribe", "+unsubscribe", "+ping", "+hello", "+client"]
+    operator.acl_setuser("worker", True, passwords="+hunter2", reset=True)
+    operator.execute_command("ACL", "SETUSER", "worker", "resetchannels", "&kith:device:*", *may)
+    with capture_logs() as lines:
+        wrong = Worker(own.url.replace("//", "//worker:hunter3@"), "kith")
         wrong.bus.start()
         wrong.until(lambda: bool(lines))
         wrong.bus.stop()
         assert wrong.value("kith_bus_connections_total") == 0
-        right = Worker(guarded.url.replace("//", "//:hunter2@"), "kith")
+        right = Worker(own.url.replace("//", "//worker:hunter2@"), "kith")
         right.bus.start()
         right.until_up()
+        with right.listening() as listener:
+            operator.publish(f"kith:device:{HERS.hex}", encode(Stored(1, False)))
+            assert listener.wait(LONG)
+            right.wakeups.stored({HIS: ()}, urgent={HIS})
+            right.until(lambda: right.unheard == [HIS])
         right.bus.stop()
+    operator.close()
     assert "hunter" not in str(lines)
+
+
+def test_tls(server: Valkey) -> None:
+    """With valkeys:// the certificate has to be trusted, and to be the host's."""
+    with tls_front(server.port) as port, capture_logs() as lines:
+        addresses = [
+            f"valkeys://127.0.0.1:{port}",
+            f"valkeys://localhost:{port}?ssl_ca_certs={CERTIFICATE}",
+            f"valkeys://127.0.0.1:{port}?ssl_ca_certs={CERTIFICATE}",
+        ]
+        *refused, trusted = (Worker(address, "tls") for address in addresses)
+        for worker in refused:
+            lines.clear()
+            worker.bus.start()
+            worker.until(lambda: bool(lines))
+            worker.bus.stop()
+            assert worker.value("kith_bus_connections_total") == 0
+        trusted.bus.start()
+        trusted.until_up()
+        with trusted.listening():
+            pass
+        trusted.bus.stop()
