@@ -15,7 +15,7 @@ import structlog
 
 from core.metrics import Metrics
 from messaging.hints import Hint, decode
-from messaging.outbox import Outbox, Publication
+from messaging.publications import Publication, Publications
 from messaging.valkey_line import Line, open_line
 from messaging.wakeups import Wakeups
 
@@ -54,7 +54,7 @@ class ValkeyBus:
         self._wakeups = wakeups
         self._joined = joined
         self._metrics = metrics
-        self._outbox = Outbox()
+        self._publications = Publications()
         self._lock = threading.Lock()
         self._changed: set[UUID] = set()
         self._something = threading.Event()
@@ -89,7 +89,7 @@ class ValkeyBus:
     def publish(self, device_id: UUID, hint: Hint) -> None:
         """Tell other workers; while Valkey is away nobody hears it."""
         publication = Publication(device_id, hint)
-        if self._line is not None and self._outbox.put(publication):
+        if self._line is not None and self._publications.put(publication):
             self._something.set()
         else:
             self._let_go([publication])
@@ -137,7 +137,7 @@ class ValkeyBus:
             self._line = None
             self._metrics.bus_up.set(0)
             self._let_go(line.end())
-            while left := self._outbox.take(BATCH):
+            while left := self._publications.take(BATCH):
                 self._let_go(left)
 
     def _read(self, line: Line) -> Exception:
@@ -169,7 +169,7 @@ class ValkeyBus:
                 known, subscribed, changed = line, set(), set(self._wakeups.seats())
             try:
                 self._follow(line, changed, subscribed, again=again)
-                while publications := self._outbox.take(BATCH):
+                while publications := self._publications.take(BATCH):
                     self._publish(line, publications)
                 if time.monotonic() >= next_ping:
                     line.ping()
@@ -206,6 +206,8 @@ class ValkeyBus:
     def _publish(self, line: Line, publications: Sequence[Publication]) -> None:
         self._metrics.bus_hints.labels("published").inc(len(publications))
         line.publish(publications)
+        # Requests are answered between two batches.
+        time.sleep(0)
 
 
 def _batches(things: Sequence[Thing]) -> Iterator[Sequence[Thing]]:

@@ -16,7 +16,7 @@ from valkey.connection import AbstractConnection
 from valkey.exceptions import ConnectionError as ValkeyConnectionError
 
 from messaging.hints import encode
-from messaging.outbox import Publication
+from messaging.publications import Publication
 
 #: Seconds to connect.
 CONNECT_SECONDS = 2.0
@@ -89,10 +89,10 @@ class Line:
         self, commands: Sequence[tuple[Any, ...]], asked: Sequence[Publication | None]
     ) -> None:
         with self._lock:
+            self._asked.extend(asked)
             if self._ended:
                 # The connection would connect again by itself.
                 raise ValkeyConnectionError("it has ended")
-            self._asked.extend(asked)
             self._connection.send_packed_command(self._connection.pack_commands(commands))
 
     def run(self) -> NoReturn:

@@ -28,7 +28,7 @@ class Publication(NamedTuple):
         return isinstance(self.hint, Stored) and self.hint.urgent
 
 
-class Outbox:
+class Publications:
     """Takes hints at any time, and gives them out in batches."""
 
     def __init__(self) -> None:

@@ -4,22 +4,22 @@ from uuid import UUID
 
 import pytest
 
-from messaging import outbox
+from messaging import publications
 from messaging.hints import Close, Stored
 from messaging.letters import Closing
-from messaging.outbox import Outbox, Publication
+from messaging.publications import Publication, Publications
 
 HERS, HIS = UUID(int=1), UUID(int=2)
 CLOSE = Close(Closing.REVOKED, None)
 
 
 @pytest.fixture
-def waiting() -> Outbox:
+def waiting() -> Publications:
     """An empty one."""
-    return Outbox()
+    return Publications()
 
 
-def test_one_hint_a_device(waiting: Outbox) -> None:
+def test_one_hint_a_device(waiting: Publications) -> None:
     """What was stored for a device is told once, with the last number, urgent if any of it was."""
     for hint in (Stored(1, True), Stored(3, False), Stored(2, False)):
         assert waiting.put(Publication(HERS, hint))
@@ -27,7 +27,7 @@ def test_one_hint_a_device(waiting: Outbox) -> None:
     assert waiting.take(9) == []
 
 
-def test_batches(waiting: Outbox) -> None:
+def test_batches(waiting: Publications) -> None:
     """At most so many come out at once; the rest stays, and everything else goes first."""
     sent = [Publication(HERS, Stored(1, False)), Publication(HIS, Stored(1, False))]
     ends = [Publication(HERS, CLOSE), Publication(HIS, CLOSE)]
@@ -37,9 +37,9 @@ def test_batches(waiting: Outbox) -> None:
     assert waiting.take(3) == [sent[1]]
 
 
-def test_what_is_too_much(waiting: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_too_much(waiting: Publications, monkeypatch: pytest.MonkeyPatch) -> None:
     """There is room for so many; what is known of a device that waits already can still grow."""
-    monkeypatch.setattr(outbox, "MOST_WAITING", 1)
+    monkeypatch.setattr(publications, "MOST_WAITING", 1)
     assert waiting.put(Publication(HERS, Stored(1, False)))
     assert waiting.put(Publication(HERS, Stored(2, False)))
     assert not waiting.put(Publication(HIS, Stored(1, False)))
