@@ -35,10 +35,14 @@ from interop.matrix.number_routes import numbers_api
 from interop.matrix.routes import leaving_api, open_api, terms_api
 from interop.matrix.service import MatrixService
 from interop.matrix.sessions import ValidationService
+from messaging import client_ids
 from messaging.net import Net
 from messaging.revocation import Revocation
 from messaging.routes import messages_api
 from messaging.service import MessageService
+from messaging.signals import SignalService
+from messaging.sockets import SocketService
+from messaging.stream_routes import stream_api
 from messaging.valkey_bus import ValkeyBus
 from messaging.wakeups import Wakeups
 from sms import outcomes
@@ -123,6 +127,7 @@ class Kith:
     wakeups: Wakeups
     net: Net
     bus: ValkeyBus | None
+    sockets: SocketService
     maintenance: Maintenance
 
     def start(self) -> None:
@@ -244,6 +249,9 @@ def build(settings: Settings, ports: Ports) -> Kith:
         wakeups.bus = bus
     revocation = Revocation(database, wakeups)
     messages = MessageService(database, clock, entropy, metrics, settings, wakeups=wakeups)
+    # Everybody may signal to everybody, while nobody says who is in touch with whom.
+    signals = SignalService(database, clock, wakeups, lambda _, attempts: [True] * len(attempts))
+    sockets = SocketService(messages, signals, clock, metrics, settings)
     maintenance = Maintenance(database, clock, metrics)
 
     events.listing_changed.append(directory.listing_changed)
@@ -269,7 +277,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         ("retired tokens", tokens.purge_retired),
         ("service tokens", service_tokens.purge),
         ("envelopes", messages.purge_envelopes),
-        ("sent messages", messages.purge_sent_messages),
+        ("sent messages", client_ids.purge_old),
         ("directory changes", changes.forget_old),
         ("epochs that are over", rotation.remove),
         ("lookup budgets", Budgets.purge),
@@ -303,6 +311,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         wakeups,
         net,
         bus,
+        sockets,
         maintenance,
     )
 
@@ -375,6 +384,7 @@ def create_app(settings: Settings | None = None, ports: Ports | None = None) -> 
     app.register_api(phone_number_api)
     app.register_api(discovery_api)
     app.register_api(messages_api)
+    app.register_api(stream_api)
     # By service token, with the scope that each names.
     app.register_api(camara_api)
     # Partly open; by a token of its own, or without the terms accepted: see each.

@@ -5,6 +5,7 @@ Owns the directory in which several workers put their metrics together, while th
 
 import os
 import shutil
+import signal
 import sys
 
 import gevent
@@ -73,6 +74,18 @@ def on_exit(server: object) -> None:
 def post_request(worker: object, request: object, environ: object, response: object) -> None:
     """Let others go first: a busy connection whose next request is here already would keep the worker."""
     gevent.sleep(0)
+
+
+def post_worker_init(worker: object) -> None:
+    """Have open sockets ended when the worker is told to stop: it would wait for them all its time."""
+    stop = signal.getsignal(signal.SIGTERM)
+    sockets = worker.wsgi.extensions["kith"].sockets
+
+    def stop_all(number: int, frame: object) -> None:
+        stop(number, frame)
+        gevent.spawn(sockets.stop)
+
+    signal.signal(signal.SIGTERM, stop_all)
 
 
 def when_ready(server: object) -> None:

@@ -144,7 +144,7 @@ class Metrics:
         )
         self.envelopes = Counter(
             "kith_envelopes",
-            "Envelopes stored, acknowledged and expired.",
+            "Envelopes stored, dropped, acknowledged and expired.",
             ["step"],
             registry=self.registry,
         )
@@ -161,6 +161,42 @@ class Metrics:
             "kith_bus_hints",
             "Hints to and from other workers: published, received, dropped, garbage.",
             ["step"],
+            registry=self.registry,
+        )
+        self.commit_jobs = Histogram(
+            "kith_message_commit_jobs",
+            "Messages and acknowledgements stored by one transaction.",
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+            registry=self.registry,
+        )
+        self.commit_seconds = Histogram(
+            "kith_message_commit_seconds",
+            "Seconds of a transaction that stores messages and acknowledgements.",
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+            registry=self.registry,
+        )
+        self.commits_waiting = Gauge(
+            "kith_message_commits_waiting",
+            "Messages and acknowledgements that wait for the next transaction.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+        self.sockets = Gauge(
+            "kith_stream_sockets",
+            "Sockets of the stream that are open.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+        self.closed_sockets = Counter(
+            "kith_stream_closed",
+            "Sockets that ended: close code of the service, client, or nobody when it was lost.",
+            ["by"],
+            registry=self.registry,
+        )
+        self.frames = Counter(
+            "kith_stream_frames",
+            "Frames of the stream, in and out.",
+            ["direction", "type"],
             registry=self.registry,
         )
         self.purged = Counter(
