@@ -4,8 +4,8 @@ Owns the load: two servers with one worker each, one PostgreSQL, one Valkey; who
 reads at the second. Everything is counted: what was accepted and did not arrive is lost.
 """
 
-import base64
 import json
+import os
 import re
 import tempfile
 import threading
@@ -23,8 +23,10 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import databases
+from bench.people import Person, settle
 from bench.report import machine, percentile
-from tests.crash.people import Person, read_code, register, start
+from bench.stream_client import MSGPACK, Accepted, CaughtUp, Client, Message
+from core.base64url import encode
 from tests.server import RunningServer, running_server
 from tests.valkey import Valkey, running_valkey
 
@@ -37,12 +39,13 @@ class Connection:
 
     def __init__(self, server: RunningServer, person: Person) -> None:
         self._connection = HTTPConnection(*server.address, timeout=2 * WAIT)
-        self._headers = person.headers | {"Content-Type": "application/json"}
+        self._headers = {"Authorization": f"Bearer {person.token}"}
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """Make a request; give the answer's body."""
         data = None if body is None else json.dumps(body)
-        self._connection.request(method, path, data, self._headers)
+        headers = self._headers | {"Content-Type": "application/json"}
+        self._connection.request(method, path, data, headers)
         answer = self._connection.getresponse()
         text = answer.read()
         if answer.status >= 300:
@@ -50,44 +53,87 @@ class Connection:
         return json.loads(text or "null")
 
 
-class Reader(threading.Thread):
-    """Receives by long poll, and notes when each message came."""
+class Poll:
+    """Somebody at a server, by requests: she waits for messages by long poll."""
 
     def __init__(self, server: RunningServer, person: Person) -> None:
-        super().__init__(daemon=True)
         self._connection = Connection(server, person)
-        self.came: dict[str, list[float]] = {}
+
+    def send(self, to: Person, name: str, content: bytes) -> None:
+        """Send, and wait until it is stored."""
+        envelope = {"device_id": str(to.device_id), "content": encode(content)}
+        body = {"to": str(to.account_id), "client_id": name, "envelopes": [envelope]}
+        self._connection.ask("POST", "/v1/messages", body)
+
+    def receive(self) -> list[int]:
+        """Wait for messages; give their numbers."""
+        page = self._connection.ask("GET", f"/v1/messages?wait={WAIT}")["messages"]
+        return [message["seq"] for message in page]
+
+    def acknowledge(self, through: int) -> None:
+        """Have messages deleted."""
+        self._connection.ask("POST", "/v1/messages/ack", {"through": through})
+
+
+class Socket:
+    """Somebody at a server, over the stream."""
+
+    def __init__(self, server: RunningServer, person: Person) -> None:
+        self._client = Client(server.address, person, MSGPACK)
+        self._client.wait_for(CaughtUp)
+
+    def send(self, to: Person, name: str, content: bytes) -> None:
+        """Send, and wait until it is stored."""
+        self._client.send([self._client.message(to, name, content)])
+        self._client.wait_for(Accepted)
+
+    def receive(self) -> list[int]:
+        """Wait for messages; give their numbers."""
+        return [frame.seq for frame in self._client.receive() if isinstance(frame, Message)]
+
+    def acknowledge(self, through: int) -> None:
+        """Have messages deleted."""
+        self._client.send([{"type": "ack", "through": through}])
+
+
+Door = type[Poll] | type[Socket]
+
+
+class Reader(threading.Thread):
+    """Receives, and notes when each message came, by its number."""
+
+    def __init__(self, at: Poll | Socket) -> None:
+        super().__init__(daemon=True)
+        self._at = at
+        self.came: dict[int, list[float]] = {}
         self.start()
 
     def run(self) -> None:
         """Read until the server stops."""
         with suppress(ConnectionError):
             while True:
-                page = self._connection.ask("GET", f"/v1/messages?wait={WAIT}")["messages"]
+                numbers = self._at.receive()
                 now = time.perf_counter()
-                for message in page:
-                    self.came.setdefault(message["content"], []).append(now)
-                if page:
-                    self._connection.ask("POST", "/v1/messages/ack", {"through": page[-1]["seq"]})
+                for number in numbers:
+                    self.came.setdefault(number, []).append(now)
+                if numbers:
+                    self._at.acknowledge(numbers[-1])
 
 
 class Writer:
-    """Sends, and notes when."""
+    """Sends to somebody to whom nobody else writes, and notes when, by the number each will have."""
 
-    def __init__(self, server: RunningServer, sender: Person, recipient: Person) -> None:
-        self._connection = Connection(server, sender)
+    def __init__(self, at: Poll | Socket, recipient: Person) -> None:
+        self._at = at
         self._recipient = recipient
-        self.sent: dict[str, float] = {}
+        self.sent: dict[int, float] = {}
 
-    def send(self) -> str:
-        """Send 200 bytes; give what they are called."""
-        name = uuid4().hex
-        content = base64.urlsafe_b64encode(name.encode().ljust(200)).rstrip(b"=").decode()
-        self.sent[content] = time.perf_counter()
-        envelope = {"device_id": self._recipient.device_id, "content": content}
-        body = {"to": self._recipient.account_id, "client_id": name, "envelopes": [envelope]}
-        self._connection.ask("POST", "/v1/messages", body)
-        return content
+    def send(self) -> int:
+        """Send 200 bytes; give their number."""
+        number = len(self.sent) + 1
+        self.sent[number] = time.perf_counter()
+        self._at.send(self._recipient, uuid4().hex, os.urandom(200))
+        return number
 
 
 @dataclass
@@ -111,23 +157,15 @@ class Found:
         }
 
 
-def judge(name: str, sent: dict[str, float], reader: Reader) -> Found:
+def judge(name: str, sent: dict[int, float], reader: Reader) -> Found:
     """See when the messages arrived, and which did not."""
     found = Found(name)
-    for content, at in sent.items():
-        came = reader.came.get(content, [])
+    for number, at in sent.items():
+        came = reader.came.get(number, [])
         found.late += [came[0] - at] if came else []
         found.lost += not came
         found.twice += len(came) > 1
     return found
-
-
-def _newcomer(server: RunningServer, number: str) -> Person:
-    with httpx.Client(base_url=server.base_url) as client:
-        verification = start(client, f"start-{number}", number)
-        code = read_code(client, number)
-        client.post(f"/v1/verifications/{verification}/checks", json={"code": code})
-        return register(client, f"register-{number}", verification)
 
 
 def _until_connected(server: RunningServer) -> None:
@@ -138,10 +176,10 @@ def _until_connected(server: RunningServer) -> None:
 def quiet(writer: Writer, reader: Reader, messages: int) -> Found:
     """Send one message after the other to somebody who waits."""
     for _ in range(messages):
-        content = writer.send()
-        while content not in reader.came:
+        number = writer.send()
+        while number not in reader.came:
             time.sleep(0.001)
-        # The reader acknowledges and waits again.
+        # Who reads acknowledges, and waits again.
         time.sleep(0.03)
     return judge("idle, one at a time", writer.sent, reader)
 
@@ -165,13 +203,13 @@ def outage(writer: Writer, reader: Reader, valkey: Valkey, seconds: float) -> li
     while len(reader.came) < len(writer.sent) and time.perf_counter() < patience:
         time.sleep(0.01)
     return [
-        judge(name, {content: writer.sent[content] for content in sent}, reader)
+        judge(name, {number: writer.sent[number] for number in sent}, reader)
         for name, sent in times
     ]
 
 
-def run(messages: int, seconds: float) -> list[Found]:
-    """Measure both."""
+def run(door: Door, messages: int, seconds: float) -> list[Found]:
+    """Measure by one door."""
     with ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kith-bench-")))
         url = stack.enter_context(databases.fresh("postgresql", place))
@@ -187,13 +225,15 @@ def run(messages: int, seconds: float) -> list[Found]:
         )
         for server in (here, there):
             _until_connected(server)
-        anna, ben, clara = (_newcomer(here, f"+49151{n:08d}") for n in range(1, 4))
-        found = [quiet(Writer(here, anna, ben), Reader(there, ben), messages)]
-        return found + outage(Writer(here, anna, clara), Reader(there, clara), valkey, seconds)
+        anna, ben, clara = settle(url, 3)
+        writing, reading = door(here, anna), Reader(door(there, ben))
+        found = [quiet(Writer(writing, ben), reading, messages)]
+        reading = Reader(door(there, clara))
+        return found + outage(Writer(writing, clara), reading, valkey, seconds)
 
 
-def _show(results: list[dict[str, Any]]) -> None:
-    table = Table(title="From one worker to the other, from the request to send to the arrival")
+def _show(name: str, results: list[dict[str, Any]]) -> None:
+    table = Table(title=f"From one worker to the other, from sending to arrival, by {name}")
     for heading in ("when", "messages", "p50 ms", "p99 ms", "max ms", "lost", "twice"):
         table.add_column(heading, justify="left" if heading == "when" else "right")
     for figures in results:
@@ -202,14 +242,21 @@ def _show(results: list[dict[str, Any]]) -> None:
 
 
 @click.command()
+@click.option("--by", type=click.Choice(["socket", "poll", "both"]), default="socket")
 @click.option("--messages", default=300, show_default=True, help="Sent one after the other.")
 @click.option("--seconds", default=10.0, show_default=True, help="Each part of the outage.")
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Write the JSON here too.")
-def main(messages: int, seconds: float, file: Path | None) -> None:
+def main(by: str, messages: int, seconds: float, file: Path | None) -> None:
     """Send between two workers, then kill Valkey and start it again meanwhile."""
-    results = [found.figures() for found in run(messages, seconds)]
+    doors: dict[str, Door] = {"socket": Socket, "poll": Poll}
+    results = {
+        name: [found.figures() for found in run(door, messages, seconds)]
+        for name, door in doors.items()
+        if by in (name, "both")
+    }
     text = json.dumps({"machine": machine(), "results": results}, indent=2)
-    _show(results)
+    for name, figures in results.items():
+        _show(name, figures)
     print(text)
     if file:
         file.write_text(text + "\n")
