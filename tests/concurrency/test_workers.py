@@ -4,9 +4,11 @@ import base64
 import re
 import threading
 import time
+from ast import literal_eval
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from uuid import uuid4
@@ -14,6 +16,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from bench.stream_client import JSON, CaughtUp, Client
+from messaging.letters import Closing
 from tests.crash.people import Person, read_code, register, start
 from tests.server import RunningServer, running_server
 from tests.valkey import Valkey, running_valkey
@@ -193,3 +197,33 @@ def test_two_workers_of_one_server(environment: dict[str, str], tmp_path: Path) 
         (metrics,) = (tmp_path / "metrics").iterdir()
     assert not metrics.exists()
     assert "Traceback" not in log.read_text()
+
+
+def _close_code(client: Client) -> int:
+    """Read until the service closes a socket; give why it did."""
+    client.wire.settimeout(LONG)
+    with pytest.raises(ConnectionResetError, match="closed") as closed:
+        while True:
+            client.receive()
+    client.wire.close()
+    payload = literal_eval(str(closed.value).removeprefix("closed: "))
+    return int.from_bytes(payload[:2])
+
+
+def test_sockets_are_closed_from_another_worker(pair: list[RunningServer]) -> None:
+    """A newer socket, a replaced token and a removed device close sockets wherever they are."""
+    here, there = pair
+    ben = _newcomer(here.base_url)
+    older = Client(here.address, ben, JSON)  # type: ignore[arg-type]
+    older.wait_for(CaughtUp)
+    newer = Client(there.address, ben, JSON)  # type: ignore[arg-type]
+    newer.wait_for(CaughtUp)
+    assert _close_code(older) == Closing.REPLACED
+    rotated = httpx.post(f"{here.base_url}/v1/tokens/rotate", headers=ben.headers).json()
+    ben = replace(ben, token=rotated["device_token"])
+    assert httpx.get(f"{here.base_url}/v1/account", headers=ben.headers).status_code == 200
+    assert _close_code(newer) == Closing.TOKEN_REPLACED
+    newest = Client(there.address, ben, JSON)  # type: ignore[arg-type]
+    newest.wait_for(CaughtUp)
+    httpx.delete(f"{here.base_url}/v1/devices/{ben.device_id}", headers=ben.headers)
+    assert _close_code(newest) == Closing.REVOKED
