@@ -14,6 +14,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import httpx
+import psutil
 import pytest
 
 from bench.stream_client import JSON, CaughtUp, Client
@@ -72,11 +73,15 @@ def _metric(base_url: str, name: str) -> float:
     return float(found.group(1)) if found else 0.0
 
 
-def _until_connected(server: RunningServer, workers: int) -> None:
+def _until(server: RunningServer, name: str, value: float) -> None:
     deadline = time.monotonic() + LONG
-    while _metric(server.base_url, "kith_bus_up") != workers:
-        assert time.monotonic() < deadline, "not connected to Valkey"
+    while (found := _metric(server.base_url, name)) != value:
+        assert time.monotonic() < deadline, f"{name} is {found}"
         time.sleep(0.05)
+
+
+def _until_connected(server: RunningServer, workers: int) -> None:
+    _until(server, "kith_bus_up", workers)
 
 
 def _newcomer(base_url: str) -> Person:
@@ -195,6 +200,11 @@ def test_two_workers_of_one_server(environment: dict[str, str], tmp_path: Path) 
         route = 'kith_http_requests_total{method="POST",route="/v1/messages",status="202"}'
         assert {_metric(url, route) for _ in range(10)} == {20.0}
         (metrics,) = (tmp_path / "metrics").iterdir()
+        # One that is killed is replaced; what it did still counts, and what it was at does not.
+        psutil.Process(server.process.pid).children()[0].kill()
+        _until(server, "kith_bus_connections_total", 3)
+        _until_connected(server, 2)
+        assert _metric(url, route) == 20
     assert not metrics.exists()
     assert "Traceback" not in log.read_text()
 
