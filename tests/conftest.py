@@ -194,7 +194,7 @@ def register(client: ContractClient, verify: Callable[..., str]) -> Callable[...
 @pytest.fixture
 def bound(app: OpenAPI, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Give mailboxes less room than the settings may."""
-    messages = app.extensions["kith"].messages
+    messages = app.extensions["kith"].messaging.messages
 
     def give(**bounds: int) -> None:
         monkeypatch.setattr(messages, "_posting", replace(messages._posting, **bounds))

@@ -8,8 +8,8 @@ from sqlalchemy import insert, select
 
 from core.limits import LimitCounter, Limits
 from core.settings import Settings
-from messaging.contacts import ContactService, State
-from messaging.judging import Judge
+from messaging.contacts.judging import Judge
+from messaging.contacts.service import ContactService, State
 from messaging.letters import Attempt
 from messaging.models import Contact
 

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from core.database import Database
 from messaging.letters import GroupChanged, KeysLow
 from messaging.models import Envelope
-from messaging.signals import BURST
+from messaging.stream.signals import BURST
 from tests.api.stream.conftest import Open
 from tests.conftest import Clock, Person
 from tests.sockets import Frame
@@ -83,7 +83,7 @@ def test_signals_are_limited(open_ready: Open, alice: Person, bob: Person) -> No
 def test_notices_become_frames(open_ready: Open, app: OpenAPI, bob: Person) -> None:
     """What else an open socket is told: keys that run out, groups that changed."""
     socket = open_ready(bob)
-    wakeups = app.extensions["kith"].messages.wakeups
+    wakeups = app.extensions["kith"].messaging.messages.wakeups
     wakeups.notice(UUID(bob.device_id), KeysLow(3, 4))
     assert socket.expect("keys_low") == {"one_time_prekeys": 3, "one_time_kem_prekeys": 4}
     wakeups.notice(UUID(bob.device_id), GroupChanged(UUID(bob.account_id), 7))

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import NamedTuple
 from uuid import UUID
 
-from messaging.hints import Hint, Stored
+from messaging.workers.hints import Hint, Stored
 
 #: Hints that wait: of stored messages, and of all others.
 MOST_WAITING = 10_000

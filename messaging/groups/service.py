@@ -15,12 +15,12 @@ from core import idempotency
 from core.database import Database
 from core.idempotency import IdempotencyKey
 from core.limits import Limits
-from messaging import departures, membership
-from messaging.consent import judge
-from messaging.group_notices import GroupNotices
-from messaging.group_rules import count, hold_all, refuse_one_more, refuse_twice, seen
-from messaging.group_schemas import GroupAnswer, GroupSummary, NewGroup
-from messaging.membership import State
+from messaging.groups import departures, membership
+from messaging.groups.consent import judge
+from messaging.groups.membership import State
+from messaging.groups.notices import GroupNotices
+from messaging.groups.rules import count, hold_all, refuse_one_more, refuse_twice, seen
+from messaging.groups.schemas import GroupAnswer, GroupSummary, NewGroup
 from messaging.problems import NotJoined
 from messaging.recipients import AccountDevice, devices_digest, devices_of
 from tokens.service import Caller

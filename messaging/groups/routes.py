@@ -7,8 +7,8 @@ from flask import current_app
 from core.api import Api, idempotency_key
 from core.base64url import encode
 from core.problems import IdempotencyKeyReused, InvalidFields
-from messaging.group_changes import GroupChanges
-from messaging.group_schemas import (
+from messaging.groups.changes import GroupChanges
+from messaging.groups.schemas import (
     ROLES,
     Acceptance,
     GroupAnswer,
@@ -24,7 +24,7 @@ from messaging.group_schemas import (
     RemovalQuery,
     RoleChange,
 )
-from messaging.groups import GroupService
+from messaging.groups.service import GroupService
 from messaging.problems import (
     AccountsUnknown,
     GroupChanged,
@@ -53,12 +53,12 @@ groups_api = Api(
 
 
 def _groups() -> GroupService:
-    service: GroupService = current_app.extensions["kith"].groups
+    service: GroupService = current_app.extensions["kith"].messaging.groups
     return service
 
 
 def _changes() -> GroupChanges:
-    service: GroupChanges = current_app.extensions["kith"].group_changes
+    service: GroupChanges = current_app.extensions["kith"].messaging.group_changes
     return service
 
 

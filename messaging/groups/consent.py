@@ -14,8 +14,9 @@ from core.counting import Amount, add
 from core.database import table
 from core.limits import Limit
 from core.problems import Allowance
-from messaging import contacts, membership
-from messaging.membership import State
+from messaging.contacts import service as contacts
+from messaging.groups import membership
+from messaging.groups.membership import State
 from messaging.models import Contact
 from messaging.problems import GroupLimit
 

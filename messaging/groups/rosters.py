@@ -10,8 +10,8 @@ from uuid import UUID
 from sqlalchemy import Connection, bindparam, select
 
 from core.database import table
+from messaging.groups.membership import State
 from messaging.letters import Roster
-from messaging.membership import State
 from messaging.models import Group, GroupMember
 
 _GROUPS, _MEMBERS = table(Group).c, table(GroupMember).c

@@ -10,9 +10,9 @@ from uuid import UUID
 from sqlalchemy import Connection, bindparam, select
 
 from core.database import Database, table
-from messaging import membership
+from messaging.groups import membership
+from messaging.groups.membership import State, View
 from messaging.letters import GroupChanged, Notice
-from messaging.membership import State, View
 from messaging.models import GroupMember
 from tokens.models import Device
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import BindParameter, Connection, bindparam, delete, func, select, tuple_, update
 
 from core.database import table
-from messaging.membership import Role, State
+from messaging.groups.membership import Role, State
 from messaging.models import Group, GroupMember, Membership
 
 _GROUPS, _MEMBERS, _WAYS = table(Group).c, table(GroupMember).c, table(Membership).c

@@ -15,8 +15,8 @@ from valkey import ConnectionPool
 from valkey.connection import AbstractConnection
 from valkey.exceptions import ConnectionError as ValkeyConnectionError
 
-from messaging.hints import encode
-from messaging.publications import Publication
+from messaging.workers.hints import encode
+from messaging.workers.publications import Publication
 
 #: Seconds to connect.
 CONNECT_SECONDS = 2.0

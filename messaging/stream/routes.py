@@ -14,10 +14,10 @@ from wsproto.utilities import generate_accept_token
 
 from core.api import Api
 from core.problems import MalformedRequest
-from messaging.forms import FORMS, JSON, Form
 from messaging.problems import SubprotocolUnknown, UpgradeRequired
-from messaging.sockets import SocketService
-from messaging.websocket import Wire
+from messaging.stream.forms import FORMS, JSON, Form
+from messaging.stream.service import SocketService
+from messaging.stream.websocket import Wire
 from tokens.authenticate import Caller, authenticate_device
 from tokens.problems import TokenMissing
 from tokens.routes import AUTHENTICATION
@@ -68,7 +68,7 @@ def open_stream(caller: Caller) -> Response:
     """Open the stream of the calling device: a WebSocket, which takes the place of an older one."""
     key = _key()
     form = _form()
-    sockets: SocketService = current_app.extensions["kith"].sockets
+    sockets: SocketService = current_app.extensions["kith"].messaging.sockets
     wire: Wire = request.environ.get("gunicorn.socket") or request.environ["werkzeug.socket"]
     request_id = g.request_id
     return _Switching(

@@ -16,14 +16,14 @@ from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError
 
 from core.problems import InvalidFields, Problem
-from messaging import frames
-from messaging.forms import Form, NotAFrame
-from messaging.frames import Acknowledge, Ephemeral, Fault, Frame, Ping, Send
 from messaging.letters import Accepted, Closing
-from messaging.outlet import Outlet
 from messaging.service import MessageService
-from messaging.signals import Allowed, SignalService
-from messaging.websocket import LAST_SECONDS, Violation, WebSocket
+from messaging.stream import frames
+from messaging.stream.forms import Form, NotAFrame
+from messaging.stream.frames import Acknowledge, Ephemeral, Fault, Frame, Ping, Send
+from messaging.stream.outlet import Outlet
+from messaging.stream.signals import Allowed, SignalService
+from messaging.stream.websocket import LAST_SECONDS, Violation, WebSocket
 from tokens.service import Caller
 
 log = structlog.get_logger()

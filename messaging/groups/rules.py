@@ -11,9 +11,9 @@ from sqlalchemy import Connection
 
 from core.limits import Limit, take
 from core.problems import InvalidFields
-from messaging import membership
-from messaging.consent import MOST_GROUPS
-from messaging.membership import State, View
+from messaging.groups import membership
+from messaging.groups.consent import MOST_GROUPS
+from messaging.groups.membership import State, View
 from messaging.problems import AccountsUnknown, GroupLimit, GroupNotFound, TooManyGroups
 from tokens.accounts import hold_accounts
 from tokens.problems import TokenInvalid

@@ -13,15 +13,15 @@ import structlog
 
 from core.metrics import Metrics
 from core.settings import Settings
-from messaging.forms import Form
-from messaging.frames import Frame, Ready, notice
 from messaging.letters import Notice
-from messaging.outlet import Outlet
 from messaging.service import MessageService
-from messaging.signals import SignalService
-from messaging.stream import STOPPING, Ending, Stream
-from messaging.websocket import WebSocket, Wire
-from messaging.window import UNACKNOWLEDGED
+from messaging.stream.forms import Form
+from messaging.stream.frames import Frame, Ready, notice
+from messaging.stream.outlet import Outlet
+from messaging.stream.signals import SignalService
+from messaging.stream.stream import STOPPING, Ending, Stream
+from messaging.stream.websocket import WebSocket, Wire
+from messaging.stream.window import UNACKNOWLEDGED
 from tokens.service import Caller
 
 log = structlog.get_logger()

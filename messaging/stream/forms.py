@@ -15,7 +15,15 @@ from wsproto.frame_protocol import CloseReason
 
 from core.base64url import encode
 from core.problems import InvalidFields
-from messaging.frames import (
+from messaging.letters import Delivery, Outgoing, Signal
+from messaging.schemas import (
+    BASE64URL,
+    LONGEST_CONTENT,
+    decode_content,
+    read_message,
+    require_whole,
+)
+from messaging.stream.frames import (
     LARGEST_SIGNAL,
     Acknowledge,
     ClientId,
@@ -28,14 +36,6 @@ from messaging.frames import (
     Ping,
     Send,
     SignalFrame,
-)
-from messaging.letters import Delivery, Outgoing, Signal
-from messaging.schemas import (
-    BASE64URL,
-    LONGEST_CONTENT,
-    decode_content,
-    read_message,
-    require_whole,
 )
 from tokens.service import Caller
 

@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import Field
 
 from core.api import Answer, Body, Query
-from messaging.contacts import WireState
+from messaging.contacts.service import WireState
 
 MOST_LISTED_CONTACTS = 1000
 

@@ -14,10 +14,10 @@ from uuid import UUID
 import structlog
 
 from core.metrics import Metrics
-from messaging.hints import Hint, decode
-from messaging.publications import Publication, Publications
-from messaging.valkey_line import Line, open_line
 from messaging.wakeups import Wakeups
+from messaging.workers.hints import Hint, decode
+from messaging.workers.publications import Publication, Publications
+from messaging.workers.valkey_line import Line, open_line
 
 log = structlog.get_logger()
 

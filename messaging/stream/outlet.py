@@ -8,10 +8,10 @@ import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from messaging.forms import Form
-from messaging.frames import CaughtUp, Frame, notice
 from messaging.letters import Delivery, Notice, Signal
-from messaging.window import Window
+from messaging.stream.forms import Form
+from messaging.stream.frames import CaughtUp, Frame, notice
+from messaging.stream.window import Window
 
 #: Frames that may wait for their answer, or their answer for being written, before no more are read.
 MOST_UNANSWERED = 256

@@ -12,12 +12,12 @@ from sqlalchemy import Connection
 
 from core.database import Database
 from core.limits import Limits
-from messaging import departures, membership
-from messaging.consent import judge
-from messaging.group_notices import GroupNotices
-from messaging.group_rules import count, hold_all, refuse_twice, seen
-from messaging.group_schemas import MOST_MEMBERS, GroupAnswer
-from messaging.membership import Role, State, View
+from messaging.groups import departures, membership
+from messaging.groups.consent import judge
+from messaging.groups.membership import Role, State, View
+from messaging.groups.notices import GroupNotices
+from messaging.groups.rules import count, hold_all, refuse_twice, seen
+from messaging.groups.schemas import MOST_MEMBERS, GroupAnswer
 from messaging.problems import (
     GroupChanged,
     GroupFull,

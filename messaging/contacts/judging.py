@@ -21,7 +21,7 @@ from core.counting import Amount
 from core.limits import EPOCH, Limit, Limits
 from core.problems import Allowance
 from core.secrets import DIGEST_SIZE
-from messaging.contacts import STATES, Standing, State, accept_written_to, standings_of
+from messaging.contacts.service import STATES, Standing, State, accept_written_to, standings_of
 from messaging.letters import Attempt, Verdict
 from messaging.problems import BlockedByYou, MessageLimit
 

@@ -3,13 +3,13 @@
 from flask import current_app
 
 from core.api import Api
-from messaging.contact_schemas import (
+from messaging.contacts.schemas import (
     ContactAnswer,
     ContactChange,
     ContactsAnswer,
     ContactsQuery,
 )
-from messaging.contacts import ContactService, wire_state
+from messaging.contacts.service import ContactService, wire_state
 from messaging.problems import TooManyContacts
 from tokens.authenticate import Caller, authenticate_device
 from tokens.problems import AccountNotFound
@@ -26,7 +26,7 @@ contacts_api = Api(
 
 
 def _contacts() -> ContactService:
-    service: ContactService = current_app.extensions["kith"].contacts
+    service: ContactService = current_app.extensions["kith"].messaging.contacts
     return service
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from core.api import Answer, Body, Name, Query
-from messaging.membership import Member, Role, State, View
+from messaging.groups.membership import Member, Role, State, View
 
 #: Of a group, those who are invited included.
 MOST_MEMBERS = 1_024
