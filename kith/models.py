@@ -166,6 +166,51 @@ class MessagePage:
 
 
 @dataclass(frozen=True)
+class Prekey:
+    """A public one-time key, X25519."""
+
+    key_id: int
+    public_key: bytes
+
+
+@dataclass(frozen=True)
+class SignedPrekey:
+    """A public key with the identity key's signature over its mark and itself."""
+
+    key_id: int
+    public_key: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The public keys with which a session with one device is begun."""
+
+    device_id: str
+    registration_id: int
+    identity_key: bytes
+    signed_prekey: SignedPrekey
+    one_time_prekey: Prekey | None = None
+    kem_prekey: SignedPrekey | None = None
+
+
+@dataclass(frozen=True)
+class AccountKeys:
+    """A bundle for each device of an account, and the devices that have published none."""
+
+    devices: tuple[Bundle, ...]
+    without_keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class KeyCounts:
+    """How many one-time keys of this device are left."""
+
+    one_time_prekeys: int
+    one_time_kem_prekeys: int
+
+
+@dataclass(frozen=True)
 class OutboxText:
     """A text or call that the mock provider would have sent (development servers only)."""
 

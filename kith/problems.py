@@ -322,6 +322,12 @@ class ClientIdReused(KithProblem):
     code = "client-id-reused"
 
 
+class KeysDiffer(KithProblem):
+    """Report that the server hands out other keys of this device than it says."""
+
+    code = "keys-differ"
+
+
 class MailboxFull(KithProblem):
     """Report a recipient whose mailbox takes no more."""
 

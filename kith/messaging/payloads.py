@@ -1,0 +1,80 @@
+"""Own what an envelope says once it is decrypted, and its padding, which hides how long it is.
+
+MessagePack with a "type"; members that a newer client adds are ignored, and what cannot be read is
+refused as a whole.
+"""
+
+from typing import Literal
+
+import msgspec
+
+PADDING_BLOCK = 160
+LONGEST_TEXT = 16_000  # bytes of UTF-8; with padding it stays within what servers take by default
+ID_SIZE = 16
+MOST_RECEIPTS = 200
+
+State = Literal["delivered", "read"]
+
+
+class PayloadUnreadable(Exception):
+    """Report a payload of a kind that this client does not know, or none at all."""
+
+
+class Text(msgspec.Struct, tag="text", frozen=True):
+    """A text; `id` is the sender's, `group` the group it was written to, `sent_at` in Unix
+    milliseconds.
+    """
+
+    id: bytes
+    text: str
+    sent_at: int
+    group: bytes | None = None
+
+
+class Transcript(msgspec.Struct, tag="transcript", frozen=True):
+    """A text that another device of the own account sent, and the account it went to."""
+
+    to: bytes
+    text: Text
+
+
+class Receipt(msgspec.Struct, tag="receipt", frozen=True):
+    """That texts have come to a device, or were shown to the person."""
+
+    state: State
+    ids: list[bytes]
+
+
+class Refresh(msgspec.Struct, tag="refresh", frozen=True):
+    """Nothing to show: it begins a new session, as messages of the old one could not be read."""
+
+
+Payload = Text | Transcript | Receipt | Refresh
+
+_decoder: msgspec.msgpack.Decoder[Payload] = msgspec.msgpack.Decoder(Payload)
+
+
+def write(payload: Payload) -> bytes:
+    """Return a payload as padded bytes."""
+    return padded(msgspec.msgpack.encode(payload))
+
+
+def read(content: bytes) -> Payload:
+    """Return the payload; raise PayloadUnreadable."""
+    try:
+        return _decoder.decode(unpadded(content))
+    except (msgspec.MsgspecError, ValueError):
+        raise PayloadUnreadable from None
+
+
+def padded(content: bytes) -> bytes:
+    """Return `content ‖ 0x80 ‖ zeros` up to a multiple of 160 bytes."""
+    return content + b"\x80" + bytes(-(len(content) + 1) % PADDING_BLOCK)
+
+
+def unpadded(content: bytes) -> bytes:
+    """Return what was padded; raise ValueError."""
+    inner, mark, rest = content.rpartition(b"\x80")
+    if not mark or rest.strip(b"\0") or len(content) % PADDING_BLOCK:
+        raise ValueError("the padding is wrong")
+    return inner
