@@ -131,10 +131,19 @@ class Lookup:
 
 @dataclass(frozen=True)
 class Envelope:
-    """Ciphertext for one device of the recipient."""
+    """Ciphertext for one device of the recipient, and for which of its keys, where that is known."""
 
     device_id: str
     content: bytes = field(repr=False)
+    registration_id: int | None = None
+
+
+@dataclass(frozen=True)
+class GroupVersion:
+    """A group, as of one version of its membership."""
+
+    id: str
+    version: int
 
 
 @dataclass(frozen=True)
@@ -147,7 +156,11 @@ class AcceptedMessage:
 
 @dataclass(frozen=True)
 class Message:
-    """One ciphertext from this device's mailbox; `seq` is what an acknowledgement names."""
+    """One ciphertext from this device's mailbox; `seq` is what an acknowledgement names.
+
+    request: the account is not in touch with the sender yet. group: what it was sent to, if not to
+    the account.
+    """
 
     seq: int
     id: str
@@ -155,6 +168,8 @@ class Message:
     from_device_id: str
     content: bytes = field(repr=False)
     sent_at: datetime
+    request: bool | None = None
+    group: GroupVersion | None = None
 
 
 @dataclass(frozen=True)
@@ -166,48 +181,20 @@ class MessagePage:
 
 
 @dataclass(frozen=True)
-class Prekey:
-    """A public one-time key, X25519."""
+class GroupDevice:
+    """A device of a member; without keys it has no registration id."""
 
-    key_id: int
-    public_key: bytes
-
-
-@dataclass(frozen=True)
-class SignedPrekey:
-    """A public key with the identity key's signature over its mark and itself."""
-
-    key_id: int
-    public_key: bytes
-    signature: bytes
-
-
-@dataclass(frozen=True)
-class Bundle:
-    """The public keys with which a session with one device is begun."""
-
+    account_id: str
     device_id: str
-    registration_id: int
-    identity_key: bytes
-    signed_prekey: SignedPrekey
-    one_time_prekey: Prekey | None = None
-    kem_prekey: SignedPrekey | None = None
+    registration_id: int | None
 
 
 @dataclass(frozen=True)
-class AccountKeys:
-    """A bundle for each device of an account, and the devices that have published none."""
+class GroupDevices:
+    """The devices of a group as of one version."""
 
-    devices: tuple[Bundle, ...]
-    without_keys: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class KeyCounts:
-    """How many one-time keys of this device are left."""
-
-    one_time_prekeys: int
-    one_time_kem_prekeys: int
+    version: int
+    devices: tuple[GroupDevice, ...]
 
 
 @dataclass(frozen=True)

@@ -322,10 +322,10 @@ class ClientIdReused(KithProblem):
     code = "client-id-reused"
 
 
-class KeysDiffer(KithProblem):
-    """Report that the server hands out other keys of this device than it says."""
+class GroupChanged(KithProblem):
+    """Report a group of which there is another version by now."""
 
-    code = "keys-differ"
+    code = "group-changed"
 
 
 class MailboxFull(KithProblem):

@@ -16,11 +16,10 @@ from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM1024PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from kith.client import Kith
+from kith.key_models import Prekey, SignedPrekey, keys_digest
 from kith.messaging.agreement import KEM_PREKEY_MARK, PREKEY_MARK, OwnSecrets, signature
 from kith.messaging.envelopes import First
 from kith.messaging.store import Store
-from kith.models import Prekey, SignedPrekey
-from kith.problems import KeysDiffer
 
 DAY = 86_400
 ROTATE_AFTER = 7 * DAY
@@ -167,7 +166,7 @@ class OwnKeys:
 
     def _look(self, kith: Kith) -> tuple[Identity, bool]:
         """Ask what the server has; return the identity and whether one-time keys run low."""
-        counts = kith.key_counts()
+        counts = kith.count_keys()
         try:
             kith.check_keys(self.digest())
         except KeysDiffer:
@@ -180,7 +179,7 @@ class OwnKeys:
         identity = self.identity()
         signed, last_resort = self._current(SignedSecret), self._current(LastResortSecret)
         one_time, one_time_kem = self._fresh_one_time_keys()
-        kith.publish_keys(
+        kith.upload_keys(
             registration_id=identity.registration_id,
             identity_key=identity.public_key,
             signed_prekey=_signed(identity, PREKEY_MARK, signed),

@@ -5,6 +5,7 @@ refused as a whole.
 """
 
 from typing import Literal
+from uuid import UUID
 
 import msgspec
 
@@ -78,3 +79,13 @@ def unpadded(content: bytes) -> bytes:
     if not mark or rest.strip(b"\0") or len(content) % PADDING_BLOCK:
         raise ValueError("the padding is wrong")
     return inner
+
+
+def raw_id(identifier: str) -> bytes:
+    """Return the 16 bytes of an id; raise ValueError."""
+    return UUID(identifier).bytes
+
+
+def written_id(raw: bytes) -> str:
+    """Return an id as the API writes it; raise ValueError."""
+    return str(UUID(bytes=raw))

@@ -12,7 +12,11 @@ import msgspec
 from kith.messaging.store import Store
 
 
-class KeysChanged(Exception):
+class NotSent(Exception):
+    """Report a message that this device refuses to send."""
+
+
+class KeysChanged(NotSent):
     """Report an account with identity keys that were not there before and are not accepted."""
 
     def __init__(self, account_id: str, device_ids: list[str]) -> None:
@@ -34,12 +38,14 @@ class KnownDevice(msgspec.Struct, frozen=True):
 class Person(msgspec.Struct, frozen=True):
     """What is known of an account.
 
-    devices: by id. settled: its keys were taken on trust, no others are. known_keys: every identity
-    key that was accepted once. verified: those that were compared by safety number, in order.
+    devices: by id. keyless: devices that had published no keys. settled: its keys were taken on
+    trust, no others are. known_keys: every identity key that was accepted once. verified: those
+    that were compared by safety number, in order.
     """
 
     account_id: str
     devices: dict[str, KnownDevice] = {}
+    keyless: frozenset[str] = frozenset()
     settled: bool = False
     known_keys: frozenset[bytes] = frozenset()
     verified: tuple[bytes, ...] = ()
@@ -74,8 +80,18 @@ class People:
             device = KnownDevice(device_id, registration_id, key, key in known)
             if person.devices.get(device_id) == device:
                 return person
-            devices = {**person.devices, device_id: device}
-            return self._save(person, devices=devices, known_keys=known)
+            return self._save(
+                person,
+                devices={**person.devices, device_id: device},
+                keyless=person.keyless - {device_id},
+                known_keys=known,
+            )
+
+    def has_no_keys(self, account_id: str, device_ids: Collection[str]) -> Person:
+        """Note that devices of an account have published no keys."""
+        with self._store.transaction():
+            person = self.of(account_id)
+            return self._save(person, keyless=person.keyless | frozenset(device_ids))
 
     def settle(self, account_id: str) -> Person:
         """Take no more keys of an account on trust."""
@@ -92,7 +108,7 @@ class People:
                 for device_id, device in person.devices.items()
                 if device_id not in device_ids
             }
-            return self._save(person, devices=left)
+            return self._save(person, devices=left, keyless=person.keyless - frozenset(device_ids))
 
     def accept(self, account_id: str, *, verified: bool = False) -> Person:
         """Accept all keys that an account has now; with `verified`, as compared."""

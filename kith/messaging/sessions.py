@@ -16,7 +16,7 @@ from kith.messaging.envelopes import EnvelopeUnreadable, First
 from kith.messaging.keys import KEEP_OLD, ROTATE_AFTER, KeyMissing, OwnKeys
 from kith.messaging.ratchet import NotDecrypted, Ratchet
 from kith.messaging.store import Store
-from kith.models import Bundle
+from kith.key_models import KeyBundle
 
 MOST_SESSIONS = 4  # with one device
 
@@ -68,7 +68,7 @@ class Sessions:
         """End all sessions with a device."""
         self._store.drop(Peer, _name(account_id, device_id))
 
-    def begin(self, account_id: str, bundle: Bundle, plaintext: bytes) -> bytes:
+    def begin(self, account_id: str, bundle: KeyBundle, plaintext: bytes) -> bytes:
         """Return the content of an envelope that begins a session; raise AgreementRefused."""
         with self._store.transaction():
             identity = self._keys.identity()
@@ -185,7 +185,7 @@ def _name(account_id: str, device_id: str) -> str:
     return f"{account_id}/{device_id}"
 
 
-def _keys_of(bundle: Bundle) -> TheirKeys:
+def _keys_of(bundle: KeyBundle) -> TheirKeys:
     signed, one_time, kem = bundle.signed_prekey, bundle.one_time_prekey, bundle.kem_prekey
     return TheirKeys(
         bundle.identity_key,

@@ -9,7 +9,7 @@ from kith.messaging.keys import OwnKeys
 from kith.messaging.sessions import Sessions
 from kith.messaging.store import Store
 from kith.messaging.vault import Unlocking
-from kith.models import Bundle
+from kith.key_models import KeyBundle
 from tests.unit.kith.post_office import PostOffice
 
 
@@ -58,9 +58,9 @@ class Machine:
         self.keys = OwnKeys(self.store, self.clock)
         self.sessions = Sessions(self.store, self.keys, self.account_id, self.device_id, self.clock)
 
-    def bundle(self) -> Bundle:
+    def bundle(self) -> KeyBundle:
         """Take one of this device's bundles."""
-        (bundle,) = self.kith.account_keys(self.account_id, device_id=self.device_id).devices
+        (bundle,) = self.kith.take_keys(self.account_id, device_id=self.device_id).devices
         return bundle
 
     def first(self, other: "Machine", text: bytes) -> bytes:
