@@ -16,6 +16,7 @@ from kith.errors import (
     KithUnreachable,
 )
 from kith.hashing import hash_number
+from kith.key_models import KeyBundle, KeyCounts, Prekey, SignedPrekey, TakenKeys, keys_digest
 from kith.models import (
     AcceptedMessage,
     Account,
@@ -45,6 +46,8 @@ __all__ = [
     "DiscoveryParameters",
     "Envelope",
     "FieldFault",
+    "KeyBundle",
+    "KeyCounts",
     "Kith",
     "KithAnswerUnreadable",
     "KithError",
@@ -55,10 +58,14 @@ __all__ = [
     "Message",
     "MessagePage",
     "OutboxText",
+    "Prekey",
     "Registration",
     "RetryPolicy",
+    "SignedPrekey",
+    "TakenKeys",
     "Verification",
     "hash_number",
+    "keys_digest",
     "problems",
     "solve_challenge",
 ]

@@ -340,4 +340,22 @@ class AcknowledgementAhead(KithProblem):
     code = "acknowledgement-ahead"
 
 
+class KeysDiffer(KithProblem):
+    """Report a digest of keys that are not those the server would hand out."""
+
+    code = "keys-differ"
+
+
+class TooManyKeyUploads(KithProblem):
+    """Report more uploads of keys than this device may make."""
+
+    code = "too-many-key-uploads"
+
+
+class TooManyKeyTakes(KithProblem):
+    """Report more bundles taken than this account may take, of this recipient or in all."""
+
+    code = "too-many-key-takes"
+
+
 KNOWN: Mapping[str, type[KithProblem]] = {kind.code: kind for kind in KithProblem.__subclasses__()}
