@@ -181,23 +181,6 @@ class MessagePage:
 
 
 @dataclass(frozen=True)
-class GroupDevice:
-    """A device of a member; without keys it has no registration id."""
-
-    account_id: str
-    device_id: str
-    registration_id: int | None
-
-
-@dataclass(frozen=True)
-class GroupDevices:
-    """The devices of a group as of one version."""
-
-    version: int
-    devices: tuple[GroupDevice, ...]
-
-
-@dataclass(frozen=True)
 class OutboxText:
     """A text or call that the mock provider would have sent (development servers only)."""
 

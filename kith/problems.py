@@ -322,12 +322,6 @@ class ClientIdReused(KithProblem):
     code = "client-id-reused"
 
 
-class GroupChanged(KithProblem):
-    """Report a group of which there is another version by now."""
-
-    code = "group-changed"
-
-
 class MailboxFull(KithProblem):
     """Report a recipient whose mailbox takes no more."""
 

@@ -5,7 +5,6 @@ wait. One-time keys are deleted by the first message that uses one. Private keys
 their public halves leave.
 """
 
-import hashlib
 import secrets
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -155,37 +154,32 @@ class OwnKeys:
         self._store.drop(OneTimeSecret, str(first.one_time_prekey_id))
         self._store.drop(OneTimeKemSecret, str(first.kem_prekey_id))
 
-    def digest(self) -> bytes:
-        """Return the SHA-256 over what the server should hand out (docs/messaging.md, Keys)."""
-        identity = self.identity()
-        prekeys = (self._current(SignedSecret), self._current(LastResortSecret))
-        return hashlib.sha256(
-            identity.public_key
-            + b"".join(key.key_id.to_bytes(4, "big") + key.public_key for key in prekeys)
-        ).digest()
-
     def _look(self, kith: Kith) -> tuple[Identity, bool]:
         """Ask what the server has; return the identity and whether one-time keys run low."""
         counts = kith.count_keys()
-        try:
-            kith.check_keys(self.digest())
-        except KeysDiffer:
-            looked = self._change(published=False)
-        else:
-            looked = self._change(looked_at=self._now())
-        return looked, min(counts.one_time_prekeys, counts.one_time_kem_prekeys) < FEW_KEYS
+        few = min(counts.one_time_prekeys, counts.one_time_kem_prekeys) < FEW_KEYS
+        if kith.keys_are_as_published(
+            keys_digest(
+                self.identity().public_key,
+                self._signed(PREKEY_MARK, self._current(SignedSecret)),
+                self._signed(KEM_PREKEY_MARK, self._current(LastResortSecret)),
+            )
+        ):
+            return self._change(looked_at=self._now()), few
+        return self._change(published=False), few
 
     def _publish(self, kith: Kith) -> None:
         identity = self.identity()
-        signed, last_resort = self._current(SignedSecret), self._current(LastResortSecret)
         one_time, one_time_kem = self._fresh_one_time_keys()
         kith.upload_keys(
             registration_id=identity.registration_id,
             identity_key=identity.public_key,
-            signed_prekey=_signed(identity, PREKEY_MARK, signed),
-            last_resort_kem_prekey=_signed(identity, KEM_PREKEY_MARK, last_resort),
+            signed_prekey=self._signed(PREKEY_MARK, self._current(SignedSecret)),
+            last_resort_kem_prekey=self._signed(
+                KEM_PREKEY_MARK, self._current(LastResortSecret)
+            ),
             one_time_prekeys=[Prekey(key.key_id, key.public_key) for key in one_time],
-            one_time_kem_prekeys=[_signed(identity, KEM_PREKEY_MARK, key) for key in one_time_kem],
+            one_time_kem_prekeys=[self._signed(KEM_PREKEY_MARK, key) for key in one_time_kem],
         )
         with self._store.transaction():
             # Another command may have made newer ones meanwhile, which are not published.
@@ -217,6 +211,11 @@ class OwnKeys:
     def _current(self, model: type[Kind]) -> Kind:
         return self._kept(model, self.identity().prekey_id)
 
+    def _signed(self, mark: bytes, key: Secret) -> SignedPrekey:
+        public_key = key.public_key
+        signed = signature(self.identity().seed, mark, public_key)
+        return SignedPrekey(key.key_id, public_key, signed)
+
     def _kept(self, model: type[Kind], key_id: int) -> Kind:
         found = self._store.get(model, str(key_id))
         if found is None:
@@ -240,11 +239,6 @@ class OwnKeys:
 
     def _now(self) -> int:
         return int(self._clock())
-
-
-def _signed(identity: Identity, mark: bytes, key: Secret) -> SignedPrekey:
-    public_key = key.public_key
-    return SignedPrekey(key.key_id, public_key, signature(identity.seed, mark, public_key))
 
 
 def _x25519() -> bytes:
