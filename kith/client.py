@@ -13,6 +13,7 @@ import httpx
 
 from kith.calls.account import AccountCalls
 from kith.calls.discovery import DiscoveryCalls
+from kith.calls.groups import GroupCalls
 from kith.calls.keys import KeyCalls
 from kith.calls.messaging import MessagingCalls
 from kith.calls.verification import VerificationCalls
@@ -20,7 +21,7 @@ from kith.challenges import solve_challenge
 from kith.requests import Requests, RetryPolicy
 
 
-class Kith(VerificationCalls, AccountCalls, DiscoveryCalls, KeyCalls, MessagingCalls):
+class Kith(VerificationCalls, AccountCalls, DiscoveryCalls, KeyCalls, MessagingCalls, GroupCalls):
     """Speak to one Kith server.
 
     base_url: such as "https://kith.example.com". device_token: what `register` or

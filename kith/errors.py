@@ -65,6 +65,7 @@ class KithProblem(KithError):
     device ids, filled for devices-mismatched only. left, capacity, needed: hashes, filled for
     budget-exhausted and budget-too-small. challenge: what is to be solved, for challenge-required
     only. decision: the name under which the server's operator finds why a text was not sent, or None.
+    version: of the group, for group-changed only. unknown: account ids, for accounts-unknown only.
     """
 
     code: str = ""
@@ -88,6 +89,8 @@ class KithProblem(KithError):
         needed: int | None = None,
         challenge: Mapping[str, Any] | None = None,
         decision: str | None = None,
+        version: int | None = None,
+        unknown: Sequence[str] = (),
     ) -> None:
         """Take the members of a problem document; texts are redacted here, once for all uses."""
         self.code = redact(code)
@@ -106,6 +109,8 @@ class KithProblem(KithError):
         self.needed = needed
         self.challenge = challenge
         self.decision = decision
+        self.version = version
+        self.unknown = tuple(unknown)
         super().__init__(
             ": ".join(text for text in (self.title, self.detail) if text) + f" ({self.code})"
         )

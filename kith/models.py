@@ -181,6 +181,62 @@ class MessagePage:
 
 
 @dataclass(frozen=True)
+class GroupMember:
+    """An account in a group: role "admin" or "member", state "joined" or "invited"."""
+
+    account_id: str
+    role: str
+    state: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group and who is in it, as of a version."""
+
+    id: str
+    name: str
+    version: int
+    members: tuple[GroupMember, ...]
+
+
+@dataclass(frozen=True)
+class GroupSummary:
+    """A group without its members, and the own role and state in it."""
+
+    id: str
+    name: str
+    version: int
+    role: str
+    state: str
+
+
+@dataclass(frozen=True)
+class GroupPage:
+    """Groups by ascending id; `more` says that others follow after the last."""
+
+    groups: tuple[GroupSummary, ...]
+    more: bool
+
+
+@dataclass(frozen=True)
+class GroupDevice:
+    """A device of a member to encrypt for; `registration_id` is None while it has no keys."""
+
+    account_id: str
+    device_id: str
+    registration_id: int | None
+
+
+@dataclass(frozen=True)
+class GroupDevices:
+    """All devices of a group but the asking one, and the digest over them, as of a version."""
+
+    version: int
+    devices: tuple[GroupDevice, ...]
+    digest: bytes
+
+
+@dataclass(frozen=True)
 class OutboxText:
     """A text or call that the mock provider would have sent (development servers only)."""
 

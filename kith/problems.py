@@ -352,4 +352,64 @@ class TooManyKeyTakes(KithProblem):
     code = "too-many-key-takes"
 
 
+class GroupNotFound(KithProblem):
+    """Report a group that this account is not in, or that is not there."""
+
+    code = "group-not-found"
+
+
+class GroupChanged(KithProblem):
+    """Report that the group has another version, `version`; nothing happened."""
+
+    code = "group-changed"
+
+
+class NotAnAdmin(KithProblem):
+    """Report a change of a group that is for its admins."""
+
+    code = "not-an-admin"
+
+
+class NotJoined(KithProblem):
+    """Report that the invitation to the group must be accepted first."""
+
+    code = "not-joined"
+
+
+class LastAdmin(KithProblem):
+    """Report that the group would be left without an admin."""
+
+    code = "last-admin"
+
+
+class MemberNotFound(KithProblem):
+    """Report an account that is not in the group."""
+
+    code = "member-not-found"
+
+
+class AccountsUnknown(KithProblem):
+    """Report accounts that are not there: `unknown`; nothing happened."""
+
+    code = "accounts-unknown"
+
+
+class GroupFull(KithProblem):
+    """Report a group that would have more than 1,024 members."""
+
+    code = "group-full"
+
+
+class TooManyGroups(KithProblem):
+    """Report that the account is in as many groups as it may be."""
+
+    code = "too-many-groups"
+
+
+class GroupLimit(KithProblem):
+    """Report too many groups made, changes, or invitations of strangers for now."""
+
+    code = "group-limit"
+
+
 KNOWN: Mapping[str, type[KithProblem]] = {kind.code: kind for kind in KithProblem.__subclasses__()}

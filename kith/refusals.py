@@ -46,6 +46,8 @@ def problem_of(response: httpx.Response) -> KithProblem:
         needed=_whole(document.get("needed")),
         challenge=_object(document, "challenge"),
         decision=_text(document, "decision")[:LONGEST_ID] or None,
+        version=_whole(document.get("version")),
+        unknown=[str(account_id) for account_id in _list(document, "unknown")],
     )
 
 

@@ -175,9 +175,7 @@ class OwnKeys:
             registration_id=identity.registration_id,
             identity_key=identity.public_key,
             signed_prekey=self._signed(PREKEY_MARK, self._current(SignedSecret)),
-            last_resort_kem_prekey=self._signed(
-                KEM_PREKEY_MARK, self._current(LastResortSecret)
-            ),
+            last_resort_kem_prekey=self._signed(KEM_PREKEY_MARK, self._current(LastResortSecret)),
             one_time_prekeys=[Prekey(key.key_id, key.public_key) for key in one_time],
             one_time_kem_prekeys=[self._signed(KEM_PREKEY_MARK, key) for key in one_time_kem],
         )

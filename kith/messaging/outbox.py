@@ -15,13 +15,13 @@ from msgspec.structs import replace
 
 from kith.client import Kith
 from kith.errors import KithProblem
+from kith.key_models import KeyBundle
 from kith.messaging import envelopes, payloads
 from kith.messaging.history import Entry, History
 from kith.messaging.payloads import Payload, Text, Transcript, raw_id
 from kith.messaging.people import KeysChanged, NotSent, People, Person
 from kith.messaging.sessions import Sessions
 from kith.messaging.store import Store
-from kith.key_models import KeyBundle
 from kith.models import Envelope, GroupVersion
 from kith.problems import ClientIdReused, DevicesMismatched, GroupChanged
 

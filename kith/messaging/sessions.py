@@ -10,13 +10,13 @@ from collections.abc import Callable
 
 import msgspec
 
+from kith.key_models import KeyBundle
 from kith.messaging import agreement, envelopes
 from kith.messaging.agreement import AgreementRefused, Party, SignedKey, TheirKeys
 from kith.messaging.envelopes import EnvelopeUnreadable, First
 from kith.messaging.keys import KEEP_OLD, ROTATE_AFTER, KeyMissing, OwnKeys
 from kith.messaging.ratchet import NotDecrypted, Ratchet
 from kith.messaging.store import Store
-from kith.key_models import KeyBundle
 
 MOST_SESSIONS = 4  # with one device
 
