@@ -1,15 +1,18 @@
 """Own devices with stores for the tests of messaging."""
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from kith import Kith
+from kith.key_models import KeyBundle
+from kith.messaging.history import Entry
 from kith.messaging.keys import OwnKeys
+from kith.messaging.messenger import Messenger
 from kith.messaging.sessions import Sessions
 from kith.messaging.store import Store
 from kith.messaging.vault import Unlocking
-from kith.key_models import KeyBundle
 from tests.unit.kith.post_office import PostOffice
 
 
@@ -29,6 +32,9 @@ def new_id(name: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
 
 
+Make = Callable[..., "Machine"]
+
+
 @dataclass
 class Machine:
     """A device of an account with its store."""
@@ -42,6 +48,7 @@ class Machine:
     store: Store = field(init=False)
     keys: OwnKeys = field(init=False)
     sessions: Sessions = field(init=False)
+    messenger: Messenger = field(init=False)
 
     def __post_init__(self) -> None:
         """Register at the office and make the store."""
@@ -57,10 +64,27 @@ class Machine:
         )
         self.keys = OwnKeys(self.store, self.clock)
         self.sessions = Sessions(self.store, self.keys, self.account_id, self.device_id, self.clock)
+        self.messenger = Messenger(
+            self.kith, self.store, self.account_id, self.device_id, clock=self.clock
+        )
+
+    def restart(self) -> None:
+        """End the process and begin another."""
+        self.store.close()
+        self.start()
+
+    def send(self, other: "Machine", text: str) -> Entry:
+        """Send a text to the owner of another device."""
+        return self.messenger.send(other.account_id, text)
+
+    def texts(self) -> list[str | None]:
+        """Fetch what waits; return the texts that are new."""
+        return [entry.text for entry in self.messenger.receive() if not entry.outgoing]
 
     def bundle(self) -> KeyBundle:
         """Take one of this device's bundles."""
-        (bundle,) = self.kith.take_keys(self.account_id, device_id=self.device_id).devices
+        somebody = self.office.client("somebody", "else")
+        (bundle,) = somebody.take_keys(self.account_id, device_id=self.device_id).devices
         return bundle
 
     def first(self, other: "Machine", text: bytes) -> bytes:

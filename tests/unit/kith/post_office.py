@@ -37,6 +37,10 @@ class PostOffice(httpx.MockTransport):
     def add(self, account_id: str, device_id: str) -> Kith:
         """Register a device; return its client."""
         self.devices[account_id].append(device_id)
+        return self.client(account_id, device_id)
+
+    def client(self, account_id: str, device_id: str) -> Kith:
+        """Return a client of a device."""
         return Kith(
             "http://kith.test",
             f"kith_{account_id}_{device_id}",
@@ -69,7 +73,8 @@ class PostOffice(httpx.MockTransport):
                 return ok() if self.keys.get(device_id) else problem("keys-differ", 409)
             case "GET", ["keys", other]:
                 wanted = request.url.params.get("device_id")
-                return ok(self._bundles([wanted] if wanted else self.devices[other]))
+                found = [wanted] if wanted else self.devices[other]
+                return ok(self._bundles([one for one in found if one != device_id]))
             case "GET", ["accounts", other, "devices"]:
                 return ok({"devices": [{"id": one} for one in self.devices[other]]})
             case "POST", ["messages"]:
@@ -111,6 +116,7 @@ class PostOffice(httpx.MockTransport):
         if known is not None:
             if known["body"] != body:
                 return problem("client-id-reused", 409)
+            self.after_storing()
             return ok(known["answer"], 202)
         to = body["to"]
         wanted = [one for one in self.devices[to] if one != device_id]

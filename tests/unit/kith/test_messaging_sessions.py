@@ -1,8 +1,6 @@
 """Sessions: two devices understand each other, and nobody else, whatever happens on the way."""
 
-from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -11,37 +9,7 @@ from kith.messaging.envelopes import NOTHING
 from kith.messaging.keys import DAY, KEEP_OLD, ROTATE_AFTER
 from kith.messaging.ratchet import MOST_SKIPPED, NotDecrypted
 from kith.messaging.sessions import MOST_SESSIONS
-from tests.unit.kith.messaging_people import Clock, Machine
-from tests.unit.kith.post_office import PostOffice
-
-Make = Callable[..., Machine]
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
-    """Return what makes devices that can write to each other."""
-    office, clock, made = PostOffice(), Clock(), []
-
-    def machine(name: str, **members: str) -> Machine:
-        made.append(Machine(name, office, tmp_path, clock, **members))
-        made[-1].keys.maintain(made[-1].kith)
-        return made[-1]
-
-    yield machine
-    for one in made:
-        one.store.close()
-
-
-@pytest.fixture
-def ann(make: Make) -> Machine:
-    """Return a device of Ann's."""
-    return make("ann")
-
-
-@pytest.fixture
-def ben(make: Make) -> Machine:
-    """Return a device of Ben's."""
-    return make("ben")
+from tests.unit.kith.messaging_people import Machine, Make
 
 
 def test_a_conversation(ann: Machine, ben: Machine) -> None:

@@ -1,0 +1,360 @@
+"""Texts arrive once on every device, whatever is lost on the way, and for accepted keys only."""
+
+import json
+
+import httpx
+import pytest
+
+from kith.errors import KithUnreachable
+from kith.messaging import payloads
+from kith.messaging.messenger import TextUnfit
+from kith.messaging.outbox import NobodyReads, Outgoing
+from kith.messaging.payloads import LONGEST_TEXT, Receipt, Text
+from kith.messaging.people import KeysChanged
+from kith.problems import MailboxFull
+from tests.unit.kith.canned import problem
+from tests.unit.kith.messaging_people import Machine, Make, new_id
+
+
+def test_a_conversation_with_marks(ann: Machine, ben: Machine) -> None:
+    """A text is sent, delivered, read, and answered."""
+    sent = ann.send(ben, "hello")
+    assert sent.state == "sent"
+    (got,) = ben.messenger.receive()
+    assert (got.text, got.with_account, got.outgoing) == ("hello", ann.account_id, False)
+    assert [one.state for one in ann.messenger.receive()] == ["delivered"]
+    ben.messenger.show([got], tell=True)
+    ben.messenger.flush()
+    assert [one.state for one in ann.messenger.receive()] == ["read"]
+    ben.send(ann, "hi")
+    assert ann.texts() == ["hi"]
+    assert [one.text for one in ann.messenger.history.newest(ben.account_id, 9)] == ["hello", "hi"]
+    assert ben.messenger.history.unread() == []
+
+
+def test_all_devices_of_both_have_it(ann: Machine, ben: Machine, make: Make) -> None:
+    """Every device of the recipient and every other one of the sender has the text."""
+    laptop, tablet = make("laptop", owner="ann"), make("tablet", owner="ben")
+    ann.messenger.meet(ann.account_id)
+    ann.messenger.people.accept(ann.account_id)
+
+    ann.send(ben, "hello")
+
+    assert ben.texts() == tablet.texts() == ["hello"]
+    copy, marked = laptop.messenger.receive()
+    assert (copy.text, copy.outgoing, copy.with_account) == ("hello", True, ben.account_id)
+    assert (marked.id, marked.state) == (copy.id, "delivered")
+    laptop.send(ben, "from the laptop")
+    assert ben.texts() == ["from the laptop"]
+
+
+def test_texts_are_padded_and_unreadable_on_the_way(ann: Machine, ben: Machine) -> None:
+    """What the server is given has none of the text, and the same size for a long and a short one."""
+    for text in ("x", "x" * 80):
+        ann.send(ben, text)
+    sizes = {len(body["envelopes"][0]["content"]) for body in ann.office.bodies}
+    assert len(sizes) == 1
+
+
+def test_a_lost_answer_sends_the_same_again(ann: Machine, ben: Machine) -> None:
+    """The same bytes go out under the same client id, and arrive once."""
+    ann.send(ben, "0")
+
+    def lose() -> None:
+        raise httpx.ReadTimeout("lost")
+
+    ann.office.after_storing = lose
+    with pytest.raises(KithUnreachable):
+        ann.send(ben, "1")
+    ann.office.after_storing = lambda: None
+    before = list(ann.office.bodies)
+    ann.restart()
+    ann.messenger.flush()
+
+    assert ann.office.bodies == before
+    assert ben.texts() == ["0", "1"]
+    (_, again) = ann.messenger.history.newest(ben.account_id, 2)
+    assert again.state == "sent"
+
+
+def test_a_text_that_never_left_goes_out_later(ann: Machine, ben: Machine) -> None:
+    """A crash between keeping and sending loses nothing, and uses no key twice."""
+
+    def crash() -> None:
+        raise KeyboardInterrupt
+
+    ann.office.before_storing = crash
+    with pytest.raises(KeyboardInterrupt):
+        ann.send(ben, "1")
+    (kept,) = ann.store.all(Outgoing)
+    ann.office.before_storing = lambda: None
+    ann.restart()
+    ann.messenger.prepare()
+    ann.send(ben, "2")
+
+    (first, second) = [body["envelopes"][0]["content"] for body in ann.office.bodies[:2]]
+    assert first != second
+    assert ann.office.bodies[0]["client_id"] == kept.client_id
+    assert ben.texts() == ["1", "2"]
+
+
+def test_what_is_acknowledged_is_kept(ann: Machine, ben: Machine) -> None:
+    """A crash between keeping and acknowledging shows nothing twice."""
+    ann.send(ben, "1")
+    waiting = list(ann.office.mailboxes[ben.device_id])
+    page = ben.kith.fetch_messages()
+    assert [one.text for one in ben.messenger.take(page.messages)] == ["1"]
+    ben.restart()
+
+    assert ann.office.mailboxes[ben.device_id] == waiting
+    assert ben.texts() == []
+    assert [one.text for one in ben.messenger.history.unread()] == ["1"]
+    assert ann.office.mailboxes[ben.device_id] == []
+
+
+def test_a_failure_in_the_middle_of_a_page_keeps_nothing(
+    ann: Machine, ben: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ratchet goes on only together with the texts."""
+    for text in ("1", "2"):
+        ann.send(ben, text)
+    page = ben.kith.fetch_messages()
+    broken = [*page.messages, None]
+    with pytest.raises(AttributeError):
+        ben.messenger.take(broken)  # type: ignore[arg-type]
+
+    assert ben.messenger.history.unread() == []
+    assert ben.texts() == ["1", "2"]
+
+
+def test_a_message_that_is_delivered_again_is_passed_over(ann: Machine, ben: Machine) -> None:
+    """At least once becomes once; under a new number it is one that cannot be read."""
+    ann.send(ben, "1")
+    (waiting,) = ann.office.mailboxes[ben.device_id]
+    assert ben.texts() == ["1"]
+    ann.office.mailboxes[ben.device_id].append(waiting)
+    assert ben.texts() == []
+    ann.office.put(ben.device_id, ann.account_id, ann.device_id, waiting["content"])
+    assert ben.texts() == [None]
+
+
+def test_a_new_device_of_the_recipient_must_be_accepted(
+    ann: Machine, ben: Machine, make: Make
+) -> None:
+    """A device that shows up later, or that the server has slipped in, is not written to."""
+    ann.send(ben, "1")
+    tablet = make("tablet", owner="ben")
+    with pytest.raises(KeysChanged) as changed:
+        ann.send(ben, "2")
+    assert (changed.value.account_id, changed.value.device_ids) == (
+        ben.account_id,
+        [tablet.device_id],
+    )
+    assert tablet.texts() == []
+    assert ben.texts() == ["1"]
+
+    ann.messenger.people.accept(ben.account_id)
+    ann.send(ben, "3")
+    assert tablet.texts() == ["3"]
+    assert ben.texts() == ["3"]
+
+
+def test_new_keys_can_be_accepted_with_the_text(ann: Machine, ben: Machine, make: Make) -> None:
+    """One call accepts and sends."""
+    ann.send(ben, "1")
+    tablet = make("tablet", owner="ben")
+    sent = ann.messenger.send(ben.account_id, "2", accept_new_keys=True)
+
+    assert sent.state == "sent"
+    assert tablet.texts() == ["2"]
+
+
+def test_somebody_who_registered_again(ann: Machine, ben: Machine, make: Make) -> None:
+    """The old device is forgotten; the new one's keys must be accepted."""
+    ann.send(ben, "1")
+    ben.office.remove(ben.account_id, ben.device_id)
+    phone = make("new phone", owner="ben")
+    with pytest.raises(KeysChanged):
+        ann.send(ben, "2")
+    ann.messenger.people.accept(ben.account_id)
+    ann.send(ben, "3")
+
+    assert phone.texts() == ["3"]
+    assert set(ann.messenger.people.of(ben.account_id).devices) == {phone.device_id}
+
+
+def test_keys_that_changed_on_the_same_device(ann: Machine, ben: Machine) -> None:
+    """A device that lost its store has other keys: messages for the old ones are refused."""
+    ann.send(ben, "1")
+    ben.store.close()
+    (ben.directory / "ben.db").unlink()
+    ben.start()
+    ben.messenger.prepare()
+    assert ben.texts() == [None]  # it was for the keys that are gone
+    with pytest.raises(KeysChanged):
+        ann.send(ben, "2")
+    ann.messenger.people.accept(ben.account_id)
+    ann.send(ben, "3")
+
+    assert ben.texts() == ["3"]
+
+
+def test_a_text_from_a_new_device_is_marked(ann: Machine, ben: Machine, make: Make) -> None:
+    """It is shown with a warning, and its sender is told nothing."""
+    ann.send(ben, "1")
+    tablet = make("tablet", owner="ben")
+    tablet.send(ann, "from the tablet")
+    (got,) = ann.messenger.receive()
+
+    assert (got.text, got.new_keys) == ("from the tablet", True)
+    assert tablet.messenger.receive() == []
+
+
+def test_who_writes_first_is_met_with_all_her_devices(
+    ann: Machine, ben: Machine, make: Make
+) -> None:
+    """Keys are taken on trust until one writes back, so that an answer reaches every device."""
+    make("laptop", owner="ann")
+    ann.messenger.people.accept(ann.messenger.meet(ann.account_id).account_id)
+    ann.send(ben, "1")
+    (got,) = ben.messenger.receive()
+
+    assert not got.new_keys
+    assert ben.send(ann, "2").state == "sent"
+
+
+def test_a_slipped_in_device_of_ones_own_gets_no_copies(
+    ann: Machine, ben: Machine, make: Make
+) -> None:
+    """What one sends is copied to accepted devices only, and sending goes on."""
+    ghost = make("ghost", owner="ann")
+    assert ann.send(ben, "1").state == "sent"
+
+    assert ghost.messenger.receive() == []
+    assert ann.messenger.people.of(ann.account_id).unaccepted == [ghost.device_id]
+    assert ben.texts() == ["1"]
+
+
+def test_strangers_are_told_nothing(ann: Machine, ben: Machine) -> None:
+    """A request is marked, and neither receipts nor new sessions answer it."""
+    ann.office.strangers.add((ann.account_id, ben.account_id))
+    ann.send(ben, "1")
+    ann.office.put(
+        ben.device_id, ann.account_id, ann.device_id, b"\x01\x02garbage", to=ben.account_id
+    )
+    first, second = ben.messenger.receive()
+
+    assert (first.text, first.request) == ("1", True)
+    assert (second.text, second.request) == (None, True)
+    ben.messenger.show([first, second], tell=True)
+    ben.messenger.flush()
+    assert ann.office.mailboxes[ann.device_id] == []
+
+
+def test_a_broken_session_is_mended(ann: Machine, ben: Machine) -> None:
+    """Who cannot read a message begins a new session, once in a while, and then it works again."""
+    ann.send(ben, "1")
+    ben.texts()
+    ben.send(ann, "2")
+    ann.texts()
+    ben.sessions.forget(ann.account_id, ann.device_id)
+    ann.send(ben, "lost")
+    assert ben.texts() == [None, None]  # a receipt, which nobody can tell from a text, and the text
+    assert ann.texts() == []
+    ann.send(ben, "3")
+    assert ben.texts() == ["3"]
+
+
+def test_a_device_without_keys_does_not_stop_the_others(
+    ann: Machine, ben: Machine, make: Make
+) -> None:
+    """It is told that there was something, and is written to as soon as it has keys."""
+    tablet = make("tablet", owner="ben", ready=False)
+    ann.send(ben, "1")
+    assert ben.texts() == ["1"]
+    tablet.messenger.prepare()
+    assert tablet.texts() == [None]
+    with pytest.raises(KeysChanged):
+        ann.send(ben, "2")
+
+
+def test_nobody_to_encrypt_for(ann: Machine, make: Make) -> None:
+    """An account without keys is refused before anything is sent."""
+    eve = make("eve", ready=False)
+    with pytest.raises(NobodyReads):
+        ann.send(eve, "1")
+
+    assert ann.office.bodies == []
+    (kept,) = ann.messenger.history.newest(eve.account_id, 9)
+    assert kept.state == "failed"
+
+
+def test_a_refusal_is_final(ann: Machine, ben: Machine) -> None:
+    """What the server refuses is not tried again by itself."""
+    ann.send(ben, "1")
+    handle = ann.office._handle
+    ann.office.handler = lambda request: (
+        problem("mailbox-full", 429)
+        if request.method == "POST" and request.url.path == "/v1/messages"
+        else handle(request)
+    )
+    with pytest.raises(MailboxFull):
+        ann.send(ben, "2")
+    ann.office.handler = handle
+    ann.messenger.flush()
+
+    assert ben.texts() == ["1"]
+    assert [one.state for one in ann.messenger.history.newest(ben.account_id, 9)] == [
+        "sent",
+        "failed",
+    ]
+
+
+@pytest.mark.parametrize("text", ["", " \n", "x" * (LONGEST_TEXT + 1), "\udcff"])
+def test_texts_that_do_not_fit(text: str, ann: Machine, ben: Machine) -> None:
+    """An empty text, one that is too long and one that is no Unicode are refused."""
+    with pytest.raises(TextUnfit):
+        ann.send(ben, text)
+    assert ann.office.bodies == []
+
+
+def test_the_longest_text_fits(ann: Machine, ben: Machine) -> None:
+    """A text of the greatest length arrives whole, within 64 KiB."""
+    ann.send(ben, "x" * LONGEST_TEXT)
+    assert ben.texts() == ["x" * LONGEST_TEXT]
+    assert max(len(json.dumps(body)) for body in ann.office.bodies) < 65_536
+
+
+def test_lies_about_groups_and_receipts(ann: Machine, ben: Machine, make: Make) -> None:
+    """A text is of the group that the server delivers it to, a receipt of whom the text was for."""
+    ann.send(ben, "1")
+    ben.texts()
+    (own,) = ann.messenger.receive()
+    eve = make("eve")
+    outbox = eve.messenger._outbox
+    outbox.put(ann.account_id, Receipt("read", [bytes.fromhex(own.id)]))
+    outbox.put(ann.account_id, Text(b"i" * 16, "to a group", 1, bytes(16)))
+    outbox.put(ann.account_id, Text(b"short", "odd", 1))
+    outbox.put(ann.account_id, payloads.Transcript(bytes(16), Text(b"j" * 16, "not yours", 1)))
+    eve.messenger.flush()
+
+    assert [(one.text, one.outgoing) for one in ann.messenger.receive()] == [(None, False)] * 2
+    (kept,) = ann.messenger.history.newest(ben.account_id, 1)
+    assert kept.state == "delivered"
+
+
+def test_safety_numbers_of_several_devices(ann: Machine, ben: Machine, make: Make) -> None:
+    """Both people see one number on any device, and another one once a device comes."""
+    tablet = make("tablet", owner="ben")
+
+    def number(mine: Machine, theirs: Machine) -> str:
+        for account_id in (mine.account_id, theirs.account_id):
+            mine.messenger.meet(account_id)
+        return mine.messenger.safety_number(theirs.account_id)
+
+    first = number(ann, ben)
+    assert number(ben, ann) == number(tablet, ann) == first
+    make("ghost", owner="ben")
+    assert number(ann, ben) != first
+    assert number(ben, ann) != first
+    assert new_id("ann's account") == ann.account_id
