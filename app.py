@@ -35,6 +35,11 @@ from interop.matrix.number_routes import numbers_api
 from interop.matrix.routes import leaving_api, open_api, terms_api
 from interop.matrix.service import MatrixService
 from interop.matrix.sessions import ValidationService
+from messaging import client_ids
+from messaging.group_notices import GroupNotices
+from messaging.group_routes import groups_api
+from messaging.groups import GroupService
+from messaging.rosters import rosters
 from messaging.routes import messages_api
 from messaging.service import MessageService
 from sms import outcomes
@@ -116,6 +121,7 @@ class Kith:
     rotation: Rotation
     keeper: Keeper
     messages: MessageService
+    groups: GroupService
     maintenance: Maintenance
 
 
@@ -211,13 +217,16 @@ def build(settings: Settings, ports: Ports) -> Kith:
     )
     rotation = Rotation(database, clock, entropy, timedelta(settings.epoch_overlap_days))
     keeper = Keeper(database, clock, replicas, rotation, settings.epoch_days)
-    messages = MessageService(database, clock, entropy, metrics, settings)
+    messages = MessageService(database, clock, entropy, metrics, settings, rosters=rosters)
+    notices = GroupNotices(database, messages.wakeups.notice)
+    groups = GroupService(database, clock, entropy, rules, notices)
     maintenance = Maintenance(database, clock, metrics)
 
     events.listing_changed.append(directory.listing_changed)
     events.device_added.append(messages.device_added)
     events.devices_removed.append(messages.devices_removed)
     events.holder_changed.append(matrix.bindings.holder_changed)
+    events.account_deleted.append(groups.account_deleted)
 
     for name, job in (
         ("unsettled sends", deliveries.settle),
@@ -236,7 +245,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         ("retired tokens", tokens.purge_retired),
         ("service tokens", service_tokens.purge),
         ("envelopes", messages.purge_envelopes),
-        ("sent messages", messages.purge_sent_messages),
+        ("sent messages", client_ids.purge_old),
         ("directory changes", changes.forget_old),
         ("epochs that are over", rotation.remove),
         ("lookup budgets", Budgets.purge),
@@ -267,6 +276,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         rotation,
         keeper,
         messages,
+        groups,
         maintenance,
     )
 
@@ -339,6 +349,7 @@ def create_app(settings: Settings | None = None, ports: Ports | None = None) -> 
     app.register_api(phone_number_api)
     app.register_api(discovery_api)
     app.register_api(messages_api)
+    app.register_api(groups_api)
     # By service token, with the scope that each names.
     app.register_api(camara_api)
     # Partly open; by a token of its own, or without the terms accepted: see each.

@@ -75,6 +75,12 @@ class Limits:
     pin_changes: Limit = Limit("pin-changes", 10, timedelta(hours=1))
     #: By network: 60, refilled over an hour, for each asks a homeserver that a stranger named.
     matrix_registrations: Limit = Limit("matrix-registrations", 60, timedelta(hours=1))
+    #: By account: 50, refilled over a day.
+    groups_made: Limit = Limit("groups-made", 50, DAY)
+    #: By account: 600, refilled over an hour, for each is told to every member.
+    group_changes: Limit = Limit("group-changes", 600, timedelta(hours=1))
+    #: By account: 100 invitations in a window of a day to those who are not in touch with it.
+    group_strangers: Limit = Limit("group-strangers", 100, DAY, refills=False)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Limits":

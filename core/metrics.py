@@ -135,8 +135,25 @@ class Metrics:
         )
         self.envelopes = Counter(
             "kith_envelopes",
-            "Envelopes stored, acknowledged and expired.",
+            "Envelopes stored, dropped, acknowledged and expired.",
             ["step"],
+            registry=self.registry,
+        )
+        self.commit_jobs = Histogram(
+            "kith_message_commit_jobs",
+            "Messages and acknowledgements stored by one transaction.",
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+            registry=self.registry,
+        )
+        self.commit_seconds = Histogram(
+            "kith_message_commit_seconds",
+            "Seconds of a transaction that stores messages and acknowledgements.",
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+            registry=self.registry,
+        )
+        self.commits_waiting = Gauge(
+            "kith_message_commits_waiting",
+            "Messages and acknowledgements that wait for the next transaction.",
             registry=self.registry,
         )
         self.purged = Counter(

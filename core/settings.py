@@ -188,6 +188,12 @@ class Settings(ProviderSettings, DiscoverySettings, DoorSettings):
     max_mailbox_messages: int = Field(
         100_000, ge=100, description="Envelopes that wait for one device."
     )
+    max_mailbox_bytes: int = Field(
+        268_435_456,
+        ge=1_048_576,
+        le=2**40,
+        description="Bytes of content that wait for one device, shared ones of groups included.",
+    )
     maintenance_interval: int = Field(
         300,
         ge=0,

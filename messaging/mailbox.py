@@ -1,43 +1,63 @@
 """The mailbox: a queue a device, numbered from 1, in order, until acknowledged or expired.
 
-Owns the statements on `mailboxes` and `envelopes`. All of them run in the caller's transaction and
+Owns the statements on `mailboxes`, `envelopes` and `payloads`. All of them run in the caller's transaction and
 change a mailbox only under the lock of its row, which is held until the commit. So numbers are
 given out in the order of the commits: whoever fetched number 7 is never shown a new number 6 later.
-Refuses nothing by raising; it says what did not fit.
+Rows are locked in one order, mailboxes before payloads, so that no two transactions wait for each other.
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Executable, bindparam, case, delete, select, tuple_, update
-from sqlalchemy import insert as plain_insert
+from sqlalchemy import Connection, Executable, Select, and_, bindparam, delete, func, select
 
-from core.database import PURGE_BATCH, dialect_of, find_all, insert_into, table
-from messaging.models import Envelope, Mailbox
+from core.bulk import Bulk, BulkInsert, Row
+from core.database import PURGE_BATCH, dialect_of, insert_into, table
+from messaging.letters import Delivery, Message, ToGroup
+from messaging.models import Envelope, Mailbox, Payload
+
+_MAILBOXES, _ENVELOPES, _PAYLOADS = table(Mailbox).c, table(Envelope).c, table(Payload).c
+_BOX = [
+    _MAILBOXES.device_id,
+    _MAILBOXES.last_seq,
+    _MAILBOXES.acked_seq,
+    _MAILBOXES.waiting,
+    _MAILBOXES.waiting_bytes,
+]
+#: Of an envelope that was deleted: whose it was, its size, and the message whose payload it led to.
+_LEFT = " RETURNING device_id, size, CASE WHEN content IS NULL THEN message_id END"
+_GONE = [_ENVELOPES.device_id, _ENVELOPES.size, _ENVELOPES.message_id]
 
 
-@dataclass(frozen=True)
-class Letter:
-    """What the envelopes of one message have in common."""
+@dataclass(slots=True)
+class Box:
+    """A mailbox whose row is locked: what it is now, and is to be when it is written back."""
 
-    message_id: UUID
-    from_account_id: UUID
-    from_device_id: UUID
-    sent_at: datetime
-    expires_at: datetime
+    last_seq: int
+    acked_seq: int
+    waiting: int
+    waiting_bytes: int
 
+    def has_room(self, size: int, most: int, most_bytes: int) -> bool:
+        """Say whether one more envelope fits."""
+        return self.waiting < most and self.waiting_bytes + size <= most_bytes
 
-@dataclass(frozen=True)
-class Unfit:
-    """The devices for which nothing could be stored."""
+    def put(self, size: int) -> int:
+        """Make room for an envelope; give its number."""
+        self.last_seq += 1
+        self.waiting += 1
+        self.waiting_bytes += size
+        return self.last_seq
 
-    full: list[UUID]
-    gone: list[UUID]
+    def take(self, size: int) -> None:
+        """Count an envelope out."""
+        self.waiting -= 1
+        self.waiting_bytes -= size
 
 
 def create(connection: Connection, account_id: UUID, device_id: UUID) -> None:
@@ -63,104 +83,175 @@ def _creating(dialect: str) -> Executable:
     )
 
 
-def remove(connection: Connection, device_ids: Collection[UUID]) -> None:
-    """Delete mailboxes with all that is in them."""
-    _lock(connection, device_ids)
-    for model in (Mailbox, Envelope):
-        connection.execute(delete(model).where(model.device_id.in_(device_ids)))
+_LOCKING = Bulk(
+    "SELECT m.device_id, m.last_seq, m.acked_seq, m.waiting, m.waiting_bytes"
+    " FROM {rows} AS r CROSS JOIN mailboxes AS m WHERE m.device_id = r.device_id"
+    " ORDER BY m.device_id {locked}",
+    takes=[_MAILBOXES.device_id],
+    gives=_BOX,
+    locked="FOR UPDATE OF m",
+)
+_WRITING = Bulk(
+    "UPDATE mailboxes SET last_seq = r.last_seq, acked_seq = r.acked_seq, waiting = r.waiting,"
+    " waiting_bytes = r.waiting_bytes FROM {rows} AS r WHERE mailboxes.device_id = r.device_id",
+    takes=_BOX,
+)
+
+
+def lock(connection: Connection, device_ids: Collection[UUID]) -> dict[UUID, Box]:
+    """Lock the mailboxes of devices, as far as there are any."""
+    rows = _LOCKING.run(connection, [(device_id,) for device_id in device_ids])
+    return {row[0]: Box(*row[1:]) for row in rows}
+
+
+def write(connection: Connection, boxes: Mapping[UUID, Box]) -> None:
+    """Write locked mailboxes back."""
+    _WRITING.run(
+        connection,
+        [
+            (device_id, box.last_seq, box.acked_seq, box.waiting, box.waiting_bytes)
+            for device_id, box in boxes.items()
+        ],
+    )
+
+
+_STORING = BulkInsert(table(Envelope))
+_STORING_PAYLOADS = BulkInsert(table(Payload))
 
 
 def deposit(
-    connection: Connection,
-    account_id: UUID,
-    contents: Mapping[UUID, bytes],
-    letter: Letter,
-    room: int,
-) -> Unfit | None:
-    """Store one envelope for each device of an account, in mailboxes that hold less than `room`.
+    connection: Connection, envelopes: Sequence[tuple[UUID, Delivery]], shared: Mapping[UUID, int]
+) -> None:
+    """Store envelopes whose numbers were given out.
 
-    Gives what did not fit; the caller must then roll back, because the others are stored.
+    shared: the messages whose content is stored once, and how many envelopes lead to each.
     """
-    if len(contents) > 1:
-        _lock(connection, contents)
-    given = connection.execute(
-        update(Mailbox)
-        .where(
-            Mailbox.device_id.in_(contents),
-            Mailbox.account_id == account_id,
-            Mailbox.waiting < room,
-        )
-        .values(last_seq=Mailbox.last_seq + 1, waiting=Mailbox.waiting + 1)
-        .returning(Mailbox.device_id, Mailbox.last_seq)
-    ).all()
-    if len(given) < len(contents):
-        left = set(contents) - {row.device_id for row in given}
-        full = connection.scalars(
-            select(Mailbox.device_id).where(
-                Mailbox.device_id.in_(left), Mailbox.account_id == account_id
+    rows, payloads = [], {}
+    for device_id, (seq, message, content, is_request) in envelopes:
+        once = message.id in shared
+        if once:
+            payloads[message.id] = (message.id, content, shared[message.id], message.expires_at)
+        rows.append(
+            (
+                device_id,
+                seq,
+                message.id,
+                message.from_account_id,
+                message.from_device_id,
+                None if once else content,
+                len(content),
+                message.sent_at,
+                message.expires_at,
+                is_request,
+                *(message.group or (None, None)),
             )
-        ).all()
-        return Unfit(full=sorted(full), gone=sorted(left - set(full)))
-    connection.execute(
-        plain_insert(Envelope),
-        [
-            {
-                "device_id": row.device_id,
-                "seq": row.last_seq,
-                "message_id": letter.message_id,
-                "from_account_id": letter.from_account_id,
-                "from_device_id": letter.from_device_id,
-                "content": contents[row.device_id],
-                "size": len(contents[row.device_id]),
-                "is_request": False,
-                "group_id": None,
-                "group_version": None,
-                "sent_at": letter.sent_at,
-                "expires_at": letter.expires_at,
-            }
-            for row in given
-        ],
-    )
-    return None
+        )
+    _STORING.run(connection, rows)
+    _STORING_PAYLOADS.run(connection, list(payloads.values()))
 
 
-def read(connection: Connection, device_id: UUID, now: datetime, limit: int) -> list[Envelope]:
-    """Give the oldest envelopes that have not expired, in order."""
+@cache
+def _reading() -> Select[Any]:
     # PostgreSQL keeps deleted rows in the index for a while; this starts to the right of them.
-    acknowledged = select(Mailbox.acked_seq).where(Mailbox.device_id == device_id)
-    waiting = (
-        select(*table(Envelope).columns)
+    acknowledged = select(Mailbox.acked_seq).where(Mailbox.device_id == bindparam("device"))
+    return (
+        select(
+            _ENVELOPES.seq,
+            _ENVELOPES.message_id,
+            _ENVELOPES.from_account_id,
+            _ENVELOPES.from_device_id,
+            _ENVELOPES.sent_at,
+            _ENVELOPES.expires_at,
+            _ENVELOPES.is_request,
+            _ENVELOPES.group_id,
+            _ENVELOPES.group_version,
+            func.coalesce(_ENVELOPES.content, _PAYLOADS.content),
+        )
+        .select_from(
+            table(Envelope).outerjoin(
+                table(Payload),
+                and_(_ENVELOPES.content.is_(None), _PAYLOADS.message_id == _ENVELOPES.message_id),
+            )
+        )
         .where(
-            Envelope.device_id == device_id,
-            Envelope.seq > acknowledged.scalar_subquery(),
-            Envelope.expires_at > now,
+            _ENVELOPES.device_id == bindparam("device"),
+            _ENVELOPES.seq > acknowledged.scalar_subquery(),
+            _ENVELOPES.seq > bindparam("after"),
+            _ENVELOPES.expires_at > bindparam("now"),
         )
-        .order_by(Envelope.seq)
-        .limit(limit)
+        .order_by(_ENVELOPES.seq)
+        .limit(bindparam("most"))
     )
-    return find_all(connection, Envelope, waiting)
 
 
-def acknowledge(connection: Connection, device_id: UUID, through: int) -> int | None:
-    """Delete the envelopes up to a number; give how many, None when it was never given out."""
-    done = connection.execute(
-        update(Mailbox)
-        .where(Mailbox.device_id == device_id, Mailbox.last_seq >= through)
-        .values(acked_seq=case((Mailbox.acked_seq < through, through), else_=Mailbox.acked_seq))
+def read(
+    connection: Connection, device_id: UUID, after: int, now: datetime, limit: int
+) -> list[Delivery]:
+    """Give the oldest envelopes behind a number that have not expired, in order."""
+    found = connection.execute(
+        _reading(), {"device": device_id, "after": after, "now": now, "most": limit}
     )
-    if not cast(Any, done).rowcount:
-        return None
-    result = connection.execute(
-        delete(Envelope).where(Envelope.device_id == device_id, Envelope.seq <= through)
-    )
-    deleted = int(cast(Any, result).rowcount)
-    if deleted:
-        connection.execute(
-            update(Mailbox)
-            .where(Mailbox.device_id == device_id)
-            .values(waiting=Mailbox.waiting - deleted)
+    return [
+        Delivery(
+            seq,
+            Message(
+                message_id,
+                from_account_id,
+                from_device_id,
+                sent_at,
+                expires_at,
+                None if group_id is None else ToGroup(group_id, group_version),
+            ),
+            content,
+            is_request,
         )
-    return deleted
+        for (
+            seq,
+            message_id,
+            from_account_id,
+            from_device_id,
+            sent_at,
+            expires_at,
+            is_request,
+            group_id,
+            group_version,
+            content,
+        ) in found
+    ]
+
+
+_ACKNOWLEDGING = Bulk(
+    "DELETE FROM envelopes WHERE (device_id, seq) IN (SELECT e.device_id, e.seq"
+    " FROM {rows} AS r CROSS JOIN envelopes AS e"
+    " WHERE e.device_id = r.device_id AND e.seq > r.acked_seq AND e.seq <= r.seq)" + _LEFT,
+    takes=[_ENVELOPES.device_id, _MAILBOXES.acked_seq, _ENVELOPES.seq],
+    gives=_GONE,
+)
+
+
+def acknowledge(
+    connection: Connection, boxes: Mapping[UUID, Box], through: Mapping[UUID, int]
+) -> int:
+    """Delete the envelopes of locked mailboxes up to a number each, given out; give how many."""
+    ahead = {
+        device_id: seq for device_id, seq in through.items() if seq > boxes[device_id].acked_seq
+    }
+    gone = _ACKNOWLEDGING.run(
+        connection,
+        [(device_id, boxes[device_id].acked_seq, seq) for device_id, seq in ahead.items()],
+    )
+    for device_id, seq in ahead.items():
+        boxes[device_id].acked_seq = seq
+    _take_out(connection, boxes, gone)
+    return len(gone)
+
+
+_EXPIRING = Bulk(
+    "DELETE FROM envelopes WHERE (device_id, seq) IN (SELECT device_id, seq FROM {rows} AS r)"
+    + _LEFT,
+    takes=[_ENVELOPES.device_id, _ENVELOPES.seq],
+    gives=_GONE,
+)
 
 
 def expire(connection: Connection, now: datetime) -> int:
@@ -171,30 +262,56 @@ def expire(connection: Connection, now: datetime) -> int:
         .order_by(Envelope.expires_at)
         .limit(PURGE_BATCH)
     ).all()
-    if not batch:
-        return 0
-    _lock(connection, {row.device_id for row in batch})
-    gone = connection.scalars(
-        delete(Envelope)
-        .where(tuple_(Envelope.device_id, Envelope.seq).in_([tuple(row) for row in batch]))
-        .returning(Envelope.device_id)
-    ).all()
-    if gone:  # not when they were all acknowledged before the locks were ours
-        mailboxes = table(Mailbox)
-        connection.execute(
-            update(mailboxes)
-            .where(mailboxes.c.device_id == bindparam("of_device"))
-            .values(waiting=mailboxes.c.waiting - bindparam("deleted")),
-            [{"of_device": device, "deleted": count} for device, count in Counter(gone).items()],
-        )
+    boxes = lock(connection, {row.device_id for row in batch})
+    # Some may have been acknowledged before the locks were ours.
+    gone = _EXPIRING.run(connection, [tuple(row) for row in batch])
+    _take_out(connection, boxes, gone)
+    write(connection, boxes)
     return len(gone)
 
 
-def _lock(connection: Connection, device_ids: Collection[UUID]) -> None:
-    """Lock mailboxes in the order of their ids, so that no two transactions wait for each other."""
-    connection.execute(
-        select(Mailbox.device_id)
-        .where(Mailbox.device_id.in_(device_ids))
-        .order_by(Mailbox.device_id)
-        .with_for_update()
-    )
+def remove(connection: Connection, device_ids: Collection[UUID]) -> None:
+    """Delete mailboxes with all that is in them."""
+    lock(connection, device_ids)
+    theirs = (Envelope.device_id.in_(device_ids), Envelope.content.is_(None))
+    payloads = connection.execute(
+        select(Envelope.message_id, func.count()).where(*theirs).group_by(Envelope.message_id)
+    ).all()
+    for model in (Mailbox, Envelope):
+        connection.execute(delete(model).where(model.device_id.in_(device_ids)))
+    _release(connection, [tuple(row) for row in payloads])
+
+
+def _take_out(connection: Connection, boxes: Mapping[UUID, Box], gone: Sequence[Row]) -> None:
+    """Count deleted envelopes out of their mailboxes and payloads."""
+    payloads = Counter[UUID]()
+    for device_id, size, payload in gone:
+        boxes[device_id].take(size)
+        if payload is not None:
+            payloads[payload] += 1
+    _release(connection, list(payloads.items()))
+
+
+_HOLDING = Bulk(
+    "SELECT p.message_id FROM {rows} AS r CROSS JOIN payloads AS p"
+    " WHERE p.message_id = r.message_id ORDER BY p.message_id {locked}",
+    takes=[_PAYLOADS.message_id, _PAYLOADS.waiting],
+    gives=[_PAYLOADS.message_id],
+    locked="FOR UPDATE OF p",
+)
+_COUNTING_DOWN = Bulk(
+    "UPDATE payloads SET waiting = payloads.waiting - r.waiting FROM {rows} AS r"
+    " WHERE payloads.message_id = r.message_id",
+    takes=[_PAYLOADS.message_id, _PAYLOADS.waiting],
+)
+_DROPPING = Bulk(
+    "DELETE FROM payloads WHERE waiting <= 0"
+    " AND message_id IN (SELECT message_id FROM {rows} AS r)",
+    takes=[_PAYLOADS.message_id, _PAYLOADS.waiting],
+)
+
+
+def _release(connection: Connection, payloads: Sequence[Row]) -> None:
+    """Let so many envelopes go from payloads, which end with their last one."""
+    for statement in (_HOLDING, _COUNTING_DOWN, _DROPPING):
+        statement.run(connection, payloads)

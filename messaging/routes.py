@@ -3,12 +3,12 @@
 from flask import current_app
 
 from core.api import Api
-from core.base64url import encode
-from messaging.models import Envelope
 from messaging.problems import (
     AcknowledgementAhead,
     ClientIdReused,
     DevicesMismatched,
+    GroupChanged,
+    GroupNotFound,
     MailboxFull,
 )
 from messaging.schemas import (
@@ -38,35 +38,31 @@ def _messages() -> MessageService:
     return service
 
 
-def _show(envelope: Envelope) -> IncomingMessage:
-    return IncomingMessage(
-        seq=envelope.seq,
-        id=envelope.message_id,
-        from_account_id=envelope.from_account_id,
-        from_device_id=envelope.from_device_id,
-        content=encode(envelope.content or b""),
-        sent_at=envelope.sent_at,
-    )
-
-
 @messages_api.operation(
     "POST",
     "/messages",
     answer=AcceptedAnswer,
     status=202,
-    problems=(AccountNotFound, ClientIdReused, DevicesMismatched, MailboxFull),
+    problems=(
+        AccountNotFound,
+        ClientIdReused,
+        DevicesMismatched,
+        GroupChanged,
+        GroupNotFound,
+        MailboxFull,
+    ),
 )
 def send_message(caller: Caller, body: OutgoingMessage) -> tuple[AcceptedAnswer, int]:
-    """Send a message to all devices of an account, or to none."""
-    accepted = _messages().send(caller, body)
+    """Send a message to all devices of an account or a group, or to none."""
+    accepted = _messages().send(body.read(caller))
     return AcceptedAnswer.model_validate(accepted, from_attributes=True), 202
 
 
 @messages_api.operation("GET", "/messages", answer=MailboxAnswer)
 def fetch_messages(caller: Caller, query: MailboxQuery) -> MailboxAnswer:
     """Fetch the oldest messages of the calling device, or wait for the first one."""
-    envelopes, more = _messages().fetch(caller, query.limit, query.wait)
-    return MailboxAnswer(messages=[_show(envelope) for envelope in envelopes], more=more)
+    found, more = _messages().fetch(caller, query.limit, query.wait)
+    return MailboxAnswer(messages=[IncomingMessage.show(one) for one in found], more=more)
 
 
 @messages_api.operation(

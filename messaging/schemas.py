@@ -1,52 +1,119 @@
 """What crosses the wire about messages."""
 
+import base64
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from core.api import Answer, Body, Query
+from core.base64url import encode
+from messaging.letters import Delivery, Outgoing, Sealed, Shared, ToGroup
+from tokens.service import Caller
 
-MOST_ENVELOPES = 100
+#: Each device of each member of a full group, with the most devices that the settings allow.
+MOST_ENVELOPES = 1024 * 100
 MOST_MESSAGES = 100
 LONGEST_WAIT = 60
 LONGEST_LIFE = 30 * 86_400
 HIGHEST_SEQ = 2**63 - 1
+HIGHEST_INTEGER = 2**31 - 1
 #: The longest text of the largest content that the settings allow.
 LONGEST_CONTENT = 349_526
 
 #: Base64url without padding whose spare bits are zero, so that one content has one text.
 BASE64URL = r"^(?:[A-Za-z0-9_-]{4})*(?:[A-Za-z0-9_-][AQgw]|[A-Za-z0-9_-]{2}[AEIMQUYcgkosw048])?$"
+Content = Annotated[
+    str, StringConstraints(min_length=2, max_length=LONGEST_CONTENT, pattern=BASE64URL)
+]
+Digest = Annotated[str, StringConstraints(min_length=43, max_length=43, pattern=BASE64URL)]
 
 
 class OutgoingEnvelope(Body):
     """Ciphertext for one device of the recipient."""
 
     device_id: UUID
-    content: Annotated[
-        str, StringConstraints(min_length=2, max_length=LONGEST_CONTENT, pattern=BASE64URL)
-    ]
+    registration_id: int | None = Field(
+        None,
+        ge=1,
+        le=HIGHEST_INTEGER,
+        description="For which of its keys it was encrypted; without it nobody compares.",
+    )
+    content: Content
+
+
+class GroupVersion(Body):
+    """A group, as of the version that the sender knows."""
+
+    id: UUID
+    version: int = Field(ge=1, le=HIGHEST_INTEGER)
 
 
 class OutgoingMessage(Body):
-    """One message: an envelope for each device of an account."""
+    """One message: an envelope for each device of an account, or of the members of a group."""
 
-    to: UUID = Field(description="The recipient's account.")
+    to: UUID | None = Field(None, description="The recipient's account; or `group`.")
+    group: GroupVersion | None = None
     client_id: Annotated[
         str, StringConstraints(min_length=1, max_length=64, pattern=r"^[!-~]+$")
     ] = Field(description="The same message sent again under it within a day is stored once.")
-    envelopes: list[OutgoingEnvelope] = Field(
+    envelopes: list[OutgoingEnvelope] | None = Field(
+        None,
         min_length=1,
         max_length=MOST_ENVELOPES,
         description="One for each device of the recipient; to the own account, for each other one.",
     )
+    content: Content | None = Field(
+        None, description="To a group, in place of `envelopes`: the same for all of its devices."
+    )
+    devices: Digest | None = Field(
+        None, description="SHA-256 over the devices that `content` was encrypted for."
+    )
+    urgent: bool = Field(True, description="Whether devices that are not connected are woken.")
     expires_in: int = Field(
         LONGEST_LIFE,
         ge=1,
         le=LONGEST_LIFE,
         description="Seconds after which it is dropped if it was not acknowledged.",
     )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.to is None) == (self.group is None):
+            raise ValueError("must have either to or group")
+        if (self.content is None) != (self.devices is None):
+            raise ValueError("must have content and devices together")
+        if (self.envelopes is None) == (self.content is None):
+            raise ValueError("must have either envelopes or content")
+        if self.content is not None and self.group is None:
+            raise ValueError("must be to a group to have one content for all devices")
+        return self
+
+    def read(self, caller: Caller) -> Outgoing:
+        """Give the message that a device sends with it."""
+        to = self.to if self.group is None else ToGroup(self.group.id, self.group.version)
+        if self.content is not None and self.devices is not None:
+            sealed: list[Sealed] | Shared = Shared(_decode(self.content), _decode(self.devices))
+        else:
+            sealed = [
+                Sealed(one.device_id, _decode(one.content), one.registration_id)
+                for one in self.envelopes or ()
+            ]
+        assert to is not None
+        return Outgoing(
+            caller.account_id,
+            caller.device_id,
+            self.client_id,
+            to,
+            sealed,
+            self.urgent,
+            self.expires_in,
+        )
+
+
+def _decode(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 class AcceptedAnswer(Answer):
@@ -63,6 +130,13 @@ class MailboxQuery(Query):
     wait: int = Field(0, ge=0, le=LONGEST_WAIT, description="Seconds, while the mailbox is empty.")
 
 
+class IncomingGroup(Answer):
+    """The group a message was sent to, as of the version that its sender knew."""
+
+    id: UUID
+    version: int
+
+
 class IncomingMessage(Answer):
     """One message in the mailbox of the calling device."""
 
@@ -72,6 +146,23 @@ class IncomingMessage(Answer):
     from_device_id: UUID
     content: str = Field(description="Base64url without padding.")
     sent_at: datetime
+    request: bool = Field(description="Whether you are not in touch with the sender yet.")
+    group: IncomingGroup | None = None
+
+    @classmethod
+    def show(cls, delivery: Delivery) -> Self:
+        """Show what waits for a device."""
+        message = delivery.message
+        return cls(
+            seq=delivery.seq,
+            id=message.id,
+            from_account_id=message.from_account_id,
+            from_device_id=message.from_device_id,
+            content=encode(delivery.content),
+            sent_at=message.sent_at,
+            request=delivery.is_request,
+            group=message.group and IncomingGroup(**message.group._asdict()),
+        )
 
 
 class MailboxAnswer(Answer):

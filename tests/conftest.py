@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -189,3 +189,14 @@ def register(client: ContractClient, verify: Callable[..., str]) -> Callable[...
         )
 
     return make
+
+
+@pytest.fixture
+def bound(app: OpenAPI, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Give mailboxes less room than the settings may."""
+    messages = app.extensions["kith"].messages
+
+    def give(**bounds: int) -> None:
+        monkeypatch.setattr(messages, "_posting", replace(messages._posting, **bounds))
+
+    return give

@@ -3,7 +3,7 @@
 Owns which account a number leads to. A number that was idle for 120 days is a new person's.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -25,6 +25,17 @@ RECYCLED_AFTER = timedelta(days=120)
 _OPENING = table(Account).insert()
 _MINE = select(*table(Account).columns).where(table(Account).c.id == bindparam("account"))
 _MINE_LOCKED = _MINE.with_for_update()
+_HOLDING = (
+    select(table(Account).c.id)
+    .where(table(Account).c.id.in_(bindparam("accounts", expanding=True)))
+    .order_by(table(Account).c.id)
+    .with_for_update(key_share=True)
+)
+
+
+def hold_accounts(connection: Connection, account_ids: Collection[UUID]) -> set[UUID]:
+    """Hold accounts, in the order of their ids, so that none is deleted meanwhile; give those there are."""
+    return set(connection.scalars(_HOLDING, {"accounts": list(account_ids)}))
 
 
 @cache
@@ -101,6 +112,8 @@ class AccountService:
             self._delete(connection, _mine(connection, caller, lock=True))
 
     def _delete(self, connection: Connection, account: Account) -> None:
+        # First, because who writes to a group holds it before the mailboxes of its devices.
+        self._events.delete_account(connection, account.id)
         self._remove_devices(connection, account.id)
         self._events.change_holder(connection, account.id)
         self._events.list_number(connection, account.id, account.e164, False)

@@ -30,6 +30,8 @@ class AccountEvents:
     #: (connection, account_id): its number was proven anew, or is its number no more, so that whatever
     #: somebody attached to the number is not its holder's.
     holder_changed: list[Callable[[Connection, UUID], None]] = field(default_factory=list)
+    #: (connection, account_id): the account is gone, and its id never comes back.
+    account_deleted: list[Callable[[Connection, UUID], None]] = field(default_factory=list)
 
     def add_device(self, connection: Connection, account_id: UUID, device_id: UUID) -> None:
         """Tell that a device joined an account."""
@@ -59,4 +61,9 @@ class AccountEvents:
     def change_holder(self, connection: Connection, account_id: UUID) -> None:
         """Tell that whoever holds an account's number now need not be who held it before."""
         for listener in self.holder_changed:
+            listener(connection, account_id)
+
+    def delete_account(self, connection: Connection, account_id: UUID) -> None:
+        """Tell that an account is gone."""
+        for listener in self.account_deleted:
             listener(connection, account_id)

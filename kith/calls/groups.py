@@ -3,7 +3,7 @@
 Refuse to encrypt: what is sent to a group is the caller's, see `kith.calls.messaging`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from kith.calls.base import Calls, answer, fresh_key, segment
@@ -77,7 +77,7 @@ class GroupCalls(Calls):
         """Return each device of each joined member but this one, and the digest over them."""
         return answer(GroupDevices, self._requests.call("GET", f"{_path(group_id)}/devices"))
 
-    def _change(self, method: str, path: str, body: dict[str, object]) -> Group:
+    def _change(self, method: str, path: str, body: Mapping[str, object]) -> Group:
         """Change a group once: a repeated change would meet the version that it made itself."""
         return answer(Group, self._requests.call(method, path, body, repeatable=False))
 

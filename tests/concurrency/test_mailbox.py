@@ -4,7 +4,7 @@ import base64
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Barrier
 from uuid import UUID, uuid4
 
@@ -13,8 +13,8 @@ from sqlalchemy import func, select
 
 from core.problems import Problem
 from discovery.models import DiscoveryEpoch
+from messaging.letters import Outgoing, Sealed
 from messaging.models import Envelope, Mailbox, SentMessage
-from messaging.schemas import OutgoingEnvelope, OutgoingMessage
 from tokens.schemas import DeviceDescription
 from tokens.service import Caller
 
@@ -70,11 +70,16 @@ class Sender:
 
     def send(self, devices, client_id=None, **changes):
         """Send a message to devices, in the order given."""
-        envelopes = [
-            OutgoingEnvelope(device_id=device.device_id, content="AAAA") for device in devices
-        ]
-        fields = {"to": devices[0].account_id, "client_id": client_id or uuid4().hex} | changes
-        return self.kith.messages.send(self.caller, OutgoingMessage(envelopes=envelopes, **fields))
+        outgoing = Outgoing(
+            self.caller.account_id,
+            self.caller.device_id,
+            client_id or uuid4().hex,
+            devices[0].account_id,
+            [Sealed(device.device_id, b"abc") for device in devices],
+            urgent=False,
+            expires_in=3600,
+        )
+        return self.kith.messages.send(replace(outgoing, **changes))
 
 
 @pytest.fixture
@@ -115,7 +120,7 @@ def test_a_reader_never_meets_a_gap(kith, add_devices, senders):
         seen = []
         while len(seen) < each * THREADS:
             page, _ = kith.messages.fetch(reader, 100, 10)
-            fresh = [envelope.seq for envelope in page if envelope.seq > len(seen)]
+            fresh = [delivery.seq for delivery in page if delivery.seq > len(seen)]
             seen += fresh
             if len(seen) % 2:
                 kith.messages.acknowledge(reader, len(seen))
@@ -162,9 +167,9 @@ def test_of_different_messages_under_one_client_id_one_is_stored(kith, add_devic
     assert stored(kith, device) == ([1], 1)
 
 
-def test_a_mailbox_takes_exactly_what_it_may_hold(kith, add_devices, senders, monkeypatch):
+def test_a_mailbox_takes_exactly_what_it_may_hold(kith, add_devices, senders, bound):
     """Parallel senders cannot overfill it, and who is refused leaves nothing in the others."""
-    monkeypatch.setattr(kith.messages, "_max_mailbox_messages", 5)
+    bound(max_messages=5)
     devices = add_devices(uuid4(), 2)
     answers = in_parallel(*[lambda sender=sender: sender.send(devices) for sender in senders])
     assert Counter(map(code, answers)) == {"accepted": 5, "mailbox-full": THREADS - 5}

@@ -30,9 +30,9 @@ def test_an_expired_message_leaves_the_others_in_order(app, ben, send, fetch, ac
     assert numbers(fetch(ben)) == [3]
 
 
-def test_a_full_mailbox_refuses_for_all_devices(app, ben, link, send, fetch, monkeypatch):
+def test_a_full_mailbox_refuses_for_all_devices(app, ben, link, send, fetch, bound):
     """If one device has no room, nothing is stored for any, and the sender is told to wait."""
-    monkeypatch.setattr(app.extensions["kith"].messages, "_max_mailbox_messages", 2)
+    bound(max_messages=2)
     send(ben)
     send(ben)
     second = link(ben)
@@ -43,9 +43,9 @@ def test_a_full_mailbox_refuses_for_all_devices(app, ben, link, send, fetch, mon
     assert fetch(second)["messages"] == []
 
 
-def test_an_acknowledgement_makes_room(app, ben, send, fetch, acknowledge, monkeypatch):
+def test_an_acknowledgement_makes_room(app, ben, send, fetch, acknowledge, bound):
     """The bound is on what waits, not on what ever came; the refused message may come again."""
-    monkeypatch.setattr(app.extensions["kith"].messages, "_max_mailbox_messages", 2)
+    bound(max_messages=2)
     for _ in range(3):
         send(ben)
     acknowledge(ben, 1)
@@ -54,10 +54,10 @@ def test_an_acknowledgement_makes_room(app, ben, send, fetch, acknowledge, monke
     assert numbers(fetch(ben)) == [2, 3]
 
 
-def test_expiry_makes_room(app, ben, send, fetch, monkeypatch):
+def test_expiry_makes_room(app, ben, send, fetch, bound):
     """Expired messages count no more once cleaned up, though an older one still waits."""
     kith = app.extensions["kith"]
-    monkeypatch.setattr(kith.messages, "_max_mailbox_messages", 2)
+    bound(max_messages=2)
     send(ben)
     send(ben, expires_in=60)
     kith.clock.advance(60)

@@ -1,0 +1,133 @@
+"""Statements over many rows of values at once, past SQLAlchemy's compiler, for the hottest paths.
+
+Owns how rows reach a statement: as JSON that SQLite reads like a table, as arrays that PostgreSQL unnests,
+and where SQLite inserts, row by row in the driver's own loop. Values are converted by the types of their
+columns, so what is stored and read is what SQLAlchemy would store and read.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Column, Connection, Dialect, Table
+from sqlalchemy.types import TypeEngine
+
+Row = Sequence[Any]
+Convert = Callable[[Any], Any] | None
+
+
+class _Written(NamedTuple):
+    """A statement in one dialect, and how values go in and come out."""
+
+    text: str
+    binds: list[Convert]
+    results: list[Convert]
+
+
+class Bulk:
+    """A statement that reads rows of values like a table, where it says `{rows}`.
+
+    takes: the names and types of that table. gives: those of what the statement gives back.
+    locked: what stands for `{locked}` on PostgreSQL; SQLite's one writer needs no row locks.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        takes: Sequence[Column[Any]],
+        gives: Sequence[Column[Any]] = (),
+        locked: str = "",
+    ) -> None:
+        self._text = text
+        self._takes = takes
+        self._gives = gives
+        self._locked = locked
+        self._written: dict[str, _Written] = {}
+
+    def run(self, connection: Connection, rows: Sequence[Row]) -> list[Row]:
+        """Run it with these rows, if there are any; give what it gives."""
+        if not rows:
+            return []
+        written = self._in(connection.dialect)
+        values = _columns(written.binds, rows)
+        if connection.dialect.name == "sqlite":
+            values = [json.dumps(list(zip(*values, strict=True)))]
+        result = connection.exec_driver_sql(written.text, tuple(values))
+        if not self._gives:
+            return []
+        found = [tuple(row) for row in result]
+        return list(zip(*_columns(written.results, found), strict=True))
+
+    def _in(self, dialect: Dialect) -> _Written:
+        if dialect.name not in self._written:
+            if dialect.name == "sqlite":
+                picked = ", ".join(
+                    f"json_extract(value, '$[{place}]') AS {column.name}"
+                    for place, column in enumerate(self._takes)
+                )
+                rows, locked = f"(SELECT {picked} FROM json_each(?))", ""
+            else:
+                rows, locked = _unnested(dialect, self._takes), self._locked
+            self._written[dialect.name] = _Written(
+                self._text.format(rows=rows, locked=locked),
+                _binds(dialect, self._takes),
+                [_type(dialect, column).result_processor(dialect, None) for column in self._gives],
+            )
+        return self._written[dialect.name]
+
+
+class BulkInsert:
+    """An INSERT of rows into a table, each with a value for every column, in order."""
+
+    def __init__(self, into: Table) -> None:
+        self._into = into
+        self._written: dict[str, _Written] = {}
+
+    def run(self, connection: Connection, rows: Sequence[Row]) -> None:
+        """Insert the rows, if there are any."""
+        if not rows:
+            return
+        written = self._in(connection.dialect)
+        values = _columns(written.binds, rows)
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql(written.text, list(zip(*values, strict=True)))
+        else:
+            connection.exec_driver_sql(written.text, tuple(values))
+
+    def _in(self, dialect: Dialect) -> _Written:
+        if dialect.name not in self._written:
+            columns = list(self._into.columns)
+            names = ", ".join(column.name for column in columns)
+            if dialect.name == "sqlite":
+                source = f"VALUES ({', '.join('?' * len(columns))})"
+            else:
+                source = f"SELECT * FROM {_unnested(dialect, columns)} AS r"
+            self._written[dialect.name] = _Written(
+                f"INSERT INTO {self._into.name} ({names}) {source}", _binds(dialect, columns), []
+            )
+        return self._written[dialect.name]
+
+
+def _unnested(dialect: Dialect, columns: Sequence[Column[Any]]) -> str:
+    arrays = ", ".join(f"%s::{column.type.compile(dialect)}[]" for column in columns)
+    names = ", ".join(column.name for column in columns)
+    return f"(SELECT * FROM unnest({arrays}) AS given ({names}))"
+
+
+def _binds(dialect: Dialect, columns: Sequence[Column[Any]]) -> list[Convert]:
+    return [_type(dialect, column).bind_processor(dialect) for column in columns]
+
+
+def _type(dialect: Dialect, column: Column[Any]) -> TypeEngine[Any]:
+    # A TypeDecorator processes for all dialects by itself; other types have one for each dialect.
+    return column.type.dialect_impl(dialect)
+
+
+def _columns(converts: Sequence[Convert], rows: Sequence[Row]) -> list[Sequence[Any]]:
+    """Give the columns of rows, converted."""
+    if not rows:
+        return [() for _ in converts]
+    return [
+        list(column) if convert is None else [convert(value) for value in column]
+        for convert, column in zip(converts, zip(*rows, strict=True), strict=True)
+    ]

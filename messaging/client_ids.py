@@ -1,0 +1,88 @@
+"""Client ids: the names senders give their messages, so that one sent again is not stored again.
+
+Owns what devices sent within a day. Refuses another message under the same name.
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import Connection, delete
+
+from core.bulk import Bulk, BulkInsert
+from core.database import purge, table
+from messaging.jobs import Sending
+from messaging.letters import Accepted
+from messaging.models import SentMessage
+from messaging.problems import ClientIdReused
+
+#: How long a client id names its message.
+KEPT = timedelta(days=1)
+
+_SENT = table(SentMessage).c
+_FINDING = Bulk(
+    "SELECT s.device_id, s.client_id, s.fingerprint, s.message_id, s.accepted_at"
+    " FROM {rows} AS r CROSS JOIN sent_messages AS s"
+    " WHERE s.device_id = r.device_id AND s.client_id = r.client_id",
+    takes=[_SENT.device_id, _SENT.client_id],
+    gives=list(_SENT),
+)
+_CLAIMING = BulkInsert(table(SentMessage))
+
+
+class ClientIds:
+    """What the senders of a batch of messages sent before under the client ids that they use now."""
+
+    def __init__(self, connection: Connection, jobs: Sequence[Sending]) -> None:
+        self._connection = connection
+        named = {_name(job) for job in jobs}
+        self._earlier = {
+            (device_id, client_id): (fingerprint, Accepted(message_id, accepted_at))
+            for device_id, client_id, fingerprint, message_id, accepted_at in _FINDING.run(
+                connection, list(named)
+            )
+        }
+        self._claimed: list[tuple[UUID, str]] = []
+
+    def answer(self, job: Sending) -> Accepted | ClientIdReused | None:
+        """Give the answer to a message whose client id is taken; None when it is not."""
+        earlier = self._earlier.get(_name(job))
+        if earlier is None:
+            return None
+        fingerprint, accepted = earlier
+        if fingerprint != job.fingerprint:
+            return ClientIdReused("Take a new client_id for each message.")
+        return accepted
+
+    def claim(self, job: Sending, accepted: Accepted) -> None:
+        """Have a client id name its message."""
+        name = _name(job)
+        self._earlier[name] = (job.fingerprint, accepted)
+        self._claimed.append(name)
+
+    def write(self) -> None:
+        """Store what was claimed.
+
+        In the order of the keys: whoever claims the same ones in another process waits, and then fails.
+        """
+        _CLAIMING.run(
+            self._connection,
+            [
+                (*name, self._earlier[name][0], *self._earlier[name][1])
+                for name in sorted(self._claimed)
+            ],
+        )
+
+
+def _name(job: Sending) -> tuple[UUID, str]:
+    return job.outgoing.from_device_id, job.outgoing.client_id
+
+
+def forget(connection: Connection, device_ids: Collection[UUID]) -> None:
+    """Delete what is known of the messages of devices that are gone."""
+    connection.execute(delete(SentMessage).where(SentMessage.device_id.in_(device_ids)))
+
+
+def purge_old(connection: Connection, now: datetime) -> int:
+    """Delete a batch of client ids whose day is over."""
+    return purge(connection, SentMessage, SentMessage.accepted_at < now - KEPT)
