@@ -36,6 +36,8 @@ from interop.matrix.routes import leaving_api, open_api, terms_api
 from interop.matrix.service import MatrixService
 from interop.matrix.sessions import ValidationService
 from messaging import client_ids
+from messaging.contact_routes import contacts_api
+from messaging.contacts import ContactService
 from messaging.group_notices import GroupNotices
 from messaging.group_routes import groups_api
 from messaging.groups import GroupService
@@ -122,6 +124,7 @@ class Kith:
     keeper: Keeper
     messages: MessageService
     groups: GroupService
+    contacts: ContactService
     maintenance: Maintenance
 
 
@@ -220,6 +223,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
     messages = MessageService(database, clock, entropy, metrics, settings, rosters=rosters)
     notices = GroupNotices(database, messages.wakeups.notice)
     groups = GroupService(database, clock, entropy, rules, notices)
+    contacts = ContactService(database, clock)
     maintenance = Maintenance(database, clock, metrics)
 
     events.listing_changed.append(directory.listing_changed)
@@ -227,6 +231,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
     events.devices_removed.append(messages.devices_removed)
     events.holder_changed.append(matrix.bindings.holder_changed)
     events.account_deleted.append(groups.account_deleted)
+    events.account_deleted.append(contacts.account_deleted)
 
     for name, job in (
         ("unsettled sends", deliveries.settle),
@@ -277,6 +282,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         keeper,
         messages,
         groups,
+        contacts,
         maintenance,
     )
 
@@ -350,6 +356,7 @@ def create_app(settings: Settings | None = None, ports: Ports | None = None) -> 
     app.register_api(discovery_api)
     app.register_api(messages_api)
     app.register_api(groups_api)
+    app.register_api(contacts_api)
     # By service token, with the scope that each names.
     app.register_api(camara_api)
     # Partly open; by a token of its own, or without the terms accepted: see each.

@@ -6,6 +6,7 @@ to the end of the transaction, so what was read is still true when it is judged;
 in the same order, the busiest last, so that none waits for another in a circle.
 """
 
+import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import cache
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Connection, Executable, Row, bindparam, text, update
 
-from core.database import table
+from core.database import dialect_of, table
 from core.limits import EPOCH, Limit, LimitCounter, microseconds
 
 _COUNTERS = table(LimitCounter)
@@ -65,7 +66,7 @@ def pour(connection: Connection, drops: Sequence[Drop], now: datetime) -> list[P
             f"used_{place}": limit.capacity + 1,
             f"until_us_{place}": now_us + limit.interval_us,
         }
-    rows = connection.execute(_upserting(len(drops), _POURING), values)
+    rows = connection.execute(_pouring(len(drops)), values)
     found = {(row.subject, row.name): row for row in rows}
     return [_poured(drop, found[drop.subject, drop.limit.name], now_us) for drop in drops]
 
@@ -78,22 +79,23 @@ def _poured(drop: Drop, row: Row[Any], now_us: int) -> Poured:
 
 
 def add(connection: Connection, amounts: Sequence[Amount], now: datetime) -> list[Sum]:
-    """Add to each window; give what each holds then.
+    """Add to each window, named once each; give what each holds then.
 
     A window that the clock has jumped back before goes on, so no sum is ever forgotten early.
     """
-    values: dict[str, Any] = {"now_us": microseconds(now)}
-    for place, amount in enumerate(amounts):
-        values |= {
-            f"subject_{place}": amount.subject,
-            f"name_{place}": amount.name,
-            f"used_{place}": amount.amount,
-            f"until_us_{place}": microseconds(amount.ends_at),
-        }
-    rows = connection.execute(_upserting(len(amounts), _ADDING), values)
+    rows = connection.execute(
+        _ADDING[dialect_of(connection)],
+        {
+            "now_us": microseconds(now),
+            "subjects": b"".join([amount.subject for amount in amounts]),
+            "amounts": json.dumps(
+                [(one.name, one.amount, microseconds(one.ends_at)) for one in amounts]
+            ),
+        },
+    ).all()
     sums = {
-        (row.subject, row.name): Sum(row.used, EPOCH + timedelta(microseconds=row.until_us))
-        for row in rows
+        (subject, name): Sum(used, EPOCH + timedelta(microseconds=until_us))
+        for subject, name, used, until_us in rows
     }
     return [sums[amount.subject, amount.name] for amount in amounts]
 
@@ -139,7 +141,7 @@ _CORRECTING = (
 
 
 #: Written as text, because SQLAlchemy compiles an INSERT of several rows anew each time it runs.
-_INSERTING = "INSERT INTO limits (subject, name, used, until_us) VALUES "
+_INSERTING = "INSERT INTO limits (subject, name, used, until_us)"
 #: How full a bucket was, with one drop more, and with the last that it holds; `excluded` brings the
 #: capacity and one in `used`, and what one drop adds in `until_us`.
 _WAS = "CASE WHEN limits.until_us > :now_us THEN limits.until_us ELSE :now_us END"
@@ -151,17 +153,30 @@ _POURING = f"""
 ON CONFLICT (subject, name) DO UPDATE SET
   used = {_BECOMES} - {_WAS}, until_us = {_BECOMES}
 RETURNING subject, name, used, until_us"""
-_ADDING = """
+#: All subjects in one value and the rest in another, because a parameter costs more than a row does.
+_AMOUNTS = {
+    "sqlite": """SELECT substr(:subjects, 16 * key + 1, 16),
+  json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')
+FROM json_each(:amounts) WHERE true""",
+    "postgresql": """SELECT substr(CAST(:subjects AS bytea), 16 * CAST(place AS integer) - 15, 16),
+  value ->> 0, CAST(value ->> 1 AS bigint), CAST(value ->> 2 AS bigint)
+FROM json_array_elements(CAST(:amounts AS json)) WITH ORDINALITY AS one (value, place)""",
+}
+_ADDING = {
+    dialect: text(f"""{_INSERTING} {given}
 ON CONFLICT (subject, name) DO UPDATE SET
   used = CASE WHEN limits.until_us > :now_us THEN limits.used ELSE 0 END + excluded.used,
   until_us = CASE WHEN limits.until_us > :now_us THEN limits.until_us ELSE excluded.until_us END
-RETURNING subject, name, used, until_us"""
+RETURNING subject, name, used, until_us""")
+    for dialect, given in _AMOUNTS.items()
+}
 
 
 @cache
-def _upserting(rows: int, otherwise: str) -> Executable:
+def _pouring(rows: int) -> Executable:
     """Write an upsert of so many rows, whose parameters are numbered by row."""
-    return text(_INSERTING + numbered(("subject", "name", "used", "until_us"), rows) + otherwise)
+    columns = ("subject", "name", "used", "until_us")
+    return text(f"{_INSERTING} VALUES {numbered(columns, rows)} {_POURING}")
 
 
 def numbered(columns: Sequence[str], rows: int) -> str:

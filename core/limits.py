@@ -29,6 +29,7 @@ from core.problems import Allowance
 from core.settings import Settings
 
 DAY = timedelta(days=1)
+MINUTE = timedelta(minutes=1)
 SENDS_BY_SERVICE = "sends-by-service"
 
 
@@ -56,6 +57,10 @@ class Limit:
         return self.period_us // self.capacity
 
 
+def _window(name: str, capacity: int, period: timedelta) -> Limit:
+    return Limit(name, capacity, period, refills=False)
+
+
 @dataclass(frozen=True)
 class Limits:
     """All limits but those of the policy on sends, whose table is its file.
@@ -65,6 +70,14 @@ class Limits:
 
     #: By number and service, beside the policy: 5, refilled over a day, by setting.
     sends_by_service: Limit
+    #: By account, over all it writes to, by setting.
+    messages: Limit
+    #: By account and recipient who is in touch with it, by setting.
+    messages_to_one: Limit
+    #: By account and recipient who is not, by setting.
+    stranger_messages: Limit
+    #: By account: recipients who are not in touch with it and whom it wrote to, by setting.
+    strangers: Limit
     #: By number: 25 in a window of a day, then its codes have 8 digits.
     wrong_codes_6_digits: Limit = Limit("wrong-codes", 25, DAY, refills=False)
     #: By number: 2,500 in the same window, then it waits.
@@ -85,7 +98,13 @@ class Limits:
     @classmethod
     def from_settings(cls, settings: Settings) -> "Limits":
         """Build the table; what an operator may change is taken from the settings."""
-        return cls(Limit(SENDS_BY_SERVICE, settings.camara_sends_per_day, DAY))
+        return cls(
+            sends_by_service=Limit(SENDS_BY_SERVICE, settings.camara_sends_per_day, DAY),
+            messages=_window("messages", settings.messages_per_minute, MINUTE),
+            messages_to_one=_window("messages-to-one", settings.messages_to_one_per_minute, MINUTE),
+            stranger_messages=_window("stranger-messages", settings.stranger_messages_per_day, DAY),
+            strangers=_window("strangers", settings.strangers_per_day, DAY),
+        )
 
 
 class LimitCounter(Base):
@@ -97,7 +116,7 @@ class LimitCounter(Base):
         {"info": {"shard_by": "subject"}, "sqlite_with_rowid": False},
     )
 
-    #: Keyed digest of what is limited; never a number or an address in clear.
+    #: An account, or a keyed digest of what is limited; never a number or an address in clear.
     subject: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
     name: Mapped[str] = mapped_column(String(32), primary_key=True)
     #: Of a window: how much it has seen. Of a bucket that is poured into: what the last drop added.

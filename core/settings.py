@@ -24,6 +24,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from core.discovery_settings import DiscoverySettings
 from core.door_settings import DoorSettings
 from core.fixed_codes import FixedCode, read_entries
+from core.message_limit_settings import MessageLimitSettings
 from core.phone_numbers import mask
 from core.provider_settings import ProviderSettings
 from core.setting_types import HttpUrl, Network, split
@@ -78,7 +79,7 @@ class SettingsError(ClickException):
         return cls(f"Kith cannot start with these settings:\n{lines}")
 
 
-class Settings(ProviderSettings, DiscoverySettings, DoorSettings):
+class Settings(ProviderSettings, DiscoverySettings, DoorSettings, MessageLimitSettings):
     """The frozen settings object; build it with `Settings.load()` to get readable faults."""
 
     model_config = SettingsConfigDict(

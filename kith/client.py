@@ -12,6 +12,7 @@ from typing import Any, Self
 import httpx
 
 from kith.calls.account import AccountCalls
+from kith.calls.contacts import ContactCalls
 from kith.calls.discovery import DiscoveryCalls
 from kith.calls.groups import GroupCalls
 from kith.calls.keys import KeyCalls
@@ -21,7 +22,15 @@ from kith.challenges import solve_challenge
 from kith.requests import Requests, RetryPolicy
 
 
-class Kith(VerificationCalls, AccountCalls, DiscoveryCalls, KeyCalls, MessagingCalls, GroupCalls):
+class Kith(
+    VerificationCalls,
+    AccountCalls,
+    DiscoveryCalls,
+    KeyCalls,
+    MessagingCalls,
+    GroupCalls,
+    ContactCalls,
+):
     """Speak to one Kith server.
 
     base_url: such as "https://kith.example.com". device_token: what `register` or

@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar, cast
 from kith.errors import KithAnswerUnreadable
 
 Channel = Literal["sms", "voice"]
+ContactState = Literal["accepted", "blocked"]
 
 
 @dataclass(frozen=True)
@@ -215,6 +216,23 @@ class GroupPage:
     """Groups by ascending id; `more` says that others follow after the last."""
 
     groups: tuple[GroupSummary, ...]
+    more: bool
+
+
+@dataclass(frozen=True)
+class PeerContact:
+    """Another account and how the own one stands to it: "accepted" or "blocked"."""
+
+    account_id: str
+    state: str
+    since: datetime
+
+
+@dataclass(frozen=True)
+class ContactPage:
+    """Contacts by ascending id; `more` says that others follow."""
+
+    contacts: tuple[PeerContact, ...]
     more: bool
 
 

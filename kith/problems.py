@@ -412,4 +412,22 @@ class GroupLimit(KithProblem):
     code = "group-limit"
 
 
+class BlockedByYou(KithProblem):
+    """Report a recipient whom the own account has blocked; accept or forget it first."""
+
+    code = "blocked-by-you"
+
+
+class MessageLimit(KithProblem):
+    """Report that the account may write more in `retry_after` seconds only."""
+
+    code = "message-limit"
+
+
+class TooManyContacts(KithProblem):
+    """Report that the account has accepted or blocked as many others as it may."""
+
+    code = "too-many-contacts"
+
+
 KNOWN: Mapping[str, type[KithProblem]] = {kind.code: kind for kind in KithProblem.__subclasses__()}

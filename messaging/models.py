@@ -90,11 +90,14 @@ class Contact(Base):
     """How an account stands to another one that writes to it."""
 
     __tablename__ = "contacts"
-    __table_args__ = {"info": {"shard_by": "account_id"}, "sqlite_with_rowid": False}
+    __table_args__ = (
+        Index(None, "peer_id"),
+        {"info": {"shard_by": "account_id"}, "sqlite_with_rowid": False},
+    )
 
     account_id: Mapped[UUID] = mapped_column(primary_key=True)
     peer_id: Mapped[UUID] = mapped_column(primary_key=True)
-    #: 1 accepted, also by having been written to; 2 blocked.
+    #: 1 accepted, also by having been written to; 2 blocked; 3 blocked, and accepted before.
     state: Mapped[int] = mapped_column(SmallInteger)
     since: Mapped[datetime] = mapped_column()
 

@@ -90,3 +90,21 @@ class GroupLimit(Problem):
     """The account made or changed too many groups, or invited too many strangers. Nothing happened."""
 
     code, status, title = "group-limit", 429, "Too much was done with groups"
+
+
+class BlockedByYou(Problem):
+    """The sender has blocked the recipient; nothing was stored."""
+
+    code, status, title = "blocked-by-you", 409, "You have blocked this account"
+
+
+class MessageLimit(Problem):
+    """The sender has written as much as it may, or to as many strangers; nothing was stored."""
+
+    code, status, title = "message-limit", 429, "Too many messages"
+
+
+class TooManyContacts(Problem):
+    """The account has accepted or blocked as many others as it may by hand."""
+
+    code, status, title = "too-many-contacts", 409, "The account has too many contacts"

@@ -89,6 +89,14 @@ def _device_id(path: DevicePath) -> UUID:
         raise DeviceNotFound("GET /v1/devices lists the devices of this account.") from None
 
 
+def account_id_of(path: AccountPath) -> UUID:
+    """Read the account that a path names; raises AccountNotFound for what cannot be one."""
+    try:
+        return UUID(path.account_id)
+    except ValueError:
+        raise AccountNotFound("It was deleted, or never was.") from None
+
+
 @accounts_api.operation("GET", "/account", answer=AccountAnswer)
 def get_account(caller: Caller) -> AccountAnswer:
     """Show the account of the calling device."""
@@ -184,10 +192,7 @@ def rotate_token(caller: Caller) -> tuple[RotatedAnswer, int]:
 )
 def list_account_devices(path: AccountPath) -> AccountDevicesAnswer:
     """List the devices of an account, to encrypt for each."""
-    try:
-        account_id = UUID(path.account_id)
-    except ValueError:
-        raise AccountNotFound("It was deleted, or never was.") from None
+    account_id = account_id_of(path)
     ids = _devices().device_ids_of(account_id)
     if not ids:
         raise AccountNotFound("It was deleted, or never was.")

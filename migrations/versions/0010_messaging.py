@@ -58,6 +58,7 @@ def upgrade() -> None:
         info={"shard_by": "account_id"},
         sqlite_with_rowid=False,
     )
+    op.create_index(op.f("ix_contacts_peer_id"), "contacts", ["peer_id"])
     op.create_table(
         "device_keys",
         sa.Column("account_id", sa.Uuid(), nullable=False),

@@ -10,11 +10,13 @@ import pytest
 from kith import (
     AcceptedMessage,
     Account,
+    ContactPage,
     Device,
     Envelope,
     Kith,
     KithAnswerUnreadable,
     Message,
+    PeerContact,
     Registration,
     Verification,
     hash_number,
@@ -315,3 +317,32 @@ def test_members_of_newer_servers_are_ignored(client: Kith, script: Script) -> N
     script.on("GET /v1/account", ok({**ACCOUNT, "mood": "good"}))
 
     assert client.account().account_id == ACCOUNT["account_id"]
+
+
+def test_contacts_are_set_by_id(client: Kith, script: Script) -> None:
+    """Accepting and blocking say the state, forgetting needs none."""
+    script.on("PUT /v1/contacts/a1", ok(), ok())
+    script.on("DELETE /v1/contacts/a1", ok())
+
+    client.accept("a1")
+    client.block("a1")
+    client.forget("a1")
+
+    assert script.bodies("PUT /v1/contacts/a1") == [{"state": "accepted"}, {"state": "blocked"}]
+    assert [request.method for request in script.requests] == ["PUT", "PUT", "DELETE"]
+
+
+def test_contacts_are_listed_by_page(client: Kith, script: Script) -> None:
+    """What was not asked for is not in the query, and the answer is typed."""
+    contact = {"account_id": "a1", "state": "blocked", "since": "2026-11-22T10:20:30Z"}
+    page = ok({"contacts": [contact], "more": True})
+    script.on("GET /v1/contacts", page, page)
+
+    listed = client.contacts()
+    client.contacts(state="blocked", after="a1", limit=5)
+
+    assert listed == ContactPage((PeerContact("a1", "blocked", MOMENT),), True)
+    assert [dict(request.url.params) for request in script.requests] == [
+        {"limit": "100"},
+        {"state": "blocked", "after": "a1", "limit": "5"},
+    ]

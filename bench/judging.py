@@ -1,0 +1,80 @@
+"""`python -m bench.judging`: what blocking, requests and limits cost a message, by size of batch.
+
+100 people write to each other in 50 pairs, or everybody of a batch to somebody else; all are in touch. Timed
+is the judging inside its transaction and not the commit, which a batch has anyway; of many batches the
+median counts.
+"""
+
+import random
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from uuid import uuid4
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from bench import databases
+from core.database import Database
+from core.limits import Limits
+from core.message_limit_settings import MOST
+from core.settings import Settings
+from messaging.judging import Judge
+from messaging.letters import Attempt
+
+BATCHES = (1, 64, 512)
+PAIRS = (50, 512)
+
+
+@click.command()
+@click.option("--rounds", default=50, show_default=True, help="Batches of each size.")
+def main(rounds: int) -> None:
+    """Print microseconds a message on both databases."""
+    shown = Table(title="Judging, microseconds a message")
+    for heading in ("database", "pairs", *(f"{size} a batch" for size in BATCHES)):
+        shown.add_column(heading, justify="right")
+    for dialect in ("sqlite", "postgresql"):
+        with (
+            tempfile.TemporaryDirectory() as directory,
+            databases.fresh(dialect, Path(directory)) as url,
+        ):
+            database = Database(url)
+            for pairs in PAIRS:
+                costs = _measure(database, pairs, rounds)
+                shown.add_row(dialect, str(pairs), *(f"{cost:.1f}" for cost in costs))
+            database.close()
+    Console().print(shown)
+
+
+def _measure(database: Database, pairs: int, rounds: int) -> list[float]:
+    settings = Settings(messages_per_minute=MOST, messages_to_one_per_minute=MOST)
+    judge, now = Judge(Limits.from_settings(settings)), datetime.now(UTC)
+    couples = [(uuid4(), uuid4()) for _ in range(pairs)]
+    ways = [Attempt(*couple) for couple in couples] + [Attempt(b, a) for a, b in couples]
+    # The first time they are strangers, and in touch from then on.
+    for start in range(0, len(ways), 50):
+        with database.write() as connection:
+            judge.judge(connection, ways[start : start + 50], now)
+    return [_median(database, judge, ways, size, rounds, now) for size in BATCHES]
+
+
+def _median(
+    database: Database, judge: Judge, ways: list[Attempt], size: int, rounds: int, now: datetime
+) -> float:
+    taken = []
+    for _ in range(rounds):
+        batch = random.choices(ways, k=size)
+        with database.write() as connection:
+            begun = time.perf_counter()
+            verdicts = judge.judge(connection, batch, now)
+            taken.append(time.perf_counter() - begun)
+        if any(verdict.refusal or verdict.is_request for verdict in verdicts):
+            raise RuntimeError("Not everything passed, so this measured something else.")
+    return median(taken) / size * 1e6
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""Limits of messages and contacts under parallel batches, on real connections of both databases."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from threading import Barrier
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import func, select
+
+from core.limits import LimitCounter, Limits
+from core.settings import Settings
+from messaging import contacts as rules
+from messaging.judging import Judge
+from messaging.letters import Attempt
+from messaging.models import Contact
+from messaging.problems import TooManyContacts
+from tokens.service import Caller
+
+NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+ANNA, BEN = UUID(int=1), UUID(int=2)
+BATCHES, PARALLEL = 60, 12
+
+
+@pytest.fixture
+def outcomes(database):
+    """Judge batches at once, each in a transaction of its own; count how messages ended."""
+
+    def outcomes(batches, **settings):
+        judge = Judge(Limits.from_settings(Settings(**settings)))
+        barrier = Barrier(PARALLEL)
+
+        def run(mine):
+            barrier.wait()
+            ended = []
+            for batch in mine:
+                with database.write() as connection:
+                    ended += judge.judge(connection, batch, NOON)
+            return ended
+
+        with ThreadPoolExecutor(PARALLEL) as threads:
+            shares = [batches[start::PARALLEL] for start in range(PARALLEL)]
+            verdicts = [verdict for share in threads.map(run, shares) for verdict in share]
+        return Counter(
+            "passed" if verdict.refusal is None else verdict.refusal.allowance.name
+            for verdict in verdicts
+        )
+
+    return outcomes
+
+
+@pytest.fixture
+def used(database):
+    """Read what a limit holds over all subjects."""
+
+    def used(name):
+        with database.read() as connection:
+            query = select(func.sum(LimitCounter.used)).where(LimitCounter.name == name)
+            return connection.scalar(query)
+
+    return used
+
+
+def test_a_stranger_gets_exactly_as_many_messages_as_are_allowed(outcomes, used):
+    """60 batches with two messages each race for 7."""
+    ended = outcomes([[Attempt(ANNA, BEN)] * 2] * BATCHES, stranger_messages_per_day=7)
+    assert ended == {"passed": 7, "stranger-messages": 2 * BATCHES - 7}
+    assert (used("messages"), used("stranger-messages"), used("strangers")) == (7, 7, 1)
+
+
+def test_a_sender_sends_exactly_as_many_as_are_allowed(outcomes, used):
+    """To whomever she writes."""
+    batches = [[Attempt(ANNA, BEN), Attempt(ANNA, uuid4())] for _ in range(BATCHES)]
+    ended = outcomes(batches, messages_per_minute=5)
+    assert ended == {"passed": 5, "messages": 2 * BATCHES - 5}
+    assert used("messages") == 5
+
+
+def test_exactly_as_many_strangers_as_are_allowed(outcomes, used, database):
+    """And only those are in touch afterwards."""
+    batches = [[Attempt(ANNA, uuid4())] for _ in range(BATCHES)]
+    ended = outcomes(batches, strangers_per_day=3)
+    assert ended == {"passed": 3, "strangers": BATCHES - 3}
+    assert used("strangers") == 3
+    with database.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(Contact)) == 3
+
+
+def test_batches_over_the_same_people_in_any_order_do_not_block_each_other(outcomes):
+    """Everybody writes to everybody, forwards in one batch and backwards in another."""
+    people = [UUID(int=place) for place in range(1, 7)]
+    everybody = [Attempt(one, other) for one in people for other in people if one != other]
+    batches = [everybody, everybody[::-1]] * 12
+    assert outcomes(batches, stranger_messages_per_day=100) == {"passed": 24 * len(everybody)}
+
+
+def test_exactly_as_many_contacts_as_are_allowed(app, monkeypatch):
+    """Parallel requests of one account are counted one by one."""
+    monkeypatch.setattr(rules, "MOST_CONTACTS", 3)
+    kith = app.extensions["kith"]
+    with kith.database.write() as connection:
+        mine, *peers = [
+            kith.accounts.claim(connection, f"+49151123456{place:02}", None).account_id
+            for place in range(1 + PARALLEL)
+        ]
+    caller = Caller(mine, uuid4(), b"")
+    barrier = Barrier(PARALLEL)
+
+    def block(peer):
+        barrier.wait()
+        try:
+            kith.contacts.set_state(caller, peer, "blocked")
+        except TooManyContacts:
+            return "refused"
+        return "blocked"
+
+    with ThreadPoolExecutor(PARALLEL) as threads:
+        ended = Counter(threads.map(block, peers))
+    assert ended == {"blocked": 3, "refused": PARALLEL - 3}
+    contacts, _ = kith.contacts.page(caller, None, None, 100)
+    assert len(contacts) == 3
