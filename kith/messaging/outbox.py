@@ -23,7 +23,7 @@ from kith.messaging.people import KeysChanged, NotSent, People, Person
 from kith.messaging.sessions import Sessions
 from kith.messaging.store import Store
 from kith.models import Envelope, GroupVersion
-from kith.problems import ClientIdReused, DevicesMismatched, GroupChanged
+from kith.problems import ClientIdReused, DevicesMismatched, GroupChanged, TooManyKeyTakes
 
 MOST_TRIES = 5  # an account whose devices change more often than that meanwhile is a fault
 
@@ -197,7 +197,10 @@ class Outbox:
             if device_id in outgoing.sealed or device_id in bundles:
                 continue
             if self._sessions.peer(account_id, device_id) is None:
-                bundles |= self._fetch(account_id, device_id)
+                # Looked for each time, and only so often: there may still be none.
+                keyless = device_id in self._people.of(account_id).keyless
+                with contextlib.suppress(*((TooManyKeyTakes,) if keyless else ())):
+                    bundles |= self._fetch(account_id, device_id)
         return self._seal(outgoing, bundles)
 
     def _addressed(self, outgoing: Outgoing) -> tuple[Outgoing, dict[str, KeyBundle]]:
