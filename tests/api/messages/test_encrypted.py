@@ -82,7 +82,7 @@ def test_three_devices(anna, terminal):
         assert device.texts() == []
     with laptop.store() as store:
         kept = [entry.text for entry in store.all(Entry)]
-    assert kept == ["to both", "from the laptop"]
+    assert sorted(kept) == ["from the laptop", "to both"]
 
 
 def test_somebody_who_registers_again(anna, terminal):
@@ -153,7 +153,8 @@ def test_a_passphrase(anna, monkeypatch):
     """A store that is locked by one opens with it only, and no key file is left."""
     anna.run("keys", "passphrase", stdin="horse\nhorse\n")
 
-    assert anna.run("inbox", exit_code=7, stdin="wrong\n").stderr.endswith("passphrase.\n")
+    refused = anna.run("inbox", exit_code=7, stdin="wrong\n")
+    assert "not the passphrase" in refused.stderr
     anna.run("inbox", stdin="horse\n")
     monkeypatch.setenv("KITH_PASSPHRASE", "wrong")
     anna.run("inbox", exit_code=7)

@@ -24,10 +24,11 @@ from kith.messaging.vault import Unlocking
 ANNA, BEN, CARLA = "+4915112345601", "+4915112345602", "+4915112345603"
 TEXTS = [
     "The treasure is under the old oak",
-    "Bring a spade and nothing else",
-    "Nobody but the three of us may know",
-    "Burn this after reading it",
+    "Bring a shovel and nothing else",
+    "Whisper when you are among strangers",
+    "Scatter the ashes afterwards",
 ]
+WORDS = (b"treasure", b"shovel", b"Whisper", b"ashes")
 SECRETS = (SignedSecret, LastResortSecret, OneTimeSecret, OneTimeKemSecret)
 
 
@@ -88,7 +89,7 @@ def test_the_server_sees_nothing(app, register, link, messenger, capfd, tmp_path
     assert kept == [set(TEXTS), set(TEXTS), set(TEXTS[2:]), set(TEXTS)]
     ben.send(of[ANNA], TEXTS[0])
 
-    needles = [text.encode() for text in TEXTS] + [text.split()[-1].encode() for text in TEXTS]
+    needles = [text.encode() for text in TEXTS] + list(WORDS)
     for device in (anna, ben, carla, laptop):
         needles += _private(device.store)
     rows = _everything(app.extensions["kith"].database)
