@@ -19,6 +19,7 @@ from kith.commands.session import Session
 from kith.errors import KithError, KithUnreachable
 from kith.messaging.history import Entry
 from kith.messaging.stream import Stream, StreamEnded
+from kith.messaging.vault import StoreBroken
 
 SHOWN_BEFORE = 20
 LONGEST_QUOTE = 40
@@ -87,7 +88,7 @@ class _Chat:
     def _receive(self, stream: Stream) -> None:
         try:
             stream.run()
-        except StreamEnded as ended:
+        except (StreamEnded, StoreBroken) as ended:
             self._ended = str(ended)
             note(self._ended)
 

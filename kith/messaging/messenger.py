@@ -122,6 +122,10 @@ class Messenger:
         """Keep what messages say that came in another way; acknowledge them afterwards."""
         return self._inbox.take(messages)
 
+    def publish_keys(self) -> None:
+        """Publish new one-time keys, as the server has said that few are left; raise KithError."""
+        self.keys.maintain(self._kith, few=True)
+
     def flush(self) -> None:
         """Send what waits: texts and marks that got no answer before; raise KithUnreachable.
 

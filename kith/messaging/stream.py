@@ -22,7 +22,7 @@ from kith.models import GroupVersion, Message
 
 SUBPROTOCOL = "kith.v1.msgpack"
 PING_SECONDS = 25
-LONGEST_PAUSE = 60.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 LARGEST = 1 << 24
 _FOR_GOOD = {
     4001: "Another program of this device has connected instead.",
@@ -54,11 +54,22 @@ class _Frame(msgspec.Struct):
     group: _Group | None = None
 
 
+class _Socket(simple_websocket.Client):  # type: ignore[misc]  # it has no types
+    """A socket that is closed when it is refused, which the library leaves open."""
+
+    def handshake(self) -> None:
+        """Open it, or close it and raise."""
+        try:
+            super().handshake()
+        except BaseException:
+            self.sock.close()
+            raise
+
+
 class Stream:
     """One device's socket; `run` it in a thread of its own, and `stop` it from any other.
 
-    on_change: called with texts that are new or have come further. sleep: what waits between
-    connections.
+    on_change: called in that thread with texts that are new or have come further.
     """
 
     def __init__(
@@ -74,7 +85,7 @@ class Stream:
         self._on_change = on_change
         self._stopped = threading.Event()
         self._failures = 0
-        self._socket: simple_websocket.Client | None = None
+        self._socket: _Socket | None = None
 
     def run(self) -> None:
         """Receive until `stop`; raise StreamEnded when there is no sense in connecting again."""
@@ -90,7 +101,7 @@ class Stream:
             except (OSError, KithError):
                 pass  # gone on with after the pause
             self._failures += 1
-            pause = min(LONGEST_PAUSE, 0.5 * 2.0**self._failures)
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**self._failures)
             self._stopped.wait(pause * random.uniform(0.5, 1))  # noqa: S311  # spreads load
 
     def stop(self) -> None:
@@ -100,7 +111,7 @@ class Stream:
             self._socket.close()
 
     def _connected(self) -> None:
-        self._socket = simple_websocket.Client.connect(
+        self._socket = _Socket.connect(
             self._kith.stream_address,
             subprotocols=[SUBPROTOCOL],
             headers={"Authorization": f"Bearer {self._kith.device_token}"},
@@ -108,6 +119,8 @@ class Stream:
             max_message_size=LARGEST,
         )
         self._failures = 0
+        # What came together with the handshake is looked at only when more comes: the pong.
+        self._socket.send(msgspec.msgpack.encode({"type": "ping"}))
         while not self._stopped.is_set():
             data = self._socket.receive(timeout=1)
             if data is not None:
@@ -129,7 +142,7 @@ class Stream:
                 self._on_change(changed)
             self._messenger.flush()
         if low:
-            self._messenger.keys.maintain(self._kith, few=True)
+            self._messenger.publish_keys()
 
 
 def _message(frame: Mapping[str, Any]) -> Message:
