@@ -3,3 +3,23 @@
 The server is given ciphertext only (`kith.calls.messaging`); docs/messaging.md says what it is made
 of.
 """
+
+from kith.messaging.history import Entry
+from kith.messaging.messenger import Messenger, TextUnfit
+from kith.messaging.outbox import NobodyReads
+from kith.messaging.people import KeysChanged, NotSent
+from kith.messaging.store import Store
+from kith.messaging.vault import StoreBroken, StoreLocked, Unlocking
+
+__all__ = [
+    "Entry",
+    "KeysChanged",
+    "Messenger",
+    "NobodyReads",
+    "NotSent",
+    "Store",
+    "StoreBroken",
+    "StoreLocked",
+    "TextUnfit",
+    "Unlocking",
+]
