@@ -165,8 +165,7 @@ def sync(
 def _keep_names(session: Session, credentials: Credentials, book: Book) -> None:
     """Let `kith send` know people by the names of this book, without asking for a passphrase."""
     try:
-        store, _ = open_store(session.file, credentials, ask=False)
-        with store:
+        with open_store(session.file, credentials, ask=False) as store:
             Addresses(store).note(book.matches())
     except (StoreLocked, StoreBroken) as error:
         note(f"kith send will not know these names: {error}")

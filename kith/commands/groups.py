@@ -1,12 +1,10 @@
 """Own `kith groups`: make one, see who is in it, invite, join, leave."""
 
-from collections.abc import Iterator
-
 import click
 
 from kith.client import Kith
 from kith.commands.failures import REFUSED, Failure
-from kith.commands.messaging import Messaging, messaging
+from kith.commands.messaging import Messaging, all_groups, messaging
 from kith.commands.output import print_json, print_table
 from kith.commands.session import Session
 from kith.models import Group, GroupSummary
@@ -28,7 +26,7 @@ def groups(ctx: click.Context, as_json: bool) -> None:
         return
     kith, _ = ctx.obj.signed_in()
     with kith:
-        found = list(_all(kith))
+        found = list(all_groups(kith))
     if as_json:
         print_json(found)
         return
@@ -136,7 +134,7 @@ def leave(session: Session, title: str) -> None:
 
 def group_named(kith: Kith, title: str) -> GroupSummary:
     """Return the group that is meant by a name or an id; raise Failure."""
-    everything = list(_all(kith))
+    everything = list(all_groups(kith))
     found = [group for group in everything if group.id == title] or [
         group for group in everything if group.name.casefold() == title.casefold()
     ]
@@ -150,16 +148,6 @@ def group_named(kith: Kith, title: str) -> GroupSummary:
             exit_code=REFUSED,
         )
     return found[0]
-
-
-def _all(kith: Kith) -> Iterator[GroupSummary]:
-    after = None
-    while True:
-        page = kith.groups(after=after)
-        yield from page.groups
-        if not page.more or not page.groups:
-            return
-        after = page.groups[-1].id
 
 
 def _show(opened: Messaging, group: Group, *, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from kith.commands.groups import group_named
 from kith.commands.messaging import Messaging, messaging
 from kith.commands.output import clean, local_time, note, print_json
 from kith.commands.session import Session
-from kith.errors import KithUnreachable
+from kith.errors import KithError, KithProblem
 from kith.messaging.history import Entry
 
 LONGEST_POLL = 60
@@ -53,8 +53,9 @@ def send(
             entry = opened.messenger.send(
                 to, body, is_group=to_group, accept_new_keys=accept_new_keys
             )
-        except KithUnreachable:
-            note("No answer: the text is kept, and goes out with the next command about messages.")
+        except KithError as error:
+            if not isinstance(error, KithProblem) or error.status >= 500:
+                note("The text is kept, and goes out with the next command about messages.")
             raise
         warn_of_own_devices(opened)
         if as_json:
@@ -103,7 +104,7 @@ def line(opened: Messaging, entry: Entry) -> str:
     """Return one message as one line."""
     when = local_time(_moment(entry))
     who = opened.label(entry.from_account_id)
-    where = "" if entry.group_id is None else f" in {entry.group_id}"
+    where = "" if entry.group_id is None else f" in {opened.group_label(entry.group_id)}"
     flags = [
         word for word, holds in (("request", entry.request), ("new keys", entry.new_keys)) if holds
     ]

@@ -4,29 +4,31 @@ meant by a name.
 Refuse to ask for a passphrase where there is no terminal and none was given.
 """
 
+import contextlib
 import hashlib
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 
 from kith.client import Kith
 from kith.commands.failures import LOCAL_FILE, REFUSED, Failure
-from kith.commands.output import ask_secret
+from kith.commands.output import ask_secret, note
 from kith.commands.session import Session
 from kith.contacts.numbers import NumberUnreadable, normalise, region_of
 from kith.credentials import Credentials, CredentialsFile, default_state_directory
+from kith.errors import KithError
 from kith.hashing import hash_number
 from kith.messaging.addresses import Addresses
 from kith.messaging.messenger import Messenger, TextUnfit
-from kith.messaging.outbox import NobodyReads
-from kith.messaging.people import KeysChanged
+from kith.messaging.refusals import KeysChanged, KeysUnfit, NobodyReads
 from kith.messaging.store import Store
 from kith.messaging.vault import StoreBroken, StoreLocked, Unlocking
+from kith.models import GroupSummary
 
 PASSPHRASE = "KITH_PASSPHRASE"  # the name of a variable
 MYSELF = "me"
@@ -41,7 +43,7 @@ class Messaging:
     store: Store
     messenger: Messenger
     addresses: Addresses
-    unlocking: Unlocking
+    _group_names: dict[str, str] = field(default_factory=dict)
 
     def account(self, name: str) -> str:
         """Return the account that is meant by a name, a number or an id; raise Failure."""
@@ -59,6 +61,13 @@ class Messaging:
         return (
             "you" if account_id == self.credentials.account_id else self.addresses.label(account_id)
         )
+
+    def group_label(self, group_id: str) -> str:
+        """Return the name of a group; its id where there is nothing better."""
+        if not self._group_names:
+            with contextlib.suppress(KithError):
+                self._group_names.update({one.id: one.name for one in all_groups(self.kith)})
+        return self._group_names.get(group_id, group_id)
 
     def _number(self, name: str) -> str | None:
         if not any(character.isdigit() for character in name):
@@ -105,19 +114,36 @@ def messaging(session: Session, *, online: bool = True) -> Iterator[Messaging]:
     with explained(), ExitStack() as stack:
         kith, credentials = session.signed_in()
         stack.enter_context(kith)
-        store, unlocking = open_store(session.file, credentials)
-        stack.enter_context(store)
+        store = stack.enter_context(open_store(session.file, credentials))
         messenger = Messenger(kith, store, credentials.account_id, credentials.device_id)
-        opened = Messaging(kith, credentials, store, messenger, Addresses(store), unlocking)
+        opened = Messaging(kith, credentials, store, messenger, Addresses(store))
         with refusals(opened):
             if online:
                 messenger.prepare()
             yield opened
 
 
-def open_store(
-    file: CredentialsFile, credentials: Credentials, *, ask: bool = True
-) -> tuple[Store, Unlocking]:
+def all_groups(kith: Kith) -> Iterator[GroupSummary]:
+    """Yield the groups of the account, and those it is invited to."""
+    after = None
+    while True:
+        page = kith.groups(after=after)
+        yield from page.groups
+        if not page.more or not page.groups:
+            return
+        after = page.groups[-1].id
+
+
+def publish_keys(session: Session) -> None:
+    """Let others write to this new device at once; when that fails, any later command does it."""
+    try:
+        with messaging(session):
+            pass
+    except (KithError, Failure) as error:
+        note(f"Nobody can write to this device yet; kith inbox tries again. {error}")
+
+
+def open_store(file: CredentialsFile, credentials: Credentials, *, ask: bool = True) -> Store:
     """Open a profile's message store; raise StoreLocked or StoreBroken.
 
     ask: for the passphrase, when there is one that KITH_PASSPHRASE does not give.
@@ -126,12 +152,12 @@ def open_store(
     given = os.environ.get(PASSPHRASE) or None
     unlocking = Unlocking(key_file, given)
     try:
-        return Store(path, unlocking), unlocking
+        return Store(path, unlocking)
     except StoreLocked:
         if given or not ask or key_file.exists():
             raise
         unlocking = Unlocking(key_file, ask_secret("Passphrase of the messages kept here"))
-        return Store(path, unlocking), unlocking
+        return Store(path, unlocking)
 
 
 def store_path(credentials: Credentials) -> Path:
@@ -183,5 +209,7 @@ def refusals(opened: Messaging) -> Iterator[None]:
             hint="They have to run kith inbox once.",
             exit_code=REFUSED,
         ) from None
+    except KeysUnfit as error:
+        raise Failure(f"Not sent: {error}", exit_code=REFUSED) from None
     except TextUnfit as error:
         raise click.BadParameter(str(error), param_hint="TEXT") from None

@@ -6,14 +6,14 @@ of.
 
 from kith.messaging.history import Entry
 from kith.messaging.messenger import Messenger, TextUnfit
-from kith.messaging.outbox import NobodyReads
-from kith.messaging.people import KeysChanged, NotSent
+from kith.messaging.refusals import KeysChanged, KeysUnfit, NobodyReads, NotSent
 from kith.messaging.store import Store
 from kith.messaging.vault import StoreBroken, StoreLocked, Unlocking
 
 __all__ = [
     "Entry",
     "KeysChanged",
+    "KeysUnfit",
     "Messenger",
     "NobodyReads",
     "NotSent",

@@ -13,9 +13,8 @@ import msgspec
 
 from kith.messaging import payloads
 from kith.messaging.history import Entry, History
-from kith.messaging.outbox import Outbox, Own
+from kith.messaging.outbox import Outbox
 from kith.messaging.payloads import (
-    ID_SIZE,
     MOST_RECEIPTS,
     PayloadUnreadable,
     Receipt,
@@ -26,17 +25,17 @@ from kith.messaging.payloads import (
 )
 from kith.messaging.people import People
 from kith.messaging.ratchet import NotDecrypted
+from kith.messaging.recipients import Own
 from kith.messaging.sessions import Sessions
 from kith.messaging.store import Store
 from kith.models import Message
 
 REFRESH_PAUSE = 3_600
+REMEMBERED = 31 * 86_400  # a message waits at most 30 days
 
 
-class Place(msgspec.Struct, frozen=True):
-    """How far the mailbox was read."""
-
-    through: int
+class Taken(msgspec.Struct, frozen=True):
+    """Mark a message that was taken, for as long as it may be delivered again."""
 
 
 class Refreshed(msgspec.Struct, frozen=True):
@@ -71,17 +70,16 @@ class Inbox:
         What was taken before is passed over, so that a message may be delivered twice.
         """
         with self._store.transaction():
-            place = self._store.get(Place, "") or Place(0)
-            through, changed, received = place.through, [], defaultdict[str, list[bytes]](list)
+            changed, received = list[Entry](), defaultdict[str, list[bytes]](list)
+            until = int(self._clock()) + REMEMBERED
             for message in messages:
-                if message.seq <= through:
+                if self._store.get(Taken, message.id) is not None:
                     continue
-                through = message.seq
+                self._store.put(message.id, Taken(), expires_at=until)
                 for entry in self._read(message):
                     changed.append(entry)
                     if entry.confirmable and not entry.new_keys:
                         received[entry.with_account].append(bytes.fromhex(entry.id))
-            self._store.put("", Place(through))
             for account_id, ids in received.items():
                 self.confirm(account_id, ids, "delivered")
             return changed
@@ -111,9 +109,9 @@ class Inbox:
                 return self._text(message, payload, new_keys=new_keys)
             case Transcript() if sender == self._own.account_id and not new_keys:
                 return self._transcript(payload)
-            case Receipt():
+            case Receipt() if not new_keys:
                 return self._receipt(sender, payload)
-            case Transcript() | Refresh():
+            case Transcript() | Receipt() | Refresh():
                 return ()
 
     def _note_keys(self, account_id: str, device_id: str) -> bool:
@@ -125,9 +123,8 @@ class Inbox:
 
     def _text(self, message: Message, text: Text, *, new_keys: bool) -> Iterable[Entry]:
         group_id = None if message.group is None else message.group.id
-        named = None if text.group is None else _id(text.group)
         # The server vouches for who is in a group, the sender for which group it is.
-        if len(text.id) != ID_SIZE or group_id != named:
+        if group_id != (None if text.group is None else written_id(text.group)):
             return self._unreadable(message)
         outgoing = message.from_account_id == self._own.account_id and group_id is not None
         return self._add(
@@ -146,13 +143,11 @@ class Inbox:
         )
 
     def _transcript(self, transcript: Transcript) -> Iterable[Entry]:
-        account_id, text = _id(transcript.to), transcript.text
-        if account_id is None or len(text.id) != ID_SIZE:
-            return ()
+        text = transcript.text
         return self._add(
             Entry(
                 id=text.id.hex(),
-                with_account=account_id,
+                with_account=written_id(transcript.to),
                 group_id=None,
                 from_account_id=self._own.account_id,
                 outgoing=True,
@@ -163,7 +158,7 @@ class Inbox:
 
     def _receipt(self, account_id: str, receipt: Receipt) -> Iterable[Entry]:
         changed = []
-        for raw in receipt.ids[:MOST_RECEIPTS]:
+        for raw in receipt.ids:
             entry = self._history.get(self._own.account_id, raw.hex())
             if entry is not None and entry.with_account == account_id:
                 further = self._history.advance(entry, receipt.state)
@@ -207,13 +202,6 @@ class Inbox:
         self._store.put(name, Refreshed(), expires_at=int(self._clock()) + REFRESH_PAUSE)
         self._sessions.forget(account_id, message.from_device_id)
         self._outbox.put(account_id, Refresh())
-
-
-def _id(raw: bytes) -> str | None:
-    try:
-        return written_id(raw)
-    except ValueError:
-        return None
 
 
 def _milliseconds(moment: datetime) -> int:

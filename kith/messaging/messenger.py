@@ -15,9 +15,11 @@ from kith.errors import KithProblem
 from kith.messaging.history import Entry, History
 from kith.messaging.inbox import Inbox
 from kith.messaging.keys import OwnKeys
-from kith.messaging.outbox import Outbox, Own
+from kith.messaging.outbox import Outbox
 from kith.messaging.payloads import ID_SIZE, LONGEST_TEXT
-from kith.messaging.people import KeysChanged, NotSent, People, Person
+from kith.messaging.people import People, Person
+from kith.messaging.recipients import Own, Recipients
+from kith.messaging.refusals import KeysChanged, NotSent
 from kith.messaging.safety import safety_number
 from kith.messaging.sessions import Sessions
 from kith.messaging.store import Store
@@ -51,7 +53,10 @@ class Messenger:
         self.people = People(store)
         self.history = History(store)
         sessions = Sessions(store, self.keys, account_id, device_id, clock)
-        self._outbox = Outbox(kith, store, self.people, sessions, self.history, self._own)
+        self._recipients = Recipients(kith, store, self.people, sessions, self._own)
+        self._outbox = Outbox(
+            kith, store, self.people, sessions, self.history, self._recipients, self._own
+        )
         self._inbox = Inbox(
             store, self.people, self.history, sessions, self._outbox, self._own, clock
         )
@@ -150,7 +155,7 @@ class Messenger:
 
     def meet(self, account_id: str) -> Person:
         """Learn the keys of all devices that an account has now; raise KithError."""
-        return self._outbox.meet(account_id)
+        return self._recipients.meet(account_id)
 
     def safety_number(self, account_id: str) -> str:
         """Return the digits that are the same on both sides when nobody sits between; call `meet`

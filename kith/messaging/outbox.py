@@ -7,8 +7,6 @@ stores once. Refuse to encrypt for keys that are not accepted.
 
 import contextlib
 import uuid
-from collections.abc import Collection, Iterable
-from typing import NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -17,26 +15,18 @@ from kith.client import Kith
 from kith.errors import KithProblem
 from kith.key_models import KeyBundle
 from kith.messaging import envelopes, payloads
+from kith.messaging.agreement import AgreementRefused
 from kith.messaging.history import Entry, History
 from kith.messaging.payloads import Payload, Text, Transcript, raw_id
-from kith.messaging.people import KeysChanged, NotSent, People, Person
+from kith.messaging.people import People
+from kith.messaging.recipients import Own, Recipients
+from kith.messaging.refusals import KeysChanged, KeysUnfit, NobodyReads, NotSent
 from kith.messaging.sessions import Sessions
 from kith.messaging.store import Store
 from kith.models import Envelope, GroupVersion
 from kith.problems import ClientIdReused, DevicesMismatched, GroupChanged, TooManyKeyTakes
 
 MOST_TRIES = 5  # an account whose devices change more often than that meanwhile is a fault
-
-
-class NobodyReads(NotSent):
-    """Report an account without a device that messages could be encrypted for."""
-
-
-class Own(NamedTuple):
-    """Which device this is."""
-
-    account_id: str
-    device_id: str
 
 
 class Sealed(msgspec.Struct, frozen=True):
@@ -73,6 +63,7 @@ class Outbox:
         people: People,
         sessions: Sessions,
         history: History,
+        recipients: Recipients,
         own: Own,
     ) -> None:
         """Send nothing yet."""
@@ -81,6 +72,7 @@ class Outbox:
         self._people = people
         self._sessions = sessions
         self._history = history
+        self._recipients = recipients
         self._own = own
 
     def put_text(self, entry: Entry) -> str:
@@ -122,16 +114,6 @@ class Outbox:
             if problem.status < 500:
                 self._drop(client_id)
             raise
-
-    def meet(self, account_id: str) -> Person:
-        """Learn the keys of all devices that an account has now; raise KithError."""
-        there = self._kith.account_devices(account_id)
-        person = self._people.of(account_id)
-        for device_id in there:
-            if device_id not in person.devices and device_id != self._own.device_id:
-                self._fetch(account_id, device_id)
-        gone = (person.devices.keys() | person.keyless) - set(there)
-        return self._people.gone(account_id, gone)
 
     def _deliver(self, client_id: str) -> None:
         for tries_left in reversed(range(MOST_TRIES)):
@@ -190,9 +172,14 @@ class Outbox:
             return None
         bundles: dict[str, KeyBundle] = {}
         if outgoing.devices is None:
-            outgoing, bundles = self._addressed(outgoing)
+            if outgoing.is_group:
+                found = self._recipients.of_group(outgoing.to)
+            else:
+                found = self._recipients.of_account(outgoing.to)
+            outgoing = replace(outgoing, devices=found.devices, group_version=found.group_version)
+            bundles = found.bundles
         devices = outgoing.devices or {}
-        self._refuse_new_keys(devices)
+        self._recipients.refuse_new_keys(devices)
         for device_id, account_id in devices.items():
             if device_id in outgoing.sealed or device_id in bundles:
                 continue
@@ -200,41 +187,8 @@ class Outbox:
                 # Looked for each time, and only so often: there may still be none.
                 keyless = device_id in self._people.of(account_id).keyless
                 with contextlib.suppress(*((TooManyKeyTakes,) if keyless else ())):
-                    bundles |= self._fetch(account_id, device_id)
+                    bundles |= self._recipients.fetch(account_id, device_id)
         return self._seal(outgoing, bundles)
-
-    def _addressed(self, outgoing: Outgoing) -> tuple[Outgoing, dict[str, KeyBundle]]:
-        """Find out which devices it goes to; return the keys that were met on the way."""
-        version, bundles = 0, dict[str, KeyBundle]()
-        if outgoing.is_group:
-            group = self._kith.group_devices(outgoing.to)
-            version = group.version
-            devices = {one.device_id: one.account_id for one in group.devices}
-            for one in group.devices:
-                self._renew(one.account_id, one.device_id, one.registration_id)
-        elif outgoing.to == self._own.account_id:
-            # Asked each time: without another device nothing is sent, and nothing refused.
-            devices = dict.fromkeys(self._kith.account_devices(outgoing.to), outgoing.to)
-        else:
-            if not self._people.of(outgoing.to).settled:
-                bundles = self._fetch(outgoing.to)
-            person = self._people.of(outgoing.to)
-            devices = dict.fromkeys((*person.devices, *person.keyless), outgoing.to)
-        devices.pop(self._own.device_id, None)
-        return replace(outgoing, devices=devices, group_version=version), bundles
-
-    def _fetch(self, account_id: str, device_id: str | None = None) -> dict[str, KeyBundle]:
-        """Take bundles of an account, and note whose keys they are."""
-        found = self._kith.take_keys(account_id, device_id=device_id)
-        with self._store.transaction():
-            for one in found.devices:
-                if one.device_id != self._own.device_id:
-                    self._people.saw(
-                        account_id, one.device_id, one.registration_id, one.identity_key
-                    )
-            if found.without_keys:
-                self._people.has_no_keys(account_id, found.without_keys)
-        return {one.device_id: one for one in found.devices if one.device_id != self._own.device_id}
 
     def _seal(self, outgoing: Outgoing, bundles: dict[str, KeyBundle]) -> Outgoing | None:
         with self._store.transaction():
@@ -242,7 +196,7 @@ class Outbox:
             if current is None:
                 return None
             devices = outgoing.devices or {}
-            self._refuse_new_keys(devices)
+            self._recipients.refuse_new_keys(devices)
             sealed = {one: what for one, what in current.sealed.items() if one in devices}
             for device_id, account_id in devices.items():
                 if device_id not in sealed:
@@ -262,28 +216,28 @@ class Outbox:
     def _sealed(
         self, account_id: str, device_id: str, bundle: KeyBundle | None, payload: bytes
     ) -> Sealed:
-        if bundle is not None:
-            content = self._sessions.begin(account_id, bundle, payload)
-            return Sealed(content, bundle.registration_id)
-        peer = self._sessions.peer(account_id, device_id)
-        if peer is None:
+        target = bundle or self._sessions.peer(account_id, device_id)
+        if target is None:
             return Sealed(envelopes.NOTHING, None)
-        content = self._sessions.encrypt(account_id, device_id, payload)
-        return Sealed(content, peer.registration_id)
+        # Whatever was found out before: this is where a text is encrypted for somebody.
+        if not self._people.accepts(account_id, device_id, target.identity_key):
+            raise KeysChanged(account_id, [device_id])
+        if bundle is None:
+            content = self._sessions.encrypt(account_id, device_id, payload)
+        else:
+            try:
+                content = self._sessions.begin(account_id, bundle, payload)
+            except AgreementRefused as refusal:
+                raise KeysUnfit(str(refusal)) from None
+        return Sealed(content, target.registration_id)
 
     def _may_be_alone(self, outgoing: Outgoing) -> bool:
         return outgoing.is_group or outgoing.to == self._own.account_id
 
-    def _refuse_new_keys(self, devices: dict[str, str]) -> None:
-        for account_id in sorted(set(devices.values())):
-            unaccepted = set(self._people.of(account_id).unaccepted) & devices.keys()
-            if unaccepted:
-                raise KeysChanged(account_id, sorted(unaccepted))
-
     def _adapt(self, outgoing: Outgoing, refusal: KithProblem) -> None:
         """Make it fit the devices that the server knows; what fits already is kept."""
         with self._store.transaction():
-            gone: Iterable[str] = (*refusal.extra, *refusal.stale)
+            gone = {*refusal.extra, *refusal.stale}
             sealed = {
                 device_id: one
                 for device_id, one in outgoing.sealed.items()
@@ -291,21 +245,12 @@ class Outbox:
             }
             devices = None if outgoing.is_group else dict(outgoing.devices or {})
             if devices is not None:
-                self._forget(outgoing.to, refusal.stale)
-                self._forget(outgoing.to, refusal.extra)
+                for device_id in gone:
+                    self._sessions.forget(outgoing.to, device_id)
                 self._people.gone(outgoing.to, refusal.extra)
                 devices |= dict.fromkeys(refusal.missing, outgoing.to)
                 devices = {one: to for one, to in devices.items() if one not in refusal.extra}
             self._put(replace(outgoing, devices=devices, sealed=sealed))
-
-    def _renew(self, account_id: str, device_id: str, registration_id: int | None) -> None:
-        peer = self._sessions.peer(account_id, device_id)
-        if peer is not None and peer.registration_id != registration_id:
-            self._sessions.forget(account_id, device_id)
-
-    def _forget(self, account_id: str, device_ids: Collection[str]) -> None:
-        for device_id in device_ids:
-            self._sessions.forget(account_id, device_id)
 
     def _put(self, outgoing: Outgoing) -> str:
         self._store.put(outgoing.client_id, outgoing)

@@ -4,17 +4,20 @@ MessagePack with a "type"; members that a newer client adds are ignored, and wha
 refused as a whole.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
+from msgspec import Meta
 
 PADDING_BLOCK = 160
 LONGEST_TEXT = 16_000  # bytes of UTF-8; with padding it stays within what servers take by default
 ID_SIZE = 16
 MOST_RECEIPTS = 200
+_LAST_MOMENT = 253_402_300_799_999  # of the year 9999, in milliseconds
 
 State = Literal["delivered", "read"]
+Id = Annotated[bytes, Meta(min_length=ID_SIZE, max_length=ID_SIZE)]
 
 
 class PayloadUnreadable(Exception):
@@ -26,16 +29,16 @@ class Text(msgspec.Struct, tag="text", frozen=True):
     milliseconds.
     """
 
-    id: bytes
-    text: str
-    sent_at: int
-    group: bytes | None = None
+    id: Id
+    text: Annotated[str, Meta(max_length=LONGEST_TEXT)]
+    sent_at: Annotated[int, Meta(ge=0, le=_LAST_MOMENT)]
+    group: Id | None = None
 
 
 class Transcript(msgspec.Struct, tag="transcript", frozen=True):
     """A text that another device of the own account sent, and the account it went to."""
 
-    to: bytes
+    to: Id
     text: Text
 
 
@@ -43,7 +46,7 @@ class Receipt(msgspec.Struct, tag="receipt", frozen=True):
     """That texts have come to a device, or were shown to the person."""
 
     state: State
-    ids: list[bytes]
+    ids: Annotated[list[Id], Meta(max_length=MOST_RECEIPTS)]
 
 
 class Refresh(msgspec.Struct, tag="refresh", frozen=True):
@@ -87,5 +90,5 @@ def raw_id(identifier: str) -> bytes:
 
 
 def written_id(raw: bytes) -> str:
-    """Return an id as the API writes it; raise ValueError."""
+    """Return an id as the API writes it."""
     return str(UUID(bytes=raw))

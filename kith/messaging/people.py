@@ -12,20 +12,6 @@ import msgspec
 from kith.messaging.store import Store
 
 
-class NotSent(Exception):
-    """Report a message that this device refuses to send."""
-
-
-class KeysChanged(NotSent):
-    """Report an account with identity keys that were not there before and are not accepted."""
-
-    def __init__(self, account_id: str, device_ids: list[str]) -> None:
-        """Take the account and the devices whose keys are new."""
-        super().__init__("There are devices whose keys are new.")
-        self.account_id = account_id
-        self.device_ids = device_ids
-
-
 class KnownDevice(msgspec.Struct, frozen=True):
     """A device of an account by the keys it has now; `accepted` lets this device write to it."""
 
@@ -92,6 +78,11 @@ class People:
         with self._store.transaction():
             person = self.of(account_id)
             return self._save(person, keyless=person.keyless | frozenset(device_ids))
+
+    def accepts(self, account_id: str, device_id: str, key: bytes) -> bool:
+        """Return whether a device may be written to under an identity key."""
+        device = self.of(account_id).devices.get(device_id)
+        return device is not None and device.accepted and device.identity_key == key
 
     def settle(self, account_id: str) -> Person:
         """Take no more keys of an account on trust."""

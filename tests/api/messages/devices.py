@@ -51,8 +51,7 @@ class Terminal:
 
     def store(self) -> Store:
         """Open the message store."""
-        store, _ = open_store(self._file, self.credentials)
-        return store
+        return open_store(self._file, self.credentials)
 
     @property
     def _file(self) -> CredentialsFile:

@@ -11,7 +11,7 @@ from kith.cli import main
 from kith.commands.session import Wiring
 from kith.credentials import Credentials, CredentialsFile
 from kith.sync import Book, Outcome, State, gather, synchronise
-from tests.unit.kith.canned import ACCOUNT, TOKEN, Script
+from tests.unit.kith.canned import ACCOUNT, TOKEN, Script, ok
 from tests.unit.kith.lookup_server import contact
 from tests.unit.kith.messaging_people import Clock, Machine, Make
 from tests.unit.kith.post_office import PostOffice
@@ -24,8 +24,13 @@ Sync = Callable[..., tuple[Outcome, list[str]]]
 
 @pytest.fixture
 def script() -> Script:
-    """Return a transport that answers nothing yet."""
-    return Script()
+    """Return a transport that answers nothing yet but what every new device asks."""
+    devices = {"devices": [{"id": ACCOUNT["device_id"]}]}
+    return (
+        Script()
+        .on("PUT /v1/keys", ok())
+        .on(f"GET /v1/accounts/{ACCOUNT['account_id']}/devices", ok(devices))
+    )
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 from kith.errors import KithUnreachable
 from kith.messaging import payloads
 from kith.messaging.messenger import TextUnfit
-from kith.messaging.outbox import NobodyReads, Outgoing
+from kith.messaging.outbox import Outgoing
 from kith.messaging.payloads import LONGEST_TEXT, Receipt, Text
-from kith.messaging.people import KeysChanged
+from kith.messaging.refusals import KeysChanged, KeysUnfit, NobodyReads
 from kith.problems import MailboxFull
 from tests.unit.kith.canned import problem
 from tests.unit.kith.messaging_people import Machine, Make, new_id
@@ -128,11 +128,11 @@ def test_a_failure_in_the_middle_of_a_page_keeps_nothing(
 
 
 def test_a_message_that_is_delivered_again_is_passed_over(ann: Machine, ben: Machine) -> None:
-    """At least once becomes once; under a new number it is one that cannot be read."""
+    """At least once becomes once, whatever its number; under a new id it is one that cannot be read."""
     ann.send(ben, "1")
     (waiting,) = ann.office.mailboxes[ben.device_id]
     assert ben.texts() == ["1"]
-    ann.office.mailboxes[ben.device_id].append(waiting)
+    ann.office.mailboxes[ben.device_id].append({**waiting, "seq": 9})
     assert ben.texts() == []
     ann.office.put(ben.device_id, ann.account_id, ann.device_id, waiting["content"])
     assert ben.texts() == [None]
@@ -289,6 +289,32 @@ def test_nobody_to_encrypt_for(ann: Machine, make: Make) -> None:
     assert kept.state == "failed"
 
 
+def test_keys_that_are_not_signed(ann: Machine, ben: Machine) -> None:
+    """An account with a forged prekey is refused, and nothing of it stays in the way."""
+    kept = ann.office.keys[ben.device_id]
+    kept["signed_prekey"] = {**kept["signed_prekey"], "signature": "A" * 86}
+    with pytest.raises(KeysUnfit):
+        ann.send(ben, "1")
+    ann.messenger.flush()
+
+    assert ann.office.bodies == []
+
+
+def test_a_device_that_comes_and_goes(ann: Machine, ben: Machine, make: Make) -> None:
+    """A device that wrote, went and is back is not written to for having a session."""
+    ann.send(ben, "1")
+    ghost = make("ghost", owner="ben")
+    ghost.send(ann, "hello")
+    ann.messenger.receive()
+    ann.office.devices[ben.account_id].remove(ghost.device_id)
+    ann.messenger.meet(ben.account_id)
+    ann.send(ben, "2")
+    ann.office.devices[ben.account_id].append(ghost.device_id)
+    with pytest.raises(KeysChanged):
+        ann.send(ben, "3")
+    assert ghost.texts() == []
+
+
 def test_a_refusal_is_final(ann: Machine, ben: Machine) -> None:
     """What the server refuses is not tried again by itself."""
     ann.send(ben, "1")
@@ -335,10 +361,11 @@ def test_lies_about_groups_and_receipts(ann: Machine, ben: Machine, make: Make) 
     outbox.put(ann.account_id, Receipt("read", [bytes.fromhex(own.id)]))
     outbox.put(ann.account_id, Text(b"i" * 16, "to a group", 1, bytes(16)))
     outbox.put(ann.account_id, Text(b"short", "odd", 1))
+    outbox.put(ann.account_id, Text(b"k" * 16, "from another time", 1 << 60))
     outbox.put(ann.account_id, payloads.Transcript(bytes(16), Text(b"j" * 16, "not yours", 1)))
     eve.messenger.flush()
 
-    assert [(one.text, one.outgoing) for one in ann.messenger.receive()] == [(None, False)] * 2
+    assert [(one.text, one.outgoing) for one in ann.messenger.receive()] == [(None, False)] * 3
     (kept,) = ann.messenger.history.newest(ben.account_id, 1)
     assert kept.state == "delivered"
 
