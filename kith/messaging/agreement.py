@@ -6,6 +6,7 @@ wrong and public keys that are no good ones. Keeping keys is `kith.messaging.key
 """
 
 import time
+from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
 
@@ -54,7 +55,8 @@ class TheirKeys(NamedTuple):
     kem_prekey: SignedKey | None
 
 
-class OwnSecrets(NamedTuple):
+@dataclass(frozen=True, repr=False)
+class OwnSecrets:
     """The private keys that another device's first message names: the seed of the identity key,
     X25519 keys, and the seed of an ML-KEM key.
     """
@@ -73,7 +75,8 @@ class Opening(NamedTuple):
     kem_ciphertext: bytes
 
 
-class Agreed(NamedTuple):
+@dataclass(frozen=True, repr=False)
+class Agreed:
     """The secret, and what both ends bind every message to."""
 
     secret: bytes

@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from kith.messaging.discreet import Discreet
 from kith.messaging.store import Store
 
 MOST_ENTRIES = 10_000
@@ -16,7 +17,7 @@ State = Literal["waiting", "failed", "sent", "delivered", "read"]
 _ORDER: tuple[State, ...] = ("waiting", "failed", "sent", "delivered", "read")
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(Discreet, frozen=True):
     """One text as this device knows it.
 
     id: its sender's, 32 hex digits. with_account: the other side, or who wrote it to the group

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from kith.client import Kith
 from kith.key_models import Prekey, SignedPrekey, keys_digest
 from kith.messaging.agreement import KEM_PREKEY_MARK, PREKEY_MARK, OwnSecrets, signature
+from kith.messaging.discreet import Discreet
 from kith.messaging.envelopes import First
 from kith.messaging.store import Store
 
@@ -31,7 +32,7 @@ HIGHEST_ID = 2**31 - 1
 _OWN = "own"
 
 
-class Identity(msgspec.Struct, frozen=True):
+class Identity(Discreet, frozen=True):
     """What this device is to others; times in Unix seconds.
 
     published: whether the server has all that this says. looked_at: when the server was last asked
@@ -52,7 +53,7 @@ class Identity(msgspec.Struct, frozen=True):
         return Ed25519PrivateKey.from_private_bytes(self.seed).public_key().public_bytes_raw()
 
 
-class Secret(msgspec.Struct, frozen=True):
+class Secret(Discreet, frozen=True):
     """A private X25519 key, or the seed of an ML-KEM-1024 key, by the id of its public half."""
 
     key_id: int

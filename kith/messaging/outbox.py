@@ -16,6 +16,7 @@ from kith.errors import KithProblem
 from kith.key_models import KeyBundle
 from kith.messaging import envelopes, payloads
 from kith.messaging.agreement import AgreementRefused
+from kith.messaging.discreet import Discreet
 from kith.messaging.history import Entry, History
 from kith.messaging.payloads import Payload, Text, Transcript, raw_id
 from kith.messaging.people import People
@@ -36,7 +37,7 @@ class Sealed(msgspec.Struct, frozen=True):
     registration_id: int | None
 
 
-class Outgoing(msgspec.Struct, frozen=True):
+class Outgoing(Discreet, frozen=True):
     """A payload on its way to an account or group: what is sealed already, by device.
 
     devices: whose each is; None before anybody has looked. entry_id: of the text that this is.

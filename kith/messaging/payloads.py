@@ -10,6 +10,8 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from kith.messaging.discreet import Discreet
+
 PADDING_BLOCK = 160
 LONGEST_TEXT = 16_000  # bytes of UTF-8; with padding it stays within what servers take by default
 ID_SIZE = 16
@@ -24,7 +26,7 @@ class PayloadUnreadable(Exception):
     """Report a payload of a kind that this client does not know, or none at all."""
 
 
-class Text(msgspec.Struct, tag="text", frozen=True):
+class Text(Discreet, tag="text", frozen=True):
     """A text; `id` is the sender's, `group` the group it was written to, `sent_at` in Unix
     milliseconds.
     """

@@ -13,6 +13,7 @@ import msgspec
 from kith.key_models import KeyBundle
 from kith.messaging import agreement, envelopes
 from kith.messaging.agreement import AgreementRefused, Party, SignedKey, TheirKeys
+from kith.messaging.discreet import Discreet
 from kith.messaging.envelopes import EnvelopeUnreadable, First
 from kith.messaging.keys import KEEP_OLD, ROTATE_AFTER, KeyMissing, OwnKeys
 from kith.messaging.ratchet import NotDecrypted, Ratchet
@@ -21,7 +22,7 @@ from kith.messaging.store import Store
 MOST_SESSIONS = 4  # with one device
 
 
-class Session(msgspec.Struct, frozen=True):
+class Session(Discreet, frozen=True):
     """One session: `prefix` goes before each message until the other end has answered."""
 
     ratchet: bytes
