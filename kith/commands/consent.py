@@ -1,8 +1,12 @@
 """Own the commands about who may write: accept, block, unblock."""
 
+from collections.abc import Callable
+
 import click
 
+from kith.client import Kith
 from kith.commands.messaging import messaging
+from kith.commands.output import clean
 from kith.commands.session import Session
 
 
@@ -16,10 +20,7 @@ def accept(session: Session, name: str) -> None:
     Example:
       kith accept Ann
     """
-    with messaging(session) as opened:
-        account_id = opened.account(name)
-        opened.kith.accept(account_id)
-        click.echo(f"You are in touch with {opened.label(account_id)}.")
+    _decide(session, name, Kith.accept, "You are in touch with {}.")
 
 
 @click.command()
@@ -32,10 +33,7 @@ def block(session: Session, name: str) -> None:
     Example:
       kith block Eve
     """
-    with messaging(session) as opened:
-        account_id = opened.account(name)
-        opened.kith.block(account_id)
-        click.echo(f"{opened.label(account_id)} is blocked.")
+    _decide(session, name, Kith.block, "{} is blocked.")
 
 
 @click.command()
@@ -48,7 +46,11 @@ def unblock(session: Session, name: str) -> None:
     Example:
       kith unblock Eve
     """
+    _decide(session, name, Kith.forget, "{} can write to you again.")
+
+
+def _decide(session: Session, name: str, decide: Callable[[Kith, str], None], said: str) -> None:
     with messaging(session) as opened:
         account_id = opened.account(name)
-        opened.kith.forget(account_id)
-        click.echo(f"{opened.label(account_id)} can write to you again.")
+        decide(opened.kith, account_id)
+        click.echo(said.format(clean(opened.label(account_id))))

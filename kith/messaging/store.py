@@ -7,7 +7,6 @@ broken file, and to notice that a whole older file was put in its place: nobody 
 """
 
 import contextlib
-import os
 import secrets
 import sqlite3
 import threading
@@ -19,13 +18,13 @@ from typing import Self, TypeVar
 import msgspec
 from cryptography.exceptions import InvalidTag
 
+from kith.databases import Marks, create, is_empty, marks_of, open_private
 from kith.messaging.vault import KEY_SIZE, Seal, StoreBroken, Unlocking, Wrapped
 
-VERSION = 1
-APPLICATION_ID = 0x4B69744D  # "KitM"
+MARKS = Marks(application_id=0x4B69744D, version=1)  # "KitM"
 PATIENCE = 30.0  # seconds to wait for another command's transaction
 
-_TABLES = f"""
+_TABLES = """
 CREATE TABLE opening (wrapped BLOB NOT NULL);
 CREATE TABLE records (
     position INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -33,9 +32,7 @@ CREATE TABLE records (
     UNIQUE (kind, name)
 );
 CREATE INDEX records_expire ON records (expires_at) WHERE expires_at IS NOT NULL;
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {VERSION};
-"""  # two constants, which a pragma takes in no other way
+"""
 _PUT = """
 INSERT INTO records (kind, name, value, expires_at) VALUES (?, ?, ?, ?)
 ON CONFLICT (kind, name) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at
@@ -58,12 +55,7 @@ class Store:
         # Threads of one program share the connection, one transaction at a time.
         self._lock = threading.RLock()
         with self._explained():
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-            path.chmod(0o600)
-            self._database = sqlite3.connect(
-                path, isolation_level=None, timeout=PATIENCE, check_same_thread=False
-            )
+            self._database = open_private(path, timeout=PATIENCE)
         try:
             self._seal = Seal(self._open(unlocking))
         except BaseException:
@@ -163,14 +155,9 @@ class Store:
 
     def _open(self, unlocking: Unlocking) -> bytes:
         with self.transaction(), self._explained():
-            tables = self._database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-            if tables == (0,):
+            if is_empty(self._database):
                 self._create(unlocking)
-            marks = [
-                self._database.execute(f"PRAGMA {mark}").fetchone()
-                for mark in ("application_id", "user_version")
-            ]
-            if marks != [(APPLICATION_ID,), (VERSION,)]:
+            if marks_of(self._database) != MARKS:
                 raise self._broken()
             ((wrapped,),) = self._database.execute("SELECT wrapped FROM opening").fetchall()
         with self._explained():
@@ -182,8 +169,7 @@ class Store:
         return self._key
 
     def _create(self, unlocking: Unlocking) -> None:
-        for statement in _TABLES.split(";"):
-            self._database.execute(statement)
+        create(self._database, _TABLES, MARKS)
         wrapped = unlocking.wrap(secrets.token_bytes(KEY_SIZE))
         self._database.execute("INSERT INTO opening VALUES (?)", (msgspec.msgpack.encode(wrapped),))
 
