@@ -4,6 +4,7 @@ It keeps what comes with the messenger, acknowledges it, and connects again when
 breaks. Refuse to send messages: they go over HTTP, where each has its answer.
 """
 
+import contextlib
 import random
 import threading
 import uuid
@@ -92,6 +93,7 @@ class Stream:
         while not self._stopped.is_set():
             try:
                 self._connected()
+                self._listen()
             except simple_websocket.ConnectionClosed as closed:
                 if closed.reason in _FOR_GOOD:
                     raise StreamEnded(_FOR_GOOD[closed.reason]) from None
@@ -100,6 +102,8 @@ class Stream:
                     raise StreamEnded(_FOR_GOOD[4003]) from None
             except (OSError, KithError):
                 pass  # gone on with after the pause
+            finally:
+                self._hang_up()
             self._failures += 1
             pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**self._failures)
             self._stopped.wait(pause * random.uniform(0.5, 1))  # noqa: S311  # spreads load
@@ -107,8 +111,7 @@ class Stream:
     def stop(self) -> None:
         """End `run` soon."""
         self._stopped.set()
-        if self._socket is not None:
-            self._socket.close()
+        self._hang_up()
 
     def _connected(self) -> None:
         self._socket = _Socket.connect(
@@ -121,12 +124,20 @@ class Stream:
         self._failures = 0
         # What came together with the handshake is looked at only when more comes: the pong.
         self._socket.send(msgspec.msgpack.encode({"type": "ping"}))
+
+    def _hang_up(self) -> None:
+        if self._socket is not None:
+            with contextlib.suppress(simple_websocket.ConnectionClosed, OSError):
+                self._socket.close()
+
+    def _listen(self) -> None:
+        assert self._socket is not None
         while not self._stopped.is_set():
             data = self._socket.receive(timeout=1)
             if data is not None:
-                self._take(data)
+                self._take(self._socket, data)
 
-    def _take(self, data: bytes | str) -> None:
+    def _take(self, socket: _Socket, data: bytes | str) -> None:
         try:
             frames = msgspec.msgpack.decode(data.encode() if isinstance(data, str) else data)
             messages = [_message(one) for one in frames if one.get("type") == "message"]
@@ -135,9 +146,8 @@ class Stream:
             raise KithAnswerUnreadable("A frame of the stream cannot be read.") from None
         if messages:
             changed = self._messenger.take(messages)
-            assert self._socket is not None
             through = {"type": "ack", "through": messages[-1].seq}
-            self._socket.send(msgspec.msgpack.encode(through))
+            socket.send(msgspec.msgpack.encode(through))
             if changed:
                 self._on_change(changed)
             self._messenger.flush()

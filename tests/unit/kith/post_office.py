@@ -4,6 +4,7 @@ them and no more, so that a test can lose an answer, show another key or stop in
 
 import base64
 import json
+import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Callable
@@ -32,6 +33,7 @@ class PostOffice(httpx.MockTransport):
         self.before_storing: Callable[[], None] = lambda: None
         self._accepted: dict[tuple[str, str], dict[str, Any]] = {}
         self._seq: dict[str, int] = defaultdict(int)
+        self._turns = threading.Lock()
         super().__init__(self._handle)
 
     def add(self, account_id: str, device_id: str) -> Kith:
@@ -54,6 +56,10 @@ class PostOffice(httpx.MockTransport):
         self.keys.pop(device_id, None)
 
     def _handle(self, request: httpx.Request) -> httpx.Response:
+        with self._turns:
+            return self._answer(request)
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
         _, account_id, device_id = request.headers["Authorization"].split("_")
         body = json.loads(request.content) if request.content else {}
         path = request.url.path.removeprefix("/v1")
@@ -80,7 +86,8 @@ class PostOffice(httpx.MockTransport):
             case "POST", ["messages"]:
                 return self._store(account_id, device_id, body)
             case "GET", ["messages"]:
-                return ok({"messages": self.mailboxes[device_id][:50], "more": False})
+                waiting = self.mailboxes[device_id]
+                return ok({"messages": waiting[:50], "more": len(waiting) > 50})
             case "POST", ["messages", "ack"]:
                 self.mailboxes[device_id] = [
                     one for one in self.mailboxes[device_id] if one["seq"] > body["through"]

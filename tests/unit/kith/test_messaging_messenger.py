@@ -1,16 +1,19 @@
 """Texts arrive once on every device, whatever is lost on the way, and for accepted keys only."""
 
 import json
+import threading
 
 import httpx
 import pytest
 
 from kith.errors import KithUnreachable
 from kith.messaging import payloads
-from kith.messaging.messenger import TextUnfit
+from kith.messaging.messenger import Messenger, TextUnfit
 from kith.messaging.outbox import Outgoing
 from kith.messaging.payloads import LONGEST_TEXT, Receipt, Text
 from kith.messaging.refusals import KeysChanged, KeysUnfit, NobodyReads
+from kith.messaging.store import Store
+from kith.messaging.vault import Unlocking
 from kith.problems import MailboxFull
 from tests.unit.kith.canned import problem
 from tests.unit.kith.messaging_people import Machine, Make, new_id
@@ -96,6 +99,37 @@ def test_a_text_that_never_left_goes_out_later(ann: Machine, ben: Machine) -> No
     assert first != second
     assert ann.office.bodies[0]["client_id"] == kept.client_id
     assert ben.texts() == ["1", "2"]
+
+
+def test_two_commands_at_once(ann: Machine, ben: Machine) -> None:
+    """Two processes with one store take turns at its ratchets: every text is read, none twice."""
+    ann.send(ben, "first")
+    ben.send(ann, "answer")
+    failures: list[BaseException] = []
+
+    def command(name: str) -> None:
+        try:
+            with Store(ann.directory / "ann.db", Unlocking(ann.directory / "ann.key")) as store:
+                other = Messenger(ann.kith, store, ann.account_id, ann.device_id, clock=ann.clock)
+                for n in range(15):
+                    other.send(ben.account_id, f"{name}{n}")
+                    other.receive()
+        except BaseException as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=command, args=(name,)) for name in ("a", "b")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert failures == []
+    texts = ben.texts()
+    assert sorted(map(str, texts)) == sorted(
+        ["first", *(f"{x}{n}" for x in "ab" for n in range(15))]
+    )
+    for name in ("a", "b"):
+        assert [one for one in texts if one and one[0] == name] == [f"{name}{n}" for n in range(15)]
 
 
 def test_what_is_acknowledged_is_kept(ann: Machine, ben: Machine) -> None:
