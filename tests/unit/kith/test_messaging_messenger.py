@@ -1,4 +1,4 @@
-"""Texts arrive once on every device, whatever is lost on the way, and for accepted keys only."""
+"""Texts arrive once on every device, whatever is lost on the way."""
 
 import json
 import threading
@@ -11,12 +11,11 @@ from kith.messaging import payloads
 from kith.messaging.messenger import Messenger, TextUnfit
 from kith.messaging.outbox import Outgoing
 from kith.messaging.payloads import LONGEST_TEXT, Receipt, Text
-from kith.messaging.refusals import KeysChanged, KeysUnfit, NobodyReads
 from kith.messaging.store import Store
 from kith.messaging.vault import Unlocking
 from kith.problems import MailboxFull
 from tests.unit.kith.canned import problem
-from tests.unit.kith.messaging_people import Machine, Make, new_id
+from tests.unit.kith.messaging_people import Machine, Make
 
 
 def test_a_conversation_with_marks(ann: Machine, ben: Machine) -> None:
@@ -172,103 +171,6 @@ def test_a_message_that_is_delivered_again_is_passed_over(ann: Machine, ben: Mac
     assert ben.texts() == [None]
 
 
-def test_a_new_device_of_the_recipient_must_be_accepted(
-    ann: Machine, ben: Machine, make: Make
-) -> None:
-    """A device that shows up later, or that the server has slipped in, is not written to."""
-    ann.send(ben, "1")
-    tablet = make("tablet", owner="ben")
-    with pytest.raises(KeysChanged) as changed:
-        ann.send(ben, "2")
-    assert (changed.value.account_id, changed.value.device_ids) == (
-        ben.account_id,
-        [tablet.device_id],
-    )
-    assert tablet.texts() == []
-    assert ben.texts() == ["1"]
-
-    ann.messenger.people.accept(ben.account_id)
-    ann.send(ben, "3")
-    assert tablet.texts() == ["3"]
-    assert ben.texts() == ["3"]
-
-
-def test_new_keys_can_be_accepted_with_the_text(ann: Machine, ben: Machine, make: Make) -> None:
-    """One call accepts and sends."""
-    ann.send(ben, "1")
-    tablet = make("tablet", owner="ben")
-    sent = ann.messenger.send(ben.account_id, "2", accept_new_keys=True)
-
-    assert sent.state == "sent"
-    assert tablet.texts() == ["2"]
-
-
-def test_somebody_who_registered_again(ann: Machine, ben: Machine, make: Make) -> None:
-    """The old device is forgotten; the new one's keys must be accepted."""
-    ann.send(ben, "1")
-    ben.office.remove(ben.account_id, ben.device_id)
-    phone = make("new phone", owner="ben")
-    with pytest.raises(KeysChanged):
-        ann.send(ben, "2")
-    ann.messenger.people.accept(ben.account_id)
-    ann.send(ben, "3")
-
-    assert phone.texts() == ["3"]
-    assert set(ann.messenger.people.of(ben.account_id).devices) == {phone.device_id}
-
-
-def test_keys_that_changed_on_the_same_device(ann: Machine, ben: Machine) -> None:
-    """A device that lost its store has other keys: messages for the old ones are refused."""
-    ann.send(ben, "1")
-    ben.store.close()
-    (ben.directory / "ben.db").unlink()
-    ben.start()
-    ben.messenger.prepare()
-    assert ben.texts() == [None]  # it was for the keys that are gone
-    with pytest.raises(KeysChanged):
-        ann.send(ben, "2")
-    ann.messenger.people.accept(ben.account_id)
-    ann.send(ben, "3")
-
-    assert ben.texts() == ["3"]
-
-
-def test_a_text_from_a_new_device_is_marked(ann: Machine, ben: Machine, make: Make) -> None:
-    """It is shown with a warning, and its sender is told nothing."""
-    ann.send(ben, "1")
-    tablet = make("tablet", owner="ben")
-    tablet.send(ann, "from the tablet")
-    (got,) = ann.messenger.receive()
-
-    assert (got.text, got.new_keys) == ("from the tablet", True)
-    assert tablet.messenger.receive() == []
-
-
-def test_who_writes_first_is_met_with_all_her_devices(
-    ann: Machine, ben: Machine, make: Make
-) -> None:
-    """Keys are taken on trust until one writes back, so that an answer reaches every device."""
-    make("laptop", owner="ann")
-    ann.messenger.people.accept(ann.messenger.meet(ann.account_id).account_id)
-    ann.send(ben, "1")
-    (got,) = ben.messenger.receive()
-
-    assert not got.new_keys
-    assert ben.send(ann, "2").state == "sent"
-
-
-def test_a_slipped_in_device_of_ones_own_gets_no_copies(
-    ann: Machine, ben: Machine, make: Make
-) -> None:
-    """What one sends is copied to accepted devices only, and sending goes on."""
-    ghost = make("ghost", owner="ann")
-    assert ann.send(ben, "1").state == "sent"
-
-    assert ghost.messenger.receive() == []
-    assert ann.messenger.people.of(ann.account_id).unaccepted == [ghost.device_id]
-    assert ben.texts() == ["1"]
-
-
 def test_strangers_are_told_nothing(ann: Machine, ben: Machine) -> None:
     """A request is marked, and neither receipts nor new sessions answer it."""
     ann.office.strangers.add((ann.account_id, ben.account_id))
@@ -297,56 +199,6 @@ def test_a_broken_session_is_mended(ann: Machine, ben: Machine) -> None:
     assert ann.texts() == []
     ann.send(ben, "3")
     assert ben.texts() == ["3"]
-
-
-def test_a_device_without_keys_does_not_stop_the_others(
-    ann: Machine, ben: Machine, make: Make
-) -> None:
-    """It is told that there was something, and is written to as soon as it has keys."""
-    tablet = make("tablet", owner="ben", ready=False)
-    ann.send(ben, "1")
-    assert ben.texts() == ["1"]
-    tablet.messenger.prepare()
-    assert tablet.texts() == [None]
-    with pytest.raises(KeysChanged):
-        ann.send(ben, "2")
-
-
-def test_nobody_to_encrypt_for(ann: Machine, make: Make) -> None:
-    """An account without keys is refused before anything is sent."""
-    eve = make("eve", ready=False)
-    with pytest.raises(NobodyReads):
-        ann.send(eve, "1")
-
-    assert ann.office.bodies == []
-    (kept,) = ann.messenger.history.newest(eve.account_id, 9)
-    assert kept.state == "failed"
-
-
-def test_keys_that_are_not_signed(ann: Machine, ben: Machine) -> None:
-    """An account with a forged prekey is refused, and nothing of it stays in the way."""
-    kept = ann.office.keys[ben.device_id]
-    kept["signed_prekey"] = {**kept["signed_prekey"], "signature": "A" * 86}
-    with pytest.raises(KeysUnfit):
-        ann.send(ben, "1")
-    ann.messenger.flush()
-
-    assert ann.office.bodies == []
-
-
-def test_a_device_that_comes_and_goes(ann: Machine, ben: Machine, make: Make) -> None:
-    """A device that wrote, went and is back is not written to for having a session."""
-    ann.send(ben, "1")
-    ghost = make("ghost", owner="ben")
-    ghost.send(ann, "hello")
-    ann.messenger.receive()
-    ann.office.devices[ben.account_id].remove(ghost.device_id)
-    ann.messenger.meet(ben.account_id)
-    ann.send(ben, "2")
-    ann.office.devices[ben.account_id].append(ghost.device_id)
-    with pytest.raises(KeysChanged):
-        ann.send(ben, "3")
-    assert ghost.texts() == []
 
 
 def test_a_refusal_is_final(ann: Machine, ben: Machine) -> None:
@@ -402,20 +254,3 @@ def test_lies_about_groups_and_receipts(ann: Machine, ben: Machine, make: Make) 
     assert [(one.text, one.outgoing) for one in ann.messenger.receive()] == [(None, False)] * 3
     (kept,) = ann.messenger.history.newest(ben.account_id, 1)
     assert kept.state == "delivered"
-
-
-def test_safety_numbers_of_several_devices(ann: Machine, ben: Machine, make: Make) -> None:
-    """Both people see one number on any device, and another one once a device comes."""
-    tablet = make("tablet", owner="ben")
-
-    def number(mine: Machine, theirs: Machine) -> str:
-        for account_id in (mine.account_id, theirs.account_id):
-            mine.messenger.meet(account_id)
-        return mine.messenger.safety_number(theirs.account_id)
-
-    first = number(ann, ben)
-    assert number(ben, ann) == number(tablet, ann) == first
-    make("ghost", owner="ben")
-    assert number(ann, ben) != first
-    assert number(ben, ann) != first
-    assert new_id("ann's account") == ann.account_id
