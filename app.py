@@ -9,6 +9,7 @@ from argon2 import PasswordHasher
 from flask_openapi3 import Info, OpenAPI
 
 from core import idempotency, logs, plumbing
+from core.addresses import Resolve, resolve
 from core.commands import maintenance_commands
 from core.database import Database
 from core.limits import Limits
@@ -30,7 +31,6 @@ from discovery.service import DirectoryService
 from interop.camara.routes import camara_api
 from interop.camara.service import CamaraService
 from interop.matrix.accounts import MatrixAccountService
-from interop.matrix.federation import Resolve, resolve
 from interop.matrix.number_routes import numbers_api
 from interop.matrix.routes import leaving_api, open_api, terms_api
 from interop.matrix.service import MatrixService
@@ -38,9 +38,15 @@ from interop.matrix.sessions import ValidationService
 from messaging import client_ids
 from messaging.contact_routes import contacts_api
 from messaging.contacts import ContactService
+from messaging.group_changes import GroupChanges
 from messaging.group_notices import GroupNotices
 from messaging.group_routes import groups_api
 from messaging.groups import GroupService
+from messaging.judging import Judge
+from messaging.key_routes import keys_api
+from messaging.keys import KeyService
+from messaging.push.routes import push_api
+from messaging.push.service import PushService
 from messaging.rosters import rosters
 from messaging.routes import messages_api
 from messaging.service import MessageService
@@ -123,8 +129,11 @@ class Kith:
     rotation: Rotation
     keeper: Keeper
     messages: MessageService
-    groups: GroupService
+    keys: KeyService
     contacts: ContactService
+    push: PushService
+    groups: GroupService
+    group_changes: GroupChanges
     maintenance: Maintenance
 
 
@@ -220,15 +229,23 @@ def build(settings: Settings, ports: Ports) -> Kith:
     )
     rotation = Rotation(database, clock, entropy, timedelta(settings.epoch_overlap_days))
     keeper = Keeper(database, clock, replicas, rotation, settings.epoch_days)
-    messages = MessageService(database, clock, entropy, metrics, settings, rosters=rosters)
+    messages = MessageService(
+        database, clock, entropy, metrics, settings, judge=Judge(rules).judge, rosters=rosters
+    )
+    keys = KeyService(database, clock, metrics, rules, messages.wakeups.notice)
+    contacts = ContactService(database, clock)
+    push = PushService(database, clock, metrics, settings, ports.resolver)
     notices = GroupNotices(database, messages.wakeups.notice)
     groups = GroupService(database, clock, entropy, rules, notices)
-    contacts = ContactService(database, clock)
+    group_changes = GroupChanges(database, clock, rules, notices)
     maintenance = Maintenance(database, clock, metrics)
 
     events.listing_changed.append(directory.listing_changed)
     events.device_added.append(messages.device_added)
     events.devices_removed.append(messages.devices_removed)
+    events.devices_removed.append(keys.devices_removed)
+    events.devices_removed.append(push.devices_removed)
+    messages.wakeups.unheard.append(push.waker.wake)
     events.holder_changed.append(matrix.bindings.holder_changed)
     events.account_deleted.append(groups.account_deleted)
     events.account_deleted.append(contacts.account_deleted)
@@ -281,8 +298,11 @@ def build(settings: Settings, ports: Ports) -> Kith:
         rotation,
         keeper,
         messages,
-        groups,
+        keys,
         contacts,
+        push,
+        groups,
+        group_changes,
         maintenance,
     )
 
@@ -355,8 +375,10 @@ def create_app(settings: Settings | None = None, ports: Ports | None = None) -> 
     app.register_api(phone_number_api)
     app.register_api(discovery_api)
     app.register_api(messages_api)
-    app.register_api(groups_api)
+    app.register_api(keys_api)
     app.register_api(contacts_api)
+    app.register_api(push_api)
+    app.register_api(groups_api)
     # By service token, with the scope that each names.
     app.register_api(camara_api)
     # Partly open; by a token of its own, or without the terms accepted: see each.

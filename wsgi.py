@@ -24,3 +24,4 @@ with suppress(DBAPIError):
 if _kith.settings.maintenance_interval:
     _kith.maintenance.start(_kith.settings.maintenance_interval)
 _kith.keeper.start()
+_kith.push.waker.start()

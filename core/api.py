@@ -30,7 +30,6 @@ from core.problems import (
 Model = TypeVar("Model", bound=BaseModel)
 View = TypeVar("View", bound=Callable[..., Any])
 PROBLEM_TYPE = "application/problem+json"
-MOST_ERRORS = 20
 LONGEST_IDEMPOTENCY_KEY = 255
 #: How the OpenAPI document says that a route wants the token of a device.
 DEVICE_TOKEN: Mapping[str, list[str]] = {"device_token": []}
@@ -72,18 +71,15 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterVali
 
 def invalid_fields(error: ValidationError, where: str = "") -> InvalidFields:
     """Turn pydantic's faults into the problem document; input values are never repeated."""
-    faults = [
-        FieldFault(
-            pointer=where + "".join(f"/{_escape(part)}" for part in fault["loc"]),
-            detail=fault["msg"].removeprefix("Value error, "),
-        ).model_dump()
-        for fault in error.errors(include_url=False, include_input=False, include_context=False)
-    ]
-    first = faults[0]
-    detail = f"{first['pointer'] or 'The body'}: {first['detail']}"
-    if len(faults) > 1:
-        detail += f" (and {len(faults) - 1} more)"
-    return InvalidFields(detail, errors=faults[:MOST_ERRORS])
+    return InvalidFields.of(
+        [
+            FieldFault(
+                pointer=where + "".join(f"/{_escape(part)}" for part in fault["loc"]),
+                detail=fault["msg"].removeprefix("Value error, "),
+            )
+            for fault in error.errors(include_url=False, include_input=False, include_context=False)
+        ]
+    )
 
 
 def _escape(part: int | str) -> str:

@@ -9,11 +9,18 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, Connection, Dialect, Table
+from sqlalchemy import Column, Connection, Dialect, LargeBinary, Table
 from sqlalchemy.types import TypeEngine
 
+from core.database import UtcDateTime
+
 Row = Sequence[Any]
-Convert = Callable[[Any], Any] | None
+#: Converts the values of a column; None leaves them as they are.
+Convert = Callable[[Sequence[Any]], Sequence[Any]] | None
+
+_JSON_ROWS = "(SELECT {columns} FROM json_each(?))"
+_ARRAY_ROWS = "(SELECT * FROM unnest({arrays}) AS r ({columns}))"
+_INSERT = "INSERT INTO {table} ({columns}) {source}"
 
 
 class _Written(NamedTuple):
@@ -65,13 +72,16 @@ class Bulk:
                     f"json_extract(value, '$[{place}]') AS {column.name}"
                     for place, column in enumerate(self._takes)
                 )
-                rows, locked = f"(SELECT {picked} FROM json_each(?))", ""
+                rows, locked = _JSON_ROWS.format(columns=picked), ""
             else:
                 rows, locked = _unnested(dialect, self._takes), self._locked
             self._written[dialect.name] = _Written(
                 self._text.format(rows=rows, locked=locked),
                 _binds(dialect, self._takes),
-                [_type(dialect, column).result_processor(dialect, None) for column in self._gives],
+                [
+                    _each_once(column.type.dialect_impl(dialect).result_processor(dialect, None))
+                    for column in self._gives
+                ],
             )
         return self._written[dialect.name]
 
@@ -101,9 +111,11 @@ class BulkInsert:
             if dialect.name == "sqlite":
                 source = f"VALUES ({', '.join('?' * len(columns))})"
             else:
-                source = f"SELECT * FROM {_unnested(dialect, columns)} AS r"
+                source = _unnested(dialect, columns)
             self._written[dialect.name] = _Written(
-                f"INSERT INTO {self._into.name} ({names}) {source}", _binds(dialect, columns), []
+                _INSERT.format(table=self._into.name, columns=names, source=source),
+                _binds(dialect, columns),
+                [],
             )
         return self._written[dialect.name]
 
@@ -111,16 +123,18 @@ class BulkInsert:
 def _unnested(dialect: Dialect, columns: Sequence[Column[Any]]) -> str:
     arrays = ", ".join(f"%s::{column.type.compile(dialect)}[]" for column in columns)
     names = ", ".join(column.name for column in columns)
-    return f"(SELECT * FROM unnest({arrays}) AS given ({names}))"
+    return _ARRAY_ROWS.format(arrays=arrays, columns=names)
 
 
 def _binds(dialect: Dialect, columns: Sequence[Column[Any]]) -> list[Convert]:
-    return [_type(dialect, column).bind_processor(dialect) for column in columns]
+    return [_bind(dialect, column.type) for column in columns]
 
 
-def _type(dialect: Dialect, column: Column[Any]) -> TypeEngine[Any]:
-    # A TypeDecorator processes for all dialects by itself; other types have one for each dialect.
-    return column.type.dialect_impl(dialect)
+def _bind(dialect: Dialect, kind: TypeEngine[Any]) -> Convert:
+    if isinstance(kind, LargeBinary):
+        return None  # drivers take bytes as they are; SQLAlchemy would wrap each
+    convert = kind.dialect_impl(dialect).bind_processor(dialect)
+    return _each_once(convert) if isinstance(kind, UtcDateTime) else _each(convert)
 
 
 def _columns(converts: Sequence[Convert], rows: Sequence[Row]) -> list[Sequence[Any]]:
@@ -128,6 +142,25 @@ def _columns(converts: Sequence[Convert], rows: Sequence[Row]) -> list[Sequence[
     if not rows:
         return [() for _ in converts]
     return [
-        list(column) if convert is None else [convert(value) for value in column]
+        list(column) if convert is None else convert(column)
         for convert, column in zip(converts, zip(*rows, strict=True), strict=True)
     ]
+
+
+def _each(convert: Callable[[Any], Any] | None) -> Convert:
+    """Convert each value of a column by itself."""
+    if convert is None:
+        return None
+    return lambda column: [convert(value) for value in column]
+
+
+def _each_once(convert: Callable[[Any], Any] | None) -> Convert:
+    """Convert the values of a column in which most come many times."""
+    if convert is None:
+        return None
+
+    def convert_all(column: Sequence[Any]) -> Sequence[Any]:
+        converted = {value: convert(value) for value in set(column)}
+        return [converted[value] for value in column]
+
+    return convert_all

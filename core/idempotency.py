@@ -33,7 +33,7 @@ class IdempotencyRecord(Base):
     __tablename__ = "idempotency_keys"
     __table_args__ = {"info": {"shard_by": "owner"}, "sqlite_with_rowid": False}
 
-    #: Digest of the number that the request is about.
+    #: Digest of the number that the request is about, or the account that asks.
     owner: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
     #: SHA-256 over route, requester and key.
     key: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)

@@ -88,6 +88,12 @@ class Limits:
     pin_changes: Limit = Limit("pin-changes", 10, timedelta(hours=1))
     #: By network: 60, refilled over an hour, for each asks a homeserver that a stranger named.
     matrix_registrations: Limit = Limit("matrix-registrations", 60, timedelta(hours=1))
+    #: By device: 20, refilled over an hour, for each may hold a hundred signatures to check.
+    key_uploads: Limit = Limit("key-uploads", 20, timedelta(hours=1))
+    #: By taking account and account: 10, then one every 10 minutes, so that nobody drains anybody's.
+    key_takes_of_account: Limit = Limit("key-takes-of-account", 10, timedelta(minutes=100))
+    #: By taking account: 2,000, refilled over a day; the largest group has 1,024 members.
+    key_takes: Limit = Limit("key-takes", 2_000, DAY)
     #: By account: 50, refilled over a day.
     groups_made: Limit = Limit("groups-made", 50, DAY)
     #: By account: 600, refilled over an hour, for each is told to every member.

@@ -139,6 +139,24 @@ class Metrics:
             ["step"],
             registry=self.registry,
         )
+        self.prekeys = Counter(
+            "kith_prekeys",
+            "Prekeys in bundles: for one session, the last resort, or none where there was none.",
+            ["kind", "source"],
+            registry=self.registry,
+        )
+        self.pushes = Counter(
+            "kith_push_wakeups",
+            "Wake-ups of devices: woken, gone, unavailable, unknown, refused.",
+            ["provider", "outcome"],
+            registry=self.registry,
+        )
+        self.pushes_due = Gauge(
+            "kith_push_due",
+            "Wake-ups that are due and not under way, as of the last minute.",
+            ["provider"],
+            registry=self.registry,
+        )
         self.commit_jobs = Histogram(
             "kith_message_commit_jobs",
             "Messages and acknowledgements stored by one transaction.",

@@ -3,9 +3,12 @@
 Owns the base class, the document and the problems any route can give; each part adds its own.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
+
+MOST_ERRORS = 20
 
 
 class FieldFault(BaseModel):
@@ -114,8 +117,16 @@ class InvalidFields(Problem):
     @classmethod
     def at(cls, pointer: str, detail: str) -> "InvalidFields":
         """Refuse one field, for a reason that its schema cannot know."""
-        fault = FieldFault(pointer=pointer, detail=detail)
-        return cls(f"{pointer}: {detail}", errors=[fault.model_dump()])
+        return cls.of([FieldFault(pointer=pointer, detail=detail)])
+
+    @classmethod
+    def of(cls, faults: Sequence[FieldFault]) -> "InvalidFields":
+        """Refuse fields, of which there is at least one; the first twenty are named."""
+        first = faults[0]
+        detail = f"{first.pointer or 'The body'}: {first.detail}"
+        if len(faults) > 1:
+            detail += f" (and {len(faults) - 1} more)"
+        return cls(detail, errors=[fault.model_dump() for fault in faults[:MOST_ERRORS]])
 
 
 class UnsupportedMediaType(Problem):

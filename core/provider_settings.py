@@ -24,7 +24,7 @@ REQUIRED: dict[ProviderName, tuple[str, ...]] = {
 }
 
 
-def _keeps_secrets(address: str) -> bool:
+def keeps_secrets(address: str) -> bool:
     """Say whether nobody on the way can read what is sent to an address."""
     parts = urlsplit(address)
     if parts.scheme == "https" or parts.hostname == "localhost":
@@ -205,7 +205,7 @@ class ProviderSettings(BaseSettings):
                     "KITH_SMS_PROVIDER=outbox is a mock that shows every code; in production name"
                     " a real provider (twilio, smpp, webhook)"
                 )
-            if self.webhook_url and not _keeps_secrets(self.webhook_url):
+            if self.webhook_url and not keeps_secrets(self.webhook_url):
                 faults.append(
                     "KITH_WEBHOOK_URL must be https:// in production, since codes are posted there"
                 )

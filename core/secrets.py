@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import os
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -75,14 +76,17 @@ def load_keyring(settings: Settings) -> Keyring:
 
 
 def _development_secret(data_dir: Path) -> str:
-    """Read the generated secret; the first of several processes to link its file into place wins."""
-    path = data_dir / "secret_key"
-    data_dir.mkdir(parents=True, exist_ok=True)
+    return made_once(data_dir / "secret_key", lambda: secrets.token_urlsafe(32))
+
+
+def made_once(path: Path, make: Callable[[], str]) -> str:
+    """Read a generated secret; the first of several processes to link its file into place wins."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        draft = data_dir / f".secret_key.{os.getpid()}.{secrets.token_hex(4)}"
+        draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(32))
+            file.write(make())
             file.flush()
             os.fsync(file.fileno())
         try:

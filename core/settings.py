@@ -27,6 +27,7 @@ from core.fixed_codes import FixedCode, read_entries
 from core.message_limit_settings import MessageLimitSettings
 from core.phone_numbers import mask
 from core.provider_settings import ProviderSettings
+from core.push_settings import PushSettings
 from core.setting_types import HttpUrl, Network, split
 
 MIN_SECRET_LENGTH = 32
@@ -79,7 +80,9 @@ class SettingsError(ClickException):
         return cls(f"Kith cannot start with these settings:\n{lines}")
 
 
-class Settings(ProviderSettings, DiscoverySettings, DoorSettings, MessageLimitSettings):
+class Settings(
+    ProviderSettings, DiscoverySettings, DoorSettings, MessageLimitSettings, PushSettings
+):
     """The frozen settings object; build it with `Settings.load()` to get readable faults."""
 
     model_config = SettingsConfigDict(
@@ -90,7 +93,7 @@ class Settings(ProviderSettings, DiscoverySettings, DoorSettings, MessageLimitSe
         "development", description="`production` refuses mock providers and generated secrets."
     )
     data_dir: Path = Field(
-        Path("data"), description="Where SQLite and the generated development secret live."
+        Path("data"), description="Where SQLite and the secrets generated in development live."
     )
     database_url: str = Field(
         "",
@@ -235,6 +238,7 @@ class Settings(ProviderSettings, DiscoverySettings, DoorSettings, MessageLimitSe
                 )
         faults += self.faults_of_discovery()
         faults += self.faults_of_providers(production=self.environment == "production")
+        faults += self.faults_of_push(production=self.environment == "production")
         if faults:
             raise ValueError("\n".join(faults))
         return self

@@ -38,6 +38,8 @@ from kith.models import (
     MessagePage,
     OutboxText,
     PeerContact,
+    PushParameters,
+    PushSubscription,
     Registration,
     Verification,
 )
@@ -75,6 +77,8 @@ __all__ = [
     "OutboxText",
     "PeerContact",
     "Prekey",
+    "PushParameters",
+    "PushSubscription",
     "Registration",
     "RetryPolicy",
     "SignedPrekey",

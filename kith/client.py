@@ -17,6 +17,7 @@ from kith.calls.discovery import DiscoveryCalls
 from kith.calls.groups import GroupCalls
 from kith.calls.keys import KeyCalls
 from kith.calls.messaging import MessagingCalls
+from kith.calls.push import PushCalls
 from kith.calls.verification import VerificationCalls
 from kith.challenges import solve_challenge
 from kith.requests import Requests, RetryPolicy
@@ -28,8 +29,9 @@ class Kith(
     DiscoveryCalls,
     KeyCalls,
     MessagingCalls,
-    GroupCalls,
     ContactCalls,
+    GroupCalls,
+    PushCalls,
 ):
     """Speak to one Kith server.
 

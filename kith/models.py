@@ -182,6 +182,23 @@ class MessagePage:
 
 
 @dataclass(frozen=True)
+class PeerContact:
+    """Another account and how the own one stands to it: "accepted" or "blocked"."""
+
+    account_id: str
+    state: str
+    since: datetime
+
+
+@dataclass(frozen=True)
+class ContactPage:
+    """Contacts by ascending id; `more` says that others follow."""
+
+    contacts: tuple[PeerContact, ...]
+    more: bool
+
+
+@dataclass(frozen=True)
 class GroupMember:
     """An account in a group: role "admin" or "member", state "joined" or "invited"."""
 
@@ -220,20 +237,20 @@ class GroupPage:
 
 
 @dataclass(frozen=True)
-class PeerContact:
-    """Another account and how the own one stands to it: "accepted" or "blocked"."""
+class PushParameters:
+    """The types of push subscription that the server takes; vapid_public_key: what a browser
+    subscribes with.
+    """
 
-    account_id: str
-    state: str
-    since: datetime
+    types: tuple[str, ...]
+    vapid_public_key: str | None
 
 
 @dataclass(frozen=True)
-class ContactPage:
-    """Contacts by ascending id; `more` says that others follow."""
+class PushSubscription:
+    """How this device is woken: "webpush", "apns" or "fcm"."""
 
-    contacts: tuple[PeerContact, ...]
-    more: bool
+    type: str
 
 
 @dataclass(frozen=True)

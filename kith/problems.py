@@ -328,6 +328,18 @@ class MailboxFull(KithProblem):
     code = "mailbox-full"
 
 
+class PushTypeNotOffered(KithProblem):
+    """Report that this server does not wake devices in this way."""
+
+    code = "push-type-not-offered"
+
+
+class PushSubscriptionNotFound(KithProblem):
+    """Report that this device has no push subscription."""
+
+    code = "push-subscription-not-found"
+
+
 class AcknowledgementAhead(KithProblem):
     """Report an acknowledgement of a message that was not delivered yet."""
 
@@ -350,6 +362,24 @@ class TooManyKeyTakes(KithProblem):
     """Report more bundles taken than this account may take, of this recipient or in all."""
 
     code = "too-many-key-takes"
+
+
+class BlockedByYou(KithProblem):
+    """Report a recipient whom the own account has blocked; accept or forget it first."""
+
+    code = "blocked-by-you"
+
+
+class MessageLimit(KithProblem):
+    """Report that the account may write more in `retry_after` seconds only."""
+
+    code = "message-limit"
+
+
+class TooManyContacts(KithProblem):
+    """Report that the account has accepted or blocked as many others as it may."""
+
+    code = "too-many-contacts"
 
 
 class GroupNotFound(KithProblem):
@@ -410,24 +440,6 @@ class GroupLimit(KithProblem):
     """Report too many groups made, changes, or invitations of strangers for now."""
 
     code = "group-limit"
-
-
-class BlockedByYou(KithProblem):
-    """Report a recipient whom the own account has blocked; accept or forget it first."""
-
-    code = "blocked-by-you"
-
-
-class MessageLimit(KithProblem):
-    """Report that the account may write more in `retry_after` seconds only."""
-
-    code = "message-limit"
-
-
-class TooManyContacts(KithProblem):
-    """Report that the account has accepted or blocked as many others as it may."""
-
-    code = "too-many-contacts"
 
 
 KNOWN: Mapping[str, type[KithProblem]] = {kind.code: kind for kind in KithProblem.__subclasses__()}

@@ -35,18 +35,18 @@ class ClientIds:
 
     def __init__(self, connection: Connection, jobs: Sequence[Sending]) -> None:
         self._connection = connection
-        named = {_name(job) for job in jobs}
+        asked = [(job.outgoing.from_device_id, job.outgoing.client_id) for job in jobs]
         self._earlier = {
-            (device_id, client_id): (fingerprint, Accepted(message_id, accepted_at))
+            (device_id.int, client_id): (fingerprint, Accepted(message_id, accepted_at))
             for device_id, client_id, fingerprint, message_id, accepted_at in _FINDING.run(
-                connection, list(named)
+                connection, asked
             )
         }
-        self._claimed: list[tuple[UUID, str]] = []
+        self._claimed: list[tuple[Sending, Accepted]] = []
 
     def answer(self, job: Sending) -> Accepted | ClientIdReused | None:
         """Give the answer to a message whose client id is taken; None when it is not."""
-        earlier = self._earlier.get(_name(job))
+        earlier = self._earlier.get(job.name)
         if earlier is None:
             return None
         fingerprint, accepted = earlier
@@ -56,26 +56,22 @@ class ClientIds:
 
     def claim(self, job: Sending, accepted: Accepted) -> None:
         """Have a client id name its message."""
-        name = _name(job)
-        self._earlier[name] = (job.fingerprint, accepted)
-        self._claimed.append(name)
+        self._earlier[job.name] = (job.fingerprint, accepted)
+        self._claimed.append((job, accepted))
 
     def write(self) -> None:
         """Store what was claimed.
 
         In the order of the keys: whoever claims the same ones in another process waits, and then fails.
         """
+        self._claimed.sort(key=lambda claimed: claimed[0].name)
         _CLAIMING.run(
             self._connection,
             [
-                (*name, self._earlier[name][0], *self._earlier[name][1])
-                for name in sorted(self._claimed)
+                (job.outgoing.from_device_id, job.name[1], job.fingerprint, *accepted)
+                for job, accepted in self._claimed
             ],
         )
-
-
-def _name(job: Sending) -> tuple[UUID, str]:
-    return job.outgoing.from_device_id, job.outgoing.client_id
 
 
 def forget(connection: Connection, device_ids: Collection[UUID]) -> None:

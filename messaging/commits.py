@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as DatabaseBusy
 
 from core.metrics import Metrics
@@ -84,7 +84,7 @@ class Committer:
             self._metrics.commits_waiting.set(len(self._waiting))
         return batch
 
-    def _store(self, batch: list[Job]) -> None:
+    def _store(self, batch: list[Job], *, repeated: bool = False) -> None:
         """Store a batch and tell the answers; one that fails for no known reason, by its halves.
 
         So a job that cannot be stored ends alone, and its neighbours are stored, in their order.
@@ -99,6 +99,10 @@ class Committer:
                 ServiceUnavailable("The database does not answer; try again.", retry_after=RETRY),
             )
         except Exception as error:
+            if isinstance(error, IntegrityError) and not repeated:
+                # Another process stored one of the messages meanwhile, and is found this time.
+                self._store(batch, repeated=True)
+                return
             if len(batch) > 1:
                 middle = len(batch) // 2
                 self._store(batch[:middle])

@@ -14,7 +14,7 @@ from core.counting import Amount, add
 from core.database import table
 from core.limits import Limit
 from core.problems import Allowance
-from messaging import membership
+from messaging import contacts, membership
 from messaging.membership import State
 from messaging.models import Contact
 from messaging.problems import GroupLimit
@@ -23,9 +23,7 @@ from messaging.problems import GroupLimit
 MOST_GROUPS = 1_000
 #: Invitations of an account that may wait to be answered.
 MOST_INVITATIONS = 100
-#: `Contact.state` of who is in touch; any other one is blocked.
-IN_TOUCH = 1
-
+_IN_TOUCH = contacts.State.ACCEPTED
 _CONTACTS = table(Contact).c
 _STANDING = select(_CONTACTS.account_id, _CONTACTS.state).where(
     _CONTACTS.account_id.in_(bindparam("accounts", expanding=True)),
@@ -47,18 +45,18 @@ def judge(
     Raises GroupLimit when the inviter has invited too many who are not in touch with it.
     """
     rows = connection.execute(_STANDING, {"accounts": list(invited), "inviter": inviter})
-    contacts: dict[UUID, int] = dict(rows.all())
-    others = sum(contacts.get(account) != IN_TOUCH for account in invited)
+    standings: dict[UUID, int] = dict(rows.all())
+    others = sum(standings.get(account) != _IN_TOUCH for account in invited)
     if others:
         _count_strangers(connection, inviter, others, strangers, now)
     groups = membership.count_by_state(connection, invited)
-    return {account: _state(contacts.get(account), groups, account) for account in invited}
+    return {account: _state(standings.get(account), groups, account) for account in invited}
 
 
 def _state(contact: int | None, groups: Mapping[tuple[UUID, State], int], account: UUID) -> State:
-    if contact == IN_TOUCH and groups.get((account, State.JOINED), 0) < MOST_GROUPS:
+    if contact == _IN_TOUCH and groups.get((account, State.JOINED), 0) < MOST_GROUPS:
         return State.JOINED
-    blocked = contact not in (None, IN_TOUCH)
+    blocked = contact not in (None, _IN_TOUCH)
     if blocked or groups.get((account, State.INVITED), 0) >= MOST_INVITATIONS:
         return State.WITHHELD
     return State.INVITED

@@ -30,7 +30,7 @@ from core.problems import InvalidFields
 from messaging.letters import Attempt
 from messaging.models import Contact
 from messaging.problems import TooManyContacts
-from tokens.models import Account
+from tokens.accounts import hold_accounts
 from tokens.problems import AccountNotFound, TokenInvalid
 from tokens.service import Caller
 
@@ -83,7 +83,8 @@ class ContactService:
         if peer_id == mine:
             raise InvalidFields.at("/account_id", "must be another account")
         with self._database.write() as connection:
-            there = connection.scalars(_HOLDING, {"accounts": [mine, peer_id]}).all()
+            # Both, so that parallel changes are counted one by one, and neither is deleted meanwhile.
+            there = hold_accounts(connection, [mine, peer_id])
             if mine not in there:
                 raise TokenInvalid("Its account was deleted.")
             if peer_id not in there:
@@ -158,14 +159,6 @@ def accept_written_to(connection: Connection, attempts: Collection[Attempt], now
         connection.execute(_meeting(dialect_of(connection)), rows)
 
 
-# Whoever changes contacts holds her account, so that parallel changes are counted one by one, and the
-# other one, so that it is not deleted meanwhile; all in one order.
-_HOLDING = (
-    select(table(Account).c.id)
-    .where(table(Account).c.id.in_(bindparam("accounts", expanding=True)))
-    .order_by(table(Account).c.id)
-    .with_for_update(key_share=True)
-)
 _COUNTING = {
     choice: select(func.count())
     .select_from(table(Contact))

@@ -10,8 +10,9 @@ from uuid import UUID
 from sqlalchemy import Connection, bindparam, select
 
 from core.database import Database, table
+from messaging import membership
 from messaging.letters import GroupChanged, Notice
-from messaging.membership import State
+from messaging.membership import State, View
 from messaging.models import GroupMember
 from tokens.models import Device
 
@@ -39,6 +40,13 @@ class GroupNotices:
         self._database = database
         #: Tells one device; must not wait.
         self._notice = notice
+
+    def changed(self, connection: Connection, group_id: UUID, also: Collection[UUID] = ()) -> View:
+        """Give a group as it was changed, and tell its members, and others, after the commit."""
+        view = membership.read(connection, group_id)
+        assert view is not None  # whoever changed it is in it
+        self.after_commit(connection, {group_id: view.version}, also)
+        return view
 
     def after_commit(
         self, connection: Connection, versions: Mapping[UUID, int], also: Collection[UUID] = ()

@@ -7,6 +7,7 @@ from flask import current_app
 from core.api import Api, idempotency_key
 from core.base64url import encode
 from core.problems import IdempotencyKeyReused, InvalidFields
+from messaging.group_changes import GroupChanges
 from messaging.group_schemas import (
     ROLES,
     Acceptance,
@@ -56,6 +57,11 @@ def _groups() -> GroupService:
     return service
 
 
+def _changes() -> GroupChanges:
+    service: GroupChanges = current_app.extensions["kith"].group_changes
+    return service
+
+
 def _group_id(path: GroupPath) -> UUID:
     try:
         return UUID(path.group_id)
@@ -99,7 +105,7 @@ def get_group(caller: Caller, path: GroupPath) -> GroupAnswer:
 @groups_api.operation("PATCH", "/groups/<group_id>", answer=GroupAnswer, problems=CHANGING)
 def rename_group(caller: Caller, path: GroupPath, body: GroupChange) -> GroupAnswer:
     """Give a group another name."""
-    return _groups().rename(caller, _group_id(path), body.version, body.name)
+    return _changes().rename(caller, _group_id(path), body.version, body.name)
 
 
 @groups_api.operation(
@@ -110,7 +116,7 @@ def rename_group(caller: Caller, path: GroupPath, body: GroupChange) -> GroupAns
 )
 def invite_members(caller: Caller, path: GroupPath, body: Invitation) -> GroupAnswer:
     """Add accounts that are in touch with the caller, and invite others."""
-    return _groups().invite(caller, _group_id(path), body.version, body.account_ids)
+    return _changes().invite(caller, _group_id(path), body.version, body.account_ids)
 
 
 @groups_api.operation(
@@ -122,7 +128,7 @@ def invite_members(caller: Caller, path: GroupPath, body: Invitation) -> GroupAn
 def change_member(caller: Caller, path: MemberPath, body: RoleChange) -> GroupAnswer:
     """Make a member an admin, or an admin a member."""
     group_id, account_id = _group_id(path), _account_id(path)
-    return _groups().set_role(caller, group_id, body.version, account_id, ROLES[body.role])
+    return _changes().set_role(caller, group_id, body.version, account_id, ROLES[body.role])
 
 
 @groups_api.operation(
@@ -140,7 +146,7 @@ def remove_member(caller: Caller, path: MemberPath, query: RemovalQuery) -> Grou
         return None
     if query.version is None:
         raise InvalidFields.at("?/version", "the version that the removal is for")
-    return _groups().remove(caller, group_id, query.version, account_id)
+    return _changes().remove(caller, group_id, query.version, account_id)
 
 
 @groups_api.operation(

@@ -8,7 +8,8 @@ from pydantic import BaseModel, Field
 from core.api import Answer, Body, Name, Query
 from messaging.membership import Member, Role, State, View
 
-MOST_OTHERS = 1_023
+#: Of a group, those who are invited included.
+MOST_MEMBERS = 1_024
 MOST_LISTED_GROUPS = 100
 HIGHEST_VERSION = 2**31 - 1
 
@@ -36,7 +37,7 @@ class NewGroup(Body):
 
     name: Name
     members: list[UUID] = Field(
-        max_length=MOST_OTHERS,
+        max_length=MOST_MEMBERS - 1,
         description="Other accounts: those in touch with the caller join, the others are invited.",
     )
 
@@ -56,7 +57,7 @@ class GroupChange(VersionedChange):
 class Invitation(VersionedChange):
     """Accounts to add to a group, or to invite."""
 
-    account_ids: list[UUID] = Field(min_length=1, max_length=MOST_OTHERS)
+    account_ids: list[UUID] = Field(min_length=1, max_length=MOST_MEMBERS - 1)
 
 
 class RoleChange(VersionedChange):

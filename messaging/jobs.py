@@ -6,7 +6,6 @@ Owns what a job weighs in a transaction, and what makes two messages the same.
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from uuid import UUID
 
 from core.problems import Problem
@@ -16,40 +15,24 @@ from messaging.letters import Accepted, Outgoing, Shared, ToGroup
 GROUP_WEIGHT = 128
 
 
-@dataclass(eq=False)
 class Sending:
     """A message on its way into mailboxes."""
 
-    outgoing: Outgoing
-    done: Callable[[Accepted | Problem], None]
-    answer: Accepted | Problem | None = None
+    __slots__ = ("answer", "done", "fingerprint", "name", "outgoing", "size", "weight")
 
-    @property
-    def weight(self) -> int:
-        """Count its envelopes."""
-        sealed = self.outgoing.sealed
-        return GROUP_WEIGHT if isinstance(sealed, Shared) else len(sealed)
-
-    @cached_property
-    def size(self) -> int:
-        """Count the bytes of its content."""
-        sealed = self.outgoing.sealed
+    def __init__(self, outgoing: Outgoing, done: Callable[[Accepted | Problem], None]) -> None:
+        self.outgoing = outgoing
+        self.done = done
+        self.answer: Accepted | Problem | None = None
+        #: What the sender calls it; whole numbers are found faster than UUIDs.
+        self.name = (outgoing.from_device_id.int, outgoing.client_id)
+        #: SHA-256 over what makes it the same message.
+        self.fingerprint = _fingerprint(outgoing)
+        sealed = outgoing.sealed
         if isinstance(sealed, Shared):
-            return len(sealed.content)
-        return sum([len(one.content) for one in sealed])
-
-    @cached_property
-    def fingerprint(self) -> bytes:
-        """Hash what makes it the same message (SHA-256); the order of its envelopes does not."""
-        to, sealed = self.outgoing.to, self.outgoing.sealed
-        recipient = b"g" + to.id.bytes if isinstance(to, ToGroup) else b"a" + to.bytes
-        digest = hashlib.sha256(recipient + self.outgoing.expires_in.to_bytes(4))
-        if isinstance(sealed, Shared):
-            digest.update(sealed.devices_digest + hashlib.sha256(sealed.content).digest())
+            self.weight, self.size = GROUP_WEIGHT, len(sealed.content)
         else:
-            for device_id, content, _ in sorted(sealed) if len(sealed) > 1 else sealed:
-                digest.update(device_id.bytes + hashlib.sha256(content).digest())
-        return digest.digest()
+            self.weight, self.size = len(sealed), sum([len(one.content) for one in sealed])
 
     def tell(self) -> None:
         """Give the answer to whoever waits for it."""
@@ -57,7 +40,20 @@ class Sending:
             self.done(self.answer)
 
 
-@dataclass(eq=False)
+def _fingerprint(outgoing: Outgoing) -> bytes:
+    """Hash what makes a message the same; the order of its envelopes does not."""
+    to, sealed = outgoing.to, outgoing.sealed
+    recipient = b"group" + to.id.bytes if isinstance(to, ToGroup) else to.bytes
+    digest = hashlib.sha256(recipient + outgoing.expires_in.to_bytes(4))
+    if isinstance(sealed, Shared):
+        digest.update(sealed.devices_digest + hashlib.sha256(sealed.content).digest())
+    else:
+        for device_id, content, _ in sorted(sealed) if len(sealed) > 1 else sealed:
+            digest.update(device_id.bytes + hashlib.sha256(content).digest())
+    return digest.digest()
+
+
+@dataclass(slots=True, eq=False)
 class Acknowledging:
     """An acknowledgement of all up to a number, in the mailbox of the device that makes it."""
 

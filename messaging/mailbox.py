@@ -1,14 +1,15 @@
 """The mailbox: a queue a device, numbered from 1, in order, until acknowledged or expired.
 
-Owns the statements on `mailboxes`, `envelopes` and `payloads`. All of them run in the caller's transaction and
-change a mailbox only under the lock of its row, which is held until the commit. So numbers are
-given out in the order of the commits: whoever fetched number 7 is never shown a new number 6 later.
+Owns the statements on `mailboxes`, `envelopes` and `payloads`. All of them run in the caller's
+transaction and change a mailbox only under the lock of its row, which is held until the commit. So
+numbers are given out in the order of the commits: whoever fetched number 7 is never shown a new
+number 6 later.
 Rows are locked in one order, mailboxes before payloads, so that no two transactions wait for each other.
 """
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -26,12 +27,10 @@ _BOX = [
     _MAILBOXES.device_id,
     _MAILBOXES.last_seq,
     _MAILBOXES.acked_seq,
+    _MAILBOXES.urgent_seq,
     _MAILBOXES.waiting,
     _MAILBOXES.waiting_bytes,
 ]
-#: Of an envelope that was deleted: whose it was, its size, and the message whose payload it led to.
-_LEFT = " RETURNING device_id, size, CASE WHEN content IS NULL THEN message_id END"
-_GONE = [_ENVELOPES.device_id, _ENVELOPES.size, _ENVELOPES.message_id]
 
 
 @dataclass(slots=True)
@@ -40,19 +39,27 @@ class Box:
 
     last_seq: int
     acked_seq: int
+    urgent_seq: int
     waiting: int
     waiting_bytes: int
+    #: What this transaction puts into it.
+    deliveries: list[Delivery] = field(default_factory=list)
+    #: Whether its device is to be woken for it.
+    urgent: bool = False
 
     def has_room(self, size: int, most: int, most_bytes: int) -> bool:
         """Say whether one more envelope fits."""
         return self.waiting < most and self.waiting_bytes + size <= most_bytes
 
-    def put(self, size: int) -> int:
-        """Make room for an envelope; give its number."""
+    def put(self, message: Message, content: bytes, *, is_request: bool, urgent: bool) -> None:
+        """Put in an envelope, under the next number."""
         self.last_seq += 1
+        if urgent:
+            self.urgent = True
+            self.urgent_seq = self.last_seq
         self.waiting += 1
-        self.waiting_bytes += size
-        return self.last_seq
+        self.waiting_bytes += len(content)
+        self.deliveries.append(Delivery(self.last_seq, message, content, is_request))
 
     def take(self, size: int) -> None:
         """Count an envelope out."""
@@ -76,6 +83,7 @@ def _creating(dialect: str) -> Executable:
             account_id=bindparam("account"),
             last_seq=0,
             acked_seq=0,
+            urgent_seq=0,
             waiting=0,
             waiting_bytes=0,
         )
@@ -84,7 +92,7 @@ def _creating(dialect: str) -> Executable:
 
 
 _LOCKING = Bulk(
-    "SELECT m.device_id, m.last_seq, m.acked_seq, m.waiting, m.waiting_bytes"
+    "SELECT m.device_id, m.last_seq, m.acked_seq, m.urgent_seq, m.waiting, m.waiting_bytes"
     " FROM {rows} AS r CROSS JOIN mailboxes AS m WHERE m.device_id = r.device_id"
     " ORDER BY m.device_id {locked}",
     takes=[_MAILBOXES.device_id],
@@ -92,8 +100,9 @@ _LOCKING = Bulk(
     locked="FOR UPDATE OF m",
 )
 _WRITING = Bulk(
-    "UPDATE mailboxes SET last_seq = r.last_seq, acked_seq = r.acked_seq, waiting = r.waiting,"
-    " waiting_bytes = r.waiting_bytes FROM {rows} AS r WHERE mailboxes.device_id = r.device_id",
+    "UPDATE mailboxes SET last_seq = r.last_seq, acked_seq = r.acked_seq,"
+    " urgent_seq = r.urgent_seq, waiting = r.waiting, waiting_bytes = r.waiting_bytes"
+    " FROM {rows} AS r WHERE mailboxes.device_id = r.device_id",
     takes=_BOX,
 )
 
@@ -109,7 +118,7 @@ def write(connection: Connection, boxes: Mapping[UUID, Box]) -> None:
     _WRITING.run(
         connection,
         [
-            (device_id, box.last_seq, box.acked_seq, box.waiting, box.waiting_bytes)
+            (device_id, box.last_seq, box.acked_seq, box.urgent_seq, box.waiting, box.waiting_bytes)
             for device_id, box in boxes.items()
         ],
     )
@@ -119,33 +128,32 @@ _STORING = BulkInsert(table(Envelope))
 _STORING_PAYLOADS = BulkInsert(table(Payload))
 
 
-def deposit(
-    connection: Connection, envelopes: Sequence[tuple[UUID, Delivery]], shared: Mapping[UUID, int]
-) -> None:
-    """Store envelopes whose numbers were given out.
+def deposit(connection: Connection, boxes: Mapping[UUID, Box], shared: Mapping[UUID, int]) -> None:
+    """Store what was put into locked mailboxes.
 
     shared: the messages whose content is stored once, and how many envelopes lead to each.
     """
     rows, payloads = [], {}
-    for device_id, (seq, message, content, is_request) in envelopes:
-        once = message.id in shared
-        if once:
-            payloads[message.id] = (message.id, content, shared[message.id], message.expires_at)
-        rows.append(
-            (
-                device_id,
-                seq,
-                message.id,
-                message.from_account_id,
-                message.from_device_id,
-                None if once else content,
-                len(content),
-                message.sent_at,
-                message.expires_at,
-                is_request,
-                *(message.group or (None, None)),
+    for device_id, box in boxes.items():
+        for seq, message, content, is_request in box.deliveries:
+            once = bool(shared) and message.id in shared
+            if once:
+                payloads[message.id] = (message.id, content, shared[message.id])
+            rows.append(
+                (
+                    device_id,
+                    seq,
+                    message.id,
+                    message.from_account_id,
+                    message.from_device_id,
+                    None if once else content,
+                    len(content),
+                    message.sent_at,
+                    message.expires_at,
+                    is_request,
+                    *(message.group or (None, None)),
+                )
             )
-        )
     _STORING.run(connection, rows)
     _STORING_PAYLOADS.run(connection, list(payloads.values()))
 
@@ -220,12 +228,14 @@ def read(
     ]
 
 
-_ACKNOWLEDGING = Bulk(
+_DELETING = Bulk(
     "DELETE FROM envelopes WHERE (device_id, seq) IN (SELECT e.device_id, e.seq"
     " FROM {rows} AS r CROSS JOIN envelopes AS e"
-    " WHERE e.device_id = r.device_id AND e.seq > r.acked_seq AND e.seq <= r.seq)" + _LEFT,
+    " WHERE e.device_id = r.device_id AND e.seq > r.acked_seq AND e.seq <= r.seq)"
+    # SQLite 3.40 takes `content IS NULL` for false here, whatever is in it.
+    " RETURNING device_id, size, CASE WHEN length(content) >= 0 THEN NULL ELSE message_id END",
     takes=[_ENVELOPES.device_id, _MAILBOXES.acked_seq, _ENVELOPES.seq],
-    gives=_GONE,
+    gives=[_ENVELOPES.device_id, _ENVELOPES.size, _ENVELOPES.message_id],
 )
 
 
@@ -236,7 +246,7 @@ def acknowledge(
     ahead = {
         device_id: seq for device_id, seq in through.items() if seq > boxes[device_id].acked_seq
     }
-    gone = _ACKNOWLEDGING.run(
+    gone = _DELETING.run(
         connection,
         [(device_id, boxes[device_id].acked_seq, seq) for device_id, seq in ahead.items()],
     )
@@ -244,14 +254,6 @@ def acknowledge(
         boxes[device_id].acked_seq = seq
     _take_out(connection, boxes, gone)
     return len(gone)
-
-
-_EXPIRING = Bulk(
-    "DELETE FROM envelopes WHERE (device_id, seq) IN (SELECT device_id, seq FROM {rows} AS r)"
-    + _LEFT,
-    takes=[_ENVELOPES.device_id, _ENVELOPES.seq],
-    gives=_GONE,
-)
 
 
 def expire(connection: Connection, now: datetime) -> int:
@@ -264,7 +266,7 @@ def expire(connection: Connection, now: datetime) -> int:
     ).all()
     boxes = lock(connection, {row.device_id for row in batch})
     # Some may have been acknowledged before the locks were ours.
-    gone = _EXPIRING.run(connection, [tuple(row) for row in batch])
+    gone = _DELETING.run(connection, [(row.device_id, row.seq - 1, row.seq) for row in batch])
     _take_out(connection, boxes, gone)
     write(connection, boxes)
     return len(gone)

@@ -1,8 +1,8 @@
 """Who is in a group: the rows, and the statements that change them under the lock of the group's row.
 
-Owns `groups`, `group_members` and `memberships`, and that a group which has members has an admin.
-Accounts are held before groups, and groups in the order of their ids, so that no two transactions wait
-for each other. Refuses nothing by raising; whoever may do what is the service's to judge.
+Owns how `groups`, `group_members` and `memberships` are read and written; `departures.py` deletes from
+them. Accounts are held before groups, and groups in the order of their ids, so that no two transactions
+wait for each other. Refuses nothing by raising; who may do what is the services' to judge.
 """
 
 from collections.abc import Collection, Mapping
@@ -17,11 +17,9 @@ from sqlalchemy import (
     Connection,
     Executable,
     bindparam,
-    delete,
     func,
     insert,
     select,
-    tuple_,
     update,
 )
 
@@ -135,48 +133,6 @@ def set_role(connection: Connection, group_id: UUID, account_id: UUID, role: Rol
     )
 
 
-def remove(connection: Connection, group_ids: Collection[UUID], account_id: UUID) -> None:
-    """Take an account out of held groups."""
-    for columns, model in ((_MEMBERS, GroupMember), (_WAYS, Membership)):
-        connection.execute(
-            delete(model).where(
-                columns.account_id == account_id, columns.group_id.in_(list(group_ids))
-            )
-        )
-
-
-def depart(
-    connection: Connection, group_ids: Collection[UUID], account_id: UUID
-) -> dict[UUID, int]:
-    """Let an account go out of held groups; give the versions of those that are left.
-
-    Where it was the last admin, who has been a member longest becomes one; where it was the last
-    member, the group is deleted, and its invitations with it.
-    """
-    remove(connection, group_ids, account_id)
-    kept = set(connection.scalars(_WITH_MEMBERS, {"groups": list(group_ids)}))
-    if gone := set(group_ids) - kept:
-        _delete(connection, gone)
-    connection.execute(_PROMOTING, {"groups": list(kept)})
-    return {row.id: row.version for row in connection.execute(_STEPPING, {"groups": list(kept)})}
-
-
-def _delete(connection: Connection, group_ids: Collection[UUID]) -> None:
-    invited = connection.execute(
-        delete(GroupMember)
-        .where(_MEMBERS.group_id.in_(list(group_ids)))
-        .returning(_MEMBERS.account_id, _MEMBERS.group_id)
-    ).all()
-    ways = tuple_(_WAYS.account_id, _WAYS.group_id)
-    connection.execute(delete(Membership).where(ways.in_([tuple(row) for row in invited])))
-    connection.execute(delete(Group).where(_GROUPS.id.in_(list(group_ids))))
-
-
-def groups_of(connection: Connection, account_id: UUID) -> list[UUID]:
-    """Give the ids of all groups that an account is in, whether or not it was told."""
-    return list(connection.scalars(select(_WAYS.group_id).where(_WAYS.account_id == account_id)))
-
-
 def groups_seen_by(
     connection: Connection, account_id: UUID, after: UUID | None, limit: int
 ) -> list[UUID]:
@@ -216,12 +172,6 @@ _ADVANCING = (
     .values(version=_GROUPS.version + 1)
     .returning(_GROUPS.version)
 )
-_STEPPING = (
-    update(table(Group))
-    .where(_GROUPS.id.in_(_THESE))
-    .values(version=_GROUPS.version + 1)
-    .returning(_GROUPS.id, _GROUPS.version)
-)
 _HOLDING = select(_GROUPS.id).where(_GROUPS.id.in_(_THESE)).order_by(_GROUPS.id).with_for_update()
 _WITH_MEMBER = table(Group).join(table(GroupMember), _MEMBERS.group_id == _GROUPS.id)
 _SUMMARIES = (
@@ -236,38 +186,10 @@ _READING = (
     .where(_GROUPS.id == bindparam("group"))
     .order_by(_MEMBERS.since, _MEMBERS.account_id)
 )
-_WITH_MEMBERS = (
-    select(_MEMBERS.group_id)
-    .where(_MEMBERS.group_id.in_(_THESE), _MEMBERS.state == State.JOINED)
-    .distinct()
-)
 _COUNTING = (
     select(_WAYS.account_id, _WAYS.state, func.count().label("groups"))
     .where(_WAYS.account_id.in_(bindparam("accounts", expanding=True)))
     .group_by(_WAYS.account_id, _WAYS.state)
-)
-_RANKED = (
-    select(
-        _MEMBERS.group_id,
-        _MEMBERS.account_id,
-        func.row_number()
-        .over(partition_by=_MEMBERS.group_id, order_by=(_MEMBERS.since, _MEMBERS.account_id))
-        .label("place"),
-        func.max(_MEMBERS.role).over(partition_by=_MEMBERS.group_id).label("highest"),
-    )
-    .where(_MEMBERS.group_id.in_(_THESE), _MEMBERS.state == State.JOINED)
-    .subquery()
-)
-_PROMOTING = (
-    update(table(GroupMember))
-    .where(
-        tuple_(_MEMBERS.group_id, _MEMBERS.account_id).in_(
-            select(_RANKED.c.group_id, _RANKED.c.account_id).where(
-                _RANKED.c.place == 1, _RANKED.c.highest < Role.ADMIN
-            )
-        )
-    )
-    .values(role=Role.ADMIN)
 )
 
 

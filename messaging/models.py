@@ -1,4 +1,4 @@
-"""Tables of mailboxes and what is in them, of keys, of groups, and of who is in touch with whom."""
+"""Tables of mailboxes and what is in them, of keys, groups, contacts, and of push."""
 
 from datetime import datetime
 from uuid import UUID
@@ -21,6 +21,8 @@ class Mailbox(Base):
     last_seq: Mapped[int] = mapped_column(BigInteger)
     #: All up to here was acknowledged; never goes back.
     acked_seq: Mapped[int] = mapped_column(BigInteger)
+    #: The number of the last message that is urgent: while it waits, the device is woken.
+    urgent_seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
     #: Envelopes stored now. Expiry leaves gaps, so the two above do not tell it.
     waiting: Mapped[int] = mapped_column(Integer)
     #: Bytes of content in them, wherever it is stored.
@@ -56,16 +58,12 @@ class Payload(Base):
     """Content that a message has for all devices of a group, until the last of them has it."""
 
     __tablename__ = "payloads"
-    __table_args__ = (
-        Index(None, "expires_at"),
-        {"info": {"shard_by": "message_id"}, "sqlite_with_rowid": False},
-    )
+    __table_args__ = {"info": {"shard_by": "message_id"}, "sqlite_with_rowid": False}
 
     message_id: Mapped[UUID] = mapped_column(primary_key=True)
     content: Mapped[bytes] = mapped_column(LargeBinary)
-    #: Envelopes that still lead here.
+    #: Envelopes that still lead here; with the last of them it ends.
     waiting: Mapped[int] = mapped_column(Integer)
-    expires_at: Mapped[datetime] = mapped_column()
 
 
 class SentMessage(Base):
@@ -123,6 +121,52 @@ class DeviceKeys(Base):
     last_resort: Mapped[bytes | None] = mapped_column(LargeBinary(1568))
     last_resort_signature: Mapped[bytes | None] = mapped_column(LargeBinary(64))
     updated_at: Mapped[datetime] = mapped_column()
+
+
+class OneTimePrekey(Base):
+    """A public key of a device that one session begins with: it is deleted when it is handed out."""
+
+    __tablename__ = "one_time_prekeys"
+    __table_args__ = {"info": {"shard_by": "account_id"}, "sqlite_with_rowid": False}
+
+    account_id: Mapped[UUID] = mapped_column(primary_key=True)
+    device_id: Mapped[UUID] = mapped_column(primary_key=True)
+    #: 1 X25519; 2 ML-KEM-1024.
+    kind: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    key_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    public_key: Mapped[bytes] = mapped_column(LargeBinary(1568))
+    #: Of the second kind only; in the first nothing is signed.
+    signature: Mapped[bytes | None] = mapped_column(LargeBinary(64))
+
+
+class PushSubscription(Base):
+    """Where a device is woken, and how far that is: one by the device itself, and the operator's webhook."""
+
+    __tablename__ = "push_subscriptions"
+    __table_args__ = (
+        Index(None, "type", "due_at"),
+        {"info": {"shard_by": "device_id"}, "sqlite_with_rowid": False},
+    )
+
+    device_id: Mapped[UUID] = mapped_column(primary_key=True)
+    #: Whether this is the operator's webhook, which has no address of the device.
+    is_webhook: Mapped[bool] = mapped_column(primary_key=True)
+    type: Mapped[str] = mapped_column(String(8))
+    #: An endpoint or a provider's token: who knows it can wake the device.
+    address: Mapped[str] = mapped_column(String(2048))
+    #: Of Web Push: P-256, uncompressed.
+    p256dh: Mapped[bytes | None] = mapped_column(LargeBinary(65))
+    auth: Mapped[bytes | None] = mapped_column(LargeBinary(16))
+    #: When to look at it next; None: there is nothing to do. While claimed, the end of the claim.
+    due_at: Mapped[datetime | None] = mapped_column()
+    #: Whether a process is at it.
+    claimed: Mapped[bool] = mapped_column()
+    #: Times it was woken since it last acknowledged something.
+    woken: Mapped[int] = mapped_column(Integer)
+    #: Times in a row that this did not work.
+    failures: Mapped[int] = mapped_column(Integer)
+    #: What the mailbox had acknowledged when the claim began.
+    acked_seq: Mapped[int] = mapped_column(BigInteger)
 
 
 class Group(Base):

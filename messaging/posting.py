@@ -5,10 +5,11 @@ the mailboxes under their locks, and then everything that is stored. A message t
 nothing behind and disturbs no other.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -22,6 +23,7 @@ from messaging.letters import (
     Attempt,
     Delivery,
     Message,
+    Outgoing,
     Sealed,
     Shared,
     ToGroup,
@@ -36,15 +38,14 @@ Judge = Callable[[Connection, Sequence[Attempt], datetime], list[Verdict]]
 FULL_RETRY = 300
 
 
-@dataclass
-class Posted:
+class Posted(NamedTuple):
     """What a batch stored and deleted."""
 
-    deliveries: defaultdict[UUID, list[Delivery]] = field(default_factory=lambda: defaultdict(list))
+    deliveries: Mapping[UUID, Sequence[Delivery]]
     #: Devices that are to be woken if nobody listens.
-    urgent: set[UUID] = field(default_factory=set)
+    urgent: Collection[UUID]
     #: Envelopes by what became of them: stored, dropped, acknowledged.
-    steps: Counter[str] = field(default_factory=Counter)
+    steps: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,8 @@ class _Batch:
         self._acknowledgings = [job for job in jobs if isinstance(job, Acknowledging)]
         self._client_ids = ClientIds(connection, self._sendings)
         self._boxes: dict[UUID, mailbox.Box] = {}
-        self._envelopes: list[tuple[UUID, Delivery]] = []
         self._shared: dict[UUID, int] = {}
-        self._posted = Posted()
+        self._steps = Counter[str]()
 
     def post(self) -> Posted:
         targets = self._find_targets()
@@ -93,9 +93,13 @@ class _Batch:
             if job.answer is None:
                 job.answer = self._send(job, targets[job], verdicts.get(job, Verdict()))
         self._client_ids.write()
-        mailbox.deposit(self._connection, self._envelopes, self._shared)
+        mailbox.deposit(self._connection, self._boxes, self._shared)
         mailbox.write(self._connection, self._boxes)
-        return self._posted
+        return Posted(
+            {device_id: box.deliveries for device_id, box in self._boxes.items() if box.deliveries},
+            {device_id for device_id, box in self._boxes.items() if box.urgent},
+            self._steps,
+        )
 
     def _find_targets(self) -> dict[Sending, Collection[UUID]]:
         """Find the devices of each message that is new and for exactly those; refuse the others."""
@@ -134,9 +138,7 @@ class _Batch:
                 )
             else:
                 through[job.device_id] = max(job.through, through.get(job.device_id, 0))
-        self._posted.steps["acknowledged"] += mailbox.acknowledge(
-            self._connection, self._boxes, through
-        )
+        self._steps["acknowledged"] += mailbox.acknowledge(self._connection, self._boxes, through)
 
     def _send(
         self, job: Sending, targets: Collection[UUID], verdict: Verdict
@@ -144,39 +146,36 @@ class _Batch:
         """Put a message into its mailboxes, or say why not."""
         if verdict.refusal is not None:
             return verdict.refusal
-        refusal = None if verdict.dropped else self._unfit(job.outgoing.sealed, targets)
+        accepted = Accepted(UUID(bytes=self._rules.entropy(16), version=4), self._now)
+        refusal = self._put(job.outgoing, accepted.id, targets, verdict)
         if refusal is not None:
             return refusal
-        accepted = Accepted(UUID(bytes=self._rules.entropy(16), version=4), self._now)
         self._client_ids.claim(job, accepted)
-        if verdict.dropped:
-            self._posted.steps["dropped"] += len(targets)
-        else:
-            self._put(job, accepted.id, targets, verdict.is_request)
         return accepted
 
-    def _unfit(
-        self, sealed: Sequence[Sealed] | Shared, targets: Collection[UUID]
+    def _put(
+        self, outgoing: Outgoing, message_id: UUID, targets: Collection[UUID], verdict: Verdict
     ) -> Problem | None:
-        """Say why not all of the mailboxes can take it."""
-        gone = [device_id for device_id in targets if device_id not in self._boxes]
-        if gone:
-            # Removed since the devices were read, which only another process can do.
-            return mismatched(extra=gone)
+        """Put a message into each of its mailboxes if all have room; else say why not."""
+        places = [
+            (self._boxes.get(device_id), content)
+            for device_id, content in _contents(outgoing.sealed, targets)
+        ]
         most, most_bytes = self._rules.max_messages, self._rules.max_bytes
-        for device_id, content in _contents(sealed, targets):
-            if not self._boxes[device_id].has_room(len(content), most, most_bytes):
+        for box, content in places:
+            if box is None:
+                # Removed since the devices were read, which only another process can do.
+                return mismatched(extra=set(targets) - self._boxes.keys())
+            if not box.has_room(len(content), most, most_bytes):
                 return MailboxFull(
                     "A device of the recipient has not fetched its messages for long;"
                     " nothing was stored.",
                     retry_after=FULL_RETRY,
                 )
-        return None
-
-    def _put(
-        self, job: Sending, message_id: UUID, targets: Collection[UUID], is_request: bool
-    ) -> None:
-        outgoing, posted = job.outgoing, self._posted
+        if verdict.dropped:
+            # Only now, so that a full mailbox does not tell who was blocked.
+            self._steps["dropped"] += len(places)
+            return None
         message = Message(
             message_id,
             outgoing.from_account_id,
@@ -185,16 +184,13 @@ class _Batch:
             self._now + timedelta(seconds=outgoing.expires_in),
             outgoing.to if isinstance(outgoing.to, ToGroup) else None,
         )
-        for device_id, content in _contents(outgoing.sealed, targets):
-            seq = self._boxes[device_id].put(len(content))
-            delivery = Delivery(seq, message, content, is_request)
-            self._envelopes.append((device_id, delivery))
-            posted.deliveries[device_id].append(delivery)
-        if isinstance(outgoing.sealed, Shared) and targets:
-            self._shared[message_id] = len(targets)
-        if outgoing.urgent:
-            posted.urgent.update(targets)
-        posted.steps["stored"] += len(targets)
+        for box, content in places:
+            assert box is not None
+            box.put(message, content, is_request=verdict.is_request, urgent=outgoing.urgent)
+        if places and isinstance(outgoing.sealed, Shared):
+            self._shared[message_id] = len(places)
+        self._steps["stored"] += len(places)
+        return None
 
 
 def _contents(

@@ -1,4 +1,4 @@
-"""What can go wrong with messages, mailboxes and groups."""
+"""What can go wrong with messages, mailboxes, keys and groups."""
 
 from core.problems import Problem
 
@@ -30,6 +30,42 @@ class AcknowledgementAhead(Problem):
     """The acknowledgement names a message that was never put into this mailbox."""
 
     code, status, title = "acknowledgement-ahead", 422, "There is no such message yet"
+
+
+class KeysDiffer(Problem):
+    """The digest is not that of the keys that are handed out, or there are none."""
+
+    code, status, title = "keys-differ", 409, "Other keys are published"
+
+
+class TooManyKeyUploads(Problem):
+    """The device uploaded keys as often as it may."""
+
+    code, status, title = "too-many-key-uploads", 429, "Too many uploads of keys"
+
+
+class TooManyKeyTakes(Problem):
+    """The account took keys as often as it may, of this account or in all; none were handed out."""
+
+    code, status, title = "too-many-key-takes", 429, "Too many keys were taken"
+
+
+class BlockedByYou(Problem):
+    """The sender has blocked the recipient; nothing was stored."""
+
+    code, status, title = "blocked-by-you", 409, "You have blocked this account"
+
+
+class MessageLimit(Problem):
+    """The sender has written as much as it may, or to as many strangers; nothing was stored."""
+
+    code, status, title = "message-limit", 429, "Too many messages"
+
+
+class TooManyContacts(Problem):
+    """The account has accepted or blocked as many others as it may by hand."""
+
+    code, status, title = "too-many-contacts", 409, "The account has too many contacts"
 
 
 class GroupNotFound(Problem):
@@ -90,21 +126,3 @@ class GroupLimit(Problem):
     """The account made or changed too many groups, or invited too many strangers. Nothing happened."""
 
     code, status, title = "group-limit", 429, "Too much was done with groups"
-
-
-class BlockedByYou(Problem):
-    """The sender has blocked the recipient; nothing was stored."""
-
-    code, status, title = "blocked-by-you", 409, "You have blocked this account"
-
-
-class MessageLimit(Problem):
-    """The sender has written as much as it may, or to as many strangers; nothing was stored."""
-
-    code, status, title = "message-limit", 429, "Too many messages"
-
-
-class TooManyContacts(Problem):
-    """The account has accepted or blocked as many others as it may by hand."""
-
-    code, status, title = "too-many-contacts", 409, "The account has too many contacts"

@@ -5,11 +5,13 @@ from flask import current_app
 from core.api import Api
 from messaging.problems import (
     AcknowledgementAhead,
+    BlockedByYou,
     ClientIdReused,
     DevicesMismatched,
     GroupChanged,
     GroupNotFound,
     MailboxFull,
+    MessageLimit,
 )
 from messaging.schemas import (
     AcceptedAnswer,
@@ -45,11 +47,13 @@ def _messages() -> MessageService:
     status=202,
     problems=(
         AccountNotFound,
+        BlockedByYou,
         ClientIdReused,
         DevicesMismatched,
         GroupChanged,
         GroupNotFound,
         MailboxFull,
+        MessageLimit,
     ),
 )
 def send_message(caller: Caller, body: OutgoingMessage) -> tuple[AcceptedAnswer, int]:

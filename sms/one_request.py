@@ -87,7 +87,8 @@ class OneRequest:
 
     `timeouts` are seconds to connect, and to wait for bytes of the answer; its whole body has the latter
     as well. With a `ca_file` only certificates under it are believed. Unless `from_environment`, the
-    environment's proxies and certificates are not used.
+    environment's proxies and certificates are not used. An `adapter` carries the requests elsewhere than to
+    one host of the operator's choice.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class OneRequest:
         *,
         ca_file: Path | None = None,
         from_environment: bool = True,
+        adapter: HTTPAdapter | None = None,
     ) -> None:
         self._provider = provider
         self._timeouts = timeouts
@@ -104,7 +106,9 @@ class OneRequest:
         self._session.trust_env = from_environment
         self._session.verify = str(ca_file) if ca_file else True
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=CONNECTIONS, max_retries=0)
+        adapter = adapter or HTTPAdapter(
+            pool_connections=1, pool_maxsize=CONNECTIONS, max_retries=0
+        )
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple, Self
 
+from pydantic import SecretStr
 from werkzeug.datastructures import Headers
 
 from core.provider_settings import WEBHOOK_SECRET_PREFIX
@@ -38,10 +39,15 @@ class WebhookSecrets:
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         """Take the secrets that are set, the current one first."""
+        return cls.of(settings.webhook_secret, settings.webhook_secret_previous)
+
+    @classmethod
+    def of(cls, *secrets: SecretStr | None) -> Self:
+        """Take those secrets that are set, written as the settings do."""
         return cls(
             tuple(
                 base64.b64decode(secret.get_secret_value().removeprefix(WEBHOOK_SECRET_PREFIX))
-                for secret in (settings.webhook_secret, settings.webhook_secret_previous)
+                for secret in secrets
                 if secret is not None
             )
         )

@@ -123,7 +123,6 @@ class AccountService:
             )
         )
         connection.execute(delete(Account).where(Account.id == account.id))
-        self._events.delete_account(connection, account.id)
 
     def _remove_devices(self, connection: Connection, account_id: UUID) -> None:
         # A code made by a device that is gone must not let another one in.

@@ -6,12 +6,10 @@ within bounds of bytes and time. Refuses to go to addresses inside (but in the n
 allow), to follow a redirect, and to tell callers why a homeserver could not be asked.
 """
 
-import ipaddress
 import json
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Sequence
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -20,15 +18,12 @@ from urllib.parse import quote
 
 import structlog
 
+from core.addresses import Address, Addresses, AddressRefused, NoAddress
 from core.metrics import Metrics
 from interop.matrix.identifiers import ServerName, is_user_id
 from interop.matrix.problems import HomeserverUnavailable, OpenIdRefused
 
 log = structlog.get_logger()
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-#: Gives the addresses of a host, as text; raises OSError when it has none.
-Resolve = Callable[[str], Sequence[str]]
 
 HTTPS_PORT, FEDERATION_PORT = 443, 8448
 WELL_KNOWN = "/.well-known/matrix/server"
@@ -36,34 +31,17 @@ USERINFO = "/_matrix/federation/v1/openid/userinfo?access_token="
 #: Seconds to connect and between bytes, and for a whole request, its connection included.
 STEP_SECONDS, REQUEST_SECONDS = 3.0, 8.0
 LARGEST_ANSWER = 65_536
-#: All of IPv6 that is given out for use by everybody (RFC 4291).
-_UNICAST = ipaddress.IPv6Network("2000::/3")
-#: Addresses that carry an IPv4 address within, which decides where they lead (RFC 6052).
-_TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class _Failed(Exception):
     """A homeserver could not be asked; the reason is one of a few words, for metrics and logs."""
 
 
-def resolve(host: str) -> list[str]:
-    """Give the addresses of a host as the system's resolver does."""
-    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    return [str(address[0]) for *_, address in found]
-
-
 class Homeservers:
     """Asks homeservers."""
 
-    def __init__(
-        self,
-        resolver: Resolve,
-        allowed_networks: Sequence[str],
-        ca_file: Path | None,
-        metrics: Metrics,
-    ) -> None:
-        self._resolve = resolver
-        self._allowed = [ipaddress.ip_network(network) for network in allowed_networks]
+    def __init__(self, addresses: Addresses, ca_file: Path | None, metrics: Metrics) -> None:
+        self._addresses = addresses
         self._tls = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
         self._metrics = metrics
 
@@ -145,31 +123,11 @@ class Homeservers:
     def _address(self, name: ServerName) -> Address:
         """Give an address of a host that may be connected to; it is resolved this once."""
         try:
-            texts = [name.host] if name.is_address else self._resolve(name.host)
-            addresses = [ipaddress.ip_address(text.partition("%")[0]) for text in texts]
-        except (OSError, ValueError):
+            return self._addresses.of(name.host)
+        except NoAddress:
             raise _Failed("name") from None
-        for address in addresses:
-            if self._may_connect(address):
-                return address
-        raise _Failed("address" if addresses else "name")
-
-    def _may_connect(self, address: Address) -> bool:
-        inner = _innermost(address)
-        if any(inner in network for network in self._allowed):
-            return True
-        unicast = inner.version == 4 or inner in _UNICAST
-        return unicast and inner.is_global and not inner.is_multicast and not inner.is_reserved
-
-
-def _innermost(address: Address) -> Address:
-    """Give the IPv4 address that an IPv6 address leads to, or the address itself."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return address
-    if address in _TRANSLATED:
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    teredo = address.teredo
-    return address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo else address)
+        except AddressRefused:
+            raise _Failed("address") from None
 
 
 def _exchange(secure: ssl.SSLSocket, authority: str, path: str) -> tuple[int, bytes]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from core.addresses import Addresses, Resolve
 from core.database import Database
 from core.limits import Limits
 from core.metrics import Metrics
@@ -15,7 +16,7 @@ from core.settings import Settings
 from discovery.service import DirectoryService
 from interop.matrix.accounts import MatrixAccountService
 from interop.matrix.bindings import BindingService
-from interop.matrix.federation import Homeservers, Resolve
+from interop.matrix.federation import Homeservers
 from interop.matrix.lookups import MatrixLookupService
 from interop.matrix.sessions import ValidationService
 from interop.matrix.signing import Signer
@@ -52,9 +53,8 @@ class MatrixService:
         directory: DirectoryService,
     ) -> "MatrixService":
         """Build them over the services that all doors share."""
-        homeservers = Homeservers(
-            resolver, settings.matrix_allowed_networks, settings.matrix_ca_file, metrics
-        )
+        addresses = Addresses(resolver, settings.matrix_allowed_networks)
+        homeservers = Homeservers(addresses, settings.matrix_ca_file, metrics)
         users = MatrixAccountService(
             database,
             clock,

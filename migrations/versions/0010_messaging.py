@@ -42,12 +42,10 @@ def upgrade() -> None:
         sa.Column("message_id", sa.Uuid(), nullable=False),
         sa.Column("content", sa.LargeBinary(), nullable=False),
         sa.Column("waiting", sa.Integer(), nullable=False),
-        sa.Column("expires_at", UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("message_id", name=op.f("pk_payloads")),
         info={"shard_by": "message_id"},
         sqlite_with_rowid=False,
     )
-    op.create_index(op.f("ix_payloads_expires_at"), "payloads", ["expires_at"])
     op.create_table(
         "contacts",
         sa.Column("account_id", sa.Uuid(), nullable=False),

@@ -1,6 +1,7 @@
 """A test client that holds every answer against the OpenAPI document of the application."""
 
 import json
+import re
 from functools import cache
 from typing import Any
 
@@ -42,7 +43,7 @@ class ContractClient(FlaskClient):
             assert response.status_code in (404, 405, 308) or method == "OPTIONS", response.text
             return
         rule = adapter.match(path, method, return_rule=True)[0].rule
-        template = rule.replace("<", "{").replace(">", "}").replace("{path:", "{")
+        template = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule)
         item = document["paths"].get(template)
         if item is None or method.lower() not in item:
             assert rule.startswith("/docs/assets") or method in ("OPTIONS", "HEAD"), rule

@@ -121,7 +121,13 @@ def person(register: Callable[..., Person]) -> Person:
 def fill(client: ContractClient, person: Person) -> Callable[[str], str]:
     """Put ids of what exists into a path, so that only the body can be wrong."""
     started = client.post("/v1/verifications", json={"phone_number": OTHER_NUMBER})
-    names = {"verification_id": started.json["id"], "device_id": person.device_id}
+    group = client.post("/v1/groups", json={"name": "Alone", "members": []}, headers=person.headers)
+    names = {
+        "verification_id": started.json["id"],
+        "device_id": person.device_id,
+        "group_id": group.json["id"],
+        "account_id": person.account_id,
+    }
 
     def format_path(path: str) -> str:
         return path.format_map(names | {"reference": "r" * 43})
@@ -246,7 +252,14 @@ def test_hostile_queries_are_refused(client: ContractClient, person: Person, que
 )
 def test_hostile_ids_are_not_found(client: ContractClient, person: Person, name: str) -> None:
     """An id that cannot be one is an id of nothing."""
-    for path in (f"/v1/verifications/{name}", f"/v1/accounts/{name}/devices", f"/v1/{name}"):
+    for path in (
+        f"/v1/verifications/{name}",
+        f"/v1/accounts/{name}/devices",
+        f"/v1/keys/{name}",
+        f"/v1/groups/{name}",
+        f"/v1/groups/{name}/devices",
+        f"/v1/{name}",
+    ):
         answer = client.get(path, headers=person.headers)
         assert answer.status_code == 404, path
         assert problem_code(answer).endswith("not-found")

@@ -8,8 +8,8 @@ import pytest
 from flask_openapi3 import OpenAPI
 from werkzeug.test import TestResponse
 
+from core.addresses import resolve
 from interop.matrix import federation
-from interop.matrix.federation import resolve
 from tests.conftest import MakeApp
 from tests.contract.fake_http import Answer, FakeProvider, Received
 from tests.matrix import V2, Homeserver, fault, open_door

@@ -181,6 +181,8 @@ def envelope(n: int, age: timedelta) -> Base:
         from_account_id=DEVICE,
         from_device_id=DEVICE,
         content=b"x",
+        size=1,
+        is_request=False,
         sent_at=NOW - age,
         expires_at=NOW - age,
     )
@@ -280,7 +282,15 @@ def store(database: Database, *rows: Base) -> None:
 def fill(database: Database, rows: list[Base]) -> None:
     """Store rows, and the mailbox that envelopes wait in."""
     waiting = sum(isinstance(row, Envelope) for row in rows)
-    mailbox = Mailbox(device_id=DEVICE, account_id=DEVICE, last_seq=9, acked_seq=0, waiting=waiting)
+    mailbox = Mailbox(
+        device_id=DEVICE,
+        account_id=DEVICE,
+        last_seq=9,
+        acked_seq=0,
+        urgent_seq=0,
+        waiting=waiting,
+        waiting_bytes=waiting,
+    )
     store(database, mailbox, *rows)
 
 

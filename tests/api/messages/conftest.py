@@ -97,3 +97,23 @@ def acknowledge(client):
         return client.post("/v1/messages/ack", json={"through": through}, headers=device.headers)
 
     return acknowledge
+
+
+@pytest.fixture
+def upload(client):
+    """Upload keys of a device; give the response."""
+
+    def upload(device, body):
+        return client.put("/v1/keys", json=body, headers=device.headers)
+
+    return upload
+
+
+@pytest.fixture
+def take(client, anna):
+    """Take keys of an account, as Anna; give the response."""
+
+    def take(owner, taker=anna, **query):
+        return client.get(f"/v1/keys/{owner.account_id}", query_string=query, headers=taker.headers)
+
+    return take

@@ -50,6 +50,7 @@ def test_a_device_has_one_envelope(ben, send, fetch):
 
 
 ENVELOPE = {"device_id": NOBODY, "content": "AAAA"}
+GROUP = {"id": NOBODY, "version": 1}
 
 
 WRONG_FIELDS = [
@@ -64,17 +65,25 @@ WRONG_FIELDS = [
     ({"client_id": 1}, "/client_id"),
     ({"envelopes": []}, "/envelopes"),
     ({"envelopes": {}}, "/envelopes"),
-    ({"envelopes": [ENVELOPE] * 101}, "/envelopes"),
     ({"envelopes": [7]}, "/envelopes/0"),
     ({"envelopes": [ENVELOPE | {"device_id": "x"}]}, "/envelopes/0/device_id"),
-    ({"envelopes": [ENVELOPE | {"registration_id": 1}]}, "/envelopes/0/registration_id"),
+    ({"envelopes": [ENVELOPE | {"registration_id": 0}]}, "/envelopes/0/registration_id"),
+    ({"envelopes": [ENVELOPE | {"registration_id": 2**31}]}, "/envelopes/0/registration_id"),
+    ({"envelopes": [ENVELOPE | {"key": 1}]}, "/envelopes/0/key"),
+    ({"envelopes": None}, ""),
+    ({"to": None}, ""),
+    ({"group": GROUP}, ""),
+    ({"to": None, "group": GROUP | {"version": 0}}, "/group/version"),
+    ({"to": None, "group": GROUP | {"id": "x"}}, "/group/id"),
+    ({"devices": "A" * 42}, "/devices"),
     ({"expires_in": 0}, "/expires_in"),
     ({"expires_in": -1}, "/expires_in"),
     ({"expires_in": 30 * DAY + 1}, "/expires_in"),
     ({"expires_in": "60"}, "/expires_in"),
     ({"expires_in": True}, "/expires_in"),
     ({"expires_in": None}, "/expires_in"),
-    ({"urgent": True}, "/urgent"),
+    ({"urgent": 1}, "/urgent"),
+    ({"urgently": True}, "/urgently"),
 ]
 
 
@@ -83,6 +92,21 @@ def test_wrong_and_unknown_fields_are_refused(ben, send, fetch):
     for changes, pointer in WRONG_FIELDS:
         assert pointers(send(ben, **changes)) == [pointer]
     assert fetch(ben)["messages"] == []
+
+
+def test_one_content_is_for_groups(client, anna, ben):
+    """It comes in place of envelopes, with the devices it is for, and never to an account."""
+    shared = {"client_id": "1", "content": "AAAA", "devices": "A" * 43}
+    for changes in (
+        {"to": ben.account_id},
+        {"group": GROUP, "devices": None},
+        {"group": GROUP, "content": None},
+        {"group": GROUP, "envelopes": [ENVELOPE]},
+    ):
+        response = client.post("/v1/messages", json=shared | changes, headers=anna.headers)
+        assert pointers(response) == [""]
+    response = client.post("/v1/messages", json=shared | {"group": GROUP}, headers=anna.headers)
+    assert (response.status_code, problem_code(response)) == (404, "group-not-found")
 
 
 WRONG_QUERIES = [

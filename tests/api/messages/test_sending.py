@@ -24,6 +24,8 @@ def test_a_message_arrives_and_goes_when_acknowledged(anna, ben, send, fetch, ac
                 "from_device_id": anna.device_id,
                 "content": encode(b"\x00\xff ciphertext"),
                 "sent_at": sent.json["accepted_at"],
+                "request": True,
+                "group": None,
             }
         ],
         "more": False,

@@ -1,0 +1,130 @@
+"""The Apple Push Notification service: a background notification over HTTP/2, by token authentication.
+
+Owns the request, the provider token, and what answers mean.
+"""
+
+import json
+import re
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import httpx
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from core.push_settings import PushName, p256_key
+from core.settings import Settings, SettingsError
+from messaging.push.provider import LIFETIME, TIMEOUTS, TOPIC, Failed, Gone, Target, failure
+
+#: Apple takes a token for an hour, and refuses whoever makes new ones more often than every 20 minutes.
+TOKEN_LIFETIME = timedelta(minutes=40)
+#: Reasons that say that the address is not one of the app's (any more).
+GONE = frozenset({"Unregistered", "ExpiredToken", "BadDeviceToken", "DeviceTokenNotForTopic"})
+LONGEST_RETRY = 3600
+_PAYLOAD = json.dumps({"aps": {"content-available": 1}}).encode()
+_REASON = re.compile(r"[A-Za-z]{1,40}")
+
+
+class ApnsProvider:
+    """Wakes Apple's devices."""
+
+    name: PushName = "apns"
+
+    def __init__(
+        self,
+        url: str,
+        key: ec.EllipticCurvePrivateKey,
+        *,
+        key_id: str,
+        team_id: str,
+        topic: str,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._key, self._key_id, self._team_id = key, key_id, team_id
+        self._topic = topic
+        self._clock = clock
+        connect, read = TIMEOUTS
+        # Over TLS the protocol is agreed on; without it, which only tests have, both sides must know.
+        self._client = httpx.Client(
+            base_url=url,
+            http1=False,
+            http2=True,
+            timeout=httpx.Timeout(read, connect=connect),
+            limits=httpx.Limits(max_connections=4),
+        )
+        self._lock = threading.Lock()
+        self._token: tuple[str, datetime] | None = None
+
+    @classmethod
+    def from_settings(cls, settings: Settings, clock: Callable[[], datetime]) -> "ApnsProvider":
+        """Build it from the settings; raises SettingsError when they do not name key and app."""
+        file, key_id = settings.apns_key_file, settings.apns_key_id
+        team_id, topic = settings.apns_team_id, settings.apns_topic
+        if file is None or key_id is None or team_id is None or topic is None:
+            raise SettingsError("APNs needs a key, its id, a team and a topic")
+        return cls(
+            settings.apns_url,
+            p256_key(file.read_text()),
+            key_id=key_id,
+            team_id=team_id,
+            topic=topic,
+            clock=clock,
+        )
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self._client.close()
+
+    def wake(self, target: Target) -> None:
+        """Send; raises Gone or Failed."""
+        now = self._clock()
+        headers = {
+            "authorization": f"bearer {self._provider_token(now)}",
+            "apns-push-type": "background",
+            # The only one that Apple takes for the background.
+            "apns-priority": "5",
+            "apns-topic": self._topic,
+            "apns-collapse-id": TOPIC,
+            "apns-expiration": str(int(now.timestamp()) + LIFETIME),
+        }
+        try:
+            answer = self._client.post(
+                f"/3/device/{target.address}", content=_PAYLOAD, headers=headers
+            )
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
+            raise Failed("unavailable") from None
+        except httpx.TransportError:
+            raise Failed("unknown") from None
+        if answer.status_code < 300:
+            return
+        reason = _reason(answer)
+        if answer.status_code == 410 or reason in GONE:
+            raise Gone
+        if reason == "ExpiredProviderToken":
+            with self._lock:
+                self._token = None
+            raise Failed("unavailable")
+        raise failure(self.name, answer.status_code, _retry_after(answer), reason)
+
+    def _provider_token(self, now: datetime) -> str:
+        with self._lock:
+            if self._token is None or self._token[1] <= now:
+                claims = {"iss": self._team_id, "iat": now}
+                token = jwt.encode(claims, self._key, "ES256", headers={"kid": self._key_id})
+                self._token = token, now + TOKEN_LIFETIME
+            return self._token[0]
+
+
+def _reason(answer: httpx.Response) -> str | None:
+    try:
+        document = answer.json()
+    except (ValueError, RecursionError):
+        return None
+    reason = document.get("reason") if isinstance(document, dict) else None
+    return reason if isinstance(reason, str) and _REASON.fullmatch(reason) else None
+
+
+def _retry_after(answer: httpx.Response) -> int | None:
+    value = answer.headers.get("retry-after", "")
+    return min(int(value[:9]), LONGEST_RETRY) if value.isascii() and value.isdigit() else None

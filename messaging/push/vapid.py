@@ -1,0 +1,54 @@
+"""VAPID (RFC 8292): who asks a push service to wake somebody.
+
+Owns the key and the field that proves it. In development the key is made once in the data directory.
+"""
+
+from datetime import datetime, timedelta
+from urllib.parse import urlsplit
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import PublicFormat as Public
+
+from core.base64url import encode
+from core.push_settings import p256_key
+from core.secrets import made_once
+from core.settings import Settings
+
+#: How long a proof is good for; at most a day (RFC 8292, section 2).
+LIFETIME = timedelta(hours=12)
+
+
+class Vapid:
+    """Proves to push services who we are."""
+
+    def __init__(self, key: ec.EllipticCurvePrivateKey, subject: str | None) -> None:
+        self._key = key
+        self._subject = {"sub": subject} if subject else {}
+        #: base64url of the uncompressed point, as browsers take it for `applicationServerKey`.
+        self.public_key = encode(
+            key.public_key().public_bytes(Encoding.X962, Public.UncompressedPoint)
+        )
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "Vapid":
+        """Take the key that is set, or in development the one that is made."""
+        given = settings.vapid_private_key
+        text = given.get_secret_value() if given else _development_key(settings)
+        return cls(p256_key(text), settings.vapid_subject)
+
+    def authorization(self, endpoint: str, now: datetime) -> str:
+        """Write the `Authorization` of a request to an endpoint."""
+        parts = urlsplit(endpoint)
+        claims = {"aud": f"{parts.scheme}://{parts.netloc}", "exp": now + LIFETIME}
+        token = jwt.encode(claims | self._subject, self._key, "ES256")
+        return f"vapid t={token}, k={self.public_key}"
+
+
+def _development_key(settings: Settings) -> str:
+    def make() -> str:
+        key = ec.generate_private_key(ec.SECP256R1())
+        return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+    return made_once(settings.data_dir / "vapid_private_key", make)

@@ -1,0 +1,49 @@
+"""The operator's own endpoint, told of each device that should be woken.
+
+Owns one signed JSON POST a wake-up (Standard Webhooks): which account and device, never anything else.
+"""
+
+import json
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+
+from core.push_settings import PushName
+from core.settings import Settings, SettingsError
+from messaging.push.provider import CONTENT, TIMEOUTS, Target, failure, request
+from sms.one_request import OneRequest
+from sms.standard_webhooks import WebhookSecrets
+from sms.webhook import HEADERS
+
+
+class PushWebhookProvider:
+    """Hands wake-ups to the operator."""
+
+    name: PushName = "webhook"
+
+    def __init__(self, url: str, secrets: WebhookSecrets, clock: Callable[[], datetime]) -> None:
+        self._url = url
+        self._secrets = secrets
+        self._clock = clock
+        self._requests = OneRequest("push", TIMEOUTS, from_environment=False)
+
+    @classmethod
+    def from_settings(
+        cls, settings: Settings, clock: Callable[[], datetime]
+    ) -> "PushWebhookProvider":
+        """Build it from the settings; raises SettingsError when they do not name an endpoint."""
+        if settings.push_webhook_url is None:
+            raise SettingsError("The push webhook needs an address")
+        secrets = WebhookSecrets.of(
+            settings.push_webhook_secret, settings.push_webhook_secret_previous
+        )
+        return cls(settings.push_webhook_url, secrets, clock)
+
+    def wake(self, target: Target) -> None:
+        """Post; raises Failed."""
+        told = {"account_id": str(target.account_id), "device_id": str(target.device_id)}
+        body = json.dumps(CONTENT | told).encode()
+        signed = self._secrets.sign(str(uuid.uuid4()), self._clock(), body)
+        answer = request(self._requests, self._url, body, HEADERS | signed)
+        if answer.status >= 300:
+            raise failure(self.name, answer.status, answer.retry_after())

@@ -1,0 +1,244 @@
+"""A device that does not listen is woken once, without content, until it answers."""
+
+from uuid import UUID
+
+import pytest
+
+from messaging.push import due
+from messaging.push.schedule import REPEATS
+from messaging.push.waker import CLAIM, GRACE
+from messaging.wakeups import Waiter
+from tests.contract.fake_http import Answer
+from tests.contract.fake_push import vapid_claims
+
+#: Before every mailbox.
+BEGIN = UUID(int=0)
+
+
+def test_a_message_wakes_the_browser(client, app, service, browser, subscribed, send, turn) -> None:
+    """One request under VAPID, with nothing in it but that something waits."""
+    send(subscribed, content=b"a secret")
+    turn()
+
+    (request,) = service.received
+    assert browser.open(request) == {"type": "messages.waiting"}
+    parameters = client.get("/v1/push-subscription/parameters", headers=subscribed.headers).json
+    claims = vapid_claims(request, parameters["vapid_public_key"])
+    now = app.extensions["kith"].clock().timestamp()
+    assert (claims["aud"], claims["sub"]) == (service.url, "mailto:ops@example.com")
+    assert now < claims["exp"] <= now + 86_400
+    assert (request.headers["TTL"], request.headers["Topic"]) == ("86400", "messages")
+    assert request.headers["Urgency"] == "high"
+
+
+def test_many_messages_wake_it_once(service, subscribed, send, turn) -> None:
+    """What comes while it has not answered is behind the same wake-up."""
+    for _ in range(3):
+        send(subscribed)
+        turn()
+
+    assert len(service.received) == 1
+
+
+def test_who_answered_is_woken_again(service, subscribed, send, acknowledge, turn) -> None:
+    """An acknowledgement says that it was there; the next message wakes it at once."""
+    send(subscribed)
+    turn()
+    acknowledge(subscribed, 1)
+    send(subscribed)
+    turn()
+
+    assert len(service.received) == 2
+
+
+def test_a_lost_wakeup_is_repeated_in_growing_intervals(
+    service, subscribed, send, turn, clock
+) -> None:
+    """A wake-up that reached nobody silences no device, and one that is off is not woken for ever."""
+    send(subscribed)
+    turn()
+    for times, interval in enumerate(REPEATS, start=1):
+        clock.advance(interval.total_seconds() - 1)
+        turn()
+        assert len(service.received) == times
+        clock.advance(1)
+        turn()
+        assert len(service.received) == times + 1
+
+    clock.advance(days=20)
+    send(subscribed)
+    turn()
+    assert len(service.received) == len(REPEATS) + 1
+
+
+def test_who_was_silent_is_woken_once_it_answered(
+    service, subscribed, send, acknowledge, turn, clock
+) -> None:
+    """After the last repeat an acknowledgement begins it anew."""
+    send(subscribed)
+    turn()
+    for interval in REPEATS:
+        clock.advance(interval.total_seconds())
+        turn()
+    acknowledge(subscribed, 1)
+    send(subscribed)
+    turn()
+
+    assert len(service.received) == len(REPEATS) + 2
+
+
+def test_nothing_is_repeated_once_all_is_acknowledged(
+    service, subscribed, send, acknowledge, turn, clock, rows
+) -> None:
+    """When the repeat is due nothing waits, and the subscription is idle."""
+    send(subscribed)
+    turn()
+    acknowledge(subscribed, 1)
+    clock.advance(days=1)
+    turn()
+
+    assert len(service.received) == 1
+    assert [(row.due_at, row.woken, row.claimed) for row in rows()] == [(None, 0, False)]
+
+
+def test_who_listens_is_not_woken(app, service, subscribed, send, turn) -> None:
+    """A device with an open socket or long poll hears of the message there."""
+    wakeups = app.extensions["kith"].messages.wakeups
+    device_id = app.extensions["kith"].tokens.authenticate(subscribed.token).device_id
+    with wakeups.listening(device_id, Waiter()):
+        send(subscribed)
+    turn()
+
+    assert service.received == []
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_an_address_that_is_gone_is_dropped(
+    client, service, subscribed, send, turn, clock, status
+) -> None:
+    """It is never asked again."""
+    service.next(Answer(status))
+    send(subscribed)
+    turn()
+    clock.advance(days=1)
+    turn()
+
+    assert len(service.received) == 1
+    answer = client.get("/v1/push-subscription", headers=subscribed.headers)
+    assert answer.status_code == 404
+
+
+def test_an_overloaded_service_is_given_time(service, subscribed, send, turn, clock, rows) -> None:
+    """Not before its Retry-After, and later each time it fails; then all is as if it had not."""
+    service.next(Answer(429, headers={"Retry-After": "600"}), Answer(503), Answer(503))
+    send(subscribed)
+    turn()
+    clock.advance(599)
+    send(subscribed)
+    turn()
+    assert len(service.received) == 1
+    clock.advance(1)
+    turn()
+    clock.advance(119)
+    turn()
+    assert len(service.received) == 2
+    clock.advance(1)
+    turn()
+    clock.advance(240)
+    turn()
+
+    assert len(service.received) == 4
+    assert [(row.failures, row.woken) for row in rows()] == [(0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (Answer(403), "refused"),
+        (Answer(307, headers={"Location": "http://127.0.0.1:1/"}), "refused"),
+        (Answer(500), "unavailable"),
+        (Answer(drop=True), "unknown"),
+    ],
+)
+def test_what_went_wrong_is_counted_and_tried_again(
+    app, service, subscribed, send, turn, clock, answer, outcome
+) -> None:
+    """A redirect is not followed; a lost answer may wake twice."""
+    service.next(answer)
+    send(subscribed)
+    turn()
+    assert len(service.received) == 1
+    clock.advance(60)
+    turn()
+
+    assert len(service.received) == 2
+    counted = app.extensions["kith"].metrics.registry.get_sample_value
+    name = "kith_push_wakeups_total"
+    assert counted(name, {"provider": "webpush", "outcome": outcome}) == 1
+    assert counted(name, {"provider": "webpush", "outcome": "woken"}) == 1
+
+
+def test_a_mark_that_was_lost_is_found(app, service, subscribed, send, turn, clock) -> None:
+    """Between commit and mark the process was killed: the next one walks the mailboxes."""
+    waker = app.extensions["kith"].push.waker
+    app.extensions["kith"].messages.wakeups.unheard.clear()
+    send(subscribed)
+    turn()
+    assert service.received == []
+
+    assert waker.walk(BEGIN) is None
+    turn()
+    assert service.received == []
+    clock.advance(GRACE.total_seconds())
+    turn()
+    assert len(service.received) == 1
+
+
+def test_a_process_that_dies_while_it_sends_leaves_it_to_the_next(
+    app, service, subscribed, send, turn, clock
+) -> None:
+    """Its claim runs out."""
+    kith = app.extensions["kith"]
+    send(subscribed)
+    kith.push.waker._mark()
+    with kith.database.write() as connection:
+        until = clock() + CLAIM
+        assert len(due.claim(connection, "webpush", clock(), until, 10)) == 1
+    turn()
+    assert service.received == []
+    clock.advance(CLAIM.total_seconds())
+    turn()
+    assert len(service.received) == 1
+
+
+def test_a_claim_that_ran_out_writes_nothing(
+    app, subscribed, send, turn, clock, rows, service
+) -> None:
+    """What it came to is for whoever claimed it after."""
+    kith = app.extensions["kith"]
+    send(subscribed)
+    kith.push.waker._mark()
+    with kith.database.write() as connection:
+        (late,) = due.claim(connection, "webpush", clock(), clock() + CLAIM, 10)
+        clock.advance(CLAIM.total_seconds())
+        (now,) = due.claim(connection, "webpush", clock(), clock() + CLAIM, 10)
+        due.drop(connection, [late])
+        due.settle(connection, [(late, None, True)])
+
+    assert [(row.claimed, row.due_at, row.woken) for row in rows()] == [(True, now.until, 0)]
+
+
+def test_a_message_that_is_not_urgent_wakes_nobody(
+    app, service, subscribed, send, turn, clock
+) -> None:
+    """Neither at once nor when the mailboxes are walked."""
+    kith = app.extensions["kith"]
+    kith.messages.wakeups.unheard.clear()
+    send(subscribed)
+    with kith.database.write() as connection:
+        connection.exec_driver_sql("UPDATE mailboxes SET urgent_seq = 0")
+    kith.push.waker.walk(BEGIN)
+    clock.advance(days=1)
+    turn()
+
+    assert service.received == []

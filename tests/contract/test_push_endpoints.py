@@ -1,0 +1,161 @@
+"""The way to an endpoint that a stranger named: where it goes, and how long it may take."""
+
+import socket
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+import requests
+from cryptography.hazmat.primitives.asymmetric import ec
+from requests.exceptions import SSLError
+
+from core.addresses import EVERYWHERE, LOOKUPS, Addresses, NoAddress
+from core.guarded_requests import GuardedAdapter
+from messaging.push.provider import Failed, Target
+from messaging.push.vapid import Vapid
+from messaging.push.web_push import WebPushProvider
+from tests.contract import tls
+from tests.contract.fake_http import Answer
+from tests.contract.fake_push import Browser, FakePushService, decode
+
+INSIDE = ("10.0.0.8", "127.0.0.1", "169.254.169.254", "::1", "fe80::1%eth0", "::ffff:10.0.0.8")
+
+
+def provider(addresses: Addresses) -> WebPushProvider:
+    """Build one that goes where these addresses let it."""
+    vapid = Vapid(ec.generate_private_key(ec.SECP256R1()), None)
+    return WebPushProvider(vapid, addresses, lambda: datetime.now(UTC))
+
+
+def target(browser: Browser) -> Target:
+    """Name a browser as it is stored."""
+    body = browser.subscription()
+    return Target(uuid4(), uuid4(), browser.endpoint, decode(body["p256dh"]), decode(body["auth"]))
+
+
+def outcome(of: Callable[[], None]) -> str:
+    """Give how something failed."""
+    with pytest.raises(Failed) as failed:
+        of()
+    return failed.value.outcome
+
+
+@pytest.mark.parametrize("address", INSIDE)
+def test_a_name_that_leads_inside_by_now_is_not_gone_to(address: str) -> None:
+    """It is judged when it is used: whoever put it may have changed it since."""
+    asked = []
+
+    def resolver(host: str) -> list[str]:
+        asked.append(host)
+        return [address]
+
+    browser = Browser("https://push.example.com/one")
+    guarded = provider(Addresses(resolver, ()))
+    assert outcome(lambda: guarded.wake(target(browser))) == "unavailable"
+    assert asked == ["push.example.com"]
+
+
+def test_the_address_that_was_judged_is_connected_to() -> None:
+    """A name that answers differently the second time is asked once."""
+    answers = iter([["127.0.0.1"]])
+    with FakePushService() as service:
+        url = service.url.replace("127.0.0.1", "push.example.com")
+        guarded = provider(Addresses(lambda host: next(answers), ("127.0.0.0/8",)))
+        guarded.wake(target(Browser(f"{url}/push/one")))
+        # The connection is kept, and nobody asks again.
+        guarded.wake(target(Browser(f"{url}/push/two")))
+
+        assert [request.path for request in service.received] == ["/push/one", "/push/two"]
+        assert len({request.port for request in service.received}) == 1
+        assert service.received[0].headers["Host"].startswith("push.example.com:")
+
+
+def test_a_redirect_inside_is_not_followed() -> None:
+    """What it points at was not judged."""
+    with FakePushService() as service, FakePushService() as inside:
+        service.next(Answer(307, headers={"Location": f"{inside.url}/push/one"}))
+        guarded = provider(Addresses(lambda host: [host], EVERYWHERE))
+        wake = target(service.browser())
+        assert outcome(lambda: guarded.wake(wake)) == "refused"
+        assert inside.received == []
+
+
+def test_the_certificate_is_for_the_name_that_was_asked_for() -> None:
+    """Connecting to an address does not make it the name of the host."""
+    with FakePushService(tls.server_context()) as service:
+        session = requests.Session()
+        session.mount(
+            "https://", GuardedAdapter(Addresses(lambda _: ["127.0.0.1"], EVERYWHERE), 5, 1)
+        )
+        url = service.url.replace("127.0.0.1", "push.example.com")
+        with pytest.raises(SSLError, match="match"):
+            session.post(url, verify=str(tls.CERTIFICATE), timeout=5)
+        assert service.received == []
+
+
+def test_an_endpoint_that_dribbles_is_given_up() -> None:
+    """Each byte comes in time, and all of them never would."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    stop = threading.Event()
+
+    def dribble() -> None:
+        connection, _ = listening.accept()
+        with connection:
+            connection.sendall(b"HTTP/1.1 201 Created\r\n")
+            while not stop.wait(0.02):
+                try:
+                    connection.sendall(b"X")
+                except OSError:
+                    return
+
+    thread = threading.Thread(target=dribble)
+    thread.start()
+    session = requests.Session()
+    session.mount("http://", GuardedAdapter(Addresses(lambda host: [host], EVERYWHERE), 0.3, 1))
+    with pytest.raises(requests.RequestException):
+        session.post(f"http://127.0.0.1:{listening.getsockname()[1]}/", timeout=5)
+    stop.set()
+    thread.join()
+    listening.close()
+
+
+def test_slow_name_servers_hold_up_few() -> None:
+    """So many names are resolved at once and no more; the next one is given up after its wait."""
+    begun, go_on = threading.Semaphore(0), threading.Event()
+
+    def resolver(host: str) -> list[str]:
+        begun.release()
+        go_on.wait()
+        return ["93.184.215.14"]
+
+    addresses = Addresses(resolver, (), longest_queue=0.05)
+    threads = [
+        threading.Thread(target=addresses.of, args=(f"{n}.example",)) for n in range(LOOKUPS)
+    ]
+    for thread in threads:
+        thread.start()
+    for _ in threads:
+        assert begun.acquire(timeout=10)
+    with pytest.raises(NoAddress):
+        addresses.of("one-more.example")
+    assert str(addresses.of("93.184.215.14")) == "93.184.215.14"
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert str(addresses.of("one-more.example")) == "93.184.215.14"
+
+
+def test_endpoints_are_not_logged(all_logged: Callable[[], str]) -> None:
+    """Who knows an endpoint can wake the device."""
+    with FakePushService() as service:
+        service.next(Answer(403), Answer(drop=True))
+        guarded = provider(Addresses(lambda host: [host], EVERYWHERE))
+        secret = target(service.browser("a-capability"))
+        for expected in ("refused", "unknown"):
+            assert outcome(lambda: guarded.wake(secret)) == expected
+    assert "a-capability" not in repr(secret)
+    logged = all_logged()
+    assert "push.refused" in logged
+    assert '"level": "warning"' in logged
