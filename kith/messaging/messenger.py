@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from kith.client import Kith
-from kith.errors import KithProblem
+from kith.errors import KithProblem, KithUnreachable
 from kith.messaging.history import Entry, History
 from kith.messaging.inbox import Inbox
 from kith.messaging.keys import OwnKeys
@@ -26,6 +26,9 @@ from kith.messaging.store import Store
 from kith.models import Message
 
 PAGE = 100
+MOST_ACCEPTANCES = (
+    5  # for one text: a member of a group after the other, and no more at a hostile server
+)
 
 
 class TextUnfit(ValueError):
@@ -55,7 +58,7 @@ class Messenger:
         sessions = Sessions(store, self.keys, account_id, device_id, clock)
         self._recipients = Recipients(kith, store, self.people, sessions, self._own)
         self._outbox = Outbox(
-            kith, store, self.people, sessions, self.history, self._recipients, self._own
+            kith, store, self.people, sessions, self.history, self._recipients, self._own, clock
         )
         self._inbox = Inbox(
             store, self.people, self.history, sessions, self._outbox, self._own, clock
@@ -66,6 +69,7 @@ class Messenger:
         KithError.
         """
         self._store.purge(int(self._clock()))
+        self._outbox.drop_old()
         self.keys.maintain(self._kith)
         if not self.people.of(self._own.account_id).settled:
             # The other devices that there are now; one that comes later must be accepted.
@@ -93,16 +97,16 @@ class Messenger:
             sent_at=int(self._clock() * 1_000),
             state="waiting",
         )
-        while True:
+        for tries_left in reversed(range(MOST_ACCEPTANCES)):
             try:
                 self._outbox.deliver(self._outbox.put_text(entry))
                 break
             except KeysChanged as changed:
-                if not accept_new_keys:
+                if not accept_new_keys or not tries_left:
                     self.history.remove(entry)
                     raise
                 self.people.accept(changed.account_id)
-        self.flush()
+        self._flush_if_possible()
         return self.history.get(self._own.account_id, entry.id) or entry
 
     def receive(self, wait: int = 0) -> list[Entry]:
@@ -116,11 +120,11 @@ class Messenger:
         more = True
         while more:
             page = self._kith.fetch_messages(limit=PAGE, wait=0 if changed else wait)
-            more = page.more
+            more = page.more and bool(page.messages)
             changed += self.take(page.messages)
             if page.messages:
                 self._kith.acknowledge(page.messages[-1].seq)
-        self.flush()
+        self._flush_if_possible()
         return changed
 
     def take(self, messages: Sequence[Message]) -> list[Entry]:
@@ -142,6 +146,11 @@ class Messenger:
                 tried.add(client_id)
                 with contextlib.suppress(KithProblem, NotSent):
                     self._outbox.deliver(client_id)
+
+    def _flush_if_possible(self) -> None:
+        """Send copies and marks; without an answer they follow later, and the text is there."""
+        with contextlib.suppress(KithUnreachable):
+            self.flush()
 
     def show(self, entries: Iterable[Entry], *, tell: bool = False) -> None:
         """Note that texts were shown to the person; with `tell`, let their senders know."""

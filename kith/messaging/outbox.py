@@ -7,6 +7,7 @@ stores once. Refuse to encrypt for keys that are not accepted.
 
 import contextlib
 import uuid
+from collections.abc import Callable
 
 import msgspec
 from msgspec.structs import replace
@@ -27,6 +28,7 @@ from kith.messaging.store import Store
 from kith.models import Envelope, GroupVersion
 from kith.problems import ClientIdReused, DevicesMismatched, GroupChanged, TooManyKeyTakes
 
+LONGEST_WAIT = 23 * 3_600  # the server knows a client id for a day
 MOST_TRIES = 5  # an account whose devices change more often than that meanwhile is a fault
 
 
@@ -40,12 +42,14 @@ class Sealed(msgspec.Struct, frozen=True):
 class Outgoing(Discreet, frozen=True):
     """A payload on its way to an account or group: what is sealed already, by device.
 
-    devices: whose each is; None before anybody has looked. entry_id: of the text that this is.
+    put_at: Unix seconds. devices: whose each is; None before anybody has looked. entry_id: of the
+    text that this is.
     """
 
     client_id: str
     to: str
     payload: bytes
+    put_at: int
     entry_id: str | None = None
     is_group: bool = False
     urgent: bool = True
@@ -66,6 +70,7 @@ class Outbox:
         history: History,
         recipients: Recipients,
         own: Own,
+        clock: Callable[[], float],
     ) -> None:
         """Send nothing yet."""
         self._kith = kith
@@ -75,6 +80,7 @@ class Outbox:
         self._history = history
         self._recipients = recipients
         self._own = own
+        self._clock = clock
 
     def put_text(self, entry: Entry) -> str:
         """Take an own text to send, and keep it as one that waits; return its client id."""
@@ -87,6 +93,7 @@ class Outbox:
                     _fresh_id(),
                     entry.conversation,
                     payloads.write(text),
+                    int(self._clock()),
                     entry.id,
                     is_group=group is not None,
                 )
@@ -94,7 +101,14 @@ class Outbox:
 
     def put(self, to: str, payload: Payload) -> str:
         """Take something else to send to an account, for which nobody is woken."""
-        return self._put(Outgoing(_fresh_id(), to, payloads.write(payload), urgent=False))
+        now = int(self._clock())
+        return self._put(Outgoing(_fresh_id(), to, payloads.write(payload), now, urgent=False))
+
+    def drop_old(self) -> None:
+        """Give up what has waited for too long to be sent again safely."""
+        for outgoing in list(self._store.all(Outgoing)):
+            if self._clock() - outgoing.put_at >= LONGEST_WAIT:
+                self._drop(outgoing.client_id)
 
     def waiting(self) -> list[str]:
         """Return the client ids of what was not accepted yet, in order."""

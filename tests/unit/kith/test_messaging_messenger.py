@@ -100,6 +100,42 @@ def test_a_text_that_never_left_goes_out_later(ann: Machine, ben: Machine) -> No
     assert ben.texts() == ["1", "2"]
 
 
+def test_what_waited_for_a_day_is_given_up(ann: Machine, ben: Machine) -> None:
+    """The server would take it for a new message, so it is not sent again."""
+    ann.send(ben, "0")
+
+    def lose() -> None:
+        raise httpx.ReadTimeout("lost")
+
+    ann.office.after_storing = lose
+    with pytest.raises(KithUnreachable):
+        ann.send(ben, "1")
+    ann.office.after_storing = lambda: None
+    sent = len(ann.office.bodies)
+    ann.clock.now += 86_000
+    ann.messenger.prepare()
+
+    assert len(ann.office.bodies) == sent
+    assert ann.messenger.history.newest(ben.account_id, 1)[0].state == "failed"
+
+
+def test_what_follows_a_text_may_follow_later(ann: Machine, ben: Machine, make: Make) -> None:
+    """A text that was accepted is sent, though the copy for another device got no answer."""
+    laptop = make("laptop", owner="ann")
+    ann.messenger.meet(ann.account_id)
+    ann.messenger.people.accept(ann.account_id)
+    answers = iter((False, *[True] * 3))
+
+    def lose() -> None:
+        if next(answers, False):
+            raise httpx.ReadTimeout("lost")
+
+    ann.office.after_storing = lose
+    assert ann.send(ben, "1").state == "sent"
+    ann.messenger.flush()
+    assert [one.text for one in laptop.messenger.receive()] == ["1"]
+
+
 def test_two_commands_at_once(ann: Machine, ben: Machine) -> None:
     """Two processes with one store take turns at its ratchets: every text is read, none twice."""
     ann.send(ben, "first")
