@@ -50,6 +50,9 @@ from messaging.push.service import PushService
 from messaging.rosters import rosters
 from messaging.routes import messages_api
 from messaging.service import MessageService
+from messaging.signals import SignalService
+from messaging.sockets import SocketService
+from messaging.stream_routes import stream_api
 from sms import outcomes
 from sms.delivery import DeliveryService
 from sms.outbox import OutboxProvider
@@ -134,6 +137,8 @@ class Kith:
     push: PushService
     groups: GroupService
     group_changes: GroupChanges
+    signals: SignalService
+    sockets: SocketService
     maintenance: Maintenance
 
 
@@ -230,7 +235,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
     rotation = Rotation(database, clock, entropy, timedelta(settings.epoch_overlap_days))
     keeper = Keeper(database, clock, replicas, rotation, settings.epoch_days)
     messages = MessageService(
-        database, clock, entropy, metrics, settings, judge=Judge(rules).judge, rosters=rosters
+        database, clock, entropy, metrics, settings, Judge(rules).judge, rosters
     )
     keys = KeyService(database, clock, metrics, rules, messages.wakeups.notice)
     contacts = ContactService(database, clock)
@@ -238,6 +243,8 @@ def build(settings: Settings, ports: Ports) -> Kith:
     notices = GroupNotices(database, messages.wakeups.notice)
     groups = GroupService(database, clock, entropy, rules, notices)
     group_changes = GroupChanges(database, clock, rules, notices)
+    signals = SignalService(database, clock, messages.wakeups, contacts.may_signal)
+    sockets = SocketService(messages, signals, clock, metrics, settings, keys.greet)
     maintenance = Maintenance(database, clock, metrics)
 
     events.listing_changed.append(directory.listing_changed)
@@ -303,6 +310,8 @@ def build(settings: Settings, ports: Ports) -> Kith:
         push,
         groups,
         group_changes,
+        signals,
+        sockets,
         maintenance,
     )
 
@@ -379,6 +388,7 @@ def create_app(settings: Settings | None = None, ports: Ports | None = None) -> 
     app.register_api(contacts_api)
     app.register_api(push_api)
     app.register_api(groups_api)
+    app.register_api(stream_api)
     # By service token, with the scope that each names.
     app.register_api(camara_api)
     # Partly open; by a token of its own, or without the terms accepted: see each.

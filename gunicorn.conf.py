@@ -1,6 +1,9 @@
 """How the service is served: one gevent worker, which carries thousands of waiting requests."""
 
+import gc
+import signal
 import sys
+from typing import Any
 
 import gevent
 
@@ -34,6 +37,35 @@ limit_request_fields = 60
 def post_request(worker: object, request: object, environ: object, response: object) -> None:
     """Let others go first: a busy connection whose next request is here already would keep the worker."""
     gevent.sleep(0)
+
+
+def post_worker_init(worker: Any) -> None:
+    """Prepare a worker that has loaded the application."""
+    _collect_less_often()
+    _end_sockets_at_stop(worker)
+
+
+def _collect_less_often() -> None:
+    """Leave what was loaded out of every collection of garbage, and collect less often.
+
+    Thousands of messages in flight look like garbage to come, and make Python look through everything that
+    lives again and again: a third of what a message cost (python -m bench.messaging).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
+def _end_sockets_at_stop(worker: Any) -> None:
+    """Have open sockets ended when the worker is told to stop: it would wait for them all its time."""
+    stop = signal.getsignal(signal.SIGTERM)
+    sockets = worker.wsgi.extensions["kith"].sockets
+
+    def stop_all(number: int, frame: object) -> None:
+        stop(number, frame)
+        gevent.spawn(sockets.stop)
+
+    signal.signal(signal.SIGTERM, stop_all)
 
 
 def when_ready(server: object) -> None:

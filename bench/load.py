@@ -102,7 +102,7 @@ def drive(
     server_pid: int,
 ) -> Measured:
     """Run each script on a connection of its own, all at the same time, and time the answers."""
-    server, client = _family(server_pid), psutil.Process()
+    server, client = family(server_pid), psutil.Process()
     connections = [_Connection(address, script) for script in scripts]
     poll = select.epoll()
     by_descriptor = {}
@@ -116,7 +116,7 @@ def drive(
     while now < ends:
         if not recorder.recording and now >= begins:
             recorder.recording, begun = True, now
-            used = (_cpu(server), _cpu([client]))
+            used = (spent(server), spent([client]))
         for descriptor, _ in poll.poll(min(1.0, ends - now)):
             connection = by_descriptor[descriptor]
             answer = connection.receive()
@@ -127,8 +127,8 @@ def drive(
     recorder.recording = False
     measured = recorder.measured
     measured.seconds = now - begun
-    measured.server_cpu = _cpu(server) - used[0]
-    measured.client_cpu = _cpu([client]) - used[1]
+    measured.server_cpu = spent(server) - used[0]
+    measured.client_cpu = spent([client]) - used[1]
     poll.close()
     for connection in connections:
         connection.script.close()
@@ -161,12 +161,14 @@ def once(address: tuple[str, int], data: bytes) -> Answer:
         connection.socket.close()
 
 
-def _family(pid: int) -> list[psutil.Process]:
+def family(pid: int) -> list[psutil.Process]:
+    """Give the processes of a server, by its master."""
     master = psutil.Process(pid)
     # The workers, and not what builds a snapshot beside them for a moment.
     return [master, *master.children()]
 
 
-def _cpu(processes: Sequence[psutil.Process]) -> float:
+def spent(processes: Sequence[psutil.Process]) -> float:
+    """Give the processor seconds that processes have used."""
     times = [process.cpu_times() for process in processes]
-    return sum(spent.user + spent.system for spent in times)
+    return sum(one.user + one.system for one in times)

@@ -174,6 +174,21 @@ class Metrics:
             "Messages and acknowledgements that wait for the next transaction.",
             registry=self.registry,
         )
+        self.sockets = Gauge(
+            "kith_stream_sockets", "Sockets of the stream that are open.", registry=self.registry
+        )
+        self.closed_sockets = Counter(
+            "kith_stream_closed",
+            "Sockets that ended: close code of the service, client, or nobody when it was lost.",
+            ["by"],
+            registry=self.registry,
+        )
+        self.frames = Counter(
+            "kith_stream_frames",
+            "Frames of the stream, in and out.",
+            ["direction", "type"],
+            registry=self.registry,
+        )
         self.purged = Counter(
             "kith_purged_rows",
             "Rows deleted by maintenance, by job.",

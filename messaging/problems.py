@@ -68,6 +68,32 @@ class TooManyContacts(Problem):
     code, status, title = "too-many-contacts", 409, "The account has too many contacts"
 
 
+class UpgradeRequired(Problem):
+    """The stream is spoken over a WebSocket of version 13; the request does not ask for one."""
+
+    code, status, title = "upgrade-required", 426, "This route is a WebSocket"
+
+    def headers(self) -> dict[str, str]:
+        """Say what to upgrade to (RFC 9110 section 15.5.22, RFC 6455 section 4.4)."""
+        return super().headers() | {
+            "Upgrade": "websocket",
+            "Connection": "Upgrade",
+            "Sec-WebSocket-Version": "13",
+        }
+
+
+class SubprotocolUnknown(Problem):
+    """None of the subprotocols that the client offers for the stream is one of it."""
+
+    code, status, title = "subprotocol-unknown", 400, "The stream has no such subprotocol"
+
+
+class TooManySignals(Problem):
+    """The socket sends more signals than it may; this one was not passed on."""
+
+    code, status, title = "too-many-signals", 429, "Too many signals"
+
+
 class GroupNotFound(Problem):
     """There is no such group, or the caller is not in it, which is not told apart."""
 

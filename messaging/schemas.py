@@ -1,8 +1,9 @@
 """What crosses the wire about messages."""
 
 import base64
+from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 from uuid import UUID
 
 from pydantic import Field, StringConstraints, model_validator
@@ -80,39 +81,52 @@ class OutgoingMessage(Body):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if (self.to is None) == (self.group is None):
-            raise ValueError("must have either to or group")
-        if (self.content is None) != (self.devices is None):
-            raise ValueError("must have content and devices together")
-        if (self.envelopes is None) == (self.content is None):
-            raise ValueError("must have either envelopes or content")
-        if self.content is not None and self.group is None:
-            raise ValueError("must be to a group to have one content for all devices")
+        require_whole(self)
         return self
 
     def read(self, caller: Caller) -> Outgoing:
         """Give the message that a device sends with it."""
-        to = self.to if self.group is None else ToGroup(self.group.id, self.group.version)
-        if self.content is not None and self.devices is not None:
-            sealed: list[Sealed] | Shared = Shared(_decode(self.content), _decode(self.devices))
-        else:
-            sealed = [
-                Sealed(one.device_id, _decode(one.content), one.registration_id)
-                for one in self.envelopes or ()
-            ]
-        assert to is not None
-        return Outgoing(
-            caller.account_id,
-            caller.device_id,
-            self.client_id,
-            to,
-            sealed,
-            self.urgent,
-            self.expires_in,
-        )
+        return read_message(self, decode_content, caller)
 
 
-def _decode(text: str) -> bytes:
+def require_whole(message: Any) -> None:
+    """Raise ValueError when the parts of a message, here or in a frame of the stream, do not go together."""
+    if (message.to is None) == (message.group is None):
+        raise ValueError("must have either to or group")
+    if (message.content is None) != (message.devices is None):
+        raise ValueError("must have content and devices together")
+    if (message.envelopes is None) == (message.content is None):
+        raise ValueError("must have either envelopes or content")
+    if message.content is not None and message.group is None:
+        raise ValueError("must be to a group to have one content for all devices")
+
+
+def read_message(message: Any, decode: Callable[[Any], bytes], caller: Caller) -> Outgoing:
+    """Give the message that a device sends with a body, or with a frame of the stream that has its fields.
+
+    decode: gives the bytes of a content as it is written there.
+    """
+    group = message.group
+    if message.content is not None:
+        sealed: list[Sealed] | Shared = Shared(decode(message.content), decode(message.devices))
+    else:
+        sealed = [
+            Sealed(one.device_id, decode(one.content), one.registration_id)
+            for one in message.envelopes
+        ]
+    return Outgoing(
+        caller.account_id,
+        caller.device_id,
+        message.client_id,
+        message.to if group is None else ToGroup(group.id, group.version),
+        sealed,
+        message.urgent,
+        message.expires_in,
+    )
+
+
+def decode_content(text: str) -> bytes:
+    """Decode base64url whose alphabet and length were checked."""
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 

@@ -5,7 +5,7 @@ whatever else is wrong with a message in the transaction that would store it.
 """
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from uuid import UUID
@@ -19,7 +19,7 @@ from core.settings import Settings
 from messaging import client_ids, mailbox
 from messaging.commits import Committer
 from messaging.jobs import Acknowledging, Job, Sending
-from messaging.letters import Accepted, Attempt, Delivery, Outgoing, Roster, Shared, Verdict
+from messaging.letters import Accepted, Delivery, Outgoing, Shared
 from messaging.posting import Judge, Posting
 from messaging.recipients import Rosters
 from messaging.wakeups import Waiter, Wakeups
@@ -27,16 +27,6 @@ from tokens.service import Caller
 
 #: Seconds between looks at the table while waiting; the net under the wake-ups.
 SLOW_POLL = 2.0
-
-
-def everybody_may(_: Connection, attempts: Sequence[Attempt], __: datetime) -> list[Verdict]:
-    """Refuse nobody, as long as nobody judges."""
-    return [Verdict()] * len(attempts)
-
-
-def no_groups(_: Connection, __: Collection[UUID]) -> Mapping[UUID, Roster]:
-    """Find no group, as long as nobody keeps any."""
-    return {}
 
 
 class MessageService:
@@ -49,8 +39,8 @@ class MessageService:
         entropy: Callable[[int], bytes],
         metrics: Metrics,
         settings: Settings,
-        judge: Judge = everybody_may,
-        rosters: Rosters = no_groups,
+        judge: Judge,
+        rosters: Rosters,
         wakeups: Wakeups | None = None,
     ) -> None:
         self._database = database

@@ -15,6 +15,7 @@ from interop.matrix.authenticate import (
     authenticate_user,
 )
 from interop.matrix.errors import PREFIX
+from messaging.stream_routes import authenticate_socket
 from sms.webhook_callbacks import authenticate_sender
 from tests.conftest import MakeApp, problem_code
 from tokens.authenticate import (
@@ -69,6 +70,7 @@ BOTH = {
 }
 #: What asks for another credential than a device token, by who asks.
 OTHERWISE = {
+    "GET /v1/stream": authenticate_socket,
     "POST /v1/callbacks/webhook": authenticate_sender,
     "POST /_matrix/identity/v2/terms": authenticate_before_terms,
     "POST /_matrix/identity/v2/account/logout": authenticate_leaving,
@@ -127,6 +129,7 @@ def test_without_a_token_nothing_is_done(app: OpenAPI) -> None:
     """Each device's route answers a request without a token, or with a forged one, with 401."""
     client = app.test_client()
     guarded = sorted(set(_operations(app)) - PUBLIC - SERVICES.keys() - OTHERWISE.keys())
+    guarded.append("GET /v1/stream")
     assert guarded
     for operation in guarded:
         method, rule = operation.split(" ")
@@ -184,6 +187,14 @@ def test_with_another_services_token_nothing_is_done(app: OpenAPI) -> None:
             assert (answer.status_code, problem_code(answer)) == refusal, operation
 
 
+def _scheme(operation: str) -> str:
+    """Name how the document says that an operation wants another credential."""
+    if OTHERWISE[operation] is authenticate_socket:
+        # The token of a device, which may come as a subprotocol too.
+        return "device_token"
+    return "matrix_token" if operation.partition(" ")[2].startswith(PREFIX) else "webhook_signature"
+
+
 def test_the_document_says_who_needs_a_token(app: OpenAPI) -> None:
     """The OpenAPI document asks for a device's or a service's token exactly where the service does."""
     for path, item in app.api_doc["paths"].items():
@@ -197,8 +208,7 @@ def test_the_document_says_who_needs_a_token(app: OpenAPI) -> None:
             elif name in BOTH:
                 expected += [{"service_token": [BOTH[name]]}]
             elif name in OTHERWISE:
-                matrix = name.partition(" ")[2].startswith(PREFIX)
-                expected = [{"matrix_token" if matrix else "webhook_signature": []}]
+                expected = [{_scheme(name): []}]
             assert operation.get("security", []) == expected, name
 
 

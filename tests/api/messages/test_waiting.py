@@ -1,6 +1,5 @@
 """Waiting for the first message (long poll)."""
 
-import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -65,8 +64,7 @@ def test_a_wait_ends_with_a_message_of_another_process(app, ben, send, waiting, 
     """What is stored where no wake-up reaches us from is found by the slow poll."""
     monkeypatch.setattr(messaging_service, "SLOW_POLL", 0.05)
     kith = app.extensions["kith"]
-    elsewhere = MessageService(kith.database, kith.clock, os.urandom, kith.metrics, kith.settings)
-    monkeypatch.setattr(kith.messages, "send", elsewhere.send)
+    monkeypatch.setattr(kith.messages.wakeups, "stored", lambda *_: None)
     answer = waiting(ben)
     send(ben)
     assert numbers(answer.result(LONG / 2)) == [1]

@@ -1,0 +1,312 @@
+"""`python -m bench.messaging`: messages over the stream of the default server, stored and acknowledged.
+
+Owns four measurements, with real sockets and tokens: pairs of people who write as fast as they are
+answered, one message on an idle server, a full mailbox that drains to one socket, and thousands of idle
+sockets. This process is the load; the server is another.
+"""
+
+import json
+import os
+import select
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from bench import databases
+from bench.load import family, once, request, spent
+from bench.people import Person, fill_mailbox, settle
+from bench.report import machine, percentile
+from bench.stream_client import JSON, MSGPACK, Accepted, Acked, CaughtUp, Client, Message, Refused
+from tests.server import RunningServer, running_server
+
+CONTENT_SIZE = 200
+LIVEZ = request("GET", "/livez")
+#: Between two messages, or two questions to `/livez`, on an idle server.
+PAUSE = 0.005
+FORMS = {"messagepack": MSGPACK, "json": JSON}
+#: Messages that a sender writes at most in one WebSocket message.
+MOST_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class World:
+    """A running server, and people to write to each other."""
+
+    server: RunningServer
+    url: str
+    people: list[Person]
+
+    def connect(self, person: Person, form: str) -> Client:
+        """Open somebody's socket."""
+        return Client(self.server.address, person, form)
+
+
+@contextmanager
+def served(dialect: str, people: int, waiting: int = 0) -> Iterator[World]:
+    """Serve a fresh database with so many people; so many messages wait for the second of them."""
+    with (
+        tempfile.TemporaryDirectory(prefix="kith-bench-") as directory,
+        databases.fresh(dialect, Path(directory) / "data") as url,
+    ):
+        known = settle(url, people)
+        if waiting:
+            fill_mailbox(url, known[0], known[1], [os.urandom(CONTENT_SIZE)] * waiting)
+        environment = {"KITH_DATA_DIR": f"{directory}/data", "KITH_DATABASE_URL": url}
+        with running_server(environment, Path(directory) / "server.log") as server:
+            yield World(server, url, known)
+
+
+class _Pair:
+    """Somebody who writes to somebody else, so many messages ahead of the last that was acknowledged."""
+
+    def __init__(self, sender: Client, recipient: Client, ahead: int) -> None:
+        self.sender, self.recipient = sender, recipient
+        self._ahead = ahead
+        self._content = os.urandom(CONTENT_SIZE)
+        self.sent = self.accepted = self.acknowledged = 0
+
+    def write(self) -> None:
+        """Send what there is room for."""
+        number = min(self.acknowledged + self._ahead - self.sent, MOST_AT_ONCE)
+        if number > 0:
+            to = self.recipient.person
+            first, self.sent = self.sent, self.sent + number
+            self.sender.send(
+                [
+                    self.sender.message(to, str(n), self._content)
+                    for n in range(first, first + number)
+                ]
+            )
+
+    def read(self, client: Client) -> None:
+        """Take what one of the two was sent, acknowledge messages, and write on."""
+        last = 0
+        for frame in client.receive():
+            match frame:
+                case Message():
+                    last = frame.seq
+                case Accepted():
+                    self.accepted += 1
+                case Acked():
+                    self.acknowledged = frame.through
+                case Refused():
+                    raise RuntimeError(f"refused: {frame.problem}")
+        if last:
+            client.send([{"type": "ack", "through": last}])
+        self.write()
+
+
+def throughput(dialect: str, form: str, pairs: int, ahead: int, seconds: float) -> dict[str, Any]:
+    """Let pairs write as fast as they are answered."""
+    with served(dialect, 2 * pairs) as world, select.epoll() as poll:
+        people = iter(world.people)
+        by_descriptor: dict[int, tuple[_Pair, Client]] = {}
+        for sender, recipient in zip(people, people, strict=True):
+            clients = world.connect(sender, form), world.connect(recipient, form)
+            pair = _Pair(*clients, ahead)
+            for client in clients:
+                client.wait_for(CaughtUp)
+                by_descriptor[client.wire.fileno()] = pair, client
+                poll.register(client.wire.fileno(), select.EPOLLIN)
+            pair.write()
+        all_pairs = {id(pair): pair for pair, _ in by_descriptor.values()}.values()
+        server, load = family(world.server.process.pid), [psutil.Process()]
+
+        def drive(for_seconds: float) -> tuple[float, int]:
+            begun = time.perf_counter()
+            before = sum(pair.acknowledged for pair in all_pairs)
+            while time.perf_counter() < begun + for_seconds:
+                for descriptor, _ in poll.poll(1.0):
+                    pair, client = by_descriptor[descriptor]
+                    pair.read(client)
+            done = sum(pair.acknowledged for pair in all_pairs) - before
+            return time.perf_counter() - begun, done
+
+        drive(1.0)
+        used = spent(server), spent(load)
+        took, done = drive(seconds)
+        server_cpu, load_cpu = spent(server) - used[0], spent(load) - used[1]
+    return {
+        "form": form,
+        "pairs": pairs,
+        "in_flight_a_pair": ahead,
+        "seconds": round(took, 2),
+        "messages": done,
+        "a_second": round(done / took),
+        "server_cpu_us_each": round(1e6 * server_cpu / max(1, done), 1),
+        "server_cores": round(server_cpu / took, 2),
+        "load_cores": round(load_cpu / took, 2),
+    }
+
+
+def latency(dialect: str, form: str, messages: int) -> dict[str, Any]:
+    """Send one message at a time to a server that does nothing else."""
+    received, accepted = [], []
+    with served(dialect, 2) as world:
+        alice, bob = (world.connect(person, form) for person in world.people)
+        alice.wait_for(CaughtUp)
+        bob.wait_for(CaughtUp)
+        content = os.urandom(CONTENT_SIZE)
+        for n in range(messages):
+            asked = time.perf_counter()
+            alice.send([alice.message(bob.person, str(n), content)])
+            seq = bob.wait_for(Message).seq
+            received.append(time.perf_counter() - asked)
+            alice.wait_for(Accepted)
+            accepted.append(time.perf_counter() - asked)
+            bob.send([{"type": "ack", "through": seq}])
+            bob.wait_for(Acked)
+            time.sleep(PAUSE)
+    return {
+        "form": form,
+        "messages": messages,
+        "received_p50_ms": round(percentile(received, 0.5), 2),
+        "received_p99_ms": round(percentile(received, 0.99), 2),
+        "accepted_p50_ms": round(percentile(accepted, 0.5), 2),
+        "accepted_p99_ms": round(percentile(accepted, 0.99), 2),
+    }
+
+
+def drain(dialect: str, form: str, waiting: int) -> dict[str, Any]:
+    """Open the socket of somebody for whom many messages wait, and acknowledge them as they come."""
+    with served(dialect, 2, waiting) as world:
+        server = family(world.server.process.pid)
+        used, begun = spent(server), time.perf_counter()
+        bob = world.connect(world.people[1], form)
+        last = acknowledged = 0
+        while acknowledged < waiting:
+            before = last
+            for frame in bob.receive():
+                match frame:
+                    case Message():
+                        if frame.seq != last + 1:
+                            raise RuntimeError(f"{frame.seq} came after {last}")
+                        last = frame.seq
+                    case Acked():
+                        acknowledged = frame.through
+            if last > before:
+                bob.send([{"type": "ack", "through": last}])
+        took, server_cpu = time.perf_counter() - begun, spent(server) - used
+    return {
+        "form": form,
+        "messages": waiting,
+        "seconds": round(took, 2),
+        "a_second": round(waiting / took),
+        "server_cpu_us_each": round(1e6 * server_cpu / waiting, 1),
+    }
+
+
+def idle(dialect: str, form: str, sockets: int, seconds: float) -> dict[str, Any]:
+    """Hold many sockets open that nothing is sent over, and ask `/livez` meanwhile."""
+    with served(dialect, sockets) as world, ExitStack() as stack, select.epoll() as poll:
+        (worker,) = psutil.Process(world.server.process.pid).children()
+        alone, livez = [], []
+        # What the worker needs once, however many sockets there are, is there before.
+        warm = world.connect(world.people[0], form)
+        warm.wait_for(CaughtUp)
+        for _ in range(200):
+            alone.append(_ask(world))
+        before = worker.memory_info().rss
+        open_sockets: dict[int, Client] = {}
+        begun = time.perf_counter()
+        for person in world.people[1:]:
+            client = world.connect(person, form)
+            stack.callback(client.wire.close)
+            client.wait_for(CaughtUp)
+            open_sockets[client.wire.fileno()] = client
+            poll.register(client.wire.fileno(), select.EPOLLIN)
+        opening = time.perf_counter() - begun
+        after = worker.memory_info().rss
+        ends = time.perf_counter() + seconds
+        while time.perf_counter() < ends:
+            livez.append(_ask(world))
+            for descriptor, _ in poll.poll(PAUSE):
+                open_sockets[descriptor].receive()
+        later = worker.memory_info().rss
+    return {
+        "form": form,
+        "sockets": len(open_sockets),
+        "opened_a_second": round(len(open_sockets) / opening),
+        "kb_a_socket": round((after - before) / 1000 / len(open_sockets), 1),
+        "kb_a_socket_at_the_end": round((later - before) / 1000 / len(open_sockets), 1),
+        "livez_p50_ms_before": round(percentile(alone, 0.5), 2),
+        "livez_p99_ms_before": round(percentile(alone, 0.99), 2),
+        "livez_asked": len(livez),
+        "livez_p50_ms": round(percentile(livez, 0.5), 2),
+        "livez_p99_ms": round(percentile(livez, 0.99), 2),
+    }
+
+
+def _ask(world: World) -> float:
+    asked = time.perf_counter()
+    answer = once(world.server.address, LIVEZ)
+    if answer.status != 200:
+        raise RuntimeError(f"/livez answered {answer.status}")
+    return time.perf_counter() - asked
+
+
+def _show(console: Console, name: str, results: list[dict[str, Any]]) -> None:
+    if not results:
+        return
+    table = Table(title=name)
+    for heading in results[0]:
+        table.add_column(heading.replace("_", " "), justify="right")
+    for figures in results:
+        table.add_row(*map(str, figures.values()))
+    console.print(table)
+
+
+@click.command()
+@click.option("--database", type=click.Choice(["sqlite", "postgresql"]), default="sqlite")
+@click.option("--form", type=click.Choice([*FORMS, "both"]), default="both", show_default=True)
+@click.option("--pairs", default=50, show_default=True, help="Of people who write; 0 for none.")
+@click.option("--ahead", default=250, show_default=True, help="Messages in flight a pair.")
+@click.option("--seconds", default=8.0, show_default=True, help="Time that is measured.")
+@click.option("--single", default=1000, show_default=True, help="Messages sent one at a time.")
+@click.option("--waiting", default=100_000, show_default=True, help="Messages to drain.")
+@click.option("--sockets", default=5000, show_default=True, help="Idle sockets.")
+@click.option("--json", "file", type=click.Path(path_type=Path), help="Write the JSON here too.")
+def main(
+    database: str,
+    form: str,
+    pairs: int,
+    ahead: int,
+    seconds: float,
+    single: int,
+    waiting: int,
+    sockets: int,
+    file: Path | None,
+) -> None:
+    """Measure messages over the stream."""
+    forms = list(FORMS.values()) if form == "both" else [FORMS[form]]
+    console = Console()
+    found: dict[str, Any] = {"machine": machine(), "database": database}
+    for name, number, measure in (
+        ("pairs", pairs, lambda one: throughput(database, one, pairs, ahead, seconds)),
+        ("single", single, lambda one: latency(database, one, single)),
+        ("drain", waiting, lambda one: drain(database, one, waiting)),
+        ("idle", sockets, lambda one: idle(database, one, sockets, seconds)),
+    ):
+        found[name] = [measure(one) for one in forms] if number else []
+        _show(console, f"{name}, on {database}", found[name])
+    if shutil.which("ejabberdctl") is None:
+        found["ejabberd"] = "not installed here, so not measured beside"
+        console.print(f"ejabberd: {found['ejabberd']}")
+    text = json.dumps(found, indent=2)
+    print(text)
+    if file:
+        file.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

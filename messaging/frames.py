@@ -1,0 +1,197 @@
+"""The frames of the stream: what a client sends, and what it is told.
+
+Owns their fields and bounds, which are the same however they are written (`forms.py`). Bounds that a
+route has too are those of `schemas.py`.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Generic, NamedTuple, TypeVar
+from uuid import UUID
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from core.problems import InvalidFields, Problem
+from messaging.letters import GroupChanged, KeysLow, Notice
+from messaging.schemas import HIGHEST_INTEGER, HIGHEST_SEQ, LONGEST_LIFE, MOST_ENVELOPES
+
+#: Bytes of a signal's content, and seconds it may be on its way.
+LARGEST_SIGNAL = 16_384
+LONGEST_SIGNAL_LIFE = 30
+#: Devices that one signal is for.
+MOST_SIGNALLED = 100
+
+Content = TypeVar("Content")
+DeviceDigest = TypeVar("DeviceDigest")
+SmallContent = TypeVar("SmallContent")
+
+ClientId = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[!-~]+$")]
+
+
+class Frame(Struct, tag_field="type", forbid_unknown_fields=True, omit_defaults=True):
+    """Base of all frames."""
+
+
+class SealedFor(Struct, Generic[Content], forbid_unknown_fields=True):
+    """Ciphertext for one device."""
+
+    device_id: UUID
+    content: Content
+    registration_id: Annotated[int, Meta(ge=1, le=HIGHEST_INTEGER)] | None = None
+
+
+class GroupAsOf(Struct, forbid_unknown_fields=True):
+    """A group, as of one version."""
+
+    id: UUID
+    version: Annotated[int, Meta(ge=1, le=HIGHEST_INTEGER)]
+
+
+class Send(Frame, Generic[Content, DeviceDigest], tag="send"):
+    """A message, as the body of `POST /v1/messages`."""
+
+    client_id: ClientId
+    to: UUID | None = None
+    group: GroupAsOf | None = None
+    envelopes: (
+        Annotated[list[SealedFor[Content]], Meta(min_length=1, max_length=MOST_ENVELOPES)] | None
+    ) = None
+    content: Content | None = None
+    devices: DeviceDigest | None = None
+    urgent: bool = True
+    expires_in: Annotated[int, Meta(ge=1, le=LONGEST_LIFE)] = LONGEST_LIFE
+
+
+class Acknowledge(Frame, tag="ack"):
+    """All messages up to one are safe with the client."""
+
+    through: Annotated[int, Meta(ge=0, le=HIGHEST_SEQ)]
+
+
+class SignalFor(Struct, Generic[SmallContent], forbid_unknown_fields=True):
+    """An ephemeral envelope for one device."""
+
+    device_id: UUID
+    content: SmallContent
+
+
+class Ephemeral(Frame, Generic[SmallContent], tag="ephemeral"):
+    """Signals for devices of an account."""
+
+    to: UUID
+    envelopes: Annotated[
+        list[SignalFor[SmallContent]], Meta(min_length=1, max_length=MOST_SIGNALLED)
+    ]
+    expires_in: Annotated[int, Meta(ge=1, le=LONGEST_SIGNAL_LIFE)] = LONGEST_SIGNAL_LIFE
+
+
+class Ping(Frame, tag="ping"):
+    """A question whether the service is there."""
+
+    id: Annotated[str, Meta(max_length=64)] | None = None
+
+
+#: What a client may send; contents are texts in JSON and bytes in MessagePack.
+Incoming = Send[Any, Any] | Acknowledge | Ephemeral[Any] | Ping
+
+
+class Fault(NamedTuple):
+    """A frame whose fields are not valid."""
+
+    client_id: str | None
+    problem: InvalidFields
+
+
+class Ready(Frame, tag="ready"):
+    """What the socket is good for."""
+
+    device_id: UUID
+    unacknowledged: int
+    largest: int
+
+
+class MessageFrame(Frame, tag="message"):
+    """A message, in order."""
+
+    seq: int
+    id: UUID
+    from_account_id: UUID
+    from_device_id: UUID
+    content: str | bytes
+    sent_at: datetime
+    request: bool
+    group: GroupAsOf | UnsetType = UNSET
+
+
+class CaughtUp(Frame, tag="caught_up"):
+    """All that waited has been sent."""
+
+    through: int
+
+
+class AcceptedFrame(Frame, tag="accepted"):
+    """A message is on disk for each device."""
+
+    client_id: str
+    id: UUID
+    accepted_at: datetime
+
+
+class Refused(Frame, tag="refused"):
+    """What a frame asked for was not done."""
+
+    problem: dict[str, Any]
+    client_id: str | UnsetType = UNSET
+
+
+class Acknowledged(Frame, tag="acked"):
+    """All messages up to one are deleted."""
+
+    through: int
+
+
+class SignalFrame(Frame, tag="ephemeral"):
+    """A signal that was passed on."""
+
+    from_account_id: UUID
+    from_device_id: UUID
+    content: str | bytes
+    sent_at: datetime
+
+
+class GroupChangedFrame(Frame, tag="group_changed"):
+    """A group is another now."""
+
+    group_id: UUID
+    version: int
+
+
+class KeysLowFrame(Frame, tag="keys_low"):
+    """New one-time keys should be uploaded."""
+
+    one_time_prekeys: int
+    one_time_kem_prekeys: int
+
+
+class Pong(Frame, tag="pong"):
+    """The answer to a ping."""
+
+    id: str | UnsetType = UNSET
+
+
+def refused(problem: Problem, request_id: str, client_id: str | None = None) -> Refused:
+    """Say why something was not done."""
+    return Refused(problem.document(request_id), UNSET if client_id is None else client_id)
+
+
+def notice(told: Notice) -> GroupChangedFrame | KeysLowFrame:
+    """Say what an open socket is told beside messages."""
+    match told:
+        case GroupChanged():
+            return GroupChangedFrame(told.group_id, told.version)
+        case KeysLow():
+            return KeysLowFrame(told.one_time_prekeys, told.one_time_kem_prekeys)
+
+
+def pong(ping: Ping) -> Pong:
+    """Answer a ping."""
+    return Pong(UNSET if ping.id is None else ping.id)

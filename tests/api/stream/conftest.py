@@ -1,0 +1,94 @@
+"""The stream of an application that is really served, and people who open it."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from flask_openapi3 import OpenAPI
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from tests.conftest import OTHER_NUMBER, Person
+from tests.people import put_in_touch
+from tests.sockets import JSON, MSGPACK, Frame, TestSocket
+
+Open = Callable[..., TestSocket]
+
+
+class _Quiet(WSGIRequestHandler):
+    """Logs nothing: what is logged is the application's."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log(self, *_: Any) -> None:
+        """Let it go."""
+
+
+@pytest.fixture
+def address(app: OpenAPI) -> Iterator[tuple[str, int]]:
+    """Where the application is served, each request in a thread."""
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server.server_address[:2]  # type: ignore[misc]
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(params=[JSON, MSGPACK])
+def form(request: pytest.FixtureRequest) -> str:
+    """Each way to write frames."""
+    return str(request.param)
+
+
+@pytest.fixture
+def open_socket(address: tuple[str, int], form: str) -> Iterator[Open]:
+    """Open a person's socket, which is hung up at the end."""
+    with ExitStack() as stack:
+
+        def make(person: Person, **options: Any) -> TestSocket:
+            fields = {"form": form, "Authorization": f"Bearer {person.token}"} | options
+            return stack.enter_context(TestSocket(address, **fields))
+
+        yield make
+
+
+@pytest.fixture
+def open_ready(open_socket: Open) -> Open:
+    """Open a person's socket and wait until an empty mailbox is caught up with."""
+
+    def make(person: Person, **options: Any) -> TestSocket:
+        socket = open_socket(person, **options)
+        socket.expect("ready")
+        assert socket.receive()["type"] == "caught_up"
+        return socket
+
+    return make
+
+
+@pytest.fixture
+def alice(register: Callable[..., Person]) -> Person:
+    """Somebody."""
+    return register()
+
+
+@pytest.fixture
+def bob(register: Callable[..., Person], app: OpenAPI, alice: Person) -> Person:
+    """Somebody else, who is in touch with Alice, as she is with him."""
+    bob = register(OTHER_NUMBER)
+    for one, other in ((alice, bob), (bob, alice)):
+        put_in_touch(app.extensions["kith"], [one], other)
+    return bob
+
+
+def message(to: Person, client_id: str = "1", content: bytes = b"hello", **fields: Any) -> Frame:
+    """Write a message to all devices of somebody who has one."""
+    envelopes = [{"device_id": to.device_id, "content": content}]
+    return {
+        "type": "send",
+        "to": to.account_id,
+        "client_id": client_id,
+        "envelopes": envelopes,
+    } | fields

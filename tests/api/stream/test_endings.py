@@ -1,0 +1,144 @@
+"""How sockets end: replaced, ended from elsewhere, slow, silent, or with the server."""
+
+import json
+import os
+import time
+from uuid import UUID
+
+import pytest
+from flask_openapi3 import OpenAPI
+from prometheus_client import CollectorRegistry
+
+from messaging.letters import Closing
+from tests.api.stream.conftest import Open, message
+from tests.conftest import Person
+from tests.sockets import JSON, TestSocket
+
+pytestmark = [
+    pytest.mark.parametrize("dialect", ["sqlite"], indirect=True),
+    pytest.mark.parametrize("form", [JSON], indirect=True),
+]
+PATIENCE = 10.0
+
+
+def _await_listeners(app: OpenAPI, number: int) -> None:
+    """Wait until so many sockets are open."""
+    wakeups = app.extensions["kith"].messages.wakeups
+    ends = time.monotonic() + PATIENCE
+    while wakeups.listeners() != number:
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+
+
+def test_a_newer_socket_takes_the_place_of_the_older(
+    open_ready: Open, alice: Person, bob: Person
+) -> None:
+    """The older one is closed with 4001; what comes goes to the newer one."""
+    older = open_ready(bob)
+    newer = open_ready(bob)
+    assert older.closing().code == 4001
+    open_ready(alice).send(message(bob))
+    assert newer.expect("message")["seq"] == 1
+
+
+@pytest.mark.parametrize("why", list(Closing))
+def test_it_is_ended_from_elsewhere(
+    open_ready: Open, app: OpenAPI, bob: Person, why: Closing
+) -> None:
+    """Whoever ends the listener of a device closes its socket with the code that says why."""
+    socket = open_ready(bob)
+    app.extensions["kith"].messages.wakeups.close(UUID(bob.device_id), why)
+    assert socket.closing().code == why
+    _await_listeners(app, 0)
+
+
+def test_a_peer_that_never_reads_is_ended_from_elsewhere_too(
+    open_ready: Open, app: OpenAPI, alice: Person, bob: Person
+) -> None:
+    """A write that does not get through holds up the end for no longer than a second."""
+    _flood(open_ready(bob, receive_buffer=4096), open_ready(alice), bob)
+    app.extensions["kith"].messages.wakeups.close(UUID(bob.device_id), Closing.REVOKED)
+    # Its patience is 25 seconds.
+    _await_listeners(app, 1)
+
+
+def test_a_peer_that_never_reads_is_dropped(
+    open_ready: Open, open_socket: Open, app: OpenAPI, alice: Person, bob: Person
+) -> None:
+    """Its socket is ended when a write does not get through, and nothing is lost."""
+    sockets = app.extensions["kith"].sockets
+    to_alice = open_ready(alice)
+    usual, sockets.patience = sockets.patience, 0.3
+    deaf = open_ready(bob, receive_buffer=4096)
+    sockets.patience = usual
+    _flood(deaf, to_alice, bob)
+    _await_listeners(app, 1)
+    again = open_socket(bob)
+    again.expect("ready")
+    assert again.expect("message")["seq"] == 1
+
+
+def _flood(deaf: TestSocket, sender: TestSocket, to: Person) -> None:
+    """Send more than the buffers of a connection hold."""
+    content = os.urandom(65_536)
+    for n in range(120):
+        sender.send(message(to, str(n), content))
+        sender.expect("accepted")
+
+
+def test_a_silent_peer_is_asked_and_then_dropped(
+    open_ready: Open, app: OpenAPI, bob: Person
+) -> None:
+    """Who answers pings stays; who answers nothing for as long again is gone."""
+    app.extensions["kith"].sockets.patience = 0.2
+    socket = open_ready(bob)
+    socket.await_pings(3)
+    # From here nobody reads.
+    _await_listeners(app, 0)
+
+
+def test_all_end_with_the_server(
+    open_ready: Open, open_socket: Open, app: OpenAPI, alice: Person
+) -> None:
+    """Open sockets are closed with 1001, and one that is opened after that at once."""
+    socket = open_ready(alice)
+    app.extensions["kith"].sockets.stop()
+    assert socket.closing().code == 1001
+    assert open_socket(alice).closing().code == 1001
+
+
+def test_it_is_logged_and_counted(
+    open_ready: Open, app: OpenAPI, alice: Person, bob: Person, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Opening and end are in the log with a reason, never with a token; frames and ends are counted."""
+    registry: CollectorRegistry = app.extensions["kith"].metrics.registry
+    socket, other = open_ready(alice), open_ready(bob)
+    assert registry.get_sample_value("kith_stream_sockets") == 2
+    socket.send({"type": "ping"})
+    socket.expect("pong")
+    socket.send_raw("garbage")
+    assert socket.closing().code == 1007
+    other.close()
+    _await_listeners(app, 0)
+    count = registry.get_sample_value
+    for _ in range(1000):
+        if count("kith_stream_sockets") == 0:
+            break
+        time.sleep(0.01)
+    assert count("kith_stream_frames_total", {"direction": "in", "type": "ping"}) == 1
+    assert count("kith_stream_frames_total", {"direction": "out", "type": "pong"}) == 1
+    assert count("kith_stream_closed_total", {"by": "1007"}) == 1
+    assert count("kith_stream_closed_total", {"by": "nobody"}) == 1
+    assert (
+        count("kith_http_requests_total", {"method": "GET", "route": "/v1/stream", "status": "101"})
+        == 2
+    )
+    output = capsys.readouterr().out
+    assert alice.token not in output
+    lines = [json.loads(line) for line in output.splitlines()]
+    opened = [line for line in lines if line["event"] == "stream.opened"]
+    closed = {line["request_id"]: line for line in lines if line["event"] == "stream.closed"}
+    assert len(opened) == len(closed) == 2
+    assert closed[opened[0]["request_id"]]["code"] == 1007
+    assert closed[opened[0]["request_id"]]["by"] == "service"
+    assert closed[opened[1]["request_id"]]["by"] == "nobody"

@@ -1,0 +1,90 @@
+"""Ephemeral envelopes: passed on to who is there, and stored nowhere."""
+
+from uuid import UUID
+
+import pytest
+from flask_openapi3 import OpenAPI
+from sqlalchemy import func, select
+
+from core.database import Database
+from messaging.letters import GroupChanged, KeysLow
+from messaging.models import Envelope
+from messaging.signals import BURST
+from tests.api.stream.conftest import Open
+from tests.conftest import Clock, Person
+from tests.sockets import Frame
+
+pytestmark = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+
+
+def _signal(to: Person, content: bytes = b"typing", **fields: object) -> Frame:
+    envelopes = [{"device_id": to.device_id, "content": content}]
+    return {"type": "ephemeral", "to": to.account_id, "envelopes": envelopes} | fields
+
+
+def test_a_signal_is_passed_on_and_not_stored(
+    open_ready: Open, alice: Person, bob: Person, clock: Clock, database: Database
+) -> None:
+    """Bob hears it while his socket is open; when it is not, it is gone."""
+    to_alice = open_ready(alice)
+    to_alice.send(_signal(bob, b"missed"))
+    assert to_alice.settled()
+    to_bob = open_ready(bob)
+    to_alice.send(_signal(bob))
+    assert to_bob.expect("ephemeral") == {
+        "from_account_id": alice.account_id,
+        "from_device_id": alice.device_id,
+        "content": b"typing",
+        "sent_at": clock.now.isoformat().replace("+00:00", "Z"),
+    }
+    assert to_bob.settled()
+    assert to_alice.settled()
+    with database.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(Envelope)) == 0
+
+
+def test_signals_that_cannot_be_passed_on_are_refused(
+    open_ready: Open, alice: Person, bob: Person
+) -> None:
+    """Devices that are not the account's, unknown accounts, large ones and long-lived ones."""
+    to_alice, to_bob = open_ready(alice), open_ready(bob)
+    strange = "7d9f3c1e-0000-4000-8000-000000000000"
+    for frame, code in (
+        (_signal(bob) | {"to": alice.account_id}, "devices-mismatched"),
+        (_signal(bob) | {"to": strange}, "account-not-found"),
+        (_signal(bob, b"x" * 16_385), "invalid-fields"),
+        (_signal(bob, expires_in=31), "invalid-fields"),
+    ):
+        to_alice.send(frame)
+        assert to_alice.expect("refused")["problem"]["type"] == f"/problems/{code}"
+    assert to_bob.settled()
+
+
+def test_who_may_not_signal_is_not_told(
+    open_ready: Open, alice: Person, bob: Person, app: OpenAPI
+) -> None:
+    """A signal that the recipient does not hear is dropped without a word."""
+    app.extensions["kith"].signals.may_signal = lambda _, attempts: [False] * len(attempts)
+    to_alice, to_bob = open_ready(alice), open_ready(bob)
+    to_alice.send(_signal(bob))
+    assert to_alice.settled()
+    assert to_bob.settled()
+
+
+def test_signals_are_limited(open_ready: Open, alice: Person, bob: Person) -> None:
+    """After a burst they are refused with 429, and the socket goes on."""
+    to_alice = open_ready(alice)
+    to_alice.send(*[_signal(bob)] * (BURST + 100))
+    refused = to_alice.expect("refused")["problem"]
+    assert refused["type"] == "/problems/too-many-signals"
+    assert (refused["status"], refused["retry_after"]) == (429, 1)
+
+
+def test_notices_become_frames(open_ready: Open, app: OpenAPI, bob: Person) -> None:
+    """What else an open socket is told: keys that run out, groups that changed."""
+    socket = open_ready(bob)
+    wakeups = app.extensions["kith"].messages.wakeups
+    wakeups.notice(UUID(bob.device_id), KeysLow(3, 4))
+    assert socket.expect("keys_low") == {"one_time_prekeys": 3, "one_time_kem_prekeys": 4}
+    wakeups.notice(UUID(bob.device_id), GroupChanged(UUID(bob.account_id), 7))
+    assert socket.expect("group_changed") == {"group_id": bob.account_id, "version": 7}

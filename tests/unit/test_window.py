@@ -1,0 +1,128 @@
+"""The window of a socket: once, in order, no more than 256, out of memory or out of the table."""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+from messaging.letters import Delivery, Message
+from messaging.window import MOST_AT_ONCE, MOST_BYTES, UNACKNOWLEDGED, Window
+
+_MESSAGE = Message(UUID(int=1), UUID(int=2), UUID(int=3), datetime.now(UTC), datetime.now(UTC))
+ENDLESS = 2**40
+
+
+def _deliveries(*seqs: int, size: int = 1) -> list[Delivery]:
+    return [Delivery(seq, _MESSAGE, bytes(size), False) for seq in seqs]
+
+
+def _taken(window: Window) -> list[int]:
+    return [delivery.seq for delivery in window.take(1000, ENDLESS)]
+
+
+def _current(through: int = 0) -> Window:
+    """Make a window that has read the table, where there was one message or none."""
+    window = Window()
+    wanted = window.wants()
+    window.put(_deliveries(through) if through else (), wanted)
+    assert _taken(window) == ([through] if through else [])
+    assert window.caught_up()
+    assert not window.caught_up()
+    return window
+
+
+def test_it_begins_with_the_table() -> None:
+    """Before the table was read, not even what follows is taken out of memory."""
+    window = Window()
+    window.offer(_deliveries(1))
+    assert _taken(window) == []
+    assert window.wants() == MOST_AT_ONCE
+
+
+def test_what_follows_is_taken_from_memory() -> None:
+    """New messages that follow what was sent need no look into the table."""
+    window = _current(7)
+    window.offer(_deliveries(8, 9))
+    window.offer(_deliveries(10))
+    assert _taken(window) == [8, 9, 10]
+    assert window.wants() == 0
+    assert not window.caught_up()
+
+
+def test_a_gap_is_left_to_the_table() -> None:
+    """What another process stored, or what expired, lies between: only the table knows."""
+    window = _current(7)
+    window.offer(_deliveries(9))
+    assert _taken(window) == []
+    wanted = window.wants()
+    window.put(_deliveries(8, 9), wanted)
+    assert _taken(window) == [8, 9]
+    assert window.caught_up()
+
+
+def test_a_hint_without_messages_leads_to_the_table() -> None:
+    """Nothing in hand means that another process stored something."""
+    window = _current(7)
+    window.offer(())
+    assert window.wants() == MOST_AT_ONCE
+
+
+def test_what_comes_while_the_table_is_read_comes_once() -> None:
+    """Messages may be in both: what was read, and what was told meanwhile."""
+    window = _current(7)
+    window.offer(())
+    wanted = window.wants()
+    window.offer(_deliveries(9, 10))
+    window.put(_deliveries(8, 9), wanted)
+    assert _taken(window) == [8, 9, 10]
+    assert window.caught_up()
+
+
+def test_no_more_than_the_window() -> None:
+    """The 257th waits for an acknowledgement, wherever it is."""
+    window = _current()
+    window.offer(_deliveries(*range(1, 257)))
+    assert len(_taken(window)) == UNACKNOWLEDGED
+    window.offer(_deliveries(257))
+    assert _taken(window) == []
+    window.offer(())
+    assert window.wants() == 0
+    window.acknowledged(2)
+    assert window.wants() == MOST_AT_ONCE
+    window.put(_deliveries(257, 258, 259), MOST_AT_ONCE)
+    assert _taken(window) == [257, 258]
+
+
+def test_memory_is_bounded() -> None:
+    """Too many, or too large ones for a peer that does not take them are left to the table."""
+    for deliveries in (
+        _deliveries(*range(1, 258)),
+        _deliveries(*range(1, 6), size=MOST_BYTES // 4),
+    ):
+        window = _current()
+        window.offer(deliveries)
+        assert window.wants() == MOST_AT_ONCE
+
+
+def test_bytes_end_a_turn() -> None:
+    """No more is taken at once when there are so many bytes."""
+    window = _current()
+    window.offer(_deliveries(1, 2, 3, size=100))
+    assert [delivery.seq for delivery in window.take(10, 150)] == [1, 2]
+
+
+def test_what_was_acknowledged_elsewhere_is_not_sent() -> None:
+    """An acknowledgement beyond what was sent moves the cursor."""
+    window = _current()
+    window.offer(_deliveries(1, 2, 3))
+    window.acknowledged(2)
+    assert _taken(window) == [3]
+
+
+def test_a_full_page_of_the_table_is_not_the_end() -> None:
+    """Only a page that is not full says that all was read."""
+    window = Window()
+    wanted = window.wants()
+    window.put(_deliveries(*range(1, wanted + 1)), wanted)
+    assert len(_taken(window)) == wanted
+    assert not window.caught_up()
+    window.put((), window.wants())
+    assert window.caught_up()
