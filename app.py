@@ -45,14 +45,18 @@ from messaging.groups import GroupService
 from messaging.judging import Judge
 from messaging.key_routes import keys_api
 from messaging.keys import KeyService
+from messaging.net import Net
 from messaging.push.routes import push_api
 from messaging.push.service import PushService
+from messaging.revocation import Revocation
 from messaging.rosters import rosters
 from messaging.routes import messages_api
 from messaging.service import MessageService
 from messaging.signals import SignalService
 from messaging.sockets import SocketService
 from messaging.stream_routes import stream_api
+from messaging.valkey_bus import ValkeyBus
+from messaging.wakeups import Wakeups
 from sms import outcomes
 from sms.delivery import DeliveryService
 from sms.outbox import OutboxProvider
@@ -138,8 +142,29 @@ class Kith:
     groups: GroupService
     group_changes: GroupChanges
     signals: SignalService
+    wakeups: Wakeups
+    net: Net
+    bus: ValkeyBus | None
     sockets: SocketService
     maintenance: Maintenance
+
+    def start(self) -> None:
+        """Begin what runs beside requests; in the process that answers them, never before a fork."""
+        if self.settings.maintenance_interval:
+            self.maintenance.start(self.settings.maintenance_interval)
+        self.keeper.start()
+        self.push.waker.start()
+        self.net.start()
+        if self.bus is not None:
+            self.bus.start()
+
+    def close(self) -> None:
+        """Leave whoever is connected to this process in good form, before it ends."""
+        if self.bus is not None:
+            self.bus.stop()
+        for provider in self.providers.values():
+            if isinstance(provider, SmppProvider):
+                provider.close()
 
 
 def build(settings: Settings, ports: Ports) -> Kith:
@@ -234,25 +259,37 @@ def build(settings: Settings, ports: Ports) -> Kith:
     )
     rotation = Rotation(database, clock, entropy, timedelta(settings.epoch_overlap_days))
     keeper = Keeper(database, clock, replicas, rotation, settings.epoch_days)
+    wakeups = Wakeups(clock)
+    net = Net(database, wakeups)
+    bus = None
+    if settings.valkey_url is not None:
+        address = settings.valkey_url.get_secret_value()
+        bus = ValkeyBus(address, settings.valkey_namespace, wakeups, net.look_soon, metrics)
+        wakeups.bus = bus
+    revocation = Revocation(database, wakeups)
     messages = MessageService(
-        database, clock, entropy, metrics, settings, Judge(rules).judge, rosters
+        database, clock, entropy, metrics, settings, Judge(rules).judge, rosters, wakeups
     )
-    keys = KeyService(database, clock, metrics, rules, messages.wakeups.notice)
+    keys = KeyService(database, clock, metrics, rules, wakeups.notice)
     contacts = ContactService(database, clock)
     push = PushService(database, clock, metrics, settings, ports.resolver)
-    notices = GroupNotices(database, messages.wakeups.notice)
+    notices = GroupNotices(database, wakeups.notice)
     groups = GroupService(database, clock, entropy, rules, notices)
     group_changes = GroupChanges(database, clock, rules, notices)
-    signals = SignalService(database, clock, messages.wakeups, contacts.may_signal)
+    signals = SignalService(database, clock, wakeups, contacts.may_signal)
     sockets = SocketService(messages, signals, clock, metrics, settings, keys.greet)
     maintenance = Maintenance(database, clock, metrics)
 
     events.listing_changed.append(directory.listing_changed)
     events.device_added.append(messages.device_added)
-    events.devices_removed.append(messages.devices_removed)
-    events.devices_removed.append(keys.devices_removed)
-    events.devices_removed.append(push.devices_removed)
-    messages.wakeups.unheard.append(push.waker.wake)
+    events.devices_removed += (
+        messages.devices_removed,
+        keys.devices_removed,
+        push.devices_removed,
+        revocation.devices_removed,
+    )
+    events.token_replaced.append(revocation.token_replaced)
+    wakeups.unheard.append(push.waker.wake)
     events.holder_changed.append(matrix.bindings.holder_changed)
     events.account_deleted.append(groups.account_deleted)
     events.account_deleted.append(contacts.account_deleted)
@@ -311,6 +348,9 @@ def build(settings: Settings, ports: Ports) -> Kith:
         groups,
         group_changes,
         signals,
+        wakeups,
+        net,
+        bus,
         sockets,
         maintenance,
     )

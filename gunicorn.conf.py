@@ -1,11 +1,17 @@
-"""How the service is served: one gevent worker, which carries thousands of waiting requests."""
+"""How the service is served: by gevent workers, each of which carries thousands of waiting requests.
+
+Owns the directory in which several workers put their metrics together, while the master runs.
+"""
 
 import gc
+import os
+import shutil
 import signal
 import sys
 from typing import Any
 
 import gevent
+from gunicorn.workers.base import Worker
 
 from core.settings import Settings, SettingsError
 from sms.routing_file import load_routing
@@ -18,6 +24,11 @@ try:
 except SettingsError as error:
     # Said once and clearly here, before any worker starts and fails.
     sys.exit(str(error))
+
+metrics_directory = settings.data_dir.resolve() / "metrics" / str(os.getpid())
+if settings.workers > 1:
+    # prometheus_client looks for it once, when it is first imported.
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics_directory)
 
 bind = f"{settings.host}:{settings.port}"
 worker_class = "gevent"
@@ -32,6 +43,34 @@ loglevel = "warning" if settings.log_level == "info" else settings.log_level
 forwarded_allow_ips = ""
 limit_request_line = 8190
 limit_request_fields = 60
+
+
+def on_starting(server: object) -> None:
+    """Make the directory of metrics, empty."""
+    if settings.workers > 1:
+        shutil.rmtree(metrics_directory, ignore_errors=True)
+        metrics_directory.mkdir(parents=True)
+
+
+def child_exit(server: object, worker: Worker) -> None:
+    """Let what a worker was at not count any more; what it did goes on counting."""
+    if settings.workers > 1:
+        # Not at the top: it must not be imported before the directory has its name.
+        from prometheus_client.multiprocess import mark_process_dead
+
+        mark_process_dead(worker.pid)
+
+
+def worker_exit(server: object, worker: Worker) -> None:
+    """Take leave of providers and of Valkey, in the worker."""
+    app = getattr(worker, "wsgi", None)
+    if app is not None:
+        app.extensions["kith"].close()
+
+
+def on_exit(server: object) -> None:
+    """Remove the directory of metrics."""
+    shutil.rmtree(metrics_directory, ignore_errors=True)
 
 
 def post_request(worker: object, request: object, environ: object, response: object) -> None:

@@ -21,7 +21,4 @@ _kith = app.extensions["kith"]
 with suppress(DBAPIError):
     # Read once what every registration needs; a database that is away or not migrated is /readyz's to tell.
     _kith.directory.parameters()
-if _kith.settings.maintenance_interval:
-    _kith.maintenance.start(_kith.settings.maintenance_interval)
-_kith.keeper.start()
-_kith.push.waker.start()
+_kith.start()

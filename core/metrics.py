@@ -3,7 +3,13 @@
 Owns the registry, so that two applications in one process do not share counts.
 """
 
+import os
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+#: Names the directory in which several workers put their counts together (gunicorn.conf.py).
+SHARED = "PROMETHEUS_MULTIPROC_DIR"
 
 
 class Metrics:
@@ -73,7 +79,10 @@ class Metrics:
             registry=self.registry,
         )
         self.smpp_bound = Gauge(
-            "kith_smpp_bound", "1 while this process is bound to the SMSC.", registry=self.registry
+            "kith_smpp_bound",
+            "Workers that are bound to the SMSC.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
         )
         self.smpp_messages = Counter(
             "kith_smpp_messages",
@@ -156,6 +165,22 @@ class Metrics:
             "Wake-ups that are due and not under way, as of the last minute.",
             ["provider"],
             registry=self.registry,
+            multiprocess_mode="livemostrecent",
+        )
+        self.bus_up = Gauge(
+            "kith_bus_up",
+            "Workers that are connected to Valkey.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+        self.bus_connections = Counter(
+            "kith_bus_connections", "Connections made to Valkey.", registry=self.registry
+        )
+        self.bus_hints = Counter(
+            "kith_bus_hints",
+            "Hints to and from other workers: published, received, dropped, garbage.",
+            ["step"],
+            registry=self.registry,
         )
         self.commit_jobs = Histogram(
             "kith_message_commit_jobs",
@@ -173,9 +198,13 @@ class Metrics:
             "kith_message_commits_waiting",
             "Messages and acknowledgements that wait for the next transaction.",
             registry=self.registry,
+            multiprocess_mode="livesum",
         )
         self.sockets = Gauge(
-            "kith_stream_sockets", "Sockets of the stream that are open.", registry=self.registry
+            "kith_stream_sockets",
+            "Sockets of the stream that are open.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
         )
         self.closed_sockets = Counter(
             "kith_stream_closed",
@@ -197,5 +226,9 @@ class Metrics:
         )
 
     def render(self) -> bytes:
-        """Give the text exposition format."""
-        return generate_latest(self.registry)
+        """Give the text exposition format, of all workers together."""
+        if SHARED not in os.environ:
+            return generate_latest(self.registry)
+        together = CollectorRegistry()
+        MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+        return generate_latest(together)

@@ -29,6 +29,7 @@ from core.phone_numbers import mask
 from core.provider_settings import ProviderSettings
 from core.push_settings import PushSettings
 from core.setting_types import HttpUrl, Network, split
+from core.worker_settings import WorkerSettings
 
 MIN_SECRET_LENGTH = 32
 LONGEST_APP_NAME = 20
@@ -81,7 +82,12 @@ class SettingsError(ClickException):
 
 
 class Settings(
-    ProviderSettings, DiscoverySettings, DoorSettings, MessageLimitSettings, PushSettings
+    ProviderSettings,
+    DiscoverySettings,
+    DoorSettings,
+    MessageLimitSettings,
+    PushSettings,
+    WorkerSettings,
 ):
     """The frozen settings object; build it with `Settings.load()` to get readable faults."""
 
@@ -102,12 +108,6 @@ class Settings(
     )
     host: str = Field("127.0.0.1", description="Address that gunicorn binds.")
     port: int = Field(8000, ge=1, le=65_535, description="Port that gunicorn binds.")
-    workers: int = Field(
-        1,
-        ge=1,
-        description="Worker processes. More than one needs wake-ups between workers (Valkey),"
-        " which this version does not have, so it is refused.",
-    )
     public_url: HttpUrl = Field(
         "http://127.0.0.1:8000",
         description="The address clients and providers reach the service at, as they write it.",
@@ -219,11 +219,7 @@ class Settings(
             faults.append(
                 "KITH_DATABASE_URL must be sqlite:///path or postgresql+psycopg://user@host/name"
             )
-        if self.workers > 1:
-            faults.append(
-                "KITH_WORKERS: more than one worker needs wake-ups between them (Valkey), which this"
-                " version does not have"
-            )
+        faults += self.faults_of_workers(sqlite=self.resolved_database_url.startswith("sqlite"))
         if re.search(r"\d{4}", self.app_name):
             faults.append("KITH_APP_NAME must not hold digits that look like a code")
         if self.environment == "production":

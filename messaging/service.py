@@ -25,9 +25,6 @@ from messaging.recipients import Rosters
 from messaging.wakeups import Waiter, Wakeups
 from tokens.service import Caller
 
-#: Seconds between looks at the table while waiting; the net under the wake-ups.
-SLOW_POLL = 2.0
-
 
 class MessageService:
     """Sends, fetches and acknowledges, and keeps a mailbox for each device there is."""
@@ -41,7 +38,7 @@ class MessageService:
         settings: Settings,
         judge: Judge,
         rosters: Rosters,
-        wakeups: Wakeups | None = None,
+        wakeups: Wakeups,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -52,7 +49,7 @@ class MessageService:
         )
         self._committer = Committer(self._commit, metrics)
         #: Who listens for which mailbox.
-        self.wakeups = wakeups or Wakeups()
+        self.wakeups = wakeups
 
     def submit(self, outgoing: Outgoing, done: Callable[[Accepted | Problem], None]) -> None:
         """Take a message without waiting; sent again it is answered the same.
@@ -137,7 +134,7 @@ class MessageService:
         # Not the clock of the service: that one tells the time of day, which may be set.
         deadline = time.monotonic() + wait
         waiter = Waiter()
-        with self.wakeups.listening(caller.device_id, waiter):
+        with self.wakeups.listening(caller.device_id, waiter, caller.token_hash):
             while True:
                 # Before the look, or what is stored between look and wait would go unheard.
                 waiter.clear()
@@ -145,7 +142,7 @@ class MessageService:
                 left = deadline - time.monotonic()
                 if found or left <= 0 or waiter.closed:
                     return found, more
-                waiter.wait(min(left, SLOW_POLL))
+                waiter.wait(left)
 
     def _look(self, device_id: UUID, limit: int) -> tuple[list[Delivery], bool]:
         found = self.pending(device_id, 0, limit + 1)

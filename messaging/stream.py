@@ -88,7 +88,8 @@ class Stream:
         """Serve until it ends, and say why."""
         writer = threading.Thread(target=self._write, name="stream", daemon=True)
         # Listening comes before the first look into the mailbox, so nothing is missed between.
-        with self._messages.wakeups.listening(self._caller.device_id, self):
+        caller = self._caller
+        with self._messages.wakeups.listening(caller.device_id, self, caller.token_hash):
             writer.start()
             ending = self._read()
         ending = self.end(ending)

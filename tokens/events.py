@@ -20,8 +20,11 @@ class AccountEvents:
     devices_removed: list[Callable[[Connection, UUID, Sequence[UUID]], None]] = field(
         default_factory=list
     )
-    #: (connection, account_id, device_id): its newer token is in use, so the one before is worth nothing.
-    token_replaced: list[Callable[[Connection, UUID, UUID], None]] = field(default_factory=list)
+    #: (connection, account_id, device_id, token_hash): its newer token, whose hash this is, is in use, so
+    #: the one before is worth nothing.
+    token_replaced: list[Callable[[Connection, UUID, UUID, bytes], None]] = field(
+        default_factory=list
+    )
     #: (connection, account_id, e164, listed): whether the number may be found, and leads to whom.
     listing_changed: list[Callable[[Connection, UUID, str, bool], None]] = field(
         default_factory=list
@@ -46,10 +49,12 @@ class AccountEvents:
             for listener in self.devices_removed:
                 listener(connection, account_id, device_ids)
 
-    def replace_token(self, connection: Connection, account_id: UUID, device_id: UUID) -> None:
-        """Tell that a device's token was replaced by its newer one."""
+    def replace_token(
+        self, connection: Connection, account_id: UUID, device_id: UUID, token_hash: bytes
+    ) -> None:
+        """Tell that a device's token was replaced by the newer one with this hash."""
         for listener in self.token_replaced:
-            listener(connection, account_id, device_id)
+            listener(connection, account_id, device_id, token_hash)
 
     def list_number(
         self, connection: Connection, account_id: UUID, e164: str, listed: bool

@@ -103,7 +103,7 @@ class TokenService:
             connection.execute(
                 update(Device).where(*here).values(token_hash=presented, next_token_hash=None)
             )
-            self._events.replace_token(connection, account_id, device_id)
+            self._events.replace_token(connection, account_id, device_id, presented)
         return True
 
     def _judge_stranger(self, account_id: UUID, device_id: UUID, presented: bytes) -> None:

@@ -9,8 +9,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from flask_openapi3 import OpenAPI
 from sqlalchemy import select
@@ -41,6 +43,7 @@ from tests.contract.smpp_providers import PATIENT
 from tests.contract.test_smpp import TEXT, failure, sent_at_last
 from tests.contract.tls import client_context, server_context
 from tests.databases import ROOT
+from tests.server import running_server
 
 
 @pytest.fixture
@@ -255,6 +258,26 @@ def test_a_lost_answer_is_never_a_second_text(app: OpenAPI, smsc: FakeSmsc, reac
     assert start(app).status_code == 201
     assert statuses(app) == ["unknown"]
     assert len(smsc.submitted) == 1
+
+
+def test_a_server_that_stops_takes_leave(database_url: str, smsc: FakeSmsc, tmp_path: Path) -> None:
+    """A worker of gunicorn unbinds when it is told to stop."""
+    environment = {
+        "KITH_DATA_DIR": str(tmp_path),
+        "KITH_DATABASE_URL": database_url,
+        "KITH_SMS_PROVIDER": "smpp",
+        "KITH_SMPP_HOST": "127.0.0.1",
+        "KITH_SMPP_PORT": str(smsc.port),
+        "KITH_SMPP_SYSTEM_ID": SYSTEM_ID,
+        "KITH_SMPP_PASSWORD": PASSWORD,
+        "KITH_SMPP_FROM": "Kith",
+    }
+    with running_server(environment, tmp_path / "server.log") as server:
+        started = httpx.post(
+            f"{server.base_url}/v1/verifications", json={"phone_number": NUMBER}, timeout=30
+        )
+        assert started.status_code == 201
+    assert smsc.commands() == ["bind_transceiver", "submit_sm", "unbind"]
 
 
 def test_settings_without_an_smsc(app: OpenAPI) -> None:

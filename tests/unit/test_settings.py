@@ -149,7 +149,6 @@ def test_production_with_all_it_needs(load) -> None:
         ({"KITH_TWILIO_ACCOUNT_SID": ""}, "KITH_TWILIO_ACCOUNT_SID"),
         ({"KITH_TWILIO_AUTH_TOKEN": ""}, "KITH_TWILIO_AUTH_TOKEN"),
         ({"KITH_TWILIO_FROM": ""}, "KITH_TWILIO_FROM"),
-        ({"KITH_WORKERS": "2"}, "KITH_WORKERS"),
     ],
 )
 def test_production_without_one_of_it(faults, changes: dict[str, str], named: str) -> None:
@@ -260,16 +259,43 @@ def test_what_smpp_has_room_for(load, faults, name: str, good: str, bad: str) ->
     assert bad not in line
 
 
-@pytest.mark.parametrize("environment", ["development", "production"])
-def test_more_workers_are_refused(faults, environment: str) -> None:
-    """Several workers need wake-ups between them, which are not there yet."""
-    (line,) = (
-        faults(**PRODUCTION, KITH_WORKERS="4")
-        if environment == "production"
-        else faults(KITH_WORKERS="4")
-    )
-    assert line.startswith("KITH_WORKERS")
-    assert "Valkey" in line
+POSTGRESQL = "postgresql+psycopg://kith@localhost/kith"
+
+
+def test_more_workers(load, faults) -> None:
+    """Several workers need Valkey and PostgreSQL; what lacks is said, and what to do."""
+    assert len(faults(KITH_WORKERS="4")) == 2
+    (line,) = faults(KITH_DATABASE_URL=POSTGRESQL)
+    assert line.startswith("KITH_WORKERS: ")
+    assert "KITH_VALKEY_URL" in line
+    assert load(KITH_VALKEY_URL="valkey://localhost").workers == 4
+    (line,) = faults(KITH_DATABASE_URL="")
+    assert "PostgreSQL" in line
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "redis.example.com:6379",
+        "http://:hunter2@example.com",
+        "valkey://:hunter2@",
+        "valkey://:hunter2@example.com:port",
+        "valkey://:hunter2@example.com/5",
+        "valkey://:hunter2@example.com?socket_timeout=1000",
+        "valkeys://:hunter2@example.com?ssl_cert_reqs=none",
+    ],
+)
+def test_addresses_of_valkey(faults, address: str) -> None:
+    """What is no address of a Valkey is refused, and its password not shown."""
+    (line,) = faults(KITH_VALKEY_URL=address)
+    assert line.startswith("KITH_VALKEY_URL: ")
+    assert "hunter2" not in line
+
+
+def test_valkey_password_is_hidden(load) -> None:
+    """The address of Valkey is not shown with the settings."""
+    settings = load(KITH_VALKEY_URL="valkeys://kith:hunter2@example.com?ssl_ca_certs=/ca.pem")
+    assert "hunter2" not in repr(settings)
 
 
 def test_no_fault_shows_a_secret(faults) -> None:

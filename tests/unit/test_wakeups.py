@@ -3,8 +3,13 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import pytest
+
+from messaging.hints import Arrived, Hint, Passed, Stored
+from messaging.letters import Closing, Signal
 from messaging.wakeups import Waiter, Wakeups
 
 HERS, HIS = UUID(int=1), UUID(int=2)
@@ -87,3 +92,100 @@ def test_nobody_is_kept_after_the_wait():
     except ConnectionError:
         pass
     assert wakeups.listeners() == 0
+
+
+def test_who_came_with_another_token_ends():
+    """A replaced token ends who came with it, and not who came with the newer one."""
+    wakeups = Wakeups()
+    for token, ends in ((b"older" * 4, True), (b"newer" * 4, False)):
+        waiter = Waiter()
+        with wakeups.listening(HERS, waiter, token):
+            wakeups.close(HERS, Closing.TOKEN_REPLACED, b"newer" * 4)
+            assert waiter.closed is ends
+
+
+class Told(Waiter):
+    """A listener that keeps why it was ended, and the signals it was passed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.why: list[Closing] = []
+        self.signals: list[Signal] = []
+
+    def receive(self, signal: Signal) -> None:
+        """Keep a signal."""
+        self.signals.append(signal)
+
+    def close(self, why: Closing) -> None:
+        """Keep why."""
+        self.why.append(why)
+
+
+class Bus:
+    """A bus that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.published: list[Hint] = []
+
+    def listening_changed(self, device_id: UUID) -> None:
+        """Let it go."""
+
+    def publish(self, device_id: UUID, hint: Hint) -> None:
+        """Keep a hint."""
+        self.published.append(hint)
+
+
+@pytest.fixture
+def met():
+    """Give a listener that meets announcements of others: wakeups, bus, listener, its own one."""
+    wakeups, bus, listener = Wakeups(), Bus(), Told()
+    wakeups.bus = bus
+    with wakeups.listening(HERS, listener):
+        yield wakeups, bus, listener, wakeups.seat(HERS).arrival(again=False)
+
+
+def test_who_is_announced_later_is_newer(met):
+    """What is announced before one's own announcement is older, what comes after it is newer."""
+    wakeups, _, listener, own = met
+    # Clocks of hosts differ by a little, and must not decide this.
+    other = Arrived(b"elsewhere", own.since - 1, again=False)
+    wakeups.hear(HERS, other)
+    assert listener.why == []
+    wakeups.hear(HERS, own)
+    assert listener.why == []
+    wakeups.hear(HERS, other)
+    assert listener.why == [Closing.REPLACED]
+
+
+def test_who_is_announced_again_is_compared_by_time(met):
+    """After the bus was away the order of announcements says nothing; the older hears of the newer."""
+    wakeups, bus, listener, own = met
+    wakeups.hear(HERS, own)
+    wakeups.hear(HERS, Arrived(b"older", own.since - 1, again=True))
+    assert listener.why == []
+    assert bus.published == [Arrived(own.name, own.since, again=True)]
+    wakeups.hear(HERS, Arrived(b"newer", own.since + 1, again=True))
+    assert listener.why == [Closing.REPLACED]
+
+
+def test_a_bus_that_stood_still(met):
+    """What it held for long ends nobody who came since, and passes no signal that is over."""
+    wakeups, _, listener, own = met
+    wakeups.hear(HERS, own)
+    wakeups.hear(HERS, Arrived(b"older", own.since - 60, again=False))
+    assert listener.why == []
+    now = datetime.now(UTC)
+    over = Signal(HIS, HIS, b"ring", now, now)
+    current = over._replace(expires_at=now + timedelta(minutes=1))
+    for signal in (over, current):
+        wakeups.hear(HERS, Passed(signal))
+    assert listener.signals == [current]
+
+
+def test_who_left_meanwhile_is_woken_in_another_way(met):
+    """A hint that finds nobody any more is not lost when it is urgent."""
+    wakeups, unheard = met[0], []
+    wakeups.unheard.append(unheard.append)
+    wakeups.hear(HIS, Stored(1, urgent=False))
+    wakeups.hear(HIS, Stored(1, urgent=True))
+    assert unheard == [[HIS]]

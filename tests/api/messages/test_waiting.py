@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from messaging import service as messaging_service
 from messaging.service import MessageService
 from tests.api.messages.conftest import numbers
 
@@ -52,9 +51,8 @@ def waiting(app, monkeypatch):
         yield start
 
 
-def test_a_wait_ends_with_a_message(ben, send, waiting, monkeypatch):
+def test_a_wait_ends_with_a_message(ben, send, waiting):
     """The wake-up alone ends the wait, without the slow poll."""
-    monkeypatch.setattr(messaging_service, "SLOW_POLL", LONG)
     answer = waiting(ben)
     send(ben)
     assert numbers(answer.result(LONG / 2)) == [1]
@@ -62,17 +60,16 @@ def test_a_wait_ends_with_a_message(ben, send, waiting, monkeypatch):
 
 def test_a_wait_ends_with_a_message_of_another_process(app, ben, send, waiting, monkeypatch):
     """What is stored where no wake-up reaches us from is found by the slow poll."""
-    monkeypatch.setattr(messaging_service, "SLOW_POLL", 0.05)
     kith = app.extensions["kith"]
     monkeypatch.setattr(kith.messages.wakeups, "stored", lambda *_: None)
     answer = waiting(ben)
     send(ben)
+    kith.net.look()
     assert numbers(answer.result(LONG / 2)) == [1]
 
 
-def test_a_newer_wait_ends_the_older(ben, send, waiting, monkeypatch):
+def test_a_newer_wait_ends_the_older(ben, send, waiting):
     """One device holds one waiting request; the one before answers with what there is."""
-    monkeypatch.setattr(messaging_service, "SLOW_POLL", LONG)
     older = waiting(ben)
     newer = waiting(ben)
     assert older.result(LONG / 2) == {"messages": [], "more": False}
@@ -80,10 +77,16 @@ def test_a_newer_wait_ends_the_older(ben, send, waiting, monkeypatch):
     assert numbers(newer.result(LONG / 2)) == [1]
 
 
-def test_who_waits_holds_no_connection(app, ben, send, waiting, monkeypatch):
+def test_who_waits_holds_no_connection(app, ben, send, waiting):
     """Thousands may wait on a pool of a few connections."""
-    monkeypatch.setattr(messaging_service, "SLOW_POLL", LONG)
     answer = waiting(ben)
     assert app.extensions["kith"].database.engine.pool.checkedout() == 0
     send(ben)
     assert numbers(answer.result(LONG / 2)) == [1]
+
+
+def test_a_wait_ends_with_its_device(client, ben, waiting):
+    """Who waits for a device that is removed waits no longer."""
+    answer = waiting(ben)
+    client.delete(f"/v1/devices/{ben.device_id}", headers=ben.headers)
+    assert answer.result(LONG / 2) == {"messages": [], "more": False}

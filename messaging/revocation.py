@@ -1,0 +1,40 @@
+"""Revocation: whose device is gone, or whose token was replaced, does not listen any more.
+
+Owns that this is told after the commit, so that nobody is ended for what was rolled back.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from core.database import Database
+from messaging.letters import Closing
+from messaging.wakeups import Wakeups
+
+
+class Revocation:
+    """Listens to `AccountEvents`, and ends listeners."""
+
+    def __init__(self, database: Database, wakeups: Wakeups) -> None:
+        self._database = database
+        self._wakeups = wakeups
+
+    def devices_removed(
+        self, connection: Connection, account_id: UUID, device_ids: Sequence[UUID]
+    ) -> None:
+        """End who listens for devices that are gone."""
+        for device_id in device_ids:
+            self._database.afterwards(
+                connection, partial(self._wakeups.close, device_id, Closing.REVOKED)
+            )
+
+    def token_replaced(
+        self, connection: Connection, account_id: UUID, device_id: UUID, token_hash: bytes
+    ) -> None:
+        """End who listens with an older token than this one."""
+        self._database.afterwards(
+            connection,
+            partial(self._wakeups.close, device_id, Closing.TOKEN_REPLACED, token_hash),
+        )

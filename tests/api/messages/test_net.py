@@ -1,0 +1,146 @@
+"""The slow poll, under wake-ups that do not come."""
+
+import threading
+from uuid import UUID
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from messaging import net
+from messaging.letters import Closing
+from tests.conftest import problem_code
+
+#: Far longer than any test may take.
+LONG = 20
+
+
+class Listener:
+    """Keeps how often it was woken, and why it was ended."""
+
+    def __init__(self):
+        self.woken, self.why = 0, []
+        self.told = threading.Event()
+
+    def wake(self, deliveries):
+        """Count."""
+        self.woken += 1
+        self.told.set()
+
+    def close(self, why):
+        """Keep why."""
+        self.why.append(why)
+
+
+@pytest.fixture
+def kith(app):
+    """The services."""
+    return app.extensions["kith"]
+
+
+@pytest.fixture
+def listening(kith, ben):
+    """Ben listens with the token he has, and is not told what is stored."""
+    listener = Listener()
+    token = kith.tokens.authenticate(ben.token).token_hash
+    with kith.wakeups.listening(UUID(ben.device_id), listener, token):
+        yield listener
+
+
+@pytest.fixture
+def unheard(kith, monkeypatch):
+    """Wake-ups are lost."""
+    monkeypatch.setattr(kith.wakeups, "stored", lambda *_: None)
+
+
+@pytest.mark.usefixtures("unheard")
+def test_what_was_not_told_is_found(kith, ben, listening, send, acknowledge):
+    """Something in the mailbox wakes its listener once, and nothing does when all is known."""
+    kith.net.look()
+    assert listening.woken == 0
+    send(ben)
+    kith.net.look()
+    kith.net.look([UUID(ben.device_id), UUID(int=7)])
+    assert listening.woken == 1
+    send(ben)
+    acknowledge(ben, 2)
+    kith.net.look()
+    assert (listening.woken, listening.why) == (1, [])
+
+
+def test_many_listeners(kith, ben, link, listening, send, monkeypatch):
+    """All of them are looked for, in as many statements as it takes."""
+    monkeypatch.setattr(net, "CHUNK", 1)
+    other, device = Listener(), link(ben)
+    with kith.wakeups.listening(UUID(device.device_id), other):
+        monkeypatch.setattr(kith.wakeups, "stored", lambda *_: None)
+        assert send(ben, ben, device).status_code == 202
+        kith.net.look()
+    assert (listening.woken, other.woken) == (1, 1)
+
+
+def test_a_device_that_is_gone(kith, client, ben, listening, monkeypatch):
+    """Who listens for a removed device is ended, if nothing else told."""
+    monkeypatch.setattr(kith.wakeups, "close", lambda *_: None)
+    client.delete("/v1/account", headers=ben.headers)
+    kith.net.look()
+    assert listening.why == [Closing.REVOKED]
+
+
+def test_a_token_that_was_replaced(kith, client, ben, listening, monkeypatch):
+    """Who listens with a token is ended once a newer one is in use, and not before."""
+    monkeypatch.setattr(kith.wakeups, "close", lambda *_: None)
+    newer = client.post("/v1/tokens/rotate", headers=ben.headers).json["device_token"]
+    kith.net.look()
+    assert listening.why == []
+    kith.tokens.authenticate(newer)
+    kith.net.look()
+    assert listening.why == [Closing.TOKEN_REPLACED]
+
+
+@pytest.mark.usefixtures("unheard")
+def test_it_goes_on(kith, ben, listening, send, monkeypatch):
+    """In its thread it looks when asked and by itself, also after the database was away."""
+    monkeypatch.setattr(net, "INTERVAL", 0.02)
+    read, failed = kith.net._read, threading.Event()
+
+    def away(chunk):
+        failed.set()
+        raise OperationalError("SELECT", {}, Exception("away"))
+
+    monkeypatch.setattr(kith.net, "_read", away)
+    kith.net.start()
+    try:
+        kith.net.look_soon(UUID(ben.device_id))
+        assert failed.wait(LONG)
+        monkeypatch.setattr(kith.net, "_read", read)
+        send(ben)
+        assert listening.told.wait(LONG)
+    finally:
+        kith.net.stop()
+
+
+def test_revocation_is_told(client, ben, listening, kith, register):
+    """Each way in which a device or a token ends, ends who listens, at once."""
+    newer = client.post("/v1/tokens/rotate", headers=ben.headers).json["device_token"]
+    assert listening.why == []
+    caller = kith.tokens.authenticate(newer)
+    assert listening.why == [Closing.TOKEN_REPLACED]
+    listener = Listener()
+    with kith.wakeups.listening(caller.device_id, listener, caller.token_hash):
+        kith.tokens.authenticate(newer)
+        assert listener.why == []
+        refused = client.get("/v1/account", headers=ben.headers)
+        assert problem_code(refused) == "token-reused"
+        assert listener.why == [Closing.REVOKED]
+
+
+@pytest.mark.parametrize("how", ["removed", "registered again", "deleted"])
+def test_a_device_that_ends(client, ben, listening, register, how):
+    """Removed, replaced by a new registration or deleted with its account: nobody listens for it."""
+    if how == "removed":
+        client.delete(f"/v1/devices/{ben.device_id}", headers=ben.headers)
+    elif how == "registered again":
+        register(ben.phone_number)
+    else:
+        client.delete("/v1/account", headers=ben.headers)
+    assert listening.why == [Closing.REVOKED]
