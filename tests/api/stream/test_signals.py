@@ -12,6 +12,7 @@ from messaging.models import Envelope
 from messaging.stream.signals import BURST
 from tests.api.stream.conftest import Open
 from tests.conftest import Clock, Person
+from tests.contract.openapi import ContractClient
 from tests.sockets import Frame
 
 pytestmark = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
@@ -61,10 +62,11 @@ def test_signals_that_cannot_be_passed_on_are_refused(
 
 
 def test_who_may_not_signal_is_not_told(
-    open_ready: Open, alice: Person, bob: Person, app: OpenAPI
+    open_ready: Open, alice: Person, bob: Person, client: ContractClient
 ) -> None:
-    """A signal that the recipient does not hear is dropped without a word."""
-    app.extensions["kith"].signals.may_signal = lambda _, attempts: [False] * len(attempts)
+    """A signal to somebody who blocked the sender is dropped without a word."""
+    path = f"/v1/contacts/{alice.account_id}"
+    assert client.put(path, json={"state": "blocked"}, headers=bob.headers).status_code == 204
     to_alice, to_bob = open_ready(alice), open_ready(bob)
     to_alice.send(_signal(bob))
     assert to_alice.settled()
