@@ -1,7 +1,7 @@
 """Judging: whether a message reaches the account it is for, and as what.
 
-Owns the verdicts on messages from one account to another, for a whole batch in the transaction that
-stores it, and how much is counted for them. Refuses more messages than a sender may write, to everybody,
+Owns the verdicts on messages from an account to another or to a group, for a whole batch in the transaction
+that stores it, and how much is counted for them. Refuses more messages than a sender may write, to everybody,
 to one, to a stranger and to how many of those. Never tells a sender that she is blocked: what is dropped
 is counted, limited and answered as if it were delivered.
 """
@@ -27,9 +27,10 @@ from messaging.problems import BlockedByYou, MessageLimit
 
 _DELIVERED, _REQUEST, _DROPPED = Verdict(), Verdict(is_request=True), Verdict(dropped=True)
 _IN_TOUCH = (State.ACCEPTED, State.BLOCKED_AFTER_ACCEPTED)
+_AMONG_MEMBERS = Standing(State.ACCEPTED, State.ACCEPTED)
 _WHY = {
     "messages": "This account has written as much as it may in a minute.",
-    "messages-to-one": "This account has written as much to one account as it may in a minute.",
+    "messages-to-one": "This account has written as much to one account or group as it may in a minute.",
     "stranger-messages": "The recipient has not answered; until then this was all for a day.",
     "strangers": "This account has written to as many strangers as it may in a day.",
 }
@@ -56,12 +57,14 @@ class Judge:
     def judge(
         self, connection: Connection, attempts: Sequence[Attempt], now: datetime
     ) -> list[Verdict]:
-        """Judge a batch of messages between accounts; give the verdict on each, in their order.
+        """Judge a batch of messages to accounts and groups; give the verdict on each, in their order.
 
-        Who writes to somebody is in touch with her from then on. A refused message counts in no limit.
+        Who may write to a group was judged before; here it is limited as one recipient is. Who writes to
+        somebody is in touch with her from then on. A refused message counts in no limit.
         """
         shares = Counter(attempts)
-        standings = standings_of(connection, shares)
+        standings = standings_of(connection, [one for one in shares if not one.is_group])
+        standings |= {one: _AMONG_MEMBERS for one in shares if one.is_group}
         verdicts = {attempt: _verdict(standing) for attempt, standing in standings.items()}
         for attempt, verdict in verdicts.items():
             if verdict.refusal is not None:
@@ -123,7 +126,7 @@ def _verdict(standing: Standing) -> Verdict:
 
 
 def _digest(attempt: Attempt) -> bytes:
-    ids = attempt.from_account_id.bytes + attempt.to_account_id.bytes
+    ids = attempt.from_account_id.bytes + attempt.to_id.bytes
     return hashlib.sha256(ids).digest()[:DIGEST_SIZE]
 
 

@@ -138,7 +138,7 @@ class ContactService:
 
 def standings_of(connection: Connection, attempts: Collection[Attempt]) -> dict[Attempt, Standing]:
     """Read how senders and recipients stand to each other, in one statement for all of them."""
-    ids = [(attempt.from_account_id.hex, attempt.to_account_id.hex) for attempt in attempts]
+    ids = [(attempt.from_account_id.hex, attempt.to_id.hex) for attempt in attempts]
     pairs = [sender + recipient for sender, recipient in ids]
     pairs += [recipient + sender for sender, recipient in ids]
     rows = connection.execute(_READING[dialect_of(connection)], {"pairs": json.dumps(pairs)})
@@ -152,7 +152,7 @@ def standings_of(connection: Connection, attempts: Collection[Attempt]) -> dict[
 def accept_written_to(connection: Connection, attempts: Collection[Attempt], now: datetime) -> None:
     """Put senders in touch with whom they wrote to; whoever set something meanwhile is left with it."""
     rows = [
-        {"account": attempt.from_account_id, "peer": attempt.to_account_id, "now": now}
+        {"account": attempt.from_account_id, "peer": attempt.to_id, "now": now}
         for attempt in sorted(attempts)
     ]
     if rows:
