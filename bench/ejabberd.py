@@ -58,7 +58,8 @@ class Installation:
 
 def installation() -> Installation | None:
     """Find ejabberd as Debian installs it; None where it is not."""
-    control = shutil.which("ejabberdctl")
+    # Where it is, only root has a path to.
+    control = shutil.which("ejabberdctl", path=os.pathsep.join([*os.get_exec_path(), "/usr/sbin"]))
     if control is None:
         return None
     # ejabberdctl itself runs as root or as the package's user only.
