@@ -109,10 +109,12 @@ class Worker:
 
     @contextmanager
     def listening(self, device_id: UUID = HERS, token: bytes | None = None) -> Iterator[Listener]:
-        """Listen, and wait until the others reach this listener."""
+        """Listen, and wait until the others reach this listener and were told of it."""
         listener, before = Listener(), len(self._joined)
         with self.wakeups.listening(device_id, listener, token):
-            self.until(lambda: device_id in self._joined[before:])
+            seat = self.wakeups.seat(device_id)
+            assert seat is not None
+            self.until(lambda: device_id in self._joined[before:] and seat.announced)
             yield listener
 
     def rejoined(self, times: int) -> None:
