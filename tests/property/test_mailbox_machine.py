@@ -1,0 +1,269 @@
+"""Mailboxes as a state machine over HTTP, held against a model of what docs/messaging.md says."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from ipaddress import IPv4Address
+from itertools import count
+from typing import Any
+
+import pytest
+from flask_openapi3 import OpenAPI
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+
+from app import Kith
+from tests.conftest import Clock, MakeApp, Person, problem_code
+from tests.contract.openapi import ContractClient
+from tests.device_keys import DeviceKeys
+from tests.property.mailbox_model import Device, Document, Model
+
+ROOM, ROOM_BYTES = 3, 48
+CONTENTS = ["AAAA", "BBBBBBBB", "C" * 32]
+MOST_DEVICES = 3
+EXAMPLES = 25
+#: Each run has people of its own, so that no limit and no contact of one is felt in the next.
+RUNS = count()
+ADDRESSES = count()
+
+#: Of keys that nobody has.
+STALE = 7
+
+PEOPLE = st.integers(0, 1)
+DEVICES = st.integers(0, 2 * MOST_DEVICES - 1)
+
+
+class Machine(RuleBasedStateMachine):
+    """What two people may do with their devices, in any order."""
+
+    client: ContractClient
+    clock: Clock
+    kith: Kith
+    register: Callable[[str], Person]
+    letters = Bundle("letters")
+
+    def __init__(self) -> None:
+        super().__init__()
+        run = next(RUNS)
+        self.numbers = [f"+49151{run:04d}{n:04d}" for n in (1111, 2222)]
+        self.model = Model(ROOM, ROOM_BYTES)
+        self.names = count()
+        self.keys = defaultdict[Device, DeviceKeys](DeviceKeys)
+        self.people = [self._register(number).account for number in self.numbers]
+
+    def _register(self, number: str) -> Device:
+        # An address that nobody has used, so that no limit on texts is met.
+        self.client.environ_base["REMOTE_ADDR"] = str(IPv4Address("10.0.0.0") + next(ADDRESSES))
+        person = type(self).register(number)
+        return self._add(person.account_id, person.device_id, person.token)
+
+    def _add(self, account_id: str, device_id: str, token: str) -> Device:
+        device = Device(account_id, device_id, {"Authorization": f"Bearer {token}"})
+        self.model.devices.append(device)
+        return device
+
+    def _ask(self, device: Device, method: str, path: str, **request: Any) -> Any:
+        return self.client.open(path, method=method, headers=device.headers, **request)
+
+    def _one(self, which: int) -> Device:
+        """Give one of the devices there are."""
+        here = [device for device in self.model.devices if device.here]
+        return here[which % len(here)]
+
+    @rule(
+        target=letters,
+        which=DEVICES,
+        to=PEOPLE,
+        contents=st.lists(st.sampled_from(CONTENTS), min_size=1, max_size=3),
+        expires_in=st.sampled_from([60, 3600, 86_400]),
+        fault=st.sampled_from([None] * 6 + ["missing", "extra", "stale"]),
+        other=DEVICES,
+    )
+    def send(
+        self,
+        which: int,
+        to: int,
+        contents: list[str],
+        expires_in: int,
+        fault: str | None,
+        other: int,
+    ) -> Any:
+        """Somebody writes to somebody, or to her own other devices, with a right list or a wrong one."""
+        sender = self._one(which)
+        devices = [one for one in self.model.of(self.people[to]) if one is not sender]
+        if fault == "missing":
+            del devices[other % MOST_DEVICES :]
+        elif fault == "extra":
+            devices.append(self.model.devices[other % len(self.model.devices)])
+        letters = []
+        for content in contents:
+            body = {
+                "to": self.people[to],
+                "client_id": str(next(self.names)),
+                "envelopes": [
+                    {"device_id": one.id, "content": content}
+                    | ({"registration_id": STALE} if fault == "stale" else one.keys_named)
+                    # For nobody nothing can be sent; for herself it is as wrong.
+                    for one in dict.fromkeys(devices or [sender])
+                ],
+                "expires_in": expires_in,
+            }
+            self._send(sender, body)
+            letters.append((sender, body))
+        return multiple(*letters)
+
+    @rule(letter=letters)
+    def send_again(self, letter: tuple[Device, Document]) -> None:
+        """Somebody repeats a message, as after a lost answer."""
+        self._send(*letter)
+
+    @rule(letter=letters, content=st.sampled_from(CONTENTS))
+    def reuse_client_id(self, letter: tuple[Device, Document], content: str) -> None:
+        """Somebody writes another message under a client id, or perhaps the same."""
+        sender, body = letter
+        envelopes = [one | {"content": content} for one in body["envelopes"]]
+        self._send(sender, body | {"envelopes": envelopes})
+
+    def _send(self, sender: Device, body: Document) -> None:
+        answer = self._ask(sender, "POST", "/v1/messages", json=body)
+        if not sender.here:
+            assert problem_code(answer) == "token-invalid"
+            return
+        refusal = self.model.refusal(sender, body)
+        if refusal is None:
+            assert answer.status_code == 202, answer.text
+            self.model.accept(sender, body, answer.json, self.clock.now)
+        else:
+            shown = answer.json | {"type": problem_code(answer)}
+            assert {name: shown.get(name) for name in refusal} == refusal
+
+    @rule(which=DEVICES, limit=st.integers(1, 3), back=st.integers(-1, 3) | st.none())
+    def fetch(self, which: int, limit: int, back: int | None) -> None:
+        """A device fetches a page, and may acknowledge: all, some, again, or what is yet to come."""
+        device = self._one(which)
+        answer = self._ask(device, "GET", "/v1/messages", query_string={"limit": limit})
+        waiting = device.shown(self.clock.now)
+        assert answer.json == {"messages": waiting[:limit], "more": len(waiting) > limit}
+        if back is None:
+            return
+        through = max(0, device.last - back)
+        answer = self._ask(device, "POST", "/v1/messages/ack", json={"through": through})
+        if self.model.acknowledge(device, through):
+            assert answer.status_code == 204, answer.text
+        else:
+            assert problem_code(answer) == "acknowledgement-ahead"
+
+    @rule(which=DEVICES)
+    def link(self, which: int) -> None:
+        """Somebody links one more device."""
+        device = self._one(which)
+        if len(self.model.of(device.account)) < MOST_DEVICES:
+            made = self._ask(device, "POST", "/v1/device-links").json
+            redeeming = {"link_code": made["link_code"], "device": {}}
+            joined = self.client.post("/v1/device-links/redeem", json=redeeming).json
+            self._add(joined["account_id"], joined["device_id"], joined["device_token"])
+
+    @rule(which=DEVICES, gone=DEVICES)
+    def revoke(self, which: int, gone: int) -> None:
+        """Somebody removes one of her devices, perhaps the one in her hand; nobody another's."""
+        device, removed = self._one(which), self._one(gone)
+        if self.model.of(removed.account) == [removed]:
+            return
+        answer = self._ask(device, "DELETE", f"/v1/devices/{removed.id}")
+        if removed.account == device.account:
+            assert answer.status_code == 204, answer.text
+            removed.here = False
+        else:
+            assert problem_code(answer) == "device-not-found"
+
+    @rule(who=PEOPLE)
+    def register_again(self, who: int) -> None:
+        """Somebody proves her number on a new phone: the account stays, its devices go."""
+        older = self.model.of(self.people[who])
+        assert self._register(self.numbers[who]).account == self.people[who]
+        for device in older:
+            device.here = False
+
+    @rule(which=DEVICES, registration_id=st.sampled_from([8, 9]))
+    def publish(self, which: int, registration_id: int) -> None:
+        """A device publishes keys, or begins anew with others."""
+        device = self._one(which)
+        self.keys[device].registration_id = registration_id
+        answer = self._ask(device, "PUT", "/v1/keys", json=self.keys[device].first())
+        if answer.status_code == 429:
+            return
+        assert answer.status_code == 204, answer.text
+        device.registration_id = registration_id
+
+    @rule(which=DEVICES, state=st.sampled_from(["accepted", "blocked", "blocked", None]))
+    def judge(self, which: int, state: str | None) -> None:
+        """Somebody accepts, blocks or forgets the other one."""
+        device = self._one(which)
+        (peer,) = (account for account in self.people if account != device.account)
+        method, body = ("PUT", {"state": state}) if state else ("DELETE", None)
+        answer = self._ask(device, method, f"/v1/contacts/{peer}", json=body)
+        assert answer.status_code == 204, answer.text
+        self.model.stand(device.account, peer, state)
+
+    @rule(seconds=st.sampled_from([0, 59, 60, 3600, 86_400]), clean=st.booleans())
+    def advance(self, seconds: int, clean: bool) -> None:
+        """Time passes, and the periodic work may run."""
+        self.clock.advance(seconds)
+        if clean:
+            self.kith.maintenance.run()
+            self.model.clean(self.clock.now)
+
+    @invariant()
+    def everything_waits_as_the_model_says(self) -> None:
+        """Each device is delivered exactly what waits for it, in order."""
+        for device in self.model.devices:
+            if device.here:
+                answer = self._ask(device, "GET", "/v1/messages")
+                assert answer.json == {"messages": device.shown(self.clock.now), "more": False}
+
+    def teardown(self) -> None:
+        """Who is gone gets nothing more."""
+        for device in self.model.devices:
+            if not device.here:
+                assert problem_code(self._ask(device, "GET", "/v1/messages")) == "token-invalid"
+
+
+@pytest.fixture
+def app(make_app: MakeApp) -> OpenAPI:
+    """An application in which nobody meets the limits on writing."""
+    return make_app(stranger_messages_per_day=1_000_000)
+
+
+@pytest.mark.slow
+def test_a_mailbox_is_what_the_model_says(
+    client: ContractClient,
+    clock: Clock,
+    app: OpenAPI,
+    register: Callable[[str], Person],
+    bound: Callable[..., None],
+) -> None:
+    """Whatever people do in whatever order, each device has what the model says, and no more."""
+    bound(max_messages=ROOM, max_bytes=ROOM_BYTES)
+
+    class Bound(Machine):
+        pass
+
+    Bound.client, Bound.clock, Bound.kith = client, clock, app.extensions["kith"]
+    Bound.register = staticmethod(register)
+    run_state_machine_as_test(
+        Bound,
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
+        ),
+    )
+    assert next(RUNS) >= EXAMPLES
