@@ -28,7 +28,7 @@ from tests.property.mailbox_model import Device, Document, Model
 ROOM, ROOM_BYTES = 3, 48
 CONTENTS = ["AAAA", "BBBBBBBB", "C" * 32]
 MOST_DEVICES = 3
-EXAMPLES = 25
+EXAMPLES = 30
 #: Each run has people of its own, so that no limit and no contact of one is felt in the next.
 RUNS = count()
 ADDRESSES = count()
@@ -261,7 +261,7 @@ def test_a_mailbox_is_what_the_model_says(
         Bound,
         settings=settings(
             max_examples=EXAMPLES,
-            stateful_step_count=30,
+            stateful_step_count=25,
             deadline=None,
             suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
         ),
