@@ -47,9 +47,13 @@ class Model:
     devices: list[Device] = field(default_factory=list)
     contacts: dict[tuple[str, str], str] = field(default_factory=dict)
 
+    def here(self) -> list[Device]:
+        """Give the devices there are."""
+        return [device for device in self.devices if device.here]
+
     def of(self, account: str) -> list[Device]:
         """Give the devices of an account."""
-        return [device for device in self.devices if device.account == account and device.here]
+        return [device for device in self.here() if device.account == account]
 
     def refusal(self, sender: Device, body: Document) -> Document | None:
         """Say what refuses a message; None when it is accepted."""
