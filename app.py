@@ -36,27 +36,13 @@ from interop.matrix.routes import leaving_api, open_api, terms_api
 from interop.matrix.service import MatrixService
 from interop.matrix.sessions import ValidationService
 from messaging import client_ids
-from messaging.contact_routes import contacts_api
-from messaging.contacts import ContactService
-from messaging.group_changes import GroupChanges
-from messaging.group_notices import GroupNotices
-from messaging.group_routes import groups_api
-from messaging.groups import GroupService
-from messaging.judging import Judge
+from messaging.contacts.routes import contacts_api
+from messaging.groups.routes import groups_api
 from messaging.key_routes import keys_api
-from messaging.keys import KeyService
-from messaging.net import Net
+from messaging.parts import Messaging
 from messaging.push.routes import push_api
-from messaging.push.service import PushService
-from messaging.revocation import Revocation
-from messaging.rosters import rosters
 from messaging.routes import messages_api
-from messaging.service import MessageService
-from messaging.signals import SignalService
-from messaging.sockets import SocketService
-from messaging.stream_routes import stream_api
-from messaging.valkey_bus import ValkeyBus
-from messaging.wakeups import Wakeups
+from messaging.stream.routes import stream_api
 from sms import outcomes
 from sms.delivery import DeliveryService
 from sms.outbox import OutboxProvider
@@ -135,17 +121,7 @@ class Kith:
     replicas: Directory
     rotation: Rotation
     keeper: Keeper
-    messages: MessageService
-    keys: KeyService
-    contacts: ContactService
-    push: PushService
-    groups: GroupService
-    group_changes: GroupChanges
-    signals: SignalService
-    wakeups: Wakeups
-    net: Net
-    bus: ValkeyBus | None
-    sockets: SocketService
+    messaging: Messaging
     maintenance: Maintenance
 
     def start(self) -> None:
@@ -153,15 +129,11 @@ class Kith:
         if self.settings.maintenance_interval:
             self.maintenance.start(self.settings.maintenance_interval)
         self.keeper.start()
-        self.push.waker.start()
-        self.net.start()
-        if self.bus is not None:
-            self.bus.start()
+        self.messaging.start()
 
     def close(self) -> None:
         """Leave whoever is connected to this process in good form, before it ends."""
-        if self.bus is not None:
-            self.bus.stop()
+        self.messaging.close()
         for provider in self.providers.values():
             if isinstance(provider, SmppProvider):
                 provider.close()
@@ -259,40 +231,13 @@ def build(settings: Settings, ports: Ports) -> Kith:
     )
     rotation = Rotation(database, clock, entropy, timedelta(settings.epoch_overlap_days))
     keeper = Keeper(database, clock, replicas, rotation, settings.epoch_days)
-    wakeups = Wakeups(clock)
-    net = Net(database, wakeups)
-    bus = None
-    if settings.valkey_url is not None:
-        address = settings.valkey_url.get_secret_value()
-        bus = ValkeyBus(address, settings.valkey_namespace, wakeups, net.look_soon, metrics)
-        wakeups.bus = bus
-    revocation = Revocation(database, wakeups)
-    messages = MessageService(
-        database, clock, entropy, metrics, settings, Judge(rules).judge, rosters, wakeups
+    messaging = Messaging.build(
+        database, clock, entropy, metrics, settings, rules, ports.resolver, events
     )
-    keys = KeyService(database, clock, metrics, rules, wakeups.notice)
-    contacts = ContactService(database, clock)
-    push = PushService(database, clock, metrics, settings, ports.resolver)
-    notices = GroupNotices(database, wakeups.notice)
-    groups = GroupService(database, clock, entropy, rules, notices)
-    group_changes = GroupChanges(database, clock, rules, notices)
-    signals = SignalService(database, clock, wakeups, contacts.may_signal)
-    sockets = SocketService(messages, signals, clock, metrics, settings, keys.greet)
     maintenance = Maintenance(database, clock, metrics)
 
     events.listing_changed.append(directory.listing_changed)
-    events.device_added.append(messages.device_added)
-    events.devices_removed += (
-        messages.devices_removed,
-        keys.devices_removed,
-        push.devices_removed,
-        revocation.devices_removed,
-    )
-    events.token_replaced.append(revocation.token_replaced)
-    wakeups.unheard.append(push.waker.wake)
     events.holder_changed.append(matrix.bindings.holder_changed)
-    events.account_deleted.append(groups.account_deleted)
-    events.account_deleted.append(contacts.account_deleted)
 
     for name, job in (
         ("unsettled sends", deliveries.settle),
@@ -310,7 +255,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         ("device links", devices.purge_links),
         ("retired tokens", tokens.purge_retired),
         ("service tokens", service_tokens.purge),
-        ("envelopes", messages.purge_envelopes),
+        ("envelopes", messaging.messages.purge_envelopes),
         ("sent messages", client_ids.purge_old),
         ("directory changes", changes.forget_old),
         ("epochs that are over", rotation.remove),
@@ -341,17 +286,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         replicas,
         rotation,
         keeper,
-        messages,
-        keys,
-        contacts,
-        push,
-        groups,
-        group_changes,
-        signals,
-        wakeups,
-        net,
-        bus,
-        sockets,
+        messaging,
         maintenance,
     )
 

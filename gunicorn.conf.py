@@ -98,7 +98,7 @@ def _collect_less_often() -> None:
 def _end_sockets_at_stop(worker: Any) -> None:
     """Have open sockets ended when the worker is told to stop: it would wait for them all its time."""
     stop = signal.getsignal(signal.SIGTERM)
-    sockets = worker.wsgi.extensions["kith"].sockets
+    sockets = worker.wsgi.extensions["kith"].messaging.sockets
 
     def stop_all(number: int, frame: object) -> None:
         stop(number, frame)

@@ -25,7 +25,7 @@ from app import Ports, create_app
 from bench import databases
 from bench.report import machine, percentile
 from core.settings import Settings
-from messaging.group_schemas import MOST_MEMBERS, NewGroup
+from messaging.groups.schemas import MOST_MEMBERS, NewGroup
 from tests.conftest import Person
 from tests.people import add_device, caller, put_in_touch, settle
 from tests.server import running_server
@@ -43,7 +43,7 @@ def fill(url: str, data_dir: Path, others: int, devices: int) -> tuple[Person, s
         for _ in range(devices - 1):
             add_device(kith, UUID(member.account_id))
     body = NewGroup(name="Everybody", members=[UUID(one.account_id) for one in members])
-    made = json.loads(kith.groups.create(caller(anna), body, None))
+    made = json.loads(kith.messaging.groups.create(caller(anna), body, None))
     kith.database.close()
     return anna, made["id"]
 

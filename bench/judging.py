@@ -22,7 +22,7 @@ from core.database import Database
 from core.limits import Limits
 from core.message_limit_settings import MOST
 from core.settings import Settings
-from messaging.judging import Judge
+from messaging.contacts.judging import Judge
 from messaging.letters import Attempt
 
 BATCHES = (1, 64, 512)

@@ -135,9 +135,9 @@ def _converse(kith: Kith, pairs: int, under_way: int, number: int) -> list[str]:
     senders, listening = [], ExitStack()
     for _ in range(pairs):
         me, to = _device(kith), _device(kith)
-        senders.append(Sender(kith.messages, me, to, each, countdown.count))
-        recipient = Recipient(kith.messages, to, each, countdown.count)
-        listening.enter_context(kith.messages.wakeups.listening(to.device_id, recipient))
+        senders.append(Sender(kith.messaging.messages, me, to, each, countdown.count))
+        recipient = Recipient(kith.messaging.messages, to, each, countdown.count)
+        listening.enter_context(kith.messaging.messages.wakeups.listening(to.device_id, recipient))
     batches = _transactions(kith)
     begun, cpu = time.perf_counter(), time.process_time()
     for _ in range(under_way):
@@ -162,16 +162,18 @@ def _drain(kith: Kith, number: int) -> list[str]:
     """Fill a mailbox and empty it a page at a time, acknowledging each; give what it took."""
     me, to = _device(kith), _device(kith)
     filled = Countdown(1)
-    sender = Sender(kith.messages, me, to, number, filled.count)
+    sender = Sender(kith.messaging.messages, me, to, number, filled.count)
     for _ in range(PAGE):
         sender.send()
     filled.wait()
     emptied = Countdown(-(-number // PAGE))
     begun, cpu = time.perf_counter(), time.process_time()
     after = 0
-    while page := kith.messages.pending(to.device_id, after, PAGE):
+    while page := kith.messaging.messages.pending(to.device_id, after, PAGE):
         after = page[-1].seq
-        kith.messages.submit_acknowledgement(to.device_id, after, lambda _: emptied.count())
+        kith.messaging.messages.submit_acknowledgement(
+            to.device_id, after, lambda _: emptied.count()
+        )
     emptied.wait()
     taken, cpu = time.perf_counter() - begun, time.process_time() - cpu
     return [f"{number / taken:,.0f}", f"{cpu / number * 1e6:.1f}", "–"]

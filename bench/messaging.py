@@ -24,7 +24,7 @@ from rich.table import Table
 
 from bench import databases
 from bench.load import family, once, request, spent
-from bench.people import Person, fill_mailbox, settle
+from bench.people import UNLIMITED, Person, fill_mailbox, settle
 from bench.report import machine, percentile
 from bench.stream_client import JSON, MSGPACK, Accepted, Acked, CaughtUp, Client, Message, Refused
 from tests.server import RunningServer, running_server
@@ -61,8 +61,8 @@ def served(dialect: str, people: int, waiting: int = 0) -> Iterator[World]:
         known = settle(url, people)
         if waiting:
             fill_mailbox(url, known[0], known[1], [os.urandom(CONTENT_SIZE)] * waiting)
-        environment = {"KITH_DATA_DIR": f"{directory}/data", "KITH_DATABASE_URL": url}
-        with running_server(environment, Path(directory) / "server.log") as server:
+        places = {"KITH_DATA_DIR": f"{directory}/data", "KITH_DATABASE_URL": url}
+        with running_server(places | UNLIMITED, Path(directory) / "server.log") as server:
             yield World(server, url, known)
 
 

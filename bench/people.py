@@ -7,11 +7,18 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from core.database import Database, table
-from messaging.models import Envelope, Mailbox
+from messaging.contacts.service import State
+from messaging.models import Contact, Envelope, Mailbox
 from tokens.device_tokens import SECRET_SIZE, TOKEN_PREFIX, Credential
 from tokens.models import Account, Device
 
 BATCH = 5_000
+#: Settings under which people write as fast as machines do.
+UNLIMITED = {
+    "KITH_MESSAGES_PER_MINUTE": "1000000000",
+    "KITH_MESSAGES_TO_ONE_PER_MINUTE": "1000000000",
+    "KITH_STRANGER_MESSAGES_PER_DAY": "1000000000",
+}
 
 
 @dataclass(frozen=True)
@@ -24,7 +31,7 @@ class Person:
 
 
 def settle(url: str, count: int) -> list[Person]:
-    """Make accounts as if they had registered just now."""
+    """Make accounts as if they had registered just now; the first two are in touch, and so on."""
     now = datetime.now(UTC)
     credentials = [Credential((uuid4(), uuid4()), os.urandom(SECRET_SIZE)) for _ in range(count)]
     database = Database(url)
@@ -63,10 +70,21 @@ def settle(url: str, count: int) -> list[Person]:
                     "account_id": one.ids[0],
                     "last_seq": 0,
                     "acked_seq": 0,
+                    "urgent_seq": 0,
                     "waiting": 0,
                     "waiting_bytes": 0,
                 }
                 for one in credentials
+            ],
+        )
+        ids = [one.ids[0] for one in credentials]
+        neighbours = list(zip(ids[::2], ids[1::2], strict=False))
+        connection.execute(
+            table(Contact).insert(),
+            [
+                {"account_id": one, "peer_id": other, "state": State.ACCEPTED, "since": now}
+                for pair in neighbours
+                for one, other in (pair, pair[::-1])
             ],
         )
     database.close()

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import databases
-from bench.people import Person, settle
+from bench.people import UNLIMITED, Person, settle
 from bench.report import machine, percentile
 from bench.stream_client import MSGPACK, Accepted, CaughtUp, Client, Message
 from core.base64url import encode
@@ -218,7 +218,7 @@ def run(door: Door, messages: int, seconds: float) -> list[Found]:
             "KITH_DATA_DIR": f"{place}/data",
             "KITH_DATABASE_URL": url,
             "KITH_VALKEY_URL": valkey.url,
-        }
+        } | UNLIMITED
         here, there = (
             stack.enter_context(running_server(environment, place / f"server-{n}.log"))
             for n in range(2)

@@ -8,9 +8,14 @@ next.
 import click
 
 from kith.commands.account import discoverable, lock, logout, rotate, whoami
+from kith.commands.chat import chat
+from kith.commands.consent import accept, block, unblock
 from kith.commands.contacts import sync
 from kith.commands.devices import devices
 from kith.commands.failures import FailingGroup
+from kith.commands.groups import groups
+from kith.commands.keys import keys
+from kith.commands.messages import inbox, send
 from kith.commands.registration import link, register
 from kith.commands.session import Session, Wiring
 
@@ -47,16 +52,18 @@ def main(
     credentials: str | None,
     token_file: str | None,
 ) -> None:
-    """Prove a phone number, find contacts, look after devices.
+    """Prove a phone number, find contacts, write to them, look after devices.
 
     \b
     First steps:
       kith register +4915112345678
       kith sync contacts.vcf
+      kith send Ann "Hello"
+      kith inbox
 
     \b
     Options can also be given as KITH_SERVER, KITH_CREDENTIALS and KITH_TOKEN_FILE, and a token
-    itself as KITH_TOKEN.
+    itself as KITH_TOKEN; the passphrase of the messages kept here as KITH_PASSPHRASE.
 
     \b
     Exit codes:
@@ -84,5 +91,8 @@ def main(
     )
 
 
-for _command in (register, link, whoami, devices, lock, discoverable, sync, rotate, logout):
+for _command in (
+    *(register, link, whoami, devices, lock, discoverable, sync, rotate, logout),
+    *(send, inbox, chat, keys, groups, accept, block, unblock),
+):
     main.add_command(_command)

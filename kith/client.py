@@ -76,6 +76,13 @@ class Kith(
     def device_token(self, token: str | None) -> None:
         self._requests.device_token = token
 
+    @property
+    def stream_address(self) -> str:
+        """Where the stream of messages is: ws:// or wss://, as the server's address is."""
+        url = self._requests.url
+        scheme = "wss" if url.scheme == "https" else "ws"
+        return str(url.copy_with(scheme=scheme, path=f"{url.path.rstrip('/')}/v1/stream"))
+
     def is_alive(self) -> bool:
         """Return True once the server's process answers; raise KithError when it does not."""
         return self._requests.call("GET", "/livez").is_success

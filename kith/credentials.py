@@ -124,8 +124,17 @@ class CredentialsFile:
 
 def default_directory() -> Path:
     """Return where credentials are kept: "kith" in the XDG configuration directory."""
-    configured = os.environ.get("XDG_CONFIG_HOME", "")
-    base = Path(configured) if configured.startswith("/") else Path.home() / ".config"
+    return _directory("XDG_CONFIG_HOME", ".config")
+
+
+def default_state_directory() -> Path:
+    """Return where commands keep what they know: "kith" in the XDG state directory."""
+    return _directory("XDG_STATE_HOME", ".local/state")
+
+
+def _directory(variable: str, default: str) -> Path:
+    configured = os.environ.get(variable, "")
+    base = Path(configured) if configured.startswith("/") else Path.home() / default
     return base / "kith"
 
 

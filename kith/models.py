@@ -132,10 +132,19 @@ class Lookup:
 
 @dataclass(frozen=True)
 class Envelope:
-    """Ciphertext for one device of the recipient."""
+    """Ciphertext for one device of the recipient, and for which of its keys, where that is known."""
 
     device_id: str
     content: bytes = field(repr=False)
+    registration_id: int | None = None
+
+
+@dataclass(frozen=True)
+class GroupVersion:
+    """A group, as of one version of its membership."""
+
+    id: str
+    version: int
 
 
 @dataclass(frozen=True)
@@ -148,7 +157,11 @@ class AcceptedMessage:
 
 @dataclass(frozen=True)
 class Message:
-    """One ciphertext from this device's mailbox; `seq` is what an acknowledgement names."""
+    """One ciphertext from this device's mailbox; `seq` is what an acknowledgement names.
+
+    request: the account is not in touch with the sender yet. group: what it was sent to, if not to
+    the account.
+    """
 
     seq: int
     id: str
@@ -156,6 +169,8 @@ class Message:
     from_device_id: str
     content: bytes = field(repr=False)
     sent_at: datetime
+    request: bool | None = None
+    group: GroupVersion | None = None
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,7 @@ class Requests:
             raise ValueError(
                 "The server address must begin with http:// or https:// and name a host."
             )
+        self.url = url
         self.host = f"{url.host}:{url.port}" if url.port else url.host
         self.device_token = device_token
         self.timeout = timeout

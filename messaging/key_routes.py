@@ -27,7 +27,7 @@ keys_api = Api(
 
 
 def _keys() -> KeyService:
-    service: KeyService = current_app.extensions["kith"].keys
+    service: KeyService = current_app.extensions["kith"].messaging.keys
     return service
 
 

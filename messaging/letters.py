@@ -109,10 +109,11 @@ Notice = KeysLow | GroupChanged
 
 
 class Attempt(NamedTuple):
-    """A message or signal from one account to another one, as it is judged."""
+    """A message or signal from an account to another one or to a group, as it is judged."""
 
     from_account_id: UUID
-    to_account_id: UUID
+    to_id: UUID
+    is_group: bool = False
 
 
 class Verdict(NamedTuple):

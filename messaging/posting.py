@@ -32,7 +32,7 @@ from messaging.letters import (
 from messaging.problems import AcknowledgementAhead, MailboxFull
 from messaging.recipients import Recipients, Rosters, mismatched
 
-#: Judges messages to other accounts, and counts them; called once a batch, in its transaction.
+#: Judges messages to other accounts and to groups, and counts them; called once a batch, in its transaction.
 Judge = Callable[[Connection, Sequence[Attempt], datetime], list[Verdict]]
 #: Seconds after which sending to a full mailbox is worth another try.
 FULL_RETRY = 300
@@ -116,13 +116,14 @@ class _Batch:
         return targets
 
     def _judge(self, jobs: Collection[Sending]) -> dict[Sending, Verdict]:
-        """Have the messages between accounts judged, each once."""
-        attempts = {
-            job: Attempt(job.outgoing.from_account_id, job.outgoing.to)
-            for job in jobs
-            if not isinstance(job.outgoing.to, ToGroup)
-            and job.outgoing.to != job.outgoing.from_account_id
-        }
+        """Have the messages to other accounts and to groups judged, each once."""
+        attempts = {}
+        for job in jobs:
+            sender, to = job.outgoing.from_account_id, job.outgoing.to
+            if isinstance(to, ToGroup):
+                attempts[job] = Attempt(sender, to.id, is_group=True)
+            elif to != sender:
+                attempts[job] = Attempt(sender, to)
         if not attempts:
             return {}
         verdicts = self._rules.judge(self._connection, list(attempts.values()), self._now)

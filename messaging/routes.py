@@ -36,7 +36,7 @@ messages_api = Api(
 
 
 def _messages() -> MessageService:
-    service: MessageService = current_app.extensions["kith"].messages
+    service: MessageService = current_app.extensions["kith"].messaging.messages
     return service
 
 

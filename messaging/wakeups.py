@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from typing import Protocol
 from uuid import UUID
 
-from messaging.hints import Arrived, Changed, Close, Hint, Low, Passed, Stored
 from messaging.letters import Closing, Delivery, KeysLow, Notice, Signal
+from messaging.workers.hints import Arrived, Changed, Close, Hint, Low, Passed, Stored
 
 #: Bytes of a token's hash by which it is told from another one of its device.
 TOKEN_MARK = 8

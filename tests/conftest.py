@@ -2,6 +2,7 @@
 
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -119,6 +120,9 @@ def make_app(database_url: str, clock: Clock, tmp_path: Path) -> Iterator[MakeAp
         return app
 
     yield make
+    for thread in threading.enumerate():
+        if thread.name == "commits":
+            thread.join()
     for app in made:
         app.extensions["kith"].database.close()
 
@@ -194,7 +198,7 @@ def register(client: ContractClient, verify: Callable[..., str]) -> Callable[...
 @pytest.fixture
 def bound(app: OpenAPI, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Give mailboxes less room than the settings may."""
-    messages = app.extensions["kith"].messages
+    messages = app.extensions["kith"].messaging.messages
 
     def give(**bounds: int) -> None:
         monkeypatch.setattr(messages, "_posting", replace(messages._posting, **bounds))

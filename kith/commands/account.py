@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import click
 
+from kith.commands.messaging import forget_store
 from kith.commands.output import ask_secret, local_time, note, print_json, print_table
 from kith.commands.session import Session
 from kith.problems import AccountNotFound, DeviceNotFound, TokenInvalid
@@ -135,7 +136,7 @@ def rotate(session: Session) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask before deleting the account.")
 @click.pass_obj
 def logout(session: Session, delete_account: bool, yes: bool) -> None:
-    """Remove this device at the server, then its credentials here.
+    """Remove this device at the server, then its credentials, keys and messages here.
 
     \b
     Example:
@@ -160,4 +161,5 @@ def logout(session: Session, delete_account: bool, yes: bool) -> None:
                 raise
             note("The server did not know this device any more.")
     session.file.remove()
+    forget_store(session.file, credentials)
     click.echo("The account is deleted." if delete_account else "Signed out.")

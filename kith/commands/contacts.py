@@ -23,11 +23,15 @@ from kith.commands.failures import (
     duration,
 )
 from kith.commands.matches import Output, Shown, print_matches
+from kith.commands.messaging import open_store
 from kith.commands.output import clean, note
 from kith.commands.progress import SyncProgress
 from kith.commands.session import Session
 from kith.contacts import Fault, Format, read_contacts, region_of
 from kith.contacts.numbers import is_region
+from kith.credentials import Credentials, default_state_directory
+from kith.messaging.addresses import Addresses
+from kith.messaging.vault import StoreBroken, StoreLocked
 from kith.problems import (
     ScopeMissing,
     ServiceTokenExpired,
@@ -48,6 +52,7 @@ class Asker:
     client: Kith
     own_number: str | None
     identity: str
+    credentials: Credentials | None = None
 
 
 def _region(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
@@ -140,6 +145,8 @@ def sync(
         # Only now: people whom a broken pipe has swallowed are new to the next run. An empty file
         # is more often a failed export than a lonely person, and makes nobody new.
         state.show(book.account_ids(), everybody=outcome.complete and book.numbers > 0)
+        if asker.credentials is not None:
+            _keep_names(session, asker.credentials, book)
         if not quiet and not as_json and output != "json":
             new = f", {shown.new} new" if watch_new else ""
             click.echo(
@@ -155,6 +162,15 @@ def sync(
         )
 
 
+def _keep_names(session: Session, credentials: Credentials, book: Book) -> None:
+    """Let `kith send` know people by the names of this book, without asking for a passphrase."""
+    try:
+        with open_store(session.file, credentials, ask=False) as store:
+            Addresses(store).note(book.matches())
+    except (StoreLocked, StoreBroken) as error:
+        note(f"kith send will not know these names: {error}")
+
+
 def _asker(session: Session) -> Asker:
     given = session.bearer()
     if given is not None:
@@ -162,16 +178,15 @@ def _asker(session: Session) -> Asker:
         return Asker(client, None, server)
     client, credentials = session.signed_in()
     account = client.account()
-    return Asker(client, account.phone_number, f"{credentials.server} {account.account_id}")
+    identity = f"{credentials.server} {account.account_id}"
+    return Asker(client, account.phone_number, identity, credentials)
 
 
 def _state_path(asker: Asker, file: str) -> Path:
     """Return the state file of this asker and this book, below the XDG state directory."""
-    configured = os.environ.get("XDG_STATE_HOME", "")
-    base = Path(configured) if configured.startswith("/") else Path.home() / ".local" / "state"
     place = file if file == "-" else str(Path(file).resolve())
     name = hashlib.sha256(f"{asker.identity}\0{place}".encode("utf-8", "surrogateescape"))
-    return base / "kith" / f"sync-{name.hexdigest()[:32]}.db"
+    return default_state_directory() / f"sync-{name.hexdigest()[:32]}.db"
 
 
 @contextmanager

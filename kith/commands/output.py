@@ -49,15 +49,24 @@ def working(text: str) -> Iterator[None]:
         yield
 
 
-def ask_secret(question: str, *, again: str | None = None) -> str:
+def ask_secret(question: str, *, again: str | None = None, empty: bool = False) -> str:
     """Return what the person enters unseen, asked for twice when `again` is given.
+
+    empty: nothing is an answer as well.
 
     Where there is no terminal the answer is read from stdin as it comes.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", getpass.GetPassWarning)
         return str(
-            click.prompt(question, hide_input=True, confirmation_prompt=again or False, err=True)
+            click.prompt(
+                question,
+                default="" if empty else None,
+                show_default=False,
+                hide_input=True,
+                confirmation_prompt=again or False,
+                err=True,
+            )
         )
 
 

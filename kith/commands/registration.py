@@ -9,6 +9,7 @@ import click
 
 from kith.client import Kith
 from kith.commands.failures import REFUSED, Failure, duration, failure_of
+from kith.commands.messaging import publish_keys
 from kith.commands.output import ask_secret, note, print_json
 from kith.commands.session import Session
 from kith.contacts.numbers import NumberUnreadable, normalise
@@ -82,6 +83,7 @@ def register(
         device_token=registration.device_token,
     )
     session.file.save(credentials)
+    publish_keys(session)
     _welcome(credentials, as_json, reregistered=registration.reregistered)
 
 
@@ -126,6 +128,7 @@ def link(session: Session, code: str, name: str | None, replace: bool, as_json: 
         credentials.device_token,
     )
     session.file.save(credentials)
+    publish_keys(session)
     _welcome(credentials, as_json, reregistered=False)
 
 

@@ -6,7 +6,6 @@ ids. Refuse to hold names, numbers and what else the book says, and to serve two
 """
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,20 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from kith.databases import Marks, create, is_empty, marks_of, open_private
 from kith.hashing import DIGEST_SIZE
 
-VERSION = 1
-APPLICATION_ID = 0x4B697468  # "Kith", so that no other database is taken for a state file
+MARKS = Marks(application_id=0x4B697468, version=1)  # "Kith"
 
-_TABLES = f"""
+_TABLES = """
 CREATE TABLE epoch (id TEXT);
 CREATE TABLE pages (
     number INTEGER PRIMARY KEY, token TEXT, known BLOB NOT NULL, asked BLOB NOT NULL
 );
 CREATE TABLE shown (account_id TEXT PRIMARY KEY) WITHOUT ROWID;
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {VERSION};
-"""  # two constants, which a pragma takes in no other way
+"""
 
 
 class StateBroken(Exception):
@@ -64,10 +61,7 @@ class State:
         """Open or create the file; raise StateBroken or StateInUse."""
         self._path = path
         with self._explained():
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-            path.chmod(0o600)
-            self._database = sqlite3.connect(path, isolation_level=None, timeout=0)
+            self._database = open_private(path, timeout=0)
         try:
             self._prepare()
         except BaseException:
@@ -160,16 +154,11 @@ class State:
             self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._database.execute("PRAGMA synchronous = FULL")
             self._database.execute("BEGIN EXCLUSIVE")
-            tables = self._database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-            if tables == (0,):
-                for statement in _TABLES.split(";"):
-                    self._database.execute(statement)
-            marks = [
-                self._database.execute(f"PRAGMA {mark}").fetchone()
-                for mark in ("application_id", "user_version")
-            ]
+            if is_empty(self._database):
+                create(self._database, _TABLES, MARKS)
+            marks = marks_of(self._database)
             self._database.execute("COMMIT")
-            if marks != [(APPLICATION_ID,), (VERSION,)]:
+            if marks != MARKS:
                 raise self._broken()
             self._database.execute("PRAGMA journal_mode = WAL")  # a third of the waits for the disk
 

@@ -19,7 +19,7 @@ push_api = Api(
 
 
 def _push() -> PushService:
-    service: PushService = current_app.extensions["kith"].push
+    service: PushService = current_app.extensions["kith"].messaging.push
     return service
 
 

@@ -15,7 +15,7 @@ from interop.matrix.authenticate import (
     authenticate_user,
 )
 from interop.matrix.errors import PREFIX
-from messaging.stream_routes import authenticate_socket
+from messaging.stream.routes import authenticate_socket
 from sms.webhook_callbacks import authenticate_sender
 from tests.conftest import MakeApp, problem_code
 from tokens.authenticate import (

@@ -10,10 +10,11 @@ from sqlalchemy import func, select
 
 from core.database import table
 from core.problems import Problem
-from messaging import consent, group_changes
-from messaging.group_schemas import GroupAnswer, NewGroup
+from messaging.groups import changes as group_changes
+from messaging.groups import consent
+from messaging.groups.membership import Role
+from messaging.groups.schemas import GroupAnswer, NewGroup
 from messaging.letters import Outgoing, Shared, ToGroup
-from messaging.membership import Role
 from messaging.models import Envelope, Group, GroupMember, Membership
 from tests.concurrency.test_mailbox import in_parallel
 from tests.people import caller, put_in_touch, settle
@@ -33,7 +34,9 @@ def make(kith):
 
     def make(maker, *others, key=None):
         members = [UUID(other.account_id) for other in others]
-        made = kith.groups.create(caller(maker), NewGroup(name="Family", members=members), key)
+        made = kith.messaging.groups.create(
+            caller(maker), NewGroup(name="Family", members=members), key
+        )
         return GroupAnswer.model_validate_json(made)
 
     return make
@@ -62,7 +65,7 @@ def test_of_changes_for_one_version_exactly_one_wins(kith, friends, make):
     """40 admins' changes of all kinds at once: the losers are told the version that won."""
     anna, others = friends
     group = make(anna, *others)
-    change = kith.group_changes
+    change = kith.messaging.group_changes
     jobs = [
         job
         for number in range(10)
@@ -78,7 +81,7 @@ def test_of_changes_for_one_version_exactly_one_wins(kith, friends, make):
     assert codes(answers) == {"done": 1, "group-changed": 39}
     assert {answer.members["version"] for answer in answers if isinstance(answer, Problem)} == {2}
     (done,) = (answer for answer in answers if not isinstance(answer, Problem))
-    assert kith.groups.get(caller(anna), group.id) == done
+    assert kith.messaging.groups.get(caller(anna), group.id) == done
 
 
 def test_last_admins_that_leave_at_once_leave_an_admin(kith, friends, make):
@@ -88,9 +91,11 @@ def test_last_admins_that_leave_at_once_leave_an_admin(kith, friends, make):
     admins = [anna, *others[:3]]
     for version, admin in enumerate(admins[1:], 1):
         member = UUID(admin.account_id)
-        kith.group_changes.set_role(caller(anna), group.id, version, member, Role.ADMIN)
-    in_parallel(*[partial(kith.groups.leave, caller(admin), group.id) for admin in admins])
-    after = kith.groups.get(caller(others[3]), group.id)
+        kith.messaging.group_changes.set_role(caller(anna), group.id, version, member, Role.ADMIN)
+    in_parallel(
+        *[partial(kith.messaging.groups.leave, caller(admin), group.id) for admin in admins]
+    )
+    after = kith.messaging.groups.get(caller(others[3]), group.id)
     assert after.version == 8
     assert Counter(member.role for member in after.members) == {"admin": 1, "member": 8}
 
@@ -100,7 +105,7 @@ def test_when_all_leave_at_once_nothing_stays(kith, friends, make):
     anna, others = friends
     group = make(anna, *others)
     everybody = [anna, *others]
-    in_parallel(*[partial(kith.groups.leave, caller(who), group.id) for who in everybody])
+    in_parallel(*[partial(kith.messaging.groups.leave, caller(who), group.id) for who in everybody])
     assert [rows(kith, model) for model in (Group, GroupMember, Membership)] == [0, 0, 0]
 
 
@@ -114,7 +119,7 @@ def test_parallel_invitations_never_overfill_a_group(kith, friends, make, monkey
         version = 1
         while True:
             try:
-                return kith.group_changes.invite(
+                return kith.messaging.group_changes.invite(
                     caller(anna), group.id, version, [UUID(other.account_id)]
                 )
             except Problem as problem:
@@ -124,15 +129,15 @@ def test_parallel_invitations_never_overfill_a_group(kith, friends, make, monkey
 
     answers = in_parallel(*[partial(invite, other) for other in others])
     assert codes(answers) == {"done": 5, "group-full": THREADS - 5}
-    assert len(kith.groups.get(caller(anna), group.id).members) == 6
+    assert len(kith.messaging.groups.get(caller(anna), group.id).members) == 6
 
 
 def test_parallel_invitations_of_strangers_are_counted(kith, make):
     """An account invites exactly as many as a day holds, whatever it makes at once."""
     anna, *strangers = settle(kith, 2 * THREADS + 1)
-    kith.groups._limits = replace(
-        kith.groups._limits,
-        group_strangers=replace(kith.groups._limits.group_strangers, capacity=5),
+    kith.messaging.groups._limits = replace(
+        kith.messaging.groups._limits,
+        group_strangers=replace(kith.messaging.groups._limits.group_strangers, capacity=5),
     )
     pairs = zip(strangers[::2], strangers[1::2], strict=True)
     answers = in_parallel(*[partial(make, anna, *pair) for pair in pairs])
@@ -162,7 +167,7 @@ def test_one_key_makes_one_group(kith, friends, make):
 
 def send(kith, sender, group, found):
     """Send one content to a group as somebody knows it."""
-    return kith.messages.send(
+    return kith.messaging.messages.send(
         Outgoing(
             UUID(sender.account_id),
             UUID(sender.device_id),
@@ -180,7 +185,10 @@ def test_a_message_is_before_a_removal_or_after_it(kith, friends, make):
     anna, others = friends
     ben, *senders = others
     group = make(anna, *others)
-    known = {sender.device_id: kith.groups.devices(caller(sender), group.id) for sender in senders}
+    known = {
+        sender.device_id: kith.messaging.groups.devices(caller(sender), group.id)
+        for sender in senders
+    }
 
     def write(sender):
         found = known[sender.device_id]
@@ -193,7 +201,7 @@ def test_a_message_is_before_a_removal_or_after_it(kith, friends, make):
         return answers
 
     def remove():
-        return kith.group_changes.remove(caller(anna), group.id, 1, UUID(ben.account_id))
+        return kith.messaging.group_changes.remove(caller(anna), group.id, 1, UUID(ben.account_id))
 
     *written, _ = in_parallel(*[partial(write, sender) for sender in senders], remove)
     ended = codes([answer for answers in written for answer in answers])
@@ -212,7 +220,7 @@ def test_accounts_that_are_deleted_meanwhile_are_in_no_group(kith, friends, make
     anna, others = friends
     leaving, staying = others[: THREADS // 2], others[THREADS // 2 :]
     group = make(anna, *others)
-    found = kith.groups.devices(caller(anna), group.id)
+    found = kith.messaging.groups.devices(caller(anna), group.id)
     answers = in_parallel(
         *[partial(kith.accounts.delete, caller(who)) for who in leaving],
         *[partial(make, who, anna) for who in staying],
@@ -232,4 +240,4 @@ def test_accounts_that_are_deleted_meanwhile_are_in_no_group(kith, friends, make
             assert not connection.execute(
                 select(columns.group_id).where(columns.account_id.in_(gone))
             ).all()
-    assert kith.groups.get(caller(anna), group.id).version == 1 + len(leaving)
+    assert kith.messaging.groups.get(caller(anna), group.id).version == 1 + len(leaving)

@@ -11,8 +11,8 @@ from sqlalchemy import func, select
 
 from core.limits import LimitCounter, Limits
 from core.settings import Settings
-from messaging import contacts as rules
-from messaging.judging import Judge
+from messaging.contacts import service as rules
+from messaging.contacts.judging import Judge
 from messaging.letters import Attempt
 from messaging.models import Contact
 from messaging.problems import TooManyContacts
@@ -110,7 +110,7 @@ def test_exactly_as_many_contacts_as_are_allowed(app, monkeypatch):
     def block(peer):
         barrier.wait()
         try:
-            kith.contacts.set_state(caller, peer, "blocked")
+            kith.messaging.contacts.set_state(caller, peer, "blocked")
         except TooManyContacts:
             return "refused"
         return "blocked"
@@ -118,5 +118,5 @@ def test_exactly_as_many_contacts_as_are_allowed(app, monkeypatch):
     with ThreadPoolExecutor(PARALLEL) as threads:
         ended = Counter(threads.map(block, peers))
     assert ended == {"blocked": 3, "refused": PARALLEL - 3}
-    contacts, _ = kith.contacts.page(caller, None, None, 100)
+    contacts, _ = kith.messaging.contacts.page(caller, None, None, 100)
     assert len(contacts) == 3

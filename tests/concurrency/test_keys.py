@@ -46,7 +46,7 @@ def upload(kith):
     """Upload keys of a device."""
 
     def upload(device, body):
-        kith.keys.upload(device, KeysUpload.model_validate_json(json.dumps(body)))
+        kith.messaging.keys.upload(device, KeysUpload.model_validate_json(json.dumps(body)))
 
     return upload
 
@@ -68,7 +68,8 @@ def test_takers_share_no_key(kith, join, upload):
         upload(device, DeviceKeys().first(KEYS, KEYS))
     takers = [join() for _ in range(TAKERS)]
     answers = together(
-        TAKERS, lambda place: kith.keys.take(takers[place], owner.account_id, None).devices
+        TAKERS,
+        lambda place: kith.messaging.keys.take(takers[place], owner.account_id, None).devices,
     )
     for device in devices:
         bundles = [
@@ -83,16 +84,18 @@ def test_takers_share_no_key(kith, join, upload):
         assert list(prekeys.values()) == [1] * KEYS
         kem_prekeys = Counter(bundle.kem_prekey for bundle in bundles)
         assert sorted(kem_prekeys.values()) == [1] * KEYS + [TAKERS - KEYS]
-    assert kith.keys.count(owner) == (0, 0)
+    assert kith.messaging.keys.count(owner) == (0, 0)
 
 
 def test_parallel_taking_keeps_to_the_limit(kith, join, upload):
     """Of 50 at once by one account exactly ten are answered, and ten keys are gone."""
     owner, taker = join(), join()
     upload(owner, DeviceKeys().first(KEYS))
-    answers = together(50, lambda _: outcome(lambda: kith.keys.take(taker, owner.account_id, None)))
+    answers = together(
+        50, lambda _: outcome(lambda: kith.messaging.keys.take(taker, owner.account_id, None))
+    )
     assert Counter(answers) == {"done": 10, "too-many-key-takes": 40}
-    assert kith.keys.count(owner) == (KEYS - 10, 0)
+    assert kith.messaging.keys.count(owner) == (KEYS - 10, 0)
 
 
 def test_a_bundle_is_of_one_upload(kith, join, upload):
@@ -116,7 +119,7 @@ def test_a_bundle_is_of_one_upload(kith, join, upload):
     def act(place):
         if place < len(uploads) - 1:
             return upload(owner, uploads[place + 1])
-        return kith.keys.take(takers[place % 20], owner.account_id, None).devices[0]
+        return kith.messaging.keys.take(takers[place % 20], owner.account_id, None).devices[0]
 
     for bundle in filter(None, together(27, act)):
         for key in filter(None, (bundle.one_time_prekey, bundle.kem_prekey)):
@@ -132,10 +135,10 @@ def test_parallel_uploads_leave_one_of_them(kith, join, upload):
     rings = [DeviceKeys(registration_id=number) for number in range(1, 9)]
     bodies = [ring.first(5, 5) for ring in rings]
     assert together(8, lambda place: outcome(lambda: upload(owner, bodies[place]))) == ["done"] * 8
-    (bundle,) = kith.keys.take(join(), owner.account_id, None).devices
+    (bundle,) = kith.messaging.keys.take(join(), owner.account_id, None).devices
     ring = rings[bundle.registration_id - 1]
     assert bundle.identity_key == bytes(ring.identity.verify_key)
-    assert kith.keys.count(owner) == (4, 4)
+    assert kith.messaging.keys.count(owner) == (4, 4)
     ring.identity.verify_key.verify(b"\x02" + bundle.kem_prekey[1], bundle.kem_prekey[2])
 
 
@@ -158,7 +161,7 @@ def test_a_device_removed_meanwhile_leaves_no_keys(kith, join, upload):
             return outcome(remove)
         if place <= 4:
             return outcome(lambda: upload(others[place - 1], body))
-        return outcome(lambda: kith.keys.take(takers[place - 5], owner.account_id, None))
+        return outcome(lambda: kith.messaging.keys.take(takers[place - 5], owner.account_id, None))
 
     answers = together(15, act)
     assert set(answers) <= {"done", "token-invalid"}

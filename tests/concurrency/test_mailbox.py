@@ -79,7 +79,7 @@ class Sender:
             urgent=False,
             expires_in=3600,
         )
-        return self.kith.messages.send(replace(outgoing, **changes))
+        return self.kith.messaging.messages.send(replace(outgoing, **changes))
 
 
 @pytest.fixture
@@ -119,11 +119,11 @@ def test_a_reader_never_meets_a_gap(kith, add_devices, senders):
     def read():
         seen = []
         while len(seen) < each * THREADS:
-            page, _ = kith.messages.fetch(reader, 100, 10)
+            page, _ = kith.messaging.messages.fetch(reader, 100, 10)
             fresh = [delivery.seq for delivery in page if delivery.seq > len(seen)]
             seen += fresh
             if len(seen) % 2:
-                kith.messages.acknowledge(reader, len(seen))
+                kith.messaging.messages.acknowledge(reader, len(seen))
         return seen
 
     *_, seen = in_parallel(*[lambda sender=sender: write(sender) for sender in senders], read)
@@ -223,12 +223,12 @@ def test_the_count_of_a_mailbox_stays_true(kith, clock, add_devices, senders):
 
     def acknowledge():
         for through in range(1, 21):
-            kith.messages.acknowledge(device, through)
+            kith.messaging.messages.acknowledge(device, through)
 
     def expire():
         for _ in range(5):
             with kith.database.write() as connection:
-                kith.messages.purge_envelopes(connection, clock())
+                kith.messaging.messages.purge_envelopes(connection, clock())
 
     in_parallel(
         *[lambda sender=sender: write(sender) for sender in senders[1:7]],

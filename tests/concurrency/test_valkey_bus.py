@@ -12,11 +12,11 @@ import valkey as valkey_client
 from structlog.testing import capture_logs
 
 from core.metrics import Metrics
-from messaging import valkey_bus, valkey_line
-from messaging.hints import Stored, encode
 from messaging.letters import Closing, GroupChanged, KeysLow, Notice, Signal
-from messaging.valkey_bus import ValkeyBus
 from messaging.wakeups import Waiter, Wakeups
+from messaging.workers import valkey_bus, valkey_line
+from messaging.workers.hints import Stored, encode
+from messaging.workers.valkey_bus import ValkeyBus
 from tests.tls_front import CERTIFICATE, tls_front
 from tests.valkey import Valkey, running_valkey
 

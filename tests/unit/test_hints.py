@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messaging.hints import (
+from messaging.letters import Closing, GroupChanged, KeysLow, Signal
+from messaging.workers.hints import (
     LARGEST,
     Arrived,
     Changed,
@@ -19,7 +20,6 @@ from messaging.hints import (
     decode,
     encode,
 )
-from messaging.letters import Closing, GroupChanged, KeysLow, Signal
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SIGNAL = Signal(UUID(int=1), UUID(int=2), b"ring", NOW, NOW)

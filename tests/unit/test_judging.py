@@ -8,9 +8,9 @@ from sqlalchemy import insert, select
 
 from core.limits import LimitCounter, Limits
 from core.settings import Settings
-from messaging.contacts import ContactService, State
-from messaging.judging import Judge
-from messaging.letters import Attempt
+from messaging.contacts.judging import Judge
+from messaging.contacts.service import ContactService, State
+from messaging.letters import Attempt, Verdict
 from messaging.models import Contact
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -238,3 +238,14 @@ def test_signals_reach_whoever_is_in_touch(database, judge, stand):
     with database.read() as connection:
         passed = ContactService.may_signal(connection, attempts)
     assert passed == [True, False, False, False, True]
+
+
+def test_a_group_is_limited_as_one_recipient(judge, contacts):
+    """Members need not be in touch; their messages count for the sender, and for the group."""
+    verdicts = judge(*[(ANNA, CLEO, True)] * 7)
+    assert verdicts[:6] == [Verdict()] * 6
+    assert verdicts[6].refusal.allowance.name == "messages-to-one"
+    verdicts = judge(*[(ANNA, DORA, True)] * 3)
+    assert verdicts[:2] == [Verdict()] * 2
+    assert verdicts[2].refusal.allowance.name == "messages"
+    assert contacts() == {}

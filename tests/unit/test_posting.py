@@ -39,7 +39,7 @@ class House:
     def judge(self, connection, attempts, now):
         """Say of each recipient what the test wants."""
         self.attempts.append(len(attempts))
-        return [self.verdicts.get(attempt.to_account_id, Verdict()) for attempt in attempts]
+        return [self.verdicts.get(attempt.to_id, Verdict()) for attempt in attempts]
 
     def find(self, connection, groups):
         """Find the groups of the test."""
@@ -298,7 +298,7 @@ def test_what_a_group_refuses(house):
     assert changed.answer.members == {"version": 3}
     (delivery,) = house.posted.deliveries[ben[1]]
     assert delivery.message.group == ToGroup(group, 3)
-    assert house.attempts == []
+    assert house.attempts == [1]  # those for nobody are not judged
 
 
 def test_the_digest_is_the_one_of_the_protocol():

@@ -4,10 +4,10 @@ from uuid import UUID
 
 import pytest
 
-from messaging import publications
-from messaging.hints import Close, Stored
 from messaging.letters import Closing
-from messaging.publications import Publication, Publications
+from messaging.workers import publications
+from messaging.workers.hints import Close, Stored
+from messaging.workers.publications import Publication, Publications
 
 HERS, HIS = UUID(int=1), UUID(int=2)
 CLOSE = Close(Closing.REVOKED, None)

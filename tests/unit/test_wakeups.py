@@ -8,9 +8,9 @@ from uuid import UUID
 
 import pytest
 
-from messaging.hints import Arrived, Hint, Passed, Stored
 from messaging.letters import Closing, Signal
 from messaging.wakeups import Waiter, Wakeups
+from messaging.workers.hints import Arrived, Hint, Passed, Stored
 
 HERS, HIS = UUID(int=1), UUID(int=2)
 #: Far longer than any test may take, so that a wait that ends was woken.

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from messaging.letters import Delivery, Message
-from messaging.window import MOST_AT_ONCE, MOST_BYTES, UNACKNOWLEDGED, Window
+from messaging.stream.window import MOST_AT_ONCE, MOST_BYTES, UNACKNOWLEDGED, Window
 
 _MESSAGE = Message(UUID(int=1), UUID(int=2), UUID(int=3), datetime.now(UTC), datetime.now(UTC))
 ENDLESS = 2**40

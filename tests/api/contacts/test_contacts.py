@@ -5,8 +5,8 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import insert, select
 
-from messaging import contacts as rules
-from messaging.contacts import State
+from messaging.contacts import service as rules
+from messaging.contacts.service import State
 from messaging.models import Contact
 from tests.conftest import problem_code
 

@@ -50,7 +50,9 @@ def told(kith, monkeypatch):
     """What devices were told of groups, in a list that grows."""
     heard = []
     monkeypatch.setattr(
-        kith.groups._notices, "_notice", lambda device_id, notice: heard.append((device_id, notice))
+        kith.messaging.groups._notices,
+        "_notice",
+        lambda device_id, notice: heard.append((device_id, notice)),
     )
     return heard
 

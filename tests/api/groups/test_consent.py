@@ -4,7 +4,8 @@ from uuid import UUID
 
 import pytest
 
-from messaging import consent, group_rules
+from messaging.groups import consent
+from messaging.groups import rules as group_rules
 from tests.api.groups.conftest import INVITED, MEMBER, roles
 from tests.conftest import problem_code
 from tests.people import put_in_touch, settle

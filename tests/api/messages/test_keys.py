@@ -41,7 +41,7 @@ def left(client, ben):
 def told(app, monkeypatch):
     """What devices are told."""
     told = []
-    keys = app.extensions["kith"].keys
+    keys = app.extensions["kith"].messaging.keys
     monkeypatch.setattr(keys, "_notice", lambda device, notice: told.append((device, notice)))
     return told
 
@@ -206,13 +206,13 @@ def test_a_device_with_few_keys_is_told(app, ben, upload, take, keys, told):
     """By each taking that leaves fewer than 20 of a kind, and when it opens a socket."""
     kith = app.extensions["kith"]
     caller = kith.tokens.authenticate(ben.token)
-    assert kith.keys.greet(caller) == ()
+    assert kith.messaging.keys.greet(caller) == ()
     upload(ben, keys.first(21, 21))
     take(ben)
-    assert (told, kith.keys.greet(caller)) == ([], ())
+    assert (told, kith.messaging.keys.greet(caller)) == ([], ())
     take(ben)
     assert told == [(caller.device_id, KeysLow(19, 19))]
-    assert kith.keys.greet(caller) == (KeysLow(19, 19),)
+    assert kith.messaging.keys.greet(caller) == (KeysLow(19, 19),)
 
 
 def test_a_device_is_asked_for_kem_keys_if_it_has_any(app, ben, upload, take, keys, told):
@@ -221,7 +221,7 @@ def test_a_device_is_asked_for_kem_keys_if_it_has_any(app, ben, upload, take, ke
     caller = kith.tokens.authenticate(ben.token)
     upload(ben, keys.first(30))
     take(ben)
-    assert (told, kith.keys.greet(caller)) == ([], ())
+    assert (told, kith.messaging.keys.greet(caller)) == ([], ())
     upload(ben, {"last_resort_kem_prekey": keys.kem()})
     take(ben)
     assert told == [(caller.device_id, KeysLow(28, 0))]
@@ -253,9 +253,11 @@ def test_another_taker_is_not_held_up(ben, register, upload, take, keys):
 def test_taking_in_all_is_limited(app, ben, anna, take, monkeypatch):
     """A refusal by the larger limit costs nothing of the smaller one."""
     kith = app.extensions["kith"]
-    rule = kith.keys._rules.key_takes
+    rule = kith.messaging.keys._rules.key_takes
     small = replace(rule, capacity=2)
-    monkeypatch.setattr(kith.keys, "_rules", replace(kith.keys._rules, key_takes=small))
+    monkeypatch.setattr(
+        kith.messaging.keys, "_rules", replace(kith.messaging.keys._rules, key_takes=small)
+    )
     assert [take(owner).status_code for owner in (ben, anna, ben)] == [200, 200, 429]
     monkeypatch.undo()
     with kith.database.write() as connection:

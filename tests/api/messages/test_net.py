@@ -6,8 +6,8 @@ from uuid import UUID
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from messaging import net
 from messaging.letters import Closing
+from messaging.workers import net
 from tests.conftest import problem_code
 
 #: Far longer than any test may take.
@@ -42,28 +42,28 @@ def listening(kith, ben):
     """Ben listens with the token he has, and is not told what is stored."""
     listener = Listener()
     token = kith.tokens.authenticate(ben.token).token_hash
-    with kith.wakeups.listening(UUID(ben.device_id), listener, token):
+    with kith.messaging.wakeups.listening(UUID(ben.device_id), listener, token):
         yield listener
 
 
 @pytest.fixture
 def unheard(kith, monkeypatch):
     """Wake-ups are lost."""
-    monkeypatch.setattr(kith.wakeups, "stored", lambda *_: None)
+    monkeypatch.setattr(kith.messaging.wakeups, "stored", lambda *_: None)
 
 
 @pytest.mark.usefixtures("unheard")
 def test_what_was_not_told_is_found(kith, ben, listening, send, acknowledge):
     """Something in the mailbox wakes its listener once, and nothing does when all is known."""
-    kith.net.look()
+    kith.messaging.net.look()
     assert listening.woken == 0
     send(ben)
-    kith.net.look()
-    kith.net.look([UUID(ben.device_id), UUID(int=7)])
+    kith.messaging.net.look()
+    kith.messaging.net.look([UUID(ben.device_id), UUID(int=7)])
     assert listening.woken == 1
     send(ben)
     acknowledge(ben, 2)
-    kith.net.look()
+    kith.messaging.net.look()
     assert (listening.woken, listening.why) == (1, [])
 
 
@@ -71,29 +71,29 @@ def test_many_listeners(kith, ben, link, listening, send, monkeypatch):
     """All of them are looked for, in as many statements as it takes."""
     monkeypatch.setattr(net, "CHUNK", 1)
     other, device = Listener(), link(ben)
-    with kith.wakeups.listening(UUID(device.device_id), other):
-        monkeypatch.setattr(kith.wakeups, "stored", lambda *_: None)
+    with kith.messaging.wakeups.listening(UUID(device.device_id), other):
+        monkeypatch.setattr(kith.messaging.wakeups, "stored", lambda *_: None)
         assert send(ben, ben, device).status_code == 202
-        kith.net.look()
+        kith.messaging.net.look()
     assert (listening.woken, other.woken) == (1, 1)
 
 
 def test_a_device_that_is_gone(kith, client, ben, listening, monkeypatch):
     """Who listens for a removed device is ended, if nothing else told."""
-    monkeypatch.setattr(kith.wakeups, "close", lambda *_: None)
+    monkeypatch.setattr(kith.messaging.wakeups, "close", lambda *_: None)
     client.delete("/v1/account", headers=ben.headers)
-    kith.net.look()
+    kith.messaging.net.look()
     assert listening.why == [Closing.REVOKED]
 
 
 def test_a_token_that_was_replaced(kith, client, ben, listening, monkeypatch):
     """Who listens with a token is ended once a newer one is in use, and not before."""
-    monkeypatch.setattr(kith.wakeups, "close", lambda *_: None)
+    monkeypatch.setattr(kith.messaging.wakeups, "close", lambda *_: None)
     newer = client.post("/v1/tokens/rotate", headers=ben.headers).json["device_token"]
-    kith.net.look()
+    kith.messaging.net.look()
     assert listening.why == []
     kith.tokens.authenticate(newer)
-    kith.net.look()
+    kith.messaging.net.look()
     assert listening.why == [Closing.TOKEN_REPLACED]
 
 
@@ -101,22 +101,22 @@ def test_a_token_that_was_replaced(kith, client, ben, listening, monkeypatch):
 def test_it_goes_on(kith, ben, listening, send, monkeypatch):
     """In its thread it looks when asked and by itself, also after the database was away."""
     monkeypatch.setattr(net, "INTERVAL", 0.02)
-    read, failed = kith.net._read, threading.Event()
+    read, failed = kith.messaging.net._read, threading.Event()
 
     def away(chunk):
         failed.set()
         raise OperationalError("SELECT", {}, Exception("away"))
 
-    monkeypatch.setattr(kith.net, "_read", away)
-    kith.net.start()
+    monkeypatch.setattr(kith.messaging.net, "_read", away)
+    kith.messaging.net.start()
     try:
-        kith.net.look_soon(UUID(ben.device_id))
+        kith.messaging.net.look_soon(UUID(ben.device_id))
         assert failed.wait(LONG)
-        monkeypatch.setattr(kith.net, "_read", read)
+        monkeypatch.setattr(kith.messaging.net, "_read", read)
         send(ben)
         assert listening.told.wait(LONG)
     finally:
-        kith.net.stop()
+        kith.messaging.net.stop()
 
 
 def test_revocation_is_told(client, ben, listening, kith, register):
@@ -126,7 +126,7 @@ def test_revocation_is_told(client, ben, listening, kith, register):
     caller = kith.tokens.authenticate(newer)
     assert listening.why == [Closing.TOKEN_REPLACED]
     listener = Listener()
-    with kith.wakeups.listening(caller.device_id, listener, caller.token_hash):
+    with kith.messaging.wakeups.listening(caller.device_id, listener, caller.token_hash):
         kith.tokens.authenticate(newer)
         assert listener.why == []
         refused = client.get("/v1/account", headers=ben.headers)

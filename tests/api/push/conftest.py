@@ -37,7 +37,7 @@ def app(make_app: MakeApp) -> OpenAPI:
 @pytest.fixture
 def turn(app: OpenAPI) -> Callable[[], None]:
     """Let the waker do what there is to do, and write down what came of it."""
-    waker = app.extensions["kith"].push.waker
+    waker = app.extensions["kith"].messaging.push.waker
 
     def turn() -> None:
         waker.turn()

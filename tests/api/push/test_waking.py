@@ -103,7 +103,7 @@ def test_nothing_is_repeated_once_all_is_acknowledged(
 
 def test_who_listens_is_not_woken(app, service, subscribed, send, turn) -> None:
     """A device with an open socket or long poll hears of the message there."""
-    wakeups = app.extensions["kith"].messages.wakeups
+    wakeups = app.extensions["kith"].messaging.messages.wakeups
     device_id = app.extensions["kith"].tokens.authenticate(subscribed.token).device_id
     with wakeups.listening(device_id, Waiter()):
         send(subscribed)
@@ -180,8 +180,8 @@ def test_what_went_wrong_is_counted_and_tried_again(
 
 def test_a_mark_that_was_lost_is_found(app, service, subscribed, send, turn, clock) -> None:
     """Between commit and mark the process was killed: the next one walks the mailboxes."""
-    waker = app.extensions["kith"].push.waker
-    app.extensions["kith"].messages.wakeups.unheard.clear()
+    waker = app.extensions["kith"].messaging.push.waker
+    app.extensions["kith"].messaging.messages.wakeups.unheard.clear()
     send(subscribed)
     turn()
     assert service.received == []
@@ -200,7 +200,7 @@ def test_a_process_that_dies_while_it_sends_leaves_it_to_the_next(
     """Its claim runs out."""
     kith = app.extensions["kith"]
     send(subscribed)
-    kith.push.waker._mark()
+    kith.messaging.push.waker._mark()
     with kith.database.write() as connection:
         until = clock() + CLAIM
         assert len(due.claim(connection, "webpush", clock(), until, 10)) == 1
@@ -217,7 +217,7 @@ def test_a_claim_that_ran_out_writes_nothing(
     """What it came to is for whoever claimed it after."""
     kith = app.extensions["kith"]
     send(subscribed)
-    kith.push.waker._mark()
+    kith.messaging.push.waker._mark()
     with kith.database.write() as connection:
         (late,) = due.claim(connection, "webpush", clock(), clock() + CLAIM, 10)
         clock.advance(CLAIM.total_seconds())
@@ -233,11 +233,11 @@ def test_a_message_that_is_not_urgent_wakes_nobody(
 ) -> None:
     """Neither at once nor when the mailboxes are walked."""
     kith = app.extensions["kith"]
-    kith.messages.wakeups.unheard.clear()
+    kith.messaging.messages.wakeups.unheard.clear()
     send(subscribed)
     with kith.database.write() as connection:
         connection.exec_driver_sql("UPDATE mailboxes SET urgent_seq = 0")
-    kith.push.waker.walk(BEGIN)
+    kith.messaging.push.waker.walk(BEGIN)
     clock.advance(days=1)
     turn()
 

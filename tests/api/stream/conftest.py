@@ -29,6 +29,7 @@ class _Quiet(WSGIRequestHandler):
 def address(app: OpenAPI) -> Iterator[tuple[str, int]]:
     """Where the application is served, each request in a thread."""
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
+    server.daemon_threads = False  # so that closing it waits for what they have of the database
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield server.server_address[:2]  # type: ignore[misc]

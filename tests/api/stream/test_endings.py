@@ -23,7 +23,7 @@ PATIENCE = 10.0
 
 def _await_listeners(app: OpenAPI, number: int) -> None:
     """Wait until so many sockets are open."""
-    wakeups = app.extensions["kith"].messages.wakeups
+    wakeups = app.extensions["kith"].messaging.messages.wakeups
     ends = time.monotonic() + PATIENCE
     while wakeups.listeners() != number:
         assert time.monotonic() < ends
@@ -47,7 +47,7 @@ def test_it_is_ended_from_elsewhere(
 ) -> None:
     """Whoever ends the listener of a device closes its socket with the code that says why."""
     socket = open_ready(bob)
-    app.extensions["kith"].messages.wakeups.close(UUID(bob.device_id), why)
+    app.extensions["kith"].messaging.messages.wakeups.close(UUID(bob.device_id), why)
     assert socket.closing().code == why
     _await_listeners(app, 0)
 
@@ -57,7 +57,7 @@ def test_a_peer_that_never_reads_is_ended_from_elsewhere_too(
 ) -> None:
     """A write that does not get through holds up the end for no longer than a second."""
     _flood(open_ready(bob, receive_buffer=4096), open_ready(alice), bob)
-    app.extensions["kith"].messages.wakeups.close(UUID(bob.device_id), Closing.REVOKED)
+    app.extensions["kith"].messaging.messages.wakeups.close(UUID(bob.device_id), Closing.REVOKED)
     # Its patience is 25 seconds.
     _await_listeners(app, 1)
 
@@ -66,7 +66,7 @@ def test_a_peer_that_never_reads_is_dropped(
     open_ready: Open, open_socket: Open, app: OpenAPI, alice: Person, bob: Person
 ) -> None:
     """Its socket is ended when a write does not get through, and nothing is lost."""
-    sockets = app.extensions["kith"].sockets
+    sockets = app.extensions["kith"].messaging.sockets
     to_alice = open_ready(alice)
     usual, sockets.patience = sockets.patience, 0.3
     deaf = open_ready(bob, receive_buffer=4096)
@@ -90,7 +90,7 @@ def test_a_silent_peer_is_asked_and_then_dropped(
     open_ready: Open, app: OpenAPI, bob: Person
 ) -> None:
     """Who answers pings stays; who answers nothing for as long again is gone."""
-    app.extensions["kith"].sockets.patience = 0.2
+    app.extensions["kith"].messaging.sockets.patience = 0.2
     socket = open_ready(bob)
     socket.await_pings(3)
     # From here nobody reads.
@@ -102,7 +102,7 @@ def test_all_end_with_the_server(
 ) -> None:
     """Open sockets are closed with 1001, and one that is opened after that at once."""
     socket = open_ready(alice)
-    app.extensions["kith"].sockets.stop()
+    app.extensions["kith"].messaging.sockets.stop()
     assert socket.closing().code == 1001
     assert open_socket(alice).closing().code == 1001
 

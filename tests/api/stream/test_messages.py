@@ -2,7 +2,7 @@
 
 from flask_openapi3 import OpenAPI
 
-from messaging.window import UNACKNOWLEDGED
+from messaging.stream.window import UNACKNOWLEDGED
 from tests.api.stream.conftest import Open, message
 from tests.conftest import Clock, Person
 from tests.contract.openapi import ContractClient

@@ -9,9 +9,10 @@ from sqlalchemy import func, select
 from core.database import Database
 from messaging.letters import GroupChanged, KeysLow
 from messaging.models import Envelope
-from messaging.signals import BURST
+from messaging.stream.signals import BURST
 from tests.api.stream.conftest import Open
 from tests.conftest import Clock, Person
+from tests.contract.openapi import ContractClient
 from tests.sockets import Frame
 
 pytestmark = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
@@ -61,10 +62,11 @@ def test_signals_that_cannot_be_passed_on_are_refused(
 
 
 def test_who_may_not_signal_is_not_told(
-    open_ready: Open, alice: Person, bob: Person, app: OpenAPI
+    open_ready: Open, alice: Person, bob: Person, client: ContractClient
 ) -> None:
-    """A signal that the recipient does not hear is dropped without a word."""
-    app.extensions["kith"].signals.may_signal = lambda _, attempts: [False] * len(attempts)
+    """A signal to somebody who blocked the sender is dropped without a word."""
+    path = f"/v1/contacts/{alice.account_id}"
+    assert client.put(path, json={"state": "blocked"}, headers=bob.headers).status_code == 204
     to_alice, to_bob = open_ready(alice), open_ready(bob)
     to_alice.send(_signal(bob))
     assert to_alice.settled()
@@ -83,7 +85,7 @@ def test_signals_are_limited(open_ready: Open, alice: Person, bob: Person) -> No
 def test_notices_become_frames(open_ready: Open, app: OpenAPI, bob: Person) -> None:
     """What else an open socket is told: keys that run out, groups that changed."""
     socket = open_ready(bob)
-    wakeups = app.extensions["kith"].messages.wakeups
+    wakeups = app.extensions["kith"].messaging.messages.wakeups
     wakeups.notice(UUID(bob.device_id), KeysLow(3, 4))
     assert socket.expect("keys_low") == {"one_time_prekeys": 3, "one_time_kem_prekeys": 4}
     wakeups.notice(UUID(bob.device_id), GroupChanged(UUID(bob.account_id), 7))

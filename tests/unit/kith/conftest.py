@@ -1,6 +1,6 @@
 """Own the fixtures of the client's tests."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,8 +11,10 @@ from kith.cli import main
 from kith.commands.session import Wiring
 from kith.credentials import Credentials, CredentialsFile
 from kith.sync import Book, Outcome, State, gather, synchronise
-from tests.unit.kith.canned import ACCOUNT, TOKEN, Script
+from tests.unit.kith.canned import ACCOUNT, TOKEN, Script, ok
 from tests.unit.kith.lookup_server import contact
+from tests.unit.kith.messaging_people import Clock, Machine, Make
+from tests.unit.kith.post_office import PostOffice
 
 SERVER = "http://127.0.0.1:8000"
 
@@ -22,8 +24,13 @@ Sync = Callable[..., tuple[Outcome, list[str]]]
 
 @pytest.fixture
 def script() -> Script:
-    """Return a transport that answers nothing yet."""
-    return Script()
+    """Return a transport that answers nothing yet but what every new device asks."""
+    devices = {"devices": [{"id": ACCOUNT["device_id"]}]}
+    return (
+        Script()
+        .on("PUT /v1/keys", ok())
+        .on(f"GET /v1/accounts/{ACCOUNT['account_id']}/devices", ok(devices))
+    )
 
 
 @pytest.fixture
@@ -82,3 +89,31 @@ def sync(client: Kith, tmp_path: Path) -> Sync:
             return outcome, [match.phone_number for match in book.matches()]
 
     return run
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    """Return what makes devices that can write to each other."""
+    office, clock, made = PostOffice(), Clock(), list[Machine]()
+
+    def machine(name: str, *, owner: str = "", ready: bool = True) -> Machine:
+        made.append(Machine(name, office, tmp_path, clock, owner))
+        if ready:
+            made[-1].messenger.prepare()
+        return made[-1]
+
+    yield machine
+    for one in made:
+        one.store.close()
+
+
+@pytest.fixture
+def ann(make: Make) -> Machine:
+    """Return a device of Ann's."""
+    return make("ann")
+
+
+@pytest.fixture
+def ben(make: Make) -> Machine:
+    """Return a device of Ben's."""
+    return make("ben")

@@ -286,6 +286,8 @@ def test_link_code_is_printed(run: Run, script: Script) -> None:
         *((name,) for name in sorted(main.commands)),
         *(("devices", name) for name in ("link", "remove", "rename")),
         *(("lock", name) for name in ("remove", "set")),
+        *(("keys", name) for name in ("accept", "passphrase", "show", "verify")),
+        *(("groups", name) for name in ("create", "invite", "join", "leave", "members", "remove")),
     ],
 )
 def test_every_command_has_help_with_an_example(command: tuple[str, ...], run: Run) -> None:

@@ -238,8 +238,8 @@ class TestStates:
         """However a book is named, its state is the same; stdin is one book."""
         run("sync", str(book))
         run("sync", str(tmp_path / "config" / ".." / "book.csv"))
-        assert len(list(states.iterdir())) == 1
+        assert len(list(states.glob("sync-*"))) == 1
         run("sync", "-", stdin=f"Phone\n{ANN}\n")
         run("sync", "-", stdin=f"Phone\n{ANN}\n")
-        assert len(list(states.iterdir())) == 2
+        assert len(list(states.glob("sync-*"))) == 2
         assert server.charges == [3, 0, 1, 0]

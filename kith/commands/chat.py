@@ -1,0 +1,112 @@
+"""Own `kith chat`: one conversation, live in the terminal.
+
+What is entered is sent, what comes is printed above the next line, and marks tell how far the own
+texts have come.
+"""
+
+import sys
+import threading
+from collections.abc import Sequence
+
+import click
+
+from kith.commands.failures import NOT_SIGNED_IN, Failure, failure_of
+from kith.commands.groups import group_named
+from kith.commands.messages import MARKS, line, warn_of_own_devices
+from kith.commands.messaging import Messaging, messaging, refusals
+from kith.commands.output import clean, note
+from kith.commands.session import Session
+from kith.errors import KithError, KithUnreachable
+from kith.messaging.history import Entry
+from kith.messaging.stream import Stream, StreamEnded
+from kith.messaging.vault import StoreBroken
+
+SHOWN_BEFORE = 20
+LONGEST_QUOTE = 40
+
+
+@click.command()
+@click.argument("name")
+@click.option("--group", "with_group", is_flag=True, help="NAME is a group; see: kith groups")
+@click.pass_obj
+def chat(session: Session, name: str, with_group: bool) -> None:
+    """Write with NAME, live: enter a line to send it, end with Ctrl-D.
+
+    A mark follows each line that you send: ✓ the server has it, ✓✓ it has come to one of their
+    devices, "read" when it was shown there. Messages of others stay in kith inbox.
+
+    \b
+    Example:
+      kith chat Ann
+      kith chat --group Hiking
+    """
+    with messaging(session) as opened:
+        to = group_named(opened.kith, name).id if with_group else opened.account(name)
+        _Chat(opened, to, is_group=with_group).run()
+
+
+class _Chat:
+    def __init__(self, opened: Messaging, to: str, *, is_group: bool) -> None:
+        self._opened = opened
+        self._to = to
+        self._is_group = is_group
+        self._printing = threading.Lock()
+        self._ended = ""
+
+    def run(self) -> None:
+        messenger = self._opened.messenger
+        messenger.receive()
+        before = messenger.history.newest(self._to, SHOWN_BEFORE)
+        self._print(before)
+        warn_of_own_devices(self._opened)
+        stream = Stream(self._opened.kith, messenger, on_change=self._changed)
+        receiving = threading.Thread(target=self._receive, args=(stream,), daemon=True)
+        receiving.start()
+        try:
+            for text in sys.stdin:
+                if text.strip():
+                    self._send(text.rstrip("\n"))
+                if self._ended:
+                    raise Failure(self._ended, exit_code=NOT_SIGNED_IN)
+        finally:
+            stream.stop()
+            receiving.join(timeout=5)
+            messenger.flush()
+
+    def _send(self, text: str) -> None:
+        try:
+            with refusals(self._opened):
+                entry = self._opened.messenger.send(self._to, text, is_group=self._is_group)
+        except KithUnreachable:
+            self._say(f"{MARKS['waiting']} no answer; it is kept, and goes out later")
+        except (KithError, Failure, click.UsageError) as error:
+            failure = failure_of(error) if isinstance(error, KithError) else error
+            failure.show()
+        else:
+            self._say(MARKS[entry.state])
+
+    def _receive(self, stream: Stream) -> None:
+        try:
+            stream.run()
+        except (StreamEnded, StoreBroken) as ended:
+            self._ended = str(ended)
+            note(self._ended)
+
+    def _changed(self, entries: Sequence[Entry]) -> None:
+        own = [entry for entry in entries if entry.conversation == self._to]
+        for entry in own:
+            if entry.outgoing and entry.state != "sent":
+                quote = clean(entry.text or "")[:LONGEST_QUOTE]
+                self._say(f"{MARKS[entry.state]} {quote}")
+        self._print([entry for entry in own if not (entry.outgoing and entry.state != "sent")])
+
+    def _print(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            mark = f" {MARKS[entry.state]}" if entry.outgoing else ""
+            self._say(line(self._opened, entry) + mark)
+        self._opened.messenger.show([entry for entry in entries if entry.unread], tell=True)
+
+    def _say(self, text: str) -> None:
+        with self._printing:
+            click.echo(text)
+            sys.stdout.flush()

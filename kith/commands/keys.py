@@ -1,0 +1,171 @@
+"""Own `kith keys`: what this device is, whose keys it has seen, and the comparing of them."""
+
+import click
+
+from kith.commands.failures import REFUSED, Failure
+from kith.commands.messaging import Messaging, messaging
+from kith.commands.output import ask_secret, print_json, print_table
+from kith.commands.session import Session
+from kith.messaging.people import Person
+from kith.messaging.vault import Unlocking
+
+
+class _NamesOrCommands(click.Group):
+    """Take `kith keys NAME` for `kith keys show NAME`."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is meant; somebody called "accept" needs `show`."""
+        return super().resolve_command(ctx, args if args[0] in self.commands else ["show", *args])
+
+
+@click.group(cls=_NamesOrCommands, invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def keys(ctx: click.Context, as_json: bool) -> None:
+    """Show the key of this device and those of your other devices, or compare somebody else's.
+
+    \b
+    Example:
+      kith keys
+      kith keys Ann
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    with messaging(ctx.obj) as opened:
+        account_id = opened.credentials.account_id
+        rows = [(opened.credentials.device_id, opened.messenger.keys.identity().public_key, "this")]
+        rows += _devices(opened.messenger.meet(account_id))
+        if as_json:
+            print_json(_listed(rows))
+            return
+        _print(rows)
+
+
+@keys.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def show(session: Session, name: str, as_json: bool) -> None:
+    """Show the safety number with NAME: read it to each other; both see the same.
+
+    \b
+    Example:
+      kith keys Ann
+    """
+    with messaging(session) as opened:
+        account_id = _other(opened, name)
+        for one in (opened.credentials.account_id, account_id):
+            person = opened.messenger.meet(one)
+        if not person.devices:
+            raise Failure("None of their devices has keys yet.", exit_code=REFUSED)
+        number = opened.messenger.safety_number(account_id)
+        state = _state(person)
+        if as_json:
+            print_json(
+                {
+                    "account_id": account_id,
+                    "safety_number": number,
+                    "state": state,
+                    "devices": _listed(_devices(person)),
+                }
+            )
+            return
+        groups = number.split(" ")
+        for start in (0, 4, 8):
+            click.echo("  ".join(groups[start : start + 4]))
+        click.echo(f"\n{opened.label(account_id)}: {state}")
+        _print(_devices(person))
+
+
+@keys.command()
+@click.argument("name")
+@click.pass_obj
+def accept(session: Session, name: str) -> None:
+    """Accept the keys that NAME's devices have now, so that you can write to them.
+
+    "me" accepts your own other devices. Compare the safety number before, if it matters.
+
+    \b
+    Example:
+      kith keys accept Ann
+    """
+    _accept(session, name, verified=False)
+
+
+@keys.command()
+@click.argument("name")
+@click.pass_obj
+def verify(session: Session, name: str) -> None:
+    """Note that you have compared the safety number with NAME; accepts the keys as well.
+
+    \b
+    Example:
+      kith keys verify Ann
+    """
+    _accept(session, name, verified=True)
+
+
+@keys.command()
+@click.pass_obj
+def passphrase(session: Session) -> None:
+    """Lock keys and messages kept here by a passphrase, or change it.
+
+    An empty one takes it away: then the key file beside the credentials opens them.
+
+    \b
+    Example:
+      kith keys passphrase
+    """
+    with messaging(session, online=False) as opened:
+        key_file = session.file.path.with_suffix(".key")
+        chosen = ask_secret("New passphrase", again="Again", empty=True) or None
+        opened.store.rewrap(Unlocking(key_file, chosen))
+        if chosen:
+            key_file.unlink(missing_ok=True)
+    click.echo("The passphrase is set." if chosen else "There is no passphrase any more.")
+
+
+def _accept(session: Session, name: str, *, verified: bool) -> None:
+    with messaging(session) as opened:
+        account_id = opened.account(name)
+        opened.messenger.meet(account_id)
+        person = opened.messenger.people.accept(account_id, verified=verified)
+        click.echo(f"{opened.label(account_id)}: {_state(person)}")
+        _print(_devices(person))
+
+
+def _other(opened: Messaging, name: str) -> str:
+    account_id = opened.account(name)
+    if account_id == opened.credentials.account_id:
+        raise Failure("Compare with somebody else.", hint="See: kith keys", exit_code=REFUSED)
+    return account_id
+
+
+def _state(person: Person) -> str:
+    if person.verified == person.identity_keys:
+        return "verified"
+    if person.verified:
+        return "changed since you compared"
+    return "changed, not accepted" if person.unaccepted else "not compared"
+
+
+def _devices(person: Person) -> list[tuple[str, bytes, str]]:
+    return [
+        (device.device_id, device.identity_key, "" if device.accepted else "not accepted")
+        for device in person.devices.values()
+    ]
+
+
+def _listed(rows: list[tuple[str, bytes, str]]) -> list[dict[str, str]]:
+    return [
+        {"device_id": device_id, "identity_key": key.hex(), "state": state}
+        for device_id, key, state in rows
+    ]
+
+
+def _print(rows: list[tuple[str, bytes, str]]) -> None:
+    print_table(
+        ("DEVICE", "", "KEY"), [(device_id, state, key.hex()) for device_id, key, state in rows]
+    )

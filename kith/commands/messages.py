@@ -1,0 +1,152 @@
+"""Own `kith send` and `kith inbox`, and how a message looks in a terminal."""
+
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from kith.commands.groups import group_named
+from kith.commands.messaging import Messaging, messaging
+from kith.commands.output import clean, local_time, note, print_json
+from kith.commands.session import Session
+from kith.errors import KithError, KithProblem
+from kith.messaging.history import Entry
+
+LONGEST_POLL = 60
+MARKS = {"waiting": "…", "failed": "✗", "sent": "✓", "delivered": "✓✓", "read": "✓✓ read"}
+
+
+@click.command()
+@click.argument("name")
+@click.argument("text", nargs=-1, required=True)
+@click.option("--group", "to_group", is_flag=True, help="NAME is a group; see: kith groups")
+@click.option(
+    "--accept-new-keys", is_flag=True, help="Send although there are keys you have not accepted."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def send(
+    session: Session,
+    name: str,
+    text: tuple[str, ...],
+    to_group: bool,
+    accept_new_keys: bool,
+    as_json: bool,
+) -> None:
+    """Send TEXT to NAME, encrypted for each of their devices.
+
+    NAME is somebody whom kith sync has found, a phone number, an account id, or "me" for your own
+    other devices. TEXT "-" reads stdin. Without an answer from the server the text is kept, and
+    goes out with the next command about messages: do not send it again.
+
+    \b
+    Example:
+      kith send Ann "See you at eight"
+      kith send --group Hiking "It rains"
+    """
+    with messaging(session) as opened:
+        to = group_named(opened.kith, name).id if to_group else opened.account(name)
+        body = sys.stdin.read().rstrip("\n") if text == ("-",) else " ".join(text)
+        try:
+            entry = opened.messenger.send(
+                to, body, is_group=to_group, accept_new_keys=accept_new_keys
+            )
+        except KithError as error:
+            if not isinstance(error, KithProblem) or error.status >= 500:
+                note("The text is kept, and goes out with the next command about messages.")
+            raise
+        warn_of_own_devices(opened)
+        if as_json:
+            print_json(described(opened, entry))
+        else:
+            note(f"{MARKS[entry.state]} {entry.state}")
+
+
+@click.command()
+@click.option(
+    "--wait",
+    type=click.IntRange(0),
+    default=0,
+    metavar="SECONDS",
+    help="Wait so long for a message when there is none.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def inbox(session: Session, wait: int, as_json: bool) -> None:
+    """Print messages that were not printed yet, and let their senders know that they came.
+
+    Messages from people you are not in touch with are marked as requests, and they are told
+    nothing. Answer them, or: kith accept NAME, kith block NAME.
+
+    \b
+    Example:
+      kith inbox
+      kith inbox --wait 300 --json
+    """
+    with messaging(session) as opened:
+        _receive(opened, wait)
+        unread = opened.messenger.history.unread()
+        if as_json:
+            print_json([described(opened, entry) for entry in unread])
+        else:
+            for entry in unread:
+                click.echo(line(opened, entry))
+            if not unread:
+                note("No new messages.")
+        sys.stdout.flush()
+        # Only now: what a broken pipe has swallowed is printed again.
+        opened.messenger.show(unread)
+
+
+def line(opened: Messaging, entry: Entry) -> str:
+    """Return one message as one line."""
+    when = local_time(_moment(entry))
+    who = opened.label(entry.from_account_id)
+    where = "" if entry.group_id is None else f" in {opened.group_label(entry.group_id)}"
+    flags = [
+        word for word, holds in (("request", entry.request), ("new keys", entry.new_keys)) if holds
+    ]
+    marks = f" ({', '.join(flags)})" if flags else ""
+    text = "[cannot be read; ask for it again]" if entry.text is None else entry.text
+    return f"{when}  {clean(who)}{clean(where)}{marks}: {clean(text)}"
+
+
+def described(opened: Messaging, entry: Entry) -> dict[str, Any]:
+    """Return one message for a program."""
+    return {
+        "id": entry.id,
+        "from_account_id": entry.from_account_id,
+        "from_name": opened.label(entry.from_account_id),
+        "with_account_id": entry.with_account,
+        "group_id": entry.group_id,
+        "text": entry.text,
+        "sent_at": _moment(entry),
+        "state": entry.state if entry.outgoing else None,
+        "request": entry.request,
+        "new_keys": entry.new_keys,
+    }
+
+
+def warn_of_own_devices(opened: Messaging) -> None:
+    """Say when the own account has devices that get no copies."""
+    account_id = opened.credentials.account_id
+    if opened.messenger.people.of(account_id).unaccepted:
+        note(
+            "Your account has a device that this one does not know; it gets no copies. "
+            "See kith devices; if it is yours: kith keys accept me"
+        )
+
+
+def _receive(opened: Messaging, wait: int) -> None:
+    until = time.monotonic() + wait
+    while True:
+        left = max(0, min(LONGEST_POLL, round(until - time.monotonic())))
+        opened.messenger.receive(left)
+        if opened.messenger.history.unread() or time.monotonic() >= until:
+            return
+
+
+def _moment(entry: Entry) -> datetime:
+    return datetime.fromtimestamp(entry.sent_at / 1_000, UTC)

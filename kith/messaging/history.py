@@ -1,0 +1,98 @@
+"""Own what this device keeps of conversations: texts, who wrote them, and how far they have come.
+
+The newest 10,000 are kept, sealed like everything in the store.
+"""
+
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+from kith.messaging.discreet import Discreet
+from kith.messaging.store import Store
+
+MOST_ENTRIES = 10_000
+
+State = Literal["waiting", "failed", "sent", "delivered", "read"]
+_ORDER: tuple[State, ...] = ("waiting", "failed", "sent", "delivered", "read")
+
+
+class Entry(Discreet, frozen=True):
+    """One text as this device knows it.
+
+    id: its sender's, 32 hex digits. with_account: the other side, or who wrote it to the group
+    `group_id`. text: None when it could not be read. sent_at: Unix milliseconds. state: of the own
+    texts. request: from somebody with whom the account is not in touch. new_keys: its sender's
+    device has keys that are not accepted.
+    """
+
+    id: str
+    with_account: str
+    group_id: str | None
+    from_account_id: str
+    outgoing: bool
+    text: str | None
+    sent_at: int
+    state: State = "sent"
+    request: bool = False
+    new_keys: bool = False
+    unread: bool = False
+
+    @property
+    def conversation(self) -> str:
+        """The group or else the account that it is part of the conversation with."""
+        return self.group_id or self.with_account
+
+    @property
+    def confirmable(self) -> bool:
+        """Whether its sender is told how far it has come: not by strangers, and not in groups."""
+        return not (self.outgoing or self.group_id or self.request or self.text is None)
+
+
+class History:
+    """The entries of one store."""
+
+    def __init__(self, store: Store) -> None:
+        """Read nothing yet."""
+        self._store = store
+
+    def get(self, from_account_id: str, entry_id: str) -> Entry | None:
+        """Return the text that an account sent under an id."""
+        return self._store.get(Entry, _name(from_account_id, entry_id))
+
+    def add(self, entry: Entry) -> None:
+        """Keep a text, or what became of it."""
+        with self._store.transaction():
+            self._store.put(_name(entry.from_account_id, entry.id), entry)
+            self._store.keep(Entry, MOST_ENTRIES)
+
+    def remove(self, entry: Entry) -> None:
+        """Forget a text."""
+        self._store.drop(Entry, _name(entry.from_account_id, entry.id))
+
+    def advance(self, entry: Entry, state: State) -> Entry | None:
+        """Note how far an own text has come; None when it was there already."""
+        if _ORDER.index(state) <= _ORDER.index(entry.state):
+            return None
+        changed = msgspec.structs.replace(entry, state=state)
+        self.add(changed)
+        return changed
+
+    def unread(self) -> list[Entry]:
+        """Return the texts that were not shown yet, in the order in which they came."""
+        return [entry for entry in self._store.all(Entry) if entry.unread]
+
+    def newest(self, conversation: str, most: int) -> list[Entry]:
+        """Return the last texts of the conversation with an account or group."""
+        found = [one for one in self._store.all(Entry) if one.conversation == conversation]
+        return found[-most:]
+
+    def show(self, entries: Iterable[Entry]) -> None:
+        """Note that texts were shown."""
+        with self._store.transaction():
+            for entry in entries:
+                self.add(msgspec.structs.replace(entry, unread=False))
+
+
+def _name(from_account_id: str, entry_id: str) -> str:
+    return f"{from_account_id}/{entry_id}"

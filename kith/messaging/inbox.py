@@ -1,0 +1,208 @@
+"""Own what comes in: decrypting a message, keeping what it says, and what is owed for it.
+
+A whole page is one transaction: the texts, the state of the ratchets and the place in the mailbox
+are on disk together, and only then is anything acknowledged. Refuse to believe the server about
+who wrote what: a message that its sender's keys do not vouch for is shown as unreadable.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+import msgspec
+
+from kith.messaging import payloads
+from kith.messaging.history import Entry, History
+from kith.messaging.outbox import Outbox
+from kith.messaging.payloads import (
+    MOST_RECEIPTS,
+    PayloadUnreadable,
+    Receipt,
+    Refresh,
+    Text,
+    Transcript,
+    written_id,
+)
+from kith.messaging.people import People
+from kith.messaging.ratchet import NotDecrypted
+from kith.messaging.recipients import Own
+from kith.messaging.sessions import Sessions
+from kith.messaging.store import Store
+from kith.models import Message
+
+REFRESH_PAUSE = 3_600
+REMEMBERED = 31 * 86_400  # a message waits at most 30 days
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """Mark a message that was taken, for as long as it may be delivered again."""
+
+
+class Refreshed(msgspec.Struct, frozen=True):
+    """Mark that a device was asked for a new session a short while ago."""
+
+
+class Inbox:
+    """What this device has received."""
+
+    def __init__(
+        self,
+        store: Store,
+        people: People,
+        history: History,
+        sessions: Sessions,
+        outbox: Outbox,
+        own: Own,
+        clock: Callable[[], float],
+    ) -> None:
+        """Receive nothing yet."""
+        self._store = store
+        self._people = people
+        self._history = history
+        self._sessions = sessions
+        self._outbox = outbox
+        self._own = own
+        self._clock = clock
+
+    def take(self, messages: Iterable[Message]) -> list[Entry]:
+        """Keep what messages say; return texts that are new, and own ones that have come further.
+
+        What was taken before is passed over, so that a message may be delivered twice.
+        """
+        with self._store.transaction():
+            changed, received = list[Entry](), defaultdict[str, list[bytes]](list)
+            until = int(self._clock()) + REMEMBERED
+            for message in messages:
+                if self._store.get(Taken, message.id) is not None:
+                    continue
+                self._store.put(message.id, Taken(), expires_at=until)
+                for entry in self._read(message):
+                    changed.append(entry)
+                    if entry.confirmable and not entry.new_keys:
+                        received[entry.with_account].append(bytes.fromhex(entry.id))
+            for account_id, ids in received.items():
+                self.confirm(account_id, ids, "delivered")
+            return changed
+
+    def confirm(self, account_id: str, ids: list[bytes], state: payloads.State) -> None:
+        """Tell an account how far its texts have come."""
+        if account_id == self._own.account_id:
+            return
+        for start in range(0, len(ids), MOST_RECEIPTS):
+            self._outbox.put(account_id, Receipt(state, ids[start : start + MOST_RECEIPTS]))
+
+    def _read(self, message: Message) -> Iterable[Entry]:
+        sender, device = message.from_account_id, message.from_device_id
+        try:
+            plaintext = self._sessions.decrypt(sender, device, message.content)
+            if plaintext is None:
+                return self._unreadable(message)
+            new_keys = self._note_keys(sender, device)
+            payload = payloads.read(plaintext)
+        except NotDecrypted:
+            self._refresh(message)
+            return self._unreadable(message)
+        except PayloadUnreadable:
+            return self._unreadable(message)
+        match payload:
+            case Text():
+                return self._text(message, payload, new_keys=new_keys)
+            case Transcript() if sender == self._own.account_id and not new_keys:
+                return self._transcript(payload)
+            case Receipt() if not new_keys:
+                return self._receipt(sender, payload)
+            case Transcript() | Receipt() | Refresh():
+                return ()
+
+    def _note_keys(self, account_id: str, device_id: str) -> bool:
+        """Note with whose keys a message was made; return whether they are not accepted."""
+        peer = self._sessions.peer(account_id, device_id)
+        assert peer is not None
+        person = self._people.saw(account_id, device_id, peer.registration_id, peer.identity_key)
+        return not person.devices[device_id].accepted
+
+    def _text(self, message: Message, text: Text, *, new_keys: bool) -> Iterable[Entry]:
+        group_id = None if message.group is None else message.group.id
+        # The server vouches for who is in a group, the sender for which group it is.
+        if group_id != (None if text.group is None else written_id(text.group)):
+            return self._unreadable(message)
+        outgoing = message.from_account_id == self._own.account_id and group_id is not None
+        return self._add(
+            Entry(
+                id=text.id.hex(),
+                with_account=message.from_account_id,
+                group_id=group_id,
+                from_account_id=message.from_account_id,
+                outgoing=outgoing,
+                text=text.text,
+                sent_at=text.sent_at,
+                request=bool(message.request),
+                new_keys=new_keys,
+                unread=not outgoing,
+            )
+        )
+
+    def _transcript(self, transcript: Transcript) -> Iterable[Entry]:
+        text = transcript.text
+        return self._add(
+            Entry(
+                id=text.id.hex(),
+                with_account=written_id(transcript.to),
+                group_id=None,
+                from_account_id=self._own.account_id,
+                outgoing=True,
+                text=text.text,
+                sent_at=text.sent_at,
+            )
+        )
+
+    def _receipt(self, account_id: str, receipt: Receipt) -> Iterable[Entry]:
+        changed = []
+        for raw in receipt.ids:
+            entry = self._history.get(self._own.account_id, raw.hex())
+            if entry is not None and entry.with_account == account_id:
+                further = self._history.advance(entry, receipt.state)
+                changed += [] if further is None else [further]
+        return changed
+
+    def _unreadable(self, message: Message) -> Iterable[Entry]:
+        return self._add(
+            Entry(
+                id=message.id,
+                with_account=message.from_account_id,
+                group_id=None if message.group is None else message.group.id,
+                from_account_id=message.from_account_id,
+                outgoing=False,
+                text=None,
+                sent_at=_milliseconds(message.sent_at),
+                request=bool(message.request),
+                unread=True,
+            )
+        )
+
+    def _add(self, entry: Entry) -> Iterable[Entry]:
+        if self._history.get(entry.from_account_id, entry.id) is not None:
+            return ()
+        self._history.add(entry)
+        return (entry,)
+
+    def _refresh(self, message: Message) -> None:
+        """Begin a new session with a device whose messages cannot be read, now and then.
+
+        Nobody is answered who is not in touch: strangers must not learn that somebody is here.
+        """
+        account_id, name = (
+            message.from_account_id,
+            f"{message.from_account_id}/{message.from_device_id}",
+        )
+        if message.request or self._store.get(Refreshed, name) is not None:
+            return
+        if not self._people.of(account_id).settled:
+            return
+        self._store.put(name, Refreshed(), expires_at=int(self._clock()) + REFRESH_PAUSE)
+        self._sessions.forget(account_id, message.from_device_id)
+        self._outbox.put(account_id, Refresh())
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1_000)

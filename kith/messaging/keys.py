@@ -1,0 +1,248 @@
+"""Own this device's private keys: making, keeping, publishing, replacing and forgetting them.
+
+A new signed prekey and last resort every week; old ones are kept 30 days, as long as a message can
+wait. One-time keys are deleted by the first message that uses one. Private keys are on disk before
+their public halves leave.
+"""
+
+import secrets
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM1024PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from kith.client import Kith
+from kith.key_models import Prekey, SignedPrekey, keys_digest
+from kith.messaging.agreement import KEM_PREKEY_MARK, PREKEY_MARK, OwnSecrets, signature
+from kith.messaging.discreet import Discreet
+from kith.messaging.envelopes import First
+from kith.messaging.store import Store
+
+DAY = 86_400
+ROTATE_AFTER = 7 * DAY
+KEEP_OLD = 30 * DAY  # a message waits no longer, and it names the keys it was made for
+LOOK_AFTER = 3_600
+ONE_TIME_KEYS = 100
+FEW_KEYS = 20
+HIGHEST_ID = 2**31 - 1
+
+_OWN = "own"
+
+
+class Identity(Discreet, frozen=True):
+    """What this device is to others; times in Unix seconds.
+
+    published: whether the server has all that this says. looked_at: when the server was last asked
+    what it has.
+    """
+
+    seed: bytes
+    registration_id: int
+    prekey_id: int = 0
+    next_id: int = 1
+    rotated_at: int = 0
+    looked_at: int = 0
+    published: bool = False
+
+    @property
+    def public_key(self) -> bytes:
+        """The identity key that others see: Ed25519, 32 bytes."""
+        return Ed25519PrivateKey.from_private_bytes(self.seed).public_key().public_bytes_raw()
+
+
+class Secret(Discreet, frozen=True):
+    """A private X25519 key, or the seed of an ML-KEM-1024 key, by the id of its public half."""
+
+    key_id: int
+    secret: bytes
+
+    @property
+    def public_key(self) -> bytes:
+        """The public half."""
+        return X25519PrivateKey.from_private_bytes(self.secret).public_key().public_bytes_raw()
+
+
+class KemSecret(Secret, frozen=True):
+    """The seed of a private ML-KEM-1024 key."""
+
+    @property
+    def public_key(self) -> bytes:
+        """The public half."""
+        return MLKEM1024PrivateKey.from_seed_bytes(self.secret).public_key().public_bytes_raw()
+
+
+class SignedSecret(Secret, frozen=True):
+    """Of a signed prekey."""
+
+
+class OneTimeSecret(Secret, frozen=True):
+    """Of a one-time prekey."""
+
+
+class LastResortSecret(KemSecret, frozen=True):
+    """Of a last-resort KEM prekey."""
+
+
+class OneTimeKemSecret(KemSecret, frozen=True):
+    """Of a one-time KEM prekey."""
+
+
+Kind = TypeVar("Kind", bound=Secret)
+
+
+class KeyMissing(Exception):
+    """Report a first message for keys that this device does not have any more."""
+
+
+class OwnKeys:
+    """The private keys in a store, and their public halves at the server."""
+
+    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+        """Make nothing yet."""
+        self._store = store
+        self._clock = clock
+
+    def identity(self) -> Identity:
+        """Return what this device is, made at the first call."""
+        with self._store.transaction():
+            found = self._store.get(Identity, _OWN)
+            if found is None:
+                registration_id = 1 + secrets.randbelow(HIGHEST_ID)
+                self._save(Identity(secrets.token_bytes(32), registration_id))
+                found = self._rotate()
+            return found
+
+    def maintain(self, kith: Kith, *, few: bool = False) -> None:
+        """Publish what the server should have and has not; raise KithError.
+
+        few: the server has said that one-time keys run low. It is asked itself once an hour.
+        """
+        identity = self.identity()
+        if self._now() - identity.rotated_at >= ROTATE_AFTER:
+            identity = self._rotate()
+        if identity.published and self._now() - identity.looked_at >= LOOK_AFTER:
+            identity, few = self._look(kith)
+        if few or not identity.published:
+            self._publish(kith)
+
+    def secrets_for(self, first: First) -> OwnSecrets:
+        """Return the private keys that a first message was made for; raise KeyMissing."""
+        identity = self.identity()
+        signed = self._store.get(SignedSecret, str(first.signed_prekey_id))
+        if signed is None or first.recipient_registration_id != identity.registration_id:
+            raise KeyMissing
+        one_time = kem = None
+        if first.one_time_prekey_id is not None:
+            one_time = self._kept(OneTimeSecret, first.one_time_prekey_id)
+        if first.kem_prekey_id is not None:
+            last_resort = self._store.get(LastResortSecret, str(first.kem_prekey_id))
+            kem = last_resort or self._kept(OneTimeKemSecret, first.kem_prekey_id)
+        return OwnSecrets(
+            identity.seed,
+            signed.secret,
+            None if one_time is None else one_time.secret,
+            None if kem is None else kem.secret,
+        )
+
+    def used(self, first: First) -> None:
+        """Delete the one-time keys of a first message that was decrypted.
+
+        Not of one that was not: others could name keys that were handed out to somebody else.
+        """
+        self._store.drop(OneTimeSecret, str(first.one_time_prekey_id))
+        self._store.drop(OneTimeKemSecret, str(first.kem_prekey_id))
+
+    def _look(self, kith: Kith) -> tuple[Identity, bool]:
+        """Ask what the server has; return the identity and whether one-time keys run low."""
+        counts = kith.count_keys()
+        few = min(counts.one_time_prekeys, counts.one_time_kem_prekeys) < FEW_KEYS
+        if kith.keys_are_as_published(
+            keys_digest(
+                self.identity().public_key,
+                self._signed(PREKEY_MARK, self._current(SignedSecret)),
+                self._signed(KEM_PREKEY_MARK, self._current(LastResortSecret)),
+            )
+        ):
+            return self._change(looked_at=self._now()), few
+        return self._change(published=False), few
+
+    def _publish(self, kith: Kith) -> None:
+        identity = self.identity()
+        one_time, one_time_kem = self._fresh_one_time_keys()
+        kith.upload_keys(
+            registration_id=identity.registration_id,
+            identity_key=identity.public_key,
+            signed_prekey=self._signed(PREKEY_MARK, self._current(SignedSecret)),
+            last_resort_kem_prekey=self._signed(KEM_PREKEY_MARK, self._current(LastResortSecret)),
+            one_time_prekeys=[Prekey(key.key_id, key.public_key) for key in one_time],
+            one_time_kem_prekeys=[self._signed(KEM_PREKEY_MARK, key) for key in one_time_kem],
+        )
+        with self._store.transaction():
+            # Another command may have made newer ones meanwhile, which are not published.
+            if self.identity().prekey_id == identity.prekey_id:
+                self._change(published=True, looked_at=self._now())
+
+    def _rotate(self) -> Identity:
+        """Make a new signed prekey and last resort; the old ones are forgotten in their time."""
+        with self._store.transaction():
+            self._store.expire_all(SignedSecret, self._now() + KEEP_OLD)
+            self._store.expire_all(LastResortSecret, self._now() + KEEP_OLD)
+            (key_id,) = self._new_ids(1)
+            self._store.put(str(key_id), SignedSecret(key_id, _x25519()))
+            self._store.put(str(key_id), LastResortSecret(key_id, _mlkem()))
+            return self._change(prekey_id=key_id, rotated_at=self._now(), published=False)
+
+    def _fresh_one_time_keys(self) -> tuple[list[OneTimeSecret], list[OneTimeKemSecret]]:
+        """Make new ones; what an upload replaces may have been handed out before."""
+        with self._store.transaction():
+            self._store.expire_all(OneTimeSecret, self._now() + KEEP_OLD)
+            self._store.expire_all(OneTimeKemSecret, self._now() + KEEP_OLD)
+            key_ids = self._new_ids(ONE_TIME_KEYS)
+            keys = [OneTimeSecret(key_id, _x25519()) for key_id in key_ids]
+            kem_keys = [OneTimeKemSecret(key_id, _mlkem()) for key_id in key_ids]
+            for key in (*keys, *kem_keys):
+                self._store.put(str(key.key_id), key)
+            return keys, kem_keys
+
+    def _current(self, model: type[Kind]) -> Kind:
+        return self._kept(model, self.identity().prekey_id)
+
+    def _signed(self, mark: bytes, key: Secret) -> SignedPrekey:
+        public_key = key.public_key
+        signed = signature(self.identity().seed, mark, public_key)
+        return SignedPrekey(key.key_id, public_key, signed)
+
+    def _kept(self, model: type[Kind], key_id: int) -> Kind:
+        found = self._store.get(model, str(key_id))
+        if found is None:
+            raise KeyMissing
+        return found
+
+    def _new_ids(self, count: int) -> range:
+        first = self.identity().next_id
+        first = first if first + count <= HIGHEST_ID else 1
+        self._change(next_id=first + count)
+        return range(first, first + count)
+
+    def _change(self, **members: Any) -> Identity:
+        with self._store.transaction():
+            changed = msgspec.structs.replace(self.identity(), **members)
+            self._save(changed)
+            return changed
+
+    def _save(self, identity: Identity) -> None:
+        self._store.put(_OWN, identity)
+
+    def _now(self) -> int:
+        return int(self._clock())
+
+
+def _x25519() -> bytes:
+    return X25519PrivateKey.generate().private_bytes_raw()
+
+
+def _mlkem() -> bytes:
+    return MLKEM1024PrivateKey.generate().private_bytes_raw()

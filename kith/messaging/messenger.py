@@ -1,0 +1,184 @@
+"""Own messaging as a program uses it: send a text, receive what came, know how far it has come.
+
+One object for one device and its store; several threads and several processes may use one store at
+once. Refuse to show anything; the commands do.
+"""
+
+import contextlib
+import secrets
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+
+from kith.client import Kith
+from kith.errors import KithProblem, KithUnreachable
+from kith.messaging.history import Entry, History
+from kith.messaging.inbox import Inbox
+from kith.messaging.keys import OwnKeys
+from kith.messaging.outbox import Outbox
+from kith.messaging.payloads import ID_SIZE, LONGEST_TEXT
+from kith.messaging.people import People, Person
+from kith.messaging.recipients import Own, Recipients
+from kith.messaging.refusals import KeysChanged, NotSent
+from kith.messaging.safety import safety_number
+from kith.messaging.sessions import Sessions
+from kith.messaging.store import Store
+from kith.models import Message
+
+PAGE = 100
+MOST_ACCEPTANCES = (
+    5  # for one text: a member of a group after the other, and no more at a hostile server
+)
+
+
+class TextUnfit(ValueError):
+    """Report a text that is empty, or of more bytes than one message takes."""
+
+
+class Messenger:
+    """Send and receive texts of one device, end-to-end encrypted and kept in its store."""
+
+    def __init__(
+        self,
+        kith: Kith,
+        store: Store,
+        account_id: str,
+        device_id: str,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Take the client of the device, and its store; clock: Unix seconds."""
+        self._kith = kith
+        self._store = store
+        self._clock = clock
+        self._own = Own(account_id, device_id)
+        self.keys = OwnKeys(store, clock)
+        self.people = People(store)
+        self.history = History(store)
+        sessions = Sessions(store, self.keys, account_id, device_id, clock)
+        self._recipients = Recipients(kith, store, self.people, sessions, self._own)
+        self._outbox = Outbox(
+            kith, store, self.people, sessions, self.history, self._recipients, self._own, clock
+        )
+        self._inbox = Inbox(
+            store, self.people, self.history, sessions, self._outbox, self._own, clock
+        )
+
+    def prepare(self) -> None:
+        """Publish the keys that are due, forget what is old, send what still waits; raise
+        KithError.
+        """
+        self._store.purge(int(self._clock()))
+        self._outbox.drop_old()
+        self.keys.maintain(self._kith)
+        if not self.people.of(self._own.account_id).settled:
+            # The other devices that there are now; one that comes later must be accepted.
+            self.meet(self._own.account_id)
+            self.people.settle(self._own.account_id)
+        self.flush()
+
+    def send(
+        self, to: str, text: str, *, is_group: bool = False, accept_new_keys: bool = False
+    ) -> Entry:
+        """Send a text to every device of an account, or of a group's members; return its entry.
+
+        Raise TextUnfit; KeysChanged before anything is sent, unless `accept_new_keys`; NobodyReads;
+        KithProblem when it was refused; KithUnreachable when no answer came: it is kept, and
+        `flush` sends it.
+        """
+        _check(text)
+        entry = Entry(
+            id=secrets.token_hex(ID_SIZE),
+            with_account=self._own.account_id if is_group else to,
+            group_id=to if is_group else None,
+            from_account_id=self._own.account_id,
+            outgoing=True,
+            text=text,
+            sent_at=int(self._clock() * 1_000),
+            state="waiting",
+        )
+        for tries_left in reversed(range(MOST_ACCEPTANCES)):
+            try:
+                self._outbox.deliver(self._outbox.put_text(entry))
+                break
+            except KeysChanged as changed:
+                if not accept_new_keys or not tries_left:
+                    self.history.remove(entry)
+                    raise
+                self.people.accept(changed.account_id)
+        self._flush_if_possible()
+        return self.history.get(self._own.account_id, entry.id) or entry
+
+    def receive(self, wait: int = 0) -> list[Entry]:
+        """Fetch and keep what waits, and tell its senders; wait up to `wait` seconds (0 to 60) for
+        a first message.
+
+        Return texts that are new, and own ones that have come further. Raise KithError; what was
+        kept until then is in `history.unread`.
+        """
+        changed: list[Entry] = []
+        more = True
+        while more:
+            page = self._kith.fetch_messages(limit=PAGE, wait=0 if changed else wait)
+            more = page.more and bool(page.messages)
+            changed += self.take(page.messages)
+            if page.messages:
+                self._kith.acknowledge(page.messages[-1].seq)
+        self._flush_if_possible()
+        return changed
+
+    def take(self, messages: Sequence[Message]) -> list[Entry]:
+        """Keep what messages say that came in another way; acknowledge them afterwards."""
+        return self._inbox.take(messages)
+
+    def publish_keys(self) -> None:
+        """Publish new one-time keys, as the server has said that few are left; raise KithError."""
+        self.keys.maintain(self._kith, few=True)
+
+    def flush(self) -> None:
+        """Send what waits: texts and marks that got no answer before; raise KithUnreachable.
+
+        What is refused is dropped; a text then has the state "failed".
+        """
+        tried: set[str] = set()
+        while waiting := [one for one in self._outbox.waiting() if one not in tried]:
+            for client_id in waiting:
+                tried.add(client_id)
+                with contextlib.suppress(KithProblem, NotSent):
+                    self._outbox.deliver(client_id)
+
+    def _flush_if_possible(self) -> None:
+        """Send copies and marks; without an answer they follow later, and the text is there."""
+        with contextlib.suppress(KithUnreachable):
+            self.flush()
+
+    def show(self, entries: Iterable[Entry], *, tell: bool = False) -> None:
+        """Note that texts were shown to the person; with `tell`, let their senders know."""
+        read = defaultdict[str, list[bytes]](list)
+        for entry in entries:
+            if entry.confirmable:
+                read[entry.with_account].append(bytes.fromhex(entry.id))
+        self.history.show(entries)
+        for account_id, ids in read.items() if tell else ():
+            self._inbox.confirm(account_id, ids, "read")
+
+    def meet(self, account_id: str) -> Person:
+        """Learn the keys of all devices that an account has now; raise KithError."""
+        return self._recipients.meet(account_id)
+
+    def safety_number(self, account_id: str) -> str:
+        """Return the digits that are the same on both sides when nobody sits between; call `meet`
+        for both accounts before.
+        """
+        own = (self.keys.identity().public_key, *self.people.of(self._own.account_id).identity_keys)
+        theirs = self.people.of(account_id).identity_keys
+        return safety_number(self._own.account_id, own, account_id, theirs)
+
+
+def _check(text: str) -> None:
+    try:
+        size = len(text.encode("utf-8"))
+    except UnicodeEncodeError:
+        raise TextUnfit("The text is not UTF-8.") from None
+    if not text.strip() or size > LONGEST_TEXT:
+        raise TextUnfit(f"A text has 1 to {LONGEST_TEXT:,} bytes.")

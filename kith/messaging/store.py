@@ -1,0 +1,202 @@
+"""Own the file in which a device keeps its keys, sessions and messages: SQLite, every value sealed.
+
+What belongs together is changed in one transaction, which also keeps two `kith` commands from
+using one ratchet twice: a session is read inside the transaction that puts it back. In the clear
+are only what kind a record is of, when it expires, and how many there are. Refuse to guess at a
+broken file, and to notice that a whole older file was put in its place: nobody can from inside it.
+"""
+
+import contextlib
+import secrets
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self, TypeVar
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+
+from kith.databases import Marks, create, is_empty, marks_of, open_private
+from kith.messaging.vault import KEY_SIZE, Seal, StoreBroken, Unlocking, Wrapped
+
+MARKS = Marks(application_id=0x4B69744D, version=1)  # "KitM"
+PATIENCE = 30.0  # seconds to wait for another command's transaction
+
+_TABLES = """
+CREATE TABLE opening (wrapped BLOB NOT NULL);
+CREATE TABLE records (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL, name BLOB NOT NULL, value BLOB NOT NULL, expires_at INTEGER,
+    UNIQUE (kind, name)
+);
+CREATE INDEX records_expire ON records (expires_at) WHERE expires_at IS NOT NULL;
+"""
+_PUT = """
+INSERT INTO records (kind, name, value, expires_at) VALUES (?, ?, ?, ?)
+ON CONFLICT (kind, name) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at
+"""
+_KEEP = """
+DELETE FROM records WHERE kind = ?1 AND position <= (
+    SELECT position FROM records WHERE kind = ?1 ORDER BY position DESC LIMIT 1 OFFSET ?2
+)
+"""
+
+Record = TypeVar("Record", bound=msgspec.Struct)
+
+
+class Store:
+    """The records of one device, each a msgspec.Struct; its class says of what kind it is."""
+
+    def __init__(self, path: Path, unlocking: Unlocking) -> None:
+        """Open or create the file; raise StoreBroken or StoreLocked."""
+        self._path = path
+        # Threads of one program share the connection, one transaction at a time.
+        self._lock = threading.RLock()
+        with self._explained():
+            self._database = open_private(path, timeout=PATIENCE)
+        try:
+            self._seal = Seal(self._open(unlocking))
+        except BaseException:
+            self._database.close()
+            raise
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make everything inside one change, on disk as a whole when the block ends; a block within
+        another belongs to that.
+        """
+        with self._lock:
+            if self._database.in_transaction:
+                yield
+                return
+            with self._explained():
+                self._database.execute("BEGIN IMMEDIATE")
+            with contextlib.ExitStack() as undo:
+                undo.callback(self._database.execute, "ROLLBACK")
+                yield
+                with self._explained():
+                    self._database.execute("COMMIT")
+                undo.pop_all()
+
+    def get(self, model: type[Record], name: str) -> Record | None:
+        """Return the record of that name, or None."""
+        key = self._name(model, name)
+        with self._lock, self._explained():
+            row = self._database.execute(
+                "SELECT value FROM records WHERE kind = ? AND name = ?", (model.__name__, key)
+            ).fetchone()
+        return None if row is None else self._opened(model, key, row[0])
+
+    def put(self, name: str, record: msgspec.Struct, *, expires_at: int | None = None) -> None:
+        """Keep a record under a name; a new name comes after all others of its kind."""
+        model = type(record)
+        key = self._name(model, name)
+        value = self._seal.close(msgspec.msgpack.encode(record), _context(model, key))
+        with self.transaction(), self._explained():
+            self._database.execute(_PUT, (model.__name__, key, value, expires_at))
+
+    def drop(self, model: type[msgspec.Struct], name: str) -> None:
+        """Delete the record of that name, if there is one."""
+        with self.transaction(), self._explained():
+            self._database.execute(
+                "DELETE FROM records WHERE kind = ? AND name = ?",
+                (model.__name__, self._name(model, name)),
+            )
+
+    def all(self, model: type[Record]) -> Iterator[Record]:
+        """Yield the records of a kind in the order in which their names came."""
+        with self._lock, self._explained():
+            rows = self._database.execute(
+                "SELECT name, value FROM records WHERE kind = ? ORDER BY position",
+                (model.__name__,),
+            ).fetchall()
+        for key, value in rows:
+            yield self._opened(model, key, value)
+
+    def keep(self, model: type[msgspec.Struct], most: int) -> None:
+        """Delete all but the newest `most` records of a kind."""
+        with self.transaction(), self._explained():
+            self._database.execute(_KEEP, (model.__name__, most))
+
+    def expire_all(self, model: type[msgspec.Struct], expires_at: int) -> None:
+        """Let all records of a kind that do not expire yet expire at a time, in Unix seconds."""
+        with self.transaction(), self._explained():
+            self._database.execute(
+                "UPDATE records SET expires_at = ? WHERE kind = ? AND expires_at IS NULL",
+                (expires_at, model.__name__),
+            )
+
+    def purge(self, now: int) -> None:
+        """Delete what has expired, for good: freed pages are overwritten."""
+        with self.transaction(), self._explained():
+            self._database.execute("DELETE FROM records WHERE expires_at <= ?", (now,))
+
+    def rewrap(self, unlocking: Unlocking) -> None:
+        """Let something else open the store from now on."""
+        with self.transaction(), self._explained():
+            self._database.execute(
+                "UPDATE opening SET wrapped = ?",
+                (msgspec.msgpack.encode(unlocking.wrap(self._key)),),
+            )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        self.close()
+
+    def _open(self, unlocking: Unlocking) -> bytes:
+        with self.transaction(), self._explained():
+            if is_empty(self._database):
+                self._create(unlocking)
+            if marks_of(self._database) != MARKS:
+                raise self._broken()
+            ((wrapped,),) = self._database.execute("SELECT wrapped FROM opening").fetchall()
+        with self._explained():
+            # Only now: another program's database must not be changed by being looked at.
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA synchronous = FULL")
+            self._database.execute("PRAGMA secure_delete = ON")
+            self._key = unlocking.unwrap(msgspec.msgpack.decode(wrapped, type=Wrapped))
+        return self._key
+
+    def _create(self, unlocking: Unlocking) -> None:
+        create(self._database, _TABLES, MARKS)
+        wrapped = unlocking.wrap(secrets.token_bytes(KEY_SIZE))
+        self._database.execute("INSERT INTO opening VALUES (?)", (msgspec.msgpack.encode(wrapped),))
+
+    def _name(self, model: type[msgspec.Struct], name: str) -> bytes:
+        return self._seal.name(f"{model.__name__}\0{name}")
+
+    def _opened(self, model: type[Record], key: bytes, value: bytes) -> Record:
+        with self._explained():
+            return msgspec.msgpack.decode(self._seal.open(value, _context(model, key)), type=model)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreBroken(f"{self._path} cannot be written: {error.strerror}.") from None
+        except sqlite3.OperationalError as error:
+            raise StoreBroken(f"{self._path} cannot be used: {error}.") from None
+        except (sqlite3.DatabaseError, InvalidTag, msgspec.MsgspecError) as error:
+            raise self._broken() from error
+
+    def _broken(self) -> StoreBroken:
+        return StoreBroken(
+            f"{self._path} is not a readable message store. Restore it from a backup, or move it "
+            "away: this device then begins anew, and what was kept here is lost."
+        )
+
+
+def _context(model: type[msgspec.Struct], key: bytes) -> bytes:
+    return model.__name__.encode("ascii") + b"\0" + key

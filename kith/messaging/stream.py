@@ -1,0 +1,173 @@
+"""Own the socket on which messages come at once: WS /v1/stream, in MessagePack frames.
+
+It keeps what comes with the messenger, acknowledges it, and connects again when the connection
+breaks. Refuse to send messages: they go over HTTP, where each has its answer.
+"""
+
+import contextlib
+import random
+import threading
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import simple_websocket
+
+from kith.client import Kith
+from kith.errors import KithAnswerUnreadable, KithError
+from kith.messaging.history import Entry
+from kith.messaging.messenger import Messenger
+from kith.models import GroupVersion, Message
+
+SUBPROTOCOL = "kith.v1.msgpack"
+PING_SECONDS = 25
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
+LARGEST = 1 << 24
+_FOR_GOOD = {
+    4001: "Another program of this device has connected instead.",
+    4002: "The token of this device was replaced.",
+    4003: "This device was signed out.",
+}
+_NOT_ALLOWED = (401, 403)
+
+
+class StreamEnded(Exception):
+    """Report that the server has closed the stream for good; the message says why."""
+
+
+class _Group(msgspec.Struct):
+    id: bytes
+    version: int
+
+
+class _Frame(msgspec.Struct):
+    """A message as it comes; the other frames have no member that is needed."""
+
+    seq: int
+    id: bytes
+    from_account_id: bytes
+    from_device_id: bytes
+    content: bytes
+    sent_at: datetime
+    request: bool = False
+    group: _Group | None = None
+
+
+class _Socket(simple_websocket.Client):  # type: ignore[misc]  # it has no types
+    """A socket that is closed when it is refused, which the library leaves open."""
+
+    def handshake(self) -> None:
+        """Open it, or close it and raise."""
+        try:
+            super().handshake()
+        except BaseException:
+            self.sock.close()
+            raise
+
+
+class Stream:
+    """One device's socket; `run` it in a thread of its own, and `stop` it from any other.
+
+    on_change: called in that thread with texts that are new or have come further.
+    """
+
+    def __init__(
+        self,
+        kith: Kith,
+        messenger: Messenger,
+        *,
+        on_change: Callable[[Sequence[Entry]], None],
+    ) -> None:
+        """Connect to nothing yet."""
+        self._kith = kith
+        self._messenger = messenger
+        self._on_change = on_change
+        self._stopped = threading.Event()
+        self._failures = 0
+        self._socket: _Socket | None = None
+
+    def run(self) -> None:
+        """Receive until `stop`; raise StreamEnded when there is no sense in connecting again."""
+        while not self._stopped.is_set():
+            try:
+                self._connected()
+                self._listen()
+            except simple_websocket.ConnectionClosed as closed:
+                if closed.reason in _FOR_GOOD:
+                    raise StreamEnded(_FOR_GOOD[closed.reason]) from None
+            except simple_websocket.ConnectionError as error:
+                if error.status_code in _NOT_ALLOWED:
+                    raise StreamEnded(_FOR_GOOD[4003]) from None
+            except (OSError, KithError):
+                pass  # gone on with after the pause
+            finally:
+                self._hang_up()
+            self._failures += 1
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**self._failures)
+            self._stopped.wait(pause * random.uniform(0.5, 1))  # noqa: S311  # spreads load
+
+    def stop(self) -> None:
+        """End `run` soon."""
+        self._stopped.set()
+        self._hang_up()
+
+    def _connected(self) -> None:
+        self._socket = _Socket.connect(
+            self._kith.stream_address,
+            subprotocols=[SUBPROTOCOL],
+            headers={"Authorization": f"Bearer {self._kith.device_token}"},
+            ping_interval=PING_SECONDS,
+            max_message_size=LARGEST,
+        )
+        self._failures = 0
+        # What came together with the handshake is looked at only when more comes: the pong.
+        self._socket.send(msgspec.msgpack.encode({"type": "ping"}))
+
+    def _hang_up(self) -> None:
+        if self._socket is not None:
+            with contextlib.suppress(simple_websocket.ConnectionClosed, OSError):
+                self._socket.close()
+
+    def _listen(self) -> None:
+        assert self._socket is not None
+        while not self._stopped.is_set():
+            data = self._socket.receive(timeout=1)
+            if data is not None:
+                self._take(self._socket, data)
+
+    def _take(self, socket: _Socket, data: bytes | str) -> None:
+        try:
+            frames = msgspec.msgpack.decode(data.encode() if isinstance(data, str) else data)
+            messages = [_message(one) for one in frames if one.get("type") == "message"]
+            low = any(one.get("type") == "keys_low" for one in frames)
+        except (msgspec.MsgspecError, AttributeError, TypeError, ValueError):
+            raise KithAnswerUnreadable("A frame of the stream cannot be read.") from None
+        if messages:
+            changed = self._messenger.take(messages)
+            through = {"type": "ack", "through": messages[-1].seq}
+            socket.send(msgspec.msgpack.encode(through))
+            if changed:
+                self._on_change(changed)
+            self._messenger.flush()
+        if low:
+            self._messenger.publish_keys()
+
+
+def _message(frame: Mapping[str, Any]) -> Message:
+    read = msgspec.convert(frame, _Frame)
+    return Message(
+        seq=read.seq,
+        id=_id(read.id),
+        from_account_id=_id(read.from_account_id),
+        from_device_id=_id(read.from_device_id),
+        content=read.content,
+        sent_at=read.sent_at,
+        request=read.request,
+        group=None if read.group is None else GroupVersion(_id(read.group.id), read.group.version),
+    )
+
+
+def _id(raw: bytes) -> str:
+    return str(uuid.UUID(bytes=raw))

@@ -1,0 +1,182 @@
+"""Judging: whether a message reaches the account it is for, and as what.
+
+Owns the verdicts on messages from an account to another or to a group, for a whole batch in the transaction
+that stores it, and how much is counted for them. Refuses more messages than a sender may write, to everybody,
+to one, to a stranger and to how many of those. Never tells a sender that she is blocked: what is dropped
+is counted, limited and answered as if it were delivered.
+"""
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from core import counting
+from core.counting import Amount
+from core.limits import EPOCH, Limit, Limits
+from core.problems import Allowance
+from core.secrets import DIGEST_SIZE
+from messaging.contacts.service import STATES, Standing, State, accept_written_to, standings_of
+from messaging.letters import Attempt, Verdict
+from messaging.problems import BlockedByYou, MessageLimit
+
+_DELIVERED, _REQUEST, _DROPPED = Verdict(), Verdict(is_request=True), Verdict(dropped=True)
+_IN_TOUCH = (State.ACCEPTED, State.BLOCKED_AFTER_ACCEPTED)
+_AMONG_MEMBERS = Standing(State.ACCEPTED, State.ACCEPTED)
+_WHY = {
+    "messages": "This account has written as much as it may in a minute.",
+    "messages-to-one": "This account has written as much to one account or group as it may in a minute.",
+    "stranger-messages": "The recipient has not answered; until then this was all for a day.",
+    "strangers": "This account has written to as many strangers as it may in a day.",
+}
+
+
+@dataclass(slots=True)
+class _Window:
+    """One limit of one subject: what a batch counted in it, and how much of that had room."""
+
+    limit: Limit
+    subject: bytes
+    counted: int = 0
+    room: int = 0
+    passed: int = 0
+    ends_at: datetime = EPOCH
+
+
+class Judge:
+    """Judges messages by who is in touch with whom, and by limits."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+
+    def judge(
+        self, connection: Connection, attempts: Sequence[Attempt], now: datetime
+    ) -> list[Verdict]:
+        """Judge a batch of messages to accounts and groups; give the verdict on each, in their order.
+
+        Who may write to a group was judged before; here it is limited as one recipient is. Who writes to
+        somebody is in touch with her from then on. A refused message counts in no limit.
+        """
+        shares = Counter(attempts)
+        standings = standings_of(connection, [one for one in shares if not one.is_group])
+        standings |= {one: _AMONG_MEMBERS for one in shares if one.is_group}
+        verdicts = {attempt: _verdict(standing) for attempt, standing in standings.items()}
+        for attempt, verdict in verdicts.items():
+            if verdict.refusal is not None:
+                del shares[attempt]
+        rations, windows = self._count(connection, shares, standings, now)
+        if all(window.counted <= window.room for window in windows):
+            judged = [verdicts[attempt] for attempt in attempts]
+            passed = list(rations)
+        else:
+            judged = [
+                (attempt in rations and _ration(rations[attempt], now)) or verdicts[attempt]
+                for attempt in attempts
+            ]
+            passed = [attempt for attempt, (_, pair, *_) in rations.items() if pair.passed]
+            _take_back(connection, windows)
+        met = [attempt for attempt in passed if standings[attempt].sender is None]
+        accept_written_to(connection, met, now)
+        return judged
+
+    def _count(
+        self,
+        connection: Connection,
+        shares: Mapping[Attempt, int],
+        standings: Mapping[Attempt, Standing],
+        now: datetime,
+    ) -> tuple[dict[Attempt, list[_Window]], list[_Window]]:
+        """Count all messages of a batch, whether or not there is room for them.
+
+        Gives the windows that a message counts in, by who writes to whom, and all of them.
+        """
+        limits = self._limits
+        senders: dict[UUID, _Window] = {}
+        pairs: dict[Attempt, _Window] = {}
+        for attempt, count in shares.items():
+            in_touch = standings[attempt].recipient in _IN_TOUCH
+            limit = limits.messages_to_one if in_touch else limits.stranger_messages
+            pairs[attempt] = _Window(limit, _digest(attempt), count)
+            _share(senders, limits.messages, attempt).counted += count
+        _add(connection, [*senders.values(), *pairs.values()], now)
+        strangers: dict[UUID, _Window] = {}
+        rations: dict[Attempt, list[_Window]] = {}
+        for attempt, pair in pairs.items():
+            rations[attempt] = [senders[attempt.from_account_id], pair]
+            if pair.limit is limits.stranger_messages and pair.room == pair.limit.capacity:
+                # The first message to this stranger for a day.
+                window = _share(strangers, limits.strangers, attempt)
+                window.counted += 1
+                rations[attempt].append(window)
+        _add(connection, [*strangers.values()], now)
+        return rations, [*senders.values(), *pairs.values(), *strangers.values()]
+
+
+def _verdict(standing: Standing) -> Verdict:
+    if standing.sender in STATES["blocked"]:
+        return Verdict(BlockedByYou("Nothing was sent; accept it first, or forget it."))
+    if standing.recipient in STATES["blocked"]:
+        return _DROPPED
+    return _REQUEST if standing.recipient is None else _DELIVERED
+
+
+def _digest(attempt: Attempt) -> bytes:
+    ids = attempt.from_account_id.bytes + attempt.to_id.bytes
+    return hashlib.sha256(ids).digest()[:DIGEST_SIZE]
+
+
+def _share(windows: dict[UUID, _Window], limit: Limit, attempt: Attempt) -> _Window:
+    """Give the window of a sender."""
+    window = windows.get(attempt.from_account_id)
+    if window is None:
+        window = windows[attempt.from_account_id] = _Window(limit, attempt.from_account_id.bytes)
+    return window
+
+
+def _add(connection: Connection, windows: list[_Window], now: datetime) -> None:
+    """Count what windows have, and note how much of it has room."""
+    if not windows:
+        return
+    # In one order everywhere, so that no batch waits for another in a circle.
+    windows.sort(key=lambda window: (window.limit.name, window.subject))
+    amounts = [
+        Amount(window.limit.name, window.subject, window.counted, now + window.limit.period)
+        for window in windows
+    ]
+    for window, held in zip(windows, counting.add(connection, amounts, now), strict=True):
+        window.room = window.limit.capacity - held.used + window.counted
+        window.ends_at = held.ends_at
+
+
+def _ration(ration: list[_Window], now: datetime) -> Verdict | None:
+    """Let one message pass if each of its windows has room; give the refusal if one has none."""
+    for window in ration:
+        if window.passed >= window.room:
+            return _refusal(window, now)
+    for window in ration:
+        window.passed += 1
+    # A stranger counts once, with the first message that passes.
+    del ration[2:]
+    return None
+
+
+def _take_back(connection: Connection, windows: list[_Window]) -> None:
+    """Take back what was counted for messages that did not pass."""
+    amounts = [
+        Amount(window.limit.name, window.subject, window.passed - window.counted, window.ends_at)
+        for window in windows
+        if window.passed < window.counted
+    ]
+    counting.correct(connection, amounts)
+
+
+def _refusal(window: _Window, now: datetime) -> Verdict:
+    limit = window.limit
+    wait = math.ceil((window.ends_at - now).total_seconds())
+    allowance = Allowance(limit.name, limit.capacity, round(limit.period.total_seconds()), 0, wait)
+    return Verdict(MessageLimit(_WHY[limit.name], allowance=allowance))

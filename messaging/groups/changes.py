@@ -1,0 +1,124 @@
+"""What admins change of a group: its name, who is in it, and who is an admin.
+
+Owns that a change is a compare-and-set on the group's version, whose row it holds while it changes
+members: of two changes for one version the second is refused, and told the version there is.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from core.database import Database
+from core.limits import Limits
+from messaging.groups import departures, membership
+from messaging.groups.consent import judge
+from messaging.groups.membership import Role, State, View
+from messaging.groups.notices import GroupNotices
+from messaging.groups.rules import count, hold_all, refuse_twice, seen
+from messaging.groups.schemas import MOST_MEMBERS, GroupAnswer
+from messaging.problems import (
+    GroupChanged,
+    GroupFull,
+    LastAdmin,
+    MemberNotFound,
+    NotAnAdmin,
+    NotJoined,
+)
+from tokens.service import Caller
+
+
+class GroupChanges:
+    """Changes groups for their admins, from one version to the next."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Callable[[], datetime],
+        limits: Limits,
+        notices: GroupNotices,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._limits = limits
+        self._notices = notices
+
+    def rename(self, caller: Caller, group_id: UUID, version: int, name: str) -> GroupAnswer:
+        """Give a group another name; raises what `_advance` does."""
+        with self._database.write() as connection:
+            self._advance(connection, caller, group_id, version)
+            membership.rename(connection, group_id, name)
+            return GroupAnswer.of(self._notices.changed(connection, group_id))
+
+    def invite(
+        self, caller: Caller, group_id: UUID, version: int, account_ids: Sequence[UUID]
+    ) -> GroupAnswer:
+        """Add accounts, or invite them; who has not joined yet is judged anew, and never put back.
+
+        Raises InvalidFields, AccountsUnknown, GroupFull, and what `_advance` does.
+        """
+        refuse_twice("/account_ids", account_ids, caller)
+        now = self._clock()
+        with self._database.write() as connection:
+            hold_all(connection, caller, account_ids)
+            view = self._advance(connection, caller, group_id, version)
+            members = len(view.members.keys() | set(account_ids))
+            if members > MOST_MEMBERS:
+                raise GroupFull(f"It would have {members}; {MOST_MEMBERS} is the most.")
+            joined = view.in_state(State.JOINED)
+            waiting = [account for account in account_ids if account not in joined]
+            judged = judge(
+                connection, caller.account_id, waiting, self._limits.group_strangers, now
+            )
+            further = {
+                account: state
+                for account, state in judged.items()
+                if account not in view.members or state < view.members[account].state
+            }
+            membership.place(connection, group_id, further, caller.account_id, now)
+            return GroupAnswer.of(self._notices.changed(connection, group_id))
+
+    def set_role(
+        self, caller: Caller, group_id: UUID, version: int, account_id: UUID, role: Role
+    ) -> GroupAnswer:
+        """Give a member another role; raises MemberNotFound, LastAdmin, and what `_advance` does."""
+        with self._database.write() as connection:
+            view = self._advance(connection, caller, group_id, version)
+            if account_id not in view.members:
+                raise MemberNotFound("GET the group for who is in it.")
+            if role == Role.MEMBER and view.admins() == {account_id}:
+                raise LastAdmin("Make another member an admin first.")
+            membership.set_role(connection, group_id, account_id, role)
+            return GroupAnswer.of(self._notices.changed(connection, group_id))
+
+    def remove(self, caller: Caller, group_id: UUID, version: int, account_id: UUID) -> GroupAnswer:
+        """Take another account out of a group; raises MemberNotFound, and what `_advance` does."""
+        with self._database.write() as connection:
+            view = self._advance(connection, caller, group_id, version)
+            if account_id not in view.members:
+                raise MemberNotFound("GET the group for who is in it.")
+            departures.remove(connection, [group_id], account_id)
+            told = {account_id} if view.seen_by(account_id) else set()
+            return GroupAnswer.of(self._notices.changed(connection, group_id, also=told))
+
+    def _advance(
+        self, connection: Connection, caller: Caller, group_id: UUID, version: int
+    ) -> View:
+        """Make the next version for an admin's change, and hold the group; give it as it is then.
+
+        Raises GroupNotFound, NotJoined, NotAnAdmin, GroupChanged or GroupLimit.
+        """
+        count(connection, self._limits.group_changes, caller, self._clock())
+        advanced = membership.advance(connection, group_id, version)
+        view = seen(connection, caller, group_id)
+        me = view.members[caller.account_id]
+        if me.state != State.JOINED:
+            raise NotJoined("Accept the invitation first.")
+        if me.role != Role.ADMIN:
+            raise NotAnAdmin("Ask an admin of the group.")
+        if not advanced:
+            raise GroupChanged(
+                "Nothing happened; look at the group and decide again.", version=view.version
+            )
+        return view

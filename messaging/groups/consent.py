@@ -1,0 +1,79 @@
+"""Who may add whom to a group: at once, by an invitation, or by one that she is not told of.
+
+Owns the judgement and its bounds. Refuses too many invitations of strangers; whom the invited person has
+blocked cannot tell that from an invitation which she has not answered.
+"""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Connection, bindparam, select
+
+from core.counting import Amount, add
+from core.database import table
+from core.limits import Limit
+from core.problems import Allowance
+from messaging.contacts import service as contacts
+from messaging.groups import membership
+from messaging.groups.membership import State
+from messaging.models import Contact
+from messaging.problems import GroupLimit
+
+#: Groups that an account may have joined.
+MOST_GROUPS = 1_000
+#: Invitations of an account that may wait to be answered.
+MOST_INVITATIONS = 100
+_IN_TOUCH = contacts.State.ACCEPTED
+_CONTACTS = table(Contact).c
+_STANDING = select(_CONTACTS.account_id, _CONTACTS.state).where(
+    _CONTACTS.account_id.in_(bindparam("accounts", expanding=True)),
+    _CONTACTS.peer_id == bindparam("inviter"),
+)
+
+
+def judge(
+    connection: Connection,
+    inviter: UUID,
+    invited: Collection[UUID],
+    strangers: Limit,
+    now: datetime,
+) -> dict[UUID, State]:
+    """Say in which state each invited account comes into a group; their rows are held.
+
+    In touch with the inviter she joins, unless she is in as many groups as she may be. Else she is
+    invited; and is not told when she has blocked the inviter, or has as many invitations as may wait.
+    Raises GroupLimit when the inviter has invited too many who are not in touch with it.
+    """
+    rows = connection.execute(_STANDING, {"accounts": list(invited), "inviter": inviter})
+    standings: dict[UUID, int] = dict(rows.all())
+    others = sum(standings.get(account) != _IN_TOUCH for account in invited)
+    if others:
+        _count_strangers(connection, inviter, others, strangers, now)
+    groups = membership.count_by_state(connection, invited)
+    return {account: _state(standings.get(account), groups, account) for account in invited}
+
+
+def _state(contact: int | None, groups: Mapping[tuple[UUID, State], int], account: UUID) -> State:
+    if contact == _IN_TOUCH and groups.get((account, State.JOINED), 0) < MOST_GROUPS:
+        return State.JOINED
+    blocked = contact not in (None, _IN_TOUCH)
+    if blocked or groups.get((account, State.INVITED), 0) >= MOST_INVITATIONS:
+        return State.WITHHELD
+    return State.INVITED
+
+
+def _count_strangers(
+    connection: Connection, inviter: UUID, number: int, limit: Limit, now: datetime
+) -> None:
+    amount = Amount(limit.name, inviter.bytes, number, now + limit.period)
+    (counted,) = add(connection, [amount], now)
+    if counted.used > limit.capacity:
+        left = max(0, limit.capacity - counted.used + number)
+        wait = round((counted.ends_at - now).total_seconds())
+        raise GroupLimit(
+            f"{number} of these accounts are not in touch with you; {left} of such may be invited now.",
+            allowance=Allowance(
+                limit.name, limit.capacity, round(limit.period.total_seconds()), left, wait
+            ),
+        )

@@ -1,0 +1,163 @@
+"""What crosses the wire about groups."""
+
+from typing import Literal, Self
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from core.api import Answer, Body, Name, Query
+from messaging.groups.membership import Member, Role, State, View
+
+#: Of a group, those who are invited included.
+MOST_MEMBERS = 1_024
+MOST_LISTED_GROUPS = 100
+HIGHEST_VERSION = 2**31 - 1
+
+WireRole = Literal["admin", "member"]
+WireState = Literal["joined", "invited"]
+
+ROLES: dict[WireRole, Role] = {"admin": Role.ADMIN, "member": Role.MEMBER}
+_WIRE_ROLES: dict[Role, WireRole] = {role: name for name, role in ROLES.items()}
+
+
+class GroupPath(BaseModel):
+    """A group."""
+
+    group_id: str = Field(max_length=64)
+
+
+class MemberPath(GroupPath):
+    """An account in a group."""
+
+    account_id: str = Field(max_length=64)
+
+
+class NewGroup(Body):
+    """A group to make: the calling account is its admin, and in it beside `members`."""
+
+    name: Name
+    members: list[UUID] = Field(
+        max_length=MOST_MEMBERS - 1,
+        description="Other accounts: those in touch with the caller join, the others are invited.",
+    )
+
+
+class VersionedChange(Body):
+    """A change of one version of a group."""
+
+    version: int = Field(ge=1, le=HIGHEST_VERSION, description="The version that is changed.")
+
+
+class GroupChange(VersionedChange):
+    """What may be changed of a group itself."""
+
+    name: Name
+
+
+class Invitation(VersionedChange):
+    """Accounts to add to a group, or to invite."""
+
+    account_ids: list[UUID] = Field(min_length=1, max_length=MOST_MEMBERS - 1)
+
+
+class RoleChange(VersionedChange):
+    """What a member may do from now on."""
+
+    role: WireRole
+
+
+class Acceptance(Body):
+    """An invitation is accepted; there is nothing more to say."""
+
+
+class RemovalQuery(Query):
+    """The version that a removal is for; leaving names none."""
+
+    version: int | None = Field(None, ge=1, le=HIGHEST_VERSION)
+
+
+class GroupsQuery(Query):
+    """Which groups to list."""
+
+    after: UUID | None = Field(None, description="The last `id` of the page before.")
+    limit: int = Field(MOST_LISTED_GROUPS, ge=1, le=MOST_LISTED_GROUPS)
+
+
+class MemberAnswer(Answer):
+    """An account in a group, or invited to it."""
+
+    account_id: UUID
+    role: WireRole
+    state: WireState
+
+    @classmethod
+    def of(cls, account_id: UUID, member: Member) -> Self:
+        """Show a member; whether somebody was told of an invitation is not for others."""
+        return cls(account_id=account_id, role=_WIRE_ROLES[member.role], state=_wire_state(member))
+
+
+class GroupAnswer(Answer):
+    """A group as of one version; who has been in it longest comes first."""
+
+    id: UUID
+    name: str
+    version: int
+    members: list[MemberAnswer]
+
+    @classmethod
+    def of(cls, view: View) -> Self:
+        """Show a group."""
+        return cls(
+            id=view.id,
+            name=view.name,
+            version=view.version,
+            members=[MemberAnswer.of(*member) for member in view.members.items()],
+        )
+
+
+class GroupSummary(Answer):
+    """A group without its members, and what the calling account is in it."""
+
+    id: UUID
+    name: str
+    version: int
+    role: WireRole
+    state: WireState
+
+    @classmethod
+    def of(cls, group_id: UUID, name: str, version: int, member: Member) -> Self:
+        """Show a group to one who is in it."""
+        return cls(
+            id=group_id,
+            name=name,
+            version=version,
+            role=_WIRE_ROLES[member.role],
+            state=_wire_state(member),
+        )
+
+
+class GroupsAnswer(Answer):
+    """Groups by ascending id; `more` follow after the last."""
+
+    groups: list[GroupSummary]
+    more: bool
+
+
+class GroupDeviceAnswer(Answer):
+    """A device to encrypt for; None for one that has published no keys."""
+
+    account_id: UUID
+    device_id: UUID
+    registration_id: int | None
+
+
+class GroupDevicesAnswer(Answer):
+    """The devices of joined members but the calling one, as of a version."""
+
+    version: int
+    devices: list[GroupDeviceAnswer]
+    digest: str = Field(description="SHA-256 over the devices, base64url without padding.")
+
+
+def _wire_state(member: Member) -> WireState:
+    return "joined" if member.state == State.JOINED else "invited"

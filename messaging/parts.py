@@ -1,0 +1,107 @@
+"""The parts of messaging, built once and connected with each other and with accounts.
+
+Owns which part hears of what another one did. Refuses to begin anything: that is `start`, in the process
+that serves.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
+
+from core.addresses import Resolve
+from core.database import Database
+from core.limits import Limits
+from core.metrics import Metrics
+from core.settings import Settings
+from messaging.contacts.judging import Judge
+from messaging.contacts.service import ContactService
+from messaging.groups.changes import GroupChanges
+from messaging.groups.notices import GroupNotices
+from messaging.groups.rosters import rosters
+from messaging.groups.service import GroupService
+from messaging.keys import KeyService
+from messaging.push.service import PushService
+from messaging.service import MessageService
+from messaging.stream.service import SocketService
+from messaging.stream.signals import SignalService
+from messaging.wakeups import Wakeups
+from messaging.workers.net import Net
+from messaging.workers.revocation import Revocation
+from messaging.workers.valkey_bus import ValkeyBus
+from tokens.events import AccountEvents
+
+
+@dataclass(frozen=True)
+class Messaging:
+    """The services of messaging, in `app.extensions["kith"].messaging`."""
+
+    wakeups: Wakeups
+    net: Net
+    bus: ValkeyBus | None
+    messages: MessageService
+    keys: KeyService
+    contacts: ContactService
+    push: PushService
+    groups: GroupService
+    group_changes: GroupChanges
+    sockets: SocketService
+
+    @classmethod
+    def build(
+        cls,
+        database: Database,
+        clock: Callable[[], datetime],
+        entropy: Callable[[int], bytes],
+        metrics: Metrics,
+        settings: Settings,
+        rules: Limits,
+        resolver: Resolve,
+        events: AccountEvents,
+    ) -> Self:
+        """Build every part once and connect it."""
+        wakeups = Wakeups(clock)
+        net = Net(database, wakeups)
+        bus = None
+        if settings.valkey_url is not None:
+            address = settings.valkey_url.get_secret_value()
+            bus = ValkeyBus(address, settings.valkey_namespace, wakeups, net.look_soon, metrics)
+        messages = MessageService(
+            database, clock, entropy, metrics, settings, Judge(rules).judge, rosters, wakeups
+        )
+        keys = KeyService(database, clock, metrics, rules, wakeups.notice)
+        contacts = ContactService(database, clock)
+        push = PushService(database, clock, metrics, settings, resolver)
+        notices = GroupNotices(database, wakeups.notice)
+        groups = GroupService(database, clock, entropy, rules, notices)
+        group_changes = GroupChanges(database, clock, rules, notices)
+        signals = SignalService(database, clock, wakeups, contacts.may_signal)
+        sockets = SocketService(messages, signals, clock, metrics, settings, keys.greet)
+        revocation = Revocation(database, wakeups)
+
+        wakeups.bus = bus
+        wakeups.unheard.append(push.waker.wake)
+        events.device_added.append(messages.device_added)
+        events.devices_removed += (
+            messages.devices_removed,
+            keys.devices_removed,
+            push.devices_removed,
+            revocation.devices_removed,
+        )
+        events.token_replaced.append(revocation.token_replaced)
+        events.account_deleted += (groups.account_deleted, contacts.account_deleted)
+        return cls(
+            wakeups, net, bus, messages, keys, contacts, push, groups, group_changes, sockets
+        )
+
+    def start(self) -> None:
+        """Begin what runs beside requests."""
+        self.push.waker.start()
+        self.net.start()
+        if self.bus is not None:
+            self.bus.start()
+
+    def close(self) -> None:
+        """Leave the other workers."""
+        if self.bus is not None:
+            self.bus.stop()

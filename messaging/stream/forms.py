@@ -1,0 +1,231 @@
+"""How frames are written: as JSON and as MessagePack, with the same fields.
+
+Owns the way from a WebSocket message to frames and back. Refuses what is no frame, which ends a socket,
+and faults of fields in a frame, which are answered one by one.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, Struct
+from wsproto.frame_protocol import CloseReason
+
+from core.base64url import encode
+from core.problems import InvalidFields
+from messaging.letters import Delivery, Outgoing, Signal
+from messaging.schemas import (
+    BASE64URL,
+    LONGEST_CONTENT,
+    decode_content,
+    read_message,
+    require_whole,
+)
+from messaging.stream.frames import (
+    LARGEST_SIGNAL,
+    Acknowledge,
+    ClientId,
+    Ephemeral,
+    Fault,
+    Frame,
+    GroupAsOf,
+    Incoming,
+    MessageFrame,
+    Ping,
+    Send,
+    SignalFrame,
+)
+from tokens.service import Caller
+
+#: Frames in one WebSocket message.
+MOST_FRAMES = 256
+DIGEST_SIZE = 32
+#: A fault may repeat the name of a field, which is as long as the client likes.
+LONGEST_DETAIL = 120
+
+
+class NotAFrame(Exception):
+    """What came is not a frame of the subprotocol, and the socket ends; `code` is a close code."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+_TEXT = Annotated[str, Meta(min_length=2, max_length=LONGEST_CONTENT, pattern=BASE64URL)]
+_SMALL_TEXT = Annotated[
+    str, Meta(min_length=2, max_length=-(-LARGEST_SIGNAL * 4 // 3), pattern=BASE64URL)
+]
+_TEXT_DIGEST = Annotated[str, Meta(min_length=43, max_length=43, pattern=BASE64URL)]
+_BYTES = Annotated[bytes, Meta(min_length=1, max_length=LONGEST_CONTENT * 3 // 4)]
+_SMALL_BYTES = Annotated[bytes, Meta(min_length=1, max_length=LARGEST_SIGNAL)]
+_BYTES_DIGEST = Annotated[bytes, Meta(min_length=DIGEST_SIZE, max_length=DIGEST_SIZE)]
+
+_JSON_FRAME = Send[_TEXT, _TEXT_DIGEST] | Acknowledge | Ephemeral[_SMALL_TEXT] | Ping
+_MSGPACK_FRAME = Send[_BYTES, _BYTES_DIGEST] | Acknowledge | Ephemeral[_SMALL_BYTES] | Ping
+
+
+class _Typed(Struct):
+    """As much of a frame as makes it one."""
+
+    type: str
+
+
+class _Named(Struct):
+    """As much of a frame as its refusal repeats."""
+
+    client_id: ClientId | None = None
+
+
+@dataclass(frozen=True)
+class Form:
+    """One way to write frames: decoders for one or several, for one and for the parts of an array."""
+
+    subprotocol: str
+    #: The kind of WebSocket message that holds it.
+    kind: type[str] | type[bytes]
+    write: Callable[[Sequence[Frame]], str | bytes]
+    #: Bytes as frames of this form hold them, and back.
+    show: Callable[[bytes], str | bytes]
+    content: Callable[[Any], bytes]
+    _decode: Callable[[str | bytes], Any]
+    _decode_one: Callable[[msgspec.Raw], Incoming]
+    _decode_parts: Callable[[str | bytes], list[msgspec.Raw]]
+    _decode_type: Callable[[msgspec.Raw], _Typed]
+    _decode_name: Callable[[msgspec.Raw], _Named]
+
+    def read(self, data: str | bytes) -> Sequence[Incoming | Fault]:
+        """Read a WebSocket message; a frame with faults in it does not spoil the others.
+
+        Raises NotAFrame.
+        """
+        if not isinstance(data, self.kind):
+            raise NotAFrame(
+                CloseReason.UNSUPPORTED_DATA, f"{self.subprotocol} is not sent like this"
+            )
+        try:
+            frames = self._frames(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise NotAFrame(CloseReason.INVALID_FRAME_PAYLOAD_DATA, str(error)) from None
+        if len(frames) > MOST_FRAMES:
+            raise NotAFrame(CloseReason.MESSAGE_TOO_BIG, f"at most {MOST_FRAMES} frames at once")
+        return frames
+
+    def _frames(self, data: str | bytes) -> Sequence[Incoming | Fault]:
+        try:
+            found = self._decode(data)
+        except msgspec.ValidationError:
+            # Once more, each by itself: to tell those with faults, and what is no frame at all.
+            return [self._judge(part) for part in self._parts(data)]
+        return found if isinstance(found, list) else [found]
+
+    def _parts(self, data: str | bytes) -> Sequence[msgspec.Raw]:
+        try:
+            return self._decode_parts(data)
+        except msgspec.ValidationError:
+            return [msgspec.Raw(data)]
+
+    def _judge(self, part: msgspec.Raw) -> Incoming | Fault:
+        try:
+            return self._decode_one(part)
+        except msgspec.ValidationError as error:
+            fault = _invalid(error)
+        if self._decode_type(part).type not in _TYPES:
+            reason = "there is no frame of this type"
+            raise NotAFrame(CloseReason.INVALID_FRAME_PAYLOAD_DATA, reason)
+        try:
+            return Fault(self._decode_name(part).client_id, fault)
+        except msgspec.ValidationError:
+            return Fault(None, fault)
+
+    def outgoing(self, frame: Send[Any, Any], caller: Caller) -> Outgoing:
+        """Give the message that a device sends; raises InvalidFields when its parts do not go together."""
+        try:
+            require_whole(frame)
+        except ValueError as error:
+            raise InvalidFields.at("", str(error)) from None
+        return read_message(frame, self.content, caller)
+
+    def message(self, delivery: Delivery) -> MessageFrame:
+        """Write an envelope in a mailbox."""
+        seq, message, content, is_request = delivery
+        group = message.group
+        return MessageFrame(
+            seq,
+            message.id,
+            message.from_account_id,
+            message.from_device_id,
+            self.show(content),
+            message.sent_at,
+            is_request,
+            UNSET if group is None else GroupAsOf(group.id, group.version),
+        )
+
+    def signal(self, signal: Signal) -> SignalFrame:
+        """Write a signal."""
+        return SignalFrame(
+            signal.from_account_id,
+            signal.from_device_id,
+            self.show(signal.content),
+            signal.sent_at,
+        )
+
+
+_TYPES = {"send", "ack", "ephemeral", "ping"}
+_STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
+
+
+def _invalid(error: msgspec.ValidationError) -> InvalidFields:
+    """Turn msgspec's fault, whose text names types and bounds and no value, into the problem."""
+    detail, _, where = str(error).partition(" - at `$")
+    pointer = "".join(f"/{name or index}" for name, index in _STEP.findall(where))
+    return InvalidFields.at(pointer, detail[:LONGEST_DETAIL])
+
+
+def _form(
+    subprotocol: str,
+    kind: type[str] | type[bytes],
+    decoder: Callable[[Any], Any],
+    frame: Any,
+    write: Callable[[Sequence[Frame]], str | bytes],
+    show: Callable[[bytes], str | bytes],
+    content: Callable[[Any], bytes],
+) -> Form:
+    return Form(
+        subprotocol,
+        kind,
+        write,
+        show,
+        content,
+        decoder(frame | list[frame]).decode,
+        decoder(frame).decode,
+        decoder(list[msgspec.Raw]).decode,
+        decoder(_Typed).decode,
+        decoder(_Named).decode,
+    )
+
+
+_write_json = msgspec.json.Encoder().encode
+JSON = _form(
+    "kith.v1.json",
+    str,
+    msgspec.json.Decoder,
+    _JSON_FRAME,
+    lambda frames: _write_json(frames).decode(),
+    encode,
+    decode_content,
+)
+MSGPACK = _form(
+    "kith.v1.msgpack",
+    bytes,
+    msgspec.msgpack.Decoder,
+    _MSGPACK_FRAME,
+    msgspec.msgpack.Encoder(uuid_format="bytes").encode,
+    lambda content: content,
+    lambda content: content,
+)
+#: By subprotocol; the first is the default.
+FORMS = {form.subprotocol: form for form in (JSON, MSGPACK)}

@@ -1,0 +1,146 @@
+"""What the service has to say over one socket: answers, messages, signals and hints.
+
+Owns how they share a WebSocket message, and that no more of them are kept for a slow peer than a fixed number
+of each kind. Of signals and hints the older ones give way. Writes nothing itself.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from messaging.letters import Delivery, Notice, Signal
+from messaging.stream.forms import Form
+from messaging.stream.frames import CaughtUp, Frame, notice
+from messaging.stream.window import Window
+
+#: Frames that may wait for their answer, or their answer for being written, before no more are read.
+MOST_UNANSWERED = 256
+#: What one WebSocket message has at most of each kind, 256 frames together; more of the last two is not kept.
+ANSWERS_AT_ONCE = 96
+MESSAGES_AT_ONCE = 96
+MOST_SIGNALS = 32
+MOST_NOTICES = 31
+#: Bytes of content after which it takes no more messages.
+FULL_BYTES = 262_144
+
+
+class Outlet:
+    """Gathers what is said; any thread adds to it, one takes from it."""
+
+    def __init__(
+        self,
+        form: Form,
+        clock: Callable[[], datetime],
+        pending: Callable[[int, int], Sequence[Delivery]],
+        greeting: Sequence[Frame],
+    ) -> None:
+        """Begin with a greeting, and then what is in the mailbox.
+
+        pending: gives the oldest messages of the mailbox after one, and at most so many.
+        """
+        self._form = form
+        self._clock = clock
+        self._pending = pending
+        self._lock = threading.Lock()
+        self._wanted = threading.Event()
+        self._wanted.set()
+        self._window = Window()
+        self._answers = list(greeting)
+        #: Frames that are answered: counted by who reads, and by who writes. Hot, so neither takes the lock.
+        self._expected = len(greeting)
+        self._answered = 0
+        self._signals: list[Signal] = []
+        self._notices: list[Notice] = []
+        self._has_room = threading.Event()
+        self._over = False
+
+    def wake(self, deliveries: Sequence[Delivery]) -> None:
+        """Say what was stored, as soon as there is room for it."""
+        with self._lock:
+            self._window.offer(deliveries)
+        self._wanted.set()
+
+    def receive(self, signal: Signal) -> None:
+        """Pass a signal on, if the peer reads it before it expires."""
+        with self._lock:
+            self._signals.append(signal)
+            del self._signals[:-MOST_SIGNALS]
+        self._wanted.set()
+
+    def notice(self, told: Notice) -> None:
+        """Give a hint."""
+        with self._lock:
+            self._notices.append(told)
+            del self._notices[:-MOST_NOTICES]
+        self._wanted.set()
+
+    def expect(self) -> None:
+        """Count a frame that will be answered; for the one thread that reads."""
+        self._expected += 1
+
+    def answer(self, frame: Frame) -> None:
+        """Say the answer to a frame that was counted."""
+        # No lock: what is taken is taken from the other end, by one thread.
+        self._answers.append(frame)
+        if not self._wanted.is_set():
+            self._wanted.set()
+
+    def acknowledged(self, through: int) -> None:
+        """Make room in the window."""
+        with self._lock:
+            self._window.acknowledged(through)
+
+    def await_room(self) -> None:
+        """Wait while too much is unanswered: a peer that does not read is not read from either."""
+        while self._is_full() and not self._over:
+            self._has_room.clear()
+            # Once more, for what was answered between the look and the line above.
+            if self._is_full() and not self._over:
+                self._has_room.wait()
+
+    def _is_full(self) -> bool:
+        return self._expected - self._answered >= MOST_UNANSWERED
+
+    def wait(self) -> None:
+        """Wait until there may be something to say."""
+        self._wanted.wait()
+        self._wanted.clear()
+
+    def stop(self) -> None:
+        """Say nothing more, and end both waits."""
+        self._over = True
+        self._wanted.set()
+        self._has_room.set()
+
+    def gather(self) -> list[Frame]:
+        """Give what is said next, in one WebSocket message; nothing when there is nothing.
+
+        Reads the mailbox when that is needed.
+        """
+        if self._over:
+            return []
+        with self._lock:
+            wanted = self._window.wants()
+            after = self._window.sent_through
+        found = self._pending(after, wanted) if wanted else ()
+        with self._lock:
+            if wanted:
+                self._window.put(found, wanted)
+            signals, self._signals = self._signals, []
+            notices, self._notices = self._notices, []
+            deliveries = self._window.take(MESSAGES_AT_ONCE, FULL_BYTES)
+            caught_up = self._window.caught_up()
+            through = self._window.sent_through
+        said = self._answers[:ANSWERS_AT_ONCE]
+        del self._answers[:ANSWERS_AT_ONCE]
+        self._answered += len(said)
+        if not self._is_full():
+            self._has_room.set()
+        said += map(self._form.message, deliveries)
+        if caught_up:
+            said.append(CaughtUp(through))
+        said += map(notice, notices)
+        if signals:
+            now = self._clock()
+            said += [self._form.signal(signal) for signal in signals if signal.expires_at > now]
+        return said

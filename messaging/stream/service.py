@@ -1,0 +1,111 @@
+"""The open sockets of this process: each is served here from its first frame to its last.
+
+Owns what is logged and counted of them, and that all end when the server stops. Never logs a token.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+import structlog
+
+from core.metrics import Metrics
+from core.settings import Settings
+from messaging.letters import Notice
+from messaging.service import MessageService
+from messaging.stream.forms import Form
+from messaging.stream.frames import Frame, Ready, notice
+from messaging.stream.outlet import Outlet
+from messaging.stream.signals import SignalService
+from messaging.stream.stream import STOPPING, Ending, Stream
+from messaging.stream.websocket import WebSocket, Wire
+from messaging.stream.window import UNACKNOWLEDGED
+from tokens.service import Caller
+
+log = structlog.get_logger()
+
+#: Seconds of silence after which a peer is asked whether it is there, and in which a write must get through.
+PATIENCE = 25.0
+
+
+class SocketService:
+    """Serves sockets."""
+
+    def __init__(
+        self,
+        messages: MessageService,
+        signals: SignalService,
+        clock: Callable[[], datetime],
+        metrics: Metrics,
+        settings: Settings,
+        greet: Callable[[Caller], Sequence[Notice]],
+    ) -> None:
+        self._messages = messages
+        self._signals = signals
+        self._clock = clock
+        self._metrics = metrics
+        #: Bytes of a WebSocket message.
+        self._largest = settings.max_body_bytes
+        self._greet = greet
+        self.patience = PATIENCE
+        self._open: set[Stream] = set()
+        self._lock = threading.Lock()
+        self._stopping = False
+
+    def serve(self, caller: Caller, form: Form, wire: Wire, head: bytes, request_id: str) -> None:
+        """Accept a connection whose handshake was agreed to, and serve it until it ends.
+
+        head: the answer to the handshake.
+        """
+        socket = WebSocket(wire, self._largest, self.patience)
+        greeting = [Ready(caller.device_id, UNACKNOWLEDGED, self._largest)]
+        outlet = Outlet(
+            form,
+            self._clock,
+            lambda after, limit: self._messages.pending(caller.device_id, after, limit),
+            [*greeting, *map(notice, self._greet(caller))],
+        )
+        stream = Stream(
+            caller, form, socket, outlet, self._messages, self._signals, self._count, request_id
+        )
+        with self._lock:
+            self._open.add(stream)
+        if self._stopping:
+            stream.end(STOPPING)
+        self._metrics.sockets.inc()
+        began = time.monotonic()
+        log.info("stream.opened", subprotocol=form.subprotocol)
+        try:
+            socket.accept(head)
+            self._log_end(stream.run(), time.monotonic() - began)
+        finally:
+            self._metrics.sockets.dec()
+            with self._lock:
+                self._open.discard(stream)
+
+    def _log_end(self, ending: Ending, seconds: float) -> None:
+        code = ending.code if ending.by == "service" else ending.by
+        self._metrics.closed_sockets.labels(str(code)).inc()
+        log.info(
+            "stream.closed",
+            code=int(ending.code),
+            reason=ending.reason,
+            by=ending.by,
+            seconds=round(seconds, 1),
+        )
+
+    def _count(self, direction: str, counted: Sequence[object]) -> None:
+        for kind, number in Counter(map(type, counted)).items():
+            # A fault is a tuple, every frame has its type as a tag.
+            name = kind.__struct_config__.tag if issubclass(kind, Frame) else "fault"
+            self._metrics.frames.labels(direction, name).inc(number)
+
+    def stop(self) -> None:
+        """End all sockets, and those that are just being opened; never waits."""
+        self._stopping = True
+        with self._lock:
+            streams = list(self._open)
+        for stream in streams:
+            stream.end(STOPPING)

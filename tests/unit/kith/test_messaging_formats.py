@@ -1,0 +1,100 @@
+"""What is inside envelopes is written one way, padded, and read strictly."""
+
+import pytest
+
+from kith.messaging import envelopes, payloads
+from kith.messaging.agreement import Opening
+from kith.messaging.envelopes import EnvelopeUnreadable, First, Later
+from kith.messaging.payloads import PayloadUnreadable, Receipt, Refresh, Text, Transcript
+from kith.messaging.safety import safety_number
+from tests.unit.kith.messaging_people import new_id
+
+FIRST = First(1, 2, Opening(b"i" * 32, b"e" * 32, b"c" * 1_568), 3, 4, 5, b"message")
+
+
+@pytest.mark.parametrize(
+    "envelope",
+    [
+        FIRST,
+        FIRST._replace(opening=Opening(b"i" * 32, b"e" * 32, b""), kem_prekey_id=None),
+        FIRST._replace(one_time_prekey_id=None, message=b""),
+        Later(b"message"),
+    ],
+)
+def test_envelopes_are_read_as_written(envelope: First | Later) -> None:
+    """Every form comes back as it was."""
+    assert envelopes.read(envelopes.write(envelope)) == envelope
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x01", b"\x02\x02abc", b"\x01\x03abc", b"\x01\x00abc", b"\x01\x01" + bytes(83)],
+)
+def test_other_content_is_no_envelope(content: bytes) -> None:
+    """Another version, another kind and half an envelope are refused."""
+    with pytest.raises(EnvelopeUnreadable):
+        envelopes.read(content)
+
+
+def test_half_a_kem_ciphertext_is_no_envelope() -> None:
+    """What ends inside the ciphertext is refused."""
+    with pytest.raises(EnvelopeUnreadable):
+        envelopes.read(envelopes.write(FIRST)[: 2 + 84 + 1_567])
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        Text(b"i" * 16, "hello", 1_800_000_000_000),
+        Text(b"i" * 16, "\x80\0\0 and 💬", 1, b"g" * 16),
+        Transcript(b"a" * 16, Text(b"i" * 16, "hello", 1)),
+        Receipt("read", [b"i" * 16, b"j" * 16]),
+        Refresh(),
+    ],
+)
+def test_payloads_are_read_as_written(payload: payloads.Payload) -> None:
+    """Every kind comes back as it was."""
+    assert payloads.read(payloads.write(payload)) == payload
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x80",
+        bytes(160),
+        payloads.padded(b"garbage"),
+        payloads.padded(b"\x81\xa4type\xa5other"),
+    ],
+)
+def test_other_content_is_no_payload(content: bytes) -> None:
+    """Wrong padding, no MessagePack and unknown kinds are refused."""
+    with pytest.raises(PayloadUnreadable):
+        payloads.read(content)
+
+
+def test_lengths_tell_little() -> None:
+    """Texts of all lengths up to a line are of one size."""
+    sizes = {len(payloads.write(Text(b"i" * 16, "x" * length, 1))) for length in range(90)}
+
+    assert sizes == {160}
+    for length in range(400):
+        assert payloads.unpadded(payloads.padded(b"\x80" * length)) == b"\x80" * length
+
+
+def test_safety_numbers_are_the_same_for_both() -> None:
+    """Both see one number, whatever the order of devices; another key makes another number."""
+    ann, ben = new_id("ann"), new_id("ben")
+    phone, laptop, key = b"p" * 32, b"l" * 32, b"b" * 32
+    number = safety_number(ann, [phone, laptop], ben, [key])
+
+    assert safety_number(ben, [key], ann, [laptop, phone]) == number
+    assert [len(group) for group in number.split(" ")] == [5] * 12
+    assert number.replace(" ", "").isdigit()
+    others = {
+        safety_number(ann, [phone], ben, [key]),
+        safety_number(ann, [phone, laptop], ben, [b"e" * 32]),
+        safety_number(ben, [phone, laptop], ann, [key]),
+    }
+    assert number not in others
+    assert len(others) == 3

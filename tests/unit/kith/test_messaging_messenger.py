@@ -1,0 +1,292 @@
+"""Texts arrive once on every device, whatever is lost on the way."""
+
+import json
+import threading
+
+import httpx
+import pytest
+
+from kith.errors import KithUnreachable
+from kith.messaging import payloads
+from kith.messaging.messenger import Messenger, TextUnfit
+from kith.messaging.outbox import Outgoing
+from kith.messaging.payloads import LONGEST_TEXT, Receipt, Text
+from kith.messaging.store import Store
+from kith.messaging.vault import Unlocking
+from kith.problems import MailboxFull
+from tests.unit.kith.canned import problem
+from tests.unit.kith.messaging_people import Machine, Make
+
+
+def test_a_conversation_with_marks(ann: Machine, ben: Machine) -> None:
+    """A text is sent, delivered, read, and answered."""
+    sent = ann.send(ben, "hello")
+    assert sent.state == "sent"
+    (got,) = ben.messenger.receive()
+    assert (got.text, got.with_account, got.outgoing) == ("hello", ann.account_id, False)
+    assert [one.state for one in ann.messenger.receive()] == ["delivered"]
+    ben.messenger.show([got], tell=True)
+    ben.messenger.flush()
+    assert [one.state for one in ann.messenger.receive()] == ["read"]
+    ben.send(ann, "hi")
+    assert ann.texts() == ["hi"]
+    assert [one.text for one in ann.messenger.history.newest(ben.account_id, 9)] == ["hello", "hi"]
+    assert ben.messenger.history.unread() == []
+
+
+def test_all_devices_of_both_have_it(ann: Machine, ben: Machine, make: Make) -> None:
+    """Every device of the recipient and every other one of the sender has the text."""
+    laptop, tablet = make("laptop", owner="ann"), make("tablet", owner="ben")
+    ann.messenger.meet(ann.account_id)
+    ann.messenger.people.accept(ann.account_id)
+
+    ann.send(ben, "hello")
+
+    assert ben.texts() == tablet.texts() == ["hello"]
+    copy, marked = laptop.messenger.receive()
+    assert (copy.text, copy.outgoing, copy.with_account) == ("hello", True, ben.account_id)
+    assert (marked.id, marked.state) == (copy.id, "delivered")
+    laptop.send(ben, "from the laptop")
+    assert ben.texts() == ["from the laptop"]
+
+
+def test_texts_are_padded_and_unreadable_on_the_way(ann: Machine, ben: Machine) -> None:
+    """What the server is given has none of the text, and the same size for a long and a short one."""
+    for text in ("x", "x" * 80):
+        ann.send(ben, text)
+    sizes = {len(body["envelopes"][0]["content"]) for body in ann.office.bodies}
+    assert len(sizes) == 1
+
+
+def test_a_lost_answer_sends_the_same_again(ann: Machine, ben: Machine) -> None:
+    """The same bytes go out under the same client id, and arrive once."""
+    ann.send(ben, "0")
+
+    def lose() -> None:
+        raise httpx.ReadTimeout("lost")
+
+    ann.office.after_storing = lose
+    with pytest.raises(KithUnreachable):
+        ann.send(ben, "1")
+    ann.office.after_storing = lambda: None
+    before = list(ann.office.bodies)
+    ann.restart()
+    ann.messenger.flush()
+
+    assert ann.office.bodies == before
+    assert ben.texts() == ["0", "1"]
+    (_, again) = ann.messenger.history.newest(ben.account_id, 2)
+    assert again.state == "sent"
+
+
+def test_a_text_that_never_left_goes_out_later(ann: Machine, ben: Machine) -> None:
+    """A crash between keeping and sending loses nothing, and uses no key twice."""
+
+    def crash() -> None:
+        raise KeyboardInterrupt
+
+    ann.office.before_storing = crash
+    with pytest.raises(KeyboardInterrupt):
+        ann.send(ben, "1")
+    (kept,) = ann.store.all(Outgoing)
+    ann.office.before_storing = lambda: None
+    ann.restart()
+    ann.messenger.prepare()
+    ann.send(ben, "2")
+
+    (first, second) = [body["envelopes"][0]["content"] for body in ann.office.bodies[:2]]
+    assert first != second
+    assert ann.office.bodies[0]["client_id"] == kept.client_id
+    assert ben.texts() == ["1", "2"]
+
+
+def test_what_waited_for_a_day_is_given_up(ann: Machine, ben: Machine) -> None:
+    """The server would take it for a new message, so it is not sent again."""
+    ann.send(ben, "0")
+
+    def lose() -> None:
+        raise httpx.ReadTimeout("lost")
+
+    ann.office.after_storing = lose
+    with pytest.raises(KithUnreachable):
+        ann.send(ben, "1")
+    ann.office.after_storing = lambda: None
+    sent = len(ann.office.bodies)
+    ann.clock.now += 86_000
+    ann.messenger.prepare()
+
+    assert len(ann.office.bodies) == sent
+    assert ann.messenger.history.newest(ben.account_id, 1)[0].state == "failed"
+
+
+def test_what_follows_a_text_may_follow_later(ann: Machine, ben: Machine, make: Make) -> None:
+    """A text that was accepted is sent, though the copy for another device got no answer."""
+    laptop = make("laptop", owner="ann")
+    ann.messenger.meet(ann.account_id)
+    ann.messenger.people.accept(ann.account_id)
+    answers = iter((False, *[True] * 3))
+
+    def lose() -> None:
+        if next(answers, False):
+            raise httpx.ReadTimeout("lost")
+
+    ann.office.after_storing = lose
+    assert ann.send(ben, "1").state == "sent"
+    ann.messenger.flush()
+    assert [one.text for one in laptop.messenger.receive()] == ["1"]
+
+
+def test_two_commands_at_once(ann: Machine, ben: Machine) -> None:
+    """Two processes with one store take turns at its ratchets: every text is read, none twice."""
+    ann.send(ben, "first")
+    ben.send(ann, "answer")
+    failures: list[BaseException] = []
+
+    def command(name: str) -> None:
+        try:
+            with Store(ann.directory / "ann.db", Unlocking(ann.directory / "ann.key")) as store:
+                other = Messenger(ann.kith, store, ann.account_id, ann.device_id, clock=ann.clock)
+                for n in range(15):
+                    other.send(ben.account_id, f"{name}{n}")
+                    other.receive()
+        except BaseException as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=command, args=(name,)) for name in ("a", "b")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert failures == []
+    texts = ben.texts()
+    assert sorted(map(str, texts)) == sorted(
+        ["first", *(f"{x}{n}" for x in "ab" for n in range(15))]
+    )
+    for name in ("a", "b"):
+        assert [one for one in texts if one and one[0] == name] == [f"{name}{n}" for n in range(15)]
+
+
+def test_what_is_acknowledged_is_kept(ann: Machine, ben: Machine) -> None:
+    """A crash between keeping and acknowledging shows nothing twice."""
+    ann.send(ben, "1")
+    waiting = list(ann.office.mailboxes[ben.device_id])
+    page = ben.kith.fetch_messages()
+    assert [one.text for one in ben.messenger.take(page.messages)] == ["1"]
+    ben.restart()
+
+    assert ann.office.mailboxes[ben.device_id] == waiting
+    assert ben.texts() == []
+    assert [one.text for one in ben.messenger.history.unread()] == ["1"]
+    assert ann.office.mailboxes[ben.device_id] == []
+
+
+def test_a_failure_in_the_middle_of_a_page_keeps_nothing(
+    ann: Machine, ben: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ratchet goes on only together with the texts."""
+    for text in ("1", "2"):
+        ann.send(ben, text)
+    page = ben.kith.fetch_messages()
+    broken = [*page.messages, None]
+    with pytest.raises(AttributeError):
+        ben.messenger.take(broken)  # type: ignore[arg-type]
+
+    assert ben.messenger.history.unread() == []
+    assert ben.texts() == ["1", "2"]
+
+
+def test_a_message_that_is_delivered_again_is_passed_over(ann: Machine, ben: Machine) -> None:
+    """At least once becomes once, whatever its number; under a new id it is one that cannot be read."""
+    ann.send(ben, "1")
+    (waiting,) = ann.office.mailboxes[ben.device_id]
+    assert ben.texts() == ["1"]
+    ann.office.mailboxes[ben.device_id].append({**waiting, "seq": 9})
+    assert ben.texts() == []
+    ann.office.put(ben.device_id, ann.account_id, ann.device_id, waiting["content"])
+    assert ben.texts() == [None]
+
+
+def test_strangers_are_told_nothing(ann: Machine, ben: Machine) -> None:
+    """A request is marked, and neither receipts nor new sessions answer it."""
+    ann.office.strangers.add((ann.account_id, ben.account_id))
+    ann.send(ben, "1")
+    ann.office.put(
+        ben.device_id, ann.account_id, ann.device_id, b"\x01\x02garbage", to=ben.account_id
+    )
+    first, second = ben.messenger.receive()
+
+    assert (first.text, first.request) == ("1", True)
+    assert (second.text, second.request) == (None, True)
+    ben.messenger.show([first, second], tell=True)
+    ben.messenger.flush()
+    assert ann.office.mailboxes[ann.device_id] == []
+
+
+def test_a_broken_session_is_mended(ann: Machine, ben: Machine) -> None:
+    """Who cannot read a message begins a new session, once in a while, and then it works again."""
+    ann.send(ben, "1")
+    ben.texts()
+    ben.send(ann, "2")
+    ann.texts()
+    ben.sessions.forget(ann.account_id, ann.device_id)
+    ann.send(ben, "lost")
+    assert ben.texts() == [None, None]  # a receipt, which nobody can tell from a text, and the text
+    assert ann.texts() == []
+    ann.send(ben, "3")
+    assert ben.texts() == ["3"]
+
+
+def test_a_refusal_is_final(ann: Machine, ben: Machine) -> None:
+    """What the server refuses is not tried again by itself."""
+    ann.send(ben, "1")
+    handle = ann.office._handle
+    ann.office.handler = lambda request: (
+        problem("mailbox-full", 429)
+        if request.method == "POST" and request.url.path == "/v1/messages"
+        else handle(request)
+    )
+    with pytest.raises(MailboxFull):
+        ann.send(ben, "2")
+    ann.office.handler = handle
+    ann.messenger.flush()
+
+    assert ben.texts() == ["1"]
+    assert [one.state for one in ann.messenger.history.newest(ben.account_id, 9)] == [
+        "sent",
+        "failed",
+    ]
+
+
+@pytest.mark.parametrize("text", ["", " \n", "x" * (LONGEST_TEXT + 1), "\udcff"])
+def test_texts_that_do_not_fit(text: str, ann: Machine, ben: Machine) -> None:
+    """An empty text, one that is too long and one that is no Unicode are refused."""
+    with pytest.raises(TextUnfit):
+        ann.send(ben, text)
+    assert ann.office.bodies == []
+
+
+def test_the_longest_text_fits(ann: Machine, ben: Machine) -> None:
+    """A text of the greatest length arrives whole, within 64 KiB."""
+    ann.send(ben, "x" * LONGEST_TEXT)
+    assert ben.texts() == ["x" * LONGEST_TEXT]
+    assert max(len(json.dumps(body)) for body in ann.office.bodies) < 65_536
+
+
+def test_lies_about_groups_and_receipts(ann: Machine, ben: Machine, make: Make) -> None:
+    """A text is of the group that the server delivers it to, a receipt of whom the text was for."""
+    ann.send(ben, "1")
+    ben.texts()
+    (own,) = ann.messenger.receive()
+    eve = make("eve")
+    outbox = eve.messenger._outbox
+    outbox.put(ann.account_id, Receipt("read", [bytes.fromhex(own.id)]))
+    outbox.put(ann.account_id, Text(b"i" * 16, "to a group", 1, bytes(16)))
+    outbox.put(ann.account_id, Text(b"short", "odd", 1))
+    outbox.put(ann.account_id, Text(b"k" * 16, "from another time", 1 << 60))
+    outbox.put(ann.account_id, payloads.Transcript(bytes(16), Text(b"j" * 16, "not yours", 1)))
+    eve.messenger.flush()
+
+    assert [(one.text, one.outgoing) for one in ann.messenger.receive()] == [(None, False)] * 3
+    (kept,) = ann.messenger.history.newest(ben.account_id, 1)
+    assert kept.state == "delivered"

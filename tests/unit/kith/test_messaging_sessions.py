@@ -1,0 +1,252 @@
+"""Sessions: two devices understand each other, and nobody else, whatever happens on the way."""
+
+from dataclasses import replace
+
+import pytest
+
+from kith.messaging.agreement import AgreementRefused
+from kith.messaging.envelopes import NOTHING
+from kith.messaging.keys import DAY, KEEP_OLD, ROTATE_AFTER
+from kith.messaging.ratchet import MOST_SKIPPED, NotDecrypted
+from kith.messaging.sessions import MOST_SESSIONS
+from tests.unit.kith.messaging_people import Machine, Make
+
+
+def test_a_conversation(ann: Machine, ben: Machine) -> None:
+    """Messages go both ways, those before the first answer too."""
+    assert ben.hear(ann, ann.first(ben, b"1")) == b"1"
+    assert ben.hear(ann, ann.say(ben, b"2")) == b"2"
+    assert ann.hear(ben, ben.say(ann, b"3")) == b"3"
+    assert ben.hear(ann, ann.say(ben, b"4")) == b"4"
+
+
+def test_first_messages_are_short_once_answered(ann: Machine, ben: Machine) -> None:
+    """What begins a session is sent until the other end has answered, and no longer."""
+    ben.hear(ann, ann.first(ben, b"1"))
+    before = ann.say(ben, b"2")
+    ann.hear(ben, ben.say(ann, b"3"))
+
+    assert len(before) > 1_600
+    assert len(ann.say(ben, b"4")) < 100
+
+
+def test_sessions_outlive_the_process(ann: Machine, ben: Machine) -> None:
+    """A device that starts anew goes on where it was."""
+    ben.hear(ann, ann.first(ben, b"1"))
+    for one in (ann, ben):
+        one.store.close()
+        one.start()
+
+    assert ann.hear(ben, ben.say(ann, b"2")) == b"2"
+    assert ben.hear(ann, ann.say(ben, b"3")) == b"3"
+
+
+def test_every_bit_counts(ann: Machine, ben: Machine) -> None:
+    """A changed message is refused, wherever it was changed, and the right one still works."""
+    first = ann.first(ben, b"1")
+    for place in (0, 1, 2, 8, 12, 50, 80, 84, 88, 500, 1_700, len(first) - 1):
+        with pytest.raises(NotDecrypted):
+            ben.hear(ann, first[:place] + bytes([first[place] ^ 1]) + first[place + 1 :])
+    assert ben.hear(ann, first) == b"1"
+    later = ben.say(ann, b"2")
+    for place in range(0, len(later), 7):
+        with pytest.raises(NotDecrypted):
+            ann.hear(ben, later[:place] + bytes([later[place] ^ 1]) + later[place + 1 :])
+    for length in (0, 1, 2, 20, 41, len(later) - 1):
+        with pytest.raises(NotDecrypted):
+            ann.hear(ben, later[:length])
+    assert ann.hear(ben, later) == b"2"
+
+
+def test_a_message_is_of_its_sender_and_for_its_recipient(ann: Machine, ben: Machine) -> None:
+    """A server that names another sender, or hands a message to another device, gets nowhere."""
+    first = ann.first(ben, b"1")
+    with pytest.raises(NotDecrypted):
+        ben.sessions.decrypt(ben.account_id, ann.device_id, first)
+    with pytest.raises(NotDecrypted):
+        ann.hear(ann, first)
+    assert ben.hear(ann, first) == b"1"
+    later = ben.say(ann, b"2")
+    with pytest.raises(NotDecrypted):
+        ben.hear(ann, later)
+    with pytest.raises(NotDecrypted):
+        ann.sessions.decrypt(ben.account_id, ann.device_id, later)
+
+
+def test_nothing_is_heard_twice(ann: Machine, ben: Machine, make: Make) -> None:
+    """A repeated message is refused: a first one, a later one, and one of a forgotten session."""
+    first = ann.first(ben, b"1")
+    later = ann.say(ben, b"2")
+    ben.hear(ann, first)
+    ben.hear(ann, later)
+    for content in (first, later):
+        with pytest.raises(NotDecrypted):
+            ben.hear(ann, content)
+    ben.sessions.forget(ann.account_id, ann.device_id)
+    with pytest.raises(NotDecrypted):
+        ben.hear(ann, first)
+
+
+def test_a_first_message_without_one_time_keys_is_not_heard_twice(make: Make) -> None:
+    """The last resort serves many sessions, and each of them once."""
+    ann, ben = make("ann"), make("ben")
+    ben.office.keys[ben.device_id] |= {"one_time_prekeys": [], "one_time_kem_prekeys": []}
+    firsts = [ann.first(ben, b"1"), ann.first(ben, b"2")]
+
+    assert [ben.hear(ann, first) for first in firsts] == [b"1", b"2"]
+    ben.sessions.forget(ann.account_id, ann.device_id)
+    for first in firsts:
+        with pytest.raises(NotDecrypted):
+            ben.hear(ann, first)
+
+
+def test_messages_may_come_in_any_order(ann: Machine, ben: Machine) -> None:
+    """What overtakes others is understood, and so are they."""
+    ben.hear(ann, ann.first(ben, b"first"))
+    ann.hear(ben, ben.say(ann, b"hello"))
+    said = [ann.say(ben, bytes([n])) for n in range(5)]
+    ann.hear(ben, ben.say(ann, b"and?"))
+    said += [ann.say(ben, bytes([n])) for n in range(5, 8)]
+
+    assert [ben.hear(ann, said[n]) for n in (6, 3, 0, 7, 4, 1, 5, 2)] == [
+        bytes([n]) for n in (6, 3, 0, 7, 4, 1, 5, 2)
+    ]
+
+
+def test_keys_of_lost_messages_are_bounded(ann: Machine, ben: Machine) -> None:
+    """A message too far ahead is refused without work, and the session still serves."""
+    first = ann.first(ben, b"first")
+    near = [ann.say(ben, b"x") for _ in range(MOST_SKIPPED + 2)]
+    ben.hear(ann, first)
+
+    with pytest.raises(NotDecrypted):
+        ben.hear(ann, near[MOST_SKIPPED + 1])
+    assert ben.hear(ann, near[MOST_SKIPPED]) == b"x"
+    assert ben.hear(ann, near[0]) == b"x"
+
+
+def test_both_begin_at_once(ann: Machine, ben: Machine) -> None:
+    """Two sessions become one in the end, and no message is lost on the way."""
+    from_ann, from_ben = ann.first(ben, b"a1"), ben.first(ann, b"b1")
+    also_from_ann, also_from_ben = ann.say(ben, b"a2"), ben.say(ann, b"b2")
+
+    assert ann.hear(ben, from_ben) == b"b1"
+    assert ben.hear(ann, from_ann) == b"a1"
+    assert ann.hear(ben, also_from_ben) == b"b2"
+    assert ben.hear(ann, also_from_ann) == b"a2"
+    for n in range(6):
+        assert ben.hear(ann, ann.say(ben, bytes([n]))) == bytes([n])
+        assert ann.hear(ben, ben.say(ann, bytes([n]))) == bytes([n])
+
+
+def test_a_device_that_lost_its_sessions_begins_again(ann: Machine, ben: Machine) -> None:
+    """The newest session is written to, and only a few older ones are kept."""
+    ben.hear(ann, ann.first(ben, b"1"))
+    for _ in range(MOST_SESSIONS + 1):
+        ann.sessions.forget(ben.account_id, ben.device_id)
+        ben.hear(ann, ann.first(ben, b"again"))
+
+    assert ann.hear(ben, ben.say(ann, b"2")) == b"2"
+    peer = ben.sessions.peer(ann.account_id, ann.device_id)
+    assert peer is not None
+    assert len(peer.sessions) == MOST_SESSIONS
+
+
+def test_a_device_without_keys_is_told_so(ann: Machine, ben: Machine) -> None:
+    """What could not be encrypted for it says just that."""
+    assert ben.hear(ann, NOTHING) is None
+
+
+@pytest.mark.parametrize("name", ["signed_prekey", "kem_prekey"])
+def test_keys_of_others_are_refused(name: str, ann: Machine, ben: Machine, make: Make) -> None:
+    """A prekey that the identity key has not signed begins no session."""
+    bundle, other = ben.bundle(), make("eve").bundle()
+    swapped = replace(bundle, **{name: getattr(other, name)})
+
+    with pytest.raises(AgreementRefused):
+        ann.sessions.begin(ben.account_id, swapped, b"1")
+    assert ann.sessions.peer(ben.account_id, ben.device_id) is None
+
+
+def test_a_signature_is_for_one_kind_of_key(ann: Machine, ben: Machine) -> None:
+    """A KEM key's signature does not sign a signed prekey, whatever the bytes."""
+    bundle = ben.bundle()
+    assert bundle.kem_prekey is not None
+    swapped = replace(
+        bundle,
+        signed_prekey=replace(bundle.signed_prekey, signature=bundle.kem_prekey.signature),
+    )
+
+    with pytest.raises(AgreementRefused):
+        ann.sessions.begin(ben.account_id, swapped, b"1")
+
+
+@pytest.mark.parametrize("name", ["identity_key", "one_time_prekey"])
+def test_weak_keys_are_refused(name: str, ann: Machine, ben: Machine) -> None:
+    """A key that would give a secret known to all begins no session."""
+    bundle = ben.bundle()
+    assert bundle.one_time_prekey is not None
+    weak = (
+        bytes(32)
+        if name == "identity_key"
+        else replace(bundle.one_time_prekey, public_key=bytes(32))
+    )
+
+    with pytest.raises(AgreementRefused):
+        ann.sessions.begin(ben.account_id, replace(bundle, **{name: weak}), b"1")
+
+
+def test_without_a_kem_key_it_is_another_secret(ann: Machine, ben: Machine) -> None:
+    """A bundle without a KEM key works; taking the ciphertext off a message does not."""
+    plain = ann.sessions.begin(ben.account_id, replace(ben.bundle(), kem_prekey=None), b"1")
+    assert ben.hear(ann, plain) == b"1"
+    full = ann.first(ben, b"2")
+    stripped = full[:82] + b"\xff" * 4 + full[86 + 1_568 :]
+
+    with pytest.raises(NotDecrypted):
+        ben.hear(ann, stripped)
+    assert ben.hear(ann, full) == b"2"
+
+
+def test_prekeys_are_replaced_and_forgotten(ann: Machine, ben: Machine) -> None:
+    """A week later there are new ones; the old serve while a message may wait, and no longer."""
+    early, late = ann.bundle(), ann.bundle()
+    ann.clock.now += ROTATE_AFTER
+    ann.keys.maintain(ann.kith)
+    fresh = ann.bundle()
+    assert fresh.signed_prekey.key_id != early.signed_prekey.key_id
+    assert fresh.identity_key == early.identity_key
+
+    ann.clock.now += KEEP_OLD - DAY
+    ann.store.purge(int(ann.clock()))
+    assert ann.hear(ben, ben.sessions.begin(ann.account_id, early, b"1")) == b"1"
+    ann.clock.now += 2 * DAY
+    ann.store.purge(int(ann.clock()))
+    with pytest.raises(NotDecrypted):
+        ann.hear(ben, ben.sessions.begin(ann.account_id, late, b"2"))
+
+
+def test_one_time_keys_are_used_once_and_made_anew(ann: Machine, ben: Machine, make: Make) -> None:
+    """Two sessions from one bundle: the second finds no key; few left become a hundred."""
+    bundle = ann.bundle()
+    assert ann.hear(ben, ben.sessions.begin(ann.account_id, bundle, b"1")) == b"1"
+    eve = make("eve")
+    with pytest.raises(NotDecrypted):
+        ann.hear(eve, eve.sessions.begin(ann.account_id, bundle, b"2"))
+
+    kept = ann.office.keys[ann.device_id]
+    kept["one_time_prekeys"] = kept["one_time_prekeys"][:5]
+    ann.clock.now += 4_000
+    ann.keys.maintain(ann.kith)
+    assert len(kept["one_time_prekeys"]) == 100
+    assert ann.hear(eve, eve.first(ann, b"3")) == b"3"
+
+
+def test_keys_that_the_server_lost_are_published_again(ann: Machine) -> None:
+    """The hourly look finds that the server says something else."""
+    identity = ann.keys.identity()
+    ann.office.keys[ann.device_id] = {}
+    ann.clock.now += 4_000
+    ann.keys.maintain(ann.kith)
+
+    assert ann.bundle().registration_id == identity.registration_id

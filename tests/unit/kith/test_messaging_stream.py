@@ -1,0 +1,185 @@
+"""The client of the stream keeps what comes, connects again, and knows when it is over."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+import simple_websocket
+from werkzeug.serving import make_server
+
+from kith import Kith
+from kith.messaging import stream as streaming
+from kith.messaging.stream import Stream, StreamEnded
+from tests.unit.kith.messaging_people import Machine
+
+Serve = Callable[[simple_websocket.Server], None]
+PATIENCE = 10
+
+
+class Sockets:
+    """A server of WebSockets that does what it is told with one after the other."""
+
+    def __init__(self) -> None:
+        """Listen."""
+        self.turns: list[Serve | int] = []
+        self.headers: list[dict[str, Any]] = []
+        self.server = make_server("127.0.0.1", 0, self._answer, threaded=True)
+        self.server.log = lambda *_: None  # type: ignore[method-assign]
+        self.address = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, args=(0.01,)).start()
+
+    def _answer(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        self.headers.append(environ)
+        turn = self.turns.pop(0) if self.turns else 401
+        if isinstance(turn, int):
+            start_response(f"{turn} Refused", [("Content-Length", "0"), ("Connection", "close")])
+            return []
+        socket = simple_websocket.Server.accept(environ, subprotocols=[streaming.SUBPROTOCOL])
+        assert msgspec.msgpack.decode(socket.receive(timeout=PATIENCE)) == {"type": "ping"}
+        with suppress(simple_websocket.ConnectionClosed):
+            turn(socket)
+        raise ConnectionError  # or werkzeug would answer the request as well
+
+    def close(self) -> None:
+        """Listen no more."""
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def sockets() -> Iterator[Sockets]:
+    """Return a server."""
+    sockets = Sockets()
+    yield sockets
+    sockets.close()
+
+
+@pytest.fixture
+def stream(sockets: Sockets, ben: Machine, monkeypatch: pytest.MonkeyPatch) -> Stream:
+    """Return Ben's stream, which connects again at once."""
+    monkeypatch.setattr(streaming, "FIRST_PAUSE", 0.01)
+    ben.changed = []  # type: ignore[attr-defined]
+    kith = Kith(sockets.address, ben.kith.device_token)
+    return Stream(kith, ben.messenger, on_change=ben.changed.extend)  # type: ignore[attr-defined]
+
+
+def frames(machine: Machine) -> bytes:
+    """Return what waits for a device as the stream writes it."""
+    written = []
+    for message in machine.kith.fetch_messages().messages:
+        written.append(
+            {
+                "type": "message",
+                "seq": message.seq,
+                "id": UUID(message.id).bytes,
+                "from_account_id": UUID(message.from_account_id).bytes,
+                "from_device_id": UUID(message.from_device_id).bytes,
+                "content": message.content,
+                "sent_at": datetime.now(UTC),
+                "request": False,
+            }
+        )
+    ready = {"type": "ready", "device_id": bytes(16), "unacknowledged": 256, "largest": 1}
+    return msgspec.msgpack.encode([ready, *written, {"type": "caught_up", "through": 1}])
+
+
+def test_messages_are_kept_and_acknowledged(
+    sockets: Sockets, stream: Stream, ann: Machine, ben: Machine
+) -> None:
+    """What comes is kept before it is acknowledged; the token travels in the header."""
+    for text in ("1", "2"):
+        ann.send(ben, text)
+    acknowledged = []
+
+    def serve(socket: simple_websocket.Server) -> None:
+        socket.send(frames(ben))
+        acknowledged.append(msgspec.msgpack.decode(socket.receive(timeout=PATIENCE)))
+        acknowledged.append([entry.text for entry in ben.messenger.history.unread()])
+        socket.close(4003)
+
+    sockets.turns = [serve]
+    with pytest.raises(StreamEnded, match="signed out"):
+        stream.run()
+
+    assert acknowledged == [{"type": "ack", "through": 2}, ["1", "2"]]
+    assert [entry.text for entry in ben.changed] == ["1", "2"]  # type: ignore[attr-defined]
+    assert sockets.headers[0]["HTTP_AUTHORIZATION"] == f"Bearer {ben.kith.device_token}"
+    assert sockets.headers[0]["HTTP_SEC_WEBSOCKET_PROTOCOL"] == "kith.v1.msgpack"
+    assert [one.state for one in ann.messenger.receive()] == ["delivered", "delivered"]
+
+
+def test_a_broken_connection_is_gone_on_with(
+    sockets: Sockets, stream: Stream, ann: Machine, ben: Machine
+) -> None:
+    """After a hang-up, an error of the server and garbage the next connection serves."""
+    ann.send(ben, "1")
+
+    def garbage(socket: simple_websocket.Server) -> None:
+        socket.send(b"\xc1garbage")
+        socket.receive(timeout=PATIENCE)
+
+    def serve(socket: simple_websocket.Server) -> None:
+        socket.send(frames(ben))
+        socket.receive(timeout=PATIENCE)
+        socket.close(4001)
+
+    sockets.turns = [lambda socket: socket.close(1001), 503, garbage, serve]
+    with pytest.raises(StreamEnded, match="instead"):
+        stream.run()
+
+    assert [entry.text for entry in ben.changed] == ["1"]  # type: ignore[attr-defined]
+    assert sockets.turns == []
+
+
+def test_a_refused_token_ends_it(sockets: Sockets, stream: Stream) -> None:
+    """A device that is not signed in does not knock again."""
+    with pytest.raises(StreamEnded, match="signed out"):
+        stream.run()
+    assert len(sockets.headers) == 1
+
+
+def test_new_keys_are_published_when_they_run_low(
+    sockets: Sockets, stream: Stream, ben: Machine
+) -> None:
+    """The server's hint is followed at once."""
+    kept = ben.office.keys[ben.device_id]
+    kept["one_time_prekeys"] = []
+
+    def serve(socket: simple_websocket.Server) -> None:
+        low = {"type": "keys_low", "one_time_prekeys": 0, "one_time_kem_prekeys": 9}
+        socket.send(msgspec.msgpack.encode([low, {"type": "something newer"}]))
+        socket.send(frames(ben))
+        socket.close(4003)
+
+    sockets.turns = [serve]
+    with pytest.raises(StreamEnded):
+        stream.run()
+    assert len(kept["one_time_prekeys"]) == 100
+
+
+def test_it_can_be_stopped(sockets: Sockets, stream: Stream) -> None:
+    """Another thread ends it."""
+    connected = threading.Event()
+
+    def serve(socket: simple_websocket.Server) -> None:
+        connected.set()
+        socket.receive(timeout=PATIENCE)
+
+    sockets.turns = [serve]
+    thread = threading.Thread(target=stream.run)
+    thread.start()
+    connected.wait(PATIENCE)
+    stream.stop()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+def test_addresses_keep_what_they_have() -> None:
+    """Https becomes wss, and a path of the server stays before the stream's."""
+    assert Kith("https://a.test/b/").stream_address == "wss://a.test/b/v1/stream"
+    assert Kith("http://a.test:81").stream_address == "ws://a.test:81/v1/stream"

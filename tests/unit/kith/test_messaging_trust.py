@@ -1,0 +1,170 @@
+"""Texts are encrypted for keys that are accepted, and for no others."""
+
+import pytest
+
+from kith.messaging.refusals import KeysChanged, KeysUnfit, NobodyReads
+from tests.unit.kith.messaging_people import Machine, Make, new_id
+
+
+def test_a_new_device_of_the_recipient_must_be_accepted(
+    ann: Machine, ben: Machine, make: Make
+) -> None:
+    """A device that shows up later, or that the server has slipped in, is not written to."""
+    ann.send(ben, "1")
+    tablet = make("tablet", owner="ben")
+    with pytest.raises(KeysChanged) as changed:
+        ann.send(ben, "2")
+    assert (changed.value.account_id, changed.value.device_ids) == (
+        ben.account_id,
+        [tablet.device_id],
+    )
+    assert tablet.texts() == []
+    assert ben.texts() == ["1"]
+
+    ann.messenger.people.accept(ben.account_id)
+    ann.send(ben, "3")
+    assert tablet.texts() == ["3"]
+    assert ben.texts() == ["3"]
+
+
+def test_new_keys_can_be_accepted_with_the_text(ann: Machine, ben: Machine, make: Make) -> None:
+    """One call accepts and sends."""
+    ann.send(ben, "1")
+    tablet = make("tablet", owner="ben")
+    sent = ann.messenger.send(ben.account_id, "2", accept_new_keys=True)
+
+    assert sent.state == "sent"
+    assert tablet.texts() == ["2"]
+
+
+def test_somebody_who_registered_again(ann: Machine, ben: Machine, make: Make) -> None:
+    """The old device is forgotten; the new one's keys must be accepted."""
+    ann.send(ben, "1")
+    ben.office.remove(ben.account_id, ben.device_id)
+    phone = make("new phone", owner="ben")
+    with pytest.raises(KeysChanged):
+        ann.send(ben, "2")
+    ann.messenger.people.accept(ben.account_id)
+    ann.send(ben, "3")
+
+    assert phone.texts() == ["3"]
+    assert set(ann.messenger.people.of(ben.account_id).devices) == {phone.device_id}
+
+
+def test_keys_that_changed_on_the_same_device(ann: Machine, ben: Machine) -> None:
+    """A device that lost its store has other keys: messages for the old ones are refused."""
+    ann.send(ben, "1")
+    ben.store.close()
+    (ben.directory / "ben.db").unlink()
+    ben.start()
+    ben.messenger.prepare()
+    assert ben.texts() == [None]  # it was for the keys that are gone
+    with pytest.raises(KeysChanged):
+        ann.send(ben, "2")
+    ann.messenger.people.accept(ben.account_id)
+    ann.send(ben, "3")
+
+    assert ben.texts() == ["3"]
+
+
+def test_a_text_from_a_new_device_is_marked(ann: Machine, ben: Machine, make: Make) -> None:
+    """It is shown with a warning, and its sender is told nothing."""
+    ann.send(ben, "1")
+    tablet = make("tablet", owner="ben")
+    tablet.send(ann, "from the tablet")
+    (got,) = ann.messenger.receive()
+
+    assert (got.text, got.new_keys) == ("from the tablet", True)
+    assert tablet.messenger.receive() == []
+
+
+def test_who_writes_first_is_met_with_all_her_devices(
+    ann: Machine, ben: Machine, make: Make
+) -> None:
+    """Keys are taken on trust until one writes back, so that an answer reaches every device."""
+    make("laptop", owner="ann")
+    ann.messenger.people.accept(ann.messenger.meet(ann.account_id).account_id)
+    ann.send(ben, "1")
+    (got,) = ben.messenger.receive()
+
+    assert not got.new_keys
+    assert ben.send(ann, "2").state == "sent"
+
+
+def test_a_slipped_in_device_of_ones_own_gets_no_copies(
+    ann: Machine, ben: Machine, make: Make
+) -> None:
+    """What one sends is copied to accepted devices only, and sending goes on."""
+    ghost = make("ghost", owner="ann")
+    assert ann.send(ben, "1").state == "sent"
+
+    assert ghost.messenger.receive() == []
+    assert ann.messenger.people.of(ann.account_id).unaccepted == [ghost.device_id]
+    assert ben.texts() == ["1"]
+
+
+def test_a_device_without_keys_does_not_stop_the_others(
+    ann: Machine, ben: Machine, make: Make
+) -> None:
+    """It is told that there was something, and is written to as soon as it has keys."""
+    tablet = make("tablet", owner="ben", ready=False)
+    ann.send(ben, "1")
+    assert ben.texts() == ["1"]
+    tablet.messenger.prepare()
+    assert tablet.texts() == [None]
+    with pytest.raises(KeysChanged):
+        ann.send(ben, "2")
+
+
+def test_nobody_to_encrypt_for(ann: Machine, make: Make) -> None:
+    """An account without keys is refused before anything is sent."""
+    eve = make("eve", ready=False)
+    with pytest.raises(NobodyReads):
+        ann.send(eve, "1")
+
+    assert ann.office.bodies == []
+    (kept,) = ann.messenger.history.newest(eve.account_id, 9)
+    assert kept.state == "failed"
+
+
+def test_keys_that_are_not_signed(ann: Machine, ben: Machine) -> None:
+    """An account with a forged prekey is refused, and nothing of it stays in the way."""
+    kept = ann.office.keys[ben.device_id]
+    kept["signed_prekey"] = {**kept["signed_prekey"], "signature": "A" * 86}
+    with pytest.raises(KeysUnfit):
+        ann.send(ben, "1")
+    ann.messenger.flush()
+
+    assert ann.office.bodies == []
+
+
+def test_a_device_that_comes_and_goes(ann: Machine, ben: Machine, make: Make) -> None:
+    """A device that wrote, went and is back is not written to for having a session."""
+    ann.send(ben, "1")
+    ghost = make("ghost", owner="ben")
+    ghost.send(ann, "hello")
+    ann.messenger.receive()
+    ann.office.devices[ben.account_id].remove(ghost.device_id)
+    ann.messenger.meet(ben.account_id)
+    ann.send(ben, "2")
+    ann.office.devices[ben.account_id].append(ghost.device_id)
+    with pytest.raises(KeysChanged):
+        ann.send(ben, "3")
+    assert ghost.texts() == []
+
+
+def test_safety_numbers_of_several_devices(ann: Machine, ben: Machine, make: Make) -> None:
+    """Both people see one number on any device, and another one once a device comes."""
+    tablet = make("tablet", owner="ben")
+
+    def number(mine: Machine, theirs: Machine) -> str:
+        for account_id in (mine.account_id, theirs.account_id):
+            mine.messenger.meet(account_id)
+        return mine.messenger.safety_number(theirs.account_id)
+
+    first = number(ann, ben)
+    assert number(ben, ann) == number(tablet, ann) == first
+    make("ghost", owner="ben")
+    assert number(ann, ben) != first
+    assert number(ben, ann) != first
+    assert new_id("ann's account") == ann.account_id
