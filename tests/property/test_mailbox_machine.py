@@ -53,7 +53,7 @@ ACTS: list[tuple[str, *tuple[st.SearchStrategy[Any], ...]]] = [
     ]
     * 4,
     *[("acknowledge", WHICH, st.integers(-1, 3))] * 3,
-    ("send_again", WHICH),
+    *[("send_again", WHICH)] * 2,
     ("reuse_client_id", WHICH, CONTENT),
     ("fetch", WHICH, st.integers(1, 3)),
     ("link", WHICH),
@@ -61,7 +61,7 @@ ACTS: list[tuple[str, *tuple[st.SearchStrategy[Any], ...]]] = [
     ("register_again", st.integers(0, 1)),
     ("publish", WHICH, st.sampled_from([8, 9])),
     ("judge", WHICH, st.sampled_from(["accepted", "blocked", None])),
-    ("advance", st.sampled_from([1, 59, 60, 3600, 86_400]), st.booleans()),
+    *[("advance", st.sampled_from([1, 59, 60, 3600, 86_400]), st.booleans())] * 2,
 ]
 
 
