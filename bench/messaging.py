@@ -2,19 +2,21 @@
 
 Owns four measurements, with real sockets and tokens: pairs of people who write as fast as they are
 answered, one message on an idle server, a full mailbox that drains to one socket, and thousands of idle
-sockets. This process is the load; the server is another.
+sockets. This process is the load; the server is another. Where ejabberd is installed, the same pairs
+write over that too, in the same run and into the same table (`bench.ejabberd`).
 """
 
 import json
 import os
 import select
-import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from socket import socket
 from typing import Any
 
 import click
@@ -22,20 +24,18 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from bench import databases
+from bench import databases, ejabberd
 from bench.load import family, once, request, spent
+from bench.pairs import CONTENT_SIZE, Pair, drive
 from bench.people import UNLIMITED, Person, fill_mailbox, settle
 from bench.report import machine, percentile
 from bench.stream_client import JSON, MSGPACK, Accepted, Acked, CaughtUp, Client, Message, Refused
 from tests.server import RunningServer, running_server
 
-CONTENT_SIZE = 200
 LIVEZ = request("GET", "/livez")
 #: Between two messages, or two questions to `/livez`, on an idle server.
 PAUSE = 0.005
 FORMS = {"messagepack": MSGPACK, "json": JSON}
-#: Messages that a sender writes at most in one WebSocket message.
-MOST_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -66,87 +66,50 @@ def served(dialect: str, people: int, waiting: int = 0) -> Iterator[World]:
             yield World(server, url, known)
 
 
-class _Pair:
-    """Somebody who writes to somebody else, so many messages ahead of the last that was acknowledged."""
+class _Pair(Pair):
+    """A message is done when its recipient's acknowledgement is on disk."""
 
     def __init__(self, sender: Client, recipient: Client, ahead: int) -> None:
-        self.sender, self.recipient = sender, recipient
-        self._ahead = ahead
+        super().__init__(ahead)
+        self._sender, self._recipient = sender, recipient
         self._content = os.urandom(CONTENT_SIZE)
-        self.sent = self.accepted = self.acknowledged = 0
 
-    def write(self) -> None:
-        """Send what there is room for."""
-        number = min(self.acknowledged + self._ahead - self.sent, MOST_AT_ONCE)
-        if number > 0:
-            to = self.recipient.person
-            first, self.sent = self.sent, self.sent + number
-            self.sender.send(
-                [
-                    self.sender.message(to, str(n), self._content)
-                    for n in range(first, first + number)
-                ]
-            )
+    def readers(self) -> list[tuple[socket, Callable[[], object]]]:
+        return [
+            (client.wire, partial(self._read, client)) for client in (self._sender, self._recipient)
+        ]
 
-    def read(self, client: Client) -> None:
-        """Take what one of the two was sent, acknowledge messages, and write on."""
+    def send(self, first: int, number: int) -> None:
+        to = self._recipient.person
+        self._sender.send(
+            [self._sender.message(to, str(n), self._content) for n in range(first, first + number)]
+        )
+
+    def _read(self, client: Client) -> None:
+        """Take what one of the two was sent, and acknowledge messages."""
         last = 0
         for frame in client.receive():
             match frame:
                 case Message():
                     last = frame.seq
-                case Accepted():
-                    self.accepted += 1
                 case Acked():
-                    self.acknowledged = frame.through
+                    self.done = frame.through
                 case Refused():
                     raise RuntimeError(f"refused: {frame.problem}")
         if last:
             client.send([{"type": "ack", "through": last}])
-        self.write()
 
 
 def throughput(dialect: str, form: str, pairs: int, ahead: int, seconds: float) -> dict[str, Any]:
     """Let pairs write as fast as they are answered."""
-    with served(dialect, 2 * pairs) as world, select.epoll() as poll:
-        people = iter(world.people)
-        by_descriptor: dict[int, tuple[_Pair, Client]] = {}
-        for sender, recipient in zip(people, people, strict=True):
-            clients = world.connect(sender, form), world.connect(recipient, form)
-            pair = _Pair(*clients, ahead)
-            for client in clients:
-                client.wait_for(CaughtUp)
-                by_descriptor[client.wire.fileno()] = pair, client
-                poll.register(client.wire.fileno(), select.EPOLLIN)
-            pair.write()
-        all_pairs = {id(pair): pair for pair, _ in by_descriptor.values()}.values()
-        server, load = family(world.server.process.pid), [psutil.Process()]
-
-        def drive(for_seconds: float) -> tuple[float, int]:
-            begun = time.perf_counter()
-            before = sum(pair.acknowledged for pair in all_pairs)
-            while time.perf_counter() < begun + for_seconds:
-                for descriptor, _ in poll.poll(1.0):
-                    pair, client = by_descriptor[descriptor]
-                    pair.read(client)
-            done = sum(pair.acknowledged for pair in all_pairs) - before
-            return time.perf_counter() - begun, done
-
-        drive(1.0)
-        used = spent(server), spent(load)
-        took, done = drive(seconds)
-        server_cpu, load_cpu = spent(server) - used[0], spent(load) - used[1]
-    return {
-        "form": form,
-        "pairs": pairs,
-        "in_flight_a_pair": ahead,
-        "seconds": round(took, 2),
-        "messages": done,
-        "a_second": round(done / took),
-        "server_cpu_us_each": round(1e6 * server_cpu / max(1, done), 1),
-        "server_cores": round(server_cpu / took, 2),
-        "load_cores": round(load_cpu / took, 2),
-    }
+    with served(dialect, 2 * pairs) as world:
+        clients = [world.connect(person, form) for person in world.people]
+        for client in clients:
+            client.wait_for(CaughtUp)
+        # The first two are in touch, and so on.
+        writing = [_Pair(*both, ahead) for both in zip(clients[::2], clients[1::2], strict=True)]
+        figures = drive(writing, world.server.process.pid, seconds)
+    return {"form": form, **figures}
 
 
 def latency(dialect: str, form: str, messages: int) -> dict[str, Any]:
@@ -260,7 +223,7 @@ def _show(console: Console, name: str, results: list[dict[str, Any]]) -> None:
         return
     table = Table(title=name)
     for heading in results[0]:
-        table.add_column(heading.replace("_", " "), justify="right")
+        table.add_column(heading.replace("_", " "), justify="right", no_wrap=heading == "form")
     for figures in results:
         table.add_row(*map(str, figures.values()))
     console.print(table)
@@ -290,18 +253,29 @@ def main(
     """Measure messages over the stream."""
     forms = list(FORMS.values()) if form == "both" else [FORMS[form]]
     console = Console()
-    found: dict[str, Any] = {"machine": machine(), "database": database}
+    found: dict[str, Any] = {
+        "machine": machine(),
+        "database": database,
+        "pairs_that_write": pairs,
+        "in_flight_a_pair": ahead,
+        "pairs": [],
+    }
+    if pairs:
+        found["pairs"] = [throughput(database, one, pairs, ahead, seconds) for one in forms]
+        installed = ejabberd.installation()
+        if installed:
+            found["pairs"] += ejabberd.measure(installed, pairs, ahead, seconds)
+        load = f"{pairs} pairs, {ahead} messages of {CONTENT_SIZE} bytes in flight each"
+        _show(console, f"{load}; Kith on {database}", found["pairs"])
+        found["ejabberd"] = ejabberd.COMPARED if installed else ejabberd.MISSING
+        console.print(found["ejabberd"])
     for name, number, measure in (
-        ("pairs", pairs, lambda one: throughput(database, one, pairs, ahead, seconds)),
         ("single", single, lambda one: latency(database, one, single)),
         ("drain", waiting, lambda one: drain(database, one, waiting)),
         ("idle", sockets, lambda one: idle(database, one, sockets, seconds)),
     ):
         found[name] = [measure(one) for one in forms] if number else []
         _show(console, f"{name}, on {database}", found[name])
-    if shutil.which("ejabberdctl") is None:
-        found["ejabberd"] = "not installed here, so not measured beside"
-        console.print(f"ejabberd: {found['ejabberd']}")
     text = json.dumps(found, indent=2)
     print(text)
     if file:

@@ -36,6 +36,7 @@ from messaging.recipients import Recipients, Rosters, mismatched
 Judge = Callable[[Connection, Sequence[Attempt], datetime], list[Verdict]]
 #: Seconds after which sending to a full mailbox is worth another try.
 FULL_RETRY = 300
+_PASSED = Verdict()
 
 
 class Posted(NamedTuple):
@@ -88,10 +89,11 @@ class _Batch:
         device_ids.update(*targets.values())
         self._boxes = mailbox.lock(self._connection, device_ids)
         self._acknowledge()
-        for job in self._sendings:
+        for message_id, job in zip(self._new_ids(), self._sendings, strict=True):
             job.answer = self._client_ids.answer(job) or job.answer
             if job.answer is None:
-                job.answer = self._send(job, targets[job], verdicts.get(job, Verdict()))
+                verdict = verdicts.get(job, _PASSED)
+                job.answer = self._send(job, message_id, targets[job], verdict)
         self._client_ids.write()
         mailbox.deposit(self._connection, self._boxes, self._shared)
         mailbox.write(self._connection, self._boxes)
@@ -100,6 +102,11 @@ class _Batch:
             {device_id for device_id, box in self._boxes.items() if box.urgent},
             self._steps,
         )
+
+    def _new_ids(self) -> list[UUID]:
+        """Draw an id for each message; at once, because each drawing is a call of the system."""
+        drawn = self._rules.entropy(16 * len(self._sendings))
+        return [UUID(bytes=drawn[at : at + 16], version=4) for at in range(0, len(drawn), 16)]
 
     def _find_targets(self) -> dict[Sending, Collection[UUID]]:
         """Find the devices of each message that is new and for exactly those; refuse the others."""
@@ -142,15 +149,15 @@ class _Batch:
         self._steps["acknowledged"] += mailbox.acknowledge(self._connection, self._boxes, through)
 
     def _send(
-        self, job: Sending, targets: Collection[UUID], verdict: Verdict
+        self, job: Sending, message_id: UUID, targets: Collection[UUID], verdict: Verdict
     ) -> Accepted | Problem:
         """Put a message into its mailboxes, or say why not."""
         if verdict.refusal is not None:
             return verdict.refusal
-        accepted = Accepted(UUID(bytes=self._rules.entropy(16), version=4), self._now)
-        refusal = self._put(job.outgoing, accepted.id, targets, verdict)
+        refusal = self._put(job.outgoing, message_id, targets, verdict)
         if refusal is not None:
             return refusal
+        accepted = Accepted(message_id, self._now)
         self._client_ids.claim(job, accepted)
         return accepted
 
