@@ -60,7 +60,6 @@ class TestSocket:
         if receive_buffer:
             self.wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.wire.settimeout(PATIENCE)
-        self.wire.connect(address)
         self._connection = Connection(ConnectionType.CLIENT)
         self._frames: deque[Frame] = deque()
         self._parts: list[Any] = []
@@ -74,8 +73,13 @@ class TestSocket:
             "Sec-WebSocket-Protocol": form,
         } | {name.replace("_", "-"): value for name, value in headers.items()}
         lines = [f"{name}: {value}\r\n" for name, value in fields.items() if value]
-        self.wire.sendall(f"GET /v1/stream HTTP/1.1\r\n{''.join(lines)}\r\n".encode())
-        self._handshake()
+        try:
+            self.wire.connect(address)
+            self.wire.sendall(f"GET /v1/stream HTTP/1.1\r\n{''.join(lines)}\r\n".encode())
+            self._handshake()
+        except Exception:
+            self.wire.close()
+            raise
 
     def _handshake(self) -> None:
         data = b""
@@ -89,7 +93,6 @@ class TestSocket:
             length = int(self.headers["Content-Length"])
             while len(rest) < length:
                 rest += self._receive()
-            self.wire.close()
             raise Refused(status, self.headers, json.loads(rest))
         self._connection.receive_data(rest)
 
