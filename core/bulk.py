@@ -6,10 +6,12 @@ columns, so what is stored and read is what SQLAlchemy would store and read.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 
 from sqlalchemy import Column, Connection, Dialect, LargeBinary, Table
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeEngine
 
 from core.database import UtcDateTime
@@ -59,10 +61,11 @@ class Bulk:
         values = _columns(written.binds, rows)
         if connection.dialect.name == "sqlite":
             values = [json.dumps(list(zip(*values, strict=True)))]
-        result = connection.exec_driver_sql(written.text, tuple(values))
-        if not self._gives:
-            return []
-        found = [tuple(row) for row in result]
+        with _driver(connection) as cursor:
+            cursor.execute(written.text, tuple(values))
+            if not self._gives:
+                return []
+            found = cursor.fetchall()
         return list(zip(*_columns(written.results, found), strict=True))
 
     def _in(self, dialect: Dialect) -> _Written:
@@ -99,10 +102,11 @@ class BulkInsert:
             return
         written = self._in(connection.dialect)
         values = _columns(written.binds, rows)
-        if connection.dialect.name == "sqlite":
-            connection.exec_driver_sql(written.text, list(zip(*values, strict=True)))
-        else:
-            connection.exec_driver_sql(written.text, tuple(values))
+        with _driver(connection) as cursor:
+            if connection.dialect.name == "sqlite":
+                cursor.executemany(written.text, list(zip(*values, strict=True)))
+            else:
+                cursor.execute(written.text, tuple(values))
 
     def _in(self, dialect: Dialect) -> _Written:
         if dialect.name not in self._written:
@@ -118,6 +122,20 @@ class BulkInsert:
                 [],
             )
         return self._written[dialect.name]
+
+
+@contextmanager
+def _driver(connection: Connection) -> Iterator[Any]:
+    """Give a cursor of the driver, whose faults are raised as SQLAlchemy's.
+
+    A result of SQLAlchemy's costs a lone message as much as the statement.
+    """
+    fault = connection.dialect.loaded_dbapi.Error
+    with closing(connection.connection.cursor()) as cursor:
+        try:
+            yield cursor
+        except fault as error:
+            raise DBAPIError.instance(None, None, error, fault) from error
 
 
 def _unnested(dialect: Dialect, columns: Sequence[Column[Any]]) -> str:
