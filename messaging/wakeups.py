@@ -168,10 +168,6 @@ class Wakeups:
         with self._lock:
             return dict(self._seats)
 
-    def listeners(self) -> int:
-        """Count who listens in this process."""
-        return len(self._seats)
-
     def stored(
         self, deliveries: Mapping[UUID, Sequence[Delivery]], urgent: Collection[UUID] = ()
     ) -> None:

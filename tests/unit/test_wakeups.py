@@ -79,7 +79,7 @@ def test_the_end_of_an_older_wait_leaves_the_newer_one():
     wakeups.stored({HERS: ()})
     assert newer.wait(LONG)
     second.__exit__(None, None, None)
-    assert wakeups.listeners() == 0
+    assert len(wakeups.seats()) == 0
 
 
 def test_nobody_is_kept_after_the_wait():
@@ -87,11 +87,11 @@ def test_nobody_is_kept_after_the_wait():
     wakeups = Wakeups()
     try:
         with waiting(wakeups):
-            assert wakeups.listeners() == 1
+            assert len(wakeups.seats()) == 1
             raise ConnectionError
     except ConnectionError:
         pass
-    assert wakeups.listeners() == 0
+    assert len(wakeups.seats()) == 0
 
 
 def test_who_came_with_another_token_ends():

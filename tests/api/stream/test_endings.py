@@ -25,7 +25,7 @@ def _await_listeners(app: OpenAPI, number: int) -> None:
     """Wait until so many sockets are open."""
     wakeups = app.extensions["kith"].messaging.messages.wakeups
     ends = time.monotonic() + PATIENCE
-    while wakeups.listeners() != number:
+    while len(wakeups.seats()) != number:
         assert time.monotonic() < ends
         time.sleep(0.01)
 
