@@ -49,6 +49,10 @@ _PAGE_SQLITE = text(
 ).columns(records=Text)
 
 
+class LogChanged(Exception):
+    """A standby took over while a snapshot was built: its pages are of two histories."""
+
+
 @dataclass(frozen=True)
 class Order:
     """What is to be built: the epoch's snapshot, unless there is one newer than `replaces`."""
@@ -93,7 +97,7 @@ def build(
         with database.read() as connection:
             position = changes.position(connection, order.epoch)
         contents = Contents(order.epoch_id, position, anchor, int(now.timestamp()))
-        pages = _pages(database, order.epoch, on_progress)
+        pages = _pages(database, order.epoch, anchor.log, on_progress)
         write(order.path, contents, pages, with_filter=order.with_filter)
         for path in order.path.parent.glob(f"{order.epoch_id}.*{FILTER_SUFFIX}"):
             # Whoever still answers from an older snapshot has its filter mapped.
@@ -146,8 +150,13 @@ def _is_there(database: Database, order: Order) -> bool:
         return changes.holds(connection, snapshot.contents.anchor)
 
 
-def _pages(database: Database, epoch: int, on_progress: Callable[[int], None]) -> Iterator[bytes]:
-    """Read the directory page by page: no transaction is long, and the log has what changes between."""
+def _pages(
+    database: Database, epoch: int, log: changes.Log, on_progress: Callable[[int], None]
+) -> Iterator[bytes]:
+    """Read the directory page by page: no transaction is long, and the log has what changes between.
+
+    Raises LogChanged.
+    """
     statement = _PAGE_SQLITE if database.dialect == "sqlite" else _PAGE_POSTGRESQL
     after = b""
     while True:
@@ -155,6 +164,8 @@ def _pages(database: Database, epoch: int, on_progress: Callable[[int], None]) -
             records = connection.execute(
                 statement, {"epoch": epoch, "after": after, "size": PAGE_SIZE}
             ).scalar_one()
+            if changes.read_log(connection) != log:
+                raise LogChanged
         if not records:
             return
         page = bytes.fromhex(records) if isinstance(records, str) else records

@@ -5,10 +5,15 @@ transaction that makes it, after the directory's row was written: whoever change
 row, so the numbers of one digest's changes are in the order in which they came about.
 
 Numbers are given out before transactions commit: a reader that has seen 10 may see 9 later. So on
-PostgreSQL a position is no number, it is the oldest transaction that had not ended when the reader
-looked (`pg_snapshot_xmin`): all before it were seen whole, and what later ones wrote is read again the
-next time. Reading a change twice is harmless. On SQLite writers are one after the other, and a position
-is the next number.
+PostgreSQL a position is no number, it is a transaction: all before it were seen whole, and what later
+ones wrote is read again the next time. Reading a change twice is harmless. On SQLite writers are one after
+the other, and a position is the next number.
+
+Two things keep a transaction from being taken for another one of the same id. A standby that takes over
+gives out ids again that the lost primary had used, on a timeline of its own: a position means something
+only in the `Log` that it was read from. A server that crashes and recovers gives out ids again of which
+nothing had reached its disk, as of a transaction that was rolled back: so a position is at most the
+transaction after the newest change that was seen, whose commit was on disk before anybody saw it.
 """
 
 from datetime import datetime, timedelta
@@ -27,6 +32,7 @@ from sqlalchemy import (
     delete,
     func,
     literal,
+    literal_column,
     select,
     update,
 )
@@ -61,15 +67,24 @@ class Tail(NamedTuple):
     complete: bool
 
 
-class Anchor(NamedTuple):
-    """A change that changes nothing, of a digest that is nobody's: it proves whose log this is.
+class Log(NamedTuple):
+    """What a position means something in: one server's history, until a standby takes over or it is restored.
 
-    cluster: PostgreSQL's own identifier, for a position means nothing in another; 0 on SQLite.
+    Both are 0 on SQLite, where the anchor tells.
     """
+
+    #: PostgreSQL's `system_identifier`, which standbys share with their primary.
+    cluster: int
+    #: The timeline of its write-ahead log: another after a promotion, or a recovery to a point in time.
+    timeline: int
+
+
+class Anchor(NamedTuple):
+    """A change that changes nothing, of a digest that is nobody's: it proves whose log this is."""
 
     seq: int
     digest: bytes
-    cluster: int
+    log: Log
 
 
 def current_transaction(dialect: str) -> ColumnElement[int]:
@@ -114,24 +129,37 @@ def record(
 
 def drop_anchor(connection: Connection, epoch: int, digest: bytes, now: datetime) -> Anchor:
     """Leave a change of a random digest in the log, which a copy of the directory is known by."""
-    cluster = _cluster(connection)
-    if cluster:
+    log = read_log(connection)
+    if log.cluster:
         _renumber(connection, epoch)
-    return Anchor(record(connection, epoch, digest, None, now), digest, cluster)
+    return Anchor(record(connection, epoch, digest, None, now), digest, log)
 
 
 def holds(connection: Connection, anchor: Anchor) -> bool:
-    """Say whether the log still has an anchor: not after the database was set back, or much later."""
+    """Say whether the log still has an anchor: not after a failover, when it was set back, or much later."""
     found = connection.execute(select(_CHANGES.digest).where(_CHANGES.seq == anchor.seq))
-    return found.scalar_one_or_none() == anchor.digest and _cluster(connection) == anchor.cluster
+    return found.scalar_one_or_none() == anchor.digest and read_log(connection) == anchor.log
 
 
-def _cluster(connection: Connection) -> int:
-    if dialect_of(connection) == "sqlite":
-        return 0
-    return int(
-        connection.exec_driver_sql("SELECT system_identifier FROM pg_control_system()").scalar_one()
+def read_log(connection: Connection) -> Log:
+    """Say which log a connection leads to; the next statement may find another one behind a pooler."""
+    columns = _log_columns(dialect_of(connection))
+    return _log(*connection.execute(select(*columns)).one())
+
+
+@cache
+def _log_columns(dialect: str) -> tuple[ColumnElement[int], ColumnElement[str]]:
+    if dialect == "sqlite":
+        return literal(0, BigInteger), literal("0", Text)
+    return (
+        literal_column("(SELECT system_identifier FROM pg_control_system())", BigInteger),
+        # The control file's timeline lags behind a promotion until the next checkpoint; this one does not.
+        literal_column("left(pg_walfile_name(pg_current_wal_lsn()), 8)", Text),
     )
+
+
+def _log(cluster: int, timeline: str) -> Log:
+    return Log(cluster, int(timeline, 16))
 
 
 def _renumber(connection: Connection, epoch: int) -> None:
@@ -159,7 +187,11 @@ def position(connection: Connection, epoch: int) -> int:
             _CHANGES.epoch == epoch, _CHANGES.transaction_id == 0
         )
         return int(connection.execute(newest).scalar_one())
-    return int(connection.execute(select(oldest_transaction())).scalar_one())
+    newest = select(func.coalesce(func.max(_CHANGES.transaction_id), 0) + 1).where(
+        _CHANGES.epoch == epoch
+    )
+    begins = func.least(oldest_transaction(), newest.scalar_subquery())
+    return int(connection.execute(select(begins)).scalar_one())
 
 
 @cache
@@ -171,8 +203,9 @@ def _reading(dialect: str) -> Executable:
         begins: ColumnElement[int] = literal(0, BigInteger)
     else:
         unseen, begins = _CHANGES.transaction_id >= after, oldest_transaction()
+    columns = (_CHANGES.transaction_id, _CHANGES.seq, _CHANGES.digest, _CHANGES.account_id)
     return (
-        select(_EPOCHS.forgotten, begins, _CHANGES.seq, _CHANGES.digest, _CHANGES.account_id)
+        select(*_log_columns(dialect), _EPOCHS.forgotten, begins, *columns)
         .select_from(
             table(DiscoveryEpoch).outerjoin(
                 table(DirectoryChange), and_(_CHANGES.epoch == _EPOCHS.number, unseen)
@@ -184,16 +217,21 @@ def _reading(dialect: str) -> Executable:
     )
 
 
-def read_tail(connection: Connection, epoch: int, after: int) -> Tail:
-    """Give the changes of an epoch from a position on: one statement, which usually finds none."""
+def read_tail(connection: Connection, epoch: int, log: Log, after: int) -> Tail:
+    """Give the changes of an epoch from a position in a log on: one statement, which usually finds none."""
     dialect = dialect_of(connection)
     rows = connection.execute(_reading(dialect), {"of": epoch, "after": after}).all()
-    if not rows:
+    if not rows or _log(*rows[0][:2]) != log:
         return Tail([], after, complete=False)
-    forgotten, begins = rows[0][:2]
-    changes = [Change(*row[2:]) for row in rows if row.seq is not None]
-    if dialect == "sqlite":
-        begins = changes[-1].seq + 1 if changes else after
+    forgotten, begins = rows[0][2:4]
+    rows = [row for row in rows if row.seq is not None]
+    changes = [Change(*row[5:]) for row in rows]
+    if not changes:
+        begins = after
+    elif dialect == "sqlite":
+        begins = changes[-1].seq + 1
+    else:
+        begins = min(begins, 1 + max(row.transaction_id for row in rows))
     complete = after > forgotten and len(rows) < MOST_READ
     return Tail(changes, max(begins, after), complete)
 

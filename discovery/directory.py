@@ -72,9 +72,11 @@ class Directory:
         return _match_table(connection, epoch.number, digests)
 
     def _refresh(self, connection: Connection, number: int, replica: Replica) -> bool:
-        tail = changes.read_tail(connection, number, replica.position)
+        tail = changes.read_tail(connection, number, replica.log, replica.position)
         if not tail.complete:
-            self._replicas.pop(number, None)
+            # Only this one: another thread may have put a newer one in its place.
+            if self._replicas.get(number) is replica:
+                del self._replicas[number]
             return False
         replica.absorb(tail)
         if _outgrown(replica):

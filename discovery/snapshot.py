@@ -27,20 +27,21 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from discovery.bloom import Filter, file_hash
-from discovery.changes import Anchor
+from discovery.changes import Anchor, Log
 from discovery.hashes import DIGEST_SIZE, WORDS, Positions, Words, keys_of
 from discovery.index import MOST_RECORDS, RECORD_WORDS, DigestIndex, bits_for
 
 MAGIC = b"KITHDIR\n"
-VERSION = 1
+VERSION = 2
 PAGE_SIZE = 4096
 BLOCK_SIZE = 1 << 20
 RECORD_SIZE = 8 * RECORD_WORDS
 SUFFIX, FILTER_SUFFIX = ".snapshot", ".bloom"
 NO_FILTER = bytes(DIGEST_SIZE)
-#: Magic, version, bits of a bucket, epoch's id, records, position, anchor (number, digest, cluster), time in
-#: seconds, length of the file, SHA-256 of the blocks' hashes, SHA-256 of the Bloom filter's file or zeros.
-_HEADER = struct.Struct("<8sII16sQQQ32sqQQ32s32s")
+#: Magic, version, bits of a bucket, epoch's id, records, position, anchor (number, digest, cluster,
+#: timeline), time in seconds, length of the file, SHA-256 of the blocks' hashes, SHA-256 of the Bloom
+#: filter's file or zeros.
+_HEADER = struct.Struct("<8sII16sQQQ32sqIQQ32s32s")
 #: With its own SHA-256; the rest of its page is padding.
 HEADER_SIZE = _HEADER.size + DIGEST_SIZE
 
@@ -164,7 +165,7 @@ def _open_filter(path: Path, count: int, filter_hash: bytes) -> Filter | None:
 def _read_header(whole: mmap.mmap, epoch_id: str) -> tuple[Contents, int, int, bytes, bytes]:
     packed = whole[: _HEADER.size]
     magic, version, bits, epoch, count, position, *rest = _HEADER.unpack(packed)
-    seq, digest, cluster, built_at, length, blocks, filter_hash = rest
+    seq, digest, cluster, timeline, built_at, length, blocks, filter_hash = rest
     if magic != MAGIC or version != VERSION:
         raise SnapshotUnusable("foreign")
     if hashlib.sha256(packed).digest() != whole[_HEADER.size : HEADER_SIZE]:
@@ -173,7 +174,8 @@ def _read_header(whole: mmap.mmap, epoch_id: str) -> tuple[Contents, int, int, b
         raise SnapshotUnusable("foreign")
     if length != len(whole):
         raise SnapshotUnusable("cut-short")
-    contents = Contents(epoch_id, position, Anchor(seq, digest, cluster), built_at)
+    anchor = Anchor(seq, digest, Log(cluster, timeline))
+    contents = Contents(epoch_id, position, anchor, built_at)
     return contents, count, bits, blocks, filter_hash
 
 
@@ -198,7 +200,7 @@ def write(
             filter_hash = _write_filter(file, count, filter_path(path, contents.anchor))
         packed = _HEADER.pack(
             *(MAGIC, VERSION, bits, contents.epoch_id.encode(), count, contents.position),
-            *(*contents.anchor, contents.built_at, length),
+            *(*contents.anchor[:2], *contents.anchor.log, contents.built_at, length),
             *(hashlib.sha256(blocks).digest(), filter_hash),
         )
         file.seek(0)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discovery import replica as module
-from discovery.changes import Anchor, Change, Tail
+from discovery.changes import Anchor, Change, Log, Tail
 from discovery.hashes import digest_words
 from discovery.replica import Replica
 from discovery.snapshot import Contents, Snapshot, write
@@ -59,5 +59,7 @@ def test_the_last_change_prevails(
 def _snapshot(directory: Path, people: dict[bytes, UUID]) -> Snapshot:
     path = directory / "x.snapshot"
     records = b"".join(digest + account.bytes for digest, account in sorted(people.items()))
-    write(path, Contents("epoch", 0, Anchor(0, bytes(32), 0), 0), [records] if records else [])
+    write(
+        path, Contents("epoch", 0, Anchor(0, bytes(32), Log(0, 0)), 0), [records] if records else []
+    )
     return Snapshot.open(path, "epoch")

@@ -20,7 +20,7 @@ from discovery.directory import OLDEST, Directory, Keeper
 from discovery.epochs import Epoch, Rotation
 from discovery.hashes import digest_words
 from discovery.models import DirectoryChange, DiscoveryEpoch
-from discovery.snapshot import SnapshotUnusable
+from discovery.snapshot import Snapshot, SnapshotUnusable, write
 from tests.conftest import Clock
 
 DIGESTS = sorted(os.urandom(32) for _ in range(50))
@@ -186,16 +186,16 @@ def test_a_snapshot_of_another_past_is_refused(setup: Setup) -> None:
 
 
 @pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
-def test_a_database_that_moved_to_another_cluster_goes_on(
-    setup: Setup, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_database_that_moved_to_another_cluster_goes_on(setup: Setup) -> None:
     """Transactions are counted anew there: old snapshots are refused, old numbers are forgotten."""
     setup.directory.keep_snapshot(setup.epoch)
+    made = Snapshot.open(setup.path, setup.epoch.id).contents
+    elsewhere = made.anchor._replace(log=made.anchor.log._replace(cluster=4711))
+    write(setup.path, made._replace(anchor=elsewhere), [])
     ahead = 2**40
     with setup.database.write() as connection:
         connection.execute(update(DirectoryChange).values(transaction_id=ahead))
         connection.execute(update(DiscoveryEpoch).values(forgotten=ahead, changed_in=ahead))
-    monkeypatch.setattr(module.changes, "_cluster", lambda _: 4711)
     second = setup.another()
     with pytest.raises(SnapshotUnusable):
         second.adopt(setup.epoch)
