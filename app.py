@@ -76,6 +76,7 @@ from verification.policy.counters import purge_countries
 from verification.policy.file import load_policy
 from verification.policy.service import PolicyService
 from verification.policy.traffic import purge_traffic
+from verification.proofs import ProofService
 from verification.registration import RegistrationService
 from verification.routes import phone_number_api, registrations_api, verifications_api
 from verification.sending import CodeSender
@@ -193,8 +194,9 @@ def build(settings: Settings, ports: Ports) -> Kith:
         entropy,
         metrics,
     )
+    proofs = ProofService(accounts, clock)
     registrations = RegistrationService(
-        database, accounts, devices, locks, mint, clock, entropy, metrics
+        database, accounts, devices, proofs, locks, mint, clock, entropy, metrics
     )
     camara = CamaraService(verifications, checks, settings, rules)
     replicas = Directory(
@@ -225,6 +227,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         entropy,
         ports.resolver,
         accounts,
+        proofs,
         verifications,
         checks,
         directory,

@@ -132,7 +132,7 @@ class AccountService:
             self._devices.remove_devices(connection, account_id, ids)
 
     def claim(self, connection: Connection, e164: str, opened_lock: str | None) -> Claim:
-        """Give the account of a proven number, in the transaction that uses up the proof.
+        """Give the account of a proven number, in the transaction that uses up the proof and admitted it.
 
         The account before keeps its id, loses its devices, and its lock unless its PIN was given; after
         120 idle days it is deleted and a new one made. `opened_lock` is the hash that a PIN opened.
@@ -158,44 +158,41 @@ class AccountService:
         if now - account.last_seen_at >= RECYCLED_AFTER:
             self._delete(connection, account)
             return self.claim(connection, e164, opened_lock)
-        self._keep_out(connection, e164, opened_lock)
         self._remove_devices(connection, account.id)
         self._events.change_holder(connection, account.id)
         _change(connection, account.id, last_seen_at=now, registration_lock=opened_lock)
         return Claim(account.id, reregistered=True)
 
     def publish(self, connection: Connection, e164: str) -> UUID:
-        """Give the account of a proven number, which may be found from now on; make it if there is none.
+        """Give the account of a proven number that was admitted; make it if there is none.
 
-        Unlike `claim` it takes no device from whoever has them. Raises RegistrationLocked while a lock
-        guards the number, because here nobody can give its PIN.
+        Unlike `claim` it takes no device from whoever has them, and leaves to them whether the account may
+        be found. Nor does it revive a lock that lapsed: a lock lives by the use of its devices.
         """
         now = self._clock()
         account = self._find(connection, e164)
         if account is None or now - account.last_seen_at >= RECYCLED_AFTER:
             return self.claim(connection, e164, None).account_id
-        self._keep_out(connection, e164, None)
-        _change(connection, account.id, last_seen_at=now, discoverable=True)
-        self._events.list_number(connection, account.id, e164, True)
+        if account.registration_lock is None:
+            _change(connection, account.id, last_seen_at=now)
         return account.id
 
     def close_if_empty(self, connection: Connection, account_id: UUID) -> None:
-        """Delete an account that has no device."""
+        """Delete an account that has no device, unless it has a registration lock, which would be gone."""
         account = find(connection, Account, Account.id == account_id, lock=True)
-        if account is not None and not self._devices.device_ids(connection, account_id):
+        if account is None or account.registration_lock is not None:
+            return
+        if not self._devices.device_ids(connection, account_id):
             self._delete(connection, account)
 
-    def change_number(
-        self, connection: Connection, caller: Caller, e164: str, opened_lock: str | None
-    ) -> Account:
-        """Move the caller's account to a proven number; whoever had that number is gone."""
+    def change_number(self, connection: Connection, caller: Caller, e164: str) -> Account:
+        """Move the caller's account to a proven number that was admitted; whoever had it is gone."""
         account = _mine(connection, caller, lock=True)
         if account.e164 == e164:
             return account
         while not self._take_number(connection, e164, account.id):
             other = self._find(connection, e164)
             if other is not None:
-                self._keep_out(connection, e164, opened_lock)
                 self._delete(connection, other)
         self._events.change_holder(connection, account.id)
         self._events.list_number(connection, account.id, account.e164, False)
@@ -204,11 +201,28 @@ class AccountService:
         self._events.list_number(connection, account.id, e164, account.discoverable)
         return account
 
-    def _keep_out(self, connection: Connection, e164: str, opened_lock: str | None) -> None:
-        """Refuse when a lock was set after the PIN was asked for."""
-        lock = self._locks.active(connection, e164)
+    def admit(
+        self,
+        connection: Connection,
+        e164: str,
+        *,
+        opened_lock: str | None = None,
+        owner: UUID | None = None,
+    ) -> None:
+        """Refuse while a registration lock guards a number that `opened_lock` did not open.
+
+        The account is held from here on, so that none is set meanwhile. An account's own lock (`owner`) does
+        not guard against its devices. Whether the number is proven is decided elsewhere
+        (verification/proofs.py). Raises RegistrationLocked.
+        """
+        account = self._find(connection, e164)
+        if account is None or account.id == owner:
+            return
+        lock = self._locks.lock_of(account)
         if lock is not None and lock.pin_hash != opened_lock:
-            raise RegistrationLocked("A registration lock was set just now.", retry_after=1)
+            raise RegistrationLocked(
+                "A registration lock guards this number.", retry_after=self._locks.wait(lock)
+            )
 
     @staticmethod
     def _take_number(connection: Connection, e164: str, account_id: UUID) -> bool:

@@ -7,6 +7,7 @@ and hashed outside of any transaction.
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import cast
 from uuid import UUID
 
 from argon2 import PasswordHasher
@@ -14,7 +15,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import Connection, select
 
 from core import limits
-from core.database import Database
+from core.database import Database, table
 from core.limits import Limit
 from tokens.models import Account, AccountNumber
 from tokens.problems import RegistrationLocked, TooManyPinTries
@@ -60,15 +61,25 @@ class RegistrationLockService:
 
     def active(self, connection: Connection, e164: str) -> Lock | None:
         """Give the lock that guards a number now, if one does."""
-        row = connection.execute(
-            select(Account.id, Account.registration_lock, Account.last_seen_at)
+        account = connection.execute(
+            select(*table(Account).columns)
             .join(AccountNumber, AccountNumber.account_id == Account.id)
             .where(AccountNumber.e164 == e164)
         ).one_or_none()
-        if row is None or row.registration_lock is None:
+        return None if account is None else self.lock_of(cast(Account, account))
+
+    def lock_of(self, account: Account) -> Lock | None:
+        """Give the lock that guards an account's number now, if one does."""
+        if account.registration_lock is None:
             return None
-        until = row.last_seen_at + PROTECTS_FOR
-        return Lock(row.id, row.registration_lock, until) if until > self._clock() else None
+        until = account.last_seen_at + PROTECTS_FOR
+        if until <= self._clock():
+            return None
+        return Lock(account.id, account.registration_lock, until)
+
+    def wait(self, lock: Lock) -> int:
+        """Say in how many seconds a lock lapses, if no device of its account is used meanwhile."""
+        return int((lock.until - self._clock()).total_seconds())
 
     def open(self, e164: str, pin: str | None) -> str | None:
         """Judge a PIN against the number's lock; give the hash it opened, None if nothing is locked.
@@ -80,12 +91,11 @@ class RegistrationLockService:
         if lock is None:
             return None
         now = self._clock()
-        wait = int((lock.until - now).total_seconds())
         if pin is None:
             raise RegistrationLocked(
                 "Its owner set a registration lock; send registration_lock_pin, or wait until the"
                 " lock no longer protects an account that is not used.",
-                retry_after=wait,
+                retry_after=self.wait(lock),
             )
         with self._database.write() as connection:
             allowed, allowance = limits.take(

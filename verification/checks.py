@@ -28,6 +28,7 @@ from verification.problems import (
     TooManyWrongCodes,
     VerificationClosed,
 )
+from verification.proofs import prove
 from verification.schemas import CheckCode, VerificationAnswer
 from verification.sending import carry_over
 from verification.sessions import (
@@ -106,7 +107,8 @@ class CheckService:
         if row is None:
             return self._judge_again(connection, key, code, now, terms), None
         carry_over(connection, self._keyring, row.e164)
-        number = self._keyring.digest("number", row.e164)
+        digests = self._keyring.digests("number", row.e164)
+        number = digests[0]
         short = row.code_length == SHORT
         limit = self._rules.wrong_codes_6_digits if short else self._rules.wrong_codes
         allowed, _ = limits.take(connection, limit, number, now)
@@ -120,7 +122,7 @@ class CheckService:
             )
         if self._codes.matches(row.key_id, key.whole, row.code_length, code):
             limits.give_back(connection, limit, number)
-            proven = save(connection, row, status="verified", expires_at=now + terms.lifetime)
+            proven = prove(connection, row, digests, now + terms.lifetime)
             if row.key_id != FIXED:
                 self._learn(connection, row, now)
             return proven, None

@@ -18,7 +18,7 @@ class VerificationExpired(Problem):
 
 
 class VerificationClosed(Problem):
-    """It was verified, canceled or failed before."""
+    """It was verified, canceled or failed before, or a newer proof of the number voided it."""
 
     code, status, title = "verification-closed", 409, "This verification is closed"
 

@@ -20,14 +20,10 @@ from tokens.problems import RegistrationLocked
 from tokens.registration_lock import RegistrationLockService
 from tokens.service import Caller, DeviceService, Joined
 from verification.models import Verification
-from verification.problems import (
-    VerificationClosed,
-    VerificationExpired,
-    VerificationNotVerified,
-    VerificationUsed,
-)
+from verification.problems import VerificationUsed
+from verification.proofs import ProofService
 from verification.schemas import ChangePhoneNumber, RegisterDevice
-from verification.sessions import VerificationKey, load, save, status_of
+from verification.sessions import VerificationKey, load, save
 
 
 @dataclass(frozen=True)
@@ -47,6 +43,7 @@ class RegistrationService:
         database: Database,
         accounts: AccountService,
         devices: DeviceService,
+        proofs: ProofService,
         locks: RegistrationLockService,
         mint: Mint,
         clock: Callable[[], datetime],
@@ -56,6 +53,7 @@ class RegistrationService:
         self._database = database
         self._accounts = accounts
         self._devices = devices
+        self._proofs = proofs
         self._locks = locks
         self._mint = mint
         self._clock = clock
@@ -92,7 +90,7 @@ class RegistrationService:
             row = load(connection, key, lock=True)
             if row.used_at is not None:
                 return self._register_again(connection, row, secrets, idempotency_key)
-            self._require_proof(row)
+            self._proofs.admit(connection, row, opened_lock=opened_lock)
             claim = self._accounts.claim(connection, row.e164, opened_lock)
             joined = self._devices.add(
                 connection,
@@ -137,20 +135,10 @@ class RegistrationService:
                 if row.account_id == caller.account_id and row.device_id == caller.device_id:
                     return self._accounts.read(connection, caller)
                 raise VerificationUsed("It is good for one change; start a new verification.")
-            self._require_proof(row)
-            account = self._accounts.change_number(connection, caller, row.e164, opened_lock)
+            self._proofs.admit(connection, row, opened_lock=opened_lock, owner=caller.account_id)
+            account = self._accounts.change_number(connection, caller, row.e164)
             self._use_up(connection, row, caller.account_id, caller.device_id, False)
         return account
-
-    def _require_proof(self, row: Verification) -> None:
-        status = status_of(row, self._clock())
-        if status == "verified" and row.expires_at > self._clock():
-            return
-        if status == "pending":
-            raise VerificationNotVerified("Check its code first.")
-        if status in ("expired", "verified"):
-            raise VerificationExpired("Its time is over; start a new one.")
-        raise VerificationClosed(f"It is {status}; start a new one.")
 
     def _use_up(
         self,

@@ -79,7 +79,11 @@ class VerificationPath(BaseModel):
 
 
 class VerificationAnswer(Answer):
-    """A verification. Waits are in seconds; null when nothing more is sent on that channel."""
+    """A verification. Waits are in seconds; null when nothing more is sent on that channel.
+
+    A `verified` one is the proof of its number until `expires_at`, until it is used, or until a newer proof
+    of the number voids it, through whatever door; then it is `canceled`.
+    """
 
     id: str
     phone_number: str

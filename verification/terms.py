@@ -9,6 +9,9 @@ from datetime import timedelta
 from core.limits import Limit
 from core.settings import Settings
 
+#: Whose the verifications of Matrix users are, as `Terms.service`; no service's name holds a colon.
+MATRIX_USERS = "matrix:"
+
 
 @dataclass(frozen=True)
 class Terms:

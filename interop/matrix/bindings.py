@@ -19,9 +19,13 @@ from interop.matrix.accounts import MatrixCaller, remember_bound
 from interop.matrix.models import MatrixBinding
 from interop.matrix.problems import MatrixUserForbidden
 from interop.matrix.schemas import BindBody, UnbindBody
-from interop.matrix.sessions import Validated, ValidationService
+from interop.matrix.sessions import ValidationService
 from interop.matrix.signing import Signer
 from tokens.accounts import AccountService
+from verification.models import Verification
+from verification.problems import VerificationUsed
+from verification.proofs import ProofService
+from verification.sessions import save
 
 MEDIUM = "msisdn"
 #: An association says until when it holds, and holds until it is ended: so far ahead.
@@ -50,46 +54,72 @@ class BindingService:
         database: Database,
         clock: Callable[[], datetime],
         accounts: AccountService,
+        proofs: ProofService,
         validations: ValidationService,
         signer: Signer,
     ) -> None:
         self._database = database
         self._clock = clock
         self._accounts = accounts
+        self._proofs = proofs
         self._validations = validations
         self._signer = signer
 
     def bind(self, caller: MatrixCaller, body: BindBody) -> dict[str, Any]:
-        """Bind a validated number to the caller; give the signed association."""
+        """Bind a validated number to the caller; give the signed association.
+
+        A bind repeated after a lost answer is answered as it was first, and a session binds once.
+        """
         if body.mxid != caller.user_id:
             raise MatrixUserForbidden("A number is bound to whose access token it is, no one else.")
         now = self._clock()
         with self._database.write() as connection:
-            proven = self._validations.validated(
-                connection, caller, body.sid, body.client_secret, lock=True
-            )
-            account_id = self._accounts.publish(connection, proven.e164)
-            values = {"user_id": caller.user_id, "e164": proven.e164, "bound_at": now}
-            connection.execute(
-                insert(connection, MatrixBinding)
-                .values(account_id=account_id, **values)
-                .on_conflict_do_update(index_elements=["account_id"], set_=values)
-            )
-            remember_bound(connection, caller, account_id)
-        return self._signer.sign(_association(proven, caller.user_id, now))
+            row = self._validations.hold(connection, caller, body.sid, body.client_secret)
+            self._proofs.admit(connection, row)
+            if row.used_at is not None:
+                now = self._bound_at(connection, caller, row)
+            else:
+                self._bind(connection, caller, row, now)
+        return self._signer.sign(_association(row.e164, caller.user_id, now))
+
+    def _bind(
+        self, connection: Connection, caller: MatrixCaller, row: Verification, now: datetime
+    ) -> None:
+        account_id = self._accounts.publish(connection, row.e164)
+        values = {"user_id": caller.user_id, "e164": row.e164, "bound_at": now}
+        connection.execute(
+            insert(connection, MatrixBinding)
+            .values(account_id=account_id, **values)
+            .on_conflict_do_update(index_elements=["account_id"], set_=values)
+        )
+        remember_bound(connection, caller, account_id)
+        save(connection, row, used_at=now, account_id=account_id)
+
+    @staticmethod
+    def _bound_at(connection: Connection, caller: MatrixCaller, row: Verification) -> datetime:
+        """Say when a session bound its number, if what it bound is still there."""
+        here = (
+            MatrixBinding.account_id == row.account_id,
+            MatrixBinding.user_id == caller.user_id,
+            MatrixBinding.e164 == row.e164,
+        )
+        binding = find(connection, MatrixBinding, *here)
+        if binding is None:
+            raise VerificationUsed("It bound the number before, which was unbound since.")
+        return binding.bound_at
 
     def unbind(self, caller: MatrixCaller, body: UnbindBody) -> None:
         """End a binding: for whoever proves the number in a session, and for the bound user herself.
 
-        Her access token says that her homeserver vouches for her, which is what its signature would.
+        Her access token says that her homeserver vouches for her, which is what its signature would; a proof
+        in a session is held to what any proof is, the registration lock of the number among it.
         """
         e164 = f"+{body.threepid.address}"
         with self._database.write() as connection:
             if body.sid is not None and body.client_secret is not None:
-                proven = self._validations.validated(
-                    connection, caller, body.sid, body.client_secret, lock=True
-                )
-                if proven.e164 != e164:
+                row = self._validations.hold(connection, caller, body.sid, body.client_secret)
+                self._proofs.admit(connection, row)
+                if row.e164 != e164:
                     raise MatrixUserForbidden("The session validated another number.")
             elif body.mxid != caller.user_id:
                 raise MatrixUserForbidden("Prove the number in a session, or be the bound user.")
@@ -129,9 +159,9 @@ class BindingService:
         connection.execute(delete(MatrixBinding).where(MatrixBinding.account_id == account_id))
 
 
-def _association(proven: Validated, user_id: str, now: datetime) -> dict[str, Any]:
+def _association(e164: str, user_id: str, now: datetime) -> dict[str, Any]:
     return {
-        "address": proven.address,
+        "address": e164.removeprefix("+"),
         "medium": MEDIUM,
         "mxid": user_id,
         "not_before": milliseconds(now),

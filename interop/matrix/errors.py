@@ -33,6 +33,7 @@ from verification.problems import (
     VerificationExpired,
     VerificationNotFound,
     VerificationNotVerified,
+    VerificationUsed,
 )
 
 PREFIX = "/_matrix/identity"
@@ -68,6 +69,7 @@ BY_PROBLEM: dict[type[Problem], Fault] = {
     VerificationClosed: SESSION_EXPIRED,
     ChecksExhausted: SESSION_EXPIRED,
     LongerCodeRequired: SESSION_EXPIRED,
+    VerificationUsed: SESSION_EXPIRED,
     EpochUnknown: Fault(400, "M_INVALID_PEPPER"),
     BudgetTooSmall: TOO_LARGE,
     HomeserverUnavailable: Fault(400, "M_UNKNOWN"),

@@ -50,6 +50,7 @@ from verification.problems import (
     VerificationExpired,
     VerificationNotFound,
     VerificationNotVerified,
+    VerificationUsed,
 )
 
 numbers_api = Api(
@@ -80,7 +81,12 @@ JUDGING = (
     LongerCodeRequired,
     TooManyWrongCodes,
 )
-SESSION = (VerificationNotFound, VerificationNotVerified, VerificationExpired)
+SESSION = (
+    VerificationNotFound,
+    VerificationNotVerified,
+    VerificationExpired,
+    VerificationClosed,
+)
 
 
 def _service() -> MatrixService:
@@ -150,7 +156,7 @@ def get_validated_number(caller: MatrixCaller, query: SessionQuery) -> Validated
     "POST",
     "/v2/3pid/bind",
     answer=AssociationAnswer,
-    problems=(*SESSION, MatrixUserForbidden, RegistrationLocked),
+    problems=(*SESSION, VerificationUsed, MatrixUserForbidden, RegistrationLocked),
 )
 def bind_number(caller: MatrixCaller, body: BindBody) -> AssociationAnswer:
     """Bind a session's number to the caller, and sign that."""
@@ -159,7 +165,10 @@ def bind_number(caller: MatrixCaller, body: BindBody) -> AssociationAnswer:
 
 
 @numbers_api.operation(
-    "POST", "/v2/3pid/unbind", answer=NothingAnswer, problems=(*SESSION, MatrixUserForbidden)
+    "POST",
+    "/v2/3pid/unbind",
+    answer=NothingAnswer,
+    problems=(*SESSION, MatrixUserForbidden, RegistrationLocked),
 )
 def unbind_number(caller: MatrixCaller, body: UnbindBody) -> NothingAnswer:
     """Bind a number to somebody no longer."""

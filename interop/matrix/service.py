@@ -23,6 +23,7 @@ from interop.matrix.signing import Signer
 from interop.matrix.terms import Policies
 from tokens.accounts import AccountService
 from verification.checks import CheckService
+from verification.proofs import ProofService
 from verification.service import VerificationService
 
 
@@ -48,6 +49,7 @@ class MatrixService:
         entropy: Callable[[int], bytes],
         resolver: Resolve,
         accounts: AccountService,
+        proofs: ProofService,
         verifications: VerificationService,
         checks: CheckService,
         directory: DirectoryService,
@@ -66,6 +68,6 @@ class MatrixService:
         )
         validations = ValidationService(database, settings, keyring, verifications, checks, clock)
         signer = Signer(keyring, settings.public_url)
-        bindings = BindingService(database, clock, accounts, validations, signer)
+        bindings = BindingService(database, clock, accounts, proofs, validations, signer)
         lookups = MatrixLookupService(directory, bindings, keyring, settings)
         return cls(users, validations, bindings, lookups, signer)

@@ -31,12 +31,12 @@ from verification.problems import (
     VerificationClosed,
     VerificationExpired,
     VerificationNotFound,
-    VerificationNotVerified,
 )
+from verification.proofs import require_proof
 from verification.schemas import SendAgain, StartVerification, VerificationAnswer
 from verification.service import VerificationService
-from verification.sessions import VerificationKey, load, status_of
-from verification.terms import Terms
+from verification.sessions import VerificationKey, load
+from verification.terms import MATRIX_USERS, Terms
 
 #: What a session answers that sends no more: the next token is one of a new session.
 OVER = (
@@ -46,8 +46,6 @@ OVER = (
     VerificationExpired,
     VerificationNotFound,
 )
-#: Whose the verifications are; no service can have a token of this name.
-SERVICE = "matrix:"
 VALID_FOR = timedelta(days=1)
 #: Verifications are deleted a day after their time.
 KEPT = 2 * VALID_FOR
@@ -104,7 +102,7 @@ class ValidationService:
         self._verifications = verifications
         self._checks = checks
         self._clock = clock
-        self._starting = replace(Terms.open_to_all(settings), service=SERVICE)
+        self._starting = replace(Terms.open_to_all(settings), service=MATRIX_USERS)
         self._judging = replace(self._starting, lifetime=VALID_FOR)
 
     def request(
@@ -148,7 +146,7 @@ class ValidationService:
     def _send_again(self, caller: MatrixCaller, identity: str, body: RequestToken) -> bool:
         key = _attempt_key(caller, body)
         try:
-            self._verifications.send_again(identity, SendAgain(), key, SERVICE)
+            self._verifications.send_again(identity, SendAgain(), key, MATRIX_USERS)
         except OVER:
             return False
         self._store(caller, identity, body)
@@ -179,41 +177,32 @@ class ValidationService:
         self._checks.judge(key, token, self._judging)
         return session.next_link
 
-    def validated(
-        self,
-        connection: Connection,
-        caller: MatrixCaller,
-        sid: str,
-        client_secret: str,
-        *,
-        lock: bool = False,
-    ) -> Validated:
-        """Give what was validated in a session; `lock` holds it to the end of the transaction.
+    def hold(
+        self, connection: Connection, caller: MatrixCaller, sid: str, client_secret: str
+    ) -> Verification:
+        """Give the verification of a session, whatever its state, and hold it.
 
-        Raises VerificationNotFound, VerificationNotVerified or VerificationExpired.
+        Raises VerificationNotFound.
         """
         key, _ = self._session(connection, caller, sid, client_secret)
-        row = load(connection, key, lock=lock)
-        self._require_validated(row)
-        return Validated(row.e164, row.expires_at - VALID_FOR)
+        return load(connection, key, lock=True)
 
     def read(self, caller: MatrixCaller, sid: str, client_secret: str) -> Validated:
-        """Give what was validated in a session, in a transaction of its own."""
-        with self._database.read() as connection:
-            return self.validated(connection, caller, sid, client_secret)
+        """Give what was validated in a session.
 
-    def _require_validated(self, row: Verification) -> None:
-        status = status_of(row, self._clock())
-        if status == "expired" or row.expires_at <= self._clock():
-            raise VerificationExpired("Its time is over; request another token.")
-        if status != "verified":
-            raise VerificationNotVerified("Submit its token first.")
+        Raises VerificationNotFound, and what `require_proof` does.
+        """
+        with self._database.read() as connection:
+            key, _ = self._session(connection, caller, sid, client_secret)
+            row = load(connection, key)
+        require_proof(row, self._clock())
+        return Validated(row.e164, row.expires_at - VALID_FOR)
 
     @staticmethod
     def _session(
         connection: Connection, caller: MatrixCaller, sid: str, client_secret: str
     ) -> tuple[VerificationKey, MatrixSession]:
-        key = replace(VerificationKey.parse(sid), service=SERVICE)
+        key = replace(VerificationKey.parse(sid), service=MATRIX_USERS)
         session = _load(connection, caller, key.number_digest, client_secret)
         if session is None or session.nonce != key.nonce:
             raise VerificationNotFound("No session has this sid and this client_secret.")

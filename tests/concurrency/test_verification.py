@@ -123,31 +123,64 @@ def test_fifty_parallel_registrations_give_one_account_and_one_token(
     assert len(client.get("/v1/devices", headers=token).json["devices"]) == 1
 
 
-def test_two_proofs_of_one_number_at_once(app: OpenAPI, client: ContractClient) -> None:
-    """Ten people's proofs of one new number, used at once, make one account with one device."""
-    ids = []
-    for n in range(10):
-        requester = {"REMOTE_ADDR": f"10.0.0.{n + 1}"}
-        started = app.test_client().post(
+def start_many(app: OpenAPI, client: ContractClient, count: int) -> list[tuple[str, str]]:
+    """Have many people start to prove one number; give ids with their codes."""
+    started = []
+    for n in range(count):
+        requester = {"REMOTE_ADDR": f"10.0.{n // 250}.{n % 250 + 1}"}
+        answer = app.test_client().post(
             "/v1/verifications", json={"phone_number": NUMBER}, environ_overrides=requester
         )
-        code = outbox(client)[0]["body"][:6]
-        ids.append(started.json["id"])
-        checked = post(app, f"/v1/verifications/{ids[-1]}/checks", {"code": code})
-        assert checked.status_code == 200
-    answers = together(10, lambda n: post(app, "/v1/registrations", {"verification_id": ids[n]}))
-    assert {answer.status_code for answer in answers} == {201}
-    assert len({answer.json["account_id"] for answer in answers}) == 1
-    alive = [
-        answer
-        for answer in answers
-        if client.get(
-            "/v1/account", headers={"Authorization": f"Bearer {answer.json['device_token']}"}
-        ).status_code
-        == 200
+        assert answer.status_code == 201, answer.text
+        started.append((answer.json["id"], outbox(client)[0]["body"][:6]))
+    return started
+
+
+def test_of_right_codes_at_once_one_is_a_proof(app: OpenAPI, client: ContractClient) -> None:
+    """Of 20 right codes of one number, checked and then used at once, exactly one registers."""
+    started = start_many(app, client, 20)
+    checks = together(
+        20,
+        lambda n: post(app, f"/v1/verifications/{started[n][0]}/checks", {"code": started[n][1]}),
+    )
+    assert {answer.status_code for answer in checks} == {200}
+    shown = [client.get(f"/v1/verifications/{identity}").json["status"] for identity, _ in started]
+    assert Counter(shown) == {"verified": 1, "canceled": 19}
+    answers = together(
+        60, lambda n: post(app, "/v1/registrations", {"verification_id": started[n % 20][0]})
+    )
+    assert Counter(answer.status_code for answer in answers) == {201: 1, 409: 59}
+    codes = Counter(problem_code(answer) for answer in answers if answer.status_code == 409)
+    assert codes == {"verification-used": 2, "verification-closed": 57}
+
+
+def test_a_proof_is_used_or_voided_and_never_both(app: OpenAPI, client: ContractClient) -> None:
+    """Older proofs that are used while newer ones come either came first or are refused."""
+    started = start_many(app, client, 10)
+    identity, code = started[0]
+    assert post(app, f"/v1/verifications/{identity}/checks", {"code": code}).status_code == 200
+
+    def act(n: int) -> Any:
+        # Each older proof is used at the moment in which the next right code comes.
+        if n % 2:
+            newer, its_code = started[n // 2 + 1]
+            return post(app, f"/v1/verifications/{newer}/checks", {"code": its_code})
+        return post(app, "/v1/registrations", {"verification_id": started[n // 2][0]})
+
+    answers = together(18, act)
+    assert {answer.status_code for answer in answers[1::2]} == {200}
+    registered = [answer.json for answer in answers[::2] if answer.status_code == 201]
+    assert {problem_code(answer) for answer in answers[::2] if answer.status_code != 201} <= {
+        "verification-closed",
+        "verification-not-verified",
+    }
+    proofs = [
+        identity
+        for identity, _ in started
+        if post(app, "/v1/registrations", {"verification_id": identity}).status_code == 201
     ]
-    assert len(alive) == 1
-    assert sum(not answer.json["reregistered"] for answer in answers) == 1
+    assert len(proofs) <= 1, "but one of them was a proof still"
+    assert len({answer["account_id"] for answer in registered}) <= 1
 
 
 def test_one_link_code_one_device(

@@ -10,7 +10,7 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
 from interop.matrix.signing import canonical_json
-from tests.conftest import NUMBER, OTHER_NUMBER, Clock, MakeApp, Person
+from tests.conftest import NUMBER, OTHER_NUMBER, Clock, MakeApp, Person, problem_code
 from tests.contract.openapi import ContractClient
 from tests.matrix import SECRET, Homeserver, MatrixClient, fault, hashed, open_door
 
@@ -162,19 +162,94 @@ def test_a_native_account_is_bound_and_stays(
     assert accounts(client, person)["discoverable"] is True
 
 
-def test_binding_publishes(
+def test_binding_never_publishes(
     client: ContractClient, alice: MatrixClient, register: Callable[..., Person], clock: Clock
 ) -> None:
-    """A hidden account may be found again once its number is bound, and is hidden again at its wish."""
+    """An account that its devices hid stays hidden, and is found as the bound user once they show it."""
     person = register()
     clock.advance(1)
-    hide = {"json": {"discoverable": False}, "headers": person.headers}
-    client.patch("/v1/account", **hide)
+    path = "/v1/account"
+    client.patch(path, json={"discoverable": False}, headers=person.headers)
     alice.bound()
-    assert alice.found(NUMBER) == {NUMBER: alice.user_id}
-    assert accounts(client, person)["discoverable"] is True
-    client.patch("/v1/account", **hide)
     assert alice.found(NUMBER) == {}
+    assert accounts(client, person)["discoverable"] is False
+    client.patch(path, json={"discoverable": True}, headers=person.headers)
+    assert alice.found(NUMBER) == {NUMBER: alice.user_id}
+
+
+def test_a_session_binds_once(alice: MatrixClient, bob: MatrixClient, clock: Clock) -> None:
+    """After its answer was lost it is answered as it was; it reads and unbinds, and binds no more."""
+    sid = alice.validated()
+    first = alice.bind(sid).json
+    clock.advance(30)
+    assert alice.bind(sid).json == first
+    query = {"sid": sid, "client_secret": SECRET}
+    assert alice.get("/3pid/getValidated3pid", **query).status_code == 200
+    assert unbind(alice, **query) == (200, {})
+    assert fault(alice.bind(sid)) == (400, "M_SESSION_EXPIRED")
+    assert alice.found(NUMBER) == {}
+    assert unbind(alice, **query) == (200, {})
+
+
+def test_a_locked_number_is_not_unbound_by_a_proof(
+    client: ContractClient,
+    alice: MatrixClient,
+    bob: MatrixClient,
+    register: Callable[..., Person],
+    clock: Clock,
+) -> None:
+    """Whoever gets its next text ends nothing; the user whose number it is does, and the lock stays."""
+    person = register()
+    clock.advance(1)
+    alice.bound()
+    pin = {"json": {"pin": "83051964"}, "headers": person.headers}
+    assert client.put("/v1/account/registration-lock", **pin).status_code == 204
+    clock.advance(1)
+    proof = {"sid": bob.validated(client_secret="bobs"), "client_secret": "bobs"}
+    assert unbind(bob, mxid=alice.user_id, **proof) == FORBIDDEN
+    assert bob.found(NUMBER) == {NUMBER: alice.user_id}
+    assert unbind(alice) == (200, {})
+    assert bob.found(NUMBER) == {}
+    assert accounts(client, person)["registration_lock"] is True
+
+
+def test_an_emptied_account_keeps_its_lock(
+    client: ContractClient,
+    alice: MatrixClient,
+    register: Callable[..., Person],
+    verify: Callable[..., str],
+    clock: Clock,
+) -> None:
+    """An account without devices is not deleted with its binding while a lock guards its number."""
+    person = register()
+    clock.advance(1)
+    alice.bound()
+    pin = {"json": {"pin": "83051964"}, "headers": person.headers}
+    client.put("/v1/account/registration-lock", **pin)
+    gone = client.delete(f"/v1/devices/{person.device_id}", headers=person.headers)
+    assert gone.status_code == 204
+    assert unbind(alice) == (200, {})
+    clock.advance(1)
+    answer = client.post("/v1/registrations", json={"verification_id": verify()})
+    assert (answer.status_code, problem_code(answer)) == (423, "registration-locked")
+
+
+def test_a_bind_revives_no_lock(
+    client: ContractClient,
+    alice: MatrixClient,
+    register: Callable[..., Person],
+    verify: Callable[..., str],
+    clock: Clock,
+) -> None:
+    """A lock that lapsed stays so: it lives by its devices, and nobody here could give its PIN."""
+    person = register()
+    pin = {"json": {"pin": "83051964"}, "headers": person.headers}
+    client.put("/v1/account/registration-lock", **pin)
+    clock.advance(days=8)
+    alice.bound()
+    clock.advance(1)
+    answer = client.post("/v1/registrations", json={"verification_id": verify()})
+    assert answer.status_code == 201, answer.text
 
 
 def test_a_native_registration_ends_a_binding(

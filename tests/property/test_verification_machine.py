@@ -155,7 +155,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(model=verifications, right=st.booleans())
     def check(self, model: Model, right: bool) -> None:
-        """Someone types a code."""
+        """Someone types a code; the right one voids every older proof of the number."""
         now = self.clock.now
         status = model.status(now)
         code = model.code if right else f"{(int(model.code) + 1) % 10**6:06d}"
@@ -163,6 +163,9 @@ class Machine(RuleBasedStateMachine):
         if right and status in ("pending", "verified"):
             assert answer.json["status"] == "verified"
             if status == "pending":
+                for older in self.models:
+                    if (older.number, older.state, older.used) == (model.number, "verified", False):
+                        older.state = "canceled"
                 model.state, model.ends = "verified", now + LIFE
         elif status != "pending":
             assert problem_code(answer) == CLOSED[status]

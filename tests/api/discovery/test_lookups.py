@@ -81,7 +81,7 @@ def test_a_changed_number_leads_to_the_account_and_the_old_one_nowhere(
     kith = app.extensions["kith"]
     caller = Caller(UUID(ben.account_id), UUID(ben.device_id), b"")
     with kith.database.write() as session:
-        kith.accounts.change_number(session, caller, CARLA, None)
+        kith.accounts.change_number(session, caller, CARLA)
     assert look_up([hashed(BEN), hashed(CARLA)]).json["matches"] == {hashed(CARLA): ben.account_id}
 
 

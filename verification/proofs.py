@@ -1,0 +1,104 @@
+"""Proofs: right codes that were not used yet, and the one check whether a proof may change an account.
+
+Of the proofs of a number the newest is the only one: a right code voids every older proof, whichever door
+either came through, because the number may have changed hands in between. Codes that are still pending stay,
+and so do the codes of services (CAMARA), which change no account.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+from sqlalchemy import Connection, bindparam, case, or_, update
+
+from core.database import UtcDateTime, table
+from tokens.accounts import AccountService
+from verification.models import Verification
+from verification.problems import VerificationClosed, VerificationExpired, VerificationNotVerified
+from verification.sessions import save, status_of
+from verification.terms import MATRIX_USERS
+
+_ROWS = table(Verification)
+_IS_NEWEST = _ROWS.c.nonce == bindparam("newest")
+#: A native proof that was used is history. A Matrix session that was used still reads and unbinds.
+_IS_OLDER = (_ROWS.c.status == "verified") & or_(
+    _ROWS.c.service.is_(None) & _ROWS.c.used_at.is_(None),
+    _ROWS.c.service == MATRIX_USERS,
+)
+#: Voids and proves in one statement on the number's shard. No verification is both, so in the rows of a
+#: digest under an older secret it only voids.
+_PROVE = (
+    update(_ROWS)
+    .where(_ROWS.c.number_digest == bindparam("digest"), or_(_IS_NEWEST, _IS_OLDER))
+    .values(
+        status=case((_IS_NEWEST, "verified"), else_="canceled"),
+        expires_at=case(
+            (_IS_NEWEST, bindparam("until", type_=UtcDateTime())), else_=_ROWS.c.expires_at
+        ),
+    )
+)
+
+
+def prove(
+    connection: Connection, row: Verification, digests: Sequence[bytes], expires_at: datetime
+) -> Verification:
+    """Make a verification the proof of its number until `expires_at`; void every older proof.
+
+    digests: those of the number under every accepted secret. The transaction holds the row, and the number's
+    counter of wrong codes (verification/checks.py), which makes the checks of a number take turns: of two
+    right codes at once the later sees what the earlier wrote, and one proof is left.
+    """
+    changes: dict[str, Any] = {"status": "verified", "expires_at": expires_at}
+    if row.service not in (None, MATRIX_USERS):
+        return save(connection, row, **changes)
+    for digest in {row.number_digest, *digests}:
+        connection.execute(_PROVE, {"digest": digest, "newest": row.nonce, "until": expires_at})
+    return cast(Verification, cast(Any, row)._replace(**changes))
+
+
+def require_proof(row: Verification, now: datetime) -> None:
+    """Refuse a verification that proves nothing now, with the reason.
+
+    Raises VerificationNotVerified, VerificationExpired, or VerificationClosed when it failed, was canceled or
+    a newer proof voided it.
+    """
+    status = status_of(row, now)
+    if status == "pending":
+        raise VerificationNotVerified("Check its code first.")
+    if status == "expired" or (status == "verified" and row.expires_at <= now):
+        raise VerificationExpired("Its time is over; start a new one.")
+    if status == "canceled":
+        raise VerificationClosed(
+            "It was canceled, or a newer proof of the number replaced it; start a new one."
+        )
+    if status != "verified":
+        raise VerificationClosed(f"It is {status}; start a new one.")
+
+
+class ProofService:
+    """Says whether a proof may change an account."""
+
+    def __init__(self, accounts: AccountService, clock: Callable[[], datetime]) -> None:
+        self._accounts = accounts
+        self._clock = clock
+
+    def admit(
+        self,
+        connection: Connection,
+        row: Verification,
+        *,
+        opened_lock: str | None = None,
+        owner: UUID | None = None,
+    ) -> None:
+        """Refuse unless this proof may change the account that its number leads to.
+
+        It must be the number's newest proof, and no registration lock may guard the number but the one that
+        `opened_lock` opened or the caller's own (`owner`, an account). Whether it was used before is for the
+        caller to say, who knows what the first use was answered. The transaction holds the proof's row, so
+        that a newer proof waits for it, and from here on the account.
+
+        Raises what `require_proof` does, and RegistrationLocked.
+        """
+        require_proof(row, self._clock())
+        self._accounts.admit(connection, row.e164, opened_lock=opened_lock, owner=owner)
