@@ -24,9 +24,10 @@ from messaging.models import DeviceKeys
 from messaging.prekeys import Kind, Left
 from messaging.problems import KeysDiffer, TooManyKeyTakes, TooManyKeyUploads
 from messaging.published import Prekey
+from messaging.recipients import devices_of
 from tokens.models import Device
 from tokens.problems import AccountNotFound, DeviceNotFound, TokenInvalid
-from tokens.service import Caller, DeviceService
+from tokens.service import Caller
 
 #: With fewer one-time keys of a kind than this a device is asked for new ones.
 FEW = 20
@@ -125,7 +126,7 @@ class KeyService:
         """
         with self._database.write() as connection:
             self._charge(connection, caller, account_id)
-            wanted = _wanted(connection, caller, account_id, device_id)
+            wanted = _wanted(connection, caller, account_id, device_id, self._clock())
             # Shared, so that takers do not wait for each other, and one-time keys are of the same upload.
             keys = published.share(connection, account_id, wanted)
             device_ids = [row.device_id for row in keys]
@@ -198,10 +199,14 @@ def _left(connection: Connection, caller: Caller) -> Left:
 
 
 def _wanted(
-    connection: Connection, caller: Caller, account_id: UUID, device_id: UUID | None
+    connection: Connection,
+    caller: Caller,
+    account_id: UUID,
+    device_id: UUID | None,
+    now: datetime,
 ) -> list[UUID]:
     """Give the devices whose keys are asked for; raise AccountNotFound or DeviceNotFound."""
-    devices = DeviceService.device_ids(connection, account_id)
+    devices = sorted(device.device_id for device in devices_of(connection, [account_id], now))
     if not devices:
         raise AccountNotFound("It was deleted, or never was.")
     others = [device for device in devices if device != caller.device_id]

@@ -104,8 +104,15 @@ class GroupChanged(NamedTuple):
     version: int
 
 
+class Missed(NamedTuple):
+    """Messages to a device were not stored: since when, and the number whose acknowledgement ends this."""
+
+    since: datetime
+    through: int
+
+
 #: What an open socket is told beside messages; a hint, which may be lost.
-Notice = KeysLow | GroupChanged
+Notice = KeysLow | GroupChanged | Missed
 
 
 class Attempt(NamedTuple):

@@ -9,7 +9,6 @@ Rows are locked in one order, mailboxes before payloads, so that no two transact
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -19,52 +18,26 @@ from sqlalchemy import Connection, Executable, Select, and_, bindparam, delete, 
 
 from core.bulk import Bulk, BulkInsert, Row
 from core.database import PURGE_BATCH, dialect_of, insert_into, table
-from messaging.letters import Delivery, Message, ToGroup
-from messaging.models import Envelope, Mailbox, Payload
+from messaging import mailbox_shares
+from messaging.box import Bounds, Box
+from messaging.letters import Delivery, Message, Missed, ToGroup
+from messaging.models import Envelope, Mailbox, MailboxShare, Payload
 
 _MAILBOXES, _ENVELOPES, _PAYLOADS = table(Mailbox).c, table(Envelope).c, table(Payload).c
 _BOX = [
     _MAILBOXES.device_id,
+    _MAILBOXES.account_id,
     _MAILBOXES.last_seq,
     _MAILBOXES.acked_seq,
     _MAILBOXES.urgent_seq,
     _MAILBOXES.waiting,
     _MAILBOXES.waiting_bytes,
+    _MAILBOXES.requests,
+    _MAILBOXES.request_bytes,
+    _MAILBOXES.has_shares,
+    _MAILBOXES.missed_seq,
+    _MAILBOXES.missed_since,
 ]
-
-
-@dataclass(slots=True)
-class Box:
-    """A mailbox whose row is locked: what it is now, and is to be when it is written back."""
-
-    last_seq: int
-    acked_seq: int
-    urgent_seq: int
-    waiting: int
-    waiting_bytes: int
-    #: What this transaction puts into it.
-    deliveries: list[Delivery] = field(default_factory=list)
-    #: Whether its device is to be woken for it.
-    urgent: bool = False
-
-    def has_room(self, size: int, most: int, most_bytes: int) -> bool:
-        """Say whether one more envelope fits."""
-        return self.waiting < most and self.waiting_bytes + size <= most_bytes
-
-    def put(self, message: Message, content: bytes, *, is_request: bool, urgent: bool) -> None:
-        """Put in an envelope, under the next number."""
-        self.last_seq += 1
-        if urgent:
-            self.urgent = True
-            self.urgent_seq = self.last_seq
-        self.waiting += 1
-        self.waiting_bytes += len(content)
-        self.deliveries.append(Delivery(self.last_seq, message, content, is_request))
-
-    def take(self, size: int) -> None:
-        """Count an envelope out."""
-        self.waiting -= 1
-        self.waiting_bytes -= size
 
 
 def create(connection: Connection, account_id: UUID, device_id: UUID) -> None:
@@ -91,17 +64,20 @@ def _creating(dialect: str) -> Executable:
     )
 
 
-_LOCKING = Bulk(
-    "SELECT m.device_id, m.last_seq, m.acked_seq, m.urgent_seq, m.waiting, m.waiting_bytes"
+_LOCK = Bulk(
+    "SELECT m.device_id, m.account_id, m.last_seq, m.acked_seq, m.urgent_seq, m.waiting,"
+    " m.waiting_bytes, m.requests, m.request_bytes, m.has_shares, m.missed_seq, m.missed_since"
     " FROM {rows} AS r CROSS JOIN mailboxes AS m WHERE m.device_id = r.device_id"
     " ORDER BY m.device_id {locked}",
     takes=[_MAILBOXES.device_id],
     gives=_BOX,
     locked="FOR UPDATE OF m",
 )
-_WRITING = Bulk(
+_WRITE = Bulk(
     "UPDATE mailboxes SET last_seq = r.last_seq, acked_seq = r.acked_seq,"
-    " urgent_seq = r.urgent_seq, waiting = r.waiting, waiting_bytes = r.waiting_bytes"
+    " urgent_seq = r.urgent_seq, waiting = r.waiting, waiting_bytes = r.waiting_bytes,"
+    " requests = r.requests, request_bytes = r.request_bytes, has_shares = r.has_shares,"
+    " missed_seq = r.missed_seq, missed_since = r.missed_since"
     " FROM {rows} AS r WHERE mailboxes.device_id = r.device_id",
     takes=_BOX,
 )
@@ -109,16 +85,30 @@ _WRITING = Bulk(
 
 def lock(connection: Connection, device_ids: Collection[UUID]) -> dict[UUID, Box]:
     """Lock the mailboxes of devices, as far as there are any."""
-    rows = _LOCKING.run(connection, [(device_id,) for device_id in device_ids])
+    rows = _LOCK.run(connection, [(device_id,) for device_id in device_ids])
     return {row[0]: Box(*row[1:]) for row in rows}
 
 
-def write(connection: Connection, boxes: Mapping[UUID, Box]) -> None:
+def write(connection: Connection, boxes: Mapping[UUID, Box], bounds: Bounds) -> None:
     """Write locked mailboxes back."""
-    _WRITING.run(
+    mailbox_shares.write(connection, boxes, bounds)
+    _WRITE.run(
         connection,
         [
-            (device_id, box.last_seq, box.acked_seq, box.urgent_seq, box.waiting, box.waiting_bytes)
+            (
+                device_id,
+                box.account_id,
+                box.last_seq,
+                box.acked_seq,
+                box.urgent_seq,
+                box.waiting,
+                box.waiting_bytes,
+                box.requests,
+                box.request_bytes,
+                box.has_shares,
+                box.missed_seq,
+                box.missed_since,
+            )
             for device_id, box in boxes.items()
         ],
     )
@@ -228,14 +218,40 @@ def read(
     ]
 
 
+_SELECT_MISSED = select(_MAILBOXES.missed_since, _MAILBOXES.missed_seq).where(
+    _MAILBOXES.device_id == bindparam("device"), _MAILBOXES.missed_since.is_not(None)
+)
+
+
+def missed(connection: Connection, device_id: UUID) -> Missed | None:
+    """Say since when messages to a device were not stored; None when nothing is missing."""
+    row = connection.execute(_SELECT_MISSED, {"device": device_id}).one_or_none()
+    return None if row is None else Missed(*row)
+
+
+def miss(connection: Connection, device_id: UUID, since: datetime, bounds: Bounds) -> None:
+    """Note that messages were not for a device since a time, as it was idle until now."""
+    boxes = lock(connection, [device_id])
+    for box in boxes.values():
+        box.miss(since)
+    write(connection, boxes, bounds)
+
+
 _DELETING = Bulk(
     "DELETE FROM envelopes WHERE (device_id, seq) IN (SELECT e.device_id, e.seq"
     " FROM {rows} AS r CROSS JOIN envelopes AS e"
     " WHERE e.device_id = r.device_id AND e.seq > r.acked_seq AND e.seq <= r.seq)"
     # SQLite 3.40 takes `content IS NULL` for false here, whatever is in it.
-    " RETURNING device_id, size, CASE WHEN length(content) >= 0 THEN NULL ELSE message_id END",
+    " RETURNING device_id, from_account_id, size, is_request,"
+    " CASE WHEN length(content) >= 0 THEN NULL ELSE message_id END",
     takes=[_ENVELOPES.device_id, _MAILBOXES.acked_seq, _ENVELOPES.seq],
-    gives=[_ENVELOPES.device_id, _ENVELOPES.size, _ENVELOPES.message_id],
+    gives=[
+        _ENVELOPES.device_id,
+        _ENVELOPES.from_account_id,
+        _ENVELOPES.size,
+        _ENVELOPES.is_request,
+        _ENVELOPES.message_id,
+    ],
 )
 
 
@@ -251,12 +267,12 @@ def acknowledge(
         [(device_id, boxes[device_id].acked_seq, seq) for device_id, seq in ahead.items()],
     )
     for device_id, seq in ahead.items():
-        boxes[device_id].acked_seq = seq
+        boxes[device_id].acknowledge(seq)
     _take_out(connection, boxes, gone)
     return len(gone)
 
 
-def expire(connection: Connection, now: datetime) -> int:
+def expire(connection: Connection, now: datetime, bounds: Bounds) -> int:
     """Delete a batch of expired envelopes and make room in their mailboxes; give their number."""
     batch = connection.execute(
         select(Envelope.device_id, Envelope.seq)
@@ -268,7 +284,7 @@ def expire(connection: Connection, now: datetime) -> int:
     # Some may have been acknowledged before the locks were ours.
     gone = _DELETING.run(connection, [(row.device_id, row.seq - 1, row.seq) for row in batch])
     _take_out(connection, boxes, gone)
-    write(connection, boxes)
+    write(connection, boxes, bounds)
     return len(gone)
 
 
@@ -279,7 +295,7 @@ def remove(connection: Connection, device_ids: Collection[UUID]) -> None:
     payloads = connection.execute(
         select(Envelope.message_id, func.count()).where(*theirs).group_by(Envelope.message_id)
     ).all()
-    for model in (Mailbox, Envelope):
+    for model in (Mailbox, MailboxShare, Envelope):
         connection.execute(delete(model).where(model.device_id.in_(device_ids)))
     _release(connection, [tuple(row) for row in payloads])
 
@@ -287,8 +303,8 @@ def remove(connection: Connection, device_ids: Collection[UUID]) -> None:
 def _take_out(connection: Connection, boxes: Mapping[UUID, Box], gone: Sequence[Row]) -> None:
     """Count deleted envelopes out of their mailboxes and payloads."""
     payloads = Counter[UUID]()
-    for device_id, size, payload in gone:
-        boxes[device_id].take(size)
+    for device_id, sender, size, is_request, payload in gone:
+        boxes[device_id].take(sender, size, is_request=is_request)
         if payload is not None:
             payloads[payload] += 1
     _release(connection, list(payloads.items()))

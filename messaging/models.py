@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Index, Integer, LargeBinary, SmallInteger, String
+from sqlalchemy import BigInteger, Index, Integer, LargeBinary, SmallInteger, String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.database import Base
@@ -26,6 +26,27 @@ class Mailbox(Base):
     #: Envelopes stored now. Expiry leaves gaps, so the two above do not tell it.
     waiting: Mapped[int] = mapped_column(Integer)
     #: Bytes of content in them, wherever it is stored.
+    waiting_bytes: Mapped[int] = mapped_column(BigInteger)
+    #: Those of them that came from accounts that the recipient was not in touch with.
+    requests: Mapped[int] = mapped_column(Integer, server_default="0")
+    request_bytes: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    #: Whether `mailbox_shares` has a row for each sender of what waits.
+    has_shares: Mapped[bool] = mapped_column(server_default=false())
+    #: The number of the last message that was not stored, for want of room or because the device was idle.
+    missed_seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    #: When the first of those came, until the device acknowledges that number.
+    missed_since: Mapped[datetime | None] = mapped_column()
+
+
+class MailboxShare(Base):
+    """What of a mailbox that is over half full one sender has filled."""
+
+    __tablename__ = "mailbox_shares"
+    __table_args__ = {"info": {"shard_by": "device_id"}, "sqlite_with_rowid": False}
+
+    device_id: Mapped[UUID] = mapped_column(primary_key=True)
+    from_account_id: Mapped[UUID] = mapped_column(primary_key=True)
+    waiting: Mapped[int] = mapped_column(Integer)
     waiting_bytes: Mapped[int] = mapped_column(BigInteger)
 
 
@@ -209,3 +230,5 @@ class Membership(Base):
     account_id: Mapped[UUID] = mapped_column(primary_key=True)
     group_id: Mapped[UUID] = mapped_column(primary_key=True)
     state: Mapped[int] = mapped_column(SmallInteger)
+    #: Whose invitation it is or was; None for whoever made the group.
+    invited_by: Mapped[UUID | None] = mapped_column()

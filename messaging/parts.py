@@ -61,7 +61,7 @@ class Messaging:
     ) -> Self:
         """Build every part once and connect it."""
         wakeups = Wakeups(clock)
-        net = Net(database, wakeups)
+        net = Net(database, clock, wakeups)
         bus = None
         if settings.valkey_url is not None:
             address = settings.valkey_url.get_secret_value()
@@ -76,12 +76,20 @@ class Messaging:
         groups = GroupService(database, clock, entropy, rules, notices)
         group_changes = GroupChanges(database, clock, rules, notices)
         signals = SignalService(database, clock, wakeups, contacts.may_signal)
-        sockets = SocketService(messages, signals, clock, metrics, settings, keys.greet)
+        sockets = SocketService(
+            messages,
+            signals,
+            clock,
+            metrics,
+            settings,
+            lambda caller: [*keys.greet(caller), *messages.greet(caller)],
+        )
         revocation = Revocation(database, wakeups)
 
         wakeups.bus = bus
         wakeups.unheard.append(push.waker.wake)
         events.device_added.append(messages.device_added)
+        events.device_returned.append(messages.device_returned)
         events.devices_removed += (
             messages.devices_removed,
             keys.devices_removed,

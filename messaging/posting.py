@@ -15,7 +15,8 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from core.problems import Problem
-from messaging import mailbox
+from messaging import mailbox, mailbox_shares
+from messaging.box import Bounds, Box, Room
 from messaging.client_ids import ClientIds
 from messaging.jobs import Acknowledging, Job, Sending
 from messaging.letters import (
@@ -23,6 +24,7 @@ from messaging.letters import (
     Attempt,
     Delivery,
     Message,
+    Missed,
     Outgoing,
     Sealed,
     Shared,
@@ -37,6 +39,13 @@ Judge = Callable[[Connection, Sequence[Attempt], datetime], list[Verdict]]
 #: Seconds after which sending to a full mailbox is worth another try.
 FULL_RETRY = 300
 _PASSED = Verdict()
+_WHY_FULL = {
+    Room.MAILBOX_FULL: "A device of the recipient has not fetched its messages for long; nothing was stored.",
+    Room.SENDER_FULL: "A device of the recipient has not fetched its messages for long, and half of its"
+    " mailbox is from you; nothing was stored.",
+    Room.STRANGERS_FULL: "The recipient has as many messages waiting from people they are not in touch"
+    " with as they may; nothing was stored.",
+}
 
 
 class Posted(NamedTuple):
@@ -45,7 +54,9 @@ class Posted(NamedTuple):
     deliveries: Mapping[UUID, Sequence[Delivery]]
     #: Devices that are to be woken if nobody listens.
     urgent: Collection[UUID]
-    #: Envelopes by what became of them: stored, dropped, acknowledged.
+    #: Devices that missed a message to a group, with the number and the time that tell them since when.
+    missed: Mapping[UUID, Missed]
+    #: Envelopes by what became of them: stored, dropped, missed, acknowledged.
     steps: Mapping[str, int]
 
 
@@ -56,8 +67,7 @@ class Posting:
     entropy: Callable[[int], bytes]
     judge: Judge
     rosters: Rosters
-    max_messages: int
-    max_bytes: int
+    bounds: Bounds
 
     def post(self, connection: Connection, jobs: Sequence[Job], now: datetime) -> Posted:
         """Do a batch in the caller's transaction: each job has its answer then."""
@@ -78,7 +88,7 @@ class _Batch:
         self._sendings = [job for job in jobs if isinstance(job, Sending)]
         self._acknowledgings = [job for job in jobs if isinstance(job, Acknowledging)]
         self._client_ids = ClientIds(connection, self._sendings)
-        self._boxes: dict[UUID, mailbox.Box] = {}
+        self._boxes: dict[UUID, Box] = {}
         self._shared: dict[UUID, int] = {}
         self._steps = Counter[str]()
 
@@ -96,10 +106,15 @@ class _Batch:
                 job.answer = self._send(job, message_id, targets[job], verdict)
         self._client_ids.write()
         mailbox.deposit(self._connection, self._boxes, self._shared)
-        mailbox.write(self._connection, self._boxes)
+        mailbox.write(self._connection, self._boxes, self._rules.bounds)
         return Posted(
             {device_id: box.deliveries for device_id, box in self._boxes.items() if box.deliveries},
             {device_id for device_id, box in self._boxes.items() if box.urgent},
+            {
+                device_id: Missed(box.missed_since or self._now, box.missed_seq)
+                for device_id, box in self._boxes.items()
+                if box.missed
+            },
             self._steps,
         )
 
@@ -112,7 +127,7 @@ class _Batch:
         """Find the devices of each message that is new and for exactly those; refuse the others."""
         fresh = [job for job in self._sendings if self._client_ids.answer(job) is None]
         recipients = Recipients(
-            self._connection, [job.outgoing for job in fresh], self._rules.rosters
+            self._connection, [job.outgoing for job in fresh], self._rules.rosters, self._now
         )
         targets: dict[Sending, Collection[UUID]] = {}
         for job in fresh:
@@ -164,22 +179,25 @@ class _Batch:
     def _put(
         self, outgoing: Outgoing, message_id: UUID, targets: Collection[UUID], verdict: Verdict
     ) -> Problem | None:
-        """Put a message into each of its mailboxes if all have room; else say why not."""
-        places = [
-            (self._boxes.get(device_id), content)
-            for device_id, content in _contents(outgoing.sealed, targets)
-        ]
-        most, most_bytes = self._rules.max_messages, self._rules.max_bytes
-        for box, content in places:
+        """Put a message into each of its mailboxes if all have room; else say why not.
+
+        A member of a group whose mailbox has no room misses the message, and the others get it.
+        """
+        to_group = isinstance(outgoing.to, ToGroup)
+        places: list[tuple[Box, bytes]] = []
+        full: list[Box] = []
+        for device_id, content in _contents(outgoing.sealed, targets):
+            box = self._boxes.get(device_id)
             if box is None:
                 # Removed since the devices were read, which only another process can do.
                 return mismatched(extra=set(targets) - self._boxes.keys())
-            if not box.has_room(len(content), most, most_bytes):
-                return MailboxFull(
-                    "A device of the recipient has not fetched its messages for long;"
-                    " nothing was stored.",
-                    retry_after=FULL_RETRY,
-                )
+            room = self._room(device_id, box, outgoing.from_account_id, len(content), verdict)
+            if room is Room.FREE:
+                places.append((box, content))
+            elif to_group:
+                full.append(box)
+            else:
+                return MailboxFull(_WHY_FULL[room], retry_after=FULL_RETRY)
         if verdict.dropped:
             # Only now, so that a full mailbox does not tell who was blocked.
             self._steps["dropped"] += len(places)
@@ -193,12 +211,23 @@ class _Batch:
             outgoing.to if isinstance(outgoing.to, ToGroup) else None,
         )
         for box, content in places:
-            assert box is not None
             box.put(message, content, is_request=verdict.is_request, urgent=outgoing.urgent)
+        for box in full:
+            box.miss(self._now)
         if places and isinstance(outgoing.sealed, Shared):
             self._shared[message_id] = len(places)
         self._steps["stored"] += len(places)
+        if full:
+            self._steps["missed"] += len(full)
         return None
+
+    def _room(self, device_id: UUID, box: Box, sender: UUID, size: int, verdict: Verdict) -> Room:
+        bounds, is_request = self._rules.bounds, verdict.is_request
+        room = box.room(sender, size, bounds, is_request=is_request)
+        if room is Room.UNCOUNTED:
+            mailbox_shares.load(self._connection, device_id, box, sender)
+            room = box.room(sender, size, bounds, is_request=is_request)
+        return room
 
 
 def _contents(

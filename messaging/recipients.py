@@ -6,10 +6,11 @@ exact, because a device left out would silently miss the message.
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection
+from sqlalchemy import Boolean, Column, Connection
 
 from core.bulk import Bulk
 from core.database import table
@@ -33,13 +34,22 @@ class AccountDevice(NamedTuple):
     registration_id: int | None
 
 
+#: A device that was not seen for so long gets no messages while another one of its account does.
+IDLE_AFTER = timedelta(days=30)
+
 _DEVICES = table(Device).c
-_FINDING = Bulk(
-    "SELECT d.account_id, d.id, k.registration_id"
+_SELECT_DEVICES = Bulk(
+    "SELECT d.account_id, d.id, k.registration_id,"
+    " CASE WHEN d.last_seen_at > r.last_seen_at THEN 1 ELSE 0 END"
     " FROM {rows} AS r CROSS JOIN devices AS d LEFT JOIN device_keys AS k"
     " ON k.account_id = d.account_id AND k.device_id = d.id WHERE d.account_id = r.account_id",
-    takes=[_DEVICES.account_id],
-    gives=[_DEVICES.account_id, _DEVICES.id, table(DeviceKeys).c.registration_id],
+    takes=[_DEVICES.account_id, _DEVICES.last_seen_at],
+    gives=[
+        _DEVICES.account_id,
+        _DEVICES.id,
+        table(DeviceKeys).c.registration_id,
+        Column("is_active", Boolean),
+    ],
 )
 
 
@@ -47,14 +57,18 @@ class Recipients:
     """The devices that a batch of messages must be for, as they are in this transaction."""
 
     def __init__(
-        self, connection: Connection, messages: Sequence[Outgoing], rosters: Rosters
+        self,
+        connection: Connection,
+        messages: Sequence[Outgoing],
+        rosters: Rosters,
+        now: datetime,
     ) -> None:
         accounts = {one.to for one in messages if not isinstance(one.to, ToGroup)}
         groups = {one.to.id for one in messages if isinstance(one.to, ToGroup)}
         self._rosters = rosters(connection, groups) if groups else {}
         accounts.update(*(roster.accounts for roster in self._rosters.values()))
         self._of_account: dict[UUID, dict[UUID, int | None]] = {}
-        for account_id, device_id, registration_id in devices_of(connection, accounts):
+        for account_id, device_id, registration_id in devices_of(connection, accounts, now):
             self._of_account.setdefault(account_id, {})[device_id] = registration_id
         self._of_group: dict[UUID, dict[UUID, int | None]] = {}
 
@@ -99,10 +113,18 @@ class Recipients:
         return self._of_group[group.id]
 
 
-def devices_of(connection: Connection, account_ids: Collection[UUID]) -> list[AccountDevice]:
-    """Give the devices of accounts, in any order."""
-    rows = _FINDING.run(connection, [(account_id,) for account_id in account_ids])
-    return [AccountDevice(*row) for row in rows]
+def devices_of(
+    connection: Connection, account_ids: Collection[UUID], now: datetime
+) -> list[AccountDevice]:
+    """Give the devices of accounts that messages are for, in any order.
+
+    Those not seen for 30 days are left out if another one of the account was: a device in a drawer makes
+    nobody unreachable. It may miss messages, and is told so when it comes back.
+    """
+    since = now - IDLE_AFTER
+    rows = _SELECT_DEVICES.run(connection, [(account_id, since) for account_id in account_ids])
+    active = {account_id for account_id, _, _, is_active in rows if is_active}
+    return [AccountDevice(*row[:3]) for row in rows if row[3] or row[0] not in active]
 
 
 def devices_digest(devices: Devices) -> bytes:

@@ -19,6 +19,7 @@ from messaging.schemas import (
     IncomingMessage,
     MailboxAnswer,
     MailboxQuery,
+    MissedMessages,
     OutgoingMessage,
 )
 from messaging.service import MessageService
@@ -65,8 +66,14 @@ def send_message(caller: Caller, body: OutgoingMessage) -> tuple[AcceptedAnswer,
 @messages_api.operation("GET", "/messages", answer=MailboxAnswer)
 def fetch_messages(caller: Caller, query: MailboxQuery) -> MailboxAnswer:
     """Fetch the oldest messages of the calling device, or wait for the first one."""
-    found, more = _messages().fetch(caller, query.limit, query.wait)
-    return MailboxAnswer(messages=[IncomingMessage.show(one) for one in found], more=more)
+    service = _messages()
+    found, more = service.fetch(caller, query.limit, query.wait)
+    missed = service.missed(caller)
+    return MailboxAnswer(
+        messages=[IncomingMessage.show(one) for one in found],
+        more=more,
+        missed=missed and MissedMessages(**missed._asdict()),
+    )
 
 
 @messages_api.operation(

@@ -179,11 +179,23 @@ class IncomingMessage(Answer):
         )
 
 
+class MissedMessages(Answer):
+    """Messages that were not stored for this device, because its mailbox was full or it was away for long."""
+
+    since: datetime = Field(description="When the first of them came.")
+    through: int = Field(
+        description="Acknowledging this number ends it; it is in the order of `seq`."
+    )
+
+
 class MailboxAnswer(Answer):
     """The oldest messages, in order; `more` wait behind them."""
 
     messages: list[IncomingMessage]
     more: bool
+    missed: MissedMessages | None = Field(
+        None, description="Whether messages to this device were not stored."
+    )
 
 
 class Acknowledgement(Body):

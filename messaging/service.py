@@ -17,13 +17,14 @@ from core.metrics import Metrics
 from core.problems import InvalidFields, Problem
 from core.settings import Settings
 from messaging import client_ids, mailbox
+from messaging.box import Bounds
 from messaging.commits import Committer
 from messaging.jobs import Acknowledging, Job, Sending
-from messaging.letters import Accepted, Delivery, Outgoing, Shared
+from messaging.letters import Accepted, Delivery, Missed, Notice, Outgoing, Shared
 from messaging.posting import Judge, Posting
-from messaging.recipients import Rosters
+from messaging.recipients import IDLE_AFTER, Rosters
 from messaging.wakeups import Waiter, Wakeups
-from tokens.service import Caller
+from tokens.service import Caller, DeviceService
 
 
 class MessageService:
@@ -44,9 +45,8 @@ class MessageService:
         self._clock = clock
         self._metrics = metrics
         self._max_content_bytes = settings.max_content_bytes
-        self._posting = Posting(
-            entropy, judge, rosters, settings.max_mailbox_messages, settings.max_mailbox_bytes
-        )
+        self._bounds = Bounds(settings.max_mailbox_messages, settings.max_mailbox_bytes)
+        self._posting = Posting(entropy, judge, rosters, self._bounds)
         self._committer = Committer(self._commit, metrics)
         #: Who listens for which mailbox.
         self.wakeups = wakeups
@@ -118,6 +118,8 @@ class MessageService:
         for step, envelopes in posted.steps.items():
             self._metrics.envelopes.labels(step).inc(envelopes)
         self.wakeups.stored(posted.deliveries, posted.urgent)
+        for device_id, missed in posted.missed.items():
+            self.wakeups.notice(device_id, missed)
 
     def pending(self, device_id: UUID, after: int, limit: int) -> list[Delivery]:
         """Give the oldest messages of a device with numbers over `after`, in order."""
@@ -144,6 +146,16 @@ class MessageService:
                     return found, more
                 waiter.wait(left)
 
+    def missed(self, caller: Caller) -> Missed | None:
+        """Say since when messages to the calling device were not stored; None when nothing is missing."""
+        with self._database.read() as connection:
+            return mailbox.missed(connection, caller.device_id)
+
+    def greet(self, caller: Caller) -> Sequence[Notice]:
+        """Give what a socket that opens should hear: that messages are missing."""
+        missed = self.missed(caller)
+        return () if missed is None else (missed,)
+
     def _look(self, device_id: UUID, limit: int) -> tuple[list[Delivery], bool]:
         found = self.pending(device_id, 0, limit + 1)
         return found[:limit], len(found) > limit
@@ -151,6 +163,16 @@ class MessageService:
     def device_added(self, connection: Connection, account_id: UUID, device_id: UUID) -> None:
         """Make the mailbox of a new device, in the transaction that adds it."""
         mailbox.create(connection, account_id, device_id)
+
+    def device_returned(
+        self, connection: Connection, account_id: UUID, device_id: UUID, last_seen_at: datetime
+    ) -> None:
+        """Note what a device missed that was idle for so long that messages were not for it."""
+        idle_from = last_seen_at + IDLE_AFTER
+        if idle_from <= self._clock() and DeviceService.device_ids(connection, account_id) != [
+            device_id
+        ]:
+            mailbox.miss(connection, device_id, idle_from, self._bounds)
 
     def devices_removed(
         self, connection: Connection, account_id: UUID, device_ids: Sequence[UUID]
@@ -161,6 +183,6 @@ class MessageService:
 
     def purge_envelopes(self, connection: Connection, now: datetime) -> int:
         """Delete a batch of expired envelopes."""
-        expired = mailbox.expire(connection, now)
+        expired = mailbox.expire(connection, now, self._bounds)
         self._metrics.envelopes.labels("expired").inc(expired)
         return expired

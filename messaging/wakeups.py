@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from typing import Protocol
 from uuid import UUID
 
-from messaging.letters import Closing, Delivery, KeysLow, Notice, Signal
-from messaging.workers.hints import Arrived, Changed, Close, Hint, Low, Passed, Stored
+from messaging.letters import Closing, Delivery, GroupChanged, KeysLow, Missed, Notice, Signal
+from messaging.workers.hints import Arrived, Changed, Close, Hint, LeftOut, Low, Passed, Stored
 
 #: Bytes of a token's hash by which it is told from another one of its device.
 TOKEN_MARK = 8
@@ -208,8 +208,7 @@ class Wakeups:
         if seat is not None:
             seat.listener.notice(notice)
         elif self.bus is not None:
-            hint = Low(notice) if isinstance(notice, KeysLow) else Changed(notice)
-            self.bus.publish(device_id, hint)
+            self.bus.publish(device_id, _hint(notice))
 
     def close(self, device_id: UUID, why: Closing, unless_token: bytes | None = None) -> None:
         """End whoever listens for a device, here and elsewhere.
@@ -239,7 +238,7 @@ class Wakeups:
                 # A bus that stood still gives out what it held when it goes on.
                 if hint.signal.expires_at > self._clock():
                     seat.listener.receive(hint.signal)
-            case Low() | Changed():
+            case Low() | Changed() | LeftOut():
                 seat.listener.notice(hint.notice)
             case Close():
                 if seat.holds_other_than(hint.unless_token):
@@ -255,3 +254,14 @@ class Wakeups:
         elif self.bus is not None and (other.again or seat.since - other.since > SKEW):
             # The other one did not hear of this newer one.
             self.bus.publish(device_id, seat.arrival(again=True))
+
+
+def _hint(notice: Notice) -> Hint:
+    """Write a hint to a listener as it goes to other processes."""
+    match notice:
+        case KeysLow():
+            return Low(notice)
+        case GroupChanged():
+            return Changed(notice)
+        case Missed():
+            return LeftOut(notice)

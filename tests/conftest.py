@@ -201,6 +201,7 @@ def bound(app: OpenAPI, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     messages = app.extensions["kith"].messaging.messages
 
     def give(**bounds: int) -> None:
-        monkeypatch.setattr(messages, "_posting", replace(messages._posting, **bounds))
+        whole = replace(messages._posting.bounds, **bounds)
+        monkeypatch.setattr(messages, "_posting", replace(messages._posting, bounds=whole))
 
     return give

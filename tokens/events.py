@@ -5,6 +5,7 @@ Owns the list of listeners; app.py connects them, so that tokens knows nobody ab
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -16,6 +17,10 @@ class AccountEvents:
 
     #: (connection, account_id, device_id)
     device_added: list[Callable[[Connection, UUID, UUID], None]] = field(default_factory=list)
+    #: (connection, account_id, device_id, last_seen_at): it is seen again, after so long.
+    device_returned: list[Callable[[Connection, UUID, UUID, datetime], None]] = field(
+        default_factory=list
+    )
     #: (connection, account_id, device_ids)
     devices_removed: list[Callable[[Connection, UUID, Sequence[UUID]], None]] = field(
         default_factory=list
@@ -40,6 +45,13 @@ class AccountEvents:
         """Tell that a device joined an account."""
         for listener in self.device_added:
             listener(connection, account_id, device_id)
+
+    def return_device(
+        self, connection: Connection, account_id: UUID, device_id: UUID, last_seen_at: datetime
+    ) -> None:
+        """Tell that a device is seen again that was last seen at a time."""
+        for listener in self.device_returned:
+            listener(connection, account_id, device_id, last_seen_at)
 
     def remove_devices(
         self, connection: Connection, account_id: UUID, device_ids: Sequence[UUID]

@@ -5,7 +5,7 @@ because two parties hold it and one of them stole it.
 """
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
@@ -30,6 +30,26 @@ _DEVICES = table(Device).c
 _AUTHENTICATING = select(
     _DEVICES.token_hash, _DEVICES.next_token_hash, _DEVICES.last_seen_at
 ).where(_DEVICES.account_id == bindparam("account"), _DEVICES.id == bindparam("device"))
+_SEE = (
+    update(table(Device))
+    .where(_DEVICES.account_id == bindparam("account"), _DEVICES.id == bindparam("device"))
+    .values(last_seen_at=bindparam("now")),
+    update(table(Account))
+    .where(table(Account).c.id == bindparam("account"))
+    .values(last_seen_at=bindparam("now")),
+)
+
+
+def mark_seen(
+    connection: Connection, devices: Collection[tuple[UUID, UUID]], now: datetime
+) -> None:
+    """Note that devices, each with its account before it, were seen now."""
+    rows = [
+        {"account": account_id, "device": device_id, "now": now}
+        for account_id, device_id in sorted(devices)
+    ]
+    for statement in _SEE:
+        connection.execute(statement, rows)
 
 
 class TokenService:
@@ -71,7 +91,7 @@ class TokenService:
             self._judge_stranger(account_id, device_id, presented)
         now = self._clock()
         if now - row.last_seen_at >= SEEN_GRAIN:
-            self._mark_seen(account_id, device_id, now)
+            self._mark_seen(account_id, device_id, row.last_seen_at)
         return Caller(account_id, device_id, presented)
 
     def _promote(
@@ -126,16 +146,10 @@ class TokenService:
             " Register or link it again."
         )
 
-    def _mark_seen(self, account_id: UUID, device_id: UUID, now: datetime) -> None:
+    def _mark_seen(self, account_id: UUID, device_id: UUID, last_seen_at: datetime) -> None:
         with self._database.write() as connection:
-            connection.execute(
-                update(Device)
-                .where(Device.account_id == account_id, Device.id == device_id)
-                .values(last_seen_at=now)
-            )
-            connection.execute(
-                update(Account).where(Account.id == account_id).values(last_seen_at=now)
-            )
+            mark_seen(connection, [(account_id, device_id)], self._clock())
+            self._events.return_device(connection, account_id, device_id, last_seen_at)
 
     def rotate(self, caller: Caller, idempotency_key: str | None) -> str:
         """Mint the caller's next token; it becomes the only one when it is first used."""

@@ -25,7 +25,12 @@ from messaging.contacts.service import STATES, Standing, State, accept_written_t
 from messaging.letters import Attempt, Verdict
 from messaging.problems import BlockedByYou, MessageLimit
 
-_DELIVERED, _REQUEST, _DROPPED = Verdict(), Verdict(is_request=True), Verdict(dropped=True)
+_DELIVERED, _REQUEST = Verdict(), Verdict(is_request=True)
+# Of a blocked sender the share is asked for that was theirs before, or a full one would tell.
+_DROPPED = {
+    State.BLOCKED: Verdict(dropped=True, is_request=True),
+    State.BLOCKED_AFTER_ACCEPTED: Verdict(dropped=True),
+}
 _IN_TOUCH = (State.ACCEPTED, State.BLOCKED_AFTER_ACCEPTED)
 _AMONG_MEMBERS = Standing(State.ACCEPTED, State.ACCEPTED)
 _WHY = {
@@ -121,7 +126,7 @@ def _verdict(standing: Standing) -> Verdict:
     if standing.sender in STATES["blocked"]:
         return Verdict(BlockedByYou("Nothing was sent; accept it first, or forget it."))
     if standing.recipient in STATES["blocked"]:
-        return _DROPPED
+        return _DROPPED[State(standing.recipient)]
     return _REQUEST if standing.recipient is None else _DELIVERED
 
 

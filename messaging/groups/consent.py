@@ -23,7 +23,9 @@ from messaging.problems import GroupLimit
 #: Groups that an account may have joined.
 MOST_GROUPS = 1_000
 #: Invitations of an account that may wait to be answered.
-MOST_INVITATIONS = 100
+MAX_INVITATIONS = 100
+#: Those of them by one inviter, who could otherwise fill all of them.
+MAX_INVITATIONS_BY_ONE = 10
 _IN_TOUCH = contacts.State.ACCEPTED
 _CONTACTS = table(Contact).c
 _STANDING = select(_CONTACTS.account_id, _CONTACTS.state).where(
@@ -42,7 +44,8 @@ def judge(
     """Say in which state each invited account comes into a group; their rows are held.
 
     In touch with the inviter she joins, unless she is in as many groups as she may be. Else she is
-    invited; and is not told when she has blocked the inviter, or has as many invitations as may wait.
+    invited; and is not told when she has blocked the inviter, or has as many invitations as may wait, of
+    all or of this inviter.
     Raises GroupLimit when the inviter has invited too many who are not in touch with it.
     """
     rows = connection.execute(_STANDING, {"accounts": list(invited), "inviter": inviter})
@@ -51,14 +54,24 @@ def judge(
     if others:
         _count_strangers(connection, inviter, others, strangers, now)
     groups = membership.count_by_state(connection, invited)
-    return {account: _state(standings.get(account), groups, account) for account in invited}
+    by_inviter = membership.count_invitations(connection, invited, inviter)
+    return {
+        account: _state(standings.get(account), groups, by_inviter.get(account, 0), account)
+        for account in invited
+    }
 
 
-def _state(contact: int | None, groups: Mapping[tuple[UUID, State], int], account: UUID) -> State:
+def _state(
+    contact: int | None, groups: Mapping[tuple[UUID, State], int], by_inviter: int, account: UUID
+) -> State:
     if contact == _IN_TOUCH and groups.get((account, State.JOINED), 0) < MOST_GROUPS:
         return State.JOINED
     blocked = contact not in (None, _IN_TOUCH)
-    if blocked or groups.get((account, State.INVITED), 0) >= MOST_INVITATIONS:
+    full = (
+        by_inviter >= MAX_INVITATIONS_BY_ONE
+        or groups.get((account, State.INVITED), 0) >= MAX_INVITATIONS
+    )
+    if blocked or full:
         return State.WITHHELD
     return State.INVITED
 

@@ -163,6 +163,16 @@ def count_by_state(
     return {(row.account_id, State(row.state)): row.groups for row in rows}
 
 
+def count_invitations(
+    connection: Connection, account_ids: Collection[UUID], inviter: UUID
+) -> dict[UUID, int]:
+    """Count the invitations by one inviter that accounts have not answered."""
+    rows = connection.execute(
+        _COUNT_INVITATIONS, {"accounts": list(account_ids), "inviter": inviter}
+    )
+    return {row.account_id: row.invitations for row in rows}
+
+
 _GROUPS, _MEMBERS, _WAYS = table(Group).c, table(GroupMember).c, table(Membership).c
 _THESE: BindParameter[Any] = bindparam("groups", expanding=True)
 
@@ -191,6 +201,15 @@ _COUNTING = (
     .where(_WAYS.account_id.in_(bindparam("accounts", expanding=True)))
     .group_by(_WAYS.account_id, _WAYS.state)
 )
+_COUNT_INVITATIONS = (
+    select(_WAYS.account_id, func.count().label("invitations"))
+    .where(
+        _WAYS.account_id.in_(bindparam("accounts", expanding=True)),
+        _WAYS.state == State.INVITED,
+        _WAYS.invited_by == bindparam("inviter"),
+    )
+    .group_by(_WAYS.account_id)
+)
 
 
 @cache
@@ -206,7 +225,10 @@ def _placing(dialect: str) -> tuple[Executable, Executable]:
         invited_by=bindparam("by"),
     )
     way = insert_into(dialect, Membership).values(
-        account_id=bindparam("account"), group_id=bindparam("group"), state=state
+        account_id=bindparam("account"),
+        group_id=bindparam("group"),
+        state=state,
+        invited_by=bindparam("by"),
     )
     return (
         member.on_conflict_do_update(
@@ -218,6 +240,10 @@ def _placing(dialect: str) -> tuple[Executable, Executable]:
             },
         ),
         way.on_conflict_do_update(
-            index_elements=["account_id", "group_id"], set_={"state": way.excluded.state}
+            index_elements=["account_id", "group_id"],
+            set_={
+                "state": way.excluded.state,
+                "invited_by": func.coalesce(way.excluded.invited_by, _WAYS.invited_by),
+            },
         ),
     )

@@ -101,7 +101,7 @@ class GroupService:
                 raise NotJoined("Accept the invitation first.")
             devices = [
                 device
-                for device in devices_of(connection, joined)
+                for device in devices_of(connection, joined, self._clock())
                 if device.device_id != caller.device_id
             ]
         digest = devices_digest({device.device_id: device.registration_id for device in devices})

@@ -11,7 +11,7 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from core.problems import InvalidFields, Problem
-from messaging.letters import GroupChanged, KeysLow, Notice
+from messaging.letters import GroupChanged, KeysLow, Missed, Notice
 from messaging.schemas import HIGHEST_INTEGER, HIGHEST_SEQ, LONGEST_LIFE, MOST_ENVELOPES
 
 #: Bytes of a signal's content, and seconds it may be on its way.
@@ -172,6 +172,13 @@ class KeysLowFrame(Frame, tag="keys_low"):
     one_time_kem_prekeys: int
 
 
+class MissedFrame(Frame, tag="missed"):
+    """Messages were not stored for this device; acknowledging the number ends this."""
+
+    since: datetime
+    through: int
+
+
 class Pong(Frame, tag="pong"):
     """The answer to a ping."""
 
@@ -183,13 +190,15 @@ def refused(problem: Problem, request_id: str, client_id: str | None = None) -> 
     return Refused(problem.document(request_id), UNSET if client_id is None else client_id)
 
 
-def notice(told: Notice) -> GroupChangedFrame | KeysLowFrame:
+def notice(told: Notice) -> GroupChangedFrame | KeysLowFrame | MissedFrame:
     """Say what an open socket is told beside messages."""
     match told:
         case GroupChanged():
             return GroupChangedFrame(told.group_id, told.version)
         case KeysLow():
             return KeysLowFrame(told.one_time_prekeys, told.one_time_kem_prekeys)
+        case Missed():
+            return MissedFrame(told.since, told.through)
 
 
 def pong(ping: Ping) -> Pong:

@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from messaging.letters import Closing, GroupChanged, KeysLow, Signal
+from messaging.letters import Closing, GroupChanged, KeysLow, Missed, Signal
 
 #: Changes with the fields; workers of another version do not understand each other, and look at the table.
 VERSION = b"\x01"
@@ -63,7 +63,13 @@ class Changed(Struct, array_like=True, frozen=True, tag=6):
     notice: GroupChanged
 
 
-Hint = Stored | Arrived | Close | Passed | Low | Changed
+class LeftOut(Struct, array_like=True, frozen=True, tag=7):
+    """A message was not stored, because the mailbox is full."""
+
+    notice: Missed
+
+
+Hint = Stored | Arrived | Close | Passed | Low | Changed | LeftOut
 
 _encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
 _decoder: msgspec.msgpack.Decoder[Hint] = msgspec.msgpack.Decoder(Hint)

@@ -7,9 +7,10 @@ thousands listen.
 
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import structlog
@@ -20,6 +21,7 @@ from messaging.letters import Closing
 from messaging.models import Mailbox
 from messaging.wakeups import Seat, Wakeups
 from tokens.models import Device
+from tokens.tokens import SEEN_GRAIN, mark_seen
 
 log = structlog.get_logger()
 
@@ -32,9 +34,9 @@ _MAILBOXES, _DEVICES = table(Mailbox).c, table(Device).c
 _LOOKING = select(
     _MAILBOXES.device_id, _MAILBOXES.account_id, _MAILBOXES.last_seq, _MAILBOXES.acked_seq
 ).where(_MAILBOXES.device_id.in_(bindparam("devices", expanding=True)))
-_TOKENS = select(_DEVICES.id, _DEVICES.token_hash).where(
-    tuple_(_DEVICES.account_id, _DEVICES.id).in_(bindparam("devices", expanding=True))
-)
+_TOKENS = select(
+    _DEVICES.account_id, _DEVICES.id, _DEVICES.token_hash, _DEVICES.last_seen_at
+).where(tuple_(_DEVICES.account_id, _DEVICES.id).in_(bindparam("devices", expanding=True)))
 
 
 class _Found(NamedTuple):
@@ -48,8 +50,9 @@ class _Found(NamedTuple):
 class Net:
     """Looks for all listeners of a process, every few seconds and when it is asked to."""
 
-    def __init__(self, database: Database, wakeups: Wakeups) -> None:
+    def __init__(self, database: Database, clock: Callable[[], datetime], wakeups: Wakeups) -> None:
         self._database = database
+        self._clock = clock
         self._wakeups = wakeups
         self._lock = threading.Lock()
         self._soon: set[UUID] = set()
@@ -109,12 +112,25 @@ class Net:
             boxes = connection.execute(_LOOKING, {"devices": device_ids}).all()
             keys = [(box.account_id, box.device_id) for box in boxes]
             devices = connection.execute(_TOKENS, {"devices": keys}).all()
+        self._mark_seen(devices)
         tokens = {device.id: device.token_hash for device in devices}
         return {
             box.device_id: _Found(tokens[box.device_id], box.last_seq, box.acked_seq)
             for box in boxes
             if box.device_id in tokens
         }
+
+    def _mark_seen(self, devices: Sequence[Any]) -> None:
+        """Note that devices which listen are in use, though they make no requests."""
+        now = self._clock()
+        seen_long_ago = [
+            (device.account_id, device.id)
+            for device in devices
+            if now - device.last_seen_at >= SEEN_GRAIN
+        ]
+        if seen_long_ago:
+            with self._database.write() as connection:
+                mark_seen(connection, seen_long_ago, now)
 
 
 def _judge(seat: Seat, found: _Found | None) -> None:

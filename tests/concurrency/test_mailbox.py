@@ -168,8 +168,8 @@ def test_of_different_messages_under_one_client_id_one_is_stored(kith, add_devic
 
 
 def test_a_mailbox_takes_exactly_what_it_may_hold(kith, add_devices, senders, bound):
-    """Parallel senders cannot overfill it, and who is refused leaves nothing in the others."""
-    bound(max_messages=5)
+    """Parallel strangers cannot overfill their tenth, and who is refused leaves nothing in the others."""
+    bound(max_messages=50)
     devices = add_devices(uuid4(), 2)
     answers = in_parallel(*[lambda sender=sender: sender.send(devices) for sender in senders])
     assert Counter(map(code, answers)) == {"accepted": 5, "mailbox-full": THREADS - 5}

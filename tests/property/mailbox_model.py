@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 Document = dict[str, Any]
+#: A blocked sender is not told, so what they had filled of the mailbox before is asked of them still.
+BLOCKED = ("blocked", "blocked after accepted")
 
 
 class Waiting(NamedTuple):
@@ -73,23 +75,36 @@ class Model:
         }
         if any(mismatch.values()):
             return {"type": "devices-mismatched", **mismatch}
-        if self.contacts.get((sender.account, body["to"])) == "blocked":
+        if self.contacts.get((sender.account, body["to"])) in BLOCKED:
             return {"type": "blocked-by-you"}
         if sender.account != body["to"]:
             self.contacts.setdefault((sender.account, body["to"]), "accepted")
-        full = any(
-            len(device.waiting) >= self.room
-            or sum(one.size for one in device.waiting) + size_of(body) > self.room_bytes
-            for device in targets.values()
-        )
-        return {"type": "mailbox-full"} if full else None
+        fits = all(self._fits(device, sender.account, size_of(body)) for device in targets.values())
+        return None if fits else {"type": "mailbox-full"}
+
+    def _fits(self, device: Device, sender: str, size: int) -> bool:
+        """Say whether a mailbox takes one more: in all, and of this sender or of all strangers."""
+        if not self._holds(device.waiting, size, 1):
+            return False
+        if sender == device.account:
+            return True
+        if self.contacts.get((device.account, sender)) in (None, "blocked"):
+            requests = [one for one in device.waiting if one.shown["request"]]
+            return not requests or self._holds(requests, size, 10)
+        share = [one for one in device.waiting if one.shown["from_account_id"] == sender]
+        return self._holds(share, size, 2)
+
+    def _holds(self, waiting: list[Waiting], size: int, part: int) -> bool:
+        messages = len(waiting) + 1
+        total = sum(one.size for one in waiting) + size
+        return messages <= max(1, self.room // part) and total <= self.room_bytes // part
 
     def accept(self, sender: Device, body: Document, answer: Document, now: datetime) -> None:
         """Deliver a message that nothing refused, or find that it was before."""
         _, at, first = sender.sent.setdefault(body["client_id"], (body, now, answer))
         assert answer == first
         standing = self.contacts.get((body["to"], sender.account))
-        if first is not answer or standing == "blocked":
+        if first is not answer or standing in BLOCKED:
             return
         for envelope in body["envelopes"]:
             device = next(device for device in self.devices if device.id == envelope["device_id"])
@@ -115,7 +130,9 @@ class Model:
 
     def stand(self, account: str, peer: str, state: str | None) -> None:
         """Have an account accept, block or forget another one."""
-        self.contacts.pop((account, peer), None)
+        before = self.contacts.pop((account, peer), None)
+        if state == "blocked" and before in ("accepted", "blocked after accepted"):
+            state = "blocked after accepted"
         if state is not None:
             self.contacts[account, peer] = state
 

@@ -23,8 +23,8 @@ from tests.contract.openapi import ContractClient
 from tests.device_keys import DeviceKeys
 from tests.property.mailbox_model import Device, Document, Model
 
-#: Two of the larger contents fill a mailbox exactly, and so do four of the smaller ones.
-ROOM, ROOM_BYTES = 4, 24
+#: Two of the larger contents fill half of a mailbox exactly, and so do four of the smaller ones.
+ROOM, ROOM_BYTES = 8, 48
 CONTENTS = ["A" * 4, "B" * 16]
 MOST_DEVICES = 3
 #: Of keys that nobody has.
@@ -173,7 +173,8 @@ class Machine(RuleBasedStateMachine):
         device = self._one(which)
         answer = self._ask(device, "GET", "/v1/messages", query_string={"limit": limit})
         waiting = device.shown(self.clock.now)
-        assert answer.json == {"messages": waiting[:limit], "more": len(waiting) > limit}
+        more = len(waiting) > limit
+        assert answer.json == {"messages": waiting[:limit], "more": more, "missed": None}
 
     def acknowledge(self, which: int, back: int) -> None:
         """A device acknowledges: all, some, again, or what is yet to come."""
@@ -243,7 +244,8 @@ class Machine(RuleBasedStateMachine):
         """Each device is delivered exactly what waits for it, in order."""
         for device in self.model.here():
             answer = self._ask(device, "GET", "/v1/messages")
-            assert answer.json == {"messages": device.shown(self.clock.now), "more": False}
+            shown = device.shown(self.clock.now)
+            assert answer.json == {"messages": shown, "more": False, "missed": None}
 
     def teardown(self) -> None:
         """Who is gone gets nothing more."""

@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 from core.database import table
 from core.problems import Problem
 from messaging import mailbox
+from messaging.box import Bounds
 from messaging.jobs import Acknowledging, Sending
 from messaging.letters import Accepted, Outgoing, Roster, Sealed, Shared, ToGroup, Verdict
 from messaging.models import DeviceKeys, Envelope, Mailbox, Payload, SentMessage
@@ -22,6 +23,8 @@ from tests.conftest import Clock
 from tokens.models import Device
 
 CONTENT = b"ciphertext"
+#: One sender can fill five messages and 100 bytes of it.
+BOUNDS = Bounds(10, 200)
 
 
 @dataclass
@@ -34,7 +37,7 @@ class House:
 
     def __post_init__(self):
         self.rosters, self.verdicts, self.attempts = {}, {}, []
-        self.posting = Posting(os.urandom, self.judge, self.find, 5, 100)
+        self.posting = Posting(os.urandom, self.judge, self.find, BOUNDS)
 
     def judge(self, connection, attempts, now):
         """Say of each recipient what the test wants."""
@@ -275,7 +278,7 @@ def test_one_content_for_a_group(house):
     house.check()
     house.clock.advance(3600)
     with house.database.write() as connection:
-        assert mailbox.expire(connection, house.clock()) == 1
+        assert mailbox.expire(connection, house.clock(), BOUNDS) == 1
     house.check()
     assert house.count(Payload) == 0
 
@@ -313,6 +316,6 @@ def test_expired_envelopes_make_room(house):
     house.post(sending(anna, ben[0], ben[1:], expires_in=60), sending(anna, ben[0], ben[1:]))
     house.clock.now += timedelta(seconds=60)
     with house.database.write() as connection:
-        assert mailbox.expire(connection, house.clock()) == 1
+        assert mailbox.expire(connection, house.clock(), BOUNDS) == 1
     house.check()
     assert house.waiting(ben[1]) == [(2, CONTENT)]

@@ -93,7 +93,7 @@ def test_another_admin_invites_her_for_real(kith, people, make, call, invite):
 
 def test_invitations_that_wait_are_bounded(kith, people, make, call, monkeypatch):
     """When as many wait as may, the next looks the same to who invites, and is not told."""
-    monkeypatch.setattr(consent, "MOST_INVITATIONS", 2)
+    monkeypatch.setattr(consent, "MAX_INVITATIONS", 2)
     *_, dora = people
     groups = [make(stranger, dora) for stranger in settle(kith, 3)]
     assert [roles(group)[dora.account_id] for group in groups] == [INVITED] * 3
@@ -114,3 +114,18 @@ def test_groups_an_account_is_in_are_bounded(kith, people, make, call, monkeypat
         call(ben, "POST", body={"name": "His", "members": []}),
     ):
         assert (refused.status_code, problem_code(refused)) == (409, "too-many-groups")
+
+
+def test_one_inviter_cannot_fill_what_waits(kith, people, make, call, monkeypatch):
+    """After their share an inviter's next invitation is not told; another one's still is."""
+    monkeypatch.setattr(consent, "MAX_INVITATIONS_BY_ONE", 2)
+    *_, dora = people
+    first, second = settle(kith, 2)
+    groups = [make(first, dora) for _ in range(3)]
+    assert [roles(group)[dora.account_id] for group in groups] == [INVITED] * 3
+    assert len(call(dora, "GET").json["groups"]) == 2
+    make(second, dora)
+    assert len(call(dora, "GET").json["groups"]) == 3
+    call(dora, "DELETE", f"/{groups[0]['id']}/membership")
+    make(first, dora)
+    assert len(call(dora, "GET").json["groups"]) == 3

@@ -227,3 +227,37 @@ def test_1024_members_get_a_message_once(kith, make, call, client):
             "SELECT count(*), count(DISTINCT device_id), count(content) FROM envelopes"
         ).one()
     assert tuple(waiting) == (1023, 1023, 0)
+
+
+def test_a_full_mailbox_misses_what_others_get(client, people, send, fetch, bound):
+    """Nobody can keep a group from writing: whose device has no room is told that something is missing."""
+    bound(max_messages=4)
+    anna, ben, cleo, _ = people
+    for _ in range(4):
+        assert send(anna, envelopes=envelopes(ben, cleo)).status_code == 202
+        seqs = [message["seq"] for message in fetch(ben)]
+        if seqs:
+            client.post("/v1/messages/ack", json={"through": seqs[-1]}, headers=ben.headers)
+    assert [message["seq"] for message in fetch(cleo)] == [1, 2]
+    page = client.get("/v1/messages", headers=cleo.headers).json
+    assert page["missed"]["through"] == 4
+    assert client.get("/v1/messages", headers=ben.headers).json["missed"] is None
+    client.post("/v1/messages/ack", json={"through": 2}, headers=cleo.headers)
+    assert send(anna, envelopes=envelopes(ben, cleo)).status_code == 202
+    page = client.get("/v1/messages", headers=cleo.headers).json
+    assert [message["seq"] for message in page["messages"]] == [5]
+    assert page["missed"] is not None
+    client.post("/v1/messages/ack", json={"through": 5}, headers=cleo.headers)
+    assert client.get("/v1/messages", headers=cleo.headers).json["missed"] is None
+
+
+def test_a_full_mailbox_misses_shared_content(client, people, devices, send, fetch, bound):
+    """What is stored once for all counts only those who have it, and goes with the last of them."""
+    bound(max_messages=2)
+    anna, ben, cleo, _ = people
+    found = devices(anna)
+    assert send(anna, **shared(found)).status_code == 202
+    client.post("/v1/messages/ack", json={"through": 1}, headers=ben.headers)
+    assert send(anna, **shared(found)).status_code == 202
+    assert [message["seq"] for message in fetch(cleo)] == [1]
+    assert [message["seq"] for message in fetch(ben)] == [2]

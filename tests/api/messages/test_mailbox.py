@@ -13,7 +13,7 @@ def test_a_message_expires(app, ben, send, fetch, life, default):
     app.extensions["kith"].clock.advance(life - 1)
     assert numbers(fetch(ben)) == [1]
     app.extensions["kith"].clock.advance(1)
-    assert fetch(ben) == {"messages": [], "more": False}
+    assert fetch(ben) == {"messages": [], "more": False, "missed": None}
 
 
 def test_an_expired_message_leaves_the_others_in_order(app, ben, send, fetch, acknowledge):
@@ -30,9 +30,16 @@ def test_an_expired_message_leaves_the_others_in_order(app, ben, send, fetch, ac
     assert numbers(fetch(ben)) == [3]
 
 
-def test_a_full_mailbox_refuses_for_all_devices(app, ben, link, send, fetch, bound):
+@pytest.fixture
+def room_for_two(client, anna, ben, bound):
+    """Have Ben know Anna, whose share of his mailbox is two messages."""
+    bound(max_messages=4)
+    path = f"/v1/contacts/{anna.account_id}"
+    assert client.put(path, json={"state": "accepted"}, headers=ben.headers).status_code == 204
+
+
+def test_a_full_mailbox_refuses_for_all_devices(app, ben, link, send, fetch, room_for_two):
     """If one device has no room, nothing is stored for any, and the sender is told to wait."""
-    bound(max_messages=2)
     send(ben)
     send(ben)
     second = link(ben)
@@ -43,9 +50,8 @@ def test_a_full_mailbox_refuses_for_all_devices(app, ben, link, send, fetch, bou
     assert fetch(second)["messages"] == []
 
 
-def test_an_acknowledgement_makes_room(app, ben, send, fetch, acknowledge, bound):
+def test_an_acknowledgement_makes_room(app, ben, send, fetch, acknowledge, room_for_two):
     """The bound is on what waits, not on what ever came; the refused message may come again."""
-    bound(max_messages=2)
     for _ in range(3):
         send(ben)
     acknowledge(ben, 1)
@@ -54,10 +60,9 @@ def test_an_acknowledgement_makes_room(app, ben, send, fetch, acknowledge, bound
     assert numbers(fetch(ben)) == [2, 3]
 
 
-def test_expiry_makes_room(app, ben, send, fetch, bound):
+def test_expiry_makes_room(app, ben, send, fetch, room_for_two):
     """Expired messages count no more once cleaned up, though an older one still waits."""
     kith = app.extensions["kith"]
-    bound(max_messages=2)
     send(ben)
     send(ben, expires_in=60)
     kith.clock.advance(60)

@@ -29,10 +29,11 @@ def test_a_message_arrives_and_goes_when_acknowledged(anna, ben, send, fetch, ac
             }
         ],
         "more": False,
+        "missed": None,
     }
     assert datetime.fromisoformat(sent.json["accepted_at"]).utcoffset().total_seconds() == 0
     assert acknowledge(ben, 1).status_code == 204
-    assert fetch(ben) == {"messages": [], "more": False}
+    assert fetch(ben) == {"messages": [], "more": False, "missed": None}
 
 
 def test_each_device_gets_its_envelope(anna, ben, client, link, fetch):

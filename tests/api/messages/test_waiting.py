@@ -14,7 +14,7 @@ LONG = 20
 
 def test_a_wait_ends_empty(ben, fetch):
     """When nothing comes the answer is an empty page."""
-    assert fetch(ben, wait=1) == {"messages": [], "more": False}
+    assert fetch(ben, wait=1) == {"messages": [], "more": False, "missed": None}
 
 
 def test_a_wait_is_not_needed_when_something_is_there(ben, send, fetch):
@@ -72,7 +72,7 @@ def test_a_newer_wait_ends_the_older(ben, send, waiting):
     """One device holds one waiting request; the one before answers with what there is."""
     older = waiting(ben)
     newer = waiting(ben)
-    assert older.result(LONG / 2) == {"messages": [], "more": False}
+    assert older.result(LONG / 2) == {"messages": [], "more": False, "missed": None}
     send(ben)
     assert numbers(newer.result(LONG / 2)) == [1]
 
@@ -89,4 +89,4 @@ def test_a_wait_ends_with_its_device(client, ben, waiting):
     """Who waits for a device that is removed waits no longer."""
     answer = waiting(ben)
     client.delete(f"/v1/devices/{ben.device_id}", headers=ben.headers)
-    assert answer.result(LONG / 2) == {"messages": [], "more": False}
+    assert answer.result(LONG / 2) == {"messages": [], "more": False, "missed": None}
