@@ -14,6 +14,7 @@ from flask import Response, current_app, g, request
 from flask_openapi3 import APIBlueprint, Tag
 from flask_openapi3.models import Schema
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic_core import ErrorDetails
 
 from core.problems import (
     BodyTooLarge,
@@ -75,11 +76,18 @@ def invalid_fields(error: ValidationError, where: str = "") -> InvalidFields:
         [
             FieldFault(
                 pointer=where + "".join(f"/{_escape(part)}" for part in fault["loc"]),
-                detail=fault["msg"].removeprefix("Value error, "),
+                detail=_described(fault),
             )
             for fault in error.errors(include_url=False, include_input=False, include_context=False)
         ]
     )
+
+
+def _described(fault: ErrorDetails) -> str:
+    if fault["type"] == "string_pattern_mismatch":
+        # pydantic would show the regular expression, which tells nobody what to do.
+        return "is not of the form that the API's document gives for it"
+    return fault["msg"].removeprefix("Value error, ")
 
 
 def _escape(part: int | str) -> str:

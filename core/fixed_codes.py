@@ -8,7 +8,9 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
-from core.phone_numbers import PhoneNumber, e164_of, mask
+from core.phone_numbers import PhoneNumber, mask
+from core.typed_numbers import forms_of
+from core.typed_text import read_code, visible
 
 
 @dataclass(frozen=True)
@@ -52,15 +54,18 @@ def read_entries(text: str) -> tuple[FixedCode, ...]:
 
 def _read(entry: str, place: int) -> FixedCode:
     number, _, rest = entry.partition("=")
-    code, at, day = rest.partition("@")
-    e164 = e164_of(number, None) if re.fullmatch(r"\+[1-9][0-9]{6,14}", number) else None
-    if e164 is None:
+    typed, at, day = rest.partition("@")
+    e164 = next(iter(forms_of(number, None)), "") if visible(number).startswith("+") else ""
+    if not re.fullmatch(r"\+[1-9][0-9]{6,14}", e164):
         raise ValueError(f"entry {place} must begin with a number in E.164 and `=`")
-    if not re.fullmatch("[0-9]{6}|[0-9]{8}", code, re.ASCII):
+    code = read_code(typed)
+    if code is None:
         raise ValueError(f"{mask(e164)} needs a code of 6 or 8 digits after its `=`")
     if not at:
         return FixedCode(e164, code, None)
     try:
-        return FixedCode(e164, code, datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC).date())
+        return FixedCode(
+            e164, code, datetime.strptime(visible(day), "%Y-%m-%d").replace(tzinfo=UTC).date()
+        )
     except ValueError:
         raise ValueError(f"{mask(e164)} needs a date such as 2027-01-31 after its `@`") from None

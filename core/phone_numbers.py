@@ -1,9 +1,8 @@
-"""Phone numbers: parsed, judged and masked; everything that libphonenumber knows is asked here.
+"""Phone numbers: judged, with the reason where there is none, and masked.
 
-Owns the one way from what a person typed to E.164. Refuses numbers no text should be paid for.
+What a typed text means is decided in core/typed_numbers.py.
 """
 
-import re
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,17 +10,18 @@ import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumberType
 
 from core.problems import Problem
+from core.typed_numbers import e164_of, is_shortened, read_number, read_region, why_unreadable
 
-LONGEST_INPUT = 64
 #: Every region a number can be from: ISO 3166 codes, and "001" for those of no country.
 REGIONS = frozenset(phonenumbers.SUPPORTED_REGIONS) | {"001"}
 
 
 def known_region(code: str) -> str:
-    """Give back a region of numbers; raises ValueError for one that does not exist, such as UK."""
-    if code not in REGIONS:
+    """Give a region of numbers as ISO 3166 writes it; raises ValueError for one that does not exist."""
+    region = read_region(code)
+    if region not in REGIONS:
         raise ValueError(f"there is no country {code}; use ISO 3166 codes like DE")
-    return code
+    return region
 
 
 TYPE_NAMES: dict[int, str] = {
@@ -77,32 +77,33 @@ class PhoneNumber:
 
         Raises PhoneNumberInvalid with the reason.
         """
-        if region is not None and region not in phonenumbers.SUPPORTED_REGIONS:
-            raise PhoneNumberInvalid(f"There is no region {region}; use an ISO 3166 code like DE.")
-        try:
-            parsed = phonenumbers.parse(text, region)
-        except NumberParseException as error:
-            raise PhoneNumberInvalid(cls._reasons[error.error_type]) from None
-        if not phonenumbers.is_valid_number(parsed):
-            raise PhoneNumberInvalid(_why_not(parsed))
+        region = read_region(region) if region else None
+        parsed = read_number(text, region)
+        if parsed is None:
+            raise PhoneNumberInvalid(cls._why_not(text, region))
         return cls(
-            phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164),
+            e164_of(parsed),
             phonenumbers.region_code_for_number(parsed) or "001",
             TYPE_NAMES[phonenumbers.number_type(parsed)],
         )
 
+    @classmethod
+    def _why_not(cls, text: str, region: str | None) -> str:
+        if is_shortened(text):
+            return "A spreadsheet has shortened it; its last digits are lost."
+        found = why_unreadable(text, region)
+        if isinstance(found, phonenumbers.PhoneNumber):
+            return _why_invalid(found)
+        if (
+            found.error_type == NumberParseException.INVALID_COUNTRY_CODE
+            and region
+            and region not in phonenumbers.SUPPORTED_REGIONS
+        ):
+            return f"There is no region {region}; use an ISO 3166 code like DE."
+        return cls._reasons[found.error_type]
 
-def e164_of(text: str, region: str | None) -> str | None:
-    """Give the E.164 form of what a person typed, whether or not such a number can exist."""
-    try:
-        parsed = phonenumbers.parse(text, region)
-    except NumberParseException:
-        digits = phonenumbers.normalize_digits_only(text)
-        return f"+{digits}" if re.match(r"\s*[+＋]", text) and digits else None
-    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
 
-
-def _why_not(parsed: phonenumbers.PhoneNumber) -> str:
+def _why_invalid(parsed: phonenumbers.PhoneNumber) -> str:
     match phonenumbers.is_possible_number_with_reason(parsed):
         case phonenumbers.ValidationResult.TOO_SHORT:
             return "It is too short for its country."

@@ -123,7 +123,9 @@ class InvalidFields(Problem):
     def of(cls, faults: Sequence[FieldFault]) -> "InvalidFields":
         """Refuse fields, of which there is at least one; the first twenty are named."""
         first = faults[0]
-        detail = f"{first.pointer or 'The body'}: {first.detail}"
+        # What is written for a person stands by itself; the pointer is in `errors` for programs.
+        is_sentence = first.detail.endswith(".")
+        detail = first.detail if is_sentence else f"{first.pointer or 'The body'}: {first.detail}"
         if len(faults) > 1:
             detail += f" (and {len(faults) - 1} more)"
         return cls(detail, errors=[fault.model_dump() for fault in faults[:MOST_ERRORS]])

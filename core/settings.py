@@ -25,10 +25,11 @@ from core.discovery_settings import DiscoverySettings
 from core.door_settings import DoorSettings
 from core.fixed_codes import FixedCode, read_entries
 from core.message_limit_settings import MessageLimitSettings
-from core.phone_numbers import mask
+from core.phone_numbers import known_region, mask
 from core.provider_settings import ProviderSettings
 from core.push_settings import PushSettings
 from core.setting_types import HttpUrl, Network, split
+from core.typed_fields import MAX_LOCALE_LENGTH, is_app_hash, read_locale, read_origin
 from core.worker_settings import WorkerSettings
 
 MIN_SECRET_LENGTH = 32
@@ -56,13 +57,28 @@ NumberType = Literal[
 
 
 def _origin_host(value: str) -> str:
-    if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,98}[a-z0-9])?", value):
-        raise ValueError(f"{value!r} is not a host name such as example.com")
-    return value
+    try:
+        return read_origin(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is not a host name such as example.com") from None
+
+
+def _locale(value: str) -> str:
+    locale = read_locale(value)
+    if locale is None:
+        raise ValueError(f"{value!r} is not a language such as en or pt-BR")
+    return locale
+
+
+def _region(value: str) -> str:
+    region = known_region(value)
+    if not region.isalpha():
+        raise ValueError(f"there is no country {value}; use ISO 3166 codes like DE")
+    return region
 
 
 def _app_hash(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9+/]{11}", value):
+    if not is_app_hash(value):
         raise ValueError(f"{value!r} is not an 11-character Android app hash")
     return value
 
@@ -139,15 +155,13 @@ class Settings(
         pattern=r"^[A-Za-z0-9 .&-]*[A-Za-z0-9]$",
         description="The name people read in the text message; no run of digits like a code.",
     )
-    default_locale: str = Field(
+    default_locale: Annotated[str, AfterValidator(_locale)] = Field(
         "en",
-        max_length=35,
-        pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*$",
+        max_length=MAX_LOCALE_LENGTH,
         description="Language of a text when the one asked for is not known, one there are texts in.",
     )
-    default_region: str | None = Field(
+    default_region: Annotated[str, AfterValidator(_region)] | None = Field(
         None,
-        pattern=r"^[A-Z]{2}$",
         description="Region of numbers written without a country code when the request names none.",
     )
     policy_file: Path | None = Field(

@@ -122,6 +122,12 @@ class CodeRejected(KithProblem):
     code = "code-rejected"
 
 
+class CodeUnreadable(KithProblem):
+    """Report a text that cannot be the code; it did not count as a guess."""
+
+    code = "code-unreadable"
+
+
 class ChecksExhausted(KithProblem):
     """Report that this verification has no guesses left; start another."""
 

@@ -18,12 +18,14 @@ from core.phone_numbers import prefix_of
 from core.problems import Allowance, Problem
 from core.secrets import Keyring
 from core.settings import Settings
+from core.typed_text import read_code
 from sms.service import SendService
 from verification.codes import FIXED, LONG, SHORT, CodeBook
 from verification.models import Verification
 from verification.policy.service import PolicyService
 from verification.problems import (
     CodeRejected,
+    CodeUnreadable,
     LongerCodeRequired,
     TooManyWrongCodes,
     VerificationClosed,
@@ -89,9 +91,13 @@ class CheckService:
         row = self.judge(VerificationKey.parse(verification_id), body.code, self._terms)
         return show(row, self._clock(), self._terms.most_checks)
 
-    def judge(self, key: VerificationKey, code: str, terms: Terms) -> Verification:
-        """Judge a code on the terms of a door; raises CodeRejected when it is wrong."""
+    def judge(self, key: VerificationKey, typed: str, terms: Terms) -> Verification:
+        """Judge a code as a person typed it, on the terms of a door.
+
+        Raises CodeRejected when it is wrong, and CodeUnreadable, uncounted, when it cannot be the code.
+        """
         now = self._clock()
+        code = read_code(typed)
         with self._database.write() as connection:
             row, refusal = self._judge(connection, key, code, now, terms)
         self._metrics.verifications.labels("code_rejected" if refusal else "verified").inc()
@@ -100,11 +106,16 @@ class CheckService:
         return row
 
     def _judge(
-        self, connection: Connection, key: VerificationKey, code: str, now: datetime, terms: Terms
+        self,
+        connection: Connection,
+        key: VerificationKey,
+        code: str | None,
+        now: datetime,
+        terms: Terms,
     ) -> tuple[Verification, Problem | None]:
         """Count a guess and judge it; what is raised here rolls back a guess that was not judged."""
-        row = count_check(connection, key, now, terms.most_checks)
-        if row is None:
+        row = count_check(connection, key, now, terms.most_checks, len(code)) if code else None
+        if code is None or row is None:
             return self._judge_again(connection, key, code, now, terms), None
         carry_over(connection, self._keyring, row.e164)
         digests = self._keyring.digests("number", row.e164)
@@ -147,7 +158,12 @@ class CheckService:
         )
 
     def _judge_again(
-        self, connection: Connection, key: VerificationKey, code: str, now: datetime, terms: Terms
+        self,
+        connection: Connection,
+        key: VerificationKey,
+        code: str | None,
+        now: datetime,
+        terms: Terms,
     ) -> Verification:
         """Answer a check of a verification that is over.
 
@@ -155,9 +171,18 @@ class CheckService:
         """
         row = load(connection, key)
         repeatable = row.status == "verified" and not terms.good_once
-        if repeatable and self._codes.matches(row.key_id, key.whole, row.code_length, code):
+        if (
+            repeatable
+            and code
+            and self._codes.matches(row.key_id, key.whole, row.code_length, code)
+        ):
             return row
         require_pending(row, now, terms.most_checks)
+        if code is None or len(code) != row.code_length:
+            raise CodeUnreadable(
+                f"The code has {row.code_length} digits; enter all of them."
+                " This did not count as a guess."
+            )
         raise VerificationClosed("It was closed just now.")
 
     @staticmethod

@@ -16,7 +16,7 @@ def permitted_origin(settings: Settings, body: StartVerification) -> str | None:
     AppHashRefused.
     """
     open_to_any = settings.environment == "development"
-    origin = body.web_origin and body.web_origin.removeprefix("https://")
+    origin = body.web_origin
     hosts, hashes = settings.web_origins, settings.android_app_hashes
     if origin and origin not in hosts and (hosts or not open_to_any):
         raise WebOriginRefused("The operator lists allowed hosts in KITH_WEB_ORIGINS.")

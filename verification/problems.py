@@ -29,6 +29,12 @@ class CodeRejected(Problem):
     code, status, title = "code-rejected", 422, "The code is wrong"
 
 
+class CodeUnreadable(Problem):
+    """What was entered cannot be the code: it is not as many digits. It did not count as a guess."""
+
+    code, status, title = "code-unreadable", 422, "This cannot be the code"
+
+
 class ChecksExhausted(Problem):
     """All guesses of this verification are used."""
 

@@ -16,6 +16,7 @@ from verification.problems import (
     ChallengeRejected,
     ChecksExhausted,
     CodeRejected,
+    CodeUnreadable,
     LongerCodeRequired,
     NoSendsLeft,
     SendTooSoon,
@@ -143,6 +144,7 @@ def send_again(path: VerificationPath, body: SendAgain) -> tuple[str, int, dict[
     answer=VerificationAnswer,
     problems=(
         CodeRejected,
+        CodeUnreadable,
         VerificationNotFound,
         VerificationExpired,
         VerificationClosed,

@@ -4,10 +4,10 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, Field, StringConstraints, model_validator
+from pydantic import BaseModel, Field, model_validator
 
-from core.api import Answer, Body, printable
-from core.phone_numbers import LONGEST_INPUT
+from core.api import Answer, Body
+from core.typed_fields import AppHash, Locale, Region, TypedNumber, WebOrigin
 from tokens.schemas import DeviceDescription, Pin
 
 Channel = Literal["sms", "voice"]
@@ -26,30 +26,18 @@ VerificationId = Annotated[str, Field(max_length=64)]
 class StartVerification(Body):
     """A number to prove and how its owner likes to be told the code."""
 
-    phone_number: Annotated[
-        str,
-        StringConstraints(min_length=1, max_length=LONGEST_INPUT),
-        AfterValidator(printable),
-        Field(description="With + and country code, or national with `region`."),
-    ]
-    region: str | None = Field(None, pattern=r"^[A-Z]{2}$", description="ISO 3166, like DE.")
+    phone_number: TypedNumber = Field(
+        description="As it was typed: with + and country code, or national with `region`."
+    )
+    region: Region | None = Field(
+        None, description="ISO 3166, like DE, in any case; UK is GB. Where the number is from."
+    )
     channel: Channel = "sms"
-    locale: str | None = Field(
-        None,
-        max_length=35,
-        pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*$",
-        description="BCP 47 language of the text, like pt-BR.",
+    locale: Locale = None
+    app_hash: AppHash | None = Field(
+        None, description="The 11 characters by which Android's SMS Retriever names an app."
     )
-    app_hash: str | None = Field(
-        None, pattern=r"^[A-Za-z0-9+/]{11}$", description="Android SMS Retriever hash."
-    )
-    web_origin: str | None = Field(
-        None,
-        max_length=108,
-        pattern=r"^(https://)?[a-z0-9]([a-z0-9.-]{0,98}[a-z0-9])?$",
-        description="Origin that the code is bound to: https://example.com, or just its host.",
-    )
-
+    web_origin: WebOrigin = None
     challenge_solution: ChallengeSolution = None
 
     @model_validator(mode="after")
@@ -69,7 +57,10 @@ class SendAgain(Body):
 class CheckCode(Body):
     """The code as its owner typed it."""
 
-    code: str = Field(pattern=r"^[0-9]{6}([0-9]{2})?$", description="6 or 8 digits.")
+    code: str = Field(
+        max_length=250,
+        description="6 or 8 digits of any script, with blanks or dashes between them or without.",
+    )
 
 
 class VerificationPath(BaseModel):

@@ -156,16 +156,24 @@ class VerificationService:
         self, body: StartVerification, terms: Terms
     ) -> tuple[PhoneNumber, FixedCode | None]:
         """Read the number, and its fixed code if it is a test number."""
-        region = body.region or self._settings.default_region
-        fixed = self._fixed_codes.find(body.phone_number, region)
-        if fixed:
-            return fixed.number, fixed
-        number = PhoneNumber.parse(body.phone_number, region)
-        if number.kind in terms.refused_types:
+        number, fixed = self._read(body.phone_number, body.region)
+        if not fixed and number.kind in terms.refused_types:
             raise PhoneNumberRefused(
                 "Codes are not sent to numbers of this kind here.", number_type=number.kind
             )
-        return number, None
+        return number, fixed
+
+    def read_number(self, typed: str, region: str | None) -> str:
+        """Give the E.164 form of a typed number, which may be a test number.
+
+        Raises PhoneNumberInvalid or TestNumberExpired.
+        """
+        return self._read(typed, region)[0].e164
+
+    def _read(self, typed: str, region: str | None) -> tuple[PhoneNumber, FixedCode | None]:
+        region = region or self._settings.default_region
+        fixed = self._fixed_codes.find(typed, region)
+        return (fixed.number if fixed else PhoneNumber.parse(typed, region)), fixed
 
     def send_again(
         self,

@@ -89,6 +89,7 @@ _COUNTING = (
         _ROWS.c.status == "pending",
         _ROWS.c.expires_at > bindparam("now"),
         _ROWS.c.checks_used < bindparam("most"),
+        _ROWS.c.code_length == bindparam("digits"),
     )
     .values(checks_used=_ROWS.c.checks_used + 1)
     .returning(*_ROWS.columns)
@@ -131,10 +132,13 @@ def load(connection: Connection, key: VerificationKey, *, lock: bool = False) ->
 
 
 def count_check(
-    connection: Connection, key: VerificationKey, now: datetime, most_checks: int
+    connection: Connection, key: VerificationKey, now: datetime, most_checks: int, digits: int
 ) -> Verification | None:
-    """Take one check of a pending verification, in one statement; None when it has none to take."""
-    values = {"now": now, "most": most_checks} | _parameters(key)
+    """Take one check of a pending verification, in one statement; None when it has none to take.
+
+    A verification whose code does not have as many digits has none: what cannot be its code is no guess.
+    """
+    values = {"now": now, "most": most_checks, "digits": digits} | _parameters(key)
     row = connection.execute(_COUNTING, values).one_or_none()
     return None if row is None else cast(Verification, _Values._make(row))
 

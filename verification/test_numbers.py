@@ -11,9 +11,10 @@ import structlog
 
 from core.fixed_codes import FixedCode
 from core.metrics import Metrics
-from core.phone_numbers import e164_of, mask
+from core.phone_numbers import mask
 from core.secrets import Keyring
 from core.settings import Settings, SettingsError
+from core.typed_numbers import forms_of, read_region
 from verification.problems import TestNumberExpired
 
 log = structlog.get_logger()
@@ -41,7 +42,11 @@ class FixedCodes:
 
     def find(self, text: str, region: str | None) -> FixedCode | None:
         """Find what a person typed among the test numbers; raises TestNumberExpired."""
-        found = self._numbers.get(e164_of(text, region) or "") if self._numbers else None
+        if not self._numbers:
+            return None
+        # They need not be valid, so any form that the text may have is looked for.
+        forms = forms_of(text, read_region(region) if region else None)
+        found = next((self._numbers[form] for form in forms if form in self._numbers), None)
         if found and found.is_over(self._clock()):
             raise TestNumberExpired("Its last day has passed; the operator sets another one.")
         return found

@@ -19,6 +19,7 @@ from tokens.problems import ScopeMissing
 from verification.problems import (
     ChecksExhausted,
     CodeRejected,
+    CodeUnreadable,
     DestinationRefused,
     LongerCodeRequired,
     TestNumberExpired,
@@ -37,12 +38,15 @@ _CORRELATOR = re.compile(CORRELATOR_HEADER["schema"]["pattern"])
 INVALID_ARGUMENT = Fault(400, "INVALID_ARGUMENT")
 VERIFICATION_EXPIRED = Fault(400, "ONE_TIME_PASSWORD_SMS.VERIFICATION_EXPIRED")
 VERIFICATION_FAILED = Fault(400, "ONE_TIME_PASSWORD_SMS.VERIFICATION_FAILED")
+INVALID_OTP = Fault(400, "ONE_TIME_PASSWORD_SMS.INVALID_OTP")
 NOT_ALLOWED = Fault(403, "ONE_TIME_PASSWORD_SMS.PHONE_NUMBER_NOT_ALLOWED")
 BLOCKED = Fault(403, "ONE_TIME_PASSWORD_SMS.PHONE_NUMBER_BLOCKED")
 INTERNAL = Fault(500, "INTERNAL")
 
 BY_PROBLEM: dict[type[Problem], Fault] = {
-    CodeRejected: Fault(400, "ONE_TIME_PASSWORD_SMS.INVALID_OTP"),
+    CodeRejected: INVALID_OTP,
+    # Well written and not the code; CAMARA does not tell which strings might be one.
+    CodeUnreadable: INVALID_OTP,
     ChecksExhausted: VERIFICATION_FAILED,
     VerificationExpired: VERIFICATION_EXPIRED,
     VerificationClosed: VERIFICATION_EXPIRED,

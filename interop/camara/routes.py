@@ -29,6 +29,7 @@ from verification.problems import (
     SEND_REFUSALS,
     ChecksExhausted,
     CodeRejected,
+    CodeUnreadable,
     LongerCodeRequired,
     TestNumberExpired,
     TooManyWrongCodes,
@@ -99,6 +100,7 @@ def send_code(caller: ServiceCaller, body: SendCodeBody) -> SendCodeResponse:
     problems=(
         VerificationNotFound,
         CodeRejected,
+        CodeUnreadable,
         ChecksExhausted,
         VerificationExpired,
         VerificationClosed,

@@ -1,12 +1,30 @@
 """What crosses the wire here, as one-time-password-sms 1.1.1 has it."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from core.api import Answer
+from core.typed_text import read_code, visible
 from verification.templates import LABEL
 
 LONGEST_ID = 36
 LONGEST_MESSAGE = 160
+
+
+def _typed_number(value: object) -> object:
+    """Take what nobody sees out of a number, and blanks; it is E.164 then, or refused."""
+    return visible(value).replace(" ", "") if isinstance(value, str) else value
+
+
+def _typed_code(value: object) -> object:
+    """Read a code before its length is judged, which is of what its receiver meant."""
+    return (read_code(value) or value) if isinstance(value, str) else value
+
+
+def _line_ends(value: object) -> object:
+    """Write every line end as LF, which is one character of a text; forms post CRLF."""
+    return value.replace("\r\n", "\n").replace("\r", "\n") if isinstance(value, str) else value
 
 
 class CamaraBody(BaseModel):
@@ -18,13 +36,13 @@ class CamaraBody(BaseModel):
 class SendCodeBody(CamaraBody):
     """A number, and the text in which it is sent a code."""
 
-    phone_number: str = Field(
+    phone_number: Annotated[str, BeforeValidator(_typed_number)] = Field(
         alias="phoneNumber",
         pattern=r"^\+[1-9][0-9]{4,14}$",
         description="E.164 with +.",
         examples=["+346661113334"],
     )
-    message: str = Field(
+    message: Annotated[str, BeforeValidator(_line_ends)] = Field(
         max_length=LONGEST_MESSAGE,
         pattern=r"\{\{code\}\}",
         description=f"The text, which holds {LABEL} where the code is to stand.",
@@ -44,7 +62,9 @@ class ValidateCodeBody(CamaraBody):
     """A code, and what it belongs to."""
 
     authentication_id: str = Field(alias="authenticationId", min_length=1, max_length=LONGEST_ID)
-    code: str = Field(min_length=1, max_length=10, description="As its receiver typed it.")
+    code: Annotated[str, BeforeValidator(_typed_code)] = Field(
+        min_length=1, max_length=10, description="As its receiver typed it."
+    )
 
 
 class ErrorInfo(BaseModel):

@@ -26,6 +26,7 @@ from tokens.problems import RegistrationLocked
 from verification.problems import (
     ChecksExhausted,
     CodeRejected,
+    CodeUnreadable,
     DestinationRefused,
     LongerCodeRequired,
     TestNumberExpired,
@@ -49,6 +50,7 @@ MISSING = Fault(400, "M_MISSING_PARAMS")
 INVALID = Fault(400, "M_INVALID_PARAM")
 INVALID_ADDRESS = Fault(400, "M_INVALID_ADDRESS")
 SEND_ERROR = Fault(400, "M_SEND_ERROR")
+TOKEN_INCORRECT = Fault(400, "M_TOKEN_INCORRECT")
 SESSION_EXPIRED = Fault(400, "M_SESSION_EXPIRED")
 TOO_LARGE = Fault(413, "M_TOO_LARGE")
 LIMIT_EXCEEDED = Fault(429, "M_LIMIT_EXCEEDED")
@@ -62,7 +64,8 @@ BY_PROBLEM: dict[type[Problem], Fault] = {
     SendRejected: SEND_ERROR,
     SendBlocked: SEND_ERROR,
     SendUnavailable: SEND_ERROR,
-    CodeRejected: Fault(400, "M_TOKEN_INCORRECT"),
+    CodeRejected: TOKEN_INCORRECT,
+    CodeUnreadable: TOKEN_INCORRECT,
     VerificationNotFound: Fault(404, "M_NO_VALID_SESSION"),
     VerificationNotVerified: Fault(400, "M_SESSION_NOT_VALIDATED"),
     VerificationExpired: SESSION_EXPIRED,

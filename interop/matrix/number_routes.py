@@ -42,6 +42,7 @@ from verification.problems import (
     SEND_REFUSALS,
     ChecksExhausted,
     CodeRejected,
+    CodeUnreadable,
     LongerCodeRequired,
     SendTooSoon,
     TestNumberExpired,
@@ -75,6 +76,7 @@ PAGE = """<!doctype html>
 JUDGING = (
     VerificationNotFound,
     CodeRejected,
+    CodeUnreadable,
     ChecksExhausted,
     VerificationExpired,
     VerificationClosed,

@@ -12,8 +12,8 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from core.api import Answer, printable
-from core.phone_numbers import LONGEST_INPUT
+from core.api import Answer
+from core.typed_fields import Region, TypedNumber
 from discovery.schemas import MOST_HASHES
 from interop.matrix.identifiers import LONGEST, is_user_id
 
@@ -115,12 +115,8 @@ class RequestToken(MatrixBody):
     """A number to validate."""
 
     client_secret: Opaque
-    country: str = Field(pattern=r"^[A-Z]{2}$", description="Where the number is dialled from.")
-    phone_number: Annotated[
-        str,
-        StringConstraints(min_length=1, max_length=LONGEST_INPUT),
-        AfterValidator(printable),
-    ]
+    country: Region = Field(description="Where the number is dialled from.")
+    phone_number: TypedNumber
     send_attempt: SendAttempt
     next_link: str | None = Field(None, max_length=2_000, pattern=r"^https?://[!-~]+$")
 

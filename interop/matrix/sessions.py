@@ -16,7 +16,6 @@ from typing import Any, cast
 from sqlalchemy import Connection, Executable, bindparam, select
 
 from core.database import Database, dialect_of, insert_into, purge, table
-from core.phone_numbers import PhoneNumberInvalid, e164_of
 from core.requester import Requester
 from core.secrets import Keyring
 from core.settings import Settings
@@ -112,9 +111,7 @@ class ValidationService:
 
         A higher one sends the same token again, as the ladder allows, or a new one when that is over.
         """
-        e164 = e164_of(body.phone_number, body.country)
-        if e164 is None:
-            raise PhoneNumberInvalid("It does not look like a phone number of that country.")
+        e164 = self._verifications.read_number(body.phone_number, body.country)
         with self._database.read() as connection:
             session = self._find(connection, caller, e164, body.client_secret)
         if session is not None:

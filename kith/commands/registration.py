@@ -8,6 +8,7 @@ from collections.abc import Callable
 import click
 
 from kith.client import Kith
+from kith.codes import read_code
 from kith.commands.failures import REFUSED, Failure, duration, failure_of
 from kith.commands.messaging import publish_keys
 from kith.commands.output import ask_secret, note, print_json
@@ -164,12 +165,13 @@ def _prove(kith: Kith, verification: Verification) -> None:
     note(f"{how} to {verification.phone_number}.")
     _tell_waits(verification)
     while True:
-        answer = click.prompt("Code", err=True).strip().lower()
-        if answer in _AGAIN:
-            _send_again(kith, verification.id, _AGAIN[answer])
+        answer = click.prompt("Code", err=True)
+        word = answer.strip().lower()
+        if word in _AGAIN:
+            _send_again(kith, verification.id, _AGAIN[word])
             continue
-        code = re.sub(r"[\s-]", "", answer)
-        if not re.fullmatch(rf"[0-9]{{{verification.code_length}}}", code):
+        code = read_code(answer)
+        if code is None or len(code) != verification.code_length:
             note(f"The code has {verification.code_length} digits.")
             continue
         try:

@@ -13,6 +13,7 @@ from sms.provider import BOTH, Message, Unavailable
 from tests.camara import CORRELATOR, MESSAGE, OWN, PREFIX, Service, error, other_than
 from tests.conftest import NUMBER, Clock, MakeApp, problem_code
 from tests.contract.openapi import ContractClient
+from tests.typed import AS_TYPED, unreadable
 from tokens.models import ServiceToken
 
 EXPIRED = (400, f"{OWN}VERIFICATION_EXPIRED")
@@ -83,7 +84,10 @@ class TestWhoseItIs:
         service, client = Service(app), app.test_client()
         identity = service.sent()
         assert error(service.send()) == (403, f"{OWN}MAX_OTP_CODES_EXCEEDED")
-        assert error(service.validate(identity, "0")) == (400, f"{OWN}VERIFICATION_FAILED")
+        assert error(service.validate(identity, other_than(service.code()))) == (
+            400,
+            f"{OWN}VERIFICATION_FAILED",
+        )
         Service(app, "bank").sent()
         started = client.post("/v1/verifications", json={"phone_number": NUMBER}).json
         assert started["checks_left"] == 5
@@ -91,6 +95,42 @@ class TestWhoseItIs:
         assert client.get(f"/v1/verifications/{started['id']}").json["status"] == "pending"
         clock.advance(timedelta(days=1).total_seconds())
         service.sent()
+
+
+class TestTyped:
+    """Numbers and codes as a service's people paste them."""
+
+    def test_codes_as_typed(self, service: Service) -> None:
+        """The right code is right however it was typed, and what cannot be one is never a guess."""
+        for at, typed in enumerate(AS_TYPED):
+            identity = service.sent(number := f"+49151123455{at:02d}")
+            code = service.code(number)
+            for text in ("AJY3", *unreadable(code)):
+                assert error(service.validate(identity, text)) == (400, f"{OWN}INVALID_OTP")
+            assert service.validate(identity, typed(code)).status_code == 204
+
+    def test_thirty_pastes_make_no_code_longer(self, service: Service) -> None:
+        """Only guesses count against a number, and half a code that was pasted is none."""
+        identity = service.sent()
+        for _ in range(30):
+            answer = service.validate(identity, service.code()[1:])
+            assert error(answer) == (400, f"{OWN}INVALID_OTP")
+        assert len(service.code()) == 6
+        service.sent()
+        assert len(service.code()) == 6
+
+    @pytest.mark.parametrize(
+        "number", ["\u2068+4915112345678\u2069", "+49 151 12345678\n", "+49\u00a0151\u00ad12345678"]
+    )
+    def test_numbers_as_pasted(self, service: Service, number: str) -> None:
+        """What nobody sees is taken out; what is left is E.164, as CAMARA has it."""
+        service.sent(number=number)
+        assert service.text()
+
+    @pytest.mark.parametrize("number", ["015112345678", "4915112345678", "+49 151 123x"])
+    def test_other_forms_are_refused(self, service: Service, number: str) -> None:
+        """CAMARA's number is E.164 with its plus and nothing else."""
+        assert error(service.send(number=number)) == (400, "INVALID_ARGUMENT")
 
 
 class TestToken:
@@ -142,6 +182,13 @@ class TestMessage:
         assert service.text() == message.replace("{{code}}", service.code())
         assert service.validate(identity, service.code()).status_code == 204
 
+    @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+    def test_line_ends_of_any_kind(self, service: Service, end: str) -> None:
+        """What a web form posts is one line end, and one character of the text's length."""
+        message = f"Cool App: {{{{code}}}}{end}{end}" + "é" * 140
+        service.sent(message=message)
+        assert service.text() == f"Cool App: {service.code()}\n\n" + "é" * 140
+
     @pytest.mark.parametrize(
         "message",
         [
@@ -149,7 +196,6 @@ class TestMessage:
             "{{code}}" + "€" * 77,
             "{{code}}" + "é" * 151 + "я",
             "{{code}}\x00",
-            "{{code}}\r\n",
             "{ {code}}",
         ],
     )

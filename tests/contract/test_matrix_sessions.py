@@ -12,6 +12,7 @@ from tests.camara import error as camara_error
 from tests.conftest import NUMBER, OTHER_NUMBER, Clock, MakeApp, Person
 from tests.matrix import SECRET, Homeserver, MatrixClient, fault, open_door
 from tests.policies import write_policy
+from tests.typed import AS_TYPED, unreadable
 
 INVALID = (400, "M_INVALID_PARAM")
 NO_SESSION = (404, "M_NO_VALID_SESSION")
@@ -44,6 +45,24 @@ def test_a_right_token_is_right_again(alice: MatrixClient) -> None:
     sid = alice.validated()
     assert alice.submit(sid, alice.code()).json == {"success": True}
     assert fault(alice.submit(sid, other_than(alice.code()))) == EXPIRED
+
+
+@pytest.mark.parametrize("typed", AS_TYPED)
+def test_tokens_as_typed(alice: MatrixClient, typed: Callable[[str], str]) -> None:
+    """The right token is right however it was typed, and what cannot be one is never a guess."""
+    sid = alice.session()
+    for text in unreadable(alice.code()):
+        assert fault(alice.submit(sid, text)) == (400, "M_TOKEN_INCORRECT")
+    assert alice.submit(sid, typed(alice.code())).json == {"success": True}
+
+
+@pytest.mark.parametrize(
+    ("number", "country"),
+    [("\u20684915112345678\u2069", "de"), ("+49\u00a0151\u00ad12345678\n", "UK")],
+)
+def test_numbers_as_pasted(alice: MatrixClient, number: str, country: str) -> None:
+    """A number is read as at every door, its country in any case and as people call it."""
+    assert alice.request_token(number, country=country).json["msisdn"] == NUMBER[1:]
 
 
 def test_the_same_attempt_sends_once(alice: MatrixClient, clock: Clock) -> None:
@@ -153,15 +172,17 @@ def test_a_session_that_never_was(alice: MatrixClient, sid: str) -> None:
         ("hello", "DE", (400, "M_INVALID_ADDRESS")),
         ("015112345678", "ZZ", (400, "M_INVALID_ADDRESS")),
         ("+49 900 1234567", "DE", (400, "M_INVALID_ADDRESS")),
-        ("015112345678", "de", INVALID),
-        ("015112345678", "", INVALID),
+        ("015112345678", "", (400, "M_INVALID_ADDRESS")),
+        ("015112345678", "Germany", INVALID),
+        ("015112345678", None, INVALID),
         ("", "DE", INVALID),
-        ("9" * 65, "DE", INVALID),
-        ("\u202e", "DE", INVALID),
+        ("9" * 65, "DE", (400, "M_INVALID_ADDRESS")),
+        ("9" * 251, "DE", INVALID),
+        ("\u202e", "DE", (400, "M_INVALID_ADDRESS")),
     ],
 )
 def test_numbers_that_cannot_be_validated(
-    alice: MatrixClient, number: str, country: str, expected: tuple[int, str]
+    alice: MatrixClient, number: str, country: str | None, expected: tuple[int, str]
 ) -> None:
     """What is no number, or none that is sent to, is refused with the specification's code."""
     assert fault(alice.request_token(number, country=country)) == expected

@@ -9,7 +9,6 @@ from core.phone_numbers import (
     TYPE_NAMES,
     PhoneNumber,
     PhoneNumberInvalid,
-    e164_of,
     mask,
 )
 from verification.policy.rules import NumberTypeRule
@@ -22,27 +21,6 @@ EXAMPLES = [
     # Some plans do not tell fixed lines from mobiles: an example of either is "either" there.
     and phonenumbers.number_type(example) == kind
 ]
-
-
-@pytest.mark.parametrize(
-    ("text", "region"),
-    [
-        ("+4915112345678", None),
-        ("+49 151 12345678", None),
-        ("+49 (0)151 / 123-456-78", None),
-        ("0151 12345678", "DE"),
-        ("0049 151 12345678", "DE"),
-        ("011 49 151 12345678", "US"),
-        ("tel:+49-151-12345678", None),
-        ("+49151 12345678", "FR"),
-        ("+49 151 12345678", None),
-        ("＋４９１５１１２３４５６７８", None),
-        ("+٤٩١٥١١٢٣٤٥٦٧٨", None),
-    ],
-)
-def test_one_number_however_it_is_written(text: str, region: str | None) -> None:
-    """Spaces, brackets, national and international prefixes and other digits mean the same."""
-    assert PhoneNumber.parse(text, region) == PhoneNumber("+4915112345678", "DE", "mobile")
 
 
 @pytest.mark.parametrize(
@@ -62,7 +40,7 @@ def test_one_number_however_it_is_written(text: str, region: str | None) -> None
         ("110", "DE", "No such number"),
         ("0151 12345678", "ZZ", "no region ZZ"),
         ("0151 12345678", "001", "no region 001"),
-        ("0151 12345678", "de", "no region de"),
+        ("1.5112345678E+11", "DE", "spreadsheet"),
     ],
 )
 def test_each_fault_has_its_reason(text: str, region: str | None, reason: str) -> None:
@@ -104,33 +82,6 @@ def test_any_text_is_a_number_or_refused(text: str, region: str | None) -> None:
         assert number.e164[1:].isdigit()
         assert len(number.e164) <= 16
         assert PhoneNumber.parse(number.e164) == number
-
-
-@pytest.mark.parametrize(
-    ("text", "region", "e164"),
-    [
-        ("+1 (415) 555-0100", None, "+14155550100"),
-        ("(415) 555-0100", "US", "+14155550100"),
-        ("+1 555 0100", None, "+15550100"),
-        (" ＋999 123456789", None, "+999123456789"),
-        ("0151 12345678", None, None),
-        ("0151 12345678", "XX", None),
-        ("hello", "DE", None),
-        ("+", None, None),
-    ],
-)
-def test_forms_of_numbers_that_need_not_exist(
-    text: str, region: str | None, e164: str | None
-) -> None:
-    """What a person typed has an E.164 form even where libphonenumber knows of no such number."""
-    assert e164_of(text, region) == e164
-
-
-@given(st.text(max_size=64), st.sampled_from([None, "DE", "US", "XX"]))
-def test_any_text_has_a_form_or_none(text: str, region: str | None) -> None:
-    """Whatever is typed, the form is digits after a plus."""
-    e164 = e164_of(text, region)
-    assert e164 is None or (e164[0] == "+" and e164[1:].isascii() and e164[1:].isdigit())
 
 
 @pytest.mark.parametrize(

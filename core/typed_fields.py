@@ -1,0 +1,89 @@
+"""Fields that a person or their phone fills in: numbers, regions, locales, origins.
+
+Read as leniently as they can be meant one way only; what is refused is refused in a sentence.
+"""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from core.typed_numbers import MAX_NUMBER_LENGTH, read_region
+from core.typed_text import visible
+
+MAX_LOCALE_LENGTH = 35
+#: Of a host in the last line of a text (origin-bound one-time codes).
+MAX_HOST_LENGTH = 100
+_HOST = re.compile(rf"[a-z0-9](?:[a-z0-9.-]{{0,{MAX_HOST_LENGTH - 2}}}[a-z0-9])?")
+_ORIGIN = re.compile(rf"(?:https://)?({_HOST.pattern})(?::443)?/?")
+
+
+def read_locale(text: str) -> str | None:
+    """Give the BCP 47 tag in a locale as phones and systems write it; None where there is none.
+
+    Reads `zh_TW_#Hant` (Java), `en_US.UTF-8` and `de_DE@euro` (POSIX) and the first of an Accept-Language.
+    """
+    tag = re.split(r"[.@,;\s]", visible(text), maxsplit=1)[0]
+    subtags: list[str] = []
+    for subtag in filter(None, re.split("[-_#]", tag[: 2 * MAX_LOCALE_LENGTH])):
+        known = re.fullmatch("[A-Za-z0-9]{1,8}" if subtags else "[A-Za-z]{2,3}", subtag)
+        if not known or len("-".join([*subtags, subtag])) > MAX_LOCALE_LENGTH:
+            break
+        subtags.append(subtag)
+    return "-".join(subtags) or None
+
+
+def read_origin(text: str) -> str:
+    """Give the host of a web origin (RFC 6454), whose scheme is https; raises ValueError for any other."""
+    found = _ORIGIN.fullmatch(visible(text).lower())
+    if found is None:
+        raise ValueError(
+            "A web origin is https:// and a host name, such as https://example.com, without a path"
+            " and without another port."
+        )
+    return found[1]
+
+
+def is_app_hash(text: str) -> bool:
+    """Say whether a text is a hash by which Android's SMS Retriever names an app."""
+    return re.fullmatch(r"[A-Za-z0-9+/]{11}", text) is not None
+
+
+def _app_hash(text: str) -> str:
+    text = visible(text)
+    if not is_app_hash(text):
+        raise ValueError("An app hash has 11 characters, as Android's SMS Retriever names them.")
+    return text
+
+
+def _region(text: str) -> str:
+    region = read_region(text)
+    if region and not re.fullmatch("[A-Z]{2}", region):
+        raise ValueError("Name the country by its two letters, such as DE or US.")
+    return region
+
+
+#: A phone number as it was typed or pasted, with or without its country code.
+TypedNumber = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NUMBER_LENGTH)]
+#: An ISO 3166 country in any case; empty where a phone knows none.
+Region = Annotated[str, StringConstraints(max_length=64), AfterValidator(_region)]
+#: A language that a text can be in; none for what is no language, so that nobody is refused over it.
+Locale = Annotated[
+    str | None,
+    AfterValidator(lambda text: text and read_locale(text)),
+    Field(
+        description="BCP 47 language of the text, like pt-BR. What is none, such as `C`, gets the"
+        " default language."
+    ),
+]
+#: The Android app that a text is bound to.
+AppHash = Annotated[str, StringConstraints(max_length=64), AfterValidator(_app_hash)]
+#: The host of an origin that a text is bound to.
+WebOrigin = Annotated[
+    str | None,
+    AfterValidator(lambda text: text if text is None else read_origin(text)),
+    Field(
+        max_length=256,
+        description="Origin that the code is bound to: https://example.com, or just its host.",
+    ),
+]

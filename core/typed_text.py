@@ -1,0 +1,44 @@
+"""Text as people paste and type it: what cannot be seen is dropped, blanks of all kinds are blanks.
+
+Contacts, messengers and keyboards put direction marks, no-break and thin blanks, soft hyphens, variation
+selectors and line ends around and inside what a person sees as plain digits.
+"""
+
+import re
+import unicodedata
+
+#: Format characters (Cf), and marks on a digit such as the keycap (Mn, Me).
+_INVISIBLE = frozenset({"Cf", "Mn", "Me"})
+_BLANK = frozenset({"Zs", "Zl", "Zp"})
+_LINE_ENDS = "\t\n\v\f\r\x85"
+#: What people put between a code's digits: blanks, dashes, and what a call's transcript has.
+_BETWEEN_DIGITS = re.compile(r"[\s.,\u00b7\u2212]")
+SHORTEST_CODE, LONGEST_CODE = 6, 8
+
+
+def visible(text: str) -> str:
+    """Give a text as it is seen: no invisible characters, plain blanks, ASCII digits, NFKC."""
+    shown = []
+    for character in unicodedata.normalize("NFKC", text):
+        category = unicodedata.category(character)
+        if category == "Nd":
+            shown.append(str(unicodedata.decimal(character)))
+        elif category in _BLANK or character in _LINE_ENDS:
+            shown.append(" ")
+        elif category not in _INVISIBLE:
+            shown.append(character)
+    return "".join(shown).strip()
+
+
+def read_code(text: str) -> str | None:
+    """Read a typed code as 6 or 8 ASCII digits; None for what cannot be one.
+
+    Digits of any script count (Unicode category Nd), with blanks and dashes of any kind between them.
+    """
+    digits = []
+    for character in visible(text):
+        if "0" <= character <= "9":
+            digits.append(character)
+        elif not _BETWEEN_DIGITS.match(character) and unicodedata.category(character) != "Pd":
+            return None
+    return "".join(digits) if len(digits) in (SHORTEST_CODE, LONGEST_CODE) else None
