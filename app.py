@@ -38,6 +38,7 @@ from interop.matrix.sessions import ValidationService
 from messaging import client_ids
 from messaging.contacts.routes import contacts_api
 from messaging.groups.routes import groups_api
+from messaging.identity import signed_by_device
 from messaging.key_routes import keys_api
 from messaging.parts import Messaging
 from messaging.push.routes import push_api
@@ -62,6 +63,7 @@ from tokens.commands import tokens_commands
 from tokens.device_tokens import Mint
 from tokens.events import AccountEvents
 from tokens.registration_lock import RegistrationLockService
+from tokens.revocation import RevocationService
 from tokens.routes import accounts_api, links_api
 from tokens.service import DeviceService
 from tokens.services import ServiceTokenService
@@ -111,6 +113,7 @@ class Kith:
     deliveries: DeliveryService
     accounts: AccountService
     devices: DeviceService
+    revocations: RevocationService
     tokens: TokenService
     service_tokens: ServiceTokenService
     verifications: VerificationService
@@ -170,7 +173,8 @@ def build(settings: Settings, ports: Ports) -> Kith:
     events = AccountEvents()
     mint = Mint(keyring, entropy)
     devices = DeviceService(database, clock, entropy, mint, events, settings.max_devices)
-    tokens = TokenService(database, clock, mint, devices, events)
+    revocations = RevocationService(clock, devices, events)
+    tokens = TokenService(database, clock, mint, revocations, events)
     service_tokens = ServiceTokenService(database, clock, entropy)
     locks = RegistrationLockService(
         database, clock, ports.hasher, rules.pin_tries, rules.pin_changes
@@ -196,7 +200,17 @@ def build(settings: Settings, ports: Ports) -> Kith:
     )
     proofs = ProofService(accounts, clock)
     registrations = RegistrationService(
-        database, accounts, devices, proofs, locks, mint, clock, entropy, metrics
+        database,
+        accounts,
+        devices,
+        revocations,
+        proofs,
+        locks,
+        mint,
+        clock,
+        entropy,
+        metrics,
+        signed_by_device,
     )
     camara = CamaraService(verifications, checks, settings, rules)
     replicas = Directory(
@@ -268,6 +282,8 @@ def build(settings: Settings, ports: Ports) -> Kith:
         ("matrix sessions", ValidationService.purge),
     ):
         maintenance.add(name, job)
+    # As many transactions as accounts, see there.
+    maintenance.add("revoked devices", revocations.purge, batch=1)
     return Kith(
         settings,
         database,
@@ -278,6 +294,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         deliveries,
         accounts,
         devices,
+        revocations,
         tokens,
         service_tokens,
         verifications,

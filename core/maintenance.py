@@ -42,11 +42,14 @@ class Maintenance:
         self._clock = clock
         self._metrics = metrics
         self._jobs: dict[str, Job] = {"limits": purge_limits}
+        self._batches: dict[str, int] = {}
         self._stopped = threading.Event()
 
-    def add(self, name: str, job: Job) -> None:
-        """Register a job of a part."""
+    def add(self, name: str, job: Job, batch: int | None = None) -> None:
+        """Register a job of a part; while it deletes as many rows as `batch` there may be more."""
         self._jobs[name] = job
+        if batch is not None:
+            self._batches[name] = batch
 
     def run(self) -> dict[str, int] | None:
         """Do all the work there is; give the rows deleted a job, None if another process is at it."""
@@ -56,7 +59,8 @@ class Maintenance:
         deleted = dict.fromkeys(self._jobs, 0)
         try:
             for name in self._jobs:
-                while lease is not None and self._batch(name, deleted) >= PURGE_BATCH:
+                batch = self._batches.get(name, PURGE_BATCH)
+                while lease is not None and self._batch(name, deleted) >= batch:
                     # Between batches others get the write lock, and a long purge keeps its lease.
                     self._stopped.wait(PAUSE)
                     lease = self._lease(LEASE, held=lease)

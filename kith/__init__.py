@@ -16,7 +16,15 @@ from kith.errors import (
     KithUnreachable,
 )
 from kith.hashing import hash_number
-from kith.key_models import KeyBundle, KeyCounts, Prekey, SignedPrekey, TakenKeys, keys_digest
+from kith.key_models import (
+    DeviceRecovery,
+    KeyBundle,
+    KeyCounts,
+    Prekey,
+    SignedPrekey,
+    TakenKeys,
+    keys_digest,
+)
 from kith.models import (
     AcceptedMessage,
     Account,
@@ -54,6 +62,7 @@ __all__ = [
     "ContactPage",
     "Device",
     "DeviceLink",
+    "DeviceRecovery",
     "DiscoveryParameters",
     "Envelope",
     "FieldFault",

@@ -28,6 +28,16 @@ class SignedPrekey:
 
 
 @dataclass(frozen=True)
+class DeviceRecovery:
+    """Which device returns at a registration, and its identity key's signature, 64 bytes, over
+    `0x03` and the verification's id in ASCII.
+    """
+
+    device_id: str
+    signature: bytes
+
+
+@dataclass(frozen=True)
 class KeyBundle:
     """What a session with one device begins with; identity_key is Ed25519, 32 bytes.
 

@@ -65,7 +65,10 @@ class Account:
 
 @dataclass(frozen=True)
 class Device:
-    """One device of the own account; `current` marks the asking one."""
+    """One device of the own account; `current` marks the asking one.
+
+    token_revoked_at: since when it is signed out, with its mailbox kept for 30 days.
+    """
 
     id: str
     name: str | None
@@ -73,6 +76,7 @@ class Device:
     created_at: datetime
     last_seen_at: datetime | None
     current: bool
+    token_revoked_at: datetime | None = None
 
 
 @dataclass(frozen=True)

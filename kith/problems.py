@@ -212,6 +212,12 @@ class VerificationNotVerified(KithProblem):
     code = "verification-not-verified"
 
 
+class DeviceNotRecoverable(KithProblem):
+    """Report a device that is gone, or whose signature is wrong; the verification is not used up."""
+
+    code = "device-not-recoverable"
+
+
 class VerificationUsed(KithProblem):
     """Report a verification that has already served once."""
 

@@ -3,14 +3,14 @@
 Owns their lengths and spelling. Refuses nothing that only arithmetic can tell: see `key_checks`.
 """
 
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from core.api import Answer, Body, Query
-from core.base64url import decode, encode
+from core.base64url import encode
+from core.binary_fields import described, reads
 
 MOST_PREKEYS = 100
 HIGHEST_ID = 2**31 - 1
@@ -18,26 +18,9 @@ HIGHEST_ID = 2**31 - 1
 KEM_KEY_SIZE = 1_568
 
 
-def _reads(size: int) -> Callable[[Any], bytes]:
-    """Read exactly so many bytes in their one spelling."""
-
-    def read(value: Any) -> bytes:
-        data = decode(value, size) if isinstance(value, str) else None
-        if data is None:
-            raise ValueError(f"must be {size} bytes as base64url without padding")
-        return data
-
-    return read
-
-
-def _described(size: int) -> WithJsonSchema:
-    length = -(-size * 4 // 3)
-    return WithJsonSchema({"type": "string", "minLength": length, "maxLength": length})
-
-
-Key = Annotated[bytes, BeforeValidator(_reads(32)), _described(32)]
-KemKey = Annotated[bytes, BeforeValidator(_reads(KEM_KEY_SIZE)), _described(KEM_KEY_SIZE)]
-Signature = Annotated[bytes, BeforeValidator(_reads(64)), _described(64)]
+Key = Annotated[bytes, BeforeValidator(reads(32)), described(32)]
+KemKey = Annotated[bytes, BeforeValidator(reads(KEM_KEY_SIZE)), described(KEM_KEY_SIZE)]
+Signature = Annotated[bytes, BeforeValidator(reads(64)), described(64)]
 #: Bytes of ours on their way out.
 Binary = Annotated[
     bytes,

@@ -97,6 +97,7 @@ class Messaging:
             revocation.devices_removed,
         )
         events.token_replaced.append(revocation.token_replaced)
+        events.token_revoked.append(revocation.token_revoked)
         events.account_deleted += (groups.account_deleted, contacts.account_deleted)
         return cls(
             wakeups, net, bus, messages, keys, contacts, push, groups, group_changes, sockets

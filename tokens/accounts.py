@@ -124,18 +124,27 @@ class AccountService:
         )
         connection.execute(delete(Account).where(Account.id == account.id))
 
-    def _remove_devices(self, connection: Connection, account_id: UUID) -> None:
-        # A code made by a device that is gone must not let another one in.
+    def _remove_devices(
+        self, connection: Connection, account_id: UUID, but: UUID | None = None
+    ) -> None:
+        # Redeemed ones too: a redemption repeated after a lost answer must not bring a device back.
         connection.execute(delete(DeviceLink).where(DeviceLink.account_id == account_id))
-        ids = self._devices.device_ids(connection, account_id)
+        ids = [one for one in self._devices.device_ids(connection, account_id) if one != but]
         if ids:
             self._devices.remove_devices(connection, account_id, ids)
 
-    def claim(self, connection: Connection, e164: str, opened_lock: str | None) -> Claim:
+    def claim(
+        self,
+        connection: Connection,
+        e164: str,
+        opened_lock: str | None,
+        returning: UUID | None = None,
+    ) -> Claim:
         """Give the account of a proven number, in the transaction that uses up the proof and admitted it.
 
-        The account before keeps its id, loses its devices, and its lock unless its PIN was given; after
-        120 idle days it is deleted and a new one made. `opened_lock` is the hash that a PIN opened.
+        The account before keeps its id, loses its devices but the one that returns, and its lock unless
+        its PIN was given; after 120 idle days it is deleted and a new one made. `opened_lock` is the hash
+        that a PIN opened.
         """
         now = self._clock()
         account_id = UUID(bytes=self._entropy(16), version=4)
@@ -158,7 +167,7 @@ class AccountService:
         if now - account.last_seen_at >= RECYCLED_AFTER:
             self._delete(connection, account)
             return self.claim(connection, e164, opened_lock)
-        self._remove_devices(connection, account.id)
+        self._remove_devices(connection, account.id, but=returning)
         self._events.change_holder(connection, account.id)
         _change(connection, account.id, last_seen_at=now, registration_lock=opened_lock)
         return Claim(account.id, reregistered=True)

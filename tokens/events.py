@@ -30,6 +30,8 @@ class AccountEvents:
     token_replaced: list[Callable[[Connection, UUID, UUID, bytes], None]] = field(
         default_factory=list
     )
+    #: (connection, account_id, device_id): its tokens were revoked; it stays, with all that waits for it.
+    token_revoked: list[Callable[[Connection, UUID, UUID], None]] = field(default_factory=list)
     #: (connection, account_id, e164, listed): whether the number may be found, and leads to whom.
     listing_changed: list[Callable[[Connection, UUID, str, bool], None]] = field(
         default_factory=list
@@ -67,6 +69,11 @@ class AccountEvents:
         """Tell that a device's token was replaced by the newer one with this hash."""
         for listener in self.token_replaced:
             listener(connection, account_id, device_id, token_hash)
+
+    def revoke_token(self, connection: Connection, account_id: UUID, device_id: UUID) -> None:
+        """Tell that a device has no valid token any more."""
+        for listener in self.token_revoked:
+            listener(connection, account_id, device_id)
 
     def list_number(
         self, connection: Connection, account_id: UUID, e164: str, listed: bool

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Index, LargeBinary, String
+from sqlalchemy import Index, LargeBinary, String, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.database import Base
@@ -39,22 +39,33 @@ class Device(Base):
     """One device of an account and the hashes of its token."""
 
     __tablename__ = "devices"
-    __table_args__ = {"info": {"shard_by": "account_id"}, "sqlite_with_rowid": False}
+    __table_args__ = (
+        # Partial: nearly all devices have a valid token, and only the others are looked for.
+        Index(
+            None,
+            "token_revoked_at",
+            sqlite_where=text("token_revoked_at IS NOT NULL"),
+            postgresql_where=text("token_revoked_at IS NOT NULL"),
+        ),
+        {"info": {"shard_by": "account_id"}, "sqlite_with_rowid": False},
+    )
 
     account_id: Mapped[UUID] = mapped_column(primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
     name: Mapped[str | None] = mapped_column(String(100))
     platform: Mapped[str | None] = mapped_column(String(50))
-    #: SHA-256 of the token's 256-bit secret.
+    #: SHA-256 of the token's 256-bit secret; empty while the device has no valid token.
     token_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
     #: Minted by a rotation and not used yet; its first use retires the one above.
     next_token_hash: Mapped[bytes | None] = mapped_column(LargeBinary(32))
+    #: Since when the device has no valid token; its mailbox waits for its return.
+    token_revoked_at: Mapped[datetime | None] = mapped_column()
     created_at: Mapped[datetime] = mapped_column()
     last_seen_at: Mapped[datetime] = mapped_column()
 
 
 class RetiredToken(Base):
-    """A token that was rotated out; whoever uses it stole it, or was stolen from."""
+    """A token that was replaced; whoever uses it stole it, or was stolen from."""
 
     __tablename__ = "retired_tokens"
     __table_args__ = {"info": {"shard_by": "account_id"}, "sqlite_with_rowid": False}
@@ -63,6 +74,8 @@ class RetiredToken(Base):
     device_id: Mapped[UUID] = mapped_column(primary_key=True)
     token_hash: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
     retired_at: Mapped[datetime] = mapped_column(index=True)
+    #: Whether another rotation replaced it before it was used: then two parties rotated one token.
+    never_used: Mapped[bool] = mapped_column(server_default=false())
 
 
 class DeviceLink(Base):

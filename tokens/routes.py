@@ -78,6 +78,7 @@ def _show_device(device: Device, caller: Caller) -> DeviceAnswer:
         platform=device.platform,
         created_at=device.created_at,
         last_seen_at=device.last_seen_at,
+        token_revoked_at=device.token_revoked_at,
         current=device.id == caller.device_id,
     )
 

@@ -52,6 +52,9 @@ class DeviceAnswer(Answer):
     platform: str | None
     created_at: datetime
     last_seen_at: datetime
+    token_revoked_at: datetime | None = Field(
+        description="Since when it is signed out, with its mailbox kept for 30 days."
+    )
     current: bool
 
 

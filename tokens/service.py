@@ -116,11 +116,7 @@ class DeviceService:
         expires_at = self._clock() + LINK_LIFETIME
         with self._database.write() as connection:
             self._refuse_too_many(connection, caller.account_id)
-            connection.execute(
-                delete(DeviceLink).where(
-                    DeviceLink.account_id == caller.account_id, DeviceLink.device_id.is_(None)
-                )
-            )
+            self.end_links(connection, caller.account_id)
             connection.execute(
                 table(DeviceLink)
                 .insert()
@@ -214,7 +210,21 @@ class DeviceService:
             )
         )
         self._events.remove_devices(connection, account_id, gone)
+        if gone:
+            self.end_links(connection, account_id)
         return gone
+
+    @staticmethod
+    def end_links(connection: Connection, account_id: UUID) -> None:
+        """End the link codes of an account that were not redeemed.
+
+        A code made by a device that is gone, or by whoever stole its token, must not let another one in.
+        """
+        connection.execute(
+            delete(DeviceLink).where(
+                DeviceLink.account_id == account_id, DeviceLink.device_id.is_(None)
+            )
+        )
 
     @staticmethod
     def purge_links(connection: Connection, now: datetime) -> int:

@@ -1,13 +1,12 @@
 """Device tokens in use: whose is it, which is the current one, and what a replaced one gives away.
 
-Owns what a token is worth right now. Refuses a token that was rotated out and revokes its device,
-because two parties hold it and one of them stole it.
+A token that comes back after it was replaced is held by two parties, and one of them stole it: the tokens
+of its device are revoked (`revocation.py`), and its mail stays.
 """
 
 import hmac
 from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
-from typing import Any, cast
 from uuid import UUID
 
 import structlog
@@ -18,13 +17,16 @@ from tokens.device_tokens import TOKEN_PREFIX, Credential, Mint
 from tokens.events import AccountEvents
 from tokens.models import Account, Device, RetiredToken
 from tokens.problems import TokenInvalid, TokenReused
-from tokens.service import Caller, DeviceService
+from tokens.revocation import RevocationService, retire
+from tokens.service import Caller
 
 log = structlog.get_logger()
 
 #: `last_seen_at` is written once in this time, or every request would be a write.
 SEEN_GRAIN = timedelta(hours=1)
 RETIRED_KEPT = timedelta(days=365)
+#: How long after its successor's first use a token may arrive without an alarm: requests overtake each other.
+LATE = timedelta(minutes=1)
 
 _DEVICES = table(Device).c
 _AUTHENTICATING = select(
@@ -60,19 +62,19 @@ class TokenService:
         database: Database,
         clock: Callable[[], datetime],
         mint: Mint,
-        devices: DeviceService,
+        revocations: RevocationService,
         events: AccountEvents,
     ) -> None:
         self._database = database
         self._clock = clock
         self._mint = mint
-        self._devices = devices
+        self._revocations = revocations
         self._events = events
 
     def authenticate(self, token: str) -> Caller:
         """Say whose token this is.
 
-        Raises TokenInvalid, or TokenReused after revoking the device of a rotated-out token.
+        Raises TokenInvalid, or TokenReused after revoking the tokens of the device of a replaced one.
         """
         credential = Credential.parse(TOKEN_PREFIX, 2, token)
         if credential is None:
@@ -110,16 +112,7 @@ class TokenService:
             if row.next_token_hash != presented:
                 # Another request with the same token was first, or a rotation replaced it.
                 return bool(row.token_hash == presented)
-            connection.execute(
-                table(RetiredToken)
-                .insert()
-                .values(
-                    account_id=account_id,
-                    device_id=device_id,
-                    token_hash=row.token_hash,
-                    retired_at=self._clock(),
-                )
-            )
+            retire(connection, account_id, device_id, row.token_hash, self._clock())
             connection.execute(
                 update(Device).where(*here).values(token_hash=presented, next_token_hash=None)
             )
@@ -127,23 +120,31 @@ class TokenService:
         return True
 
     def _judge_stranger(self, account_id: UUID, device_id: UUID, presented: bytes) -> None:
-        """Refuse a token that is not the device's; a rotated-out one costs the device its place."""
+        """Refuse a token that is not valid; one that was replaced ends all tokens of its device."""
+        now = self._clock()
         with self._database.write() as connection:
-            retired = connection.scalar(
-                select(RetiredToken.retired_at).where(
+            retired = connection.execute(
+                select(RetiredToken.retired_at, RetiredToken.never_used).where(
                     RetiredToken.account_id == account_id,
                     RetiredToken.device_id == device_id,
                     RetiredToken.token_hash == presented,
                 )
+            ).one_or_none()
+            if retired is None:
+                raise TokenInvalid("It is not the token of its device.")
+            late = not retired.never_used and now - retired.retired_at <= LATE
+            revoked = not late and self._revocations.revoke(connection, account_id, device_id)
+        if late:
+            raise TokenInvalid("It was replaced by a newer one just now; use that.")
+        if not revoked:
+            raise TokenInvalid(
+                "The tokens of its device were revoked. Register the number again; with recover_device"
+                " the device keeps its id and its mailbox."
             )
-            if retired is not None:
-                self._devices.remove_devices(connection, account_id, [device_id])
-        if retired is None:
-            raise TokenInvalid("It is not the token of its device.")
         log.warning("token.reused", account_id=str(account_id), device_id=str(device_id))
         raise TokenReused(
-            "It was replaced by a newer one, so it may be stolen: the device was removed."
-            " Register or link it again."
+            "It was replaced by a newer one, so it may be stolen: all tokens of the device were revoked."
+            " Register the number again; with recover_device the device keeps its id and its mailbox."
         )
 
     def _mark_seen(self, account_id: UUID, device_id: UUID, last_seen_at: datetime) -> None:
@@ -152,24 +153,43 @@ class TokenService:
             self._events.return_device(connection, account_id, device_id, last_seen_at)
 
     def rotate(self, caller: Caller, idempotency_key: str | None) -> str:
-        """Mint the caller's next token; it becomes the only one when it is first used."""
+        """Mint the caller's next token; it becomes the only one when it is first used.
+
+        A next one that another rotation minted is replaced, and its use raises the alarm.
+        """
         occasion = b"rotate" + caller.device_id.bytes + caller.token_hash
-        credential = Credential(
-            (caller.account_id, caller.device_id), self._mint.secret(occasion, idempotency_key)
+        minted = [
+            Credential((caller.account_id, caller.device_id), secret)
+            for secret in self._mint.secrets(occasion, idempotency_key)
+        ]
+        here = (
+            Device.account_id == caller.account_id,
+            Device.id == caller.device_id,
+            Device.token_hash == caller.token_hash,
         )
         with self._database.write() as connection:
-            done = connection.execute(
-                update(Device)
-                .where(
-                    Device.account_id == caller.account_id,
-                    Device.id == caller.device_id,
-                    Device.token_hash == caller.token_hash,
-                )
-                .values(next_token_hash=credential.secret_hash)
-            )
-            if not cast(Any, done).rowcount:
+            row = connection.execute(
+                select(Device.next_token_hash).where(*here).with_for_update()
+            ).one_or_none()
+            if row is None:
                 raise TokenInvalid("Its device was removed, or its token rotated, just now.")
-        return credential.format(TOKEN_PREFIX)
+            for credential in minted:
+                # The same rotation again, perhaps begun under the server secret before.
+                if row.next_token_hash == credential.secret_hash:
+                    return credential.format(TOKEN_PREFIX)
+            if row.next_token_hash is not None:
+                retire(
+                    connection,
+                    caller.account_id,
+                    caller.device_id,
+                    row.next_token_hash,
+                    self._clock(),
+                    never_used=True,
+                )
+            connection.execute(
+                update(Device).where(*here).values(next_token_hash=minted[0].secret_hash)
+            )
+        return minted[0].format(TOKEN_PREFIX)
 
     @staticmethod
     def purge_retired(connection: Connection, now: datetime) -> int:

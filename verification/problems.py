@@ -95,6 +95,12 @@ class VerificationNotVerified(Problem):
     code, status, title = "verification-not-verified", 409, "The number is not verified yet"
 
 
+class DeviceNotRecoverable(Problem):
+    """The device that is to return is gone, or did not sign this."""
+
+    code, status, title = "device-not-recoverable", 409, "This device cannot be recovered"
+
+
 class VerificationUsed(Problem):
     """The proof was used before; a verification is good for one registration."""
 

@@ -1,7 +1,6 @@
 """Registration: a proof is used up, once, for a device and its token or for a new number.
 
-Owns what a verified number is good for. Refuses proofs that are used, expired or not there yet, and
-numbers whose owner locked them.
+The device is a new one, or one of the account that returns: then it keeps its id and its mailbox.
 """
 
 from collections.abc import Callable
@@ -18,12 +17,19 @@ from tokens.device_tokens import Mint
 from tokens.models import Account
 from tokens.problems import RegistrationLocked
 from tokens.registration_lock import RegistrationLockService
+from tokens.revocation import RevocationService
 from tokens.service import Caller, DeviceService, Joined
 from verification.models import Verification
-from verification.problems import VerificationUsed
+from verification.problems import DeviceNotRecoverable, VerificationUsed
 from verification.proofs import ProofService
 from verification.schemas import ChangePhoneNumber, RegisterDevice
 from verification.sessions import VerificationKey, load, save
+
+#: Tells whether a device of an account signed a message: (connection, account_id, device_id, message,
+#: signature).
+SignedByDevice = Callable[[Connection, UUID, UUID, bytes, bytes], bool]
+#: What a returning device signs begins with it; 1 and 2 are its prekeys.
+RECOVERY_PREFIX = b"\x03"
 
 
 @dataclass(frozen=True)
@@ -43,16 +49,20 @@ class RegistrationService:
         database: Database,
         accounts: AccountService,
         devices: DeviceService,
+        revocations: RevocationService,
         proofs: ProofService,
         locks: RegistrationLockService,
         mint: Mint,
         clock: Callable[[], datetime],
         entropy: Callable[[int], bytes],
         metrics: Metrics,
+        signed_by_device: SignedByDevice,
     ) -> None:
         self._database = database
         self._accounts = accounts
         self._devices = devices
+        self._revocations = revocations
+        self._signed_by_device = signed_by_device
         self._proofs = proofs
         self._locks = locks
         self._mint = mint
@@ -63,7 +73,11 @@ class RegistrationService:
     def register(self, body: RegisterDevice, idempotency_key: str | None) -> Registered:
         """Register a device for a verified number; the same idempotency key gets the same token."""
         key = VerificationKey.parse(body.verification_id)
-        described = body.model_dump_json(exclude={"registration_lock_pin"}).encode()
+        left_out = {"registration_lock_pin"}
+        if body.recover_device is None:
+            # As it was described before there was this field, so that a repeat over an upgrade is known.
+            left_out.add("recover_device")
+        described = body.model_dump_json(exclude=left_out).encode()
         secrets = self._mint.secrets(b"register" + key.whole + described, idempotency_key)
         try:
             done = self._register(key, body, secrets, idempotency_key, None)
@@ -91,16 +105,37 @@ class RegistrationService:
             if row.used_at is not None:
                 return self._register_again(connection, row, secrets, idempotency_key)
             self._proofs.admit(connection, row, opened_lock=opened_lock)
-            claim = self._accounts.claim(connection, row.e164, opened_lock)
-            joined = self._devices.add(
-                connection,
-                claim.account_id,
-                UUID(bytes=self._entropy(16), version=4),
-                body.device,
-                secrets[0],
-            )
+            returning = self._returning(connection, row.e164, body)
+            claim = self._accounts.claim(connection, row.e164, opened_lock, returning)
+            if returning is None:
+                new = UUID(bytes=self._entropy(16), version=4)
+                joined = self._devices.add(
+                    connection, claim.account_id, new, body.device, secrets[0]
+                )
+            elif claim.reregistered:
+                joined = self._revocations.restore(
+                    connection, claim.account_id, returning, body.device, secrets[0]
+                )
+            else:
+                raise DeviceNotRecoverable("Its account was idle for so long that it is gone.")
             self._use_up(connection, row, claim.account_id, joined.device_id, claim.reregistered)
         return Registered(joined, row.e164, claim.reregistered)
+
+    def _returning(self, connection: Connection, e164: str, body: RegisterDevice) -> UUID | None:
+        """Give the device that returns, if one does; raises DeviceNotRecoverable, and the proof stays."""
+        recover = body.recover_device
+        if recover is None:
+            return None
+        account_id = self._accounts.hold(connection, e164)
+        message = RECOVERY_PREFIX + body.verification_id.encode()
+        if account_id is None or not self._signed_by_device(
+            connection, account_id, recover.device_id, message, recover.signature
+        ):
+            raise DeviceNotRecoverable(
+                "It is no device of this account any more, or the signature is not its identity key's."
+                " Register without recover_device: what waits for it is deleted then."
+            )
+        return recover.device_id
 
     def _register_again(
         self,

@@ -17,6 +17,7 @@ from verification.problems import (
     ChecksExhausted,
     CodeRejected,
     CodeUnreadable,
+    DeviceNotRecoverable,
     LongerCodeRequired,
     NoSendsLeft,
     SendTooSoon,
@@ -176,11 +177,16 @@ def cancel_verification(path: VerificationPath) -> None:
     "/registrations",
     answer=RegisteredAnswer,
     status=201,
-    problems=PROOF,
+    problems=(*PROOF, DeviceNotRecoverable),
     takes_idempotency_key=True,
 )
 def register_device(body: RegisterDevice) -> tuple[RegisteredAnswer, int]:
-    """Register a device for a verified number and mint its token."""
+    """Register a device for a verified number and mint its token.
+
+    It takes the place of all devices of the account, whose mailboxes are deleted. A device that returns
+    with `recover_device` keeps its id and its mailbox, whether it was signed out by a stolen token or
+    has a token still.
+    """
     done = _registrations().register(body, idempotency_key())
     return RegisteredAnswer(
         account_id=done.joined.account_id,

@@ -4,9 +4,11 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer, model_validator
 
 from core.api import Answer, Body
+from core.base64url import encode
+from core.binary_fields import described, reads
 from core.typed_fields import AppHash, Locale, Region, TypedNumber, WebOrigin
 from tokens.schemas import DeviceDescription, Pin
 
@@ -87,12 +89,29 @@ class VerificationAnswer(Answer):
     next_voice_in: int | None
 
 
+class RecoverDevice(Body):
+    """A device of the account that returns, and what its identity key signed."""
+
+    device_id: UUID
+    signature: Annotated[
+        bytes,
+        BeforeValidator(reads(64)),
+        PlainSerializer(encode, return_type=str),
+        described(64),
+        Field(description="Ed25519 over `0x03` and the `verification_id` in ASCII."),
+    ]
+
+
 class RegisterDevice(Body):
     """A proof and the device that brings it."""
 
     verification_id: VerificationId
     device: DeviceDescription = DeviceDescription()
     registration_lock_pin: Pin | None = None
+    recover_device: RecoverDevice | None = Field(
+        None,
+        description="A device of this account that is to keep its id and its mailbox, signed in or not.",
+    )
 
 
 class RegisteredAnswer(Answer):

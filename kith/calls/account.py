@@ -87,8 +87,8 @@ class AccountCalls(Calls):
     def rotate_token(self) -> str:
         """Return a new device token; the old one works until the new one is first used.
 
-        Store the new token before using it: set `device_token` to it afterwards. Using the old one
-        after the new one revokes the device.
+        Store the new token before using it: set `device_token` to it afterwards. A minute after the
+        first use of the new one, using the old one revokes both.
         """
         response = self._requests.call("POST", "/v1/tokens/rotate", {}, idempotency_key=fresh_key())
         return answer(_Rotated, response).device_token

@@ -5,7 +5,15 @@ token.
 from dataclasses import dataclass
 
 from kith.calls.base import Calls, answer, fresh_key, segment
-from kith.models import Channel, LinkedDevice, OutboxText, Registration, Verification
+from kith.key_models import DeviceRecovery
+from kith.models import (
+    Channel,
+    LinkedDevice,
+    OutboxText,
+    Registration,
+    Verification,
+    base64url,
+)
 from kith.problems import ChallengeRequired, VerificationClosed, VerificationNotFound
 
 
@@ -104,19 +112,26 @@ class VerificationCalls(Calls):
         name: str | None = None,
         platform: str | None = None,
         registration_lock_pin: str | None = None,
+        recovery: DeviceRecovery | None = None,
     ) -> Registration:
         """Turn a verified verification into a device of the number's account; its token is in the
         answer.
 
-        The client does not adopt the token: store it first, then set `device_token`. Raise
-        RegistrationLocked when the account is locked and the PIN is missing or wrong; the
-        verification can be used again then.
+        recovery: of a device of this account that is to keep its id and its mailbox; those of all
+        others are deleted. The client does not adopt the token: store it first, then set
+        `device_token`. Raise RegistrationLocked when the account is locked and the PIN is missing or
+        wrong, or DeviceNotRecoverable; the verification can be used again then.
         """
         body: dict[str, object] = {
             "verification_id": verification_id,
             "device": described(name=name, platform=platform),
             **described(registration_lock_pin=registration_lock_pin),
         }
+        if recovery is not None:
+            body["recover_device"] = {
+                "device_id": recovery.device_id,
+                "signature": base64url(recovery.signature),
+            }
         response = self._requests.call(
             "POST", "/v1/registrations", body, idempotency_key=fresh_key()
         )

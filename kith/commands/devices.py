@@ -34,7 +34,8 @@ def devices(ctx: click.Context, as_json: bool) -> None:
                 "*" if device.current else "",
                 device.name or "",
                 device.platform or "",
-                local_time(device.last_seen_at),
+                local_time(device.last_seen_at)
+                + (", signed out" if device.token_revoked_at else ""),
                 device.id,
             )
             for device in found

@@ -35,7 +35,7 @@ _HINTS = {
     "registration-locked": "Give the account's PIN, or wait until the lock ends.",
     "token-missing": _REGISTER_AGAIN,
     "token-invalid": f"This device was signed out. {_REGISTER_AGAIN}",
-    "token-reused": f"The device was signed out for safety. {_REGISTER_AGAIN}",
+    "token-reused": f"The device was signed out for safety; its messages are kept. {_REGISTER_AGAIN}",
     "device-not-found": "See which there are with: kith devices",
     "too-many-devices": "Remove one with: kith devices remove ID",
     "link-code-invalid": "Make a new one on the other device with: kith devices link",

@@ -12,12 +12,20 @@ from kith.codes import read_code
 from kith.commands.failures import REFUSED, Failure, duration, failure_of
 from kith.commands.messaging import publish_keys
 from kith.commands.output import ask_secret, note, print_json
+from kith.commands.recovery import recovery_of
 from kith.commands.session import Session
 from kith.contacts.numbers import NumberUnreadable, normalise
 from kith.credentials import Credentials
 from kith.errors import KithProblem, KithUnreachable
+from kith.key_models import DeviceRecovery
 from kith.models import Channel, Registration, Verification
-from kith.problems import CodeRejected, NoSendsLeft, NotFound, RegistrationLocked
+from kith.problems import (
+    CodeRejected,
+    DeviceNotRecoverable,
+    NoSendsLeft,
+    NotFound,
+    RegistrationLocked,
+)
 
 PIN_TRIES = 3
 OUTBOX_LOOKS = 5
@@ -57,7 +65,8 @@ def register(
     """Prove that NUMBER is yours and make this machine a device of its account.
 
     A code is sent and asked for. Instead of the code, "again" has it sent again and "call" has it
-    read out.
+    read out. A machine that was a device of the number before, and has its keys still, keeps its
+    messages and what waits for it.
 
     \b
     Example:
@@ -75,7 +84,8 @@ def register(
             kith.check_code(started.id, code)
         else:
             _prove(kith, started)
-        registration = _register(kith, started.id, name, pin)
+        recovery = recovery_of(session, started)
+        registration = _register(kith, started.id, name, pin, recovery)
     credentials = Credentials(
         server=session.server,
         account_id=registration.account_id,
@@ -85,7 +95,8 @@ def register(
     )
     session.file.save(credentials)
     publish_keys(session)
-    _welcome(credentials, as_json, reregistered=registration.reregistered)
+    kept = recovery is not None and recovery.device_id == registration.device_id
+    _welcome(credentials, as_json, reregistered=registration.reregistered, kept=kept)
 
 
 @click.command()
@@ -235,13 +246,26 @@ def _code_from_outbox(
     )
 
 
-def _register(kith: Kith, verification_id: str, name: str | None, pin: str | None) -> Registration:
+def _register(
+    kith: Kith,
+    verification_id: str,
+    name: str | None,
+    pin: str | None,
+    recovery: DeviceRecovery | None,
+) -> Registration:
     tries = 0
     while True:
         try:
             return kith.register(
-                verification_id, name=name, platform=_platform(), registration_lock_pin=pin
+                verification_id,
+                name=name,
+                platform=_platform(),
+                registration_lock_pin=pin,
+                recovery=recovery,
             )
+        except DeviceNotRecoverable:
+            note("The server has kept nothing for this device; it begins anew.")
+            recovery = None
         except RegistrationLocked:
             if tries == PIN_TRIES:
                 raise
@@ -250,7 +274,9 @@ def _register(kith: Kith, verification_id: str, name: str | None, pin: str | Non
             pin = ask_secret("PIN")
 
 
-def _welcome(credentials: Credentials, as_json: bool, *, reregistered: bool) -> None:
+def _welcome(
+    credentials: Credentials, as_json: bool, *, reregistered: bool, kept: bool = False
+) -> None:
     if as_json:
         print_json(
             {
@@ -262,6 +288,7 @@ def _welcome(credentials: Credentials, as_json: bool, *, reregistered: bool) -> 
         )
         return
     back = " Welcome back; your other devices were signed out." if reregistered else ""
+    back += " This one kept its messages." if kept else ""
     click.echo(f"You are {credentials.phone_number}, account {credentials.account_id}.{back}")
 
 

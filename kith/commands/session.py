@@ -124,6 +124,11 @@ class Session:
         except CredentialsMissing:
             return None
 
+    def present_here(self) -> Credentials | None:
+        """Return this profile's credentials if they are of the server that is spoken to."""
+        present = self.present()
+        return present if present and _same(self.server, present.server) else None
+
     @property
     def server(self) -> str:
         """The server that a new registration goes to."""

@@ -23,7 +23,7 @@ from x3dh.types import SecretType
 from kith.messaging.ratchet import result_of
 
 #: What a signature is over begins with it, so that no key can stand for one of another kind.
-PREKEY_MARK, KEM_PREKEY_MARK = b"\x01", b"\x02"
+PREKEY_MARK, KEM_PREKEY_MARK, RECOVERY_MARK = b"\x01", b"\x02", b"\x03"
 _IDENTITY_MARK = b"\x00"
 
 
@@ -137,9 +137,9 @@ def answer(own_secrets: OwnSecrets, own: Party, opening: Opening, them: Party) -
     return Agreed(_joined(secret, kem_secret), associated_data)
 
 
-def signature(identity_seed: bytes, mark: bytes, public_key: bytes) -> bytes:
-    """Return the identity key's Ed25519 signature over `mark ‖ public_key`."""
-    return Ed25519PrivateKey.from_private_bytes(identity_seed).sign(mark + public_key)
+def signature(identity_seed: bytes, mark: bytes, content: bytes) -> bytes:
+    """Return the identity key's Ed25519 signature over `mark ‖ content`, such as a public key."""
+    return Ed25519PrivateKey.from_private_bytes(identity_seed).sign(mark + content)
 
 
 _REFUSALS = (x3dh.KeyAgreementException, xeddsa.XEdDSAException, InvalidSignature, ValueError)

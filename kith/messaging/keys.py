@@ -15,8 +15,14 @@ from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM1024PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from kith.client import Kith
-from kith.key_models import Prekey, SignedPrekey, keys_digest
-from kith.messaging.agreement import KEM_PREKEY_MARK, PREKEY_MARK, OwnSecrets, signature
+from kith.key_models import DeviceRecovery, Prekey, SignedPrekey, keys_digest
+from kith.messaging.agreement import (
+    KEM_PREKEY_MARK,
+    PREKEY_MARK,
+    RECOVERY_MARK,
+    OwnSecrets,
+    signature,
+)
 from kith.messaging.discreet import Discreet
 from kith.messaging.envelopes import First
 from kith.messaging.store import Store
@@ -114,6 +120,14 @@ class OwnKeys:
                 self._save(Identity(secrets.token_bytes(32), registration_id))
                 found = self._rotate()
             return found
+
+    def recovery(self, device_id: str, verification_id: str) -> DeviceRecovery | None:
+        """Return what brings this device back at a registration; None if it never had keys."""
+        identity = self._store.get(Identity, _OWN)
+        if identity is None:
+            return None
+        signed = signature(identity.seed, RECOVERY_MARK, verification_id.encode("ascii"))
+        return DeviceRecovery(device_id, signed)
 
     def maintain(self, kith: Kith, *, few: bool = False) -> None:
         """Publish what the server should have and has not; raise KithError.

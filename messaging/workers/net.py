@@ -134,7 +134,8 @@ class Net:
 
 
 def _judge(seat: Seat, found: _Found | None) -> None:
-    if found is None:
+    # Without a token hash the device is kept, but its tokens were revoked.
+    if found is None or not found.token_hash:
         seat.listener.close(Closing.REVOKED)
     elif seat.token is not None and seat.holds_other_than(found.token_hash):
         seat.listener.close(Closing.TOKEN_REPLACED)

@@ -30,6 +30,12 @@ class Revocation:
                 connection, partial(self._wakeups.close, device_id, Closing.REVOKED)
             )
 
+    def token_revoked(self, connection: Connection, account_id: UUID, device_id: UUID) -> None:
+        """End who listens for a device without a valid token."""
+        self._database.afterwards(
+            connection, partial(self._wakeups.close, device_id, Closing.REVOKED)
+        )
+
     def token_replaced(
         self, connection: Connection, account_id: UUID, device_id: UUID, token_hash: bytes
     ) -> None:

@@ -96,36 +96,63 @@ class TestRotation:
         assert account(client, old).status_code == 200
         assert account(client, new).status_code == 200
 
-    def test_the_old_token_used_again_revokes_the_device(
-        self, client: ContractClient, register: Register
+    def test_the_old_token_used_again_revokes_the_tokens(
+        self, client: ContractClient, register: Register, clock: Clock
     ) -> None:
-        """Once the new token was used, the old one costs the device its place, and both are dead."""
+        """A minute after the new token was first used the old one raises the alarm, and both are dead."""
         person = register()
         new = self.rotate(client, person.token)
         assert account(client, new).status_code == 200
+        clock.advance(61)
         assert problem_code(account(client, person.token)) == "token-reused"
         assert problem_code(account(client, new)) == "token-invalid"
         assert problem_code(account(client, person.token)) == "token-invalid"
 
+    def test_an_old_token_that_arrives_late_harms_nobody(
+        self, client: ContractClient, register: Register, clock: Clock
+    ) -> None:
+        """Within a minute of the new token's first use the old one is refused, and no more."""
+        person = register()
+        new = self.rotate(client, person.token)
+        clock.advance(3600)  # the minute begins with the first use, not with the rotation
+        assert account(client, new).status_code == 200
+        for seconds in (0, 59, 1):
+            clock.advance(seconds)
+            assert problem_code(account(client, person.token)) == "token-invalid"
+        assert account(client, new).status_code == 200
+
     def test_any_older_token_is_remembered(
-        self, client: ContractClient, register: Register
+        self, client: ContractClient, register: Register, clock: Clock
     ) -> None:
         """A token three rotations back gives the thief away as well."""
         tokens = [register().token]
         for _ in range(3):
             tokens.append(self.rotate(client, tokens[-1]))
             assert account(client, tokens[-1]).status_code == 200
+        clock.advance(61)
         assert problem_code(account(client, tokens[0])) == "token-reused"
         assert problem_code(account(client, tokens[-1])) == "token-invalid"
 
     def test_a_rotation_replaces_one_that_was_never_used(
         self, client: ContractClient, register: Register
     ) -> None:
-        """Of two rotations in a row only the second token counts; the first harms nobody."""
+        """Of two rotations in a row only the second token counts; one whose answer was lost harms nobody."""
         old = register().token
-        lost, new = self.rotate(client, old), self.rotate(client, old)
-        assert problem_code(account(client, lost)) == "token-invalid"
-        assert account(client, new).status_code == 200
+        self.rotate(client, old)
+        assert account(client, self.rotate(client, old)).status_code == 200
+
+    @pytest.mark.parametrize("newer_was_used", [False, True])
+    def test_a_replaced_token_that_is_used_raises_the_alarm(
+        self, client: ContractClient, register: Register, newer_was_used: bool
+    ) -> None:
+        """Two parties rotated one token: whoever comes with the first new one ends all of them, at once."""
+        old = register().token
+        first, second = self.rotate(client, old), self.rotate(client, old)
+        if newer_was_used:
+            assert account(client, second).status_code == 200
+        assert problem_code(account(client, first)) == "token-reused"
+        for token in (old, first, second):
+            assert problem_code(account(client, token)) == "token-invalid"
 
     def test_with_an_idempotency_key_it_is_one_rotation(
         self, client: ContractClient, register: Register
@@ -272,3 +299,14 @@ def test_last_seen_is_written_hourly(
     assert last_seen() == at_first
     clock.advance(1)
     assert last_seen() != at_first
+
+
+def test_a_link_code_ends_with_any_device(client: ContractClient, register: Register) -> None:
+    """A code that a device made which is removed lets nobody in."""
+    person = register()
+    links = TestLinks()
+    laptop = links.redeem(client, links.link(client, person)).json
+    code = client.post("/v1/device-links", headers=bearer(laptop["device_token"])).json["link_code"]
+    path = f"/v1/devices/{laptop['device_id']}"
+    assert client.delete(path, headers=person.headers).status_code == 204
+    assert problem_code(links.redeem(client, code)) == "link-code-invalid"

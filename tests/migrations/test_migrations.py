@@ -60,11 +60,17 @@ def _shape(connection: Connection) -> dict[str, Any]:
         name: (
             sorted((c["name"], str(c["type"]), c["nullable"]) for c in inspector.get_columns(name)),
             inspector.get_pk_constraint(name),
-            sorted(map(str, inspector.get_indexes(name))),
+            sorted(map(_index, inspector.get_indexes(name))),
             sorted(map(str, inspector.get_unique_constraints(name))),
         )
         for name in inspector.get_table_names()
     }
+
+
+def _index(index: Any) -> str:
+    """Write an index; the condition of a partial one is an object that tells only itself apart."""
+    options = {name: str(value) for name, value in index.get("dialect_options", {}).items()}
+    return str({**index, "dialect_options": options})
 
 
 def test_up_down_and_up_again(empty: Connection) -> None:

@@ -27,7 +27,7 @@ from sms.models import OutboxMessage, RoutingOutcome, Send, SmppMessage, TakenRe
 from sms.outcomes import slot_of
 from tests.conftest import NUMBER, Clock
 from tests.databases import ROOT
-from tokens.models import DeviceLink, RetiredToken, ServiceToken
+from tokens.models import Device, DeviceLink, RetiredToken, ServiceToken
 from verification.models import Verification
 from verification.policy.models import Decision, NetworkCountry, SpentChallenge, Traffic
 
@@ -219,13 +219,13 @@ DAY, TOUCH = timedelta(days=1), timedelta(microseconds=1)
 
 def matrix_token(n: int, age: timedelta) -> Base:
     """An access token of the Matrix door, last used so long ago."""
-    then = Clock.now - age
+    then = NOW - age
     return MatrixToken(user=UUID(int=n), token_hash=_id(n), created_at=then, last_used_at=then)
 
 
 def matrix_user(n: int, age: timedelta) -> Base:
     """A user of it, last seen so long ago."""
-    then = Clock.now - age
+    then = NOW - age
     return MatrixUser(
         id=UUID(int=n), user_id=f"@{n}:x", accepted="", created_at=then, last_used_at=then
     )
@@ -238,7 +238,19 @@ def matrix_session(n: int, age: timedelta) -> Base:
         secret_hash=_id(n),
         nonce=_id(n),
         send_attempt=1,
-        touched_at=Clock.now - age,
+        touched_at=NOW - age,
+    )
+
+
+def revoked_device(n: int, age: timedelta) -> Base:
+    """A device whose tokens were revoked so long ago."""
+    return Device(
+        account_id=UUID(int=1000 + n),
+        id=UUID(int=1000 + n),
+        token_hash=b"",
+        token_revoked_at=NOW - age,
+        created_at=NOW - age,
+        last_seen_at=NOW - age,
     )
 
 
@@ -258,6 +270,7 @@ JOBS: list[tuple[str, Callable[[int, timedelta], Base], timedelta]] = [
     ("idempotency keys", idempotency_key, DAY),
     ("device links", link, DAY),
     ("retired tokens", retired, 365 * DAY),
+    ("revoked devices", revoked_device, 30 * DAY),
     ("service tokens", service_token, 90 * DAY),
     ("envelopes", envelope, -TOUCH),
     ("sent messages", sent_message, DAY),

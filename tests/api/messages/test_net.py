@@ -97,6 +97,15 @@ def test_a_token_that_was_replaced(kith, client, ben, listening, monkeypatch):
     assert listening.why == [Closing.TOKEN_REPLACED]
 
 
+def test_a_token_that_was_revoked(kith, ben, listening, monkeypatch):
+    """Whose tokens were revoked by another process, such as the operator's command, is ended."""
+    monkeypatch.setattr(kith.messaging.wakeups, "close", lambda *_: None)
+    with kith.database.write() as connection:
+        assert kith.revocations.revoke(connection, UUID(ben.account_id), UUID(ben.device_id))
+    kith.messaging.net.look()
+    assert listening.why == [Closing.REVOKED]
+
+
 @pytest.mark.usefixtures("unheard")
 def test_it_goes_on(kith, ben, listening, send, monkeypatch):
     """In its thread it looks when asked and by itself, also after the database was away."""
@@ -119,7 +128,7 @@ def test_it_goes_on(kith, ben, listening, send, monkeypatch):
         kith.messaging.net.stop()
 
 
-def test_revocation_is_told(client, ben, listening, kith, register):
+def test_revocation_is_told(client, ben, listening, kith, clock):
     """Each way in which a device or a token ends, ends who listens, at once."""
     newer = client.post("/v1/tokens/rotate", headers=ben.headers).json["device_token"]
     assert listening.why == []
@@ -128,7 +137,10 @@ def test_revocation_is_told(client, ben, listening, kith, register):
     listener = Listener()
     with kith.messaging.wakeups.listening(caller.device_id, listener, caller.token_hash):
         kith.tokens.authenticate(newer)
+        late = client.get("/v1/account", headers=ben.headers)
+        assert problem_code(late) == "token-invalid"
         assert listener.why == []
+        clock.advance(61)
         refused = client.get("/v1/account", headers=ben.headers)
         assert problem_code(refused) == "token-reused"
         assert listener.why == [Closing.REVOKED]

@@ -1,10 +1,12 @@
 """`kith register` and `kith link` lead a person from a number to stored credentials."""
 
+import base64
 import json
 from pathlib import Path
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from kith.commands.registration import code_in
 from kith.credentials import Credentials, CredentialsFile
@@ -153,6 +155,76 @@ def test_locked_accounts_ask_for_the_pin(run: Run, happy: Script) -> None:
     result = run("register", NUMBER, "--pin", "0", stdin="123456\n1\n2\n3\n")
     assert result.exit_code == 6
     assert "Try again in 7 days." in result.stderr
+
+
+def keys_published(script: Script) -> bytes:
+    """Return the identity key that was published last."""
+    return decoded(script.bodies("PUT /v1/keys")[-1]["identity_key"])
+
+
+def decoded(text: str) -> bytes:
+    """Read base64url without padding."""
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def test_a_machine_with_its_old_keys_offers_them(run: Run, happy: Script) -> None:
+    """Registering the number again signs the verification's id with the identity key, unasked."""
+    assert run("register", NUMBER, stdin="123456\n").exit_code == 0
+    happy.on("POST /v1/registrations", ok({**REGISTRATION, "reregistered": True}, 201))
+
+    result = run("register", NUMBER, stdin="123456\n")
+
+    first, second = happy.bodies("POST /v1/registrations")
+    assert "recover_device" not in first
+    recovery = second["recover_device"]
+    assert recovery["device_id"] == REGISTRATION["device_id"]
+    Ed25519PublicKey.from_public_bytes(keys_published(happy)).verify(
+        decoded(recovery["signature"]), b"\x03" + VERIFICATION["id"].encode()
+    )
+    assert "This one kept its messages." in result.stdout
+
+
+def test_a_device_that_is_gone_begins_anew(run: Run, happy: Script) -> None:
+    """When the server has kept nothing the registration goes on without it, with the same proof."""
+    assert run("register", NUMBER, stdin="123456\n").exit_code == 0
+    new = {**REGISTRATION, "device_id": "33333333-3333-4333-8333-333333333333"}
+    happy.on("POST /v1/registrations", problem("device-not-recoverable", 409), ok(new, 201))
+    devices = ok({"devices": [{"id": new["device_id"]}]})
+    happy.on(f"GET /v1/accounts/{ACCOUNT['account_id']}/devices", devices)
+
+    result = run("register", NUMBER, stdin="123456\n")
+
+    assert result.exit_code == 0
+    assert "it begins anew" in result.stderr
+    assert "kept its messages" not in result.stdout
+    offered = ["recover_device" in body for body in happy.bodies("POST /v1/registrations")]
+    assert offered == [False, True, False]
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_a_machine_that_never_had_keys_offers_none(run: Run, happy: Script) -> None:
+    """Credentials without a store, or of another number, recover nothing."""
+    assert run("register", NUMBER, stdin="123456\n").exit_code == 0
+    other = {**VERIFICATION, "phone_number": "+442079460000"}
+    happy.on("POST /v1/verifications", ok(other, 201))
+    assert run("register", "+442079460000", "--replace", stdin="123456\n").exit_code == 0
+    assert not any("recover_device" in body for body in happy.bodies("POST /v1/registrations"))
+
+
+def test_keys_that_cannot_be_opened_are_not_given_up_unasked(
+    run: Run, happy: Script, credentials_path: Path
+) -> None:
+    """Without the key file the person decides whether what waits is lost."""
+    assert run("register", NUMBER, stdin="123456\n").exit_code == 0
+    credentials_path.with_suffix(".key").unlink()
+
+    stopped = run("register", NUMBER, stdin="123456\nwrong\nn\n")
+    assert stopped.exit_code == 130
+    assert "is lost then" in stopped.stderr
+    assert len(happy.sent("POST /v1/registrations")) == 1
+
+    assert run("register", NUMBER, stdin="123456\nwrong\ny\nwrong\n").exit_code == 0
+    assert "recover_device" not in happy.bodies("POST /v1/registrations")[1]
 
 
 def outbox(*bodies: str) -> httpx.Response:
