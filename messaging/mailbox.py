@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection, Executable, Select, and_, bindparam, delete, func, select
@@ -148,12 +149,23 @@ def deposit(connection: Connection, boxes: Mapping[UUID, Box], shared: Mapping[U
     _STORING_PAYLOADS.run(connection, list(payloads.values()))
 
 
+class Page(NamedTuple):
+    """Envelopes of a mailbox in order, and the number that was given out last when they were read.
+
+    Where the page is not full, all up to that number was read: what is missing was acknowledged or expired.
+    """
+
+    deliveries: list[Delivery]
+    last_seq: int
+
+
 @cache
 def _reading() -> Select[Any]:
     # PostgreSQL keeps deleted rows in the index for a while; this starts to the right of them.
     acknowledged = select(Mailbox.acked_seq).where(Mailbox.device_id == bindparam("device"))
-    return (
+    envelopes = (
         select(
+            _ENVELOPES.device_id,
             _ENVELOPES.seq,
             _ENVELOPES.message_id,
             _ENVELOPES.from_account_id,
@@ -163,7 +175,7 @@ def _reading() -> Select[Any]:
             _ENVELOPES.is_request,
             _ENVELOPES.group_id,
             _ENVELOPES.group_version,
-            func.coalesce(_ENVELOPES.content, _PAYLOADS.content),
+            func.coalesce(_ENVELOPES.content, _PAYLOADS.content).label("content"),
         )
         .select_from(
             table(Envelope).outerjoin(
@@ -179,17 +191,24 @@ def _reading() -> Select[Any]:
         )
         .order_by(_ENVELOPES.seq)
         .limit(bindparam("most"))
+        .subquery()
+    )
+    # One statement, so that envelopes and number are of one moment; a mailbox without any has one row.
+    return (
+        select(_MAILBOXES.last_seq, envelopes)
+        .select_from(
+            table(Mailbox).outerjoin(envelopes, envelopes.c.device_id == _MAILBOXES.device_id)
+        )
+        .where(_MAILBOXES.device_id == bindparam("device"))
     )
 
 
-def read(
-    connection: Connection, device_id: UUID, after: int, now: datetime, limit: int
-) -> list[Delivery]:
+def read(connection: Connection, device_id: UUID, after: int, now: datetime, limit: int) -> Page:
     """Give the oldest envelopes behind a number that have not expired, in order."""
-    found = connection.execute(
+    rows = connection.execute(
         _reading(), {"device": device_id, "after": after, "now": now, "most": limit}
-    )
-    return [
+    ).all()
+    deliveries = [
         Delivery(
             seq,
             Message(
@@ -204,6 +223,8 @@ def read(
             is_request,
         )
         for (
+            _,
+            _,
             seq,
             message_id,
             from_account_id,
@@ -214,8 +235,12 @@ def read(
             group_id,
             group_version,
             content,
-        ) in found
+        ) in rows
+        if seq is not None
     ]
+    # A join keeps no order; sorted here, no database has to carry the contents through a sort.
+    deliveries.sort(key=itemgetter(0))
+    return Page(deliveries, rows[0].last_seq if rows else after)
 
 
 _SELECT_MISSED = select(_MAILBOXES.missed_since, _MAILBOXES.missed_seq).where(

@@ -21,6 +21,7 @@ from messaging.box import Bounds
 from messaging.commits import Committer
 from messaging.jobs import Acknowledging, Job, Sending
 from messaging.letters import Accepted, Delivery, Missed, Notice, Outgoing, Shared
+from messaging.mailbox import Page
 from messaging.posting import Judge, Posting
 from messaging.recipients import IDLE_AFTER, Rosters
 from messaging.wakeups import Waiter, Wakeups
@@ -121,7 +122,7 @@ class MessageService:
         for device_id, missed in posted.missed.items():
             self.wakeups.notice(device_id, missed)
 
-    def pending(self, device_id: UUID, after: int, limit: int) -> list[Delivery]:
+    def pending(self, device_id: UUID, after: int, limit: int) -> Page:
         """Give the oldest messages of a device with numbers over `after`, in order."""
         with self._database.read() as connection:
             return mailbox.read(connection, device_id, after, self._clock(), limit)
@@ -157,7 +158,7 @@ class MessageService:
         return () if missed is None else (missed,)
 
     def _look(self, device_id: UUID, limit: int) -> tuple[list[Delivery], bool]:
-        found = self.pending(device_id, 0, limit + 1)
+        found = self.pending(device_id, 0, limit + 1).deliveries
         return found[:limit], len(found) > limit
 
     def device_added(self, connection: Connection, account_id: UUID, device_id: UUID) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from messaging.letters import Delivery, Notice, Signal
+from messaging.mailbox import Page
 from messaging.stream.forms import Form
 from messaging.stream.frames import CaughtUp, Frame, notice
 from messaging.stream.window import Window
@@ -31,7 +32,7 @@ class Outlet:
         self,
         form: Form,
         clock: Callable[[], datetime],
-        pending: Callable[[int, int], Sequence[Delivery]],
+        pending: Callable[[int, int], Page],
         greeting: Sequence[Frame],
     ) -> None:
         """Begin with a greeting, and then what is in the mailbox.
@@ -119,28 +120,37 @@ class Outlet:
         """
         if self._over:
             return []
+        deliveries, caught_up = self._take()
         with self._lock:
-            wanted = self._window.wants()
-            after = self._window.sent_through
-        found = self._pending(after, wanted) if wanted else ()
-        with self._lock:
-            if wanted:
-                self._window.put(found, wanted)
             signals, self._signals = self._signals, []
             notices, self._notices = self._notices, []
-            deliveries = self._window.take(MESSAGES_AT_ONCE, FULL_BYTES)
-            caught_up = self._window.caught_up()
-            through = self._window.sent_through
         said = self._answers[:ANSWERS_AT_ONCE]
         del self._answers[:ANSWERS_AT_ONCE]
         self._answered += len(said)
         if not self._is_full():
             self._has_room.set()
         said += map(self._form.message, deliveries)
-        if caught_up:
-            said.append(CaughtUp(through))
+        if caught_up is not None:
+            said.append(caught_up)
         said += map(notice, notices)
         if signals:
             now = self._clock()
             said += [self._form.signal(signal) for signal in signals if signal.expires_at > now]
         return said
+
+    def _take(self) -> tuple[Sequence[Delivery], CaughtUp | None]:
+        """Take the messages that come next, and the mark when there is nothing left behind them."""
+        window = self._window
+        while True:
+            with self._lock:
+                wanted, after = window.wants(), window.sent_through
+            page = self._pending(after, wanted) if wanted else None
+            with self._lock:
+                if page is not None:
+                    window.put(page, wanted)
+                deliveries = window.take(MESSAGES_AT_ONCE, FULL_BYTES)
+                # A gap is only seen when something is taken, and nobody would say that it is to be filled.
+                if not deliveries and window.must_look() and not self._over:
+                    continue
+                caught_up = CaughtUp(window.sent_through) if window.caught_up() else None
+                return deliveries, caught_up

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from messaging.letters import Delivery
+from messaging.mailbox import Page
 
 #: Messages that may be unacknowledged at once.
 UNACKNOWLEDGED = 256
@@ -26,6 +27,8 @@ class Window:
         self._unacknowledged: deque[int] = deque()
         #: Read from the table: all there was after what was sent.
         self._read: deque[Delivery] = deque()
+        #: The number given out last when the table was read to its end.
+        self._read_through = 0
         #: Just stored, without a gap among them; numbers are given out without one.
         self._fresh: deque[Delivery] = deque()
         self._fresh_bytes = 0
@@ -60,39 +63,54 @@ class Window:
             taken.append(delivery)
             self.sent_through = delivery.seq
             most_bytes -= len(delivery.content)
+        self._settle()
         self._unacknowledged.extend(delivery.seq for delivery in taken)
         return taken
 
     def _next(self) -> Delivery | None:
-        while self._read or (self._fresh and not self._behind):
+        while True:
             if self._read:
                 delivery = self._read.popleft()
-            elif self._fresh[0].seq > self.sent_through + 1:
-                self._look()
-                break
             else:
+                self._settle()
+                if self._behind or not self._fresh:
+                    return None
+                if self._fresh[0].seq > self.sent_through + 1:
+                    self._look()
+                    return None
                 delivery = self._fresh.popleft()
                 self._fresh_bytes -= len(delivery.content)
             if delivery.seq > self.sent_through:
                 return delivery
-        return None
+
+    def _settle(self) -> None:
+        """Move to where the table was read: what lies before and did not come is not there any more."""
+        if not self._read:
+            self.sent_through = max(self.sent_through, self._read_through)
+
+    def must_look(self) -> bool:
+        """Say whether the table has to be read before anything else can be sent."""
+        has_room = len(self._unacknowledged) < UNACKNOWLEDGED
+        return self._behind and has_room and not self._read
 
     def wants(self) -> int:
         """Say how many to read from the table after `sent_through` now, and give to `put`; 0 for none.
 
         What is fresh at this moment is in the table, so it is forgotten; what comes meanwhile is kept.
         """
-        if not self._behind or self._read or len(self._unacknowledged) == UNACKNOWLEDGED:
+        if not self.must_look():
             return 0
         self._look()
         self._behind = False
         return MOST_AT_ONCE
 
-    def put(self, found: Sequence[Delivery], wanted: int) -> None:
+    def put(self, page: Page, wanted: int) -> None:
         """Take what was read."""
-        self._read.extend(found)
-        if len(found) == wanted:
+        self._read.extend(page.deliveries)
+        if len(page.deliveries) == wanted:
             self._look()
+        else:
+            self._read_through = page.last_seq
 
     def caught_up(self) -> bool:
         """Say, once each time the table had to be read, that everything in it has been sent."""

@@ -1,5 +1,6 @@
-"""Mailboxes as a state machine over HTTP, held against a model of what docs/messaging.md says."""
+"""Mailboxes as a state machine over HTTP and sockets, held against a model of what docs/messaging.md says."""
 
+import base64
 from collections import defaultdict
 from collections.abc import Callable
 from ipaddress import IPv4Address
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 from flask_openapi3 import OpenAPI
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -18,10 +19,14 @@ from hypothesis.stateful import (
 )
 
 from app import Kith
+from messaging.letters import Closing
 from tests.conftest import Clock, MakeApp, Person, problem_code
 from tests.contract.openapi import ContractClient
 from tests.device_keys import DeviceKeys
+from tests.property.ears import Ear
 from tests.property.mailbox_model import Device, Document, Model
+from tests.serving import served
+from tests.sockets import JSON, MSGPACK
 
 #: Two of the larger contents fill half of a mailbox exactly, and so do four of the smaller ones.
 ROOM, ROOM_BYTES = 8, 48
@@ -49,12 +54,15 @@ ACTS: list[tuple[str, *tuple[st.SearchStrategy[Any], ...]]] = [
             st.sampled_from([172_800, 3600, 60]),
             st.sampled_from([*[None] * 9, "missing", "extra", "stale"]),
             WHICH,
+            st.booleans(),
         )
     ]
     * 4,
-    *[("acknowledge", WHICH, st.integers(-1, 3))] * 3,
-    *[("send_again", WHICH)] * 2,
-    ("reuse_client_id", WHICH, CONTENT),
+    *[("acknowledge", WHICH, st.sampled_from([0, 0, 0, -1, 1, 2, 3]), st.booleans())] * 3,
+    *[("send_again", WHICH, st.booleans())] * 2,
+    ("reuse_client_id", WHICH, CONTENT, st.booleans()),
+    *[("open", WHICH, st.sampled_from([JSON, MSGPACK]))] * 3,
+    ("drop", WHICH),
     ("fetch", WHICH, st.integers(1, 3)),
     ("link", WHICH),
     ("revoke", WHICH, WHICH),
@@ -69,6 +77,7 @@ class Machine(RuleBasedStateMachine):
     """What two people may do with their devices, in any order."""
 
     client: ContractClient
+    address: tuple[str, int]
     clock: Clock
     kith: Kith
     register: Callable[[str], Person]
@@ -82,6 +91,7 @@ class Machine(RuleBasedStateMachine):
         #: All that was sent, whatever came of it.
         self.letters: list[tuple[Device, Document]] = []
         self.keys = defaultdict[Device, DeviceKeys](DeviceKeys)
+        self.ears: dict[Device, Ear] = {}
         self.people = [self._register(number).account for number in self.numbers]
 
     def _register(self, number: str) -> Device:
@@ -119,6 +129,7 @@ class Machine(RuleBasedStateMachine):
         expires_in: int,
         fault: str | None,
         wrong: int,
+        by_socket: bool,
     ) -> None:
         """Somebody writes to somebody, or to her own other devices, with a right list or a wrong one."""
         sender = self._one(which)
@@ -142,31 +153,49 @@ class Machine(RuleBasedStateMachine):
                 "expires_in": expires_in,
             }
             self.letters.append((sender, body))
-            self._send(sender, body)
+            self._send(sender, body, by_socket)
 
-    def send_again(self, which: int) -> None:
+    def send_again(self, which: int, by_socket: bool) -> None:
         """Somebody repeats a message, as after a lost answer."""
         for sender, body in self.letters[-1 - which :][:1]:
-            self._send(sender, body)
+            self._send(sender, body, by_socket)
 
-    def reuse_client_id(self, which: int, content: str) -> None:
+    def reuse_client_id(self, which: int, content: str, by_socket: bool) -> None:
         """Somebody writes another message under a client id, or perhaps the same."""
         for sender, body in self.letters[-1 - which :][:1]:
             envelopes = [one | {"content": content} for one in body["envelopes"]]
-            self._send(sender, body | {"envelopes": envelopes})
+            self._send(sender, body | {"envelopes": envelopes}, by_socket)
 
-    def _send(self, sender: Device, body: Document) -> None:
-        answer = self._ask(sender, "POST", "/v1/messages", json=body)
-        if not sender.here:
-            assert problem_code(answer) == "token-invalid"
-            return
+    def _send(self, sender: Device, body: Document, by_socket: bool) -> None:
+        if by_socket and sender in self.ears:
+            answer, refused = self._send_by_socket(self.ears[sender], body)
+        else:
+            posted = self._ask(sender, "POST", "/v1/messages", json=body)
+            if not sender.here:
+                assert problem_code(posted) == "token-invalid"
+                return
+            answer, refused = posted.json, posted.status_code != 202
         refusal = self.model.refusal(sender, body)
         if refusal is None:
-            assert answer.status_code == 202, answer.text
-            self.model.accept(sender, body, answer.json, self.clock.now)
+            assert not refused, answer
+            self.model.accept(sender, body, answer, self.clock.now)
         else:
-            shown = answer.json | {"type": problem_code(answer)}
+            shown = answer | {"type": answer["type"].removeprefix("/problems/")}
             assert {name: shown.get(name) for name in refusal} == refusal
+
+    @staticmethod
+    def _send_by_socket(ear: Ear, body: Document) -> tuple[Document, bool]:
+        envelopes = [
+            one | {"content": base64.urlsafe_b64decode(one["content"] + "==")}
+            for one in body["envelopes"]
+        ]
+        frame = {"type": "send"} | body | {"envelopes": envelopes}
+        answer = ear.ask(frame, "accepted", "refused")
+        assert answer.pop("client_id") == body["client_id"]
+        if answer.pop("type") == "refused":
+            problem: Document = answer["problem"]
+            return problem, True
+        return answer, False
 
     def fetch(self, which: int, limit: int) -> None:
         """A device fetches a page."""
@@ -176,15 +205,35 @@ class Machine(RuleBasedStateMachine):
         more = len(waiting) > limit
         assert answer.json == {"messages": waiting[:limit], "more": more, "missed": None}
 
-    def acknowledge(self, which: int, back: int) -> None:
+    def acknowledge(self, which: int, back: int, by_socket: bool) -> None:
         """A device acknowledges: all, some, again, or what is yet to come."""
         device = self._one(which)
         through = max(0, device.last - back)
-        answer = self._ask(device, "POST", "/v1/messages/ack", json={"through": through})
-        if self.model.acknowledge(device, through):
-            assert answer.status_code == 204, answer.text
+        if by_socket and device in self.ears:
+            frame = {"type": "ack", "through": through}
+            answer = self.ears[device].ask(frame, "acked", "refused")
+            code = str(answer.get("problem", {}).get("type", "")).removeprefix("/problems/")
         else:
-            assert problem_code(answer) == "acknowledgement-ahead"
+            posted = self._ask(device, "POST", "/v1/messages/ack", json={"through": through})
+            code = "" if posted.status_code == 204 else problem_code(posted)
+        known = self.model.acknowledge(device, through)
+        assert code == ("" if known else "acknowledgement-ahead")
+
+    def open(self, which: int, form: str) -> None:
+        """A device opens its socket, perhaps once more, and is told all that waits and the mark."""
+        device = self._one(which)
+        older = self.ears.pop(device, None)
+        ear = self.ears[device] = Ear(device, self.address, form)
+        if older is not None:
+            assert older.closing().code == Closing.REPLACED
+            older.drop()
+        ear.hear_what_waits(device.shown(self.clock.now))
+
+    def drop(self, which: int) -> None:
+        """A device's connection breaks, without a word."""
+        for ear in list(self.ears.values())[which:][:1]:
+            del self.ears[ear.device]
+            ear.drop()
 
     def link(self, which: int) -> None:
         """Somebody links one more device."""
@@ -247,8 +296,21 @@ class Machine(RuleBasedStateMachine):
             shown = device.shown(self.clock.now)
             assert answer.json == {"messages": shown, "more": False, "missed": None}
 
+    @invariant()
+    def everything_is_heard_at_once(self) -> None:
+        """Each open socket is told what was stored for its device, once and in order, and nothing else."""
+        for ear in list(self.ears.values()):
+            if ear.device.here:
+                ear.hear_news()
+                assert ear.is_quiet()
+            else:
+                assert ear.closing().code == Closing.REVOKED
+                self.ears.pop(ear.device).drop()
+
     def teardown(self) -> None:
         """Who is gone gets nothing more."""
+        for ear in self.ears.values():
+            ear.drop()
         for device in self.model.devices:
             if not device.here:
                 assert problem_code(self._ask(device, "GET", "/v1/messages")) == "token-invalid"
@@ -276,13 +338,15 @@ def test_a_mailbox_is_what_the_model_says(
 
     Bound.client, Bound.clock, Bound.kith = client, clock, app.extensions["kith"]
     Bound.register = staticmethod(register)
-    run_state_machine_as_test(
-        Bound,
-        settings=settings(
-            max_examples=EXAMPLES,
-            stateful_step_count=STEPS,
-            deadline=None,
-            suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
-        ),
-    )
+    with served(app) as Bound.address:
+        run_state_machine_as_test(
+            Bound,
+            settings=settings(
+                max_examples=EXAMPLES,
+                stateful_step_count=STEPS,
+                phases=[Phase.reuse, Phase.generate],
+                deadline=None,
+                suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
+            ),
+        )
     assert next(RUNS) >= EXAMPLES

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from messaging.letters import Delivery, Message
+from messaging.mailbox import Page
 from messaging.stream.window import MOST_AT_ONCE, MOST_BYTES, UNACKNOWLEDGED, Window
 
 _MESSAGE = Message(UUID(int=1), UUID(int=2), UUID(int=3), datetime.now(UTC), datetime.now(UTC))
@@ -14,6 +15,11 @@ def _deliveries(*seqs: int, size: int = 1) -> list[Delivery]:
     return [Delivery(seq, _MESSAGE, bytes(size), False) for seq in seqs]
 
 
+def _page(*seqs: int, last: int | None = None) -> Page:
+    """Make a page of the table; the last number is that of its last message, if nothing else is said."""
+    return Page(_deliveries(*seqs), max(seqs, default=0) if last is None else last)
+
+
 def _taken(window: Window) -> list[int]:
     return [delivery.seq for delivery in window.take(1000, ENDLESS)]
 
@@ -22,7 +28,7 @@ def _current(through: int = 0) -> Window:
     """Make a window that has read the table, where there was one message or none."""
     window = Window()
     wanted = window.wants()
-    window.put(_deliveries(through) if through else (), wanted)
+    window.put(_page(through) if through else _page(), wanted)
     assert _taken(window) == ([through] if through else [])
     assert window.caught_up()
     assert not window.caught_up()
@@ -53,9 +59,43 @@ def test_a_gap_is_left_to_the_table() -> None:
     window.offer(_deliveries(9))
     assert _taken(window) == []
     wanted = window.wants()
-    window.put(_deliveries(8, 9), wanted)
+    window.put(_page(8, 9), wanted)
     assert _taken(window) == [8, 9]
     assert window.caught_up()
+
+
+def test_an_empty_table_has_a_mark_too() -> None:
+    """In a mailbox that was used and is empty, the next message follows the last number given out."""
+    window = Window()
+    window.put(_page(last=4), window.wants())
+    assert _taken(window) == []
+    assert window.caught_up()
+    assert window.sent_through == 4
+    window.offer(_deliveries(5))
+    assert _taken(window) == [5]
+    assert not window.must_look()
+
+
+def test_gaps_behind_what_was_read() -> None:
+    """Numbers that expired behind the last message of a page are passed over with it."""
+    window = Window()
+    window.put(_page(2, 5, last=7), window.wants())
+    window.offer(_deliveries(7, 8))
+    assert _taken(window) == [2, 5, 8]
+    window = Window()
+    window.put(_page(2, 5, last=7), window.wants())
+    assert [one.seq for one in window.take(2, ENDLESS)] == [2, 5]
+    assert window.caught_up()
+    assert window.sent_through == 7
+
+
+def test_a_gap_says_that_the_table_must_be_read() -> None:
+    """Whoever took nothing learns that there is something to take."""
+    window = _current(7)
+    assert not window.must_look()
+    window.offer(_deliveries(9))
+    assert _taken(window) == []
+    assert window.must_look()
 
 
 def test_a_hint_without_messages_leads_to_the_table() -> None:
@@ -71,7 +111,7 @@ def test_what_comes_while_the_table_is_read_comes_once() -> None:
     window.offer(())
     wanted = window.wants()
     window.offer(_deliveries(9, 10))
-    window.put(_deliveries(8, 9), wanted)
+    window.put(_page(8, 9), wanted)
     assert _taken(window) == [8, 9, 10]
     assert window.caught_up()
 
@@ -87,7 +127,7 @@ def test_no_more_than_the_window() -> None:
     assert window.wants() == 0
     window.acknowledged(2)
     assert window.wants() == MOST_AT_ONCE
-    window.put(_deliveries(257, 258, 259), MOST_AT_ONCE)
+    window.put(_page(257, 258, 259), MOST_AT_ONCE)
     assert _taken(window) == [257, 258]
 
 
@@ -121,8 +161,8 @@ def test_a_full_page_of_the_table_is_not_the_end() -> None:
     """Only a page that is not full says that all was read."""
     window = Window()
     wanted = window.wants()
-    window.put(_deliveries(*range(1, wanted + 1)), wanted)
+    window.put(_page(*range(1, wanted + 1)), wanted)
     assert len(_taken(window)) == wanted
     assert not window.caught_up()
-    window.put((), window.wants())
+    window.put(_page(), window.wants())
     assert window.caught_up()

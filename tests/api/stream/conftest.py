@@ -1,41 +1,25 @@
 """The stream of an application that is really served, and people who open it."""
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
 from flask_openapi3 import OpenAPI
-from werkzeug.serving import WSGIRequestHandler, make_server
 
 from tests.conftest import OTHER_NUMBER, Person
 from tests.people import put_in_touch
+from tests.serving import served
 from tests.sockets import JSON, MSGPACK, Frame, TestSocket
 
 Open = Callable[..., TestSocket]
 
 
-class _Quiet(WSGIRequestHandler):
-    """Logs nothing: what is logged is the application's."""
-
-    protocol_version = "HTTP/1.1"
-
-    def log(self, *_: Any) -> None:
-        """Let it go."""
-
-
 @pytest.fixture
 def address(app: OpenAPI) -> Iterator[tuple[str, int]]:
     """Where the application is served, each request in a thread."""
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
-    server.daemon_threads = False  # so that closing it waits for what they have of the database
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server.server_address[:2]  # type: ignore[misc]
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(app) as address:
+        yield address
 
 
 @pytest.fixture(params=[JSON, MSGPACK])

@@ -47,6 +47,24 @@ def test_a_message_is_sent_delivered_and_acknowledged(
     assert again.settled()
 
 
+def test_the_first_message_after_a_reconnect(
+    open_socket: Open, open_ready: Open, alice: Person, bob: Person
+) -> None:
+    """In a mailbox that was used and is empty the mark is its last number, and the next one comes at once."""
+    to_alice, to_bob = open_ready(alice), open_ready(bob)
+    _send_all(to_alice, bob, range(1, 4))
+    _take(to_bob, 3)
+    to_bob.send({"type": "ack", "through": 3})
+    to_bob.expect("acked")
+    to_bob.close()
+    to_bob = open_socket(bob)
+    to_bob.expect("ready")
+    assert to_bob.expect("caught_up") == {"through": 3}
+    _send_all(to_alice, bob, range(4, 5))
+    assert _take(to_bob, 1) == [(4, b"4")]
+    assert to_bob.settled()
+
+
 def test_what_waited_comes_first_and_then_the_mark(
     open_socket: Open, open_ready: Open, alice: Person, bob: Person
 ) -> None:

@@ -1,0 +1,147 @@
+"""Sockets at two workers over a real Valkey, without the slow poll: what comes was told, not found."""
+
+import base64
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import count
+from typing import NamedTuple
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from app import Kith
+from tests.conftest import Clock, MakeApp, Person
+from tests.people import put_in_touch, settle
+from tests.serving import served
+from tests.sockets import TestSocket
+from tests.valkey import Valkey, running_valkey
+
+#: Far longer than any test may take.
+LONG = 20.0
+BLOCKED = 2
+
+
+class Worker(NamedTuple):
+    """A worker, which serves and is on the bus; it never looks by itself."""
+
+    kith: Kith
+    address: tuple[str, int]
+
+    @property
+    def url(self) -> str:
+        """Its address as a URL."""
+        return "http://{}:{}".format(*self.address)
+
+    def open(self, person: Person) -> TestSocket:
+        """Open a person's socket, and wait until the other workers reach it."""
+        socket = TestSocket(self.address, Authorization=f"Bearer {person.token}")
+        assert socket.expect("ready")["device_id"] == person.device_id
+        until(lambda: all(seat.announced for seat in self._seats(person)))
+        return socket
+
+    def _seats(self, person: Person) -> list[object]:
+        seat = self.kith.messaging.wakeups.seat(UUID(person.device_id))
+        assert seat is not None
+        return [seat]
+
+
+@pytest.fixture
+def dialect() -> str:
+    """Several workers need PostgreSQL."""
+    return "postgresql"
+
+
+@pytest.fixture(scope="module")
+def valkey() -> Iterator[Valkey]:
+    """One Valkey for all of these tests."""
+    with running_valkey() as server:
+        yield server
+
+
+@pytest.fixture
+def workers(make_app: MakeApp, valkey: Valkey) -> Iterator[tuple[Worker, Worker]]:
+    """Two workers of a deployment."""
+    namespace = uuid4().hex
+    with ExitStack() as stack:
+        pair = []
+        for _ in range(2):
+            app = make_app(valkey_url=valkey.url, valkey_namespace=namespace)
+            kith: Kith = app.extensions["kith"]
+            bus = kith.messaging.bus
+            assert bus is not None
+            bus.start()
+            stack.callback(bus.stop)
+            until(lambda kith=kith: kith.metrics.registry.get_sample_value("kith_bus_up") == 1)  # type: ignore[misc]
+            pair.append(Worker(kith, stack.enter_context(served(app))))
+        yield pair[0], pair[1]
+
+
+@pytest.fixture
+def people(workers: tuple[Worker, Worker]) -> tuple[Person, Person]:
+    """Two people who are in touch."""
+    anna, ben = settle(workers[0].kith, 2)
+    put_in_touch(workers[0].kith, [ben], anna)
+    return anna, ben
+
+
+def until(what: Callable[[], bool]) -> None:
+    """Wait for something that threads bring about."""
+    deadline = time.monotonic() + LONG
+    while not what():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+
+
+_names = count()
+
+
+def send(worker: Worker, sender: Person, to: Person, content: bytes, **fields: object) -> None:
+    """Have somebody write at a worker."""
+    text = base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+    body = {
+        "to": to.account_id,
+        "client_id": str(next(_names)),
+        "envelopes": [{"device_id": to.device_id, "content": text}],
+    } | fields
+    answer = httpx.post(f"{worker.url}/v1/messages", json=body, headers=sender.headers)
+    assert answer.status_code == 202, answer.text
+
+
+def acknowledge(worker: Worker, person: Person, through: int) -> None:
+    """Have somebody acknowledge at a worker."""
+    url = f"{worker.url}/v1/messages/ack"
+    answer = httpx.post(url, json={"through": through}, headers=person.headers)
+    assert answer.status_code == 204, answer.text
+
+
+@pytest.mark.parametrize("sender_at", [0, 1], ids=["here", "elsewhere"])
+def test_the_first_message_after_a_reconnect(
+    workers: tuple[Worker, Worker], people: tuple[Person, Person], clock: Clock, sender_at: int
+) -> None:
+    """A mailbox that was used, with gaps of all kinds, is empty: the next message comes at once."""
+    here, (anna, ben) = workers[0], people
+    at = workers[sender_at]
+    send(at, anna, ben, b"acknowledged")
+    acknowledge(at, ben, 1)
+    with here.open(ben) as socket:
+        assert socket.expect("caught_up") == {"through": 1}
+        send(at, anna, ben, b"after an acknowledgement")
+        assert socket.expect("message")["seq"] == 2
+    acknowledge(here, ben, 2)
+    send(at, anna, ben, b"expires", expires_in=10)
+    clock.advance(11)
+    here.kith.maintenance.run()
+    with here.open(ben) as socket:
+        assert socket.expect("caught_up") == {"through": 3}
+        send(at, anna, ben, b"after one that expired")
+        assert socket.expect("message")["seq"] == 4
+    acknowledge(here, ben, 4)
+    with here.open(ben) as socket:
+        assert socket.expect("caught_up") == {"through": 4}
+        stranger = settle(here.kith, 1)[0]
+        put_in_touch(here.kith, [ben], stranger, BLOCKED)
+        send(at, stranger, ben, b"dropped")
+        send(at, anna, ben, b"after one that was dropped")
+        assert socket.expect("message")["content"] == b"after one that was dropped"
