@@ -135,6 +135,14 @@ class Kith:
         self.keeper.start()
         self.messaging.start()
 
+    def end_polls(self) -> None:
+        """Answer long polls now, because the server stops."""
+        self.messaging.messages.end_polls()
+
+    def end_sockets(self) -> None:
+        """Close the sockets of the stream, because the server stops."""
+        self.messaging.sockets.stop()
+
     def close(self) -> None:
         """Leave whoever is connected to this process in good form, before it ends."""
         self.messaging.close()

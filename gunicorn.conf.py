@@ -6,9 +6,7 @@ Owns the directory in which several workers put their metrics together, while th
 import gc
 import os
 import shutil
-import signal
 import sys
-from typing import Any
 
 import gevent
 from gunicorn.workers.base import Worker
@@ -31,13 +29,15 @@ if settings.workers > 1:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics_directory)
 
 bind = f"{settings.host}:{settings.port}"
-worker_class = "gevent"
+worker_class = "core.serving.worker.KithWorker"
+logger_class = "core.serving.log.RedactedLogger"
 workers = settings.workers
-worker_connections = 10_000
 timeout = 120
-graceful_timeout = 30
+graceful_timeout = settings.stop_seconds
 keepalive = 75
 accesslog = None
+# Signals are enough; its socket would lie in a home directory, one for all servers of a user.
+control_socket_disable = True
 loglevel = "warning" if settings.log_level == "info" else settings.log_level
 # X-Forwarded-* is judged by core/requester.py against KITH_TRUSTED_PROXIES, never by gunicorn.
 forwarded_allow_ips = ""
@@ -78,10 +78,9 @@ def post_request(worker: object, request: object, environ: object, response: obj
     gevent.sleep(0)
 
 
-def post_worker_init(worker: Any) -> None:
+def post_worker_init(worker: Worker) -> None:
     """Prepare a worker that has loaded the application."""
     _collect_less_often()
-    _end_sockets_at_stop(worker)
 
 
 def _collect_less_often() -> None:
@@ -93,18 +92,6 @@ def _collect_less_often() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
-
-
-def _end_sockets_at_stop(worker: Any) -> None:
-    """Have open sockets ended when the worker is told to stop: it would wait for them all its time."""
-    stop = signal.getsignal(signal.SIGTERM)
-    sockets = worker.wsgi.extensions["kith"].messaging.sockets
-
-    def stop_all(number: int, frame: object) -> None:
-        stop(number, frame)
-        gevent.spawn(sockets.stop)
-
-    signal.signal(signal.SIGTERM, stop_all)
 
 
 def when_ready(server: object) -> None:

@@ -24,6 +24,7 @@ from core.problems import (
     MalformedRequest,
     Problem,
     ProblemDocument,
+    RequestTimeout,
     ServiceUnavailable,
     UnsupportedMediaType,
 )
@@ -252,7 +253,7 @@ class Api(APIBlueprint):
             hints = view.__annotations__
             known = self._problems + problems
             if "body" in hints or reads:
-                known += (MalformedRequest, UnsupportedMediaType, BodyTooLarge)
+                known += (MalformedRequest, UnsupportedMediaType, BodyTooLarge, RequestTimeout)
             if "body" in hints or "query" in hints or reads:
                 known += (InvalidFields,)
             if takes_idempotency_key:

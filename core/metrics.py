@@ -30,6 +30,12 @@ class Metrics:
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60),
             registry=self.registry,
         )
+        self.refused_connections = Counter(
+            "kith_connections_refused",
+            "Connections refused or cut, by reason.",
+            ["reason"],
+            registry=self.registry,
+        )
         self.problems = Counter(
             "kith_problems",
             "Refusals, by problem code.",

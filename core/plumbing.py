@@ -25,6 +25,7 @@ from core.problems import (
     MethodNotAllowed,
     NotFound,
     Problem,
+    RequestTimeout,
     ServiceUnavailable,
 )
 from core.requester import RequesterResolver
@@ -87,6 +88,8 @@ def _http_exception(error: HTTPException) -> Response:
     problem: Problem
     if isinstance(error, RequestEntityTooLarge):
         problem = BodyTooLarge("The body is over this service's limit; send it in parts.")
+    elif error.code == 408:
+        problem = RequestTimeout("Less than 1 KiB a second of the body came; send it again.")
     elif error.code == 404:
         problem = NotFound("No route has this path; /docs lists them all.")
     elif isinstance(error, NoSuchMethod):

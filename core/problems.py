@@ -143,6 +143,18 @@ class BodyTooLarge(Problem):
     code, status, title = "body-too-large", 413, "The body is too large"
 
 
+class RequestTimeout(Problem):
+    """The body came too slowly, or not at all; nothing was done."""
+
+    code, status, title = "request-timeout", 408, "The request took too long to arrive"
+
+
+class TooManyConnections(Problem):
+    """The device has too many requests and sockets open at the same time."""
+
+    code, status, title = "too-many-connections", 429, "Too many requests at the same time"
+
+
 class NotFound(Problem):
     """There is nothing at this path."""
 

@@ -28,6 +28,7 @@ from core.message_limit_settings import MessageLimitSettings
 from core.phone_numbers import known_region, mask
 from core.provider_settings import ProviderSettings
 from core.push_settings import PushSettings
+from core.serving_settings import ServingSettings
 from core.setting_types import HttpUrl, Network, split
 from core.typed_fields import MAX_LOCALE_LENGTH, is_app_hash, read_locale, read_origin
 from core.worker_settings import WorkerSettings
@@ -103,6 +104,7 @@ class Settings(
     DoorSettings,
     MessageLimitSettings,
     PushSettings,
+    ServingSettings,
     WorkerSettings,
 ):
     """The frozen settings object; build it with `Settings.load()` to get readable faults."""

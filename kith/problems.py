@@ -44,6 +44,18 @@ class BodyTooLarge(KithProblem):
     code = "body-too-large"
 
 
+class RequestTimeout(KithProblem):
+    """Report a body that came too slowly; nothing was done."""
+
+    code = "request-timeout"
+
+
+class TooManyConnections(KithProblem):
+    """Report that the device has too many requests and sockets open at once."""
+
+    code = "too-many-connections"
+
+
 class InternalError(KithProblem):
     """Report a fault of the server; `request_id` finds it in its log."""
 

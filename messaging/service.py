@@ -51,6 +51,9 @@ class MessageService:
         self._committer = Committer(self._commit, metrics)
         #: Who listens for which mailbox.
         self.wakeups = wakeups
+        #: Long polls that wait here, until the server stops.
+        self._polls = set[Waiter]()
+        self._stopping = False
 
     def submit(self, outgoing: Outgoing, done: Callable[[Accepted | Problem], None]) -> None:
         """Take a message without waiting; sent again it is answered the same.
@@ -137,15 +140,31 @@ class MessageService:
         # Not the clock of the service: that one tells the time of day, which may be set.
         deadline = time.monotonic() + wait
         waiter = Waiter()
-        with self.wakeups.listening(caller.device_id, waiter, caller.token_hash):
-            while True:
-                # Before the look, or what is stored between look and wait would go unheard.
-                waiter.clear()
-                found, more = self._look(caller.device_id, limit)
-                left = deadline - time.monotonic()
-                if found or left <= 0 or waiter.closed:
-                    return found, more
-                waiter.wait(left)
+        self._polls.add(waiter)
+        try:
+            with self.wakeups.listening(caller.device_id, waiter, caller.token_hash):
+                return self._await(caller.device_id, waiter, limit, deadline)
+        finally:
+            self._polls.discard(waiter)
+
+    def _await(
+        self, device_id: UUID, waiter: Waiter, limit: int, deadline: float
+    ) -> tuple[list[Delivery], bool]:
+        """Look into a mailbox until something is there, or the time or the wait is over."""
+        while True:
+            # Before the look, or what is stored between look and wait would go unheard.
+            waiter.clear()
+            found, more = self._look(device_id, limit)
+            left = deadline - time.monotonic()
+            if found or left <= 0 or waiter.closed or self._stopping:
+                return found, more
+            waiter.wait(left)
+
+    def end_polls(self) -> None:
+        """Answer all long polls with what there is, and do not wait in later ones; never waits."""
+        self._stopping = True
+        for waiter in list(self._polls):
+            waiter.wake(())
 
     def missed(self, caller: Caller) -> Missed | None:
         """Say since when messages to the calling device were not stored; None when nothing is missing."""

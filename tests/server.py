@@ -36,13 +36,15 @@ class RunningServer(NamedTuple):
 
 
 @contextmanager
-def running_server(environment: Mapping[str, str], log: Path) -> Iterator[RunningServer]:
-    """Serve in this block on a free port of the loopback; the database is migrated already.
+def running_server(
+    environment: Mapping[str, str], log: Path, port: int = 0
+) -> Iterator[RunningServer]:
+    """Serve in this block on the loopback; the database is migrated already.
 
     environment: the `KITH_*` variables, at least KITH_DATA_DIR; others of this process are dropped.
-    log: the file that the server's output is appended to.
+    log: the file that the server's output is appended to. port: one of one's own, or any that is free.
     """
-    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    listener = socket.create_server(("127.0.0.1", port), backlog=1024)
     port = listener.getsockname()[1]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("KITH_")}
     given = {"KITH_PORT": str(port), "KITH_PUBLIC_URL": f"http://127.0.0.1:{port}"}

@@ -2,6 +2,8 @@
 
 from flask import current_app, request
 
+from core.problems import TooManyConnections
+from core.serving.connection import Connection
 from tokens.problems import ScopeMissing, ServiceTokenMissing, TokenMissing
 from tokens.service import Caller
 from tokens.services import SERVICE_PREFIX, ServiceCaller, ServiceTokenService
@@ -17,12 +19,24 @@ __all__ = [
 
 
 def authenticate_device() -> Caller:
-    """Say which device makes this request; raises a 401 problem when none does."""
+    """Say which device makes this request; raises a 401 problem when none does, or TooManyConnections."""
     token = bearer_token()
     if token is None:
         raise TokenMissing("Send Authorization: Bearer kith_… with the token of this device.")
     tokens: TokenService = current_app.extensions["kith"].tokens
-    return tokens.authenticate(token)
+    caller = tokens.authenticate(token)
+    hold_connection(caller)
+    return caller
+
+
+def hold_connection(caller: Caller) -> None:
+    """Count the connection of this request for the device that makes it; raises TooManyConnections.
+
+    One device that opens hundreds would keep the worker from everybody else.
+    """
+    connection = request.environ.get("gunicorn.socket")
+    if isinstance(connection, Connection) and not connection.hold_for(caller.device_id):
+        raise TooManyConnections("Wait until some of them are answered.", retry_after=1)
 
 
 def authenticate_service(scope: str) -> ServiceCaller:

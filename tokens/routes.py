@@ -5,6 +5,7 @@ from uuid import UUID
 from flask import current_app
 
 from core.api import Api, idempotency_key
+from core.problems import TooManyConnections
 from tokens.accounts import AccountService
 from tokens.authenticate import Caller, authenticate_device
 from tokens.models import Account, Device
@@ -37,7 +38,7 @@ from tokens.schemas import (
 from tokens.service import DeviceService
 from tokens.tokens import TokenService
 
-AUTHENTICATION = (TokenMissing, TokenInvalid, TokenReused)
+AUTHENTICATION = (TokenMissing, TokenInvalid, TokenReused, TooManyConnections)
 
 accounts_api = Api(
     "accounts",

@@ -18,7 +18,7 @@ from messaging.problems import SubprotocolUnknown, UpgradeRequired
 from messaging.stream.forms import FORMS, JSON, Form
 from messaging.stream.service import SocketService
 from messaging.stream.websocket import Wire
-from tokens.authenticate import Caller, authenticate_device
+from tokens.authenticate import Caller, authenticate_device, hold_connection
 from tokens.problems import TokenMissing
 from tokens.routes import AUTHENTICATION
 from tokens.tokens import TokenService
@@ -29,14 +29,16 @@ KEY_SIZE = 16
 
 
 def authenticate_socket() -> Caller:
-    """Say which device opens a socket; raises a 401 problem when none does."""
+    """Say which device opens a socket; raises a 401 problem when none does, or TooManyConnections."""
     tokens = [offer.removeprefix(BEARER) for offer in _offers() if offer.startswith(BEARER)]
     if not tokens or "Authorization" in request.headers:
         return authenticate_device()
     if len(tokens) > 1:
         raise TokenMissing("Offer one token.")
     service: TokenService = current_app.extensions["kith"].tokens
-    return service.authenticate(tokens[0])
+    caller = service.authenticate(tokens[0])
+    hold_connection(caller)
+    return caller
 
 
 stream_api = Api(

@@ -1,0 +1,231 @@
+"""All connections of a worker: how many there may be, which give way, and who is too slow.
+
+A full worker takes a newcomer and ends the connection that has waited for its peer the longest, so thousands
+of slow clients keep nobody out. Proxies that the settings trust carry many people, and give way last.
+"""
+
+import ipaddress
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from socket import socket
+from uuid import UUID
+
+import gevent
+from gevent.event import Event
+
+from core.serving.connection import NEVER, Connection, Phase
+
+#: Seconds between two looks at who is late.
+LOOK_SECONDS = 1.0
+#: At a stop: seconds that a connection without a request is kept, because a proxy may be sending one over it,
+#: and that a head which has begun may take; and seconds between two looks.
+STOP_IDLE_SECONDS, STOP_HEAD_SECONDS, STOP_LOOK_SECONDS = 0.5, 1.0, 0.1
+#: Whoever has an IPv6 address has its /64.
+_IPV6_PREFIX = 64
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How much a worker takes upon itself."""
+
+    #: Connections that are no socket of the stream.
+    most: int
+    #: All of them, for which there are file descriptors.
+    most_open: int
+    #: Connections from one address, and requests and sockets of one device.
+    an_address: int
+    a_device: int
+    #: Bytes of answers that wait for their readers.
+    unread_bytes: int
+    #: Seconds in which the head of a request has to come.
+    head_seconds: float
+
+
+class Connections:
+    """The connections there are."""
+
+    def __init__(
+        self, bounds: Bounds, is_trusted: Callable[[str], bool], count: Callable[[str], None]
+    ) -> None:
+        """Begin with none.
+
+        is_trusted: says whether an address is a trusted proxy's. count: called with the reason why a
+        connection was refused or cut.
+        """
+        self._bounds = bounds
+        self._is_trusted = is_trusted
+        self._count = count
+        self.head_seconds = bounds.head_seconds
+        self._all: set[Connection] = set()
+        self._hosts: Counter[str] = Counter()
+        self._devices: Counter[UUID] = Counter()
+        self._sockets = 0
+        #: Who waits for its peer, the longest first; those of proxies of ours by themselves.
+        self._waiting: OrderedDict[Connection, None] = OrderedDict()
+        self._proxies_waiting: OrderedDict[Connection, None] = OrderedDict()
+        #: Answers under way, by the bytes of them that wait.
+        self._unread: dict[Connection, int] = {}
+        self._unread_bytes = 0
+        self.stopping = False
+        self._empty = Event()
+        self._empty.set()
+
+    def __len__(self) -> int:
+        """Count them."""
+        return len(self._all)
+
+    def admit(self, wire: socket, address: str) -> Connection | None:
+        """Take a connection; None when it is not to be served."""
+        trusted = self._is_trusted(address)
+        host = address if trusted else _host(address)
+        if not trusted and self._hosts[host] >= self._bounds.an_address:
+            self._count("address")
+            return None
+        if self._is_full() and not self._make_room():
+            self._count("full")
+            return None
+        connection = Connection(wire, host, self, trusted=trusted)
+        self._all.add(connection)
+        self._hosts[host] += 1
+        self._empty.clear()
+        return connection
+
+    def _is_full(self) -> bool:
+        every = len(self._all)
+        return every >= self._bounds.most_open or every - self._sockets >= self._bounds.most
+
+    def _make_room(self) -> bool:
+        """Let go of whoever waits the longest; say whether there was somebody."""
+        waiting = self._waiting or self._proxies_waiting
+        if not waiting:
+            return False
+        connection, _ = waiting.popitem(last=False)
+        self._count("gave-way")
+        connection.cut()
+        # It is gone in a moment; counted now, or a burst would cut as many as came.
+        self._forget(connection)
+        return True
+
+    def leave(self, connection: Connection) -> None:
+        """Note that a connection has ended."""
+        self.go_on(connection)
+        self._forget(connection)
+
+    def _forget(self, connection: Connection) -> None:
+        if connection not in self._all:
+            return
+        self._all.discard(connection)
+        self._sockets -= connection.is_socket
+        self._hosts[connection.host] -= 1
+        if not self._hosts[connection.host]:
+            del self._hosts[connection.host]
+        if not self._all:
+            self._empty.set()
+
+    # What connections say of themselves.
+
+    def wait(self, connection: Connection) -> None:
+        """Note that a connection waits for its peer."""
+        if self.stopping and connection.phase is Phase.IDLE:
+            connection.deadline = min(connection.deadline, time.monotonic() + STOP_IDLE_SECONDS)
+        (self._proxies_waiting if connection.trusted else self._waiting)[connection] = None
+
+    def go_on(self, connection: Connection) -> None:
+        """Note that it waits no more."""
+        connection.suspected = False
+        (self._proxies_waiting if connection.trusted else self._waiting).pop(connection, None)
+
+    def taken_over(self, connection: Connection) -> None:
+        """Note that it is a socket from now on."""
+        self._sockets += connection in self._all
+
+    def take_device(self, device_id: UUID) -> bool:
+        """Count one more for a device; False: it has as many as it may."""
+        if self._devices[device_id] >= self._bounds.a_device:
+            return False
+        self._devices[device_id] += 1
+        return True
+
+    def release_device(self, device_id: UUID) -> None:
+        """Count one less."""
+        self._devices[device_id] -= 1
+        if not self._devices[device_id]:
+            del self._devices[device_id]
+
+    def begin_answer(self, connection: Connection, size: int) -> None:
+        """Count bytes that wait for a reader; over the bound, who has taken nothing for the longest goes."""
+        self._unread[connection] = self._unread.get(connection, 0) + size
+        self._unread_bytes += size
+        while self._unread_bytes > self._bounds.unread_bytes and len(self._unread) > 1:
+            # min gives the first of equals, which began earlier.
+            slowest = min(self._unread, key=lambda one: one.stalled_since)
+            if slowest is connection:
+                break
+            self._count("memory")
+            self.end_answer(slowest)
+            slowest.cut()
+
+    def took(self, connection: Connection, size: int) -> None:
+        """Count bytes that the kernel took for a reader."""
+        if connection in self._unread:
+            self._unread[connection] -= size
+            self._unread_bytes -= size
+
+    def end_answer(self, connection: Connection) -> None:
+        """Count nothing for a reader any more."""
+        self._unread_bytes -= self._unread.pop(connection, 0)
+
+    # Looking after them.
+
+    def watch(self) -> None:
+        """Look for ever at who is late; a greenlet's whole work."""
+        while True:
+            gevent.sleep(STOP_LOOK_SECONDS if self.stopping else LOOK_SECONDS)
+            self.look()
+
+    def look(self) -> None:
+        """End who was late at the last look already, and is at this one."""
+        now = time.monotonic()
+        for connection in [one for one in self._all if one.deadline <= now]:
+            if not connection.suspected:
+                connection.suspected = True
+                continue
+            if connection.phase is not Phase.IDLE:
+                self._count(_REASONS[connection.phase])
+            # A body that dribbles is answered by the application, which waits for it.
+            connection.cut(answerable=connection.stalled_since == NEVER)
+
+    def stop(self) -> None:
+        """Keep no connection for requests that have not come."""
+        self.stopping = True
+        now = time.monotonic()
+        for connection in self._all:
+            if connection.phase is Phase.IDLE:
+                connection.deadline = min(connection.deadline, now + STOP_IDLE_SECONDS)
+            elif connection.phase is Phase.HEAD:
+                connection.deadline = min(connection.deadline, now + STOP_HEAD_SECONDS)
+
+    def await_end(self, seconds: float) -> bool:
+        """Wait until there are none; False: some are left after so many seconds."""
+        return bool(self._empty.wait(seconds))
+
+
+_REASONS = {
+    Phase.HEAD: "slow-head",
+    Phase.SERVING: "slow-peer",
+    Phase.TAKEN_OVER: "slow-reader",
+    Phase.CLOSING: "slow-close",
+}
+
+
+def _host(address: str) -> str:
+    """Give whose an address is: itself, or its network where a host has a whole one."""
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is None:
+        return str(ipaddress.ip_network((ip, _IPV6_PREFIX), strict=False))
+    return address
