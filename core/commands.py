@@ -11,6 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from core.phone_numbers import PhoneNumber, PhoneNumberInvalid, known_region
+from core.typed_numbers import forms_of
+
 #: A table that is piped somewhere must not be folded.
 _WIDE_ENOUGH = 10_000
 
@@ -30,6 +33,36 @@ def run_maintenance() -> None:
         return
     for name, rows in deleted.items():
         click.echo(f"{name:20} {rows:8}")
+
+
+def read_number(typed: str) -> str:
+    """Give the E.164 form of a number that an operator typed; a test number need not be valid.
+
+    Raises UsageError with the reason.
+    """
+    settings = current_app.extensions["kith"].settings
+    region = settings.default_region
+    test_numbers = {entry.e164 for entry in settings.test_numbers}
+    for form in forms_of(typed, region):
+        if form in test_numbers:
+            return form
+    try:
+        return PhoneNumber.parse(typed, region).e164
+    except PhoneNumberInvalid as refused:
+        raise click.UsageError(refused.detail) from None
+
+
+class CountryArgument(click.ParamType[str]):
+    """A country or 001, in any case, given as ISO 3166 has it."""
+
+    name = "country"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read it as policy and settings do."""
+        try:
+            return known_region(value)
+        except ValueError as refused:
+            return self.fail(f"{refused}.", param, ctx)
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1) -> None:

@@ -72,11 +72,12 @@ class Problem(Exception):
     ) -> None:
         super().__init__(detail)
         if retry_after is None and allowance is not None:
-            retry_after = allowance.retry_after
+            retry_after = max(1, allowance.retry_after)
         if retry_after is None and self.status in (423, 429):
             raise TypeError(f"{type(self).__name__} ({self.status}) must say when to come back")
         self.detail = detail
-        self.retry_after = None if retry_after is None else max(1, retry_after)
+        #: Seconds; 0 where what is to be done next can be done at once.
+        self.retry_after = None if retry_after is None else max(0, retry_after)
         self.allowance = allowance
         self.members = members
 

@@ -8,8 +8,7 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
-from core.phone_numbers import PhoneNumber
-from core.problems import Problem
+from core.commands import read_number
 from discovery import epochs
 from discovery.building import build
 from discovery.snapshot import SnapshotUnusable
@@ -77,10 +76,7 @@ def budget(number: str, tier: str | None) -> None:
 
     What it has spent stays spent. Example: flask --app app discovery budget +4915112345678 --tier partner
     """
-    try:
-        e164 = PhoneNumber.parse(number, None).e164
-    except Problem as refused:
-        raise click.UsageError(refused.detail) from None
+    e164 = read_number(number)
     service = _kith().directory
     try:
         left = service.budget_of(e164) if tier is None else service.assign_tier(e164, tier)

@@ -182,6 +182,9 @@ def _pause(problem: KithProblem, policy: RetryPolicy, attempt: int) -> float | N
         return (
             policy.delay(attempt) if wanted is None else max(float(wanted), policy.delay(attempt))
         )
+    if problem.code == "checks-exhausted":
+        # It says when another verification may be started; this one's answer stays the same.
+        return None
     if problem.status == 429 or problem.code == "idempotency-in-progress":
         return (
             None

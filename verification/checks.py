@@ -7,12 +7,13 @@ succeeds with 25/10^6 + 2,475/10^8, less than once in 10,000 days, whoever guess
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 from sqlalchemy import Connection
 
 from core import limits
 from core.database import Database
-from core.limits import Limits
+from core.limits import Limit, Limits
 from core.metrics import Metrics
 from core.phone_numbers import prefix_of
 from core.problems import Allowance, Problem
@@ -22,6 +23,7 @@ from core.typed_text import read_code
 from sms.service import SendService
 from verification.codes import FIXED, LONG, SHORT, CodeBook
 from verification.models import Verification
+from verification.policy.counters import sends_subject
 from verification.policy.service import PolicyService
 from verification.problems import (
     CodeRejected,
@@ -85,6 +87,28 @@ class CheckService:
             return fixed
         wrong = guessed.capacity - guessed.left
         return LONG if wrong >= self._rules.wrong_codes_6_digits.capacity else SHORT
+
+    def next_start_in(
+        self, connection: Connection, row: Verification, now: datetime, sends: Limit | None
+    ) -> int:
+        """Say in how many seconds a new verification of a number can be started as this one was.
+
+        `sends` is the limit of its door, where it has one of its own. What only asks for a challenge does
+        not count: who solves it need not wait.
+        """
+        fixed = row.key_id == FIXED
+        short = fixed and row.code_length == SHORT
+        guesses = self._rules.wrong_codes_6_digits if short else self._rules.wrong_codes
+        waits = [limits.peek(connection, guesses, row.number_digest, now).retry_after]
+        if not fixed:
+            subject = sends_subject(row.number_digest, row.requester)
+            own = self._policy.own_limit
+            waits += [
+                limits.peek(connection, limit, subject, now).retry_after
+                for limit in (sends, own if row.wider else None)
+                if limit
+            ]
+        return max(waits)
 
     def check(self, verification_id: str, body: CheckCode) -> VerificationAnswer:
         """Judge a code; raises CodeRejected when it is wrong."""
@@ -177,7 +201,8 @@ class CheckService:
             and self._codes.matches(row.key_id, key.whole, row.code_length, code)
         ):
             return row
-        require_pending(row, now, terms.most_checks)
+        wait = partial(self.next_start_in, connection, row, now, terms.sends)
+        require_pending(row, now, terms.most_checks, wait)
         if code is None or len(code) != row.code_length:
             raise CodeUnreadable(
                 f"The code has {row.code_length} digits; enter all of them."

@@ -6,8 +6,7 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
-from core.commands import print_json, print_table
-from core.phone_numbers import REGIONS
+from core.commands import CountryArgument, print_json, print_table
 from verification.policy.commands import Period
 from verification.policy.rules import MICROS
 from verification.report import DIMENSIONS, Dimension, Funnel, report
@@ -41,7 +40,7 @@ _HEADINGS = (
     show_default="country",
     help="What a row is of; may be given several times.",
 )
-@click.option("--country", help="Only this one, as an ISO 3166 code.")
+@click.option("--country", type=CountryArgument(), help="Only this one, as an ISO 3166 code.")
 @click.option(
     "--limit",
     type=click.IntRange(1, 10_000),
@@ -66,8 +65,6 @@ def print_report(
 
     flask --app app verification report --since 7d --by country --by provider
     """
-    if country is not None and country not in REGIONS:
-        raise click.BadParameter("use an ISO 3166 code like DE", param_hint="--country")
     dimensions = tuple(dict.fromkeys(by))
     kith = current_app.extensions["kith"]
     until = kith.clock()

@@ -7,6 +7,7 @@ one transaction that ends before any provider is called.
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
@@ -215,7 +216,8 @@ class VerificationService:
         now: datetime,
     ) -> Begun:
         """Take the next step of a verification's ladder, if it and the policy allow that."""
-        require_pending(row, now, self._most_checks)
+        wait = partial(self._checks.next_start_in, connection, row, now, None)
+        require_pending(row, now, self._most_checks, wait)
         require_step(row, body.channel, now)
         if row.key_id == FIXED:
             row, _ = climb(connection, row, body.channel, now)

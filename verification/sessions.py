@@ -4,9 +4,9 @@ Owns reading the row and what a closed or expired verification is answered.
 """
 
 from collections import namedtuple
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple, cast
 
@@ -185,16 +185,22 @@ def history(row: Verification) -> History:
     )
 
 
-def require_pending(row: Verification, now: datetime, most_checks: int) -> None:
-    """Refuse a verification that is over, with the reason."""
+def require_pending(
+    row: Verification, now: datetime, most_checks: int, next_start_in: Callable[[], int]
+) -> None:
+    """Refuse a verification that is over, with the reason.
+
+    `next_start_in` says in how many seconds a new one of its number can be started.
+    """
     status = status_of(row, now)
     if status == "expired":
         raise VerificationExpired("Its time is over; start a new one.")
     if status == "failed" and row.checks_used >= most_checks:
-        wait = (row.expires_at - now) // timedelta(seconds=1)
+        wait = next_start_in()
+        when = f" in {wait} seconds" if wait else ""
         raise ChecksExhausted(
-            "All guesses are used; start a new verification.",
-            retry_after=max(1, wait),
+            f"All guesses are used; start a new verification{when}.",
+            retry_after=wait,
             checks_left=0,
         )
     if status != "pending":

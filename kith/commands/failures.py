@@ -90,6 +90,8 @@ def failure_of(error: KithError) -> Failure:
         return Failure(str(error), hint="Check --server.", exit_code=SERVER_FAILED)
     message = error.detail or error.title
     for fault in error.errors:
+        if fault.detail in message:
+            continue
         message += f" {fault.pointer}: {fault.detail}"
     return Failure(message, hint=_hint(error), exit_code=_exit_code(error))
 

@@ -51,6 +51,22 @@ def test_a_number_is_given_a_tier_and_keeps_what_it_spent(make_app: MakeApp) -> 
     assert back.output == "2500 of 2500 left, 50 more a day.\n"
 
 
+@pytest.mark.parametrize(
+    "typed", ["0151 12345678", "\u2068+49 151 12345678\u2069", "4915112345678"]
+)
+def test_numbers_as_an_operator_types_them(make_app: MakeApp, typed: str) -> None:
+    """A command reads a number as every door does, with the region of the settings."""
+    app = make_app(discovery_tiers=("partner:20000:500",), default_region="de")
+    run(app, "budget", NUMBER, "--tier", "partner")
+    assert run(app, "budget", typed).output == "20000 of 20000 left, 500 more a day.\n"
+
+
+def test_a_test_number_has_a_budget_too(make_app: MakeApp) -> None:
+    """Though no such number can exist."""
+    app = make_app(test_numbers="+14155550100=123456")
+    assert run(app, "budget", "+1 415 555-0100").output == "2500 of 2500 left, 50 more a day.\n"
+
+
 @pytest.mark.parametrize("words", [("budget", "12"), ("budget", NUMBER, "--tier", "gold")])
 def test_what_is_not_there_is_said(app: OpenAPI, words: tuple[str, ...]) -> None:
     """A number that is none and a tier that is none end with a usage error."""

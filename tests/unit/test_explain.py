@@ -132,6 +132,11 @@ def test_ids_that_name_nothing_are_refused(app: OpenAPI, client: Any, clock: Clo
     [
         ("number-type", {"number_type": "mobile"}, "the number is mobile"),
         ("country", {"country": "DE"}, "the country is DE"),
+        (
+            "range",
+            {"country": "MC", "range": "+37744", "because": "It is dead."},
+            "its range is +37744",
+        ),
         ("velocity/network", {}, "does not apply"),
         (
             "conversion/prefix",
@@ -161,6 +166,7 @@ def test_every_kind_of_rule_has_words() -> None:
     assert set(KINDS) == {
         "number-type",
         "country",
+        "range",
         "velocity",
         "conversion",
         "countries",

@@ -15,7 +15,7 @@ from tests.databases import ROOT
 from tests.policies import CHALLENGE, velocity, write_policy
 from verification.policy.conversion import ConversionRule
 from verification.policy.file import DEFAULT, load_policy
-from verification.policy.rules import BUCKETS, VelocityRule
+from verification.policy.rules import BUCKETS, CountryRule, VelocityRule
 
 LINES_OF_CHALLENGE = len(CHALLENGE.splitlines())
 CONVERSION = """[[rules]]
@@ -44,6 +44,7 @@ def test_the_default_is_a_whole_policy() -> None:
     assert [rule.label for rule in policy.rules] == [
         "number-type",
         "country",
+        "range",
         "velocity/number-and-requester",
         "velocity/number",
         "velocity/network",
@@ -61,7 +62,12 @@ def test_the_default_is_a_whole_policy() -> None:
     assert policy.challenge.lifetime == timedelta(minutes=10)
     assert {policy.mode_of(rule, development=False) for rule in policy.rules} == {"enforce"}
     enforced = [r.label for r in policy.rules if policy.mode_of(r, development=True) == "enforce"]
-    assert enforced == ["number-type", "country", "velocity/number-and-requester"]
+    assert enforced == [
+        "number-type",
+        "country",
+        "range",
+        "velocity/number-and-requester",
+    ]
 
 
 def test_a_copy_of_the_default_is_the_default(tmp_path: Path) -> None:
@@ -90,6 +96,14 @@ def test_a_recording_rule_records_everywhere(tmp_path: Path) -> None:
         "enforce",
         "record",
     ]
+
+
+def test_countries_as_an_operator_writes_them(tmp_path: Path) -> None:
+    """In any case, and as people call them."""
+    rule = '[[rules]]\nrule = "country"\nallow = ["de", "uk"]\ndeny = ["EL", "001"]\n'
+    (country,) = load_policy(write_policy(tmp_path, rule)).rules
+    assert isinstance(country, CountryRule)
+    assert (country.allow, country.deny) == (("DE", "GB"), ("GR", "001"))
 
 
 def test_a_policy_without_rules(tmp_path: Path) -> None:
@@ -137,7 +151,7 @@ VELOCITY = velocity("network", 5)
             '1: rules[0]: over = "deny" by the number alone would let strangers lock its owner out',
         ),
         (VELOCITY + VELOCITY, "1: rules: these rules stand twice: velocity/network"),
-        ('[[rules]]\nrule = "country"\nallow = ["UK"]', "3: rules[0].allow[0]: there is no countr"),
+        ('[[rules]]\nrule = "country"\nallow = ["XX"]', "3: rules[0].allow[0]: there is no countr"),
         ('[[rules]]\nrule = "country"\ndeny = "DE"', "3: rules[0].deny: Input should be a valid "),
         ('[[rules]]\nrule = "number-type"\ndeny = ["fax"]', "3: rules[0].deny[0]: Input should be"),
         (
@@ -151,8 +165,8 @@ VELOCITY = velocity("network", 5)
             '1: rules[0]: countries = {…} goes with of = "country"',
         ),
         (
-            '[[rules]]\nrule = "budget"\nof = "country"\nper_day = 1.0\ncountries = { UK = 1.0 }',
-            "5: rules[0].countries.UK: there is no country UK; use ISO 3166 codes like DE",
+            '[[rules]]\nrule = "budget"\nof = "country"\nper_day = 1.0\ncountries = { XX = 1.0 }',
+            "5: rules[0].countries.XX: there is no country XX; use ISO 3166 codes like DE",
         ),
         (CONVERSION.replace("floor = 3", "floor = -3"), "4: rules[0].hour.floor: Input should be"),
         (CONVERSION.replace("best", "most"), "4: rules[0].hour.best: is missing"),

@@ -5,11 +5,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from core.phone_numbers import PhoneNumberRefused
 from tests.conftest import Clock
 from verification.policy.conversion import Allowed, ConversionRule
 from verification.policy.facts import Attempt, Facts, Record, Span
+from verification.policy.ranges import Range, RangeRule
 from verification.policy.rules import (
     BudgetRule,
     CountriesRule,
@@ -70,6 +72,31 @@ def test_number_types() -> None:
     assert [one.verdict for one in found] == ["allow", "deny", "deny", "allow"]
     assert found[1].figures == {"number_type": "voip"}
     assert (rule.refusal, rule.told) == (PhoneNumberRefused, ("number_type",))
+
+
+def test_ranges() -> None:
+    """What begins as the list says is denied, by the longest beginning, with its reason."""
+    rule = RangeRule(
+        rule="range",
+        deny=(
+            Range(begins="+88", because="No country."),
+            Range(begins="+881", because="A satellite."),
+            Range(begins="+377 44", because="Dead."),
+        ),
+    )
+    prefixes = ("+4915112", "+8816211", "+8821234", "+377441", "+37745")
+    found = [rule.judge(facts({"prefix": prefix})) for prefix in prefixes]
+    assert [one.verdict for one in found] == ["allow", "deny", "deny", "deny", "allow"]
+    reasons = [one.figures.get("because") for one in found]
+    assert reasons == [None, "A satellite.", "No country.", "Dead.", None]
+    assert (rule.refusal, rule.told) == (DestinationRefused, ("country",))
+
+
+@pytest.mark.parametrize("begins", ["", "+", "49", "+0", "+49x", "+491511234567", "00377"])
+def test_what_no_range_begins_with(begins: str) -> None:
+    """A beginning is a plus and digits, of which decisions hold all but the last four."""
+    with pytest.raises(ValidationError, match="write a plus and the digits"):
+        Range(begins=begins, because="No.")
 
 
 @pytest.mark.parametrize(

@@ -92,8 +92,8 @@ def test_prices_of_who_is_not_in_use(file: File) -> None:
     [
         (HEAD + DEFAULT + "[prices.acme]\n", "6: prices.acme: there is no provider acme"),
         (
-            HEAD + DEFAULT + "[prices.smpp.sms]\ndefault = 1\nUK = 1\n",
-            "8: prices.smpp.sms.UK: there is no country UK; use ISO 3166 codes like DE",
+            HEAD + DEFAULT + "[prices.smpp.sms]\ndefault = 1\nXX = 1\n",
+            "8: prices.smpp.sms.XX: there is no country XX; use ISO 3166 codes like DE",
         ),
         (
             HEAD + DEFAULT + "[prices.smpp.sms]\ndefault = 1\nGB = -0.01\n",

@@ -28,6 +28,7 @@ KINDS: dict[str, type[Rule]] = {
 _WORDS: dict[str, tuple[str, ...]] = {
     "number-type": ("the number is {number_type}",),
     "country": ("the country is {country}",),
+    "range": ("its range is {range}",),
     "velocity": ("{sends:g} in the bucket, {allowed} allowed",),
     "conversion": (
         "{unverified_hour} unverified this hour, {allowed_hour:g} allowed",
@@ -66,18 +67,21 @@ def document(decision: Decision) -> dict[str, Any]:
         "price": decision.price_micros / MICROS,
         "verdict": decision.verdict,
         "rule": decision.rule,
-        "told": told(decision.verdict, decision.rule),
+        "told": told(decision.verdict, decision.rule, decision.findings),
         "solved": decision.solved,
         "verified_at": decision.verified_at and _when(decision.verified_at),
         "findings": [_finding(found) for found in json.loads(decision.findings)],
     }
 
 
-def told(verdict: str, label: str | None) -> str | None:
-    """Say what a person was told when a rule refused her; None when none did."""
+def told(verdict: str, label: str | None, findings: str = "[]") -> str | None:
+    """Say what a person was told when a rule refused them; None when none did."""
     kind = KINDS.get(_kind(label)) if label else None
     if kind is None:
         return None
+    for found in json.loads(findings):
+        if found["rule"] == label and "because" in found:
+            return f"{kind.detail} {found['because']}"
     return f"{kind.detail} {HOW_TO_PASS}" if verdict == "challenge" else kind.detail
 
 

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 
 from core.toml_file import TomlTable, load_toml
 from verification.policy.conversion import ConversionRule
+from verification.policy.ranges import RangeRule
 from verification.policy.rules import (
     BudgetRule,
     CountriesRule,
@@ -24,7 +25,13 @@ from verification.policy.rules import (
 )
 
 AnyRule = Annotated[
-    NumberTypeRule | CountryRule | VelocityRule | ConversionRule | CountriesRule | BudgetRule,
+    NumberTypeRule
+    | CountryRule
+    | RangeRule
+    | VelocityRule
+    | ConversionRule
+    | CountriesRule
+    | BudgetRule,
     Field(discriminator="rule"),
 ]
 DEFAULT = Path(__file__).with_name("default.toml")

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, bindparam, update
 
 from core.base64url import encode
 from core.database import purge, table
+from core.limits import Limit
 from core.metrics import Metrics
 from core.problems import Allowance, Problem
 from verification.policy import traffic
@@ -70,9 +71,20 @@ class PolicyService:
     ) -> None:
         self._judge = Judge(policy, development=development)
         self._own_limit = next((rule for rule in policy.rules if rule.label == OWN_LIMIT), None)
+        self._own_mode = self._own_limit and policy.mode_of(
+            self._own_limit, development=development
+        )
         self._challenges = challenges
         self._entropy = entropy
         self._metrics = metrics
+
+    @property
+    def own_limit(self) -> Limit | None:
+        """The bucket of a requester's sends to one number; None where no rule denies by it."""
+        rule = self._own_limit
+        if isinstance(rule, VelocityRule) and rule.over == "deny" and self._own_mode == "enforce":
+            return rule.limit
+        return None
 
     def judge(
         self, connection: Connection, attempt: Attempt, solution: Solution | None = None
@@ -100,8 +112,9 @@ class PolicyService:
                 challenge=challenge,
                 decision=decision,
             )
+        reason = finding.figures.get("because")
         return rule.refusal(
-            rule.detail,
+            f"{rule.detail} {reason}" if reason else rule.detail,
             retry_after=finding.retry_after,
             allowance=allowance if rule.label == OWN_LIMIT else None,
             decision=decision,
