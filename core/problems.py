@@ -6,7 +6,7 @@ Owns the base class, the document and the problems any route can give; each part
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 MOST_ERRORS = 20
 
@@ -31,6 +31,22 @@ class ProblemDocument(BaseModel):
     errors: list[FieldFault] | None = None
     checks_left: int | None = None
     retry_after: int | None = None
+    missing: list[str] | None = Field(
+        None, description="`devices-mismatched`: devices without an envelope."
+    )
+    extra: list[str] | None = Field(
+        None, description="`devices-mismatched`: devices that are not the recipient's."
+    )
+    stale: list[str] | None = Field(
+        None, description="`devices-mismatched`: devices with other keys by now."
+    )
+    version: int | None = Field(None, description="`group-changed`: the version there is.")
+    unknown: list[str] | None = Field(
+        None, description="`accounts-unknown`: the accounts that are not there."
+    )
+    number_type: str | None = Field(
+        None, description="`phone-number-refused`: the kind of number that it is."
+    )
 
 
 class Allowance(NamedTuple):

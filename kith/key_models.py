@@ -62,6 +62,23 @@ class TakenKeys:
 
 
 @dataclass(frozen=True)
+class DeviceIdentity:
+    """The identity key of a device, Ed25519, 32 bytes."""
+
+    device_id: str
+    registration_id: int
+    identity_key: bytes
+
+
+@dataclass(frozen=True)
+class Identities:
+    """The identity keys of an account's devices, and the ids of devices that have published none."""
+
+    devices: tuple[DeviceIdentity, ...]
+    without_keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class KeyCounts:
     """How many one-time keys of each kind the server has left of the own device."""
 

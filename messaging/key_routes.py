@@ -5,6 +5,7 @@ from flask import current_app
 from core.api import Api
 from messaging.key_schemas import (
     BundlesAnswer,
+    IdentitiesAnswer,
     KeyCountsAnswer,
     KeysDigest,
     KeysPath,
@@ -48,6 +49,18 @@ def take_keys(caller: Caller, path: KeysPath, query: KeysQuery) -> BundlesAnswer
     """Take what sessions with an account's devices begin with; one-time keys are handed out once."""
     taken = _keys().take(caller, path.account_id, query.device_id)
     return BundlesAnswer.model_validate(taken, from_attributes=True)
+
+
+@keys_api.operation(
+    "GET",
+    "/keys/<uuid:account_id>/identities",
+    answer=IdentitiesAnswer,
+    problems=(AccountNotFound,),
+)
+def read_identities(caller: Caller, path: KeysPath) -> IdentitiesAnswer:
+    """Read the identity keys of an account's devices, as for a safety number; nothing is used up."""
+    found = _keys().identities(path.account_id)
+    return IdentitiesAnswer.model_validate(found, from_attributes=True)
 
 
 @keys_api.operation("GET", "/keys/count", answer=KeyCountsAnswer)

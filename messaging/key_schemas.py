@@ -126,6 +126,21 @@ class BundlesAnswer(Answer):
     without_keys: list[UUID]
 
 
+class IdentityAnswer(Answer):
+    """The key that a device is told from others by: Ed25519, 32 bytes."""
+
+    device_id: UUID
+    registration_id: int
+    identity_key: Binary
+
+
+class IdentitiesAnswer(Answer):
+    """The identity key of each device that has published keys, and the devices that have not."""
+
+    devices: list[IdentityAnswer]
+    without_keys: list[UUID]
+
+
 class KeyCountsAnswer(Answer):
     """How many one-time keys of each kind are left."""
 

@@ -51,6 +51,21 @@ class Taken(NamedTuple):
     without_keys: list[UUID]
 
 
+class Identity(NamedTuple):
+    """The key that a device is told from others by."""
+
+    device_id: UUID
+    registration_id: int
+    identity_key: bytes
+
+
+class Identities(NamedTuple):
+    """The identity keys of an account's devices, and the devices that have published nothing."""
+
+    devices: list[Identity]
+    without_keys: list[UUID]
+
+
 class KeyService:
     """Publishes, hands out, counts and compares keys."""
 
@@ -137,6 +152,20 @@ class KeyService:
             for notice in _low(row, left[row.device_id]):
                 self._notice(row.device_id, notice)
         return Taken(bundles, sorted(set(wanted) - set(device_ids)))
+
+    def identities(self, account_id: UUID) -> Identities:
+        """Give the identity keys of an account's devices; no one-time key is handed out for it.
+
+        Raises AccountNotFound.
+        """
+        with self._database.read() as connection:
+            devices = devices_of(connection, [account_id], self._clock())
+            if not devices:
+                raise AccountNotFound("It was deleted, or never was.")
+            keys = published.read(connection, account_id, [one.device_id for one in devices])
+        without = {one.device_id for one in devices} - {row.device_id for row in keys}
+        found = [Identity(row.device_id, row.registration_id, row.identity_key) for row in keys]
+        return Identities(found, sorted(without))
 
     def _charge(self, connection: Connection, caller: Caller, account_id: UUID) -> None:
         """Count a taking; what is refused rolls back, because then nothing is handed out."""

@@ -48,6 +48,14 @@ def find(connection: Connection, account_id: UUID, device_id: UUID) -> DeviceKey
     return cast(DeviceKeys | None, connection.execute(_READING, of).one_or_none())
 
 
+def read(
+    connection: Connection, account_id: UUID, device_ids: Collection[UUID]
+) -> list[DeviceKeys]:
+    """Read what devices have published, and hold off nobody."""
+    of = {"account": account_id, "devices": list(device_ids)}
+    return cast(list[DeviceKeys], list(connection.execute(_READING, of)))
+
+
 def share(
     connection: Connection, account_id: UUID, device_ids: Collection[UUID]
 ) -> list[DeviceKeys]:

@@ -6,7 +6,7 @@ exact, because a device left out would silently miss the message.
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from messaging.models import DeviceKeys
 from messaging.problems import DevicesMismatched, GroupChanged, GroupNotFound
 from tokens.models import Device
 from tokens.problems import AccountNotFound
+from tokens.service import IDLE_AFTER
 
 #: Finds groups as of now; one that is not there is missing.
 Rosters = Callable[[Connection, Collection[UUID]], Mapping[UUID, Roster]]
@@ -33,9 +34,6 @@ class AccountDevice(NamedTuple):
     device_id: UUID
     registration_id: int | None
 
-
-#: A device that was not seen for so long gets no messages while another one of its account does.
-IDLE_AFTER = timedelta(days=30)
 
 _DEVICES = table(Device).c
 _SELECT_DEVICES = Bulk(

@@ -23,9 +23,9 @@ from messaging.jobs import Acknowledging, Job, Sending
 from messaging.letters import Accepted, Delivery, Missed, Notice, Outgoing, Shared
 from messaging.mailbox import Page
 from messaging.posting import Judge, Posting
-from messaging.recipients import IDLE_AFTER, Rosters
+from messaging.recipients import Rosters
 from messaging.wakeups import Waiter, Wakeups
-from tokens.service import Caller, DeviceService
+from tokens.service import IDLE_AFTER, Caller, DeviceService
 
 
 class MessageService:

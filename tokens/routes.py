@@ -195,7 +195,7 @@ def rotate_token(caller: Caller) -> tuple[RotatedAnswer, int]:
 def list_account_devices(path: AccountPath) -> AccountDevicesAnswer:
     """List the devices of an account, to encrypt for each."""
     account_id = account_id_of(path)
-    ids = _devices().device_ids_of(account_id)
+    ids = _devices().active_device_ids(account_id)
     if not ids:
         raise AccountNotFound("It was deleted, or never was.")
     return AccountDevicesAnswer(account_id=account_id, devices=[DeviceName(id=i) for i in ids])

@@ -28,6 +28,8 @@ from tokens.schemas import DeviceDescription
 log = structlog.get_logger()
 
 LINK_LIFETIME = timedelta(minutes=10)
+#: A device that was not seen for so long gets no messages while another one of its account does.
+IDLE_AFTER = timedelta(days=30)
 
 
 _DEVICES = table(Device).c
@@ -177,10 +179,20 @@ class DeviceService:
         """Give the ids of an account's devices; none when there is no such account."""
         return sorted(connection.scalars(select(Device.id).where(Device.account_id == account_id)))
 
-    def device_ids_of(self, account_id: UUID) -> list[UUID]:
-        """Give the ids of an account's devices, in a transaction of its own."""
+    def active_device_ids(self, account_id: UUID) -> list[UUID]:
+        """Give the ids of the devices that messages to an account are for.
+
+        Idle ones are left out, unless all are idle: nobody can say which of them will be used next.
+        """
         with self._database.read() as connection:
-            return self.device_ids(connection, account_id)
+            found = connection.execute(
+                select(_DEVICES.id, _DEVICES.last_seen_at)
+                .where(_DEVICES.account_id == account_id)
+                .order_by(_DEVICES.id)
+            ).all()
+        since = self._clock() - IDLE_AFTER
+        active = [device.id for device in found if device.last_seen_at > since]
+        return active or [device.id for device in found]
 
     def rename(self, caller: Caller, device_id: UUID, name: str) -> Device:
         """Rename a device of the caller's account."""

@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from kith.calls.base import Calls, answer, segment
-from kith.key_models import KeyCounts, Prekey, SignedPrekey, TakenKeys
+from kith.key_models import Identities, KeyCounts, Prekey, SignedPrekey, TakenKeys
 from kith.models import base64url
 from kith.problems import KeysDiffer
 
@@ -62,6 +62,11 @@ class KeyCalls(Calls):
         query = None if device_id is None else {"device_id": device_id}
         path = f"/v1/keys/{segment(account_id)}"
         return answer(TakenKeys, self._requests.call("GET", path, query=query))
+
+    def identities(self, account_id: str) -> Identities:
+        """Return the identity keys of an account's devices, this one's too; none is used up by it."""
+        path = f"/v1/keys/{segment(account_id)}/identities"
+        return answer(Identities, self._requests.call("GET", path))
 
     def count_keys(self) -> KeyCounts:
         """Return how many one-time keys of this device are left."""

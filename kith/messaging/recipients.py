@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from kith.client import Kith
-from kith.key_models import KeyBundle
+from kith.key_models import Identities, KeyBundle, TakenKeys
 from kith.messaging.people import People, Person
 from kith.messaging.refusals import KeysChanged
 from kith.messaging.sessions import Sessions
@@ -48,12 +48,11 @@ class Recipients:
 
     def meet(self, account_id: str) -> Person:
         """Learn the keys of all devices that an account has now; raise KithError."""
-        there = self._kith.account_devices(account_id)
-        person = self._people.of(account_id)
-        for device_id in there:
-            if device_id not in person.devices and device_id != self._own.device_id:
-                self.fetch(account_id, device_id)
-        gone = (person.devices.keys() | person.keyless) - set(there)
+        found = self._kith.identities(account_id)
+        with self._store.transaction():
+            person = self._note(account_id, found)
+        there = {*(one.device_id for one in found.devices), *found.without_keys}
+        gone = (person.devices.keys() | person.keyless) - there
         for device_id in gone:
             self._sessions.forget(account_id, device_id)
         return self._people.gone(account_id, gone)
@@ -86,14 +85,18 @@ class Recipients:
         """Take bundles of an account, and note whose keys they are."""
         found = self._kith.take_keys(account_id, device_id=device_id)
         with self._store.transaction():
-            for one in found.devices:
-                if one.device_id != self._own.device_id:
-                    self._people.saw(
-                        account_id, one.device_id, one.registration_id, one.identity_key
-                    )
-            if found.without_keys:
-                self._people.has_no_keys(account_id, found.without_keys)
+            self._note(account_id, found)
         return {one.device_id: one for one in found.devices if one.device_id != self._own.device_id}
+
+    def _note(self, account_id: str, found: TakenKeys | Identities) -> Person:
+        """Note whose keys devices have; return what is known of their account now."""
+        for one in found.devices:
+            if one.device_id != self._own.device_id:
+                self._people.saw(account_id, one.device_id, one.registration_id, one.identity_key)
+        without = [one for one in found.without_keys if one != self._own.device_id]
+        if without:
+            self._people.has_no_keys(account_id, without)
+        return self._people.of(account_id)
 
     def refuse_new_keys(self, devices: Mapping[str, str]) -> None:
         """Raise KeysChanged when a device has keys that are not accepted."""

@@ -289,3 +289,36 @@ def test_what_is_handed_out_is_counted(app, ben, take, published):
         ("ml_kem", "last_resort", 1),
     ):
         assert f'kith_prekeys_total{{kind="{kind}",source="{source}"}} {times}.0' in metrics
+
+
+def test_identities_use_nothing_up(client, app, anna, ben, link, upload, take):
+    """Whoever compares safety numbers takes no one-time key of anybody, however often."""
+    second = link(ben)
+    keys = DeviceKeys()
+    body = keys.first(3)
+    assert upload(ben, body).status_code == 204
+    for _ in range(30):
+        found = client.get(f"/v1/keys/{ben.account_id}/identities", headers=anna.headers)
+        assert found.status_code == 200
+    assert found.json == {
+        "devices": [
+            {
+                "device_id": ben.device_id,
+                "registration_id": keys.registration_id,
+                "identity_key": body["identity_key"],
+            }
+        ],
+        "without_keys": [second.device_id],
+    }
+    left = client.get("/v1/keys/count", headers=ben.headers).json
+    assert left["one_time_prekeys"] == 3
+
+
+def test_identities_of_the_own_account_and_of_nobody(client, anna, upload):
+    """One's own devices are all there; an account that is not is not found."""
+    assert upload(anna, DeviceKeys().first()).status_code == 204
+    path = f"/v1/keys/{anna.account_id}/identities"
+    own = client.get(path, headers=anna.headers).json
+    assert [one["device_id"] for one in own["devices"]] == [anna.device_id]
+    nobody = "/v1/keys/00000000-0000-4000-8000-000000000000/identities"
+    assert problem_code(client.get(nobody, headers=anna.headers)) == "account-not-found"

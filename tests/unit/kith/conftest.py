@@ -25,11 +25,11 @@ Sync = Callable[..., tuple[Outcome, list[str]]]
 @pytest.fixture
 def script() -> Script:
     """Return a transport that answers nothing yet but what every new device asks."""
-    devices = {"devices": [{"id": ACCOUNT["device_id"]}]}
+    own = {"devices": [], "without_keys": [ACCOUNT["device_id"]]}
     return (
         Script()
         .on("PUT /v1/keys", ok())
-        .on(f"GET /v1/accounts/{ACCOUNT['account_id']}/devices", ok(devices))
+        .on(f"GET /v1/keys/{ACCOUNT['account_id']}/identities", ok(own))
     )
 
 

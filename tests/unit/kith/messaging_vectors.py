@@ -1,11 +1,12 @@
-"""Make the test vector of docs/messaging.md: `python -m tests.unit.kith.messaging_vectors`.
+"""Make the test vectors of docs/messaging.md: `python -m tests.unit.kith.messaging_vectors [conversation]`.
 
-Private keys, ids and the text are fixed; what a sender draws at random is new each time.
+Private keys, ids and the texts are fixed; what a sender draws at random is new each time.
 """
 
 import hashlib
 import json
-from typing import Any
+import sys
+from typing import Any, cast
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -95,6 +96,72 @@ def vector() -> dict[str, Any]:
     return {name: _hex(value) for name, value in written.items()}
 
 
+def conversation() -> dict[str, Any]:
+    """Return messages in both directions after the first one, lost order included; binary in hex.
+
+    Each message names what reads it: the keys of the session, and the ratchet key that was drawn for it.
+    """
+    anna_seed, ben_seed = secret("anna identity"), secret("ben identity")
+    signed = secret("ben signed prekey")
+    bundle = TheirKeys(
+        _identity(ben_seed),
+        SignedKey(_x25519(signed), signature(ben_seed, PREKEY_MARK, _x25519(signed))),
+        None,
+        None,
+    )
+    agreed, opening = agreement.begin(anna_seed, ANNA, bundle, BEN)
+    bound = agreed.associated_data
+    texts = [
+        Text(bytes([n] * 16), words, 1_795_514_400_000 + n)
+        for n, words in enumerate(("One", "Two", "Three", "Four", "Five", "Six"), 1)
+    ]
+    plain = [payloads.write(text) for text in texts]
+    first = First(ANNA.registration_id, BEN.registration_id, opening, 7, None, None, b"")
+    prefix = envelopes.write(first)
+    later = envelopes.write(envelopes.Later(b""))
+
+    anna, one = Ratchet.begin(agreed.secret, _x25519(signed), plain[0], bound)
+    two, three = (anna.encrypt(payload, bound) for payload in plain[1:3])
+    drawn = {"anna_first": _ratchet_key(anna)}
+    # Ben has the third before the others.
+    ben, _ = Ratchet.answer(agreed.secret, signed, three, bound)
+    for message in (one, two):
+        ben.decrypt(message, bound)
+    four = ben.encrypt(plain[3], bound)
+    drawn["ben_reply"] = _ratchet_key(ben)
+    anna.decrypt(four, bound)
+    five, six = anna.encrypt(plain[4], bound), anna.encrypt(plain[5], bound)
+    drawn["anna_after_reply"] = _ratchet_key(anna)
+    ben.decrypt(six, bound)
+    ben.decrypt(five, bound)
+
+    messages = [
+        ("anna", prefix + one, plain[0]),
+        ("anna", prefix + two, plain[1]),
+        ("anna", prefix + three, plain[2]),
+        ("ben", later + four, plain[3]),
+        ("anna", later + five, plain[4]),
+        ("anna", later + six, plain[5]),
+    ]
+    written = {
+        "about": "A session begun without a one-time key and without a KEM key; keys as in messaging.md.",
+        "session_secret": agreed.secret,
+        "associated_data": bound,
+        "ratchet_private_keys": drawn,
+        "messages": [
+            {"from": who, "envelope": envelope, "payload": payload}
+            for who, envelope, payload in messages
+        ],
+        "orders_in_which_all_can_be_read": [[0, 1, 2, 3, 4, 5], [2, 0, 1, 3, 5, 4]],
+    }
+    return cast(dict[str, Any], _hex(written))
+
+
+def _ratchet_key(ratchet: Ratchet) -> bytes:
+    state = json.loads(ratchet.state())
+    return str(state["diffie_hellman_ratchet"]["own_ratchet_priv"]).encode("latin-1")
+
+
 def _devices_digest(*devices: Party) -> bytes:
     return hashlib.sha256(
         b"".join(
@@ -106,6 +173,8 @@ def _devices_digest(*devices: Party) -> bytes:
 def _hex(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _hex(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_hex(inner) for inner in value]
     return value.hex() if isinstance(value, bytes) else value
 
 
@@ -118,4 +187,5 @@ def _identity(seed: bytes) -> bytes:
 
 
 if __name__ == "__main__":
-    print(json.dumps(vector(), indent=2))  # noqa: T201  # what it is for
+    make = conversation if sys.argv[1:] == ["conversation"] else vector
+    print(json.dumps(make(), indent=2))  # noqa: T201  # what it is for

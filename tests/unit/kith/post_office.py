@@ -81,6 +81,8 @@ class PostOffice(httpx.MockTransport):
                 wanted = request.url.params.get("device_id")
                 found = [wanted] if wanted else self.devices[other]
                 return ok(self._bundles([one for one in found if one != device_id]))
+            case "GET", ["keys", other, "identities"]:
+                return ok(self._identities(self.devices[other]))
             case "GET", ["accounts", other, "devices"]:
                 return ok({"devices": [{"id": one} for one in self.devices[other]]})
             case "POST", ["messages"]:
@@ -94,6 +96,17 @@ class PostOffice(httpx.MockTransport):
                 ]
                 return ok()
         raise AssertionError(f"{request.method} {request.url}")
+
+    def _identities(self, device_ids: list[str]) -> dict[str, Any]:
+        names = ("registration_id", "identity_key")
+        return {
+            "devices": [
+                {"device_id": one, **{name: self.keys[one][name] for name in names}}
+                for one in device_ids
+                if one in self.keys
+            ],
+            "without_keys": [one for one in device_ids if one not in self.keys],
+        }
 
     def _bundles(self, device_ids: list[str]) -> dict[str, Any]:
         devices, without = [], []

@@ -160,3 +160,91 @@ def _montgomery(ed25519_key: bytes) -> bytes:
 
 def _hkdf(salt: bytes, material: bytes, info: bytes, length: int) -> bytes:
     return HKDF(hashes.SHA256(), length, salt=salt, info=info).derive(material)
+
+
+class Reader:
+    """A Double Ratchet written from the page: reads what the other end writes, in any order."""
+
+    def __init__(self, secret: bytes, bound: bytes, own_keys: list[bytes]) -> None:
+        """Take the private ratchet keys of this end, in the order of their use."""
+        self.root, self.bound, self.own_keys = secret, bound, own_keys
+        self.their_key, self.chain, self.number = b"", b"", 0
+        self.skipped: dict[tuple[bytes, int], bytes] = {}
+
+    def read(self, message: bytes) -> bytes:
+        """Return the payload of a message."""
+        header, sealed = message[:40], message[40:]
+        key, (previous, number) = header[:32], struct.unpack(">II", header[32:])
+        if (key, number) in self.skipped:
+            return self._open(self.skipped.pop((key, number)), header, sealed)
+        if key != self.their_key:
+            self._skip(previous)
+            if self.their_key:
+                # The step with which this end wrote since, under a key that it drew for that.
+                self.own_keys.pop(0)
+                self._step(self.their_key, self.own_keys[0], keep=False)
+            self._step(key, self.own_keys[0], keep=True)
+        self._skip(number)
+        return self._open(self._next(), header, sealed)
+
+    def _step(self, their_key: bytes, own_key: bytes, *, keep: bool) -> None:
+        made = _hkdf(self.root, _x25519(own_key, their_key), b"kith v1 root chain", 64)
+        self.root = made[:32]
+        if keep:
+            self.their_key, self.chain, self.number = their_key, made[32:], 0
+
+    def _skip(self, until: int) -> None:
+        while self.chain and self.number < until:
+            number = self.number
+            self.skipped[self.their_key, number] = self._next()
+
+    def _next(self) -> bytes:
+        message_key = hmac.digest(self.chain, b"\x01", "sha256")
+        self.chain, self.number = hmac.digest(self.chain, b"\x02", "sha256"), self.number + 1
+        return message_key
+
+    def _open(self, message_key: bytes, header: bytes, sealed: bytes) -> bytes:
+        material = _hkdf(bytes(32), message_key, b"kith v1 message", 44)
+        return AESGCM(material[:32]).decrypt(material[32:], sealed, self.bound + header)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_conversation_can_be_read_by_the_text_alone(written: dict[str, Any], which: int) -> None:
+    """Both ends, in each order that the vector names; a session without KEM and one-time key."""
+    spoken = json.loads((PAGE.parent / "vectors" / "conversation.json").read_text())
+    signed = bytes.fromhex(written["signed_prekey"]["private_key"])
+    identity = bytes.fromhex(written["anna"]["identity_key"])
+    bens = hashlib.sha512(bytes.fromhex(written["ben"]["identity_seed"])).digest()[:32]
+    first = bytes.fromhex(spoken["messages"][0]["envelope"])
+    ephemeral, key_ids = first[42:74], struct.unpack(">III", first[74:86])
+    assert key_ids == (7, 2**32 - 1, 2**32 - 1)
+    agreed = b"".join(
+        (
+            _x25519(signed, _montgomery(identity)),
+            _x25519(bens, ephemeral),
+            _x25519(signed, ephemeral),
+        )
+    )
+    x3dh = _hkdf(bytes(32), b"\xff" * 32 + agreed, b"kith v1 x3dh", 32)
+    secret = _hkdf(bytes(32), x3dh, b"kith v1 session x3dh", 32)
+    assert secret.hex() == spoken["session_secret"]
+    assert spoken["associated_data"] == written["associated_data"]
+
+    drawn = {name: bytes.fromhex(value) for name, value in spoken["ratchet_private_keys"].items()}
+    bound = bytes.fromhex(spoken["associated_data"])
+    ben = Reader(secret, bound, [signed, drawn["ben_reply"]])
+    for place in spoken["orders_in_which_all_can_be_read"][which]:
+        message = spoken["messages"][place]
+        if message["from"] == "anna":
+            envelope = bytes.fromhex(message["envelope"])
+            header = {b"\x01\x01": 86, b"\x01\x02": 2}[envelope[:2]]
+            assert ben.read(envelope[header:]).hex() == message["payload"]
+    # Anna wrote first: her end begins with the step that made her sending chain.
+    anna = Reader(secret, bound, [drawn["anna_first"]])
+    anna._step(_x25519_public(signed), drawn["anna_first"], keep=False)
+    (reply,) = (one for one in spoken["messages"] if one["from"] == "ben")
+    assert anna.read(bytes.fromhex(reply["envelope"])[2:]).hex() == reply["payload"]
+
+
+def _x25519_public(private_key: bytes) -> bytes:
+    return X25519PrivateKey.from_private_bytes(private_key).public_key().public_bytes_raw()
