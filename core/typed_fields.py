@@ -80,10 +80,8 @@ Locale = Annotated[
 AppHash = Annotated[str, StringConstraints(max_length=64), AfterValidator(_app_hash)]
 #: The host of an origin that a text is bound to.
 WebOrigin = Annotated[
-    str | None,
+    # The bound is on the text alone: over the union pydantic would ask None for its length.
+    Annotated[str, StringConstraints(max_length=256)] | None,
     AfterValidator(lambda text: text if text is None else read_origin(text)),
-    Field(
-        max_length=256,
-        description="Origin that the code is bound to: https://example.com, or just its host.",
-    ),
+    Field(description="Origin that the code is bound to: https://example.com, or just its host."),
 ]

@@ -410,3 +410,12 @@ def test_texts_speak_the_persons_language(client: ContractClient) -> None:
     client.post("/v1/verifications", json={"phone_number": OTHER_NUMBER, "locale": "tlh"})
     assert "Bestätigungscode" in german
     assert german != texts(client, OTHER_NUMBER)[0]["body"]
+
+
+def test_null_is_as_good_as_nothing(client):
+    """What may be left out may be null: clients write out all of their fields."""
+    body = {
+        "phone_number": NUMBER,
+        **dict.fromkeys(("region", "locale", "app_hash", "web_origin", "challenge_solution")),
+    }
+    assert client.post("/v1/verifications", json=body).status_code == 201
