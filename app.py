@@ -372,7 +372,10 @@ def create_app(settings: Settings | None = None, ports: Ports | None = None) -> 
     kith = build(settings, ports or Ports())
     app.extensions["kith"] = kith
     plumbing.install(
-        app, kith.metrics, RequesterResolver(settings.trusted_proxies), settings.max_body_bytes
+        app,
+        kith.metrics,
+        RequesterResolver(settings.trusted_proxies, settings.forwarded_header),
+        settings.max_body_bytes,
     )
 
     # Open to all; limits by number and requester, or a secret in the request, guard them.

@@ -45,9 +45,7 @@ def install(app: Flask, metrics: Metrics, requesters: RequesterResolver, max_bod
     def begin() -> None:
         given = request.headers.get("X-Request-Id", "")
         g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
-        g.requester = requesters.resolve(
-            request.remote_addr, request.headers.get("X-Forwarded-For")
-        )
+        g.requester = requesters.resolve(request.remote_addr, request.headers.get(requesters.field))
         clear_contextvars()
         bind_contextvars(request_id=g.request_id)
         g.started = time.perf_counter()

@@ -24,6 +24,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from core.discovery_settings import DiscoverySettings
 from core.door_settings import DoorSettings
 from core.fixed_codes import FixedCode, read_entries
+from core.forwarded import FIELDS
 from core.message_limit_settings import MessageLimitSettings
 from core.phone_numbers import known_region, mask
 from core.provider_settings import ProviderSettings
@@ -76,6 +77,12 @@ def _region(value: str) -> str:
     if not region.isalpha():
         raise ValueError(f"there is no country {value}; use ISO 3166 codes like DE")
     return region
+
+
+def _header_field(value: object) -> object:
+    """Take the name of a header field in any case, as HTTP does."""
+    names = {field.lower(): field for field in FIELDS}
+    return names.get(value.strip().lower(), value) if isinstance(value, str) else value
 
 
 def _app_hash(value: str) -> str:
@@ -132,8 +139,15 @@ class Settings(
     )
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(split)] = Field(
         (),
-        description="Networks of the proxies whose `X-Forwarded-For` is believed,"
+        description="Networks of the proxies that are believed about who asks,"
         " for instance `10.0.0.0/8, ::1/128`.",
+    )
+    forwarded_header: Annotated[
+        Literal["X-Forwarded-For", "Forwarded"], BeforeValidator(_header_field)
+    ] = Field(
+        "X-Forwarded-For",
+        description="Header field in which they say it; the other one is never read, because a proxy"
+        " passes on what a client wrote there.",
     )
     secret_key: SecretStr | None = Field(
         None,

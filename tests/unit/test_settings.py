@@ -89,6 +89,7 @@ def test_every_field_fault_at_once(faults) -> None:
         KITH_CODE_LIFETIME="1",
         KITH_PUBLIC_URL="id.example.com",
         KITH_TRUSTED_PROXIES="10.0.0.0/8, nonsense",
+        KITH_FORWARDED_HEADER="X-Real-IP",
         KITH_APP_NAME="x" * 21,
         KITH_SMS_PROVIDER="twilio, twilio",
         KITH_TWILIO_ACCOUNT_SID="AC1",
@@ -99,6 +100,7 @@ def test_every_field_fault_at_once(faults) -> None:
         "KITH_CODE_LIFETIME",
         "KITH_DEFAULT_REGION",
         "KITH_ENVIRONMENT",
+        "KITH_FORWARDED_HEADER",
         "KITH_PORT",
         "KITH_PUBLIC_URL",
         "KITH_SMS_PROVIDER",
@@ -302,6 +304,19 @@ def test_no_fault_shows_a_secret(faults) -> None:
     """A secret that is refused is not printed."""
     text = "\n".join(faults(KITH_SECRET_KEY="hunter2", KITH_SMS_PROVIDER="fax"))
     assert "hunter2" not in text
+
+
+@pytest.mark.parametrize(
+    ("written", "field"),
+    [
+        ("Forwarded", "Forwarded"),
+        ("forwarded", "Forwarded"),
+        ("x-forwarded-for", "X-Forwarded-For"),
+    ],
+)
+def test_header_fields_have_no_case(load, written: str, field: str) -> None:
+    """The header that proxies write is named as HTTP names it, in any case."""
+    assert load(KITH_FORWARDED_HEADER=written).forwarded_header == field
 
 
 def test_lists_come_with_commas(load) -> None:
