@@ -95,6 +95,7 @@ class MessageService:
         problem = answer.result()
         if problem is not None:
             raise problem
+        self.wakeups.acknowledged(caller.device_id, through)
 
     def _fault(self, outgoing: Outgoing) -> InvalidFields | None:
         """Say what no schema knows to be wrong with a message."""
@@ -142,7 +143,7 @@ class MessageService:
         waiter = Waiter()
         self._polls.add(waiter)
         try:
-            with self.wakeups.listening(caller.device_id, waiter, caller.token_hash):
+            with self.wakeups.listening(caller.device_id, waiter, caller.token_hash, is_poll=True):
                 return self._await(caller.device_id, waiter, limit, deadline)
         finally:
             self._polls.discard(waiter)

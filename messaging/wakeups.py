@@ -1,12 +1,13 @@
 """Wake-ups: who listens for a mailbox hears at once that something was stored for it.
 
-Owns the listeners of this process: open sockets and long polls, one a device; those of others are reached
-through a bus. A wake-up is a hint, and the table the truth: what a listener was not told is found by the
-slow poll (`net.py`). Refuses a second listener for a device; the newer one ends the older.
+The listeners of this process are open sockets and long polls, one of each kind a device, side by side; a
+newer one of a kind ends the older. Those of other processes are reached through a bus. A wake-up is a hint,
+and the table the truth: what a listener was not told is found by the slow poll (`net.py`).
 """
 
 import secrets
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,12 +16,25 @@ from typing import Protocol
 from uuid import UUID
 
 from messaging.letters import Closing, Delivery, GroupChanged, KeysLow, Missed, Notice, Signal
-from messaging.workers.hints import Arrived, Changed, Close, Hint, LeftOut, Low, Passed, Stored
+from messaging.schemas import LONGEST_WAIT
+from messaging.workers.hints import (
+    Arrived,
+    Changed,
+    Close,
+    Emptied,
+    Hint,
+    LeftOut,
+    Low,
+    Passed,
+    Stored,
+)
 
 #: Bytes of a token's hash by which it is told from another one of its device.
 TOKEN_MARK = 8
 #: Seconds that the clocks of two hosts may differ.
 SKEW = 2.0
+#: Seconds after its announcement in which a long poll elsewhere is told too; it waits no longer than this.
+POLL_SECONDS = LONGEST_WAIT + 5.0
 
 
 class Listener(Protocol):
@@ -34,6 +48,9 @@ class Listener(Protocol):
 
     def notice(self, notice: Notice) -> None:
         """Take a hint."""
+
+    def acknowledged(self, through: int) -> None:
+        """Hear that the device acknowledged messages in another way."""
 
     def close(self, why: Closing) -> None:
         """End, because this device is not to listen here any more."""
@@ -65,6 +82,9 @@ class Waiter:
     def notice(self, notice: Notice) -> None:
         """Let it go: hints are for sockets."""
 
+    def acknowledged(self, through: int) -> None:
+        """Let it go: a poll has no window."""
+
     def close(self, why: Closing) -> None:
         """End the wait, and the request."""
         self.closed = True
@@ -92,14 +112,20 @@ class Seat:
     name: bytes
     #: Seconds since 1970.
     since: float
+    is_poll: bool = False
     #: The last number in the mailbox that it was woken for.
     told: int = 0
-    #: Whether its announcement came back: what is announced after that is newer.
+    #: What its device had acknowledged when that was looked at last.
+    acked: int = 0
+    #: Whether it was announced at all, and whether that came back: what is announced after that is newer.
+    sent: bool = False
     announced: bool = False
+    #: Of a socket: until when a long poll of the device may wait elsewhere, by the monotonic clock.
+    polled_until: float = 0.0
 
     def arrival(self, *, again: bool) -> Arrived:
         """Give its announcement."""
-        return Arrived(self.name, self.since, again)
+        return Arrived(self.name, self.since, again, self.is_poll)
 
     def is_older_than(self, other: Arrived) -> bool:
         """Say whether another listener of the device came later.
@@ -122,7 +148,8 @@ class Wakeups:
     def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._seats: dict[UUID, Seat] = {}
+        self._sockets: dict[UUID, Seat] = {}
+        self._polls: dict[UUID, Seat] = {}
         #: The way to other processes; None: there are none.
         self.bus: Bus | None = None
         #: Told of devices that should be woken and for which nobody listens; must not wait.
@@ -130,18 +157,25 @@ class Wakeups:
 
     @contextmanager
     def listening(
-        self, device_id: UUID, listener: Listener, token_hash: bytes | None = None
+        self,
+        device_id: UUID,
+        listener: Listener,
+        token_hash: bytes | None = None,
+        *,
+        is_poll: bool = False,
     ) -> Iterator[None]:
-        """Listen in this block, in the place of whoever listened for the mailbox before.
+        """Listen in this block, in the place of whoever of this kind listened for the mailbox before.
 
         token_hash: of the token that the listener came with (`Caller.token_hash`); it ends when that is
         replaced.
         """
         token = None if token_hash is None else token_hash[:TOKEN_MARK]
-        seat = Seat(listener, token, secrets.token_bytes(8), self._clock().timestamp())
+        name, since = secrets.token_bytes(8), self._clock().timestamp()
+        seat = Seat(listener, token, name, since, is_poll)
+        kind = self._polls if is_poll else self._sockets
         with self._lock:
-            older = self._seats.get(device_id)
-            self._seats[device_id] = seat
+            older = kind.get(device_id)
+            kind[device_id] = seat
         if older is not None:
             older.listener.close(Closing.REPLACED)
         self._tell_bus(device_id)
@@ -149,9 +183,9 @@ class Wakeups:
             yield
         finally:
             with self._lock:
-                left = self._seats.get(device_id) is seat
+                left = kind.get(device_id) is seat
                 if left:
-                    del self._seats[device_id]
+                    del kind[device_id]
             if left:
                 self._tell_bus(device_id)
 
@@ -159,14 +193,20 @@ class Wakeups:
         if self.bus is not None:
             self.bus.listening_changed(device_id)
 
-    def seat(self, device_id: UUID) -> Seat | None:
-        """Give the listener of a device in this process."""
-        return self._seats.get(device_id)
+    def seats_of(self, device_id: UUID) -> Sequence[Seat]:
+        """Give the listeners of a device in this process: its socket, its long poll, both or none."""
+        found = self._sockets.get(device_id), self._polls.get(device_id)
+        return [seat for seat in found if seat is not None]
 
-    def seats(self) -> dict[UUID, Seat]:
-        """Give all listeners of this process, as of now."""
+    def seats(self) -> dict[UUID, Sequence[Seat]]:
+        """Give all listeners of this process by device, as of now."""
         with self._lock:
-            return dict(self._seats)
+            found: dict[UUID, Sequence[Seat]] = {
+                device_id: (seat,) for device_id, seat in self._sockets.items()
+            }
+            for device_id, seat in self._polls.items():
+                found[device_id] = (*found.get(device_id, ()), seat)
+        return found
 
     def stored(
         self, deliveries: Mapping[UUID, Sequence[Delivery]], urgent: Collection[UUID] = ()
@@ -178,13 +218,15 @@ class Wakeups:
         unheard = []
         for device_id, of_device in deliveries.items():
             seq = of_device[-1].seq if of_device else 0
-            seat = self._seats.get(device_id)
-            if seat is not None:
-                seat.told = max(seat.told, seq)
-                seat.listener.wake(of_device)
-            elif self.bus is not None:
-                self.bus.publish(device_id, Stored(seq, device_id in urgent))
-            elif device_id in urgent:
+            socket, poll = self._sockets.get(device_id), self._polls.get(device_id)
+            for seat in (socket, poll):
+                if seat is not None:
+                    seat.told = max(seat.told, seq)
+                    seat.listener.wake(of_device)
+            is_urgent = device_id in urgent and socket is None and poll is None
+            if self.bus is not None and _may_be_elsewhere(socket):
+                self.bus.publish(device_id, Stored(seq, is_urgent))
+            elif self.bus is None and is_urgent:
                 unheard.append(device_id)
         self.tell_unheard(unheard)
 
@@ -195,45 +237,61 @@ class Wakeups:
                 wake(device_ids)
 
     def signal(self, device_id: UUID, signal: Signal) -> None:
-        """Pass an ephemeral envelope on to whoever listens; it is gone when nobody does."""
-        seat = self._seats.get(device_id)
+        """Pass an ephemeral envelope on to the open socket; it is gone when there is none."""
+        seat = self._sockets.get(device_id)
         if seat is not None:
             seat.listener.receive(signal)
         elif self.bus is not None:
             self.bus.publish(device_id, Passed(signal))
 
     def notice(self, device_id: UUID, notice: Notice) -> None:
-        """Pass a hint on to whoever listens."""
-        seat = self._seats.get(device_id)
+        """Pass a hint on to the open socket."""
+        seat = self._sockets.get(device_id)
         if seat is not None:
             seat.listener.notice(notice)
         elif self.bus is not None:
             self.bus.publish(device_id, _hint(notice))
+
+    def acknowledged(self, device_id: UUID, through: int) -> None:
+        """Tell the open socket what its device acknowledged over HTTP, which makes room in its window."""
+        seat = self._sockets.get(device_id)
+        if seat is not None:
+            seat.listener.acknowledged(through)
+        elif self.bus is not None:
+            self.bus.publish(device_id, Emptied(through))
 
     def close(self, device_id: UUID, why: Closing, unless_token: bytes | None = None) -> None:
         """End whoever listens for a device, here and elsewhere.
 
         unless_token: hash of the token with which a listener stays.
         """
-        seat = self._seats.get(device_id)
-        if seat is not None and seat.holds_other_than(unless_token):
-            seat.listener.close(why)
+        for seat in self.seats_of(device_id):
+            if seat.holds_other_than(unless_token):
+                seat.listener.close(why)
         if self.bus is not None:
             mark = None if unless_token is None else unless_token[:TOKEN_MARK]
             self.bus.publish(device_id, Close(why, mark))
 
     def hear(self, device_id: UUID, hint: Hint) -> None:
         """Take what another process, or this one, said over the bus."""
-        seat = self._seats.get(device_id)
-        if seat is None:
-            # She left just now, and was counted among those who hear it.
-            if isinstance(hint, Stored) and hint.urgent:
-                self.tell_unheard([device_id])
-            return
+        seats = self.seats_of(device_id)
+        if isinstance(hint, Arrived):
+            self._meet(device_id, seats, hint)
+        elif isinstance(hint, Stored) and hint.urgent and not seats:
+            # It left just now, and was counted among those who hear it.
+            self.tell_unheard([device_id])
+        for seat in seats:
+            self._take(seat, hint)
+
+    def _take(self, seat: Seat, hint: Hint) -> None:
         match hint:
             case Stored():
-                seat.told = max(seat.told, hint.seq)
-                seat.listener.wake(())
+                # What it was told already, this process stored itself.
+                if not hint.seq or hint.seq > seat.told:
+                    seat.told = max(seat.told, hint.seq)
+                    seat.listener.wake(())
+            case Emptied():
+                seat.listener.acknowledged(hint.through)
             case Passed():
                 # A bus that stood still gives out what it held when it goes on.
                 if hint.signal.expires_at > self._clock():
@@ -243,17 +301,34 @@ class Wakeups:
             case Close():
                 if seat.holds_other_than(hint.unless_token):
                     seat.listener.close(hint.why)
-            case Arrived():
-                self._meet(device_id, seat, hint)
 
-    def _meet(self, device_id: UUID, seat: Seat, other: Arrived) -> None:
-        if other.name == seat.name:
+    def _meet(self, device_id: UUID, seats: Sequence[Seat], other: Arrived) -> None:
+        """Meet the announcement of a listener: of this one, of a rival, or of one of the other kind."""
+        own = [seat for seat in seats if seat.name == other.name]
+        for seat in own:
             seat.announced = True
-        elif seat.is_older_than(other):
-            seat.listener.close(Closing.REPLACED)
-        elif self.bus is not None and (other.again or seat.since - other.since > SKEW):
-            # The other one did not hear of this newer one.
+        for seat in () if own else seats:
+            if seat.is_poll and not other.is_poll:
+                # The socket's process has to know that this poll is to be told too.
+                self._announce_again(device_id, seat)
+            elif other.is_poll and not seat.is_poll:
+                seat.polled_until = time.monotonic() + POLL_SECONDS
+            elif seat.is_older_than(other):
+                seat.listener.close(Closing.REPLACED)
+            elif other.again or seat.since - other.since > SKEW:
+                # The other one did not hear of this newer one.
+                self._announce_again(device_id, seat)
+
+    def _announce_again(self, device_id: UUID, seat: Seat) -> None:
+        if self.bus is not None:
             self.bus.publish(device_id, seat.arrival(again=True))
+
+
+def _may_be_elsewhere(socket: Seat | None) -> bool:
+    """Say whether another process may have a listener, when this one has a device's socket or none."""
+    if socket is None:
+        return True
+    return socket.polled_until > 0 and socket.polled_until > time.monotonic()
 
 
 def _hint(notice: Notice) -> Hint:

@@ -90,6 +90,8 @@ class Outlet:
         """Make room in the window."""
         with self._lock:
             self._window.acknowledged(through)
+        if not self._wanted.is_set():
+            self._wanted.set()
 
     def await_room(self) -> None:
         """Wait while too much is unanswered: a peer that does not read is not read from either."""

@@ -83,6 +83,7 @@ class Stream:
         self.wake = outlet.wake
         self.receive = outlet.receive
         self.notice = outlet.notice
+        self.acknowledged = outlet.acknowledged
 
     def run(self) -> Ending:
         """Serve until it ends, and say why."""

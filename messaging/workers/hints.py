@@ -36,6 +36,8 @@ class Arrived(Struct, array_like=True, frozen=True, tag=2):
     since: float
     #: Whether it began earlier, and this is said because it may not have been heard.
     again: bool
+    #: Whether it is a long poll, beside which a socket may be open.
+    is_poll: bool = False
 
 
 class Close(Struct, array_like=True, frozen=True, tag=3):
@@ -69,7 +71,13 @@ class LeftOut(Struct, array_like=True, frozen=True, tag=7):
     notice: Missed
 
 
-Hint = Stored | Arrived | Close | Passed | Low | Changed | LeftOut
+class Emptied(Struct, array_like=True, frozen=True, tag=8):
+    """The device acknowledged all up to a number over HTTP."""
+
+    through: int
+
+
+Hint = Stored | Arrived | Close | Passed | Low | Changed | LeftOut | Emptied
 
 _encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
 _decoder: msgspec.msgpack.Decoder[Hint] = msgspec.msgpack.Decoder(Hint)

@@ -103,7 +103,8 @@ class Net:
         while chunk := list(islice(wanted, CHUNK)):
             found = self._read(chunk)
             for device_id in chunk:
-                _judge(seats[device_id], found.get(device_id))
+                for seat in seats[device_id]:
+                    _judge(seat, found.get(device_id))
             # Requests are answered between two statements.
             time.sleep(0)
 
@@ -139,6 +140,10 @@ def _judge(seat: Seat, found: _Found | None) -> None:
         seat.listener.close(Closing.REVOKED)
     elif seat.token is not None and seat.holds_other_than(found.token_hash):
         seat.listener.close(Closing.TOKEN_REPLACED)
-    elif found.last_seq > max(seat.told, found.acked_seq):
-        seat.told = found.last_seq
-        seat.listener.wake(())
+    else:
+        if found.acked_seq > seat.acked:
+            seat.acked = found.acked_seq
+            seat.listener.acknowledged(found.acked_seq)
+        if found.last_seq > max(seat.told, found.acked_seq):
+            seat.told = found.last_seq
+            seat.listener.wake(())

@@ -187,19 +187,21 @@ class ValkeyBus:
         self, line: Line, changed: set[UUID], subscribed: set[UUID], *, again: bool
     ) -> None:
         """Subscribe to the channels of who is listened for, and to no others; say who came."""
-        seats = {device_id: self._wakeups.seat(device_id) for device_id in changed}
-        here = {device_id for device_id, seat in seats.items() if seat is not None}
+        seats = {device_id: self._wakeups.seats_of(device_id) for device_id in changed}
+        here = {device_id for device_id, found in seats.items() if found}
         for batch in _batches(list(here - subscribed)):
             line.subscribe(batch)
         for batch in _batches(list((changed - here) & subscribed)):
             line.unsubscribe(batch)
         subscribed -= changed
         subscribed |= here
-        arrivals = [
-            Publication(device_id, seat.arrival(again=again))
-            for device_id, seat in seats.items()
-            if seat is not None
-        ]
+        arrivals = []
+        for device_id, found in seats.items():
+            for seat in found:
+                # Said once a connection: who is announced later is taken for newer.
+                if again or not seat.sent:
+                    seat.sent = True
+                    arrivals.append(Publication(device_id, seat.arrival(again=again)))
         for arrived in _batches(arrivals):
             self._publish(line, arrived)
 

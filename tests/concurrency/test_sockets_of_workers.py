@@ -3,6 +3,7 @@
 import base64
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import count
 from typing import NamedTuple
@@ -12,10 +13,12 @@ import httpx
 import pytest
 
 from app import Kith
+from messaging.letters import Closing
+from messaging.stream.window import UNACKNOWLEDGED
 from tests.conftest import Clock, MakeApp, Person
 from tests.people import put_in_touch, settle
 from tests.serving import served
-from tests.sockets import TestSocket
+from tests.sockets import Frame, TestSocket
 from tests.valkey import Valkey, running_valkey
 
 #: Far longer than any test may take.
@@ -34,17 +37,17 @@ class Worker(NamedTuple):
         """Its address as a URL."""
         return "http://{}:{}".format(*self.address)
 
-    def open(self, person: Person) -> TestSocket:
-        """Open a person's socket, and wait until the other workers reach it."""
+    def open(self, person: Person, listeners: int = 1) -> TestSocket:
+        """Open a person's socket, and wait until the other workers reach it and other listeners here."""
         socket = TestSocket(self.address, Authorization=f"Bearer {person.token}")
         assert socket.expect("ready")["device_id"] == person.device_id
-        until(lambda: all(seat.announced for seat in self._seats(person)))
+        self.until_announced(person, listeners)
         return socket
 
-    def _seats(self, person: Person) -> list[object]:
-        seat = self.kith.messaging.wakeups.seat(UUID(person.device_id))
-        assert seat is not None
-        return [seat]
+    def until_announced(self, person: Person, listeners: int = 1) -> None:
+        """Wait until others reach a person's listeners here, and were told of them."""
+        wakeups, device_id = self.kith.messaging.wakeups, UUID(person.device_id)
+        until(lambda: [one.announced for one in wakeups.seats_of(device_id)] == [True] * listeners)
 
 
 @pytest.fixture
@@ -145,3 +148,82 @@ def test_the_first_message_after_a_reconnect(
         send(at, stranger, ben, b"dropped")
         send(at, anna, ben, b"after one that was dropped")
         assert socket.expect("message")["content"] == b"after one that was dropped"
+
+
+@pytest.mark.parametrize("sender_at", [0, 1], ids=["at the socket", "at the poll"])
+def test_a_poll_and_a_socket_at_two_workers(
+    workers: tuple[Worker, Worker], people: tuple[Person, Person], sender_at: int
+) -> None:
+    """Both are told what comes; a second socket still replaces the first, and a second poll the first."""
+    here, there = workers
+    anna, ben = people
+    with ThreadPoolExecutor() as pool, here.open(ben) as socket:
+        assert socket.expect("caught_up") == {"through": 0}
+        poll = pool.submit(wait, there, ben)
+        there.until_announced(ben)
+        (seat,) = here.kith.messaging.wakeups.seats_of(UUID(ben.device_id))
+        until(lambda: seat.polled_until > 0)
+        send(workers[sender_at], anna, ben, b"to both")
+        assert [message["seq"] for message in poll.result(LONG)] == [1]
+        assert socket.expect("message")["seq"] == 1
+        acknowledge(there, ben, 1)
+        poll = pool.submit(wait, there, ben)
+        there.until_announced(ben)
+        with there.open(ben, listeners=2) as newer:
+            assert socket.closing().code == Closing.REPLACED
+            newest = pool.submit(wait, here, ben)
+            assert poll.result(LONG) == []
+            send(workers[sender_at], anna, ben, b"to both again")
+            assert [message["seq"] for message in newest.result(LONG)] == [2]
+            newer.expect("caught_up")
+            assert newer.expect("message")["seq"] == 2
+
+
+def test_an_acknowledgement_at_another_worker_makes_room(
+    workers: tuple[Worker, Worker], people: tuple[Person, Person]
+) -> None:
+    """A full window goes on when the device acknowledges over HTTP, wherever it does."""
+    here, there = workers
+    anna, ben = people
+    with here.open(ben) as socket, there.open(anna) as sender:
+        assert socket.expect("caught_up") == {"through": 0}
+        assert sender.expect("caught_up") == {"through": 0}
+        for worker in (here, there):
+            for _ in range(UNACKNOWLEDGED + 1):
+                sender.send(frame(ben))
+                sender.expect("accepted")
+            came = [seq for _ in range(UNACKNOWLEDGED) if (seq := next_message(socket))]
+            acknowledge(worker, ben, came[-1])
+            last = next_message(socket)
+            assert last == came[-1] + 1
+            acknowledge(worker, ben, last)
+
+
+def frame(to: Person) -> Frame:
+    """Write a message as a frame."""
+    return {
+        "type": "send",
+        "to": to.account_id,
+        "client_id": str(next(_names)),
+        "envelopes": [{"device_id": to.device_id, "content": b"x"}],
+    }
+
+
+def next_message(socket: TestSocket) -> int:
+    """Give the number of the next message."""
+    while (told := socket.receive())["type"] != "message":
+        assert told["type"] == "caught_up"
+    seq: int = told["seq"]
+    return seq
+
+
+def wait(worker: Worker, person: Person) -> list[dict[str, object]]:
+    """Have somebody wait for a message at a worker."""
+    answer = httpx.get(
+        f"{worker.url}/v1/messages",
+        params={"wait": int(LONG)},
+        headers=person.headers,
+        timeout=2 * LONG,
+    )
+    messages: list[dict[str, object]] = answer.json()["messages"]
+    return messages

@@ -112,8 +112,7 @@ class Worker:
         """Listen, and wait until the others reach this listener and were told of it."""
         listener, before = Listener(), len(self._joined)
         with self.wakeups.listening(device_id, listener, token):
-            seat = self.wakeups.seat(device_id)
-            assert seat is not None
+            (seat,) = self.wakeups.seats_of(device_id)
             self.until(lambda: device_id in self._joined[before:] and seat.announced)
             yield listener
 

@@ -63,7 +63,7 @@ ACTS: list[tuple[str, *tuple[st.SearchStrategy[Any], ...]]] = [
     ("reuse_client_id", WHICH, CONTENT, st.booleans()),
     *[("open", WHICH, st.sampled_from([JSON, MSGPACK]))] * 3,
     ("drop", WHICH),
-    ("fetch", WHICH, st.integers(1, 3)),
+    ("fetch", WHICH, st.integers(1, 3), st.booleans()),
     ("link", WHICH),
     ("revoke", WHICH, WHICH),
     ("register_again", st.integers(0, 1)),
@@ -197,11 +197,12 @@ class Machine(RuleBasedStateMachine):
             return problem, True
         return answer, False
 
-    def fetch(self, which: int, limit: int) -> None:
-        """A device fetches a page."""
+    def fetch(self, which: int, limit: int, patient: bool) -> None:
+        """A device fetches a page, or waits for one that is there, whether its socket is open or not."""
         device = self._one(which)
-        answer = self._ask(device, "GET", "/v1/messages", query_string={"limit": limit})
         waiting = device.shown(self.clock.now)
+        query = {"limit": limit, "wait": int(patient and bool(waiting))}
+        answer = self._ask(device, "GET", "/v1/messages", query_string=query)
         more = len(waiting) > limit
         assert answer.json == {"messages": waiting[:limit], "more": more, "missed": None}
 

@@ -10,7 +10,7 @@ import pytest
 
 from messaging.letters import Closing, Signal
 from messaging.wakeups import Waiter, Wakeups
-from messaging.workers.hints import Arrived, Hint, Passed, Stored
+from messaging.workers.hints import Arrived, Emptied, Hint, Passed, Stored
 
 HERS, HIS = UUID(int=1), UUID(int=2)
 #: Far longer than any test may take, so that a wait that ends was woken.
@@ -69,6 +69,35 @@ def test_a_newer_wait_ends_the_older():
         assert not newer.closed
 
 
+def test_a_poll_and_a_socket_live_side_by_side():
+    """Each kind ends its own older one only; both hear what is stored, the socket alone all else."""
+    wakeups = Wakeups()
+    poll, socket = Told(), Told()
+    with (
+        wakeups.listening(HERS, socket),
+        wakeups.listening(HERS, poll, is_poll=True),
+    ):
+        assert (poll.why, socket.why) == ([], [])
+        wakeups.stored({HERS: ()})
+        assert poll.wait(LONG)
+        assert socket.wait(LONG)
+        now = datetime.now(UTC)
+        wakeups.signal(HERS, Signal(HIS, HIS, b"ring", now, now))
+        assert (len(poll.signals), len(socket.signals)) == (0, 1)
+        with wakeups.listening(HERS, Told(), is_poll=True), wakeups.listening(HERS, Told()):
+            assert (poll.why, socket.why) == ([Closing.REPLACED], [Closing.REPLACED])
+    assert len(wakeups.seats()) == 0
+
+
+def test_a_revoked_device_has_neither():
+    """What ends the listeners of a device ends both."""
+    wakeups = Wakeups()
+    poll, socket = Told(), Told()
+    with wakeups.listening(HERS, socket), wakeups.listening(HERS, poll, is_poll=True):
+        wakeups.close(HERS, Closing.REVOKED)
+    assert (poll.why, socket.why) == ([Closing.REVOKED], [Closing.REVOKED])
+
+
 def test_the_end_of_an_older_wait_leaves_the_newer_one():
     """Leaving in any order, the newest waiter still hears."""
     wakeups = Wakeups()
@@ -111,6 +140,11 @@ class Told(Waiter):
         super().__init__()
         self.why: list[Closing] = []
         self.signals: list[Signal] = []
+        self.through: list[int] = []
+
+    def acknowledged(self, through: int) -> None:
+        """Keep how far."""
+        self.through.append(through)
 
     def receive(self, signal: Signal) -> None:
         """Keep a signal."""
@@ -141,7 +175,7 @@ def met():
     wakeups, bus, listener = Wakeups(), Bus(), Told()
     wakeups.bus = bus
     with wakeups.listening(HERS, listener):
-        yield wakeups, bus, listener, wakeups.seat(HERS).arrival(again=False)
+        yield wakeups, bus, listener, wakeups.seats_of(HERS)[0].arrival(again=False)
 
 
 def test_who_is_announced_later_is_newer(met):
@@ -155,6 +189,47 @@ def test_who_is_announced_later_is_newer(met):
     assert listener.why == []
     wakeups.hear(HERS, other)
     assert listener.why == [Closing.REPLACED]
+
+
+def test_a_poll_elsewhere_is_told_too(met):
+    """A socket that knows of a poll elsewhere has it told; a poll tells a socket elsewhere that it waits."""
+    wakeups, bus, listener, own = met
+    wakeups.stored({HERS: ()})
+    assert bus.published == []
+    wakeups.hear(HERS, Arrived(b"a poll", own.since + 60, again=False, is_poll=True))
+    assert listener.why == []
+    wakeups.stored({HERS: ()}, urgent={HERS})
+    assert bus.published == [Stored(0, urgent=False)]
+    bus.published.clear()
+    poll = Told()
+    with wakeups.listening(HIS, poll, is_poll=True):
+        arrival = wakeups.seats_of(HIS)[0].arrival(again=True)
+        wakeups.hear(HIS, Arrived(b"a socket", own.since + 60, again=False))
+        assert (poll.why, bus.published) == ([], [arrival])
+        wakeups.hear(HIS, Arrived(b"a poll", own.since + 60, again=True, is_poll=True))
+        assert poll.why == [Closing.REPLACED]
+
+
+def test_what_was_told_here_is_not_told_again(met):
+    """The bus brings back what this process published itself."""
+    wakeups, _, listener, _ = met
+    wakeups.hear(HERS, Stored(7, urgent=False))
+    assert listener.wait(LONG)
+    listener.clear()
+    wakeups.hear(HERS, Stored(7, urgent=False))
+    assert not listener.wait(0)
+    wakeups.hear(HERS, Stored(8, urgent=False))
+    assert listener.wait(LONG)
+
+
+def test_an_acknowledgement_over_http_is_told(met):
+    """It makes room in the socket's window, here and elsewhere."""
+    wakeups, bus, listener, _ = met
+    wakeups.acknowledged(HERS, 3)
+    wakeups.hear(HERS, Emptied(4))
+    assert listener.through == [3, 4]
+    wakeups.acknowledged(HIS, 5)
+    assert bus.published == [Emptied(5)]
 
 
 def test_who_is_announced_again_is_compared_by_time(met):

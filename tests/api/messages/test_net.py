@@ -18,13 +18,17 @@ class Listener:
     """Keeps how often it was woken, and why it was ended."""
 
     def __init__(self):
-        self.woken, self.why = 0, []
+        self.woken, self.why, self.through = 0, [], []
         self.told = threading.Event()
 
     def wake(self, deliveries):
         """Count."""
         self.woken += 1
         self.told.set()
+
+    def acknowledged(self, through):
+        """Keep how far."""
+        self.through.append(through)
 
     def close(self, why):
         """Keep why."""
@@ -65,6 +69,9 @@ def test_what_was_not_told_is_found(kith, ben, listening, send, acknowledge):
     acknowledge(ben, 2)
     kith.messaging.net.look()
     assert (listening.woken, listening.why) == (1, [])
+    # Said once, when the acknowledgement itself was not told.
+    kith.messaging.net.look()
+    assert listening.through == [2, 2]
 
 
 def test_many_listeners(kith, ben, link, listening, send, monkeypatch):

@@ -171,3 +171,21 @@ def test_http_and_stream_are_one_mailbox(
     done = client.post("/v1/messages/ack", json={"through": 1}, headers=bob.headers)
     assert done.status_code == 204
     assert open_ready(bob).settled()
+
+
+def test_a_poll_and_a_socket_live_side_by_side(
+    client: ContractClient, open_ready: Open, alice: Person, bob: Person
+) -> None:
+    """A long poll closes no socket, gets what is there, and what is acknowledged over HTTP makes room."""
+    to_alice, to_bob = open_ready(alice), open_ready(bob)
+    for begins in (1, 101, 201):
+        _send_all(to_alice, bob, range(begins, begins + 100))
+    assert len(_take(to_bob, UNACKNOWLEDGED)) == UNACKNOWLEDGED
+    page = client.get("/v1/messages?wait=20&limit=100", headers=bob.headers).json
+    assert len(page["messages"]) == 100
+    assert to_bob.settled()
+    done = client.post("/v1/messages/ack", json={"through": 100}, headers=bob.headers)
+    assert done.status_code == 204
+    frames = [to_bob.receive() for _ in range(300 - UNACKNOWLEDGED)]
+    came = [frame["seq"] for frame in frames if frame["type"] == "message"]
+    assert came == [*range(UNACKNOWLEDGED + 1, 301)]
