@@ -261,6 +261,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
     )
     maintenance = Maintenance(database, clock, metrics)
 
+    devices.mailboxes_of = messaging.messages.mailboxes_of
     events.listing_changed.append(directory.listing_changed)
     events.holder_changed.append(matrix.bindings.holder_changed)
 

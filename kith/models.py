@@ -64,6 +64,24 @@ class Account:
 
 
 @dataclass(frozen=True)
+class MailboxFill:
+    """What waits for a device, and how much may."""
+
+    messages: int
+    bytes: int
+    max_messages: int
+    max_bytes: int
+
+
+@dataclass(frozen=True)
+class Missed:
+    """Messages to this device were not stored since a time; acknowledging `through` ends this."""
+
+    since: datetime
+    through: int
+
+
+@dataclass(frozen=True)
 class Device:
     """One device of the own account; `current` marks the asking one.
 
@@ -77,6 +95,7 @@ class Device:
     last_seen_at: datetime | None
     current: bool
     token_revoked_at: datetime | None = None
+    mailbox: MailboxFill | None = None
 
 
 @dataclass(frozen=True)
@@ -183,6 +202,7 @@ class MessagePage:
 
     messages: tuple[Message, ...]
     more: bool
+    missed: Missed | None = None
 
 
 @dataclass(frozen=True)

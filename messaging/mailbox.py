@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Executable, Select, and_, bindparam, delete, 
 from core.bulk import Bulk, BulkInsert, Row
 from core.database import PURGE_BATCH, dialect_of, insert_into, table
 from messaging import mailbox_shares
-from messaging.box import Bounds, Box
+from messaging.box import Bounds, Box, Waiting
 from messaging.letters import Delivery, Message, Missed, ToGroup
 from messaging.models import Envelope, Mailbox, MailboxShare, Payload
 
@@ -241,6 +241,17 @@ def read(connection: Connection, device_id: UUID, after: int, now: datetime, lim
     # A join keeps no order; sorted here, no database has to carry the contents through a sort.
     deliveries.sort(key=itemgetter(0))
     return Page(deliveries, rows[0].last_seq if rows else after)
+
+
+_SELECT_FILL = select(_MAILBOXES.device_id, _MAILBOXES.waiting, _MAILBOXES.waiting_bytes).where(
+    _MAILBOXES.device_id.in_(bindparam("devices", expanding=True))
+)
+
+
+def fill(connection: Connection, device_ids: Collection[UUID]) -> dict[UUID, Waiting]:
+    """Say what waits for devices; one without a mailbox is missing."""
+    rows = connection.execute(_SELECT_FILL, {"devices": list(device_ids)})
+    return {row.device_id: Waiting(row.waiting, row.waiting_bytes) for row in rows}
 
 
 _SELECT_MISSED = select(_MAILBOXES.missed_since, _MAILBOXES.missed_seq).where(

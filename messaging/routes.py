@@ -67,8 +67,9 @@ def send_message(caller: Caller, body: OutgoingMessage) -> tuple[AcceptedAnswer,
 def fetch_messages(caller: Caller, query: MailboxQuery) -> MailboxAnswer:
     """Fetch the oldest messages of the calling device, or wait for the first one."""
     service = _messages()
-    found, more = service.fetch(caller, query.limit, query.wait)
+    # First: whatever has a lower number than this mark is then among the messages, or behind them.
     missed = service.missed(caller)
+    found, more = service.fetch(caller, query.limit, query.wait)
     return MailboxAnswer(
         messages=[IncomingMessage.show(one) for one in found],
         more=more,

@@ -5,7 +5,7 @@ whatever else is wrong with a message in the transaction that would store it.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from uuid import UUID
@@ -25,7 +25,7 @@ from messaging.mailbox import Page
 from messaging.posting import Judge, Posting
 from messaging.recipients import Rosters
 from messaging.wakeups import Waiter, Wakeups
-from tokens.service import IDLE_AFTER, Caller, DeviceService
+from tokens.service import IDLE_AFTER, Caller, DeviceService, MailboxFill
 
 
 class MessageService:
@@ -46,8 +46,12 @@ class MessageService:
         self._clock = clock
         self._metrics = metrics
         self._max_content_bytes = settings.max_content_bytes
-        self._bounds = Bounds(settings.max_mailbox_messages, settings.max_mailbox_bytes)
-        self._posting = Posting(entropy, judge, rosters, self._bounds)
+        self._posting = Posting(
+            entropy,
+            judge,
+            rosters,
+            Bounds(settings.max_mailbox_messages, settings.max_mailbox_bytes),
+        )
         self._committer = Committer(self._commit, metrics)
         #: Who listens for which mailbox.
         self.wakeups = wakeups
@@ -181,6 +185,16 @@ class MessageService:
         found = self.pending(device_id, 0, limit + 1).deliveries
         return found[:limit], len(found) > limit
 
+    def mailboxes_of(
+        self, connection: Connection, device_ids: Sequence[UUID]
+    ) -> Mapping[UUID, MailboxFill]:
+        """Say how full the mailboxes of devices are."""
+        bounds = self._posting.bounds.whole
+        return {
+            device_id: MailboxFill(*waiting, *bounds)
+            for device_id, waiting in mailbox.fill(connection, device_ids).items()
+        }
+
     def device_added(self, connection: Connection, account_id: UUID, device_id: UUID) -> None:
         """Make the mailbox of a new device, in the transaction that adds it."""
         mailbox.create(connection, account_id, device_id)
@@ -193,7 +207,7 @@ class MessageService:
         if idle_from <= self._clock() and DeviceService.device_ids(connection, account_id) != [
             device_id
         ]:
-            mailbox.miss(connection, device_id, idle_from, self._bounds)
+            mailbox.miss(connection, device_id, idle_from, self._posting.bounds)
 
     def devices_removed(
         self, connection: Connection, account_id: UUID, device_ids: Sequence[UUID]
@@ -204,6 +218,6 @@ class MessageService:
 
     def purge_envelopes(self, connection: Connection, now: datetime) -> int:
         """Delete a batch of expired envelopes."""
-        expired = mailbox.expire(connection, now, self._bounds)
+        expired = mailbox.expire(connection, now, self._posting.bounds)
         self._metrics.envelopes.labels("expired").inc(expired)
         return expired

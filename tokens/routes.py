@@ -1,5 +1,6 @@
 """Routes of accounts, devices and tokens."""
 
+from collections.abc import Mapping
 from uuid import UUID
 
 from flask import current_app
@@ -32,10 +33,11 @@ from tokens.schemas import (
     JoinedAnswer,
     LinkAnswer,
     LinkRedemption,
+    MailboxFillAnswer,
     RegistrationLockBody,
     RotatedAnswer,
 )
-from tokens.service import DeviceService
+from tokens.service import DeviceService, MailboxFill
 from tokens.tokens import TokenService
 
 AUTHENTICATION = (TokenMissing, TokenInvalid, TokenReused, TooManyConnections)
@@ -72,7 +74,10 @@ def show_account(account: Account, caller: Caller) -> AccountAnswer:
     )
 
 
-def _show_device(device: Device, caller: Caller) -> DeviceAnswer:
+def _show_device(
+    device: Device, caller: Caller, mailboxes: Mapping[UUID, MailboxFill]
+) -> DeviceAnswer:
+    fill = mailboxes.get(device.id)
     return DeviceAnswer(
         id=device.id,
         name=device.name,
@@ -81,6 +86,7 @@ def _show_device(device: Device, caller: Caller) -> DeviceAnswer:
         last_seen_at=device.last_seen_at,
         token_revoked_at=device.token_revoked_at,
         current=device.id == caller.device_id,
+        mailbox=None if fill is None else MailboxFillAnswer(**fill._asdict()),
     )
 
 
@@ -134,8 +140,8 @@ def remove_registration_lock(caller: Caller) -> None:
 @accounts_api.operation("GET", "/devices", answer=DevicesAnswer)
 def list_devices(caller: Caller) -> DevicesAnswer:
     """List the devices of the account."""
-    devices = _devices().of_caller(caller)
-    return DevicesAnswer(devices=[_show_device(device, caller) for device in devices])
+    devices, mailboxes = _devices().of_caller(caller)
+    return DevicesAnswer(devices=[_show_device(device, caller, mailboxes) for device in devices])
 
 
 @accounts_api.operation(
@@ -143,7 +149,8 @@ def list_devices(caller: Caller) -> DevicesAnswer:
 )
 def rename_device(caller: Caller, path: DevicePath, body: DeviceChange) -> DeviceAnswer:
     """Rename a device of the account."""
-    return _show_device(_devices().rename(caller, _device_id(path), body.name), caller)
+    device, mailboxes = _devices().rename(caller, _device_id(path), body.name)
+    return _show_device(device, caller, mailboxes)
 
 
 @accounts_api.operation(

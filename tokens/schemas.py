@@ -44,6 +44,15 @@ class RegistrationLockBody(Body):
     pin: Pin
 
 
+class MailboxFillAnswer(Answer):
+    """How full the mailbox of a device is."""
+
+    messages: int
+    bytes: int
+    max_messages: int
+    max_bytes: int
+
+
 class DeviceAnswer(Answer):
     """One device."""
 
@@ -56,6 +65,7 @@ class DeviceAnswer(Answer):
         description="Since when it is signed out, with its mailbox kept for 30 days."
     )
     current: bool
+    mailbox: MailboxFillAnswer | None = Field(description="What waits for it, and how much may.")
 
 
 class DevicesAnswer(Answer):

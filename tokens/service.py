@@ -5,10 +5,10 @@ and anyone's hands on another account's.
 """
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 import structlog
@@ -54,6 +54,15 @@ class Joined:
     device_token: str
 
 
+class MailboxFill(NamedTuple):
+    """What waits for a device, and how much may."""
+
+    messages: int
+    bytes: int
+    max_messages: int
+    max_bytes: int
+
+
 class DeviceService:
     """Adds, links, lists, renames and removes devices."""
 
@@ -72,6 +81,10 @@ class DeviceService:
         self._mint = mint
         self._events = events
         self._max_devices = max_devices
+        #: Reads how full the mailboxes of devices are; messaging knows.
+        self.mailboxes_of: Callable[[Connection, Sequence[UUID]], Mapping[UUID, MailboxFill]] = (
+            lambda connection, device_ids: {}
+        )
 
     def add(
         self,
@@ -168,11 +181,13 @@ class DeviceService:
         if count is not None and count >= self._max_devices:
             raise TooManyDevices(f"It has {count}, the most it may; remove one first.")
 
-    def of_caller(self, caller: Caller) -> list[Device]:
-        """Give the devices of the caller's account, oldest first."""
+    def of_caller(self, caller: Caller) -> tuple[list[Device], Mapping[UUID, MailboxFill]]:
+        """Give the devices of the caller's account, oldest first, and how full their mailboxes are."""
         with self._database.read() as connection:
             mine = select(*table(Device).columns).where(_DEVICES.account_id == caller.account_id)
-            return find_all(connection, Device, mine.order_by(_DEVICES.created_at, _DEVICES.id))
+            order = mine.order_by(_DEVICES.created_at, _DEVICES.id)
+            devices = find_all(connection, Device, order)
+            return devices, self.mailboxes_of(connection, [device.id for device in devices])
 
     @staticmethod
     def device_ids(connection: Connection, account_id: UUID) -> list[UUID]:
@@ -194,15 +209,18 @@ class DeviceService:
         active = [device.id for device in found if device.last_seen_at > since]
         return active or [device.id for device in found]
 
-    def rename(self, caller: Caller, device_id: UUID, name: str) -> Device:
-        """Rename a device of the caller's account."""
+    def rename(
+        self, caller: Caller, device_id: UUID, name: str
+    ) -> tuple[Device, Mapping[UUID, MailboxFill]]:
+        """Rename a device of the caller's account; give it, and how full its mailbox is."""
         with self._database.write() as connection:
             here = (Device.account_id == caller.account_id, Device.id == device_id)
             connection.execute(update(Device).where(*here).values(name=name))
             device = find(connection, Device, *here)
+            mailboxes = self.mailboxes_of(connection, [device_id])
         if device is None:
             raise DeviceNotFound("GET /v1/devices lists the devices of this account.")
-        return device
+        return device, mailboxes
 
     def remove(self, caller: Caller, device_id: UUID) -> None:
         """Remove a device of the caller's account, with its token and all that waits for it."""

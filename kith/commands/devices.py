@@ -5,6 +5,10 @@ import click
 from kith.commands.failures import REFUSED, Failure
 from kith.commands.output import local_time, print_json, print_table
 from kith.commands.session import Session
+from kith.models import Device
+
+#: From here on it is shown how full a mailbox is.
+NEARLY_FULL = 0.1
 
 
 @click.group(invoke_without_command=True)
@@ -28,7 +32,7 @@ def devices(ctx: click.Context, as_json: bool) -> None:
         print_json(found)
         return
     print_table(
-        ("", "NAME", "PLATFORM", "LAST SEEN", "ID"),
+        ("", "NAME", "PLATFORM", "LAST SEEN", "WAITING", "ID"),
         [
             (
                 "*" if device.current else "",
@@ -36,11 +40,21 @@ def devices(ctx: click.Context, as_json: bool) -> None:
                 device.platform or "",
                 local_time(device.last_seen_at)
                 + (", signed out" if device.token_revoked_at else ""),
+                _waiting(device),
                 device.id,
             )
             for device in found
         ],
     )
+
+
+def _waiting(device: Device) -> str:
+    """Say how many messages wait for a device, and that there is little room left."""
+    if device.mailbox is None:
+        return ""
+    box = device.mailbox
+    full = max(box.messages / box.max_messages, box.bytes / box.max_bytes)
+    return f"{box.messages} ({full:.0%} full)" if full >= NEARLY_FULL else str(box.messages)
 
 
 def _device_id(_: click.Context, __: click.Parameter, value: str) -> str:

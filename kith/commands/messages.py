@@ -87,6 +87,14 @@ def inbox(session: Session, wait: int, as_json: bool) -> None:
     """
     with messaging(session) as opened:
         _receive(opened, wait)
+        gap = opened.messenger.gap()
+        if gap is not None:
+            since = local_time(datetime.fromtimestamp(gap.since / 1_000, UTC))
+            note(
+                f"Messages since {since} did not reach this device: it was away for long, or its"
+                " mailbox was full. Look at your other devices, or ask for them again."
+            )
+            opened.messenger.show_gap(gap)
         unread = opened.messenger.history.unread()
         if as_json:
             print_json([described(opened, entry) for entry in unread])

@@ -28,7 +28,7 @@ from kith.messaging.ratchet import NotDecrypted
 from kith.messaging.recipients import Own
 from kith.messaging.sessions import Sessions
 from kith.messaging.store import Store
-from kith.models import Message
+from kith.models import Message, Missed
 
 REFRESH_PAUSE = 3_600
 REMEMBERED = 31 * 86_400  # a message waits at most 30 days
@@ -40,6 +40,17 @@ class Taken(msgspec.Struct, frozen=True):
 
 class Refreshed(msgspec.Struct, frozen=True):
     """Mark that a device was asked for a new session a short while ago."""
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """Messages that the server did not keep for this device since a time, in Unix milliseconds.
+
+    through: the number that tells it from an earlier gap.
+    """
+
+    since: int
+    through: int
+    shown: bool = False
 
 
 class Inbox:
@@ -83,6 +94,27 @@ class Inbox:
             for account_id, ids in received.items():
                 self.confirm(account_id, ids, "delivered")
             return changed
+
+    def miss(self, missed: Missed) -> None:
+        """Note that the server did not keep messages; told again it changes nothing."""
+        with self._store.transaction():
+            known = self._store.get(Gap, "")
+            if known is None or missed.through > known.through:
+                since = _milliseconds(missed.since)
+                if known is not None and not known.shown:
+                    since = min(since, known.since)
+                self._store.put("", Gap(since, missed.through))
+
+    def gap(self) -> Gap | None:
+        """Return the gap that was not shown yet."""
+        gap = self._store.get(Gap, "")
+        return None if gap is None or gap.shown else gap
+
+    def show_gap(self, gap: Gap) -> None:
+        """Note that a gap was shown, unless it has grown since."""
+        with self._store.transaction():
+            if self._store.get(Gap, "") == gap:
+                self._store.put("", msgspec.structs.replace(gap, shown=True))
 
     def confirm(self, account_id: str, ids: list[bytes], state: payloads.State) -> None:
         """Tell an account how far its texts have come."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from kith.client import Kith
 from kith.errors import KithProblem, KithUnreachable
 from kith.messaging.history import Entry, History
-from kith.messaging.inbox import Inbox
+from kith.messaging.inbox import Gap, Inbox
 from kith.messaging.keys import OwnKeys
 from kith.messaging.outbox import Outbox
 from kith.messaging.payloads import ID_SIZE, LONGEST_TEXT
@@ -23,7 +23,7 @@ from kith.messaging.refusals import KeysChanged, NotSent
 from kith.messaging.safety import safety_number
 from kith.messaging.sessions import Sessions
 from kith.messaging.store import Store
-from kith.models import Message
+from kith.models import Message, Missed
 
 PAGE = 100
 MOST_ACCEPTANCES = (
@@ -122,6 +122,8 @@ class Messenger:
             page = self._kith.fetch_messages(limit=PAGE, wait=0 if changed else wait)
             more = page.more and bool(page.messages)
             changed += self.take(page.messages)
+            if page.missed is not None:
+                self.miss(page.missed)
             if page.messages:
                 self._kith.acknowledge(page.messages[-1].seq)
         self._flush_if_possible()
@@ -130,6 +132,18 @@ class Messenger:
     def take(self, messages: Sequence[Message]) -> list[Entry]:
         """Keep what messages say that came in another way; acknowledge them afterwards."""
         return self._inbox.take(messages)
+
+    def miss(self, missed: Missed) -> None:
+        """Note that the server did not keep messages for this device, as a stream says."""
+        self._inbox.miss(missed)
+
+    def gap(self) -> Gap | None:
+        """Return since when messages are missing, until `show_gap`."""
+        return self._inbox.gap()
+
+    def show_gap(self, gap: Gap) -> None:
+        """Note that the person was told of a gap."""
+        self._inbox.show_gap(gap)
 
     def publish_keys(self) -> None:
         """Publish new one-time keys, as the server has said that few are left; raise KithError."""

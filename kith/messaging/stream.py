@@ -19,7 +19,7 @@ from kith.client import Kith
 from kith.errors import KithAnswerUnreadable, KithError
 from kith.messaging.history import Entry
 from kith.messaging.messenger import Messenger
-from kith.models import GroupVersion, Message
+from kith.models import GroupVersion, Message, Missed
 
 SUBPROTOCOL = "kith.v1.msgpack"
 PING_SECONDS = 25
@@ -53,6 +53,11 @@ class _Frame(msgspec.Struct):
     sent_at: datetime
     request: bool = False
     group: _Group | None = None
+
+
+class _MissedFrame(msgspec.Struct):
+    since: datetime
+    through: int
 
 
 class _Socket(simple_websocket.Client):  # type: ignore[misc]  # it has no types
@@ -141,6 +146,7 @@ class Stream:
         try:
             frames = msgspec.msgpack.decode(data.encode() if isinstance(data, str) else data)
             messages = [_message(one) for one in frames if one.get("type") == "message"]
+            missed = [_missed(one) for one in frames if one.get("type") == "missed"]
             low = any(one.get("type") == "keys_low" for one in frames)
         except (msgspec.MsgspecError, AttributeError, TypeError, ValueError):
             raise KithAnswerUnreadable("A frame of the stream cannot be read.") from None
@@ -151,6 +157,8 @@ class Stream:
             if changed:
                 self._on_change(changed)
             self._messenger.flush()
+        for one in missed:
+            self._messenger.miss(one)
         if low:
             self._messenger.publish_keys()
 
@@ -167,6 +175,11 @@ def _message(frame: Mapping[str, Any]) -> Message:
         request=read.request,
         group=None if read.group is None else GroupVersion(_id(read.group.id), read.group.version),
     )
+
+
+def _missed(frame: Mapping[str, Any]) -> Missed:
+    read = msgspec.convert(frame, _MissedFrame)
+    return Missed(read.since, read.through)
 
 
 def _id(raw: bytes) -> str:

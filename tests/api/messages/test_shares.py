@@ -130,3 +130,14 @@ def test_a_request_does_not_wait_for_ever(register, ben, send, fill, acknowledge
     acknowledge(ben, 1)
     assert fill(ben, stranger) == 1
     assert numbers(fetch(ben)) == [2, 3]
+
+
+def test_devices_are_shown_with_what_waits(client, ben, send):
+    """Whose mailbox fills up can be seen before it is full, also when it is renamed."""
+    send(ben)
+    (device,) = client.get("/v1/devices", headers=ben.headers).json["devices"]
+    fill = {"messages": 1, "bytes": 5, "max_messages": ROOM}
+    assert device["mailbox"].items() >= fill.items()
+    path = f"/v1/devices/{ben.device_id}"
+    renamed = client.patch(path, json={"name": "Phone"}, headers=ben.headers).json
+    assert renamed["mailbox"] == device["mailbox"]

@@ -15,6 +15,7 @@ from werkzeug.serving import make_server
 from kith import Kith
 from kith.messaging import stream as streaming
 from kith.messaging.stream import Stream, StreamEnded
+from kith.models import Missed
 from tests.unit.kith.messaging_people import Machine
 
 Serve = Callable[[simple_websocket.Server], None]
@@ -183,3 +184,25 @@ def test_addresses_keep_what_they_have() -> None:
     """Https becomes wss, and a path of the server stays before the stream's."""
     assert Kith("https://a.test/b/").stream_address == "wss://a.test/b/v1/stream"
     assert Kith("http://a.test:81").stream_address == "ws://a.test:81/v1/stream"
+
+
+def test_a_gap_is_kept_until_it_is_shown(sockets: Sockets, stream: Stream, ben: Machine) -> None:
+    """What the server did not keep is told once, however often the server says it."""
+    since = datetime(2026, 11, 1, tzinfo=UTC)
+
+    def serve(socket: simple_websocket.Server) -> None:
+        missed = {"type": "missed", "since": since, "through": 7}
+        socket.send(msgspec.msgpack.encode([missed, missed]))
+        socket.close(4003)
+
+    sockets.turns = [serve]
+    with pytest.raises(StreamEnded):
+        stream.run()
+    gap = ben.messenger.gap()
+    assert gap is not None
+    assert (gap.since, gap.through) == (int(since.timestamp() * 1_000), 7)
+    ben.messenger.show_gap(gap)
+    ben.messenger.miss(Missed(since, 7))
+    assert ben.messenger.gap() is None
+    ben.messenger.miss(Missed(since, 9))
+    assert ben.messenger.gap() is not None
