@@ -31,7 +31,7 @@ from discovery.service import DirectoryService
 from interop.camara.routes import camara_api
 from interop.camara.service import CamaraService
 from interop.matrix.accounts import MatrixAccountService
-from interop.matrix.number_routes import numbers_api
+from interop.matrix.number_routes import numbers_api, unbinding_api
 from interop.matrix.routes import leaving_api, open_api, terms_api
 from interop.matrix.service import MatrixService
 from interop.matrix.sessions import ValidationService
@@ -357,6 +357,12 @@ def create_app(settings: Settings | None = None, ports: Ports | None = None) -> 
             "device_token": {"type": "http", "scheme": "bearer", "bearerFormat": "kith_…"},
             "service_token": {"type": "http", "scheme": "bearer", "bearerFormat": "kithsvc_…"},
             "matrix_token": {"type": "http", "scheme": "bearer", "bearerFormat": "kithmx_…"},
+            "matrix_signature": {
+                "type": "apiKey",
+                "in": "header",
+                "name": "Authorization",
+                "description": "`X-Matrix`, a request signed by a homeserver (server-server API)",
+            },
             "webhook_signature": {
                 "type": "apiKey",
                 "in": "header",
@@ -400,7 +406,7 @@ def create_app(settings: Settings | None = None, ports: Ports | None = None) -> 
     app.register_api(camara_api)
     # Partly open; by a token of its own, or without the terms accepted: see each.
     if settings.matrix_enabled:
-        for api in (open_api, terms_api, leaving_api, numbers_api):
+        for api in (open_api, terms_api, leaving_api, numbers_api, unbinding_api):
             app.register_api(api)
     # By signature: made with `authenticate=authenticate_sender`.
     app.register_api(webhook_callbacks_api)

@@ -88,6 +88,8 @@ class Limits:
     pin_changes: Limit = Limit("pin-changes", 10, timedelta(hours=1))
     #: By network: 60, refilled over an hour, for each asks a homeserver that a stranger named.
     matrix_registrations: Limit = Limit("matrix-registrations", 60, timedelta(hours=1))
+    #: By network: 60, refilled over an hour, for each asks a homeserver that a stranger named.
+    matrix_key_questions: Limit = Limit("matrix-key-questions", 60, timedelta(hours=1))
     #: By device: 20, refilled over an hour, for each may hold a hundred signatures to check.
     key_uploads: Limit = Limit("key-uploads", 20, timedelta(hours=1))
     #: By taking account and account: 10, then one every 10 minutes, so that nobody drains anybody's.

@@ -144,7 +144,7 @@ class Metrics:
         )
         self.homeservers = Counter(
             "kith_matrix_homeserver_questions",
-            "Questions to homeservers whose OpenID token it is, by outcome.",
+            "Questions to homeservers whose OpenID token it is or which keys are theirs, by outcome.",
             ["outcome"],
             registry=self.registry,
         )

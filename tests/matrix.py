@@ -10,10 +10,12 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from flask_openapi3 import OpenAPI
+from nacl.signing import SigningKey
 from werkzeug.test import TestResponse
 
 from discovery.hashes import digest_number, encode_hash
 from interop.matrix.errors import CORS, PREFIX
+from interop.matrix.signing import canonical_json, unpadded
 from tests.conftest import NUMBER, MakeApp
 from tests.contract.fake_http import Answer, FakeProvider, Received
 
@@ -21,6 +23,7 @@ from tests.contract.fake_http import Answer, FakeProvider, Received
 CERTIFICATE = Path(__file__).parent / "contract" / "homeserver_certificate.pem"
 V2 = f"{PREFIX}/v2"
 USERINFO = "/_matrix/federation/v1/openid/userinfo"
+KEYS = "/_matrix/key/v2/server"
 SECRET = "monkeys_are_GREAT"
 
 
@@ -37,6 +40,10 @@ class Homeserver(FakeProvider):
     def __init__(self) -> None:
         super().__init__(homeserver_context())
         self.subjects: dict[str, str] = {}
+        self.signing_key = SigningKey.generate()
+        self.key_id = "ed25519:a_1"
+        #: Until when its keys hold, in milliseconds since 1970.
+        self.keys_until = 4_102_444_800_000
 
     @property
     def port(self) -> int:
@@ -47,9 +54,42 @@ class Homeserver(FakeProvider):
         """Give a server name that leads to it."""
         return f"{host}:{self.port}"
 
+    def sign(self, value: dict[str, Any]) -> str:
+        """Sign an object."""
+        return unpadded(self.signing_key.sign(canonical_json(value)).signature)
+
+    def keys(self, host: str = "hs.example") -> dict[str, Any]:
+        """Publish its key, as a server of that name."""
+        name = self.name(host)
+        published = {
+            "server_name": name,
+            "valid_until_ts": self.keys_until,
+            "verify_keys": {self.key_id: {"key": unpadded(bytes(self.signing_key.verify_key))}},
+            "old_verify_keys": {},
+        }
+        return published | {"signatures": {name: {self.key_id: self.sign(published)}}}
+
+    def authorize(
+        self,
+        content: Any,
+        destination: str = "127.0.0.1:8000",
+        member: str = "destination_is",
+        path: str = f"{V2}/3pid/unbind",
+    ) -> str:
+        """Sign a request as Synapse does; give its Authorization header."""
+        signed = {"method": "POST", "uri": path, "origin": self.name(), "content": content}
+        signature = self.sign(signed | {member: destination})
+        return (
+            f'X-Matrix origin="{self.name()}",key="{self.key_id}",sig="{signature}",'
+            f'destination="{destination}"'
+        )
+
     def accept(self, request: Received) -> Answer:
-        """Say whose token it is."""
+        """Say whose token it is, or which keys are its own."""
         parts = urlsplit(request.path)
+        if parts.path == KEYS:
+            host = request.headers["Host"].rpartition(":")[0]
+            return Answer(200, json.dumps(self.keys(host)).encode())
         if parts.path != USERINFO:
             return Answer(404, b'{"errcode": "M_UNRECOGNIZED", "error": "?"}')
         (token,) = parse_qs(parts.query)["access_token"]

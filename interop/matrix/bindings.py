@@ -16,10 +16,12 @@ from sqlalchemy import Connection, bindparam, delete, select, text
 
 from core.database import Database, find, insert, table
 from interop.matrix.accounts import MatrixCaller, remember_bound
+from interop.matrix.identifiers import server_of
 from interop.matrix.models import MatrixBinding
 from interop.matrix.problems import MatrixUserForbidden
 from interop.matrix.schemas import BindBody, UnbindBody
 from interop.matrix.sessions import ValidationService
+from interop.matrix.signed_requests import HomeserverCaller
 from interop.matrix.signing import Signer
 from tokens.accounts import AccountService
 from verification.models import Verification
@@ -108,15 +110,18 @@ class BindingService:
             raise VerificationUsed("It bound the number before, which was unbound since.")
         return binding.bound_at
 
-    def unbind(self, caller: MatrixCaller, body: UnbindBody) -> None:
-        """End a binding: for whoever proves the number in a session, and for the bound user herself.
+    def unbind(self, caller: MatrixCaller | HomeserverCaller, body: UnbindBody) -> None:
+        """End a binding: for the bound user, for their homeserver, and for whoever proves the number.
 
-        Her access token says that her homeserver vouches for her, which is what its signature would; a proof
-        in a session is held to what any proof is, the registration lock of the number among it.
+        An access token says that a homeserver vouches for its user, which is what its signature says too. A
+        proof in a session is held to what any proof is, among it the registration lock of the number.
         """
         e164 = f"+{body.threepid.address}"
         with self._database.write() as connection:
-            if body.sid is not None and body.client_secret is not None:
+            if isinstance(caller, HomeserverCaller):
+                if server_of(body.mxid) != caller.server_name:
+                    raise MatrixUserForbidden("A homeserver unbinds its own users.")
+            elif body.sid is not None and body.client_secret is not None:
                 row = self._validations.hold(connection, caller, body.sid, body.client_secret)
                 self._proofs.admit(connection, row)
                 if row.e164 != e164:

@@ -18,6 +18,8 @@ from interop.matrix.problems import (
     HomeserverUnavailable,
     MatrixTermsNotSigned,
     MatrixTokenUnknown,
+    SignedRequestMalformed,
+    SignedRequestRefused,
     SigningKeyNotFound,
 )
 from interop.matrix.schemas import MatrixError
@@ -80,6 +82,9 @@ BY_PROBLEM: dict[type[Problem], Fault] = {
     MatrixTokenUnknown: Fault(401, "M_UNKNOWN_TOKEN"),
     RegistrationLocked: Fault(403, "M_FORBIDDEN"),
     SigningKeyNotFound: Fault(404, "M_NOT_FOUND"),
+    # Synapse takes 400 for "no unbinding here" and goes on with what its user asked for.
+    SignedRequestMalformed: INVALID,
+    SignedRequestRefused: Fault(403, "M_FORBIDDEN"),
 }
 BY_STATUS = {
     401: Fault(401, "M_UNAUTHORIZED"),

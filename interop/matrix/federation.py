@@ -1,4 +1,4 @@
-"""The one question that homeservers are asked, which is whose OpenID token this is.
+"""What homeservers are asked: whose OpenID token this is, and which keys they sign with.
 
 Owns the way to a homeserver that a stranger named: HTTPS only, to an address that was judged after it
 was resolved and is the very one connected to, under a certificate for the name that was asked for, once,
@@ -10,7 +10,9 @@ import json
 import socket
 import ssl
 import threading
+from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
@@ -22,12 +24,14 @@ from core.addresses import Address, Addresses, AddressRefused, NoAddress
 from core.metrics import Metrics
 from interop.matrix.identifiers import ServerName, is_user_id
 from interop.matrix.problems import HomeserverUnavailable, OpenIdRefused
+from interop.matrix.server_keys import ServerKeys
 
 log = structlog.get_logger()
 
 HTTPS_PORT, FEDERATION_PORT = 443, 8448
 WELL_KNOWN = "/.well-known/matrix/server"
 USERINFO = "/_matrix/federation/v1/openid/userinfo?access_token="
+KEYS = "/_matrix/key/v2/server"
 #: Seconds to connect and between bytes, and for a whole request, its connection included.
 STEP_SECONDS, REQUEST_SECONDS = 3.0, 8.0
 LARGEST_ANSWER = 65_536
@@ -40,8 +44,15 @@ class _Failed(Exception):
 class Homeservers:
     """Asks homeservers."""
 
-    def __init__(self, addresses: Addresses, ca_file: Path | None, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        addresses: Addresses,
+        ca_file: Path | None,
+        clock: Callable[[], datetime],
+        metrics: Metrics,
+    ) -> None:
         self._addresses = addresses
+        self._clock = clock
         self._tls = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
         self._metrics = metrics
 
@@ -54,24 +65,44 @@ class Homeservers:
         try:
             user_id = self._ask(server_name, access_token)
         except _Failed as failed:
-            reason = str(failed)
-            self._metrics.homeservers.labels(reason).inc()
-            log.warning("matrix.homeserver_unavailable", reason=reason)
-            raise HomeserverUnavailable(
-                "Its name must lead to a public address that answers over HTTPS with a valid"
-                " certificate.",
-                retry_after=60,
-            ) from None
+            raise self._unavailable(str(failed)) from None
         self._metrics.homeservers.labels("vouched" if user_id else "refused").inc()
         if user_id is None:
             raise OpenIdRefused("Get another OpenID token from your homeserver.")
         return user_id
 
-    def _ask(self, server_name: str, access_token: str) -> str | None:
+    def keys_of(self, server_name: str) -> ServerKeys:
+        """Give the keys that a homeserver signs with now, which it vouches for itself.
+
+        Raises HomeserverUnavailable when it cannot be asked, or its answer is not one of keys that hold now.
+        """
+        try:
+            status, body = self._request(server_name, KEYS)
+            keys = ServerKeys.read(body, server_name, self._clock()) if status == 200 else None
+            if keys is None:
+                raise _Failed("answer")
+        except _Failed as failed:
+            raise self._unavailable(str(failed)) from None
+        self._metrics.homeservers.labels("keys").inc()
+        return keys
+
+    def _unavailable(self, reason: str) -> HomeserverUnavailable:
+        self._metrics.homeservers.labels(reason).inc()
+        log.warning("matrix.homeserver_unavailable", reason=reason)
+        return HomeserverUnavailable(
+            "Its name must lead to a public address that answers over HTTPS with a valid"
+            " certificate.",
+            retry_after=60,
+        )
+
+    def _request(self, server_name: str, path: str) -> tuple[int, bytes]:
         name = ServerName.parse(server_name)
         if name is None:
             raise _Failed("name")
-        status, body = self._get(self._delegated(name), USERINFO + quote(access_token, safe=""))
+        return self._get(self._delegated(name), path)
+
+    def _ask(self, server_name: str, access_token: str) -> str | None:
+        status, body = self._request(server_name, USERINFO + quote(access_token, safe=""))
         if status in (401, 403):
             return None
         user_id = _member(body, "sub") if status == 200 else None

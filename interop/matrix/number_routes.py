@@ -9,14 +9,18 @@ from core.phone_numbers import PhoneNumberInvalid
 from core.problems import IdempotencyInProgress, InvalidFields
 from discovery.problems import BudgetExhausted, BudgetTooSmall, EpochUnknown
 from interop.matrix.accounts import MatrixCaller
-from interop.matrix.authenticate import authenticate_user
+from interop.matrix.authenticate import authenticate_unbinding, authenticate_user
 from interop.matrix.bindings import MEDIUM, milliseconds
 from interop.matrix.errors import MATRIX_ERRORS, PREFIX, share
 from interop.matrix.problems import (
     HomeserverCeilingReached,
+    HomeserverUnavailable,
     MatrixTermsNotSigned,
     MatrixTokenInvalid,
     MatrixUserForbidden,
+    SignedRequestMalformed,
+    SignedRequestRefused,
+    TooManyHomeserverKeys,
 )
 from interop.matrix.routes import SECURITY
 from interop.matrix.schemas import (
@@ -37,6 +41,7 @@ from interop.matrix.schemas import (
     ValidatedAnswer,
 )
 from interop.matrix.service import MatrixService
+from interop.matrix.signed_requests import HomeserverCaller
 from tokens.problems import RegistrationLocked
 from verification.problems import (
     SEND_REFUSALS,
@@ -65,7 +70,27 @@ numbers_api = Api(
     url_prefix=PREFIX,
     parse=parse_json,
 )
-numbers_api.after_request(share)
+#: Open to homeservers too, by their signature.
+unbinding_api = Api(
+    "unbinding (Matrix)",
+    __name__,
+    description="Identity Service API v2: unbinding, by a user or by the homeserver that signs for one",
+    authenticate=authenticate_unbinding,
+    security=(*SECURITY, {"matrix_signature": []}),
+    problems=(
+        MatrixTokenInvalid,
+        MatrixTermsNotSigned,
+        SignedRequestMalformed,
+        SignedRequestRefused,
+        HomeserverUnavailable,
+        TooManyHomeserverKeys,
+    ),
+    refusals=MATRIX_ERRORS,
+    url_prefix=PREFIX,
+    parse=parse_json,
+)
+for api in (numbers_api, unbinding_api):
+    api.after_request(share)
 
 #: What a person sees who followed a link with her token.
 PAGE = """<!doctype html>
@@ -166,13 +191,13 @@ def bind_number(caller: MatrixCaller, body: BindBody) -> AssociationAnswer:
     return AssociationAnswer(**association)
 
 
-@numbers_api.operation(
+@unbinding_api.operation(
     "POST",
     "/v2/3pid/unbind",
     answer=NothingAnswer,
     problems=(*SESSION, MatrixUserForbidden, RegistrationLocked),
 )
-def unbind_number(caller: MatrixCaller, body: UnbindBody) -> NothingAnswer:
+def unbind_number(caller: MatrixCaller | HomeserverCaller, body: UnbindBody) -> NothingAnswer:
     """Bind a number to somebody no longer."""
     _service().bindings.unbind(caller, body)
     return NothingAnswer()

@@ -34,6 +34,25 @@ class HomeserverUnavailable(Problem):
     code, status, title = "homeserver-unavailable", 422, "The homeserver cannot be asked"
 
 
+class SignedRequestMalformed(Problem):
+    """The `Authorization` of a homeserver (`X-Matrix`) cannot be read."""
+
+    code, status, title = "signed-request-malformed", 400, "The signature cannot be read"
+
+
+class SignedRequestRefused(Problem):
+    """A homeserver's signature does not fit the request, or is meant for another identity server."""
+
+    code, status, title = "signed-request-refused", 403, "Invalid homeserver signature"
+
+
+class TooManyHomeserverKeys(Problem):
+    """Keys of homeservers were asked for, from this network, as often as an hour holds."""
+
+    code, status = "too-many-homeserver-keys", 429
+    title = "Too many homeservers whose keys are not known"
+
+
 class TooManyMatrixRegistrations(Problem):
     """The network registered, or tried to, as often as an hour holds."""
 

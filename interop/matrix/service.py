@@ -18,7 +18,9 @@ from interop.matrix.accounts import MatrixAccountService
 from interop.matrix.bindings import BindingService
 from interop.matrix.federation import Homeservers
 from interop.matrix.lookups import MatrixLookupService
+from interop.matrix.server_keys import RememberedKeys
 from interop.matrix.sessions import ValidationService
+from interop.matrix.signed_requests import RequestVerifier
 from interop.matrix.signing import Signer
 from interop.matrix.terms import Policies
 from tokens.accounts import AccountService
@@ -36,6 +38,7 @@ class MatrixService:
     bindings: BindingService
     lookups: MatrixLookupService
     signer: Signer
+    verifier: RequestVerifier
 
     @classmethod
     def build(
@@ -56,7 +59,7 @@ class MatrixService:
     ) -> "MatrixService":
         """Build them over the services that all doors share."""
         addresses = Addresses(resolver, settings.matrix_allowed_networks)
-        homeservers = Homeservers(addresses, settings.matrix_ca_file, metrics)
+        homeservers = Homeservers(addresses, settings.matrix_ca_file, clock, metrics)
         users = MatrixAccountService(
             database,
             clock,
@@ -70,4 +73,8 @@ class MatrixService:
         signer = Signer(keyring, settings.public_url)
         bindings = BindingService(database, clock, accounts, proofs, validations, signer)
         lookups = MatrixLookupService(directory, bindings, keyring, settings)
-        return cls(users, validations, bindings, lookups, signer)
+        keys = RememberedKeys(
+            database, clock, keyring, homeservers.keys_of, rules.matrix_key_questions
+        )
+        verifier = RequestVerifier(signer.name, keys)
+        return cls(users, validations, bindings, lookups, signer, verifier)

@@ -30,6 +30,15 @@ def unpadded(data: bytes) -> str:
     return base64.b64encode(data).rstrip(b"=").decode()
 
 
+def decoded(text: str) -> bytes | None:
+    """Read base64, standard or URL-safe, padded or not; None for what cannot be it."""
+    standard = text.translate(str.maketrans("-_", "+/")).rstrip("=")
+    try:
+        return base64.b64decode(standard + "=" * (-len(standard) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
 class Signer:
     """Signs as this service, whose name is where clients reach it."""
 
@@ -56,12 +65,7 @@ class Signer:
 
     def is_valid(self, public_key: str) -> bool:
         """Say whether a public key, as standard or URL-safe base64, is one of ours."""
-        standard = public_key.translate(str.maketrans("-_", "+/")).rstrip("=")
-        try:
-            key = base64.b64decode(standard + "=" * (-len(standard) % 4), validate=True)
-        except (binascii.Error, ValueError):
-            return False
-        return key in self._public.values()
+        return decoded(public_key) in self._public.values()
 
 
 def _key_id(key: SigningKey) -> str:

@@ -12,6 +12,7 @@ from core.api import Api
 from interop.matrix.authenticate import (
     authenticate_before_terms,
     authenticate_leaving,
+    authenticate_unbinding,
     authenticate_user,
 )
 from interop.matrix.errors import PREFIX
@@ -80,7 +81,7 @@ OTHERWISE = {
     "GET /_matrix/identity/v2/validate/msisdn/submitToken": authenticate_user,
     "GET /_matrix/identity/v2/3pid/getValidated3pid": authenticate_user,
     "POST /_matrix/identity/v2/3pid/bind": authenticate_user,
-    "POST /_matrix/identity/v2/3pid/unbind": authenticate_user,
+    "POST /_matrix/identity/v2/3pid/unbind": authenticate_unbinding,
     "GET /_matrix/identity/v2/hash_details": authenticate_user,
     "POST /_matrix/identity/v2/lookup": authenticate_user,
 }
@@ -209,6 +210,8 @@ def test_the_document_says_who_needs_a_token(app: OpenAPI) -> None:
                 expected += [{"service_token": [BOTH[name]]}]
             elif name in OTHERWISE:
                 expected = [{_scheme(name): []}]
+                if OTHERWISE[name] is authenticate_unbinding:
+                    expected += [{"matrix_signature": []}]
             assert operation.get("security", []) == expected, name
 
 
