@@ -3,10 +3,20 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from pydantic_settings import BaseSettings, NoDecode
 
-from core.setting_types import CertificateFile, Network, split
+from core.setting_types import CertificateFile, Network, distinct, split
+
+#: A Matrix server name: a host or an address, and a port where one is part of the name.
+ServerName = Annotated[
+    str,
+    StringConstraints(
+        max_length=255,
+        to_lower=True,
+        pattern=r"^(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)(:[0-9]{1,5})?$",
+    ),
+]
 
 
 class DoorSettings(BaseSettings):
@@ -54,10 +64,23 @@ class DoorSettings(BaseSettings):
         False,
         description="Whether the Matrix door also looks up numbers that are not hashed (`none`).",
     )
+    matrix_homeservers: Annotated[
+        tuple[ServerName, ...], NoDecode, BeforeValidator(split), AfterValidator(distinct)
+    ] = Field(
+        (),
+        description="Homeservers whose users may look up before they have proven a number, by server"
+        " name; a name without a port stands for all its ports. Empty: nobody may.",
+    )
     matrix_homeserver_ceiling: int = Field(
-        10_000,
+        1_000,
         ge=1,
         le=1_000_000_000,
-        description="New hashes a day that all accounts of a homeserver which have bound no number"
+        description="New hashes a day that such users of all homeservers under one registered domain"
         " may look up together.",
+    )
+    matrix_unproven_ceiling: int = Field(
+        2_500,
+        ge=1,
+        le=1_000_000_000,
+        description="New hashes a day that all such users may look up together.",
     )

@@ -116,6 +116,7 @@ def open_door(make_app: MakeApp, ports: dict[str, Any] | None = None, **settings
         "matrix_enabled": True,
         "matrix_allowed_networks": ("127.0.0.0/8",),
         "matrix_ca_file": CERTIFICATE,
+        "matrix_homeservers": "hs.example, other.example",
     }
     resolver = {"resolver": lambda host: ["127.0.0.1"]}
     return make_app(ports=resolver | (ports or {}), **(values | settings))
@@ -212,11 +213,15 @@ class MatrixClient:
         """Ask how to hash."""
         return str(self.get("/hash_details").json["lookup_pepper"])  # type: ignore[index]
 
-    def look_up(self, numbers: list[str], pepper: str | None = None) -> TestResponse:
-        """Look up numbers by their hashes."""
+    def look_up(
+        self, numbers: list[str], pepper: str | None = None, address: str = "127.0.0.1"
+    ) -> TestResponse:
+        """Look up numbers by their hashes, from an address."""
         salt = pepper or self.pepper()
         hashes = [hashed(number, salt) for number in numbers]
-        return self.post("/lookup", {"algorithm": "sha256", "pepper": salt, "addresses": hashes})
+        body = {"algorithm": "sha256", "pepper": salt, "addresses": hashes}
+        requester = {"REMOTE_ADDR": address}
+        return self.call("POST", "/lookup", json=body, environ_base=requester)
 
     def found(self, *numbers: str) -> dict[str, str]:
         """Look up numbers; give the users of those that are somebody's."""
@@ -240,6 +245,7 @@ def fault(answer: TestResponse) -> tuple[int, str]:
         "errcode",
         "error",
         "retry_after_ms",
+        "mxid",
     }
     assert dict(answer.headers).items() >= CORS.items()
     return answer.status_code, str(body["errcode"])

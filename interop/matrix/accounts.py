@@ -44,6 +44,7 @@ _AUTHENTICATING = (
         _USERS.c.user_id,
         _USERS.c.accepted,
         _USERS.c.bound_account,
+        _USERS.c.validated_session,
         _TOKENS.c.last_used_at,
     )
     .join(_TOKENS, _TOKENS.c.user == _USERS.c.id)
@@ -78,12 +79,16 @@ def _opening(dialect: str) -> Executable:
 
 @dataclass(frozen=True)
 class MatrixCaller:
-    """The Matrix user who makes a request, and the account whose number she bound last."""
+    """The Matrix user who makes a request, the account whose number they bound last, and the session.
+
+    validated_session: the id of the verification with which they proved a number last, 32 bytes.
+    """
 
     id: UUID
     user_id: str
     token_hash: bytes
     bound_account: UUID | None
+    validated_session: bytes | None
 
     @property
     def homeserver(self) -> str:
@@ -165,7 +170,13 @@ class MatrixAccountService:
             self._mark_used(who, credential.secret_hash, now)
         if need_terms and not self.policies.accepted_by(row.accepted):
             raise MatrixTermsNotSigned("Accept what GET /_matrix/identity/v2/terms offers.")
-        return MatrixCaller(who, row.user_id, credential.secret_hash, row.bound_account)
+        return MatrixCaller(
+            who,
+            row.user_id,
+            credential.secret_hash,
+            row.bound_account,
+            row.validated_session,
+        )
 
     def _mark_used(self, who: UUID, token_hash: bytes, now: datetime) -> None:
         here = (MatrixToken.user == who, MatrixToken.token_hash == token_hash)
@@ -210,4 +221,11 @@ def remember_bound(connection: Connection, caller: MatrixCaller, account_id: UUI
     """Note the account whose number the caller bound last."""
     connection.execute(
         update(MatrixUser).where(MatrixUser.id == caller.id).values(bound_account=account_id)
+    )
+
+
+def remember_validated(connection: Connection, caller: MatrixCaller, session: bytes) -> None:
+    """Note the session in which the caller proved a number last."""
+    connection.execute(
+        update(MatrixUser).where(MatrixUser.id == caller.id).values(validated_session=session)
     )

@@ -16,6 +16,8 @@ from discovery.problems import BudgetTooSmall, EpochUnknown
 from interop.faults import Fault, Faults, describe_faults
 from interop.matrix.problems import (
     HomeserverUnavailable,
+    MatrixMediumUnknown,
+    MatrixNumberInUse,
     MatrixTermsNotSigned,
     MatrixTokenUnknown,
     SignedRequestMalformed,
@@ -82,6 +84,8 @@ BY_PROBLEM: dict[type[Problem], Fault] = {
     MatrixTokenUnknown: Fault(401, "M_UNKNOWN_TOKEN"),
     RegistrationLocked: Fault(403, "M_FORBIDDEN"),
     SigningKeyNotFound: Fault(404, "M_NOT_FOUND"),
+    MatrixNumberInUse: Fault(400, "M_THREEPID_IN_USE"),
+    MatrixMediumUnknown: Fault(400, "M_UNRECOGNIZED"),
     # Synapse takes 400 for "no unbinding here" and goes on with what its user asked for.
     SignedRequestMalformed: INVALID,
     SignedRequestRefused: Fault(403, "M_FORBIDDEN"),
@@ -118,6 +122,7 @@ def _render(problem: Problem) -> Response:
         errcode=code,
         error=f"{problem.title}. {problem.detail}",
         retry_after_ms=None if wait is None else wait * 1000,
+        mxid=problem.members.get("mxid"),
     )
     text = body.model_dump_json(exclude_none=True)
     return share(Response(text, status, problem.headers(), mimetype="application/json"))

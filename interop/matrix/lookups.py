@@ -1,29 +1,23 @@
 """Lookups of this door: pages of hashes into Matrix users, out of the one directory and its budgets.
 
-Owns who pays: the number that the caller bound, as it does on our own routes; a caller without one has a
-tenth of a budget of her own, and all such callers of her homeserver share a ceiling, because homeservers
-make users freely. Owns as whom somebody is found: as the user that her number is bound to, or else, if
+Owns who pays: the number that the caller bound or validated, as on our own routes; who has neither is in
+unproven.py. Owns as whom somebody is found: as the user that her number is bound to, or else, if
 the settings name a server, by her account's id there. Refuses algorithms that are not offered.
 """
 
-import hashlib
 import json
 import re
 import string
-from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Sequence
 
 import numpy as np
 from sqlalchemy import Connection
 
-from core.counting import Amount, add
-from core.limits import DAY
 from core.problems import InvalidFields
 from core.requester import Requester
-from core.secrets import DIGEST_SIZE, Keyring
+from core.secrets import Keyring
 from core.settings import Settings
 from discovery.askers import Asker, subjects_of
-from discovery.budget import Tier, Tiers
 from discovery.epochs import id_of
 from discovery.hashes import (
     HASH_LENGTH,
@@ -39,12 +33,11 @@ from discovery.hashes import (
 from discovery.service import DirectoryService
 from interop.matrix.accounts import MatrixCaller
 from interop.matrix.bindings import MEDIUM, BindingService
-from interop.matrix.problems import HomeserverCeilingReached
 from interop.matrix.schemas import HashDetailsAnswer, LookupBody
+from interop.matrix.sessions import ValidationService
+from interop.matrix.unproven import UnprovenBudgets
 
 SHA256, NONE = "sha256", "none"
-#: Of a budget, for who has bound no number.
-SHARE = 10
 _HASH = re.compile(HASH_PATTERN)
 _PLAIN = re.compile(rf"([0-9]{{1,15}}) {MEDIUM}")
 #: The characters of a hash, and of those the last one's.
@@ -60,17 +53,17 @@ class MatrixLookupService:
         self,
         directory: DirectoryService,
         bindings: BindingService,
+        validations: ValidationService,
         keyring: Keyring,
         settings: Settings,
     ) -> None:
         self._directory = directory
         self._bindings = bindings
+        self._validations = validations
         self._keyring = keyring
         self._algorithms = [SHA256, NONE] if settings.matrix_plain_lookups else [SHA256]
         self._native = _Template(settings.matrix_server_name)
-        self._ceiling = settings.matrix_homeserver_ceiling
-        tier = Tiers.from_settings(settings).default
-        self._tier = Tier("unbound", max(1, tier.capacity // SHARE), max(1, tier.per_day // SHARE))
+        self._unproven = UnprovenBudgets(keyring, settings)
 
     def hash_details(self) -> HashDetailsAnswer:
         """Say how to hash now."""
@@ -80,8 +73,8 @@ class MatrixLookupService:
     def look_up(self, caller: MatrixCaller, body: LookupBody, requester: Requester) -> bytes:
         """Give the JSON answer to a page of addresses.
 
-        Raises InvalidFields, EpochUnknown for a pepper that does not hold, BudgetExhausted, BudgetTooSmall
-        or HomeserverCeilingReached.
+        Raises InvalidFields, EpochUnknown for a pepper that does not hold, BudgetExhausted, BudgetTooSmall,
+        MatrixLookupForbidden or HomeserverCeilingReached.
         """
         if body.algorithm not in self._algorithms:
             raise InvalidFields.at(
@@ -106,11 +99,21 @@ class MatrixLookupService:
         answer = {by_hash[digest]: user for digest, user in users.items()}
         return json.dumps({"mappings": answer}).encode()
 
+    def user_of(self, caller: MatrixCaller, number: str, requester: Requester) -> str | None:
+        """Give the Matrix user of a number, as a lookup of it alone would, and at its price.
+
+        number: international digits. Raises what `look_up` does.
+        """
+        salt = self.hash_details().lookup_pepper
+        page = Page.of(decode_hashes([encode_hash(digest_number(f"+{number}", salt))]))
+        users = json.loads(b"{" + self._match(caller, salt, page, requester) + b"}")
+        return next(iter(users.values()), None)
+
     def _match(self, caller: MatrixCaller, pepper: str, page: Page, requester: Requester) -> bytes:
         """Write the members of `mappings`."""
 
         def identified(connection: Connection) -> Asker:
-            return self._identify(connection, caller)
+            return self._identify(connection, caller, requester)
 
         _, found, _ = self._directory.find(id_of(pepper), page, identified, requester)
         hashes = encode_hashes(page.digests[found.here])
@@ -128,29 +131,16 @@ class MatrixLookupService:
         others = self._native.write(hashes, ids, ~bound)
         return b",".join(part for part in (json.dumps(named)[1:-1].encode(), others) if part)
 
-    def _identify(self, connection: Connection, caller: MatrixCaller) -> Asker:
+    def _identify(
+        self, connection: Connection, caller: MatrixCaller, requester: Requester
+    ) -> Asker:
+        """Say who pays: a number that the caller bound, or else validated in a session that still holds."""
         e164 = self._bindings.number_of(connection, caller)
-        if e164 is not None:
-            return Asker(caller.id, subjects_of(self._keyring, e164))
-        subjects = self._keyring.digests("matrix-budget", caller.user_id)
-        return Asker(caller.id, subjects, self._tier, count=self._counting(caller.homeserver))
-
-    def _counting(self, homeserver: str) -> Callable[[Connection, datetime, int], None]:
-        """Count against a homeserver's ceiling."""
-        # A server's name is nothing to hide, and its count outlives a change of secrets.
-        subject = hashlib.sha256(homeserver.encode()).digest()[:DIGEST_SIZE]
-
-        def count(connection: Connection, now: datetime, hashes: int) -> None:
-            amount = Amount("matrix-homeserver", subject, hashes, now + DAY)
-            (window,) = add(connection, [amount], now)
-            if window.used > self._ceiling:
-                wait = -((now - window.ends_at) // timedelta(seconds=1))
-                raise HomeserverCeilingReached(
-                    "Bind a number to have a budget of your own, or come back later.",
-                    retry_after=wait,
-                )
-
-        return count
+        if e164 is None:
+            e164 = self._validations.number_of(connection, caller)
+        if e164 is None:
+            return self._unproven.asker(caller, requester)
+        return Asker(caller.id, subjects_of(self._keyring, e164))
 
 
 class _Template:

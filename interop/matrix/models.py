@@ -22,6 +22,8 @@ class MatrixUser(Base):
     accepted: Mapped[str] = mapped_column(Text)
     #: The account whose number she bound last; whether it is hers still, the binding says.
     bound_account: Mapped[UUID | None] = mapped_column()
+    #: The id of the verification with which they proved a number last; whether it holds, its row says.
+    validated_session: Mapped[bytes | None] = mapped_column(LargeBinary(32))
     created_at: Mapped[datetime] = mapped_column()
     #: To the hour, like that of her tokens.
     last_used_at: Mapped[datetime] = mapped_column(index=True)

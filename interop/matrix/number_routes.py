@@ -1,5 +1,6 @@
 """Routes of the Matrix door behind its terms: numbers are validated, bound and looked up."""
 
+import re
 from typing import Any
 
 from flask import Response, current_app, g
@@ -15,6 +16,10 @@ from interop.matrix.errors import MATRIX_ERRORS, PREFIX, share
 from interop.matrix.problems import (
     HomeserverCeilingReached,
     HomeserverUnavailable,
+    InvitationNotStored,
+    MatrixLookupForbidden,
+    MatrixMediumUnknown,
+    MatrixNumberInUse,
     MatrixTermsNotSigned,
     MatrixTokenInvalid,
     MatrixUserForbidden,
@@ -24,9 +29,11 @@ from interop.matrix.problems import (
 )
 from interop.matrix.routes import SECURITY
 from interop.matrix.schemas import (
+    MSISDN,
     AssociationAnswer,
     BindBody,
     HashDetailsAnswer,
+    InviteBody,
     LookupBody,
     MappingsAnswer,
     MatrixAccountAnswer,
@@ -218,6 +225,7 @@ def get_hash_details() -> HashDetailsAnswer:
         EpochUnknown,
         BudgetExhausted,
         BudgetTooSmall,
+        MatrixLookupForbidden,
         HomeserverCeilingReached,
     ),
 )
@@ -225,3 +233,36 @@ def look_up_matrix_users(caller: MatrixCaller, body: LookupBody) -> Response:
     """Find the Matrix users of a page of addresses."""
     text = _service().lookups.look_up(caller, body, g.requester)
     return Response(text, mimetype="application/json")
+
+
+@numbers_api.operation(
+    "POST",
+    "/v2/store-invite",
+    answer={"description": "Does not come: no invitation is stored here."},
+    problems=(
+        InvitationNotStored,
+        MatrixNumberInUse,
+        MatrixMediumUnknown,
+        PhoneNumberInvalid,
+        EpochUnknown,
+        BudgetExhausted,
+        BudgetTooSmall,
+        MatrixLookupForbidden,
+        HomeserverCeilingReached,
+    ),
+)
+def store_matrix_invite(caller: MatrixCaller, body: InviteBody) -> NothingAnswer:
+    """Say whose a number is that is to be invited; nothing is stored, so it is always refused.
+
+    To ask is to look up, so it costs what a lookup of the number does.
+    """
+    if body.medium != MEDIUM:
+        raise MatrixMediumUnknown("Invite somebody by phone number.")
+    if not re.fullmatch(MSISDN, body.address):
+        raise PhoneNumberInvalid("Send the number as international digits.")
+    user = _service().lookups.user_of(caller, body.address, g.requester)
+    if user is not None:
+        raise MatrixNumberInUse("Invite its user instead.", mxid=user)
+    raise InvitationNotStored(
+        "Nobody with this number can be found here. Send them a link to the room instead."
+    )

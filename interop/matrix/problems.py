@@ -61,10 +61,35 @@ class TooManyMatrixRegistrations(Problem):
 
 
 class HomeserverCeilingReached(Problem):
-    """Accounts of the homeserver without a bound number asked about as many hashes as a day holds."""
+    """Users without a proven number asked about as many hashes as a day holds for all of them together."""
 
     code, status = "homeserver-ceiling-reached", 429
-    title = "The users of this homeserver looked up too many numbers"
+    title = "Users without a proven number looked up too many numbers"
+
+
+class MatrixLookupForbidden(Problem):
+    """A user without a proven number looks up from a homeserver that the operator does not name."""
+
+    code, status = "matrix-lookup-forbidden", 403
+    title = "A proven number is needed"
+
+
+class MatrixNumberInUse(Problem):
+    """The number that is invited is a Matrix user's, whom `mxid` names."""
+
+    code, status, title = "matrix-number-in-use", 409, "This number is a Matrix user's"
+
+
+class InvitationNotStored(Problem):
+    """Invitations to numbers that are nobody's here are not kept."""
+
+    code, status, title = "invitation-not-stored", 403, "Invitations are not stored here"
+
+
+class MatrixMediumUnknown(Problem):
+    """It is no phone number that is invited."""
+
+    code, status, title = "matrix-medium-unknown", 422, "There are only phone numbers here"
 
 
 class SigningKeyNotFound(Problem):

@@ -18,6 +18,8 @@ from discovery.schemas import MOST_HASHES
 from interop.matrix.identifiers import LONGEST, is_user_id
 
 LARGEST_INTEGER = 2**53 - 1
+#: A number as Matrix writes it: international digits.
+MSISDN = "[0-9]{1,15}"
 
 
 class MatrixBody(BaseModel):
@@ -190,7 +192,7 @@ class ThirdPartyId(MatrixBody):
     """A number."""
 
     medium: Literal["msisdn"]
-    address: str = Field(pattern=r"^[0-9]{1,15}$")
+    address: str = Field(pattern=f"^{MSISDN}$")
 
 
 class UnbindBody(MatrixBody):
@@ -226,6 +228,15 @@ class ValidAnswer(Answer):
     valid: bool
 
 
+class InviteBody(MatrixBody):
+    """Somebody to invite to a room; what else homeservers tell of the room is ignored."""
+
+    medium: str = Field(max_length=255)
+    address: str = Field(max_length=255)
+    room_id: str = Field(max_length=255)
+    sender: str = Field(max_length=LONGEST)
+
+
 class HashDetailsAnswer(Answer):
     """How to hash."""
 
@@ -253,3 +264,5 @@ class MatrixError(BaseModel):
     errcode: str
     error: str
     retry_after_ms: int | None = None
+    #: Whose the number is that was invited.
+    mxid: str | None = None

@@ -72,7 +72,7 @@ class MatrixService:
         validations = ValidationService(database, settings, keyring, verifications, checks, clock)
         signer = Signer(keyring, settings.public_url)
         bindings = BindingService(database, clock, accounts, proofs, validations, signer)
-        lookups = MatrixLookupService(directory, bindings, keyring, settings)
+        lookups = MatrixLookupService(directory, bindings, validations, keyring, settings)
         keys = RememberedKeys(
             database, clock, keyring, homeservers.keys_of, rules.matrix_key_questions
         )

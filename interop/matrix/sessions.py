@@ -19,7 +19,7 @@ from core.database import Database, dialect_of, insert_into, purge, table
 from core.requester import Requester
 from core.secrets import Keyring
 from core.settings import Settings
-from interop.matrix.accounts import MatrixCaller
+from interop.matrix.accounts import MatrixCaller, remember_validated
 from interop.matrix.models import MatrixSession
 from interop.matrix.schemas import RequestToken
 from verification.checks import CheckService
@@ -172,6 +172,9 @@ class ValidationService:
         with self._database.read() as connection:
             key, session = self._session(connection, caller, sid, client_secret)
         self._checks.judge(key, token, self._judging)
+        if caller.validated_session != key.whole:
+            with self._database.write() as connection:
+                remember_validated(connection, caller, key.whole)
         return session.next_link
 
     def hold(
@@ -183,6 +186,18 @@ class ValidationService:
         """
         key, _ = self._session(connection, caller, sid, client_secret)
         return load(connection, key, lock=True)
+
+    def number_of(self, connection: Connection, caller: MatrixCaller) -> str | None:
+        """Give the number that the caller proved last, while that session is the number's proof."""
+        if caller.validated_session is None:
+            return None
+        whole = caller.validated_session
+        try:
+            row = load(connection, VerificationKey(whole[:16], whole[16:], MATRIX_USERS))
+            require_proof(row, self._clock())
+        except (VerificationNotFound, VerificationExpired, VerificationClosed):
+            return None
+        return row.e164
 
     def read(self, caller: MatrixCaller, sid: str, client_secret: str) -> Validated:
         """Give what was validated in a session.

@@ -81,6 +81,7 @@ OTHERWISE = {
     "GET /_matrix/identity/v2/validate/msisdn/submitToken": authenticate_user,
     "GET /_matrix/identity/v2/3pid/getValidated3pid": authenticate_user,
     "POST /_matrix/identity/v2/3pid/bind": authenticate_user,
+    "POST /_matrix/identity/v2/store-invite": authenticate_user,
     "POST /_matrix/identity/v2/3pid/unbind": authenticate_unbinding,
     "GET /_matrix/identity/v2/hash_details": authenticate_user,
     "POST /_matrix/identity/v2/lookup": authenticate_user,

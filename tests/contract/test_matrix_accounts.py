@@ -190,7 +190,7 @@ def test_unknown_paths_and_methods_are_unrecognized(door: OpenAPI) -> None:
     client = door.test_client()
     assert fault(client.get(f"{PREFIX}/v2/nothing")) == (404, "M_UNRECOGNIZED")
     assert fault(client.get(f"{PREFIX}/api/v1/lookup")) == (404, "M_UNRECOGNIZED")
-    assert fault(client.post(f"{V2}/store-invite", json={})) == (404, "M_UNRECOGNIZED")
+    assert fault(client.post(f"{V2}/sign-ed25519", json={})) == (404, "M_UNRECOGNIZED")
     assert fault(client.delete(f"{V2}/terms")) == (405, "M_UNRECOGNIZED")
     assert client.get("/_matrix/client").content_type == "application/problem+json"
 

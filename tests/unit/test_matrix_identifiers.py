@@ -2,7 +2,7 @@
 
 import pytest
 
-from interop.matrix.identifiers import ServerName, is_user_id, server_of
+from interop.matrix.identifiers import ServerName, is_user_id, registrable_domain, server_of
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,32 @@ def test_user_ids(text: str) -> None:
 def test_what_is_no_user_id(text: str) -> None:
     """It is refused as a whole."""
     assert not is_user_id(text)
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("matrix.org", "matrix.org"),
+        ("Chat.Matrix.ORG", "matrix.org"),
+        ("a.b.example.co.uk", "example.co.uk"),
+        ("example.co.uk.", "example.co.uk"),
+        ("alice.duckdns.org", "duckdns.org"),
+        ("bob.github.io", "github.io"),
+        ("a.xn--p1ai", "a.xn--p1ai"),
+        ("co.uk", "co.uk"),
+        ("localhost", "localhost"),
+        ("a..b", "a..b"),
+        ("192.0.2.17", "192.0.2.0/24"),
+        ("2001:db8:1:2::3", "2001:db8:1::/48"),
+    ],
+)
+def test_what_was_registered_for_a_host(host: str, expected: str) -> None:
+    """Whoever registered a domain has all hosts in it, and whoever has an address its neighbours."""
+    assert registrable_domain(host) == expected
+
+
+def test_a_server_name_is_written_as_it_was_read() -> None:
+    """Brackets and port included."""
+    for text in ("a.example", "a.example:8448", "[::1]", "[::1]:8448", "192.0.2.1:1"):
+        name = ServerName.parse(text)
+        assert name is not None and name.text == text
