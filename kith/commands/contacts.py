@@ -27,8 +27,7 @@ from kith.commands.messaging import open_store
 from kith.commands.output import clean, note
 from kith.commands.progress import SyncProgress
 from kith.commands.session import Session
-from kith.contacts import Fault, Format, read_contacts, region_of
-from kith.contacts.numbers import is_region
+from kith.contacts import Fault, Format, read_contacts, region_named, region_of
 from kith.credentials import Credentials, default_state_directory
 from kith.messaging.addresses import Addresses
 from kith.messaging.vault import StoreBroken, StoreLocked
@@ -56,9 +55,10 @@ class Asker:
 
 
 def _region(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not is_region(value.upper()):
+    region = None if value is None else region_named(value)
+    if value is not None and region is None:
         raise click.BadParameter("not a country, such as DE or US")
-    return None if value is None else value.upper()
+    return region
 
 
 @click.command()
@@ -242,7 +242,8 @@ def _write_rejects(path: Path, lines: Iterable[str]) -> None:
 
 
 def _line(file: str, fault: Fault) -> str:
-    return f"{_place(file)}:{fault.line}: {fault.reason}"
+    whose = f"{fault.name}: " if fault.name else ""
+    return f"{_place(file)}:{fault.line}: {whose}{fault.reason}"
 
 
 def _place(file: str) -> str:

@@ -1,12 +1,12 @@
-"""Own the reading of contact files: vCard 2.1, 3.0, 4.0, CSV and JSON lines in, names with
-numbers out.
+"""Contact files in, names with numbers out: vCard, jCard, xCard, LDIF, tables, JSON, and the exports
+of Telegram, WhatsApp and FRITZ!Box, compressed or not.
 
-Refuse to stop at anything odd: what cannot be read is yielded as a Fault with its place, and costs
+Nothing odd stops the reading: what cannot be read is yielded as a Fault with its place, and costs
 nothing else.
 """
 
 from kith.contacts.found import Contact, Fault, WrittenNumber
-from kith.contacts.numbers import NumberUnreadable, normalise, region_of
+from kith.contacts.numbers import NumberUnreadable, normalise, readings, region_named, region_of
 from kith.contacts.reading import Format, read_contacts
 
 __all__ = [
@@ -17,5 +17,7 @@ __all__ = [
     "WrittenNumber",
     "normalise",
     "read_contacts",
+    "readings",
+    "region_named",
     "region_of",
 ]

@@ -1,24 +1,36 @@
-"""Own what the readers yield: contacts with their numbers as written, and faults with a place."""
+"""What the readers yield: contacts with their numbers as written, and faults with a place."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-# Google joins the numbers of one label with " ::: "; hand-made lists use ";", a line break, or
-# a comma before a plus.
-_BETWEEN_NUMBERS = re.compile(
-    r":::|[\r\n]+|;(?!\s*(?:ext|isub|phone-context)\s*=)|[,/|]\s*(?=\+)", re.IGNORECASE
-)
+from kith.contacts.repairs import FEWEST_DIGITS, body, digits_in, is_uri
+
+FEWEST_DIGITS_BEHIND_A_SEMICOLON = 5
+LONGEST_QUOTE = 80  # characters of a text in a fault
+
+# Google joins the numbers of one label with " ::: ".
+_BETWEEN_VALUES = re.compile(r":::|[\r\n]+")
+_PERHAPS_BETWEEN = re.compile(r"[;,/|&]|\s[^\W\d_]{1,4}\.?\s")
+_MAY_HOLD_SEVERAL = re.compile(r"[;,/|&:\r\n]|\d\s+[^\W\d_]")
+_NEAR = 40  # characters beside a separator that are looked at
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class WrittenNumber:
-    """A number as the file writes it, and its line (from 1)."""
+    """A number as the file writes it, and its line (from 1).
+
+    column: name of the column that the file does not say to hold phone numbers, and that does by its
+    look only; "" where the file says so. region: ISO 3166 country that the file names beside it.
+    """
 
     text: str
     line: int
+    column: str = ""
+    region: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Contact:
     """One card or row: its name ("" when it has none), its numbers, the line where it begins."""
 
@@ -27,19 +39,29 @@ class Contact:
     line: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that could not be read: its line (from 1) and why."""
+    """Something that could not be read: its line (from 1), why, and whose it is ("" if unknown)."""
 
     line: int
     reason: str
+    name: str = ""
 
 
-def written_numbers(text: str, line: int) -> list[WrittenNumber]:
-    """Return the numbers that one value or cell holds, in order, without empty ones."""
+def written_numbers(
+    text: str, line: int, column: str = "", *, dialled: bool = False
+) -> list[WrittenNumber]:
+    """Return the numbers that one value or cell holds, in order, without empty ones.
+
+    dialled: as phones write it, where "," and ";" are pauses, and what follows one is dialled later.
+    """
+    if _MAY_HOLD_SEVERAL.search(text) is None:
+        text = text.strip()
+        return [WrittenNumber(text, line, column)] if text else []
     return [
-        WrittenNumber(part, line)
-        for part in (part.strip() for part in _BETWEEN_NUMBERS.split(text))
+        WrittenNumber(part, line, column)
+        for value in _BETWEEN_VALUES.split(text)
+        for part in (part.strip() for part in _parts(value, dialled))
         if part
     ]
 
@@ -47,3 +69,32 @@ def written_numbers(text: str, line: int) -> list[WrittenNumber]:
 def one_line(text: str) -> str:
     """Return `text` with every run of white space made one space."""
     return " ".join(text.split())
+
+
+def quoted(text: str) -> str:
+    """Return a text as a fault shows it."""
+    return repr(text if len(text) <= LONGEST_QUOTE else text[:LONGEST_QUOTE] + "…")
+
+
+def _parts(value: str, dialled: bool) -> Iterator[str]:
+    start = 0
+    if not is_uri(value.lstrip()):
+        for found in _PERHAPS_BETWEEN.finditer(value):
+            before = value[max(start, found.start() - _NEAR) : found.start()]
+            after = value[found.end() : found.end() + _NEAR]
+            if _divides(found[0], before, after, dialled):
+                yield value[start : found.start()]
+                start = found.end()
+    yield value[start:]
+
+
+def _divides(mark: str, before: str, after: str, dialled: bool) -> bool:
+    """Return whether two numbers stand beside a mark, and not one with something in or behind it."""
+    if after.lstrip().startswith("+"):
+        return len(mark) == 1 or digits_in(before) >= FEWEST_DIGITS
+    behind = digits_in(body(after)[0])
+    if mark == ";" and not dialled:
+        return behind >= FEWEST_DIGITS_BEHIND_A_SEMICOLON
+    if dialled and mark in ",;" and not after[:1].isspace():
+        return False
+    return behind >= FEWEST_DIGITS and digits_in(before) >= FEWEST_DIGITS

@@ -1,89 +1,30 @@
-"""Own what the columns of a contact table mean, told by the words that Google, Outlook and Apple
-put above them.
+"""What the columns of a contact table mean, told by the words above them (`words`)."""
 
-English, German, Spanish and French are known; a table in another language is read by how its cells
-look.
-"""
-
-import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import phonenumbers
+
+from kith.contacts import words
 from kith.contacts.found import one_line
 
-_PHONE = re.compile(
-    r"phone|mobil|movil|handy|\btel(?!egram)|telefon|\bcell|celular|portable|rufnummer|\bfax"
-    r"|pager|whatsapp|\bisdn\b|callback|ruckruf"
-)
-_PERHAPS_PHONE = re.compile(r"number|nummer|numero|\bnr\b")
-_NOT_PHONE = re.compile(
-    r"phonetic|\b(type|typ|tipo|label|etiqueta|libelle)\b|e-?mail|correo|courriel"
-)
-_FULL = frozenset(
-    [
-        "name",
-        "full name",
-        "fullname",
-        "display name",
-        "file as",
-        "contact",
-        "contact name",
-        "fn",
-        "kontakt",
-        "anzeigename",
-        "vollstandiger name",
-        "speichern unter",
-        "nombre completo",
-        "nom complet",
-        "nom affiche",
-    ]
-)
-_GIVEN = frozenset(
-    ["first name", "firstname", "given name", "first", "vorname", "nombre", "prenom"]
-)
-_MIDDLE = frozenset(
-    ["middle name", "additional name", "weitere vornamen", "segundo nombre", "deuxieme prenom"]
-)
-_FAMILY = frozenset(
-    [
-        "last name",
-        "lastname",
-        "family name",
-        "surname",
-        "last",
-        "nachname",
-        "familienname",
-        "apellido",
-        "apellidos",
-        "nom",
-        "nom de famille",
-    ]
-)
-_ORGANIZATION = frozenset(
-    [
-        "organization",
-        "organisation",
-        "organization name",
-        "organization 1 - name",
-        "company",
-        "company name",
-        "firma",
-        "empresa",
-        "societe",
-        "entreprise",
-    ]
-)
+_COUNTRY_CODE = ("country code", "dial code", "dialing code", "dialling code", "calling code")
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Where to look in a row; `phones` are columns of numbers, `perhaps` those that may hold other
-    numbers too.
+    """Where to look in a row.
+
+    names: what stands above the columns. phones: columns of numbers. about: columns that speak of
+    phones and may hold something else. other: columns of other numbers. country_code: the column
+    with the country of the row's phones.
     """
 
+    names: tuple[str, ...] = ()
     phones: tuple[int, ...] = ()
-    perhaps: tuple[int, ...] = ()
+    about: tuple[int, ...] = ()
+    other: tuple[int, ...] = ()
+    country_code: int | None = None
     full_name: tuple[int, ...] = ()
     name_parts: tuple[int, ...] = ()
     organization: tuple[int, ...] = ()
@@ -96,33 +37,45 @@ class Columns:
                 return name
         return ""
 
+    @property
+    def known(self) -> int:
+        """How many columns have a name that means something here."""
+        names = {*self.full_name, *self.name_parts, *self.organization}
+        return len({*self.phones, *self.about, *names})
+
 
 def columns_of(header: Sequence[str]) -> Columns:
     """Return what the header row says about the columns."""
-    words = [_plain(cell) for cell in header]
-    phones = [
-        index
-        for index, word in enumerate(words)
-        if _PHONE.search(word) and not _NOT_PHONE.search(word)
-    ]
+    known = [words.plain(cell) for cell in header]
+    phones = [index for index, word in enumerate(known) if words.is_phone(word)]
+    about = [index for index in phones if words.is_about_a_phone(known[index])]
+    codes = [index for index in about if any(word in known[index] for word in _COUNTRY_CODE)]
     return Columns(
-        phones=tuple(phones),
-        perhaps=tuple(
-            index
-            for index, word in enumerate(words)
-            if _PERHAPS_PHONE.search(word) and not _NOT_PHONE.search(word) and index not in phones
+        names=tuple(one_line(cell) for cell in header),
+        phones=tuple(index for index in phones if index not in about),
+        about=tuple(about),
+        other=tuple(index for index, word in enumerate(known) if words.is_other(word)),
+        country_code=codes[0] if len(codes) == 1 else None,
+        full_name=_among(known, words.FULL),
+        name_parts=(
+            *_among(known, words.GIVEN),
+            *_among(known, words.MIDDLE),
+            *_among(known, words.FAMILY),
         ),
-        full_name=_among(words, _FULL),
-        name_parts=_among(words, _GIVEN) + _among(words, _MIDDLE) + _among(words, _FAMILY),
-        organization=_among(words, _ORGANIZATION),
+        organization=_among(known, words.ORGANIZATION),
     )
 
 
-def _among(words: Sequence[str], known: frozenset[str]) -> tuple[int, ...]:
-    return tuple(index for index, word in enumerate(words) if word in known)
+def region_in(cell: str) -> str | None:
+    """Return the ISO 3166 country that a country code or the letters of a country name."""
+    text = cell.strip().strip("'").removeprefix("+").removeprefix("00").upper()
+    if text in phonenumbers.SUPPORTED_REGIONS:
+        return text
+    if not text.isdecimal() or len(text) > 3:
+        return None
+    region = phonenumbers.region_code_for_country_code(int(text))
+    return region if region in phonenumbers.SUPPORTED_REGIONS else None
 
 
-def _plain(cell: str) -> str:
-    """Return a header cell in small letters without accents, so that one spelling is all."""
-    letters = unicodedata.normalize("NFKD", cell.casefold())
-    return one_line("".join(letter for letter in letters if not unicodedata.combining(letter)))
+def _among(known: Sequence[str], names: frozenset[str]) -> tuple[int, ...]:
+    return tuple(index for index, word in enumerate(known) if word in names)

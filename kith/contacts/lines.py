@@ -1,14 +1,15 @@
-"""Own the way from a byte stream to numbered lines in an ASCII-compatible encoding, in bounded
-memory.
+"""From a byte stream to numbered lines in an ASCII-compatible encoding, in bounded memory.
 
 Lines end with LF, CR LF, CR, or the CR CR LF that a file gets when it is copied in text mode twice.
 Lines stay bytes because vCard folding may cut a UTF-8 character in two; `decode` is for whole ones.
 """
 
 import codecs
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Protocol
+
+from kith.contacts.encodings import WESTERN, guess, is_utf8
 
 BLOCK = 64 * 1024
 LONGEST_LINE = 1024 * 1024  # a photo on one line may be longer; nobody reads it
@@ -28,27 +29,44 @@ class Line:
     cut: bool = False
 
 
-def physical_lines(stream: BinaryIO) -> Iterator[Line]:
-    """Yield the lines of `stream`, numbered from 1; UTF-16 and UTF-32 become UTF-8."""
-    for number, (content, cut) in enumerate(_split(_ascii_compatible(stream)), start=1):
+class Source(Protocol):
+    """What bytes are read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes, none at the end."""
+        ...
+
+
+def physical_lines(blocks: Iterable[bytes]) -> Iterator[Line]:
+    """Yield the lines of what `plain_blocks` yields, numbered from 1."""
+    for number, (content, cut) in enumerate(_split(blocks), start=1):
         yield Line(number, content.removeprefix(_BOM), cut)
 
 
 def decode(content: bytes) -> str:
-    """Return `content` as text: UTF-8 where it is, else Windows-1252, which Outlook writes."""
+    """Return `content` as text: UTF-8 where it is, else what it looks like, mostly Windows-1252,
+    which Outlook writes.
+    """
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:
-        return content.decode("cp1252", errors="replace")
+        return content.decode(guess(content) or WESTERN, errors="replace")
 
 
-def _ascii_compatible(stream: BinaryIO) -> Iterator[bytes]:
+def plain_blocks(stream: Source) -> Iterator[bytes]:
+    """Yield what a stream holds, UTF-16 and UTF-32 and what is recognised of older encodings as
+    UTF-8.
+    """
     block = stream.read(BLOCK)
     encoding = _wide_encoding(block[:PLAIN_START])
-    if encoding is None:
-        while block:
+    while block and encoding is None:
+        if not block.isascii() and not is_utf8(block):
+            # Where it looks like Windows-1252, line by line is better: some may be UTF-8.
+            encoding = guess(block)
+        if encoding is None:
             yield block
             block = stream.read(BLOCK)
+    if encoding is None:
         return
     decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
     while block:
@@ -70,7 +88,7 @@ def _wide_encoding(start: bytes) -> str | None:
     return "utf-16-be" if all(start[1::2]) and not any(start[0::2]) else None
 
 
-def _split(blocks: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:
+def _split(blocks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
     start, pending, cut = b"", b"", False
     for block in blocks:
         *complete, pending = (pending + block).split(b"\n")

@@ -1,14 +1,19 @@
-"""Own the way from a number as written to E.164, leniently: a possible number counts, an extension
-is dropped.
+"""From a number as written to E.164: one reading for every file and every command.
+
+A text that is written plainly is read as it stands. Anything else is read repaired first
+(`repairs`), and the first reading that is valid counts, so that a word behind a number does not
+become digits of it. Only valid numbers are returned: no other can be registered, and a lookup of one
+is paid for in vain.
 """
 
 import re
 
 import phonenumbers
 
+from kith.contacts import national, repairs, validity
+
 LONGEST_NUMBER = 250
 
-_SHORTENED_BY_EXCEL = re.compile(r"\d(?:[.,]\d+)?E\+?\d+", re.IGNORECASE)
 _REASONS = {
     phonenumbers.NumberParseException.INVALID_COUNTRY_CODE: "without a known country code",
     phonenumbers.NumberParseException.NOT_A_NUMBER: "not a phone number",
@@ -16,29 +21,54 @@ _REASONS = {
     phonenumbers.NumberParseException.TOO_SHORT_NSN: "too short",
     phonenumbers.NumberParseException.TOO_LONG: "too long",
 }
+_SAY_NOTHING_OF_COUNTRIES = (
+    phonenumbers.NumberParseException.INVALID_COUNTRY_CODE,
+    phonenumbers.NumberParseException.NOT_A_NUMBER,
+)
+_ALIASES = {"UK": "GB", "EL": "GR"}
+_SEPARATORS = str.maketrans("", "", " ()-")
+_MOBILE = (phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE_OR_MOBILE)
+_NOT_DIGITS = re.compile(r"\D")
 
 
 class NumberUnreadable(ValueError):
-    """Report a text that cannot be made an E.164 number; the message says why and does not repeat
-    it.
+    """Report a text that cannot be made a valid E.164 number; the message says why and does not
+    repeat it.
     """
 
 
-def normalise(text: str, region: str | None) -> str:
-    """Return `text` as E.164, such as "+4915112345678".
+def readings(text: str, region: str | None, own_number: str | None = None) -> tuple[str, ...]:
+    """Return the E.164 numbers that a text may mean, the likeliest first; mostly one.
 
-    region: ISO 3166 country whose numbers may lack their country code, or None. Raise
+    region: ISO 3166 country whose numbers may lack their country code, or None. own_number: E.164
+    of whoever asks; numbers without area code are taken to be of the same area. Raise
     NumberUnreadable.
     """
-    if _SHORTENED_BY_EXCEL.fullmatch(text.strip()):
+    region = region if region in phonenumbers.SUPPORTED_REGIONS else None
+    if found := _as_it_stands(text, region):
+        return found
+    if len(text) > 4 * LONGEST_NUMBER:
+        raise NumberUnreadable("too long")
+    text = repairs.tidy(text)
+    if repairs.SHORTENED.fullmatch(text):
         raise NumberUnreadable("a spreadsheet has shortened it; its last digits are lost")
-    try:
-        number = phonenumbers.parse(text, region)
-    except phonenumbers.NumberParseException as problem:
-        raise NumberUnreadable(_REASONS[problem.error_type]) from None
-    if not phonenumbers.is_possible_number(number):
-        raise NumberUnreadable("no number of its country has this length")
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    if repairs.is_uri(text):
+        text = repairs.of_uri(text).strip()
+    plain = repairs.PLAIN.fullmatch(text) and "(0)" not in text
+    variants = [text] if plain else list(repairs.variants(text))
+    for one in variants:
+        if found := _valid(one, region):
+            return found
+    if region is not None and not repairs.starts_abroad(variants[0]):
+        digits = _NOT_DIGITS.sub("", variants[0])
+        if found := national.with_area_code(digits, region, own_number):
+            return found
+    raise NumberUnreadable(_why_not(variants[0], region))
+
+
+def normalise(text: str, region: str | None, own_number: str | None = None) -> str:
+    """Return the likeliest E.164 number of a text, such as "+4915112345678"; see `readings`."""
+    return readings(text, region, own_number)[0]
 
 
 def region_of(e164: str) -> str | None:
@@ -53,6 +83,108 @@ def region_of(e164: str) -> str | None:
     return region if region in phonenumbers.SUPPORTED_REGIONS else None
 
 
-def is_region(region: str) -> bool:
-    """Return whether `region`, in capitals, is a country that numbers are known for."""
-    return region in phonenumbers.SUPPORTED_REGIONS
+def region_named(text: str) -> str | None:
+    """Return the ISO 3166 country that a person names, "uk" too; None when there is none."""
+    region = text.strip().upper()
+    region = _ALIASES.get(region, region)
+    return region if region in phonenumbers.SUPPORTED_REGIONS else None
+
+
+def _as_it_stands(text: str, region: str | None) -> tuple[str, ...]:
+    """Return a number that is written with digits and separators only and is valid so, where no
+    other reading could be; that needs none of libphonenumber's parsing.
+    """
+    if not repairs.PLAIN.fullmatch(text) or "(0)" in text:
+        return ()
+    digits = text.translate(_SEPARATORS)
+    if digits.startswith("+"):
+        parts = validity.split(digits[1:])
+        if parts is None or validity.may_hold_prefix(*parts):
+            return ()
+    else:
+        parts = validity.national_at_home(region, digits) if region is not None else None
+        if parts is None:
+            return ()
+    code, number = parts
+    if code in national.TWO_FORMS or not validity.is_valid(code, number):
+        return ()
+    return (f"+{code}{number}",)
+
+
+def _valid(text: str, region: str | None) -> tuple[str, ...]:
+    """Return the valid numbers of one variant of a text, none when there is none."""
+    if repairs.has_letters(text) and not repairs.may_be_vanity(text):
+        return ()
+    abroad = repairs.is_international(text)
+    try:
+        number = phonenumbers.parse(text, None if abroad else region)
+    except phonenumbers.NumberParseException:
+        return ()
+    code = number.country_code or 0
+    found = _forms(code, phonenumbers.national_significant_number(number))
+    if abroad or region is None:
+        return found
+    own_code = phonenumbers.country_code_for_region(region)
+    if code != own_code:
+        # Without a plus, only the country's own access code leads to another country.
+        return found if _is_access_code(text, region) else ()
+    return _with_code_inside(found, _NOT_DIGITS.sub("", text), own_code)
+
+
+def _forms(code: int, digits: str) -> tuple[str, ...]:
+    return tuple(f"+{code}{form}" for form in national.forms(code, digits))
+
+
+def _with_code_inside(found: tuple[str, ...], digits: str, code: int) -> tuple[str, ...]:
+    """Add what digits are when they begin with the country code and only lack its plus."""
+    prefix = str(code)
+    if not digits.startswith(prefix):
+        return found
+    inside = tuple(one for one in _forms(code, digits[len(prefix) :]) if one not in found)
+    if inside and not any(_is_mobile(one) for one in found) and _is_mobile(inside[0]):
+        return (*inside, *found)
+    return (*found, *inside)
+
+
+def _is_mobile(e164: str) -> bool:
+    return phonenumbers.number_type(phonenumbers.parse(e164)) in _MOBILE
+
+
+def _is_access_code(text: str, region: str) -> bool:
+    """Return whether a text without plus begins with what its country dials before a country code.
+
+    That is one thing, such as 011, in few countries. Elsewhere it is taken at its word only behind
+    00, and by itself or long enough: 004 may be the beginning of 0049.
+    """
+    metadata = phonenumbers.PhoneMetadata.metadata_for_region(region)
+    if metadata is None:
+        return False
+    digits = _NOT_DIGITS.sub("", text)
+    only = (metadata.preferred_international_prefix or metadata.international_prefix or "").replace(
+        "~", ""
+    )
+    if only.isdigit() and len(only) > len("00") and digits.startswith(only):
+        return True
+    found = re.match(metadata.international_prefix or "", digits)
+    if found is None or not digits.startswith("00"):
+        return False
+    places = [place for place, one in enumerate(text) if one.isdigit()]
+    behind = places[found.end() - 1] + 1
+    return found.end() > len("004") or not text[behind : behind + 1].isdigit()
+
+
+def _why_not(text: str, region: str | None) -> str:
+    at_home = region is not None and not repairs.starts_abroad(text)
+    assumed = f" ({region} was assumed)" if at_home else ""
+    try:
+        number = phonenumbers.parse(text, None if repairs.is_international(text) else region)
+    except phonenumbers.NumberParseException as problem:
+        reason = _REASONS[problem.error_type]
+        return reason if problem.error_type in _SAY_NOTHING_OF_COUNTRIES else reason + assumed
+    match phonenumbers.is_possible_number_with_reason(number):
+        case phonenumbers.ValidationResult.IS_POSSIBLE:
+            return f"no such number exists in its country{assumed}"
+        case phonenumbers.ValidationResult.IS_POSSIBLE_LOCAL_ONLY if at_home:
+            return f"without area code{assumed}"
+        case _:
+            return f"no number of its country has this length{assumed}"

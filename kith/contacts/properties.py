@@ -1,4 +1,4 @@
-"""Own the reading of one vCard property line: name, encoding, character set, value.
+"""One vCard property line: name, encoding, character set, value.
 
 vobject's `parseLine` is not used: it refuses lines that phones really write (a bare parameter with an
 umlaut or a space, as in "TEL;home phone:"), raises on half of the exported books in `tests/data/vcards`,
@@ -42,12 +42,13 @@ class Property:
             value = binascii.a2b_qp(value)
         elif self.base64:
             value = _from_base64(value)
-        if self.charset is not None:
-            try:
-                return value.decode(self.charset)
-            except (UnicodeError, LookupError):
-                return decode(value)
-        return decode(value)
+        if self.charset is None or (value is self.value and _is_utf8(value)):
+            # A file that is recoded as a whole keeps what its properties say of the encoding before.
+            return decode(value)
+        try:
+            return value.decode(self.charset)
+        except (UnicodeError, LookupError):
+            return decode(value)
 
 
 def parse_property(content: bytes) -> Property | None:
@@ -91,6 +92,16 @@ def _colon(content: bytes) -> int:
             return position
     # Every colon stands behind a quotation mark that is never closed: then the mark means nothing.
     return content.find(b":")
+
+
+def _is_utf8(value: bytes) -> bool:
+    if value.isascii():  # ISO-2022-JP is too
+        return False
+    try:
+        value.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _from_base64(value: bytes) -> bytes:

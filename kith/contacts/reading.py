@@ -1,52 +1,165 @@
-"""Own the choice of the reader for a contact file, by its content first and its name second."""
+"""Chooses the reader of a contact file, by its content first and its name second."""
 
-import itertools
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import BinaryIO, Literal
 
+from kith.contacts import json_book
 from kith.contacts.found import Contact, Fault
-from kith.contacts.lines import Line, physical_lines
+from kith.contacts.ldif import read_ldif
+from kith.contacts.lines import BLOCK, Line, Source, decode, physical_lines, plain_blocks
+from kith.contacts.recognise import unreadable, unreadable_text
 from kith.contacts.records import read_records
 from kith.contacts.table import read_table
 from kith.contacts.vcard import read_vcards
+from kith.contacts.whatsapp import is_chat, read_chat
+from kith.contacts.xcard import read_xml
 
 SAMPLE_LINES = 50
+MOST_LAYERS = 3  # of gzip around gzip
 
-Format = Literal["vcard", "csv", "jsonl"]
+Format = Literal["vcard", "csv", "jsonl", "json", "ldif", "xml", "whatsapp"]
 
-_WORKBOOK = b"PK\x03\x04"
-_READERS = {"vcard": read_vcards, "csv": read_table, "jsonl": read_records}
+_GZIP = b"\x1f\x8b"
+_GZIP_BITS = zlib.MAX_WBITS | 16
+_BY_LINES: dict[Format, Callable[[Iterable[Line]], Iterator[Contact | Fault]]] = {
+    "vcard": read_vcards,
+    "csv": read_table,
+    "jsonl": read_records,
+    "ldif": read_ldif,
+    "whatsapp": read_chat,
+}
 _ENDINGS: dict[str, Format] = {
     "vcf": "vcard",
     "vcard": "vcard",
     "jsonl": "jsonl",
     "ndjson": "jsonl",
+    "ldif": "ldif",
+    "ldi": "ldif",
 }
 
 
 def read_contacts(
     stream: BinaryIO, name: str = "", *, form: Format | None = None
 ) -> Iterator[Contact | Fault]:
-    """Yield every contact of a vCard, CSV or JSON lines stream as it is read, and a Fault for what
-    cannot be read.
+    """Yield every contact of a file as it is read, and a Fault for what cannot be read.
 
     name: the file's name, whose ending decides when the content does not. form: how to read it
-    whatever its content looks like. Memory stays bounded by the longest card or row, without
-    photos. Raise only what reading the stream itself raises (OSError).
+    whatever its content looks like. Memory stays bounded by the longest card, row or value. Raise
+    only what reading the stream itself raises (OSError).
     """
-    lines = physical_lines(stream)
-    sample = list(itertools.islice(lines, SAMPLE_LINES))
-    everything = itertools.chain(sample, lines)
-    if sample and sample[0].content.startswith(_WORKBOOK):
-        yield Fault(1, "this is a workbook or an archive; export it as CSV or vCard")
+    start = stream.read(BLOCK)
+    source: Source = _Ahead(start, stream)
+    unpacked = list[_Unpacked]()
+    while start.startswith(_GZIP) and len(unpacked) < MOST_LAYERS:
+        unpacked.append(_Unpacked(source))
+        start = unpacked[-1].read(BLOCK)
+        source = _Ahead(start, unpacked[-1])
+        name = name.lower().removesuffix(".gz")
+    reason = unreadable(start)
+    if reason is not None:
+        yield Fault(1, reason)
     else:
-        yield from _READERS[form or _form_of(sample, name)](everything)
+        yield from _read(start, source, name, form)
+    if any(one.is_damaged for one in unpacked):
+        yield Fault(1, "the compressed file is damaged; only its beginning is read")
 
 
-def _form_of(sample: Sequence[Line], name: str) -> Format:
-    starts = [start for line in sample if (start := line.content[:64].lstrip().upper())]
-    if any(start.startswith(b"BEGIN:VCARD") for start in starts):
+def _read(
+    start: bytes, source: Source, name: str, form: Format | None
+) -> Iterator[Contact | Fault]:
+    blocks = plain_blocks(source)
+    first = next(blocks, b"")
+    reason = unreadable_text(first)
+    if reason is not None and form is None:
+        yield Fault(1, reason)
+        return
+    form = form or _form_of(first, name)
+    if form == "xml":
+        # Its own declaration says which encoding it is in, unless it is recoded already.
+        if first == start:
+            yield from read_xml(_Ahead(start, source))
+        else:
+            yield from read_xml(_Joined(chain([first], blocks)), "utf-8")
+    elif form == "json":
+        yield from json_book.read_json(chain([first], blocks))
+    else:
+        yield from _BY_LINES[form](physical_lines(chain([first], blocks)))
+
+
+def _form_of(block: bytes, name: str) -> Format:
+    text = decode(block).lstrip("\ufeff \t\r\n")
+    lines = [line.strip() for line in text.splitlines()[:SAMPLE_LINES] if line.strip()]
+    if any(line[:64].upper().startswith("BEGIN:VCARD") for line in lines):
         return "vcard"
-    if starts and starts[0].startswith(b"{"):
-        return "jsonl"
+    first = next((line for line in lines if not line.startswith("#")), "")
+    if first.startswith("{"):
+        return "json" if json_book.is_document(text) else "jsonl"
+    if first.startswith("[") and not is_chat(lines):
+        return "json"
+    if first.startswith("<?xml") or (first.startswith("<") and name.lower().endswith(".xml")):
+        return "xml"
+    if first.lower().startswith(("dn: ", "dn:: ", "version: 1")):
+        return "ldif"
+    if is_chat(lines):
+        return "whatsapp"
     return _ENDINGS.get(name.lower().rpartition(".")[2], "csv")
+
+
+class _Ahead:
+    """A stream of which the beginning was read already."""
+
+    def __init__(self, start: bytes, stream: Source) -> None:
+        self._start = start
+        self._stream = stream
+
+    def read(self, size: int, /) -> bytes:
+        if self._start:
+            start, self._start = self._start[:size], self._start[size:]
+            return start
+        return self._stream.read(size)
+
+
+class _Joined:
+    """Blocks as a stream."""
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks = blocks
+
+    def read(self, _: int, /) -> bytes:
+        return next(self._blocks, b"")
+
+
+class _Unpacked:
+    """What a gzip stream holds, as far as it is whole."""
+
+    def __init__(self, packed: Source) -> None:
+        self._packed = packed
+        self._unpacker = zlib.decompressobj(wbits=_GZIP_BITS)
+        self._waiting = b""
+        self._ended = False
+        self.is_damaged = False
+
+    def read(self, size: int, /) -> bytes:
+        while not self._ended:
+            self._waiting = self._waiting or self._packed.read(BLOCK)
+            try:
+                found = self._unpacker.decompress(self._waiting, size)
+            except zlib.error:
+                self._ended = self.is_damaged = True
+                return b""
+            if not self._waiting and not found:
+                self._ended = self.is_damaged = True
+            self._waiting = self._unpacker.unconsumed_tail
+            if self._unpacker.eof:
+                self._next_member()
+            if found:
+                return found
+        return b""
+
+    def _next_member(self) -> None:
+        """Begin the member that follows one that has ended; padding is none."""
+        rest = self._unpacker.unused_data or self._packed.read(BLOCK)
+        self._ended = not rest.startswith(_GZIP)
+        self._unpacker, self._waiting = zlib.decompressobj(wbits=_GZIP_BITS), rest

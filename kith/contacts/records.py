@@ -1,15 +1,38 @@
-"""Own the reading of JSON lines: one object a line, {"name": …, "phone": …} or {"phones": [...]}.
+"""Contacts as JSON objects: one a line, {"name": …, "phone": …} or {"phones": [...]}, or of a list.
 
-Refuse to guess: other members are ignored, and a line that is no such object is a fault.
+Members are told by the words that stand above the columns of tables; of any other member a text
+counts that looks like a number.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
+from kith.contacts import words
 from kith.contacts.found import Contact, Fault, WrittenNumber, one_line, written_numbers
 from kith.contacts.lines import Line, decode
+from kith.contacts.looks import looks_like_number, numbers_in_name
 
-MOST_NUMBERS = 1000  # of one line
+MOST_NUMBERS = 1000  # of one record
+DEEPEST = 3  # objects in objects that a record's numbers and names are looked for in
+
+_NUMBERS = frozenset({"number", "numbers", "jid", "wa id", "serialized"})
+_VALUES = (
+    "value",
+    "number",
+    "phone",
+    "phone_number",
+    "phoneNumber",
+    "uri",
+    "text",
+    "canonicalForm",
+)
+_WHOLE_NAMES = (words.FULL, words.ORGANIZATION)
+_PARTS = (words.GIVEN, words.MIDDLE, words.FAMILY)
+_FEWEST_DIGITS_OF_AN_INTEGER = 7
+
+
+class _NotText(ValueError):
+    """Report a phone that is no text."""
 
 
 def read_records(lines: Iterable[Line]) -> Iterator[Contact | Fault]:
@@ -17,6 +40,16 @@ def read_records(lines: Iterable[Line]) -> Iterator[Contact | Fault]:
     for line in lines:
         if line.content.strip():
             yield _contact(line)
+
+
+def contact_of(record: Mapping[str, object], line: int) -> Contact | Fault:
+    """Return the contact that a JSON object is; its line is where it ends."""
+    name = _name(record, DEEPEST)
+    try:
+        numbers = _numbers(record, line, DEEPEST) or numbers_in_name(name, line)
+    except _NotText:
+        return Fault(line, "phone must be a text, phones a list of texts", name)
+    return Contact(name, tuple(numbers), line)
 
 
 def _contact(line: Line) -> Contact | Fault:
@@ -28,25 +61,71 @@ def _contact(line: Line) -> Contact | Fault:
         return Fault(line.number, "not JSON; each line is one object")
     if not isinstance(record, dict):
         return Fault(line.number, "not a JSON object with a phone or phones")
-    numbers = _numbers(record, line.number)
-    if numbers is None:
-        return Fault(line.number, "phone must be a text, phones a list of texts")
-    name = record.get("name")
-    return Contact(_text(name) if isinstance(name, str) else "", tuple(numbers), line.number)
+    return contact_of(record, line.number)
 
 
-def _numbers(record: dict[str, object], line: int) -> list[WrittenNumber] | None:
-    """Return what "phone" and "phones" hold, None when that is no text; neither is no number."""
-    phone, phones = record.get("phone"), record.get("phones")
-    values = [] if phones is None else phones
-    if not isinstance(values, list) or len(values) > MOST_NUMBERS:
-        return None
-    values = [value for value in (phone, *values) if value is not None]
-    if not all(isinstance(value, str) for value in values):
-        return None
-    return [number for value in values for number in written_numbers(_text(value), line)]
+def _numbers(record: Mapping[str, object], line: int, depth: int) -> list[WrittenNumber]:
+    """Return what the members hold; raise _NotText for a phone that is none."""
+    numbers = list[WrittenNumber]()
+    for key, value in record.items():
+        word = words.plain(key)
+        named = word in _NUMBERS or words.is_phone(word)
+        if named and not words.is_about_a_phone(word):
+            for text in _texts(value, several=word == "phones"):
+                numbers += written_numbers(_whole(text), line)
+        elif isinstance(value, str) and not words.is_other(word) and word not in words.NAMES:
+            text = _whole(value)
+            if looks_like_number(text):
+                numbers += written_numbers(text, line, key)
+        elif isinstance(value, dict) and depth:
+            numbers += _numbers(value, line, depth - 1)
+    if len(numbers) > MOST_NUMBERS:
+        raise _NotText
+    return numbers
 
 
-def _text(value: str) -> str:
-    """Return a text on one line, without the half characters that JSON can write."""
+def _texts(value: object, *, several: bool) -> Iterator[str]:
+    """Yield the numbers of a member that is named after phones; a list's may be objects."""
+    if value is None:
+        return
+    if isinstance(value, list):
+        if len(value) > MOST_NUMBERS:
+            raise _NotText
+        for one in value:
+            yield from _texts(one, several=False) if not isinstance(one, list) else _no_text()
+    elif isinstance(value, dict):
+        found = [value[key] for key in _VALUES if value.get(key)]
+        yield from _texts(found[0], several=False) if found else ()
+    elif isinstance(value, str) and not several:
+        yield value
+    elif isinstance(value, int) and len(str(value)) >= _FEWEST_DIGITS_OF_AN_INTEGER:
+        yield str(value)
+    else:
+        _no_text()
+
+
+def _no_text() -> Iterator[str]:
+    raise _NotText
+
+
+def _name(record: Mapping[str, object], depth: int) -> str:
+    by_word = {words.plain(key): value for key, value in record.items()}
+    parts = [_name_in(by_word, known) for known in _PARTS]
+    full, organization = (_name_in(by_word, known) for known in _WHOLE_NAMES)
+    if name := full or " ".join(filter(None, parts)) or organization:
+        return name
+    for value in by_word.values() if depth else ():
+        first = value[0] if isinstance(value, list) and value else value
+        if isinstance(first, dict) and (name := _name(first, depth - 1)):
+            return name
+    return ""
+
+
+def _name_in(by_word: Mapping[str, object], known: frozenset[str]) -> str:
+    texts = (value for word, value in by_word.items() if word in known)
+    return next((_whole(text) for text in texts if isinstance(text, str) and text.strip()), "")
+
+
+def _whole(value: str) -> str:
+    """Return a text without the half characters that JSON can write, on one line."""
     return one_line(value.encode("utf-8", errors="replace").decode("utf-8"))

@@ -1,5 +1,4 @@
-"""Own the way from lines to the rows of a CSV file: delimiter, quotation marks, and rows over
-several lines.
+"""From lines to the rows of a CSV file: delimiter, quotation marks, and rows over several lines.
 
 A quotation mark that is never closed would make the csv module take the rest of the file for one
 cell; such a line is read by itself, without its marks, and the lines after it are read anew.
@@ -93,10 +92,13 @@ class _Source:
 
 
 def _agreement(texts: list[str], delimiter: str) -> tuple[int, int]:
+    """Return how many lines have the commonest count of cells, and that count; a title has none."""
     counts = [len(_leniently(text, delimiter)) for text in texts]
-    if not counts or counts[0] < 2:
+    several = [count for count in counts if count > 1]
+    if not several:
         return 0, 0
-    return counts.count(counts[0]), counts[0]
+    commonest = max(several, key=lambda count: (several.count(count), count == counts[0], count))
+    return several.count(commonest), commonest
 
 
 def _leniently(text: str, delimiter: str) -> list[str]:

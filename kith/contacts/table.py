@@ -1,90 +1,201 @@
-"""Own the reading of contact tables (CSV of Google, Outlook, Apple, or anyone): which numbers
-belong to which name.
+"""Contact tables (CSV of Google, Outlook, Apple, or anyone): which numbers belong to which name.
 
-Refuse to guess more than needed: where a column is named after phones it is believed, elsewhere a
-cell must look like a number.
+The first rows are read before anything is decided: which of them is the header, what its words and
+what the cells below it say of a column. Neither switches the other off: a column that is named after
+phones is believed, and in every other column a cell that looks like a number is one.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from statistics import mode
 
-from kith.contacts.found import Contact, Fault, WrittenNumber, one_line, written_numbers
-from kith.contacts.headers import Columns, columns_of
+from kith.contacts.found import (
+    Contact,
+    Fault,
+    WrittenNumber,
+    one_line,
+    quoted,
+    written_numbers,
+)
+from kith.contacts.headers import Columns, columns_of, region_in
 from kith.contacts.lines import Line
+from kith.contacts.looks import looks_like_number, numbers_in_name
+from kith.contacts.repairs import digits_in, starts_abroad
 from kith.contacts.rows import Row, read_rows
 
-FEWEST_DIGITS = 7
-MOST_DIGITS = 20
-LONGEST_NUMBER = 100
-
-_NUMBER = re.compile(
-    r"(?:tel:|')?\s*\+?[\d\s()./*#\u2010-\u2015-]+(?:(?:;?\s*ext[.=]?|x)\s*\d+)?", re.IGNORECASE
-)
-_DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](?:\d{2}|\d{4})")
-_DECIMAL = re.compile(r"-?\d+\.\d+")
+SAMPLE_ROWS = 50
+LARGEST_SAMPLE = 1024 * 1024  # characters
+LAST_HEADER_ROW = 20
+LONGEST_HEADING = 80
+FEWEST_DIGITS_OF_NO_HEADING = 3  # "Phone 2" is a heading, "1-800-FLOWERS" is none
+FEWEST_CELLS_OF_FLAGS = 3
+FEWEST_DIGITS_OF_NO_FLAG = 4
 
 
 def read_table(lines: Iterable[Line]) -> Iterator[Contact | Fault]:
-    """Yield a contact for each row, in order; the first row may be a header or not."""
-    columns: Columns | None = None
-    for row in read_rows(lines):
+    """Yield a contact for each row, in order; there may be a header, and a title above it."""
+    rows = read_rows(lines)
+    sample, size = list[Row](), 0
+    for row in rows:
         if isinstance(row, Fault):
             yield row
             continue
-        if columns is None:
-            columns = Columns()
-            if not any(looks_like_number(cell) for cell in row.cells):
-                columns = columns_of(row.cells)
-                continue
-        yield _contact(row, columns)
+        sample.append(row)
+        size += sum(map(len, row.cells))
+        if len(sample) >= SAMPLE_ROWS or size > LARGEST_SAMPLE:
+            break
+    header, skipped = _header_of(sample)
+    reader = _Reader(columns_of(header.cells) if header else Columns(), sample[skipped:])
+    for row in chain(sample[skipped:], rows):
+        if isinstance(row, Fault):
+            yield row
+        else:
+            yield from reader.read(row)
 
 
-def looks_like_number(cell: str) -> bool:
-    """Return whether a cell of an unnamed column is written as phone numbers are, and not as a date
-    or a decimal.
-    """
-    parts = written_numbers(cell, 0)
-    return bool(parts) and all(_looks_like_one(part.text) for part in parts)
+def _header_of(sample: Sequence[Row]) -> tuple[Row | None, int]:
+    """Return the header row, None without one, and how many rows it and what is above it are."""
+    width = mode(len(row.cells) for row in sample) if sample else 0
+    for place, row in enumerate(sample[:LAST_HEADER_ROW]):
+        if any(looks_like_number(cell) for cell in row.cells):
+            break
+        known = columns_of(row.cells).known if _may_be_header(row) else 0
+        # A title has fewer cells than what stands below it.
+        if known > 1 or (known and len(_filled(row)) >= width):
+            return row, place + 1
+    first = sample[0] if sample else None
+    return (first, 1) if first and _is_strange_header(first, sample[1:]) else (None, 0)
 
 
-def _looks_like_one(text: str) -> bool:
-    if len(text) > LONGEST_NUMBER:
-        return False
-    digits = sum(character.isdigit() for character in text)
-    return (
-        FEWEST_DIGITS <= digits <= MOST_DIGITS
-        and _NUMBER.fullmatch(text) is not None
-        and _DATE.fullmatch(text) is None
-        and _DECIMAL.fullmatch(text) is None
+def _may_be_header(row: Row) -> bool:
+    return all(
+        len(cell) <= LONGEST_HEADING and digits_in(cell) < FEWEST_DIGITS_OF_NO_HEADING
+        for cell in row.cells
     )
 
 
-def _contact(row: Row, columns: Columns) -> Contact:
-    cells = row.cells
-    numbers = _from(columns.phones, row)
-    if columns.perhaps:
-        numbers += _from([i for i in columns.perhaps if _looks(cells, i)], row)
-    elif not columns.phones:
-        numbers = _from([i for i in range(len(cells)) if _looks(cells, i)], row)
-    name = columns.name(cells) or _first_word(cells, columns)
-    return Contact(name, tuple(numbers), row.line)
+def _is_strange_header(first: Row, below: Sequence[Row]) -> bool:
+    """Return whether a row without a known word is a header: over each column of numbers it has a
+    cell that is none.
+    """
+    if any(looks_like_number(cell) for cell in first.cells):
+        return False
+    numbers = {
+        index for row in below for index, cell in enumerate(row.cells) if looks_like_number(cell)
+    }
+    cells = [first.cells[index] if index < len(first.cells) else "" for index in numbers]
+    return all(cell.strip() and digits_in(cell) < FEWEST_DIGITS_OF_NO_HEADING for cell in cells)
 
 
-def _from(indexes: Sequence[int], row: Row) -> list[WrittenNumber]:
-    return [
-        number
-        for index in indexes
-        if index < len(row.cells)
-        for number in written_numbers(row.cells[index], row.line)
-    ]
+def _filled(row: Row) -> list[str]:
+    return [cell for cell in row.cells if cell.strip()]
 
 
-def _looks(cells: Sequence[str], index: int) -> bool:
-    return index < len(cells) and looks_like_number(cells[index])
+@dataclass(frozen=True)
+class _Place:
+    """A column to look at: `named` after phones, else `title` is what faults call it."""
+
+    title: str
+    named: bool = False
+    believed: bool = False
+    abroad_only: bool = False
 
 
-def _first_word(cells: Sequence[str], columns: Columns) -> str:
-    for index, cell in enumerate(cells):
-        if index not in columns.phones and cell.strip() and not looks_like_number(cell):
-            return one_line(cell)
-    return ""
+class _Reader:
+    """Reads rows, once it knows from the first ones what is in which column."""
+
+    def __init__(self, columns: Columns, sample: Sequence[Row]) -> None:
+        self._columns = columns
+        width = max((len(row.cells) for row in sample), default=0)
+        self._odd = set[int]()
+        self._width = max(width, len(columns.names))
+        names = {*columns.full_name, *columns.name_parts, *columns.organization}
+        self._places = {
+            index: self._place(index, sample) for index in range(self._width) if index not in names
+        }
+        self._phones = {index for index, place in self._places.items() if place.named}
+
+    def read(self, row: Row) -> Iterator[Contact | Fault]:
+        """Yield the contact of a row, and before it a fault for each column first found useless."""
+        cells = row.cells
+        if self._odd:
+            yield from self._useless(row)
+        numbers = list[WrittenNumber]()
+        for index, place in self._places.items():
+            if index < len(cells) and (cell := cells[index]):
+                numbers += _numbers(cell, row.line, place)
+        for index in range(self._width, len(cells)):
+            numbers += _numbers(cells[index], row.line, _Place(_title(index)))
+        if self._columns.country_code is not None and numbers:
+            numbers = self._with_region(numbers, cells)
+        name = self._columns.name(cells) or self._first_word(cells)
+        numbers = numbers or numbers_in_name(name, row.line)
+        yield Contact(name, tuple(numbers), row.line)
+
+    def _place(self, index: int, sample: Sequence[Row]) -> _Place:
+        columns = self._columns
+        title = columns.names[index] if index < len(columns.names) else ""
+        title = title or _title(index)
+        cells = [row.cells[index] for row in sample if index < len(row.cells)]
+        cells = [cell for cell in cells if cell.strip()]
+        looking = sum(map(looks_like_number, cells))
+        if index in columns.phones and not _are_flags(cells):
+            return _Place(title, named=True)
+        if index in columns.about and looking and looking * 2 >= len(cells):
+            return _Place(title, named=True)
+        if index in (*columns.phones, *columns.about):
+            self._odd.add(index)
+        return _Place(
+            title,
+            believed=looking >= 2 and looking * 2 >= len(cells),
+            abroad_only=index in columns.other,
+        )
+
+    def _useless(self, row: Row) -> Iterator[Fault]:
+        for index in sorted(self._odd):
+            cell = row.cells[index].strip() if index < len(row.cells) else ""
+            if cell and not looks_like_number(cell):
+                self._odd.discard(index)
+                title = self._places[index].title
+                reason = f"column {quoted(title)} holds no phone numbers, such as {quoted(cell)}"
+                yield Fault(row.line, f"{reason}; it is not read")
+
+    def _with_region(
+        self, numbers: Sequence[WrittenNumber], cells: Sequence[str]
+    ) -> list[WrittenNumber]:
+        index = self._columns.country_code
+        region = region_in(cells[index]) if index is not None and index < len(cells) else None
+        return [
+            number if starts_abroad(number.text) else replace(number, region=region)
+            for number in numbers
+        ]
+
+    def _first_word(self, cells: Sequence[str]) -> str:
+        for index, cell in enumerate(cells):
+            if index not in self._phones and cell.strip() and not looks_like_number(cell):
+                return one_line(cell)
+        return ""
+
+
+def _title(index: int) -> str:
+    return f"column {index + 1}"
+
+
+def _numbers(cell: str, line: int, place: _Place) -> list[WrittenNumber]:
+    if place.named:
+        return written_numbers(cell, line)
+    if looks_like_number(cell):
+        if place.abroad_only and not starts_abroad(cell.strip()):
+            return []
+        return written_numbers(cell, line, place.title)
+    if place.believed and digits_in(cell) >= FEWEST_DIGITS_OF_NO_FLAG:
+        return written_numbers(cell, line, place.title)
+    return []
+
+
+def _are_flags(cells: Sequence[str]) -> bool:
+    """Return whether the cells of a column are yes and no, kinds or codes, and no numbers."""
+    return len(cells) >= FEWEST_CELLS_OF_FLAGS and all(
+        digits_in(cell) < FEWEST_DIGITS_OF_NO_FLAG for cell in cells
+    )

@@ -1,5 +1,4 @@
-"""Own the joining of folded vCard lines: white space (RFC 6350 §3.2) and quoted-printable soft
-breaks (vCard 2.1).
+"""Joins folded vCard lines: white space (RFC 6350 §3.2) and quoted-printable soft breaks (vCard 2.1).
 
 Photos, notes and whatever else holds no name or number are not gathered, however long they are.
 """
@@ -7,7 +6,9 @@ Photos, notes and whatever else holds no name or number are not gathered, howeve
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
+from kith.contacts import words
 from kith.contacts.lines import Line
 
 LONGEST_KEPT = 64 * 1024
@@ -21,6 +22,13 @@ _ALWAYS_NEW = re.compile(
 )
 _HEADER_END = re.compile(rb"[;:]")
 _WORTH_KEEPING = frozenset({"BEGIN", "END", "FN", "N", "NICKNAME", "ORG", "EMAIL", "AGENT"})
+#: Properties of RFC 6350, of vCard 2.1 and 3.0, and of iCalendar: they hold no phone number.
+_STANDARD_NAMES = """
+    SOURCE KIND XML PHOTO BDAY ANNIVERSARY GENDER ADR IMPP LANG TZ GEO TITLE ROLE LOGO MEMBER RELATED
+    CATEGORIES NOTE PRODID REV SOUND UID CLIENTPIDMAP URL VERSION KEY FBURL CALADRURI CALURI
+    LABEL MAILER NAME PROFILE SORT-STRING CLASS DTSTART DTEND SUMMARY DESCRIPTION LOCATION
+"""
+_STANDARD = _WORTH_KEEPING.union(_STANDARD_NAMES.split())
 _PHONE_ENDINGS = frozenset({"TEL", "PHONE", "TELEPHONE", "MOBILE", "CELL"})
 
 
@@ -36,14 +44,30 @@ class LogicalLine:
 
 
 def property_name(header: bytes) -> str:
-    """Return the property's name in capitals, without groups ("item1."), with "_" as "-"."""
-    name = _HEADER_END.split(header, maxsplit=1)[0]
-    return name.decode("latin-1").rpartition(".")[2].strip().upper().replace("_", "-")
+    """Return the property's name in capitals, without groups ("item1."), with "_" as "-".
+
+    A group that is itself the name of a phone, as in "PHONE.WORK", is the name.
+    """
+    name = _HEADER_END.split(header, maxsplit=1)[0].decode("utf-8", errors="replace")
+    group, _, last = name.strip().upper().replace("_", "-").rpartition(".")
+    return group if group in _PHONE_ENDINGS and last not in _STANDARD else last.strip()
 
 
+@lru_cache(maxsize=1024)
 def is_phone(name: str) -> bool:
-    """Return whether such a property holds a number: TEL, X-MS-TEL, X-…-PHONE and the like."""
-    return name == "TEL" or (name.startswith("X-") and name.rpartition("-")[2] in _PHONE_ENDINGS)
+    """Return whether such a property holds a number: TEL, X-MS-TEL, X-…-PHONE and the like, and any
+    name of no standard that a table would have above a column of phones, such as "Cell phone".
+    """
+    if name == "TEL":
+        return True
+    if name.startswith("X-"):
+        return name.rpartition("-")[2] in _PHONE_ENDINGS
+    return is_strange(name) and words.is_phone(words.plain(name))
+
+
+def is_strange(name: str) -> bool:
+    """Return whether a property is of no standard, and no extension of a program either."""
+    return name not in _STANDARD and name != "TEL" and not name.startswith("X-")
 
 
 def logical_lines(lines: Iterable[Line]) -> Iterator[LogicalLine]:
@@ -76,6 +100,7 @@ class _Gathered:
         name = property_name(start[:LONGEST_HEADER])
         self.keeps = (
             name in _WORTH_KEEPING
+            or is_strange(name)
             or is_phone(name)
             or _HEADER_END.search(start[:LONGEST_HEADER]) is None
         )

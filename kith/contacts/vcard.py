@@ -1,17 +1,19 @@
-"""Own the reading of vCard files (2.1, 3.0, 4.0): which numbers belong to which name.
+"""vCard files (2.1, 3.0, 4.0): which numbers belong to which name.
 
-Refuse to give up: cards without an end, without a beginning, nested, glued together or half garbage
-all yield the numbers they hold.
+Cards without an end, without a beginning, nested, glued together or half garbage all yield the
+numbers they hold, and properties that people name themselves are read where they name a phone.
 """
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from kith.contacts import words
 from kith.contacts.found import Contact, Fault, WrittenNumber, one_line, written_numbers
 from kith.contacts.lines import Line
+from kith.contacts.looks import looks_like_number, numbers_in_name
 from kith.contacts.properties import Property, fields, parse_property, unescape
-from kith.contacts.unfolding import LogicalLine, is_phone, logical_lines, property_name
+from kith.contacts.unfolding import LogicalLine, is_phone, is_strange, logical_lines, property_name
 
 DEEPEST_NESTING = 8
 MOST_NUMBERS = 1000  # of one card; more are yielded as further contacts of the same name
@@ -36,10 +38,13 @@ class _Card:
     implicit: bool = False
     names: dict[str, str] = field(default_factory=dict)
     numbers: list[WrittenNumber] = field(default_factory=list)
+    fault: Fault | None = None  # told where the card has no number at all
 
     def contact(self) -> Contact:
         name = next((self.names[kind] for kind in _NAME_ORDER if self.names.get(kind)), "")
-        return Contact(name, tuple(self.numbers), self.line)
+        name = name or " ".join(filter(None, map(self.names.get, ("GIVEN", "FAMILY"))))
+        numbers = self.numbers or numbers_in_name(name, self.line)
+        return Contact(name, tuple(numbers), self.line)
 
 
 class _Reader:
@@ -74,7 +79,7 @@ class _Reader:
         self._open.append(_Card(self._line))
         self._calm()
 
-    def _end(self) -> Iterator[Contact]:
+    def _end(self) -> Iterator[Contact | Fault]:
         if self._open:
             yield from _contact_of(self._open.pop())
         self._calm()
@@ -95,16 +100,27 @@ class _Reader:
             yield from self._agent(found)
         elif found.name in _NAME_ORDER:
             self._card().names.setdefault(found.name, _name(found))
+        elif is_strange(found.name):
+            self._strange(found)
 
     def _number(self, found: Property, cut: bool) -> Iterator[Contact | Fault]:
         if cut:
             yield Fault(self._line, "this number's line is too long to be one")
             return
         card = self._card()
-        card.numbers += written_numbers(unescape(found.text()), self._line)
+        card.numbers += written_numbers(unescape(found.text()), self._line, dialled=True)
         if len(card.numbers) >= MOST_NUMBERS:
             yield card.contact()
             card.numbers.clear()
+
+    def _strange(self, found: Property) -> None:
+        word, text = words.plain(found.name), unescape(found.text())
+        for kind, known in (("FN", words.FULL), ("GIVEN", words.GIVEN), ("FAMILY", words.FAMILY)):
+            if word in known:
+                self._card().names.setdefault(kind, one_line(text))
+        if self._open and not words.is_other(word) and looks_like_number(text):
+            reason = f"{found.name} looks like a phone number and is not read; a card's are in TEL"
+            self._open[-1].fault = Fault(self._line, reason)
 
     def _agent(self, found: Property) -> Iterator[Contact | Fault]:
         text = found.text().strip()
@@ -119,7 +135,7 @@ class _Reader:
             self._open.append(_Card(self._line, implicit=True))
         return self._open[-1]
 
-    def _close_all(self) -> Iterator[Contact]:
+    def _close_all(self) -> Iterator[Contact | Fault]:
         while self._open:
             yield from _contact_of(self._open.pop(0))
 
@@ -127,9 +143,12 @@ class _Reader:
         self._in_binary = self._in_garbage = self._agent_opens = False
 
 
-def _contact_of(card: _Card) -> Iterator[Contact]:
+def _contact_of(card: _Card) -> Iterator[Contact | Fault]:
     if card.numbers or not card.implicit:
-        yield card.contact()
+        contact = card.contact()
+        if card.fault is not None and not card.numbers:
+            yield replace(card.fault, name=contact.name)
+        yield contact
 
 
 def _unglued(content: bytes) -> list[bytes]:

@@ -20,7 +20,7 @@ PRAGMA synchronous = OFF;
 CREATE TABLE entries (
     position INTEGER PRIMARY KEY, number INTEGER, name TEXT, written TEXT, line INTEGER
 );
-CREATE TABLE faults (line INTEGER, reason TEXT);
+CREATE TABLE faults (line INTEGER, reason TEXT, name TEXT);
 CREATE TABLE hashed (
     digest BLOB PRIMARY KEY, number INTEGER, asked INTEGER DEFAULT 0
 ) WITHOUT ROWID;
@@ -33,6 +33,7 @@ _HASH = """
 INSERT OR IGNORE INTO hashed (digest, number)
 SELECT digest_of(number) AS digest, number FROM (SELECT DISTINCT number FROM entries) ORDER BY 1
 """
+_ENTRIES = "SELECT number, name, written, line FROM entries ORDER BY position"
 _NOTE = """
 INSERT OR REPLACE INTO accounts (number, account_id)
 SELECT number, :account_id FROM hashed WHERE digest = :digest
@@ -87,15 +88,23 @@ class Book:
             "INSERT INTO entries (number, name, written, line) VALUES (?, ?, ?, ?)", entries
         )
 
+    def entries(self) -> Iterator[Entry]:
+        """Yield the numbers that can be looked up, in the book's order."""
+        for row in self._database.execute(_ENTRIES):
+            yield Entry(*row)
+
     def add_fault(self, fault: Fault) -> None:
         """Note what could not be read."""
         self.unreadable += 1
-        self._database.execute("INSERT INTO faults VALUES (?, ?)", (fault.line, fault.reason))
+        self._database.execute(
+            "INSERT INTO faults VALUES (?, ?, ?)",
+            (fault.line, fault.reason, fault.name),
+        )
 
     def faults(self) -> Iterator[Fault]:
         """Yield what could not be read, in order."""
-        for line, reason in self._database.execute("SELECT line, reason FROM faults"):
-            yield Fault(line, reason)
+        for row in self._database.execute("SELECT line, reason, name FROM faults"):
+            yield Fault(*row)
 
     def hash_numbers(self, salt: str) -> None:
         """Hash every distinct number; what was asked and found under another salt is forgotten."""

@@ -1,4 +1,4 @@
-"""Own the way from contacts as read to a book of numbers that can be looked up.
+"""From contacts as read to a book of numbers that can be looked up.
 
 One process does it: parsing numbers is a small part of the work (docs/client.md), and another
 process would not be worth what it needs of whoever calls this.
@@ -7,8 +7,10 @@ process would not be worth what it needs of whoever calls this.
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 
-from kith.contacts import Contact, Fault, NumberUnreadable, normalise
+from kith.contacts import Contact, Fault, NumberUnreadable, readings
+from kith.contacts.found import WrittenNumber
 from kith.sync.book import Book, Entry
+from kith.sync.doubts import Doubts, unreadable
 
 BATCH = 1_000
 
@@ -24,9 +26,9 @@ def gather(
 ) -> None:
     """Add what `kith.contacts.read_contacts` yields to `book`.
 
-    region: country of numbers without a country code. own_number: E.164, left out. on_fault: called
-    with each fault at once; the book notes them as well. on_progress: called now and then with how
-    many contacts have been read.
+    region: country of numbers without a country code. own_number: E.164, left out; numbers without
+    area code are taken to be of its area. on_fault: called with each fault at once; the book notes
+    them as well. on_progress: called now and then with how many contacts have been read.
     """
 
     def report(fault: Fault) -> None:
@@ -35,23 +37,38 @@ def gather(
             on_fault(fault)
 
     def entries() -> Iterator[Entry]:
+        doubts = Doubts()
         for contact in contacts:
             if isinstance(contact, Fault):
                 report(contact)
                 continue
             book.contacts += 1
             for number in contact.numbers:
-                book.numbers += 1
                 try:
-                    e164 = normalise(number.text, region)
+                    found = readings(number.text, number.region or region, own_number)
                 except NumberUnreadable as reason:
-                    report(Fault(number.line, f"{number.text!r}: {reason}"))
+                    fault = unreadable(contact, number, reason)
+                    if number.column:
+                        doubts.add(number.column, fault)
+                    else:
+                        book.numbers += 1
+                        report(fault)
                     continue
-                if e164 != own_number:
-                    yield Entry(int(e164), contact.name, number.text, number.line)
+                book.numbers += 1
+                if number.column:
+                    doubts.confirm(number.column)
+                if own_number not in found:
+                    yield from _entries(contact, number, found)
+        for fault in doubts.faults():
+            report(fault)
 
     readable = entries()
     while batch := list(itertools.islice(readable, BATCH)):
         book.add(batch)
         if on_progress is not None:
             on_progress(book.contacts)
+
+
+def _entries(contact: Contact, number: WrittenNumber, found: tuple[str, ...]) -> Iterator[Entry]:
+    for e164 in found:
+        yield Entry(int(e164), contact.name, number.text, number.line)

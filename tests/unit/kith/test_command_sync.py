@@ -58,7 +58,7 @@ def test_sync_shows_who_is_here(run: Run, server: Script, tmp_path: Path) -> Non
     assert row.rstrip().endswith("a" * 36)
     assert "Me" not in result.stdout
     assert result.stdout.splitlines()[-1] == "3 contacts, 4 numbers, 1 unreadable, 1 here"
-    assert result.stderr == f"{book}:9: 'no number': not a phone number\n"
+    assert result.stderr == f"{book}:9: Ben: 'no number': not a phone number\n"
 
 
 def test_sync_as_json_from_stdin(run: Run, server: Script) -> None:
@@ -67,7 +67,9 @@ def test_sync_as_json_from_stdin(run: Run, server: Script) -> None:
 
     data = json.loads(result.stdout)
     assert (data["contacts"], data["numbers"], data["here"]) == (3, 4, 1)
-    assert data["unreadable"] == [{"line": 9, "reason": "'no number': not a phone number"}]
+    assert data["unreadable"] == [
+        {"line": 9, "reason": "'no number': not a phone number", "name": "Ben"}
+    ]
     assert data["matches"] == [
         {
             "name": "Ann \x1b[31m[bold]Lee",

@@ -57,7 +57,7 @@ class TestOutput:
         }
         assert second["name"] == "Ben"
         assert result.stderr.splitlines() == [
-            f"{book}:5: {REASON}",
+            f"{book}:5: Nobody: {REASON}",
             "4 contacts, 4 numbers, 1 unreadable, 2 here",
         ]
 
@@ -80,7 +80,7 @@ class TestOutput:
         assert document == {
             "contacts": 4,
             "numbers": 4,
-            "unreadable": [{"line": 5, "reason": REASON}],
+            "unreadable": [{"line": 5, "reason": REASON, "name": "Nobody"}],
             "here": 2,
             "new": 2,
             "waiting": 0,
@@ -102,7 +102,7 @@ class TestOutput:
         result = run("sync", str(book), "--rejects", str(rejects))
 
         assert (result.exit_code, result.stderr) == (0, "")
-        assert rejects.read_text() == f"{book}:5: {REASON}\n"
+        assert rejects.read_text() == f"{book}:5: Nobody: {REASON}\n"
         assert stat.S_IMODE(rejects.stat().st_mode) == 0o600
         result = run("sync", str(book), "--rejects", str(rejects), "--strict")
         assert (result.exit_code, "1 lines or numbers" in result.stderr) == (9, True)

@@ -126,8 +126,8 @@ def test_what_looks_like_a_number(cell: str, expected: bool) -> None:
         ('Name,Phone\n"Ann" Lee,0151 1\nBen,0152 2\n', ["0151 1", "0152 2"], []),
         ('Name,Phone\n5" Ann,0151 1\nBen,0152 2\n', ["0151 1", "0152 2"], []),
         (
-            'Name,Phone\n"Ann,1\n' + "x,2\n" * (LONGEST_ROW_LINES + 5),
-            ["1", *["2"] * (LONGEST_ROW_LINES + 5)],
+            'Name,Phone\n"Ann,0151 1\n' + "x,0152 2\n" * (LONGEST_ROW_LINES + 5),
+            ["0151 1", *["0152 2"] * (LONGEST_ROW_LINES + 5)],
             [2],
         ),
         (f'Name,Phone,Note\nAnn,1,"{"x" * 140_000}"\nBen,2,\n', ["1", "2"], []),
