@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+import structlog
 from argon2 import PasswordHasher
 from flask_openapi3 import Info, OpenAPI
 
@@ -86,6 +87,7 @@ from verification.service import VerificationService
 from verification.test_numbers import FixedCodes
 
 VERSION = "0.1.0"
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,9 @@ class Kith:
 
     def start(self) -> None:
         """Begin what runs beside requests; in the process that answers them, never before a fork."""
+        for warning in self.settings.warnings():
+            log.warning("settings.unprotected", setting=warning)
+        self.database.storage.start()
         if self.settings.maintenance_interval:
             self.maintenance.start(self.settings.maintenance_interval)
         self.keeper.start()
@@ -155,9 +160,14 @@ def build(settings: Settings, ports: Ports) -> Kith:
     """Build every service once and connect them."""
     catalogues.require(settings.default_locale)
     clock, entropy = ports.clock, ports.entropy
-    database = ports.database or Database(settings.resolved_database_url)
+    database = ports.database or Database(
+        settings.resolved_database_url,
+        prepare=settings.database_prepared_statements,
+        reserve=settings.storage_reserve_bytes,
+    )
     keyring = load_keyring(settings)
     metrics = Metrics()
+    database.storage.alarm.listeners.append(metrics.storage_reserve.set)
     rules = Limits.from_settings(settings)
     policy = load_policy(settings.policy_file)
     challenges = ChallengeService(keyring, policy.challenge)

@@ -22,10 +22,12 @@ from core.problems import (
     InternalError,
     InvalidFields,
     MalformedRequest,
+    OutcomeUnknown,
     Problem,
     ProblemDocument,
     RequestTimeout,
     ServiceUnavailable,
+    StorageFull,
     UnsupportedMediaType,
 )
 
@@ -224,7 +226,10 @@ class Api(APIBlueprint):
         self.refusals = refusals or PROBLEM_DOCUMENTS
         self._parse = parse
         self._headers = headers
-        self._problems: tuple[type[Problem], ...] = (InternalError, ServiceUnavailable, *problems)
+        self._problems: tuple[type[Problem], ...] = (
+            *(InternalError, ServiceUnavailable, OutcomeUnknown, StorageFull),
+            *problems,
+        )
 
     def has_own_refusals(self, path: str) -> bool:
         """Say whether a path is under this blueprint's prefix, and its refusals have a format of its own."""

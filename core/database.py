@@ -3,7 +3,6 @@
 Owns how a transaction begins and what a commit guarantees. Refuses any other database.
 """
 
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,8 +11,6 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
-import gevent.hub
-from gevent import monkey
 from sqlalchemy import (
     Connection,
     DateTime,
@@ -25,21 +22,27 @@ from sqlalchemy import (
     Table,
     TypeDecorator,
     Uuid,
-    create_engine,
     delete,
-    event,
     select,
     tuple_,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as DatabaseBusy
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.sql.elements import ColumnElement
 
+from core import postgresql as postgresql_connections
+from core import sqlite as sqlite_connections
+from core.failures import NO_ROOM, STORAGE_RETRY, UNKNOWN_RETRY, is_full, is_gone, leaves_open
+from core.postgresql import Bounds
+from core.problems import OutcomeUnknown, StorageFull
+from core.storage import Ballast, RecentlyFull, Storage
+
 Model = TypeVar("Model", bound="Base")
-SQLITE_BUSY_SECONDS = 30
+SQLITE_BUSY_SECONDS = sqlite_connections.BUSY_SECONDS
 PURGE_BATCH = 1000
+BOUNDS = Bounds()
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -138,14 +141,15 @@ def purge(connection: Connection, model: type[Base], condition: ColumnElement[bo
     return int(cast(Any, result).rowcount)
 
 
-class _Connection(sqlite3.Connection):
-    """A connection to SQLite whose commits wait for the disk in a thread, so that gevent's loop goes on."""
+def confirm(connection: Connection) -> None:
+    """Have the commit of this transaction wait for all that it has seen, though it may change nothing.
 
-    def commit(self) -> None:
-        if monkey.is_module_patched("threading"):
-            gevent.hub.get_hub().threadpool.apply(super().commit)
-        else:
-            super().commit()
+    What an earlier commit did that was not confirmed is seen like everything else. Whoever answers for it has
+    to wait until the standbys have it too, as that commit would have.
+    """
+    if dialect_of(connection) == "postgresql":
+        # The cheapest that has a place in the log: a transaction without one does not wait.
+        connection.exec_driver_sql("SELECT pg_logical_emit_message(true, 'kith', '')")
 
 
 class Database:
@@ -157,40 +161,34 @@ class Database:
     connections and not ORM sessions: a unit of work would cost more than the statements it saves.
     """
 
-    def __init__(self, url: str) -> None:
-        self.url = make_url(url)
+    def __init__(
+        self,
+        url: str,
+        *,
+        prepare: bool | None = None,
+        reserve: int = 0,
+        bounds: Bounds | None = BOUNDS,
+        storage: Storage | None = None,
+    ) -> None:
+        """Connect when first used.
+
+        prepare: whether PostgreSQL prepares statements; None: unless a pooler is in between.
+        reserve: bytes of SQLite's disk that are kept to drain. bounds: PostgreSQL's time-outs;
+        None: none. storage: what is known of the room there is, if not found out here.
+        """
+        self.url = postgresql_connections.read_url(url)
         self.dialect = self.url.get_backend_name()
         self._writing = threading.Lock()
         self._afterwards: dict[Connection, list[Callable[[], None]]] = {}
         if self.dialect == "sqlite":
-            if self.url.database:
-                Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
-            self.engine = create_engine(
-                self.url,
-                hide_parameters=True,
-                connect_args={
-                    "timeout": SQLITE_BUSY_SECONDS,
-                    "check_same_thread": False,
-                    "factory": _Connection,
-                },
-                pool_size=20,
-                max_overflow=80,
-            )
-            event.listen(self.engine, "connect", _configure_sqlite)
-            event.listen(self.engine, "begin", _begin_sqlite)
+            self.engine = sqlite_connections.make_engine(self.url)
+            path = Path(self.url.database or "memory")
+            self.storage = storage or Ballast(path.with_name(f"{path.name}.reserve"), reserve)
         elif self.dialect == "postgresql":
-            self.engine = create_engine(
-                self.url.set(drivername="postgresql+psycopg"),
-                hide_parameters=True,
-                pool_size=20,
-                max_overflow=20,
-                pool_timeout=10,
-                pool_recycle=1800,
-                connect_args={
-                    "connect_timeout": 5,
-                    "options": "-c statement_timeout=15000 -c lock_timeout=10000",
-                },
+            self.engine = postgresql_connections.make_engine(
+                self.url, prepare=prepare, bounds=bounds
             )
+            self.storage = storage or RecentlyFull()
         else:
             raise ValueError(
                 f"KITH_DATABASE_URL names {self.dialect!r}; Kith runs on sqlite and postgresql"
@@ -202,15 +200,42 @@ class Database:
         )
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """One transaction that may change things: committed at the end, rolled back on a raise."""
+    def write(self, *, adds: bool = False) -> Iterator[Connection]:
+        """One transaction that may change things: committed at the end, rolled back on a raise.
+
+        adds: it only adds, so it is refused while only the reserve of the disk is left. What deletes,
+        acknowledges, counts or ends something that was begun is not.
+
+        Raises StorageFull, and OutcomeUnknown when the commit was not confirmed.
+        """
+        if adds and self.storage.low():
+            raise StorageFull(NO_ROOM, retry_after=STORAGE_RETRY)
         calls: list[Callable[[], None]] = []
-        with self._turn(), self.engine.begin() as connection:
-            self._afterwards[connection] = calls
-            try:
-                yield connection
-            finally:
-                del self._afterwards[connection]
+        committing = False
+        try:
+            with self._turn(), self.engine.begin() as connection:
+                self._afterwards[connection] = calls
+                try:
+                    yield connection
+                except DBAPIError as error:
+                    # What went to the driver past SQLAlchemy (`core/bulk.py`) it has not heard of.
+                    if is_gone(error) and not connection.invalidated:
+                        connection.invalidate()
+                    raise
+                finally:
+                    del self._afterwards[connection]
+                committing = True
+        except DBAPIError as error:
+            if is_full(error):
+                self.storage.note_full()
+                raise StorageFull(NO_ROOM, retry_after=STORAGE_RETRY) from error
+            if committing and leaves_open(error):
+                raise OutcomeUnknown(
+                    "The database did not confirm it in time: it may be done. Repeat the request with"
+                    " the same Idempotency-Key or client_id, which does it once.",
+                    retry_after=UNKNOWN_RETRY,
+                ) from error
+            raise
         for call in calls:
             call()
 
@@ -240,21 +265,3 @@ class Database:
     def close(self) -> None:
         """Let every connection go."""
         self.engine.dispose()
-
-
-def _configure_sqlite(connection: Any, _: Any) -> None:
-    # isolation_level None: the driver begins nothing by itself, _begin_sqlite does.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA synchronous = FULL")
-    cursor.execute("PRAGMA foreign_keys = ON")
-    # 16 MB of log between checkpoints: pages that change often are then written back less often.
-    cursor.execute("PRAGMA wal_autocheckpoint = 4000")
-    cursor.close()
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    if not connection.get_execution_options().get("kith_read"):
-        # On the driver's connection: five times cheaper than a statement of SQLAlchemy's.
-        cast(Any, connection.connection.dbapi_connection).execute("BEGIN IMMEDIATE")

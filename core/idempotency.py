@@ -16,7 +16,7 @@ from sqlalchemy import Connection, LargeBinary, Text, delete, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql.elements import ColumnElement
 
-from core.database import Base, Database, insert, purge
+from core.database import Base, Database, confirm, insert, purge
 from core.problems import IdempotencyInProgress, IdempotencyKeyReused
 
 KEPT = timedelta(days=1)
@@ -93,7 +93,10 @@ def claim(
         .on_conflict_do_nothing()
         .returning(IdempotencyRecord.subject)
     ).one_or_none()
-    return None if claimed else look_up(connection, key)
+    if claimed:
+        return None
+    confirm(connection)
+    return look_up(connection, key)
 
 
 def claim_over(
@@ -110,6 +113,7 @@ def claim_over(
     for old in before:
         earlier = look_up(connection, old) if old else None
         if earlier:
+            confirm(connection)
             return old, earlier
     return key, claim(connection, key, subject, now)
 
@@ -153,6 +157,9 @@ def wait(
         time.sleep(LOOK_SECONDS)
         with database.read() as connection:
             found = look_up(connection, key)
+    if found is not None and found is not earlier:
+        with database.write() as connection:
+            confirm(connection)
     return found
 
 

@@ -224,6 +224,12 @@ class Metrics:
             ["direction", "type"],
             registry=self.registry,
         )
+        self.storage_reserve = Gauge(
+            "kith_storage_reserve",
+            "1 while only the reserve of the disk is left, so that what only adds is refused.",
+            registry=self.registry,
+            multiprocess_mode="livemax",
+        )
         self.purged = Counter(
             "kith_purged_rows",
             "Rows deleted by maintenance, by job.",

@@ -2,7 +2,7 @@
 
 from functools import cache
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import flask_openapi3_swagger
 from alembic.config import Config
@@ -13,6 +13,7 @@ from flask_openapi3 import OpenAPI
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from core.api import Answer, Api
+from core.database import Database
 from core.problems import ServiceUnavailable
 
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
@@ -34,6 +35,13 @@ class HealthAnswer(Answer):
     status: str = "ok"
 
 
+class ReadyAnswer(HealthAnswer):
+    """The service is ready, though perhaps only to drain."""
+
+    #: `reserve` while only the reserve of the disk is left: what only adds is refused with `storage-full`.
+    storage: Literal["ok", "reserve"] = "ok"
+
+
 _WELL = HealthAnswer()
 
 
@@ -50,16 +58,20 @@ def _newest() -> frozenset[str]:
     return frozenset(ScriptDirectory.from_config(config).get_heads())
 
 
-@operations_api.operation("GET", "/readyz", answer=HealthAnswer)
-def readyz() -> HealthAnswer:
-    """Say that the database answers and has the tables of this version."""
-    with current_app.extensions["kith"].database.read() as connection:
+@operations_api.operation("GET", "/readyz", answer=ReadyAnswer)
+def readyz() -> ReadyAnswer:
+    """Say that the database answers and has the tables of this version.
+
+    A full disk is no reason to send nobody here: whoever comes may make room.
+    """
+    database: Database = current_app.extensions["kith"].database
+    with database.read() as connection:
         current = MigrationContext.configure(connection).get_current_heads()
     if set(current) != _newest():
         raise ServiceUnavailable(
             "The database is not migrated: alembic upgrade head.", retry_after=10
         )
-    return _WELL
+    return ReadyAnswer(storage="reserve" if database.storage.low() else "ok")
 
 
 @operations_api.operation(

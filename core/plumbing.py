@@ -10,13 +10,14 @@ from uuid import uuid4
 
 import structlog
 from flask import Flask, Response, g, request
-from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as DatabaseBusy
 from structlog.contextvars import bind_contextvars, clear_contextvars
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.exceptions import MethodNotAllowed as NoSuchMethod
 
 from core.api import render_problem
+from core.failures import problem_of
 from core.metrics import Metrics
 from core.problems import (
     BodyTooLarge,
@@ -26,7 +27,6 @@ from core.problems import (
     NotFound,
     Problem,
     RequestTimeout,
-    ServiceUnavailable,
 )
 from core.requester import RequesterResolver
 
@@ -77,8 +77,8 @@ def install(app: Flask, metrics: Metrics, requesters: RequesterResolver, max_bod
 
     app.register_error_handler(Problem, render_problem)
     app.register_error_handler(HTTPException, _http_exception)
-    app.register_error_handler(DBAPIError, _database_away)
-    app.register_error_handler(PoolTimeout, _database_away)
+    app.register_error_handler(DBAPIError, _database_failed)
+    app.register_error_handler(DatabaseBusy, _database_failed)
     app.register_error_handler(Exception, _unexpected)
 
 
@@ -102,13 +102,10 @@ def _http_exception(error: HTTPException) -> Response:
     return render_problem(problem)
 
 
-def _database_away(error: DBAPIError | PoolTimeout) -> Response:
+def _database_failed(error: DBAPIError | DatabaseBusy) -> Response:
     log.error("database.failed", error=type(error).__name__)
-    if isinstance(error, PoolTimeout | OperationalError):
-        return render_problem(
-            ServiceUnavailable("The database does not answer; try again.", retry_after=2)
-        )
-    return _unexpected(error)
+    problem = problem_of(error)
+    return render_problem(problem) if problem else _unexpected(error)
 
 
 def _unexpected(error: Exception) -> Response:

@@ -196,6 +196,18 @@ class ServiceUnavailable(Problem):
     code, status, title = "service-unavailable", 503, "The service is not available right now"
 
 
+class OutcomeUnknown(Problem):
+    """The database did not confirm what was asked for in time: it may be done, or not."""
+
+    code, status, title = "outcome-unknown", 503, "Whether it was done is not known"
+
+
+class StorageFull(Problem):
+    """Only the reserve of the disk is left: what only adds is refused, what makes room is not."""
+
+    code, status, title = "storage-full", 503, "There is no room to store it"
+
+
 class IdempotencyKeyReused(Problem):
     """The idempotency key was used before with another request."""
 

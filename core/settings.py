@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from core.database_settings import DatabaseSettings
 from core.discovery_settings import DiscoverySettings
 from core.door_settings import DoorSettings
 from core.fixed_codes import FixedCode, read_entries
@@ -106,6 +107,7 @@ class SettingsError(ClickException):
 
 
 class Settings(
+    DatabaseSettings,
     ProviderSettings,
     DiscoverySettings,
     DoorSettings,
@@ -122,14 +124,6 @@ class Settings(
 
     environment: Literal["development", "production"] = Field(
         "development", description="`production` refuses mock providers and generated secrets."
-    )
-    data_dir: Path = Field(
-        Path("data"), description="Where SQLite and the secrets generated in development live."
-    )
-    database_url: str = Field(
-        "",
-        description="SQLAlchemy address of the database, `sqlite:///…` or `postgresql+psycopg://…`;"
-        " empty means `kith.db` in the data directory.",
     )
     host: str = Field("127.0.0.1", description="Address that gunicorn binds.")
     port: int = Field(8000, ge=1, le=65_535, description="Port that gunicorn binds.")
@@ -243,12 +237,7 @@ class Settings(
             secret = getattr(self, name)
             if secret and len(secret.get_secret_value()) < MIN_SECRET_LENGTH:
                 faults.append(f"KITH_{name.upper()} needs at least {MIN_SECRET_LENGTH} characters")
-        if not re.match(
-            r"(sqlite:///(?!:memory:).|postgresql(\+psycopg)?://)", self.resolved_database_url
-        ):
-            faults.append(
-                "KITH_DATABASE_URL must be sqlite:///path or postgresql+psycopg://user@host/name"
-            )
+        faults += self.faults_of_database()
         faults += self.faults_of_workers(sqlite=self.resolved_database_url.startswith("sqlite"))
         if re.search(r"\d{4}", self.app_name):
             faults.append("KITH_APP_NAME must not hold digits that look like a code")
@@ -269,10 +258,16 @@ class Settings(
             raise ValueError("\n".join(faults))
         return self
 
-    @property
-    def resolved_database_url(self) -> str:
-        """The database's address, with the default filled in."""
-        return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'kith.db'}"
+    def warnings(self) -> list[str]:
+        """Say what works and leaves production open to whoever is in between."""
+        if self.environment != "production":
+            return []
+        warnings = self.warnings_of_database()
+        if self.valkey_url and self.valkey_url.get_secret_value().startswith("valkey:"):
+            warnings.append("KITH_VALKEY_URL is without TLS: valkeys://…")
+        if "smpp" in self.sms_provider and not self.smpp_tls:
+            warnings.append("KITH_SMPP_TLS is off: codes and the password are sent in the clear")
+        return warnings
 
     @classmethod
     def _hidden_faults(cls, faults: list[ErrorDetails]) -> list[ErrorDetails]:

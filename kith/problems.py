@@ -68,6 +68,18 @@ class ServiceUnavailable(KithProblem):
     code = "service-unavailable"
 
 
+class OutcomeUnknown(KithProblem):
+    """Report that the server does not know whether it was done; a repeat does it once."""
+
+    code = "outcome-unknown"
+
+
+class StorageFull(KithProblem):
+    """Report that the server has no room to store what was asked for."""
+
+    code = "storage-full"
+
+
 class IdempotencyKeyReused(KithProblem):
     """Report an Idempotency-Key that was sent with another body before."""
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import Connection, delete
 
 from core.bulk import Bulk, BulkInsert
-from core.database import purge, table
+from core.database import confirm, purge, table
 from messaging.jobs import Sending
 from messaging.letters import Accepted
 from messaging.models import SentMessage
@@ -43,6 +43,9 @@ class ClientIds:
             )
         }
         self._claimed: list[tuple[Sending, Accepted]] = []
+        if self._earlier:
+            # Their first commit may not have been confirmed.
+            confirm(connection)
 
     def answer(self, job: Sending) -> Accepted | ClientIdReused | None:
         """Give the answer to a message whose client id is taken; None when it is not."""

@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 import structlog
-from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as DatabaseBusy
+from sqlalchemy.exc import IntegrityError
 
+from core.failures import problem_of
 from core.metrics import Metrics
-from core.problems import InternalError, Problem, ServiceUnavailable
-from messaging.jobs import Job
+from core.problems import InternalError, Problem, ServiceUnavailable, StorageFull
+from messaging.jobs import Job, Sending, refuse_sendings
 
 log = structlog.get_logger()
 
@@ -91,14 +91,13 @@ class Committer:
         """
         try:
             self._commit(batch)
-        except (OperationalError, InterfaceError, DatabaseBusy) as error:
-            log.error("database.failed", error=type(error).__name__, jobs=len(batch))
-            # What a lost connection left committed is found by its client id when it comes again.
-            self._refuse(
-                batch,
-                ServiceUnavailable("The database does not answer; try again.", retry_after=RETRY),
-            )
         except Exception as error:
+            problem = problem_of(error)
+            if problem is not None:
+                log.error("database.failed", error=type(error).__name__, jobs=len(batch))
+                # What a lost connection left committed is found by its client id when it comes again.
+                self._refuse_all(batch, problem)
+                return
             if isinstance(error, IntegrityError) and not repeated:
                 # Another process stored one of the messages meanwhile, and is found this time.
                 self._store(batch, repeated=True)
@@ -109,13 +108,19 @@ class Committer:
                 self._store(batch[middle:])
                 return
             log.error("messages.failed", exc_info=error)
-            self._refuse(batch, InternalError("It could not be stored."))
+            batch[0].answer = InternalError("It could not be stored.")
         self._tell(batch)
 
-    @staticmethod
-    def _refuse(batch: Sequence[Job], problem: Problem) -> None:
-        for job in batch:
+    def _refuse_all(self, batch: Sequence[Job], problem: Problem) -> None:
+        """Tell a batch that it was not stored; without room what makes some is tried by itself."""
+        others = refuse_sendings(batch, problem)
+        if isinstance(problem, StorageFull) and 0 < len(others) < len(batch):
+            self._tell([job for job in batch if isinstance(job, Sending)])
+            self._store(others)
+            return
+        for job in others:
             job.answer = problem
+        self._tell(batch)
 
     @staticmethod
     def _tell(batch: Sequence[Job]) -> None:

@@ -4,7 +4,7 @@ Owns what a job weighs in a transaction, and what makes two messages the same.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -70,3 +70,14 @@ class Acknowledging:
 
 
 Job = Sending | Acknowledging
+
+
+def refuse_sendings(jobs: Sequence[Job], problem: Problem) -> list[Job]:
+    """Refuse the messages among jobs; give the others."""
+    others: list[Job] = []
+    for job in jobs:
+        if isinstance(job, Sending):
+            job.answer = problem
+        else:
+            others.append(job)
+    return others

@@ -13,13 +13,14 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from core.database import Database
+from core.failures import NO_ROOM, STORAGE_RETRY
 from core.metrics import Metrics
-from core.problems import InvalidFields, Problem
+from core.problems import InvalidFields, Problem, StorageFull
 from core.settings import Settings
 from messaging import client_ids, mailbox
 from messaging.box import Bounds
 from messaging.commits import Committer
-from messaging.jobs import Acknowledging, Job, Sending
+from messaging.jobs import Acknowledging, Job, Sending, refuse_sendings
 from messaging.letters import Accepted, Delivery, Missed, Notice, Outgoing, Shared
 from messaging.mailbox import Page
 from messaging.posting import Judge, Posting
@@ -121,7 +122,15 @@ class MessageService:
         return None
 
     def _commit(self, jobs: Sequence[Job]) -> None:
-        """Store a batch in one transaction, and wake who listens for what came."""
+        """Store a batch in one transaction, and wake who listens for what came.
+
+        While only the reserve of the disk is left messages are refused, and acknowledgements, which
+        make room, are not.
+        """
+        if self._database.storage.low():
+            jobs = refuse_sendings(jobs, StorageFull(NO_ROOM, retry_after=STORAGE_RETRY))
+            if not jobs:
+                return
         with self._database.write() as connection:
             posted = self._posting.post(connection, jobs, self._clock())
         for step, envelopes in posted.steps.items():

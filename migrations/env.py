@@ -38,7 +38,12 @@ def run(connection: Connection) -> None:
 def migrate_what_the_settings_name() -> None:
     """Migrate the database of the settings, with one clear line when that cannot be."""
     try:
-        database = Database(Settings.load().resolved_database_url)
+        settings = Settings.load()
+        database = Database(
+            settings.resolved_database_url,
+            prepare=settings.database_prepared_statements,
+            bounds=None,
+        )
         with database.engine.connect() as connection:
             run(connection)
             connection.commit()

@@ -21,6 +21,9 @@ from discovery.models import DirectoryEntry
 from discovery.snapshot import SnapshotUnusable
 from tests.postgresql import Server, servers, wait_until
 
+#: One process starts the servers for all of them.
+pytestmark = pytest.mark.xdist_group("servers")
+
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 #: Sorted, as a page of a lookup is.
 DIGESTS = sorted(os.urandom(32) for _ in range(40))

@@ -1,5 +1,7 @@
 """Transactions: writers of a process queue for SQLite, and its commits hold up nobody."""
 
+import contextlib
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -7,10 +9,13 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as DatabaseBusy
 
 from core import database as module
 from core.database import Database
+from core.failures import problem_of
+from core.problems import ServiceUnavailable
 from tests.databases import ROOT
 
 INSERT = text("INSERT INTO maintenance_leases (name, until) VALUES (:name, '2026-01-01')")
@@ -47,6 +52,18 @@ def test_a_writer_that_waits_too_long(monkeypatch: pytest.MonkeyPatch, tmp_path:
     database.close()
 
 
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+def test_a_database_that_another_process_holds_is_away(database: Database) -> None:
+    """The wait for SQLite's lock ends as every error of the database does, and is told as one."""
+    with contextlib.closing(sqlite3.connect(str(database.url.database))) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with database.engine.connect() as connection:
+            connection.connection.cursor().execute("PRAGMA busy_timeout = 10")
+        with pytest.raises(OperationalError) as failed, database.write():
+            pass
+    assert isinstance(problem_of(failed.value), ServiceUnavailable)
+
+
 def test_a_failed_transaction_lets_others_write(database: Database) -> None:
     """A raise inside the block rolls back and frees the place."""
     with pytest.raises(ZeroDivisionError), database.write() as connection:
@@ -62,6 +79,8 @@ monkey.patch_all()
 import sys, threading
 from sqlalchemy import text
 from core.database import Database
+from core.failures import problem_of
+from core.problems import ServiceUnavailable
 native = monkey.get_original("_thread", "get_ident")
 database = Database("sqlite:///" + sys.argv[1])
 seen = {}

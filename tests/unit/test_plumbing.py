@@ -132,7 +132,7 @@ def test_an_empty_database_is_not_ready(dialect: str, make_app: MakeApp, tmp_pat
 def test_another_version_of_the_tables_is_not_ready(app: OpenAPI, client: ContractClient) -> None:
     """A database of an older or newer version is not served from."""
     kith = app.extensions["kith"]
-    assert client.get("/readyz").json == {"status": "ok"}
+    assert client.get("/readyz").json == {"status": "ok", "storage": "ok"}
     with kith.database.write() as connection:
         before = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
         connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
