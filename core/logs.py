@@ -16,7 +16,8 @@ from core.phone_numbers import mask
 from core.settings import Settings
 
 _NUMBER = re.compile(r"(?<!\w)\+\d{7,17}(?!\d)")
-_SECRET = re.compile(r"\bkith(?:link|svc)?_[A-Za-z0-9_-]+")
+#: Credentials of every kind have a prefix of their own: devices', links', services', Matrix users'.
+_SECRET = re.compile(r"\bkith[a-z]*_[A-Za-z0-9_-]+")
 
 
 def redact(text: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 LONGEST_TEXT = 500
 
 _SECRETS = re.compile(
-    r"kith(?:svc)?_[A-Za-z0-9_-]+"  # a token of a device or of a service
+    r"kith[a-z]*_[A-Za-z0-9_-]+"  # a credential: a device's, a link's, a service's, a Matrix user's
     r"|\+\d[\d ()./-]{5,}\d"  # a number written with spaces or dashes
     r"|\d{6,}"  # a code, or a number without a plus
 )

@@ -16,9 +16,12 @@ from hypothesis import strategies as st
 
 from core.logs import configure, redact
 from core.settings import Settings
+from interop.matrix.accounts import TOKEN_PREFIX as MATRIX_PREFIX
+from kith.errors import redact as redact_in_client
 from tests.conftest import NUMBER, OTHER_NUMBER, Clock, MakeApp, Person, problem_code
 from tests.contract.openapi import ContractClient
 from tokens.device_tokens import LINK_PREFIX, TOKEN_PREFIX, Credential
+from tokens.services import SERVICE_PREFIX
 
 PIN, WRONG_PIN = "correct-horse-4711", "battery-staple-0815"
 TOKEN = TOKEN_PREFIX + "Ab-_" * 22 + "xyz"
@@ -79,14 +82,17 @@ def test_the_shortest_numbers_are_masked() -> None:
 
 @given(st.binary(min_size=68, max_size=68), st.sampled_from(["{}", "Bearer {}", "'{}',", "a={}"]))
 def test_tokens_are_masked(payload: bytes, text: str) -> None:
-    """No token and no link code is left, not even a part."""
+    """No token and no link code is left, not even a part, in the log nor in the client's errors."""
     from uuid import UUID
 
     ids, secret = (UUID(bytes=payload[:16]), UUID(bytes=payload[16:32])), payload[32:64]
     token = Credential(ids, secret).format(TOKEN_PREFIX)
     link = Credential(ids[:1], secret).format(LINK_PREFIX)
-    for credential in (token, link):
+    service = Credential(ids[:1], secret).format(SERVICE_PREFIX)
+    matrix = Credential(ids[:1], secret).format(MATRIX_PREFIX)
+    for credential in (token, link, service, matrix):
         assert redact(text.format(credential)) == text.format("kith_…")
+        assert redact_in_client(text.format(credential)) == text.format("•••")
 
 
 def test_other_text_stays() -> None:
