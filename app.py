@@ -63,6 +63,7 @@ from tokens.accounts import AccountService
 from tokens.commands import tokens_commands
 from tokens.device_tokens import Mint
 from tokens.events import AccountEvents
+from tokens.former_numbers import FormerNumbers
 from tokens.registration_lock import RegistrationLockService
 from tokens.revocation import RevocationService
 from tokens.routes import accounts_api, links_api
@@ -197,7 +198,8 @@ def build(settings: Settings, ports: Ports) -> Kith:
     locks = RegistrationLockService(
         database, clock, ports.hasher, rules.pin_tries, rules.pin_changes
     )
-    accounts = AccountService(database, clock, entropy, devices, locks, events)
+    former_numbers = FormerNumbers(keyring, clock, events)
+    accounts = AccountService(database, clock, entropy, devices, locks, former_numbers, events)
     fixed_codes = FixedCodes(settings, keyring, clock, metrics)
     codes = CodeBook(keyring, fixed_codes.by_digest)
     checks = CheckService(
@@ -290,6 +292,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         ("idempotency keys", idempotency.purge_old),
         ("device links", devices.purge_links),
         ("retired tokens", tokens.purge_retired),
+        ("former numbers", former_numbers.purge),
         ("service tokens", service_tokens.purge),
         ("envelopes", messaging.messages.purge_envelopes),
         ("sent messages", client_ids.purge_old),

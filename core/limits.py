@@ -70,13 +70,13 @@ class Limits:
 
     #: By number and service, beside the policy: 5, refilled over a day, by setting.
     sends_by_service: Limit
-    #: By account, over all it writes to, by setting.
+    #: By number, over all it writes to, by setting.
     messages: Limit
-    #: By account and recipient who is in touch with it, by setting.
+    #: By number and recipient who is in touch with it, by setting.
     messages_to_one: Limit
-    #: By account and recipient who is not, by setting.
+    #: By number and recipient who is not, by setting.
     stranger_messages: Limit
-    #: By account: recipients who are not in touch with it and whom it wrote to, by setting.
+    #: By number: recipients who are not in touch with it and whom it wrote to, by setting.
     strangers: Limit
     #: By number: 25 in a window of a day, then its codes have 8 digits.
     wrong_codes_6_digits: Limit = Limit("wrong-codes", 25, DAY, refills=False)
@@ -92,15 +92,15 @@ class Limits:
     matrix_key_questions: Limit = Limit("matrix-key-questions", 60, timedelta(hours=1))
     #: By device: 20, refilled over an hour, for each may hold a hundred signatures to check.
     key_uploads: Limit = Limit("key-uploads", 20, timedelta(hours=1))
-    #: By taking account and account: 10, then one every 10 minutes, so that nobody drains anybody's.
+    #: By taking number and account: 10, then one every 10 minutes, so that nobody drains anybody's.
     key_takes_of_account: Limit = Limit("key-takes-of-account", 10, timedelta(minutes=100))
-    #: By taking account: 2,000, refilled over a day; the largest group has 1,024 members.
+    #: By taking number: 2,000, refilled over a day; the largest group has 1,024 members.
     key_takes: Limit = Limit("key-takes", 2_000, DAY)
-    #: By account: 50, refilled over a day.
+    #: By number: 50, refilled over a day.
     groups_made: Limit = Limit("groups-made", 50, DAY)
-    #: By account: 600, refilled over an hour, for each is told to every member.
+    #: By number: 600, refilled over an hour, for each is told to every member.
     group_changes: Limit = Limit("group-changes", 600, timedelta(hours=1))
-    #: By account: 100 invitations in a window of a day to those who are not in touch with it.
+    #: By number: 100 invitations in a window of a day to those who are not in touch with it.
     group_strangers: Limit = Limit("group-strangers", 100, DAY, refills=False)
 
     @classmethod
@@ -124,7 +124,7 @@ class LimitCounter(Base):
         {"info": {"shard_by": "subject"}, "sqlite_with_rowid": False},
     )
 
-    #: An account, or a keyed digest of what is limited; never a number or an address in clear.
+    #: What stands for a number or an account, or a keyed digest of what is limited; never in clear.
     subject: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
     name: Mapped[str] = mapped_column(String(32), primary_key=True)
     #: Of a window: how much it has seen. Of a bucket that is poured into: what the last drop added.

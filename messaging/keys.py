@@ -169,10 +169,10 @@ class KeyService:
 
     def _charge(self, connection: Connection, caller: Caller, account_id: UUID) -> None:
         """Count a taking; what is refused rolls back, because then nothing is handed out."""
-        pair = hashlib.sha256(caller.account_id.bytes + account_id.bytes).digest()[:16]
+        pair = hashlib.sha256(caller.subject + account_id.bytes).digest()[:16]
         for limit, subject in (
             (self._rules.key_takes_of_account, pair),
-            (self._rules.key_takes, caller.account_id.bytes),
+            (self._rules.key_takes, caller.subject),
         ):
             allowed, allowance = limits.take(connection, limit, subject, self._clock())
             if not allowed:

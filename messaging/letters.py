@@ -51,6 +51,8 @@ class Outgoing:
     urgent: bool
     #: Seconds.
     expires_in: int
+    #: What stands for the sender's number in blocks and limits; None: the account's id does.
+    number_id: UUID | None = None
 
 
 class Accepted(NamedTuple):
@@ -121,6 +123,13 @@ class Attempt(NamedTuple):
     from_account_id: UUID
     to_id: UUID
     is_group: bool = False
+    #: What stands for the sender's number, if its account is not the first.
+    number_id: UUID | None = None
+
+    @property
+    def subject(self) -> UUID:
+        """Whose the limits are."""
+        return self.number_id or self.from_account_id
 
 
 class Verdict(NamedTuple):
@@ -144,3 +153,5 @@ class Closing(IntEnum):
     REPLACED = 4001
     TOKEN_REPLACED = 4002
     REVOKED = 4003
+    #: Service Restart (RFC 6455 registry): the client connects again, and is known by its new number then.
+    NUMBER_CHANGED = 1012

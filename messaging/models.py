@@ -116,9 +116,12 @@ class Contact(Base):
 
     account_id: Mapped[UUID] = mapped_column(primary_key=True)
     peer_id: Mapped[UUID] = mapped_column(primary_key=True)
-    #: 1 accepted, also by having been written to; 2 blocked; 3 blocked, and accepted before.
+    #: 1 accepted, also by having been written to; 2 blocked; 3 blocked, and accepted before; 4 a number
+    #: whose account was blocked and is gone: `peer_id` is a digest of what stands for the number.
     state: Mapped[int] = mapped_column(SmallInteger)
     since: Mapped[datetime] = mapped_column()
+    #: Of a blocked number: the account as whoever blocked it knew it.
+    former_id: Mapped[UUID | None] = mapped_column()
 
 
 class DeviceKeys(Base):
@@ -230,5 +233,5 @@ class Membership(Base):
     account_id: Mapped[UUID] = mapped_column(primary_key=True)
     group_id: Mapped[UUID] = mapped_column(primary_key=True)
     state: Mapped[int] = mapped_column(SmallInteger)
-    #: Whose invitation it is or was; None for whoever made the group.
+    #: What stands for the number of whose invitation it is or was; None for whoever made the group.
     invited_by: Mapped[UUID | None] = mapped_column()

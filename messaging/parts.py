@@ -14,6 +14,7 @@ from core.database import Database
 from core.limits import Limits
 from core.metrics import Metrics
 from core.settings import Settings
+from messaging.contacts import numbers as blocked_numbers
 from messaging.contacts.judging import Judge
 from messaging.contacts.service import ContactService
 from messaging.groups.changes import GroupChanges
@@ -98,7 +99,9 @@ class Messaging:
         )
         events.token_replaced.append(revocation.token_replaced)
         events.token_revoked.append(revocation.token_revoked)
-        events.account_deleted += (groups.account_deleted, contacts.account_deleted)
+        events.account_deleted += (groups.account_deleted, blocked_numbers.account_deleted)
+        events.number_left += (blocked_numbers.number_left, revocation.number_left)
+        events.numbers_forgotten.append(blocked_numbers.numbers_forgotten)
         return cls(
             wakeups, net, bus, messages, keys, contacts, push, groups, group_changes, sockets
         )

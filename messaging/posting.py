@@ -143,9 +143,9 @@ class _Batch:
         for job in jobs:
             sender, to = job.outgoing.from_account_id, job.outgoing.to
             if isinstance(to, ToGroup):
-                attempts[job] = Attempt(sender, to.id, is_group=True)
+                attempts[job] = Attempt(sender, to.id, True, job.outgoing.number_id)
             elif to != sender:
-                attempts[job] = Attempt(sender, to)
+                attempts[job] = Attempt(sender, to, False, job.outgoing.number_id)
         if not attempts:
             return {}
         verdicts = self._rules.judge(self._connection, list(attempts.values()), self._now)

@@ -122,6 +122,7 @@ def read_message(message: Any, decode: Callable[[Any], bytes], caller: Caller) -
         sealed,
         message.urgent,
         message.expires_in,
+        caller.number_id,
     )
 
 

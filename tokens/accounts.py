@@ -5,7 +5,7 @@ Owns which account a number leads to. A number that was idle for 120 days is a n
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
 from typing import cast
 from uuid import UUID
@@ -14,13 +14,11 @@ from sqlalchemy import Connection, Executable, bindparam, delete, select, update
 
 from core.database import Database, dialect_of, find, insert_into, table
 from tokens.events import AccountEvents
+from tokens.former_numbers import RECYCLED_AFTER, FormerNumbers
 from tokens.models import Account, AccountNumber, DeviceLink
 from tokens.problems import RegistrationLocked, TokenInvalid
 from tokens.registration_lock import RegistrationLockService
 from tokens.service import Caller, DeviceService
-
-RECYCLED_AFTER = timedelta(days=120)
-
 
 _OPENING = table(Account).insert()
 _MINE = select(*table(Account).columns).where(table(Account).c.id == bindparam("account"))
@@ -66,6 +64,7 @@ class AccountService:
         entropy: Callable[[int], bytes],
         devices: DeviceService,
         locks: RegistrationLockService,
+        former_numbers: FormerNumbers,
         events: AccountEvents,
     ) -> None:
         self._database = database
@@ -73,6 +72,7 @@ class AccountService:
         self._entropy = entropy
         self._devices = devices
         self._locks = locks
+        self._former_numbers = former_numbers
         self._events = events
 
     def get(self, caller: Caller) -> Account:
@@ -112,8 +112,14 @@ class AccountService:
             self._delete(connection, _mine(connection, caller, lock=True))
 
     def _delete(self, connection: Connection, account: Account) -> None:
+        number_id = account.number_id or account.id
+        recycled = self._clock() - account.last_seen_at >= RECYCLED_AFTER
         # First, because who writes to a group holds it before the mailboxes of its devices.
-        self._events.delete_account(connection, account.id)
+        self._events.delete_account(connection, account.id, None if recycled else number_id)
+        if recycled:
+            self._events.forget_numbers(connection, [number_id])
+        else:
+            self._former_numbers.keep(connection, account.e164, number_id, account.last_seen_at)
         self._remove_devices(connection, account.id)
         self._events.change_holder(connection, account.id)
         self._events.list_number(connection, account.id, account.e164, False)
@@ -154,6 +160,7 @@ class AccountService:
                 {
                     "id": account_id,
                     "e164": e164,
+                    "number_id": self._former_numbers.take(connection, e164),
                     "discoverable": True,
                     "created_at": now,
                     "last_seen_at": now,
@@ -195,7 +202,10 @@ class AccountService:
             self._delete(connection, account)
 
     def change_number(self, connection: Connection, caller: Caller, e164: str) -> Account:
-        """Move the caller's account to a proven number that was admitted; whoever had it is gone."""
+        """Move the caller's account to a proven number that was admitted; whoever had it is gone.
+
+        Blocks and limits of the number before stay with that, and those of the new one are taken over.
+        """
         account = _mine(connection, caller, lock=True)
         if account.e164 == e164:
             return account
@@ -206,7 +216,16 @@ class AccountService:
         self._events.change_holder(connection, account.id)
         self._events.list_number(connection, account.id, account.e164, False)
         connection.execute(delete(AccountNumber).where(AccountNumber.e164 == account.e164))
-        account = _change(connection, account.id, e164=e164)
+        number_id = account.number_id or account.id
+        self._former_numbers.keep(connection, account.e164, number_id, self._clock())
+        self._events.leave_number(connection, account.id, number_id)
+        taken_over = self._former_numbers.take(connection, e164)
+        account = _change(
+            connection,
+            account.id,
+            e164=e164,
+            number_id=taken_over or UUID(bytes=self._entropy(16), version=4),
+        )
         self._events.list_number(connection, account.id, e164, account.discoverable)
         return account
 

@@ -40,8 +40,18 @@ class AccountEvents:
     #: (connection, account_id): its number was proven anew, or is its number no more, so that whatever
     #: somebody attached to the number is not its holder's.
     holder_changed: list[Callable[[Connection, UUID], None]] = field(default_factory=list)
-    #: (connection, account_id): the account is gone, and its id never comes back.
-    account_deleted: list[Callable[[Connection, UUID], None]] = field(default_factory=list)
+    #: (connection, account_id, number_id): the account is gone, and its id never comes back; whoever has
+    #: its number next is known by `number_id` again. None: the number is a new person's.
+    account_deleted: list[Callable[[Connection, UUID, UUID | None], None]] = field(
+        default_factory=list
+    )
+    #: (connection, account_id, number_id): the account has another number from now on; whoever has the
+    #: one before next is known by `number_id`.
+    number_left: list[Callable[[Connection, UUID, UUID], None]] = field(default_factory=list)
+    #: (connection, number_ids): nobody is known by these any more.
+    numbers_forgotten: list[Callable[[Connection, Sequence[UUID]], None]] = field(
+        default_factory=list
+    )
 
     def add_device(self, connection: Connection, account_id: UUID, device_id: UUID) -> None:
         """Tell that a device joined an account."""
@@ -87,7 +97,20 @@ class AccountEvents:
         for listener in self.holder_changed:
             listener(connection, account_id)
 
-    def delete_account(self, connection: Connection, account_id: UUID) -> None:
-        """Tell that an account is gone."""
+    def delete_account(
+        self, connection: Connection, account_id: UUID, number_id: UUID | None
+    ) -> None:
+        """Tell that an account is gone, and what its number is known by from now on."""
         for listener in self.account_deleted:
-            listener(connection, account_id)
+            listener(connection, account_id, number_id)
+
+    def leave_number(self, connection: Connection, account_id: UUID, number_id: UUID) -> None:
+        """Tell that an account has another number, and what the one before is known by."""
+        for listener in self.number_left:
+            listener(connection, account_id, number_id)
+
+    def forget_numbers(self, connection: Connection, number_ids: Sequence[UUID]) -> None:
+        """Tell that numbers are a new person's, who owes nothing."""
+        if number_ids:
+            for listener in self.numbers_forgotten:
+                listener(connection, number_ids)

@@ -18,6 +18,8 @@ class Account(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     e164: Mapped[str] = mapped_column(String(16))
     discoverable: Mapped[bool] = mapped_column()
+    #: Stands for the number in blocks and limits, over accounts; None: the account's own id does.
+    number_id: Mapped[UUID | None] = mapped_column()
     #: Argon2id hash of the PIN; None when there is no registration lock.
     registration_lock: Mapped[str | None] = mapped_column(String(128))
     created_at: Mapped[datetime] = mapped_column()
@@ -33,6 +35,18 @@ class AccountNumber(Base):
 
     e164: Mapped[str] = mapped_column(String(16), primary_key=True)
     account_id: Mapped[UUID] = mapped_column()
+
+
+class FormerNumber(Base):
+    """A number that leads to no account any more, and what stands for it in blocks and limits."""
+
+    __tablename__ = "former_numbers"
+    __table_args__ = {"info": {"shard_by": "number_digest"}, "sqlite_with_rowid": False}
+
+    number_digest: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
+    number_id: Mapped[UUID] = mapped_column()
+    #: When its account was last used.
+    last_seen_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class Device(Base):

@@ -43,6 +43,13 @@ class Caller:
     account_id: UUID
     device_id: UUID
     token_hash: bytes
+    #: What stands for the account's number in blocks and limits; None: the account's id does.
+    number_id: UUID | None = None
+
+    @property
+    def subject(self) -> bytes:
+        """Whose the limits are: the number's, so that a new account of it goes on with them."""
+        return (self.number_id or self.account_id).bytes
 
 
 @dataclass(frozen=True)

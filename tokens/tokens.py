@@ -29,9 +29,14 @@ RETIRED_KEPT = timedelta(days=365)
 LATE = timedelta(minutes=1)
 
 _DEVICES = table(Device).c
-_AUTHENTICATING = select(
-    _DEVICES.token_hash, _DEVICES.next_token_hash, _DEVICES.last_seen_at
-).where(_DEVICES.account_id == bindparam("account"), _DEVICES.id == bindparam("device"))
+_ACCOUNTS = table(Account).c
+_AUTHENTICATING = (
+    select(
+        _DEVICES.token_hash, _DEVICES.next_token_hash, _DEVICES.last_seen_at, _ACCOUNTS.number_id
+    )
+    .select_from(table(Device).outerjoin(table(Account), _ACCOUNTS.id == _DEVICES.account_id))
+    .where(_DEVICES.account_id == bindparam("account"), _DEVICES.id == bindparam("device"))
+)
 _SEE = (
     update(table(Device))
     .where(_DEVICES.account_id == bindparam("account"), _DEVICES.id == bindparam("device"))
@@ -94,7 +99,7 @@ class TokenService:
         now = self._clock()
         if now - row.last_seen_at >= SEEN_GRAIN:
             self._mark_seen(account_id, device_id, row.last_seen_at)
-        return Caller(account_id, device_id, presented)
+        return Caller(account_id, device_id, presented, row.number_id)
 
     def _promote(
         self, account_id: UUID, device_id: UUID, presented: bytes, following: bytes | None

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
 from sqlalchemy import Connection
 
@@ -30,6 +29,7 @@ _DELIVERED, _REQUEST = Verdict(), Verdict(is_request=True)
 _DROPPED = {
     State.BLOCKED: Verdict(dropped=True, is_request=True),
     State.BLOCKED_AFTER_ACCEPTED: Verdict(dropped=True),
+    State.BLOCKED_NUMBER: Verdict(dropped=True, is_request=True),
 }
 _IN_TOUCH = (State.ACCEPTED, State.BLOCKED_AFTER_ACCEPTED)
 _AMONG_MEMBERS = Standing(State.ACCEPTED, State.ACCEPTED)
@@ -51,6 +51,10 @@ class _Window:
     room: int = 0
     passed: int = 0
     ends_at: datetime = EPOCH
+
+
+#: By the limit's name and the subject, so that each is counted once a batch.
+_Windows = dict[tuple[str, bytes], _Window]
 
 
 class Judge:
@@ -101,45 +105,47 @@ class Judge:
         Gives the windows that a message counts in, by who writes to whom, and all of them.
         """
         limits = self._limits
-        senders: dict[UUID, _Window] = {}
-        pairs: dict[Attempt, _Window] = {}
+        counted: _Windows = {}
+        rations: dict[Attempt, list[_Window]] = {}
         for attempt, count in shares.items():
             in_touch = standings[attempt].recipient in _IN_TOUCH
             limit = limits.messages_to_one if in_touch else limits.stranger_messages
-            pairs[attempt] = _Window(limit, _digest(attempt), count)
-            _share(senders, limits.messages, attempt).counted += count
-        _add(connection, [*senders.values(), *pairs.values()], now)
-        strangers: dict[UUID, _Window] = {}
-        rations: dict[Attempt, list[_Window]] = {}
-        for attempt, pair in pairs.items():
-            rations[attempt] = [senders[attempt.from_account_id], pair]
+            rations[attempt] = [
+                _window(counted, limits.messages, attempt.subject.bytes, count),
+                _window(counted, limit, _digest(attempt), count),
+            ]
+        _add(connection, [*counted.values()], now)
+        strangers: _Windows = {}
+        for attempt, ration in rations.items():
+            pair = ration[1]
             if pair.limit is limits.stranger_messages and pair.room == pair.limit.capacity:
                 # The first message to this stranger for a day.
-                window = _share(strangers, limits.strangers, attempt)
-                window.counted += 1
-                rations[attempt].append(window)
+                subject = attempt.subject.bytes
+                ration.append(_window(strangers, limits.strangers, subject, 1))
         _add(connection, [*strangers.values()], now)
-        return rations, [*senders.values(), *pairs.values(), *strangers.values()]
+        return rations, [*counted.values(), *strangers.values()]
 
 
 def _verdict(standing: Standing) -> Verdict:
     if standing.sender in STATES["blocked"]:
         return Verdict(BlockedByYou("Nothing was sent; accept it first, or forget it."))
-    if standing.recipient in STATES["blocked"]:
+    if standing.recipient in _DROPPED:
         return _DROPPED[State(standing.recipient)]
     return _REQUEST if standing.recipient is None else _DELIVERED
 
 
 def _digest(attempt: Attempt) -> bytes:
-    ids = attempt.from_account_id.bytes + attempt.to_id.bytes
+    ids = attempt.subject.bytes + attempt.to_id.bytes
     return hashlib.sha256(ids).digest()[:DIGEST_SIZE]
 
 
-def _share(windows: dict[UUID, _Window], limit: Limit, attempt: Attempt) -> _Window:
-    """Give the window of a sender."""
-    window = windows.get(attempt.from_account_id)
+def _window(windows: _Windows, limit: Limit, subject: bytes, count: int) -> _Window:
+    """Give the window of a subject, with so much more in it."""
+    key = limit.name, subject
+    window = windows.get(key)
     if window is None:
-        window = windows[attempt.from_account_id] = _Window(limit, attempt.from_account_id.bytes)
+        window = windows[key] = _Window(limit, subject)
+    window.counted += count
     return window
 
 

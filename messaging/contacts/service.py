@@ -19,7 +19,6 @@ from sqlalchemy import (
     bindparam,
     delete,
     func,
-    or_,
     select,
     text,
 )
@@ -27,6 +26,7 @@ from sqlalchemy.dialects.postgresql import Insert
 
 from core.database import Database, dialect_of, find_all, insert_into, table
 from core.problems import InvalidFields
+from messaging.contacts.numbers import mark_of, unblock_numbers
 from messaging.letters import Attempt
 from messaging.models import Contact
 from messaging.problems import TooManyContacts
@@ -47,6 +47,8 @@ class State(IntEnum):
     BLOCKED = 2
     #: So that a sender's limits do not change, from which she would learn that she is blocked.
     BLOCKED_AFTER_ACCEPTED = 3
+    #: The account was blocked and is gone; the next one of its number is blocked.
+    BLOCKED_NUMBER = 4
 
 
 STATES: dict[WireState, tuple[State, ...]] = {
@@ -61,7 +63,7 @@ def wire_state(state: int) -> WireState:
 
 
 class Standing(NamedTuple):
-    """How a sender stands to a recipient, and the recipient to her; a `State` or None each."""
+    """How a sender stands to a recipient, and the recipient to them; a `State` or None each."""
 
     sender: int | None
     recipient: int | None
@@ -90,6 +92,8 @@ class ContactService:
             if peer_id not in there:
                 raise AccountNotFound("It was deleted, or never was.")
             values = {"account": mine, "peer": peer_id, "now": self._clock()}
+            if choice == "accepted":
+                unblock_numbers(connection, mine, peer_id)
             if connection.execute(_setting(dialect_of(connection), choice), values).first() is None:
                 return
             held = connection.scalar(_COUNTING[choice], {"account": mine}) or 0
@@ -105,14 +109,16 @@ class ContactService:
                     Contact.account_id == caller.account_id, Contact.peer_id == peer_id
                 )
             )
+            unblock_numbers(connection, caller.account_id, peer_id)
 
     def page(
         self, caller: Caller, choice: WireState | None, after: UUID | None, limit: int
     ) -> tuple[list[Contact], bool]:
         """Give the caller's contacts in the order of their ids, and whether more follow."""
-        rows = select(*table(Contact).columns).where(Contact.account_id == caller.account_id)
-        if choice is not None:
-            rows = rows.where(Contact.state.in_(STATES[choice]))
+        listed = STATES[choice] if choice is not None else (*STATES["accepted"], *STATES["blocked"])
+        rows = select(*table(Contact).columns).where(
+            Contact.account_id == caller.account_id, Contact.state.in_(listed)
+        )
         if after is not None:
             rows = rows.where(Contact.peer_id > after)
         with self._database.read() as connection:
@@ -126,25 +132,26 @@ class ContactService:
         passed = (None, State.ACCEPTED), (State.ACCEPTED, State.ACCEPTED)
         return [standings[attempt] in passed for attempt in attempts]
 
-    @staticmethod
-    def account_deleted(connection: Connection, account_id: UUID) -> None:
-        """Forget whom a deleted account knew, and who knew it."""
-        connection.execute(
-            delete(Contact).where(
-                or_(Contact.account_id == account_id, Contact.peer_id == account_id)
-            )
-        )
-
 
 def standings_of(connection: Connection, attempts: Collection[Attempt]) -> dict[Attempt, Standing]:
     """Read how senders and recipients stand to each other, in one statement for all of them."""
     ids = [(attempt.from_account_id.hex, attempt.to_id.hex) for attempt in attempts]
     pairs = [sender + recipient for sender, recipient in ids]
     pairs += [recipient + sender for sender, recipient in ids]
+    # Only of senders whose number had an account before: it may have been blocked.
+    numbers: dict[Attempt, int] = {}
+    for attempt in attempts:
+        if attempt.number_id is not None:
+            numbers[attempt] = len(pairs)
+            pairs.append(attempt.to_id.hex + mark_of(attempt.number_id).hex)
     rows = connection.execute(_READING[dialect_of(connection)], {"pairs": json.dumps(pairs)})
     states: dict[int, int] = dict(rows.all())
     return {
-        attempt: Standing(states.get(place), states.get(place + len(ids)))
+        attempt: Standing(
+            states.get(place),
+            # What was chosen about the account itself is newer than what was about its number.
+            states.get(place + len(ids)) or states.get(numbers.get(attempt, -1)),
+        )
         for place, attempt in enumerate(attempts)
     }
 
@@ -153,7 +160,7 @@ def accept_written_to(connection: Connection, attempts: Collection[Attempt], now
     """Put senders in touch with whom they wrote to; whoever set something meanwhile is left with it."""
     rows = [
         {"account": attempt.from_account_id, "peer": attempt.to_id, "now": now}
-        for attempt in sorted(attempts)
+        for attempt in sorted(attempts, key=lambda one: (one.from_account_id, one.to_id))
     ]
     if rows:
         connection.execute(_meeting(dialect_of(connection)), rows)

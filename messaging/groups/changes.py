@@ -68,15 +68,14 @@ class GroupChanges:
                 raise GroupFull(f"It would have {members}; {MOST_MEMBERS} is the most.")
             joined = view.in_state(State.JOINED)
             waiting = [account for account in account_ids if account not in joined]
-            judged = judge(
-                connection, caller.account_id, waiting, self._limits.group_strangers, now
-            )
+            judged = judge(connection, caller, waiting, self._limits.group_strangers, now)
             further = {
                 account: state
                 for account, state in judged.items()
                 if account not in view.members or state < view.members[account].state
             }
-            membership.place(connection, group_id, further, caller.account_id, now)
+            me, number = caller.account_id, caller.number_id
+            membership.place(connection, group_id, further, me, now, number)
             return GroupAnswer.of(self._notices.changed(connection, group_id))
 
     def set_role(

@@ -15,10 +15,12 @@ from core.database import table
 from core.limits import Limit
 from core.problems import Allowance
 from messaging.contacts import service as contacts
+from messaging.contacts.numbers import mark_of
 from messaging.groups import membership
 from messaging.groups.membership import State
 from messaging.models import Contact
 from messaging.problems import GroupLimit
+from tokens.service import Caller
 
 #: Groups that an account may have joined.
 MOST_GROUPS = 1_000
@@ -28,37 +30,52 @@ MAX_INVITATIONS = 100
 MAX_INVITATIONS_BY_ONE = 10
 _IN_TOUCH = contacts.State.ACCEPTED
 _CONTACTS = table(Contact).c
-_STANDING = select(_CONTACTS.account_id, _CONTACTS.state).where(
+_STANDING = select(_CONTACTS.account_id, _CONTACTS.peer_id, _CONTACTS.state).where(
     _CONTACTS.account_id.in_(bindparam("accounts", expanding=True)),
-    _CONTACTS.peer_id == bindparam("inviter"),
+    _CONTACTS.peer_id.in_(bindparam("peers", expanding=True)),
 )
 
 
 def judge(
     connection: Connection,
-    inviter: UUID,
+    inviter: Caller,
     invited: Collection[UUID],
     strangers: Limit,
     now: datetime,
 ) -> dict[UUID, State]:
     """Say in which state each invited account comes into a group; their rows are held.
 
-    In touch with the inviter she joins, unless she is in as many groups as she may be. Else she is
-    invited; and is not told when she has blocked the inviter, or has as many invitations as may wait, of
-    all or of this inviter.
+    In touch with the inviter they join, unless they are in as many groups as they may be. Else they are
+    invited; and are not told when they have blocked the inviter or the inviter's number, or have as many
+    invitations as may wait, of all or of this inviter.
     Raises GroupLimit when the inviter has invited too many who are not in touch with it.
     """
-    rows = connection.execute(_STANDING, {"accounts": list(invited), "inviter": inviter})
-    standings: dict[UUID, int] = dict(rows.all())
+    standings = _standings(connection, inviter, invited)
     others = sum(standings.get(account) != _IN_TOUCH for account in invited)
     if others:
-        _count_strangers(connection, inviter, others, strangers, now)
+        _count_strangers(connection, inviter.subject, others, strangers, now)
     groups = membership.count_by_state(connection, invited)
-    by_inviter = membership.count_invitations(connection, invited, inviter)
+    subject = inviter.number_id or inviter.account_id
+    by_inviter = membership.count_invitations(connection, invited, subject)
     return {
         account: _state(standings.get(account), groups, by_inviter.get(account, 0), account)
         for account in invited
     }
+
+
+def _standings(
+    connection: Connection, inviter: Caller, invited: Collection[UUID]
+) -> dict[UUID, int]:
+    """Give how the invited accounts stand to the inviter, or else to the inviter's number."""
+    peers = [inviter.account_id]
+    if inviter.number_id is not None:
+        peers.append(mark_of(inviter.number_id))
+    rows = connection.execute(_STANDING, {"accounts": list(invited), "peers": peers}).all()
+    standings: dict[UUID, int] = {}
+    # What was chosen about the account itself comes last, and counts.
+    for row in sorted(rows, key=lambda row: bool(row.peer_id == inviter.account_id)):
+        standings[row.account_id] = row.state
+    return standings
 
 
 def _state(
@@ -77,9 +94,9 @@ def _state(
 
 
 def _count_strangers(
-    connection: Connection, inviter: UUID, number: int, limit: Limit, now: datetime
+    connection: Connection, inviter: bytes, number: int, limit: Limit, now: datetime
 ) -> None:
-    amount = Amount(limit.name, inviter.bytes, number, now + limit.period)
+    amount = Amount(limit.name, inviter, number, now + limit.period)
     (counted,) = add(connection, [amount], now)
     if counted.used > limit.capacity:
         left = max(0, limit.capacity - counted.used + number)

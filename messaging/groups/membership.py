@@ -108,12 +108,14 @@ def place(
     states: Mapping[UUID, State],
     invited_by: UUID | None,
     now: datetime,
+    number_id: UUID | None = None,
 ) -> None:
-    """Put accounts into a held group in these states, or those that are in it into other ones."""
-    rows = [
-        {"group": group_id, "account": account, "state": state, "by": invited_by, "now": now}
-        for account, state in states.items()
-    ]
+    """Put accounts into a held group in these states, or those that are in it into other ones.
+
+    number_id: stands for the inviter's number, if the account's id does not.
+    """
+    shared = {"group": group_id, "by": invited_by, "number": number_id or invited_by, "now": now}
+    rows = [{**shared, "account": account, "state": state} for account, state in states.items()]
     if rows:
         for statement in _placing(dialect_of(connection)):
             connection.execute(statement, rows)
@@ -166,7 +168,7 @@ def count_by_state(
 def count_invitations(
     connection: Connection, account_ids: Collection[UUID], inviter: UUID
 ) -> dict[UUID, int]:
-    """Count the invitations by one inviter that accounts have not answered."""
+    """Count the invitations by one inviter, or what stands for their number, that were not answered."""
     rows = connection.execute(
         _COUNT_INVITATIONS, {"accounts": list(account_ids), "inviter": inviter}
     )
@@ -228,7 +230,7 @@ def _placing(dialect: str) -> tuple[Executable, Executable]:
         account_id=bindparam("account"),
         group_id=bindparam("group"),
         state=state,
-        invited_by=bindparam("by"),
+        invited_by=bindparam("number"),
     )
     return (
         member.on_conflict_do_update(

@@ -25,7 +25,7 @@ def count(connection: Connection, limit: Limit, caller: Caller, now: datetime) -
 
     Raises GroupLimit.
     """
-    taken, allowance = take(connection, limit, caller.account_id.bytes, now)
+    taken, allowance = take(connection, limit, caller.subject, now)
     if not taken:
         raise GroupLimit("Nothing happened; come back later.", allowance=allowance)
 

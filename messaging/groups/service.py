@@ -67,9 +67,9 @@ class GroupService:
             count(connection, self._limits.groups_made, caller, now)
             hold_all(connection, caller, body.members)
             refuse_one_more(connection, caller)
-            states = judge(connection, me, body.members, self._limits.group_strangers, now)
+            states = judge(connection, caller, body.members, self._limits.group_strangers, now)
             membership.make(connection, group_id, body.name, me, now)
-            membership.place(connection, group_id, states, me, now)
+            membership.place(connection, group_id, states, me, now, caller.number_id)
             answer = GroupAnswer.of(self._notices.changed(connection, group_id)).model_dump_json()
             if request is not None:
                 idempotency.answer(connection, request, answer)
@@ -131,7 +131,9 @@ class GroupService:
             membership.place(connection, group_id, {me: State.JOINED}, None, self._clock())
             return GroupAnswer.of(self._notices.changed(connection, group_id))
 
-    def account_deleted(self, connection: Connection, account_id: UUID) -> None:
+    def account_deleted(
+        self, connection: Connection, account_id: UUID, number_id: UUID | None
+    ) -> None:
         """Let an account that is deleted go out of its groups, in the transaction that deletes it."""
         group_ids = departures.groups_of(connection, account_id)
         if group_ids:

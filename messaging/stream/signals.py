@@ -78,7 +78,7 @@ class SignalService:
                     stale=[],
                 )
             if to != caller.account_id:
-                attempt = Attempt(caller.account_id, to)
+                attempt = Attempt(caller.account_id, to, number_id=caller.number_id)
                 (heard,) = self.may_signal(connection, [attempt])
                 if not heard:
                     return

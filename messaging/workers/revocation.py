@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from core.database import Database
 from messaging.letters import Closing
 from messaging.wakeups import Wakeups
+from tokens.service import DeviceService
 
 
 class Revocation:
@@ -35,6 +36,13 @@ class Revocation:
         self._database.afterwards(
             connection, partial(self._wakeups.close, device_id, Closing.REVOKED)
         )
+
+    def number_left(self, connection: Connection, account_id: UUID, number_id: UUID) -> None:
+        """End who listens for an account that has another number: sockets are known by the one before."""
+        for device_id in DeviceService.device_ids(connection, account_id):
+            self._database.afterwards(
+                connection, partial(self._wakeups.close, device_id, Closing.NUMBER_CHANGED)
+            )
 
     def token_replaced(
         self, connection: Connection, account_id: UUID, device_id: UUID, token_hash: bytes

@@ -27,7 +27,7 @@ from sms.models import OutboxMessage, RoutingOutcome, Send, SmppMessage, TakenRe
 from sms.outcomes import slot_of
 from tests.conftest import NUMBER, Clock
 from tests.databases import ROOT
-from tokens.models import Device, DeviceLink, RetiredToken, ServiceToken
+from tokens.models import Device, DeviceLink, FormerNumber, RetiredToken, ServiceToken
 from verification.models import Verification
 from verification.policy.models import Decision, NetworkCountry, SpentChallenge, Traffic
 
@@ -254,6 +254,11 @@ def revoked_device(n: int, age: timedelta) -> Base:
     )
 
 
+def former_number(n: int, age: timedelta) -> Base:
+    """A number whose account was last used so long ago."""
+    return FormerNumber(number_digest=_id(n), number_id=UUID(int=n), last_seen_at=NOW - age)
+
+
 #: Job, what it deletes, and the greatest age at which that stays.
 JOBS: list[tuple[str, Callable[[int, timedelta], Base], timedelta]] = [
     ("limits", limit, timedelta(0)),
@@ -271,6 +276,7 @@ JOBS: list[tuple[str, Callable[[int, timedelta], Base], timedelta]] = [
     ("device links", link, DAY),
     ("retired tokens", retired, 365 * DAY),
     ("revoked devices", revoked_device, 30 * DAY),
+    ("former numbers", former_number, 120 * DAY - TOUCH),
     ("service tokens", service_token, 90 * DAY),
     ("envelopes", envelope, -TOUCH),
     ("sent messages", sent_message, DAY),
