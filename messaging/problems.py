@@ -88,8 +88,14 @@ class SubprotocolUnknown(Problem):
     code, status, title = "subprotocol-unknown", 400, "The stream has no such subprotocol"
 
 
+class FrameUnsupported(Problem):
+    """The service knows no frame of this type, which a newer one may; the socket goes on."""
+
+    code, status, title = "frame-unsupported", 422, "There is no frame of this type"
+
+
 class TooManySignals(Problem):
-    """The socket sends more signals than it may; this one was not passed on."""
+    """The device sends more signals than it may; this one was not passed on."""
 
     code, status, title = "too-many-signals", 429, "Too many signals"
 

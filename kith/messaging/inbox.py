@@ -143,7 +143,7 @@ class Inbox:
                 return self._transcript(payload)
             case Receipt() if not new_keys:
                 return self._receipt(sender, payload)
-            case Transcript() | Receipt() | Refresh():
+            case Transcript() | Receipt() | Refresh() | None:
                 return ()
 
     def _note_keys(self, account_id: str, device_id: str) -> bool:

@@ -1,7 +1,7 @@
 """Own what an envelope says once it is decrypted, and its padding, which hides how long it is.
 
-MessagePack with a "type"; members that a newer client adds are ignored, and what cannot be read is
-refused as a whole.
+MessagePack with a "type". Members and types that a newer client adds are ignored: what a client
+does not know is not the person's business. What cannot be read at all is refused as a whole.
 """
 
 from typing import Annotated, Literal
@@ -23,7 +23,7 @@ Id = Annotated[bytes, Meta(min_length=ID_SIZE, max_length=ID_SIZE)]
 
 
 class PayloadUnreadable(Exception):
-    """Report a payload of a kind that this client does not know, or none at all."""
+    """Report a payload that cannot be read, which may have been a text."""
 
 
 class Text(Discreet, tag="text", frozen=True):
@@ -57,7 +57,19 @@ class Refresh(msgspec.Struct, tag="refresh", frozen=True):
 
 Payload = Text | Transcript | Receipt | Refresh
 
+#: What there is to show; of anything else a part that cannot be read is as good as an unknown one.
+_SHOWN = ("text", "transcript")
+
 _decoder: msgspec.msgpack.Decoder[Payload] = msgspec.msgpack.Decoder(Payload)
+
+
+class _Typed(msgspec.Struct):
+    """As much of a payload as makes it one."""
+
+    type: str
+
+
+_type_decoder: msgspec.msgpack.Decoder[_Typed] = msgspec.msgpack.Decoder(_Typed)
 
 
 def write(payload: Payload) -> bytes:
@@ -65,10 +77,18 @@ def write(payload: Payload) -> bytes:
     return padded(msgspec.msgpack.encode(payload))
 
 
-def read(content: bytes) -> Payload:
-    """Return the payload; raise PayloadUnreadable."""
+def read(content: bytes) -> Payload | None:
+    """Return the payload, None for one of a type or form that only other clients know; raise
+    PayloadUnreadable for what is none, or cannot be shown though it should be.
+    """
     try:
-        return _decoder.decode(unpadded(content))
+        inner = unpadded(content)
+        try:
+            return _decoder.decode(inner)
+        except msgspec.ValidationError:
+            if _type_decoder.decode(inner).type in _SHOWN:
+                raise
+            return None
     except (msgspec.MsgspecError, ValueError):
         raise PayloadUnreadable from None
 

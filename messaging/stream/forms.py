@@ -1,11 +1,12 @@
 """How frames are written: as JSON and as MessagePack, with the same fields.
 
-Owns the way from a WebSocket message to frames and back. Refuses what is no frame, which ends a socket,
-and faults of fields in a frame, which are answered one by one.
+What is no frame ends a socket. A frame of a type that is not known, and faults of fields, are answered one
+by one: clients that are newer than the service must not lose their socket, or the frames beside it.
 """
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -14,8 +15,9 @@ from msgspec import UNSET, Meta, Struct
 from wsproto.frame_protocol import CloseReason
 
 from core.base64url import encode
-from core.problems import InvalidFields
+from core.problems import InvalidFields, Problem
 from messaging.letters import Delivery, Outgoing, Signal
+from messaging.problems import FrameUnsupported
 from messaging.schemas import (
     BASE64URL,
     LONGEST_CONTENT,
@@ -33,8 +35,10 @@ from messaging.stream.frames import (
     GroupAsOf,
     Incoming,
     MessageFrame,
+    Name,
     Ping,
     Send,
+    ShortText,
     SignalFrame,
 )
 from tokens.service import Caller
@@ -42,6 +46,8 @@ from tokens.service import Caller
 #: Frames in one WebSocket message.
 MOST_FRAMES = 256
 DIGEST_SIZE = 32
+#: Characters that are repeated of a type that is not known.
+LONGEST_TYPE = 64
 #: A fault may repeat the name of a field, which is as long as the client likes.
 LONGEST_DETAIL = 120
 
@@ -74,10 +80,12 @@ class _Typed(Struct):
     type: str
 
 
-class _Named(Struct):
-    """As much of a frame as its refusal repeats."""
-
+class _ClientId(Struct):
     client_id: ClientId | None = None
+
+
+class _Id(Struct):
+    id: ShortText | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +103,8 @@ class Form:
     _decode_one: Callable[[msgspec.Raw], Incoming]
     _decode_parts: Callable[[str | bytes], list[msgspec.Raw]]
     _decode_type: Callable[[msgspec.Raw], _Typed]
-    _decode_name: Callable[[msgspec.Raw], _Named]
+    _decode_client_id: Callable[[msgspec.Raw], _ClientId]
+    _decode_id: Callable[[msgspec.Raw], _Id]
 
     def read(self, data: str | bytes) -> Sequence[Incoming | Fault]:
         """Read a WebSocket message; a frame with faults in it does not spoil the others.
@@ -132,14 +141,20 @@ class Form:
         try:
             return self._decode_one(part)
         except msgspec.ValidationError as error:
-            fault = _invalid(error)
-        if self._decode_type(part).type not in _TYPES:
-            reason = "there is no frame of this type"
-            raise NotAFrame(CloseReason.INVALID_FRAME_PAYLOAD_DATA, reason)
-        try:
-            return Fault(self._decode_name(part).client_id, fault)
-        except msgspec.ValidationError:
-            return Fault(None, fault)
+            fault: Problem = _invalid(error)
+        frame_type = self._decode_type(part).type
+        if frame_type not in _TYPES:
+            fault = FrameUnsupported("This service knows no frames of this type.")
+        return Fault(self._name(frame_type, part), fault)
+
+    def _name(self, frame_type: str, part: msgspec.Raw) -> Name:
+        """Give what a refusal repeats of a frame, each as far as it is a short text."""
+        client_id = id_ = None
+        with suppress(msgspec.ValidationError):
+            client_id = self._decode_client_id(part).client_id
+        with suppress(msgspec.ValidationError):
+            id_ = self._decode_id(part).id
+        return Name(frame_type[:LONGEST_TYPE], client_id, id_)
 
     def outgoing(self, frame: Send[Any, Any], caller: Caller) -> Outgoing:
         """Give the message that a device sends; raises InvalidFields when its parts do not go together."""
@@ -204,7 +219,8 @@ def _form(
         decoder(frame).decode,
         decoder(list[msgspec.Raw]).decode,
         decoder(_Typed).decode,
-        decoder(_Named).decode,
+        decoder(_ClientId).decode,
+        decoder(_Id).decode,
     )
 
 

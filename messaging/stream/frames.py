@@ -10,7 +10,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from core.problems import InvalidFields, Problem
+from core.problems import Problem
 from messaging.letters import GroupChanged, KeysLow, Missed, Notice
 from messaging.schemas import HIGHEST_INTEGER, HIGHEST_SEQ, LONGEST_LIFE, MOST_ENVELOPES
 
@@ -25,6 +25,8 @@ DeviceDigest = TypeVar("DeviceDigest")
 SmallContent = TypeVar("SmallContent")
 
 ClientId = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[!-~]+$")]
+#: What a client may have repeated to it.
+ShortText = Annotated[str, Meta(max_length=64)]
 
 
 class Frame(Struct, tag_field="type", forbid_unknown_fields=True, omit_defaults=True):
@@ -87,18 +89,26 @@ class Ephemeral(Frame, Generic[SmallContent], tag="ephemeral"):
 class Ping(Frame, tag="ping"):
     """A question whether the service is there."""
 
-    id: Annotated[str, Meta(max_length=64)] | None = None
+    id: ShortText | None = None
 
 
 #: What a client may send; contents are texts in JSON and bytes in MessagePack.
 Incoming = Send[Any, Any] | Acknowledge | Ephemeral[Any] | Ping
 
 
-class Fault(NamedTuple):
-    """A frame whose fields are not valid."""
+class Name(NamedTuple):
+    """What a refusal repeats of a frame, so that its sender knows which one it was."""
 
-    client_id: str | None
-    problem: InvalidFields
+    frame_type: str
+    client_id: str | None = None
+    id: str | None = None
+
+
+class Fault(NamedTuple):
+    """A frame whose type is not known, or whose fields are not valid."""
+
+    name: Name
+    problem: Problem
 
 
 class Ready(Frame, tag="ready"):
@@ -140,7 +150,9 @@ class Refused(Frame, tag="refused"):
     """What a frame asked for was not done."""
 
     problem: dict[str, Any]
+    frame_type: str
     client_id: str | UnsetType = UNSET
+    id: str | UnsetType = UNSET
 
 
 class Acknowledged(Frame, tag="acked"):
@@ -185,9 +197,14 @@ class Pong(Frame, tag="pong"):
     id: str | UnsetType = UNSET
 
 
-def refused(problem: Problem, request_id: str, client_id: str | None = None) -> Refused:
+def refused(problem: Problem, request_id: str, name: Name) -> Refused:
     """Say why something was not done."""
-    return Refused(problem.document(request_id), UNSET if client_id is None else client_id)
+    return Refused(
+        problem.document(request_id),
+        name.frame_type,
+        UNSET if name.client_id is None else name.client_id,
+        UNSET if name.id is None else name.id,
+    )
 
 
 def notice(told: Notice) -> GroupChangedFrame | KeysLowFrame | MissedFrame:

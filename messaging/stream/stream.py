@@ -20,7 +20,15 @@ from messaging.letters import Accepted, Closing
 from messaging.service import MessageService
 from messaging.stream import frames
 from messaging.stream.forms import Form, NotAFrame
-from messaging.stream.frames import Acknowledge, Ephemeral, Fault, Frame, Ping, Send
+from messaging.stream.frames import (
+    Acknowledge,
+    Ephemeral,
+    Fault,
+    Frame,
+    Name,
+    Ping,
+    Send,
+)
 from messaging.stream.outlet import Outlet
 from messaging.stream.signals import Allowed, SignalService
 from messaging.stream.websocket import LAST_SECONDS, Violation, WebSocket
@@ -172,28 +180,28 @@ class Stream:
                 case Ephemeral():
                     self._pass_on(frame)
                 case Fault():
-                    self._refuse(frame.problem, frame.client_id)
+                    self._refuse(frame.problem, frame.name)
         self._outlet.await_room()
 
     def _say(self, frame: Frame) -> None:
         self._outlet.expect()
         self._outlet.answer(frame)
 
-    def _refuse(self, problem: Problem, client_id: str | None = None) -> None:
-        self._say(frames.refused(problem, self._request_id, client_id))
+    def _refuse(self, problem: Problem, name: Name) -> None:
+        self._say(frames.refused(problem, self._request_id, name))
 
     def _send(self, frame: Send[Any, Any]) -> None:
         try:
             outgoing = self._form.outgoing(frame, self._caller)
         except InvalidFields as problem:
-            self._refuse(problem, frame.client_id)
+            self._refuse(problem, Name("send", frame.client_id))
             return
         self._outlet.expect()
         self._messages.submit(outgoing, partial(self._sent, frame.client_id))
 
     def _sent(self, client_id: str, done: Accepted | Problem) -> None:
         self._outlet.answer(
-            frames.refused(done, self._request_id, client_id)
+            frames.refused(done, self._request_id, Name("send", client_id))
             if isinstance(done, Problem)
             else frames.AcceptedFrame(client_id, done.id, done.accepted_at)
         )
@@ -206,7 +214,7 @@ class Stream:
 
     def _acknowledged(self, through: int, problem: Problem | None) -> None:
         if problem is not None:
-            self._outlet.answer(frames.refused(problem, self._request_id))
+            self._outlet.answer(frames.refused(problem, self._request_id, Name("ack")))
             return
         self._outlet.acknowledged(through)
         self._outlet.answer(frames.Acknowledged(through))
@@ -218,4 +226,4 @@ class Stream:
             self._allowed.take()
             self._signals.pass_on(self._caller, frame.to, contents, frame.expires_in)
         except Problem as problem:
-            self._refuse(problem)
+            self._refuse(problem, Name("ephemeral"))

@@ -171,7 +171,7 @@ def test_garbage(town: Town, mallory: Person) -> None:
     for form, garbage, code in (
         (JSON, "{", 1007),
         (JSON, b"{}", 1003),
-        (JSON, '{"type": "drop", "table": "messages"}', 1007),
+        (JSON, '{"drop": "table", "table": "messages"}', 1007),
         (MSGPACK, b"\xc1", 1007),
         (MSGPACK, "{}", 1003),
     ):

@@ -6,6 +6,7 @@ import pytest
 
 from tests.api.stream.conftest import Open, message
 from tests.conftest import Person
+from tests.contract.openapi import ContractClient
 from tests.sockets import JSON, MSGPACK, TestSocket
 
 pytestmark = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
@@ -54,6 +55,77 @@ def test_a_wrong_frame_does_not_spoil_its_neighbours(
     assert refused["problem"]["errors"][0]["pointer"] == "/urgent"
 
 
+def test_unknown_frames_are_answered_and_the_others_done(
+    open_ready: Open, alice: Person, bob: Person
+) -> None:
+    """A newer client's frame is refused by its type and name; the rest of the array goes on."""
+    socket = open_ready(alice)
+    socket.send(
+        message(bob, "before"),
+        {"type": "sticker", "client_id": "s1", "id": "other", "size": [1, 2]},
+        {"type": "", "client_id": 3, "id": "x" * 65},
+        {"type": "message", "client_id": "not a client id", "id": "m1"},
+        {"type": "y" * 1000, "client_id": "y" * 65, "id": ["x"]},
+        {"type": "ping", "id": "after"},
+    )
+    frames = [socket.receive() for _ in range(6)]
+    refused = [frame for frame in frames if frame["type"] == "refused"]
+    for frame in refused:
+        problem = frame.pop("problem")
+        assert (problem["type"], problem["status"]) == ("/problems/frame-unsupported", 422)
+    assert refused == [
+        {"type": "refused", "frame_type": "sticker", "client_id": "s1", "id": "other"},
+        {"type": "refused", "frame_type": ""},
+        {"type": "refused", "frame_type": "message", "id": "m1"},
+        {"type": "refused", "frame_type": "y" * 64},
+    ]
+    assert [frame["client_id"] for frame in frames if frame["type"] == "accepted"] == ["before"]
+    assert {"type": "pong", "id": "after"} in frames
+    assert socket.settled()
+
+
+def test_a_refusal_names_its_frame(open_ready: Open, alice: Person, bob: Person) -> None:
+    """Each kind of frame is named in its refusal, with what it was called."""
+    socket = open_ready(alice)
+    for frame, name in (
+        (message(bob, "a") | {"to": STRANGE}, {"frame_type": "send", "client_id": "a"}),
+        (message(bob, "b", urgent=1), {"frame_type": "send", "client_id": "b"}),
+        ({"type": "ack", "through": 9}, {"frame_type": "ack"}),
+        ({"type": "ephemeral", "to": STRANGE, "envelopes": []}, {"frame_type": "ephemeral"}),
+        ({"type": "ping", "id": "p", "more": 1}, {"frame_type": "ping", "id": "p"}),
+    ):
+        socket.send(frame)
+        refused = socket.expect("refused")
+        assert refused.pop("problem")["status"] in (404, 422)
+        assert refused == name
+
+
+def test_null_is_as_good_as_left_out(
+    open_ready: Open, client: ContractClient, alice: Person, bob: Person
+) -> None:
+    """Fields that say nothing when they are left out may be null, in frames and in bodies."""
+    nothing = dict.fromkeys(("group", "content", "devices"))
+    socket, to_bob = open_ready(alice), open_ready(bob)
+    envelope = {"device_id": bob.device_id, "content": b"hello", "registration_id": None}
+    socket.send(message(bob, "frame", envelopes=[envelope], **nothing))
+    socket.expect("accepted")
+    body = {
+        "to": bob.account_id,
+        "client_id": "body",
+        "envelopes": [envelope | {"content": "aGVsbG8"}],
+    }
+    answer = client.post("/v1/messages", json=body | nothing, headers=alice.headers)
+    assert answer.status_code == 202, answer.text
+    for name in ("urgent", "expires_in"):
+        socket.send(message(bob, name, **{name: None}))
+        assert _refusal(socket) == (name, "invalid-fields", 422)
+        refused = client.post("/v1/messages", json=body | {name: None}, headers=alice.headers)
+        assert refused.status_code == 422
+    socket.send({"type": "ping", "id": None})
+    assert socket.expect("pong") == {}
+    assert [to_bob.expect("message")["seq"] for _ in range(2)] == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("kind", "garbage", "code"),
     [
@@ -61,7 +133,7 @@ def test_a_wrong_frame_does_not_spoil_its_neighbours(
         (JSON, "", 1007),
         (JSON, "3", 1007),
         (JSON, '[{"type":"ping"},3]', 1007),
-        (JSON, '{"type":"nonsense"}', 1007),
+        (JSON, '{"type":3}', 1007),
         (JSON, '{"to":"nobody"}', 1007),
         (JSON, "[" * 100_000, 1007),
         (JSON, b"\x81\xa4type\xa4ping", 1003),

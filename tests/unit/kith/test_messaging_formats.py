@@ -1,5 +1,6 @@
 """What is inside envelopes is written one way, padded, and read strictly."""
 
+import msgspec
 import pytest
 
 from kith.messaging import envelopes, payloads
@@ -64,13 +65,49 @@ def test_payloads_are_read_as_written(payload: payloads.Payload) -> None:
         b"\x80",
         bytes(160),
         payloads.padded(b"garbage"),
-        payloads.padded(b"\x81\xa4type\xa5other"),
+        payloads.padded(b"\x80"),
+        payloads.padded(b"\x81\xa4type\x03"),
+        payloads.padded(b"\x81\xa4type\xa4text"),
+        payloads.padded(b"\x81\xa4type\xaatranscript"),
     ],
 )
 def test_other_content_is_no_payload(content: bytes) -> None:
-    """Wrong padding, no MessagePack and unknown kinds are refused."""
+    """Wrong padding, no MessagePack, no type, and what should be shown but has no text are refused."""
     with pytest.raises(PayloadUnreadable):
         payloads.read(content)
+
+
+@pytest.mark.parametrize(
+    "newer",
+    [
+        {"type": "sticker"},
+        {"type": "", "id": b"i" * 16},
+        {"type": "reaction", "to": b"i" * 16, "with": ["x", 1, None]},
+        {"type": "receipt", "state": "played", "ids": [b"i" * 16]},
+        {"type": "receipt"},
+    ],
+)
+def test_types_of_newer_clients_are_ignored(newer: dict[str, object]) -> None:
+    """A type that is not known, and a state that is not, say nothing to this client."""
+    assert payloads.read(payloads.padded(msgspec.msgpack.encode(newer))) is None
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        Text(b"i" * 16, "hello", 1, b"g" * 16),
+        Transcript(b"a" * 16, Text(b"i" * 16, "hello", 1)),
+        Receipt("read", [b"i" * 16]),
+        Refresh(),
+    ],
+)
+def test_members_of_newer_clients_are_ignored(payload: payloads.Payload) -> None:
+    """Whatever else is in a payload, also of a kind that is not known, changes nothing."""
+    written = msgspec.to_builtins(payload, builtin_types=(bytes,))
+    if "text" in written and isinstance(written["text"], dict):
+        written["text"]["mood"] = {"deep": [b"x", None]}
+    content = msgspec.msgpack.encode({"before": 1.5} | written | {"mentions": [{"at": 3}]})
+    assert payloads.read(payloads.padded(content)) == payload
 
 
 def test_lengths_tell_little() -> None:

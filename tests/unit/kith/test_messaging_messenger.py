@@ -4,8 +4,10 @@ import json
 import threading
 
 import httpx
+import msgspec
 import pytest
 
+from kith import Envelope
 from kith.errors import KithUnreachable
 from kith.messaging import payloads
 from kith.messaging.messenger import Messenger, TextUnfit
@@ -48,6 +50,17 @@ def test_all_devices_of_both_have_it(ann: Machine, ben: Machine, make: Make) -> 
     assert (marked.id, marked.state) == (copy.id, "delivered")
     laptop.send(ben, "from the laptop")
     assert ben.texts() == ["from the laptop"]
+
+
+def test_what_newer_clients_send_is_ignored(ann: Machine, ben: Machine) -> None:
+    """A payload of a type that Ben does not know shows him nothing, and the texts around it come."""
+    ann.send(ben, "before")
+    newer = {"type": "reaction", "to": b"i" * 16, "with": "👍"}
+    content = ann.say(ben, payloads.padded(msgspec.msgpack.encode(newer)))
+    ann.kith.send_message(ben.account_id, [Envelope(ben.device_id, content)])
+    ann.send(ben, "after")
+
+    assert ben.texts() == ["before", "after"]
 
 
 def test_texts_are_padded_and_unreadable_on_the_way(ann: Machine, ben: Machine) -> None:
