@@ -11,10 +11,12 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import func, select
 
+from core.database import table
 from core.problems import Problem
 from discovery.models import DiscoveryEpoch
+from messaging.contacts.service import State
 from messaging.letters import Outgoing, Sealed
-from messaging.models import Envelope, Mailbox, SentMessage
+from messaging.models import Contact, Envelope, Mailbox, SentMessage
 from tokens.schemas import DeviceDescription
 from tokens.service import Caller
 
@@ -260,3 +262,29 @@ def test_the_first_epoch_is_made_once(make_app, database):
     assert len(base64.urlsafe_b64decode(epochs[0].salt + "=")) == 32
     with database.read() as connection:
         assert connection.scalar(select(func.count()).select_from(DiscoveryEpoch)) == 1
+
+
+def test_one_sender_takes_exactly_their_half(kith, make_app, add_devices, bound):
+    """In 60 parallel sends over two processes one who is known gets half of the mailbox, and no more."""
+    bound(max_messages=20)
+    other = make_app().extensions["kith"]
+    posting = other.messaging.messages._posting
+    other.messaging.messages._posting = replace(
+        posting, bounds=kith.messaging.messages._posting.bounds
+    )
+    (device,) = add_devices(uuid4(), 1)
+    (known,) = add_devices(uuid4(), 1)
+    with kith.database.write() as connection:
+        connection.execute(
+            table(Contact).insert(),
+            {
+                "account_id": device.account_id,
+                "peer_id": known.account_id,
+                "state": State.ACCEPTED,
+                "since": kith.clock(),
+            },
+        )
+    senders = [Sender(one, known) for one in (kith, other)] * 30
+    answers = in_parallel(*[lambda sender=sender: sender.send([device]) for sender in senders])
+    assert Counter(map(code, answers)) == {"accepted": 10, "mailbox-full": 50}
+    assert stored(kith, device) == (list(range(1, 11)), 10)
