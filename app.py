@@ -19,7 +19,7 @@ from core.metrics import Metrics
 from core.operations import docs_assets, operations_api
 from core.problems import ProblemDocument
 from core.requester import RequesterResolver
-from core.secrets import load_keyring
+from core.secrets import Keyring, load_keyring
 from core.settings import Settings
 from discovery import changes
 from discovery.budget import Budgets, Tiers
@@ -78,6 +78,8 @@ from verification.policy.challenge import ChallengeService, purge_spent
 from verification.policy.commands import policy_commands
 from verification.policy.counters import purge_countries
 from verification.policy.file import load_policy
+from verification.policy.owners import purge_proven
+from verification.policy.refusals import purge_refusals
 from verification.policy.service import PolicyService
 from verification.policy.traffic import purge_traffic
 from verification.proofs import ProofService
@@ -111,6 +113,7 @@ class Kith:
     database: Database
     metrics: Metrics
     clock: Callable[[], datetime]
+    keyring: Keyring
     providers: Mapping[str, Provider]
     sends: SendService
     deliveries: DeliveryService
@@ -171,7 +174,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
     database.storage.alarm.listeners.append(metrics.storage_reserve.set)
     rules = Limits.from_settings(settings)
     policy = load_policy(settings.policy_file)
-    challenges = ChallengeService(keyring, policy.challenge)
+    challenges = ChallengeService(keyring, policy.challenge, entropy)
     policies = PolicyService(
         policy, challenges, entropy, metrics, development=settings.environment == "development"
     )
@@ -205,7 +208,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
     checks = CheckService(
         database, settings, keyring, rules, codes, policies, sends, clock, metrics
     )
-    sender = CodeSender(database, settings, codes, policies, sends, clock)
+    sender = CodeSender(database, settings, keyring, codes, policies, sends, clock)
     verifications = VerificationService(
         database,
         settings,
@@ -286,6 +289,8 @@ def build(settings: Settings, ports: Ports) -> Kith:
         ("smpp messages", SmppMessages.purge),
         ("verifications", verifications.purge),
         ("decisions", policies.purge),
+        ("refusals", purge_refusals),
+        ("proven numbers", purge_proven),
         ("traffic", purge_traffic),
         ("network countries", purge_countries),
         ("spent challenges", purge_spent),
@@ -311,6 +316,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         database,
         metrics,
         clock,
+        keyring,
         {provider.name: provider for provider in providers},
         sends,
         deliveries,

@@ -1,13 +1,15 @@
 """`python -m bench.pumping`: a day of honest sign-ups with three pumping attacks in it, under three policies.
 
-The counters and the rules are the product's own, on a scratch database; the people and the attackers are
-simulated (bench/pumping_world.py). Nothing is timed; what is printed does not depend on the machine.
+Then three lockouts: a stranger fills a prefix, a network and a country, and owners ask for codes. The
+counters and the rules are the product's own, on a scratch database; the people, the attackers and the
+owners are simulated (bench/pumping_world.py, bench/lockouts.py). Nothing is timed; what is printed does not
+depend on the machine.
 """
 
 import heapq
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Connection
 
+from bench.lockouts import LOCKOUTS, OWNING, lockout
 from bench.pumping_world import (
     ATTACKS,
     COUNTRIES,
@@ -52,7 +55,7 @@ class Side:
     asked: int = 0
     sent: int = 0
     money_micros: int = 0
-    #: People only, by the worst that happened to them.
+    #: Honest people only, by the worst that happened to them.
     fates: dict[int, Fate] = field(default_factory=dict)
 
     def share(self, fate: Fate) -> float:
@@ -82,20 +85,24 @@ def variants(default: Policy) -> Iterator[Variant]:
 class Day:
     """One simulated day under one policy."""
 
-    def __init__(self, variant: Variant, connection: Connection, seed: int) -> None:
+    def __init__(
+        self,
+        variant: Variant,
+        connection: Connection,
+        seed: int,
+        asks: Iterable[Sequence[Ask]],
+        honest: Sequence[str],
+    ) -> None:
         self._judge = Judge(variant.policy, development=False)
         self._solves = variant.attackers_solve
         self._connection = connection
         self._order = itertools.count()
         self._queue: list[tuple[float, int, Any]] = []
-        self.sides = {"people": Side()} | {attack.name: Side() for attack in ATTACKS}
-        random = Random(seed)
+        self._honest = honest
+        self.sides: dict[str, Side] = {}
         _fill(connection, Random(seed + 1))
-        for person in people(random):
-            self._push(person.asks[0].at, person.asks)
-        for attack in ATTACKS:
-            for ask in attackers(random, attack):
-                self._push(ask.at, [ask])
+        for each in asks:
+            self._push(each[0].at, each)
 
     def _push(self, at: float, event: Any) -> None:
         heapq.heappush(self._queue, (at, next(self._order), event))
@@ -115,14 +122,17 @@ class Day:
 
     def _ask(self, asks: list[Ask]) -> None:
         ask, *later = asks
-        side = self.sides[ask.side]
+        honest = ask.side in self._honest
+        side = self.sides.setdefault(ask.side, Side())
         side.asked += 1
         verdict = self._judge_as(ask, solved=False)
-        if ask.side == "people":
+        if verdict == "challenge" and not ask.asks:
+            verdict = "deny"
+        if honest:
             self._note(side, ask, verdict)
-        if verdict == "challenge" and (self._solves or ask.side == "people"):
+        if verdict == "challenge" and (self._solves or honest):
             verdict = self._judge_as(ask, solved=True)
-            if ask.side == "people":
+            if honest:
                 self._note(side, ask, verdict)
         if verdict != "allow":
             return
@@ -155,11 +165,13 @@ class Day:
             at=moment(ask.at),
         )
         priced = replace(attempt, price_micros=_price(ask))
-        refused = self._judge.judge(self._connection, priced).refused_by
+        refused = self._judge.judge(
+            self._connection, priced, known=lambda: ask.known, asks=ask.asks
+        ).refused_by
         return refused.finding.verdict if refused else "allow"
 
     def _verify(self, ask: Ask) -> None:
-        cells = traffic.cells_of(ask.prefix, ask.country, moment(ask.at))
+        cells = traffic.cells_of(ask.prefix, ask.country, moment(ask.at), ask.wider)
         traffic.add(self._connection, cells, verified=1)
 
 
@@ -182,10 +194,59 @@ def _fill(connection: Connection, random: Random) -> None:
 
 def simulate(variant: Variant, seed: int) -> dict[str, Side]:
     """Run a day under a policy on a database that is thrown away."""
+    random = Random(seed)
+    asks: list[Sequence[Ask]] = [person.asks for person in people(random)]
+    asks += [[ask] for attack in ATTACKS for ask in attackers(random, attack)]
+    return _run(variant, seed, asks, ["people"])
+
+
+def lock_out(policy: Policy, seed: int) -> dict[str, dict[str, Side]]:
+    """Run each lockout, by a stranger who solves every challenge, on a database of its own."""
+    variant = Variant("default, attackers solve", policy, attackers_solve=True)
+    return {name: _run(variant, seed, lockout(Random(seed), name), OWNING) for name in LOCKOUTS}
+
+
+def _run(
+    variant: Variant, seed: int, asks: Iterable[Sequence[Ask]], honest: Sequence[str]
+) -> dict[str, Side]:
     with scratch() as connection:
-        day = Day(variant, connection, seed)
+        day = Day(variant, connection, seed, asks, honest)
         day.run()
     return day.sides
+
+
+def lockout_document(results: dict[str, dict[str, Side]]) -> dict[str, Any]:
+    """Give the figures of lockouts as JSON."""
+    return {
+        name: {
+            side: {
+                "people": len(one.fates),
+                "refused": round(one.share("blocked"), 5),
+                "challenged": round(one.share("challenged"), 5),
+            }
+            if side in OWNING
+            else {"tried": one.asked, "sent": one.sent}
+            for side, one in sides.items()
+        }
+        for name, sides in results.items()
+    }
+
+
+def show_lockouts(console: Console, results: dict[str, dict[str, Side]]) -> None:
+    """Print what a stranger locks out as a table."""
+    grid = Table(title="Lockouts: a stranger who solves every challenge fills what owners share")
+    grid.add_column("lockout of", no_wrap=True)
+    grid.add_column("stranger sent", justify="right")
+    for side in OWNING:
+        grid.add_column(f"{side}\nrefused", justify="right")
+    for name, sides in results.items():
+        stranger = sides["stranger"]
+        grid.add_row(
+            name,
+            f"{stranger.sent:,} of {stranger.asked:,}",
+            *(f"{sides[side].share('blocked'):.2%}" for side in OWNING),
+        )
+    console.print(grid)
 
 
 def document(results: dict[str, dict[str, Side]]) -> dict[str, Any]:
@@ -242,14 +303,19 @@ def show(console: Console, results: dict[str, dict[str, Side]]) -> None:
 )
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Write the JSON here too.")
 def main(seed: int, policy: Path | None, file: Path | None) -> None:
-    """Play a day of honest sign-ups and three pumping attacks under no policy, a flat limit, the default."""
+    """Play a day of sign-ups and three pumping attacks under no policy, a flat limit and the default; then
+    three lockouts under the default.
+    """
     progress = Console(stderr=True)
     results = {}
     for variant in variants(load_policy(policy)):
         progress.print(f"… {variant.name}", style="dim")
         results[variant.name] = simulate(cast(Variant, variant), seed)
-    text = json.dumps(document(results), indent=2)
+    progress.print("… lockouts", style="dim")
+    locked = lock_out(load_policy(policy), seed)
+    text = json.dumps(document(results) | {"lockouts": lockout_document(locked)}, indent=2)
     show(Console(width=130), results)
+    show_lockouts(Console(width=130), locked)
     print(text)
     if file:
         file.write_text(text + "\n")

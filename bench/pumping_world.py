@@ -95,6 +95,10 @@ class Ask(NamedTuple):
     resend: bool
     #: Seconds until its code is typed in; None when it never is.
     verifies_after: float | None
+    #: Whether the number has an account, or was verified in the last year.
+    known: bool = False
+    #: Whether it comes through a door that can carry a challenge.
+    asks: bool = True
 
 
 @dataclass

@@ -176,6 +176,7 @@ class CheckService:
             row.nonce,
             prefix=prefix_of(row.e164),
             country=row.country,
+            wider=row.wider,
             sends=row.sms_count + row.call_count,
             started_at=row.created_at,
             now=now,

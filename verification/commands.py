@@ -7,7 +7,7 @@ from flask import current_app
 from flask.cli import AppGroup
 
 from core.commands import CountryArgument, print_json, print_table
-from verification.policy.commands import Period
+from verification.policy.period import Period
 from verification.policy.rules import MICROS
 from verification.report import DIMENSIONS, Dimension, Funnel, report
 

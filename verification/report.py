@@ -30,7 +30,8 @@ from sqlalchemy import (
 from core.database import dialect_of, table
 from sms.delivery import NEVER_SENT
 from sms.models import Send
-from verification.policy.models import Decision
+from verification.policy.models import Decision, Refusal
+from verification.policy.refusals import minute_of
 from verification.policy.rules import MICROS
 
 Dimension = Literal["country", "prefix", "provider"]
@@ -38,13 +39,15 @@ DIMENSIONS: tuple[Dimension, ...] = ("country", "prefix", "provider")
 
 _SENDS = table(Send).c
 _DECISIONS = table(Decision).c
+_REFUSALS = table(Refusal).c
 
 
 @dataclass(frozen=True)
 class Funnel:
     """The figures of one country, prefix, provider or combination of them; or of all."""
 
-    #: By dimension; None stands for the provider of what was refused before one was chosen.
+    #: By dimension; None stands for the provider of what was refused before one was chosen, and for the
+    #: prefix of refusals that were of several.
     of: dict[str, str | None]
     #: Starts that were asked for; who solves a challenge asks a second time.
     started: int
@@ -110,9 +113,9 @@ def report(
 def _funnel(row: Any, by: Sequence[Dimension]) -> Funnel:
     return Funnel(
         {name: getattr(row, name) for name in by},
-        row.started or 0,
-        row.challenged or 0,
-        row.denied or 0,
+        int(row.started or 0),
+        int(row.challenged or 0),
+        int(row.denied or 0),
         row.sent or 0,
         row.delivered or 0,
         row.verified or 0,
@@ -130,7 +133,7 @@ def _funnels(
     # Of the verified ones in the order of their seconds, the one or two in the middle.
     middle = (columns.place * 2).between(columns.of_all, columns.of_all + 2)
     in_the_middle = and_(columns.verified == 1, middle)
-    started = func.count().label("started")
+    started = func.sum(columns.starts).label("started")
     return (
         select(
             *(columns[name] for name in by),
@@ -157,7 +160,9 @@ def _funnels(
 def _ranked(dialect: str, since: datetime, by: Sequence[Dimension], country: str | None) -> CTE:
     """Write a row for each start, with its place among the verified ones of its group."""
     starts = union_all(
-        select(_sent(dialect, since, country)), select(_refused(since, country))
+        select(_sent(dialect, since, country)),
+        select(_refused_singly(since, country)),
+        select(_refused(since, country)),
     ).cte("starts")
     group = [*(starts.c[name] for name in by), starts.c.verified]
     return select(
@@ -202,6 +207,7 @@ def _sent(dialect: str, since: datetime, country: str | None) -> CTE:
             func.max(each.country).label("country"),
             func.max(each.prefix).label("prefix"),
             func.max(each.carrier).label("provider"),
+            literal(1).label("starts"),
             literal(0).label("challenged"),
             literal(0).label("denied"),
             (1 - func.min(each.never_sent)).label("sent"),
@@ -218,12 +224,39 @@ def _sent(dialect: str, since: datetime, country: str | None) -> CTE:
 
 
 def _refused(since: datetime, country: str | None) -> CTE:
-    """Write a row for each start that the policy refused in the time."""
+    """Write a row for the starts that a rule of the policy refused in each minute of the time."""
+    challenged = _REFUSALS.verdict == "challenge"
+    return (
+        select(
+            _REFUSALS.country,
+            _REFUSALS.prefix,
+            cast(null(), String).label("provider"),
+            _REFUSALS.requests.label("starts"),
+            case((challenged, _REFUSALS.requests), else_=0).label("challenged"),
+            case((challenged, 0), else_=_REFUSALS.requests).label("denied"),
+            literal(0).label("sent"),
+            literal(0).label("delivered"),
+            literal(0).label("verified"),
+            cast(null(), Float).label("seconds"),
+            literal(0).label("money_micros"),
+        )
+        .where(
+            _REFUSALS.minute >= minute_of(since),
+            *_asked_for(_REFUSALS, since, country),
+            ~_REFUSALS.resend,
+        )
+        .cte("refused")
+    )
+
+
+def _refused_singly(since: datetime, country: str | None) -> CTE:
+    """Write a row for each start that was refused before refusals were counted by the minute."""
     return (
         select(
             _DECISIONS.country,
             _DECISIONS.prefix,
             cast(null(), String).label("provider"),
+            literal(1).label("starts"),
             _flag(_DECISIONS.verdict == "challenge").label("challenged"),
             _flag(_DECISIONS.verdict == "deny").label("denied"),
             literal(0).label("sent"),
@@ -237,7 +270,7 @@ def _refused(since: datetime, country: str | None) -> CTE:
             or_(_DECISIONS.verdict == "challenge", _DECISIONS.verdict == "deny"),
             ~_DECISIONS.resend,
         )
-        .cte("refused")
+        .cte("refused_singly")
     )
 
 

@@ -28,6 +28,7 @@ from verification.models import Verification
 from verification.policy.challenge import Solution
 from verification.policy.counters import sends_subject
 from verification.policy.facts import Attempt
+from verification.policy.owners import is_known
 from verification.policy.rules import BUCKETS
 from verification.policy.service import PolicyService, Ruling
 from verification.problems import ChallengeRejected, TooManySends, VerificationClosed
@@ -84,6 +85,7 @@ class CodeSender:
         self,
         database: Database,
         settings: Settings,
+        keyring: Keyring,
         codes: CodeBook,
         policy: PolicyService,
         sends: SendService,
@@ -91,6 +93,7 @@ class CodeSender:
     ) -> None:
         self._database = database
         self._settings = settings
+        self._keyring = keyring
         self._codes = codes
         self._policy = policy
         self._sends = sends
@@ -100,19 +103,29 @@ class CodeSender:
         self,
         connection: Connection,
         attempt: Attempt,
+        e164: str,
+        service: str | None,
         solution: Solution | ChallengeRejected | None,
         request: IdempotencyKey | None,
     ) -> Permit | Problem:
         """Choose who may send, and ask the policy, which reserves the dearest of their prices.
 
-        What it refuses may be asked again with the same key and a solution.
+        What it refuses may be asked again with the same key and a solution. A service comes through
+        another protocol, which has no place for a challenge.
         """
         if isinstance(solution, ChallengeRejected):
             # Not before now: a request that was answered already gets its answer, however old.
             raise solution
         route = self._sends.route(connection, attempt.country, attempt.channel)
         priced = replace(attempt, price_micros=route.dearest)
-        ruling = self._policy.judge(connection, priced, solution)
+        digests = self._keyring.digests("number", e164)
+        ruling = self._policy.judge(
+            connection,
+            priced,
+            solution,
+            known=lambda: is_known(connection, e164, digests),
+            asks=service is None,
+        )
         if ruling.problem is None:
             return Permit(route, ruling)
         if request:

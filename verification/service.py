@@ -129,7 +129,9 @@ class VerificationService:
             if fixed:
                 row = store(connection, attempt, code_length=length, **columns)
                 return self._sender.conclude(connection, row, request, owners)
-            permit = self._sender.permit(connection, attempt, solution, request)
+            permit = self._sender.permit(
+                connection, attempt, number.e164, terms.service, solution, request
+            )
             if isinstance(permit, Problem):
                 return permit
             row = store(connection, attempt, code_length=length, **columns)
@@ -235,7 +237,7 @@ class VerificationService:
             solved=isinstance(solution, Solution),
             at=now,
         )
-        permit = self._sender.permit(connection, attempt, solution, request)
+        permit = self._sender.permit(connection, attempt, row.e164, row.service, solution, request)
         if isinstance(permit, Problem):
             return permit
         row, before = climb(connection, row, body.channel, now)

@@ -27,6 +27,10 @@ class _Outbox:
     messages: tuple[OutboxText, ...]
 
 
+# Challenges of one text that are solved before it is given up.
+_MOST_CHALLENGES = 3
+
+
 class VerificationCalls(Calls):
     """Prove a number, register, redeem a link code."""
 
@@ -76,15 +80,20 @@ class VerificationCalls(Calls):
         return self._send(path, described(channel=channel, challenge_solution=challenge_solution))
 
     def _send(self, path: str, body: dict[str, str]) -> Verification:
-        """Ask for a text or a call, and once more with the solution when a challenge is set."""
+        """Ask for a text or a call, and again with the solution when a challenge is set.
+
+        While one is worked at the limits may fill, so that a harder one is set.
+        """
         key = fresh_key()
-        try:
-            response = self._requests.call("POST", path, body, idempotency_key=key)
-        except ChallengeRequired as required:
-            if self._solve_challenge is None:
-                raise
-            solved = {**body, "challenge_solution": self._solve_challenge(required.challenge or {})}
-            response = self._requests.call("POST", path, solved, idempotency_key=key)
+        for solved in range(_MOST_CHALLENGES + 1):
+            try:
+                response = self._requests.call("POST", path, body, idempotency_key=key)
+                break
+            except ChallengeRequired as required:
+                if self._solve_challenge is None or solved == _MOST_CHALLENGES:
+                    raise
+                solution = self._solve_challenge(required.challenge or {})
+                body = {**body, "challenge_solution": solution}
         return answer(Verification, response)
 
     def check_code(self, verification_id: str, code: str) -> Verification:

@@ -19,7 +19,14 @@ from tests.conftest import Clock, MakeApp, problem_code
 from tests.policies import budget, conversion, countries, solve, velocity, write_policy
 from tests.scripted import Scripted
 from verification.models import Verification
-from verification.policy.models import Decision, NetworkCountry, SpentChallenge, Traffic
+from verification.policy.models import (
+    Decision,
+    NetworkCountry,
+    Refusal,
+    SpentChallenge,
+    Traffic,
+)
+from verification.policy.owners import note_proven
 
 HERE = "198.51.100.7"
 #: One mobile number of each of twelve countries.
@@ -68,12 +75,13 @@ def start(app: OpenAPI, phone_number: str, by: str, **fields: Any) -> Any:
 @pytest.mark.parametrize(
     ("rule", "admitted", "otherwise"),
     [
-        (velocity("prefix", 13), 13, 429),
+        (velocity("prefix", 13), 13, 428),
         (velocity("country", 13, over="challenge"), 13, 428),
         (budget("total", 0.65), 13, 429),
         (budget("prefix", 0.65), 13, 429),
         (conversion("prefix", 13, 60), 13, 428),
-        (conversion("country", 60, 13, deny_at=1.0), 13, 429),
+        (conversion("country", 60, 13), 13, 428),
+        (budget("country", 1.3, reserve=0.5), 13, 428),
     ],
 )
 def test_of_sixty_at_once_as_many_as_are_allowed_are_sent(
@@ -86,19 +94,46 @@ def test_of_sixty_at_once_as_many_as_are_allowed_are_sent(
     assert statuses == {201: admitted, otherwise: 60 - admitted}
     assert len(provider.taken) == admitted
     with app.extensions["kith"].database.read() as connection:
-        by_verdict = select(Decision.verdict, func.count()).group_by(Decision.verdict)
-        decided = {row[0]: row[1] for row in connection.execute(by_verdict)}
-    assert decided == {
-        "allow": admitted,
-        "deny" if otherwise == 429 else "challenge": 60 - admitted,
-    }
+        allowed = connection.scalars(select(Decision.verdict)).all()
+        refused = select(Refusal.verdict, func.sum(Refusal.requests)).group_by(Refusal.verdict)
+        counted = [(verdict, int(requests)) for verdict, requests in connection.execute(refused)]
+        assert connection.scalar(select(func.count()).select_from(Refusal)) == 1
+    assert allowed == ["allow"] * admitted
+    assert counted == [("deny" if otherwise == 429 else "challenge", 60 - admitted)]
+
+
+def test_of_sixty_known_numbers_at_once_as_many_as_the_reserve_pays_for(
+    serve: MakePolicyApp, provider: Scripted
+) -> None:
+    """Strangers have spent the rest; each solves a challenge, and seven texts are kept for the known."""
+    app = serve(budget("total", 0.7, reserve=0.5))
+    database = app.extensions["kith"].database
+    keyring = app.extensions["kith"].keyring
+    for n in range(100, 107):
+        assert start(app, number(n), address(n)).status_code == 201
+    with database.write() as connection:
+        for n in range(60):
+            note_proven(connection, keyring.digest("number", number(n)), Clock.now)
+    asked = [start(app, number(n), address(n)) for n in range(61)]
+    assert {answer.status_code for answer in asked} == {428}
+    solutions = [solve(answer.json["challenge"]) for answer in asked]
+    answers = together(
+        61, lambda n: start(app, number(n), address(n), challenge_solution=solutions[n])
+    )
+    assert answers[60].status_code == 429
+    assert Counter(answer.status_code for answer in answers) == {201: 7, 429: 54}
+    assert len(provider.taken) == 14
+    with database.read() as connection:
+        spent = dict(connection.execute(select(LimitCounter.name, LimitCounter.used)).all())
+        assert connection.scalar(select(func.count()).select_from(SpentChallenge)) == 7
+    assert spent["money-total"] == spent["money-total-reserve"] == 350_000
 
 
 def test_countries_of_one_network_at_once(serve: MakePolicyApp, provider: Scripted) -> None:
     """Of twelve countries that one network asks for five times each, at once, three are sent to."""
     app = serve(countries(3))
     answers = together(60, lambda n: start(app, ABROAD[n % 12], HERE))
-    assert Counter(answer.status_code for answer in answers) == {201: 15, 429: 45}
+    assert Counter(answer.status_code for answer in answers) == {201: 15, 428: 45}
     assert len({message.to for message in provider.taken}) == 3
     with app.extensions["kith"].database.read() as connection:
         assert connection.scalar(select(func.count()).select_from(NetworkCountry)) == 3
@@ -150,7 +185,7 @@ def test_counters_are_what_was_sent(make_app: MakeApp, tmp_path: Path, clock: Cl
         velocity("number-and-requester", 20),
         *rules,
         countries(2),
-        conversion("prefix", 30, 30, deny_at=3.0),
+        conversion("prefix", 30, 30, lost_per_day=2.0),
         conversion("country", 60, 60),
         *(budget(of, 100.0) for of in ("total", "country", "prefix")),
     )
@@ -208,8 +243,15 @@ def _recount(app: OpenAPI) -> None:
         }
         paid = int(connection.scalar(select(func.sum(Send.price_micros))) or 0)
         assert spent == dict.fromkeys(("money-total", "money-country", "money-prefix"), paid)
+        # A newer proof voids an older one, which was proven all the same.
         proven = select(func.sum(Verification.sms_count + Verification.call_count)).where(
-            Verification.status == "verified"
+            select(Decision.id)
+            .where(
+                Decision.number_digest == Verification.number_digest,
+                Decision.verification == Verification.nonce,
+                Decision.verified_at.is_not(None),
+            )
+            .exists()
         )
         credited = select(func.sum(Traffic.verified)).where(
             Traffic.span == "d", Traffic.scope.startswith("+")

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -16,15 +17,21 @@ from sqlalchemy import func, select
 
 from core.database import Database
 from core.secrets import Keyring
+from kith import solve_challenge
 from tests.conftest import NUMBER, OTHER_NUMBER, Clock
 from tests.policies import solve
 from verification.policy.challenge import (
-    MOST_PRESSURE,
     ChallengeService,
     Solution,
     purge_spent,
 )
-from verification.policy.file import ChallengeParameters
+from verification.policy.file import (
+    HARDEST,
+    PHONE_ITERATIONS,
+    PHONE_TRY_SECONDS,
+    ChallengeParameters,
+    load_policy,
+)
 from verification.policy.models import SpentChallenge
 from verification.problems import ChallengeRejected
 
@@ -34,13 +41,16 @@ RING = Keyring((b"n" * 32,))
 ROTATED = Keyring((b"m" * 32, b"n" * 32))
 
 
-def service(keyring: Keyring = RING, iterations: int = 1) -> ChallengeService:
+def service(
+    keyring: Keyring = RING,
+    tries: int = 16,
+    entropy: Callable[[int], bytes] = os.urandom,
+) -> ChallengeService:
     """Make and judge easy challenges."""
     return ChallengeService(
         keyring,
-        ChallengeParameters.model_construct(
-            iterations=iterations, prefix="0", lifetime=TEN_MINUTES
-        ),
+        ChallengeParameters.model_construct(iterations=1, tries=tries, lifetime=TEN_MINUTES),
+        entropy,
     )
 
 
@@ -74,7 +84,7 @@ def test_a_solved_challenge() -> None:
     challenge = make()
     solution = judge(solve(challenge))
     nonce = bytes.fromhex(challenge["parameters"]["nonce"])
-    assert solution == Solution(digests()[0], nonce, NOW + TEN_MINUTES)
+    assert solution == Solution(digests()[0], nonce, NOW + TEN_MINUTES, 1)
 
 
 def test_no_solution() -> None:
@@ -88,13 +98,30 @@ def test_it_tells_nothing_of_the_number() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pressure", "cost"), [(0.0, 100), (1.4, 100), (1.6, 200), (3.0, 300), (8.0, 800), (1e9, 800)]
+    ("pressure", "tries"), [(0.0, 100), (1.4, 100), (1.6, 200), (3.0, 300), (8.0, 800), (1e9, 800)]
 )
-def test_the_cost_grows_with_the_pressure(pressure: float, cost: int) -> None:
-    """As a multiple of the least, up to a bound."""
-    made = service(iterations=100).make(digests()[0], pressure, NOW)
-    assert made["parameters"]["cost"] == cost
-    assert cost <= 100 * MOST_PRESSURE
+def test_the_work_grows_with_the_pressure(pressure: float, tries: int) -> None:
+    """As a multiple of the least, up to a bound; the unluckiest person never tries more than that."""
+    for drawn, expected in ((0, 0), (tries - 1, tries - 1), (tries, 0)):
+        unlucky = service(tries=100, entropy=lambda size, drawn=drawn: drawn.to_bytes(size, "big"))
+        solved = opened(solve(unlucky.make(digests()[0], pressure, NOW)))
+        # Another try matches the key's first bytes once in 65,536 times; it is right too, and earlier.
+        assert solved["solution"]["counter"] <= expected
+
+
+def test_a_solution_suffices_for_twice_its_strength() -> None:
+    """Limits go on filling while it is worked at; one that was got when it was easy is not hoarded."""
+    one, three = (judge(solve(make(pressure))) for pressure in (1.0, 3.0))
+    assert [one.suffices(pressure) for pressure in (1.0, 2.4, 2.6)] == [True, True, False]
+    assert [three.suffices(pressure) for pressure in (6.0, 7.0, 1e9)] == [True, False, False]
+
+
+def test_the_default_challenge_is_ten_seconds_of_an_old_phone() -> None:
+    """By what the file is held against, and within what Kith's own client takes on."""
+    parameters = load_policy(None).challenge
+    a_try = parameters.iterations / PHONE_ITERATIONS + PHONE_TRY_SECONDS
+    assert 5.0 < HARDEST * parameters.tries * a_try <= 10.0
+    solve_challenge(ChallengeService(RING, parameters).make(digests()[0], 1.0, NOW))
 
 
 def test_another_number_s() -> None:
@@ -171,7 +198,7 @@ def test_a_counter_that_was_not_searched_for() -> None:
     for counter in range(100):
         password = bytes.fromhex(parameters.nonce) + counter.to_bytes(4, "big")
         key = altcha.derive_key_pbkdf2(parameters, bytes.fromhex(parameters.salt), password)
-        rightly = key.hex().startswith("0")
+        rightly = key.hex().startswith(parameters.key_prefix)
         document["solution"] = {"counter": counter, "derivedKey": key.hex()}
         assert isinstance(judge(closed(document)), Solution) == rightly
 

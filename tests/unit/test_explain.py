@@ -14,9 +14,11 @@ from tests.conftest import NUMBER, Clock, MakeApp, problem_code
 from tests.policies import CHALLENGE, velocity, write_policy
 from verification.policy.explain import KINDS, words
 from verification.policy.models import Decision
-from verification.policy.service import KEPT
+from verification.policy.service import RETENTION
 
-BUDGET = '[[rules]]\nrule = "budget"\nof = "total"\nper_day = 20.0\nmode = "record"\n'
+BUDGET = (
+    '[[rules]]\nrule = "budget"\nof = "total"\nper_day = 20.0\nreserve = 0.0\nmode = "record"\n'
+)
 
 
 @pytest.fixture
@@ -31,12 +33,12 @@ def run(app: OpenAPI, *arguments: str) -> Result:
     return app.test_cli_runner().invoke(args=["policy", *arguments])
 
 
-def explained(app: OpenAPI, identity: str) -> list[dict[str, Any]]:
-    """Give the decisions of a verification as JSON."""
+def explained(app: OpenAPI, identity: str, what: str = "decisions") -> list[dict[str, Any]]:
+    """Give the decisions of a verification, or the refusals of a minute, as JSON."""
     result = run(app, "explain", identity, "--json")
     assert result.exit_code == 0, result.output
-    decisions: list[dict[str, Any]] = json.loads(result.stdout)["decisions"]
-    return decisions
+    found: list[dict[str, Any]] = json.loads(result.stdout)[what]
+    return found
 
 
 def test_first_send_and_resend_are_explained_in_their_order(
@@ -56,7 +58,7 @@ def test_first_send_and_resend_are_explained_in_their_order(
     assert (first["verdict"], first["rule"], first["told"]) == ("allow", None, None)
     assert [found["words"] for found in first["findings"]] == [
         "1 in the bucket, 2 allowed",
-        "0.05 spent today, 20 allowed",
+        "0.05 spent today, 20 allowed; of the open part",
     ]
     assert [found["mode"] for found in first["findings"]] == ["enforce", "record"]
     text = run(app, "explain", identity).stdout
@@ -72,14 +74,89 @@ def test_refusal_is_explained_by_the_id_in_its_problem(app: OpenAPI, client: Any
     refused = client.post("/v1/verifications", json={"phone_number": NUMBER})
     assert problem_code(refused) == "challenge-required"
 
-    (decision,) = explained(app, refused.json["decision"])
+    (refusal,) = explained(app, refused.json["decision"], "refusals")
 
-    assert (decision["verdict"], decision["rule"]) == ("challenge", "velocity/network")
-    assert decision["told"] == refused.json["detail"]
-    assert decision["findings"][0]["figures"] == {"sends": 3.0, "allowed": 2}
-    assert not decision["solved"]
+    assert (refusal["verdict"], refusal["rule"]) == ("challenge", "velocity/network")
+    assert refusal["told"] == refused.json["detail"]
+    assert refusal["findings"][0]["figures"] == {"sends": 3.0, "allowed": 2}
+    assert (refusal["requests"], refusal["solved"], refusal["one_number"]) == (1, 0, True)
     text = run(app, "explain", refused.json["decision"]).stdout
-    assert "challenged by velocity/network" in text and "3 in the bucket, 2 allowed" in text
+    assert "challenged by velocity/network, once in this minute" in text
+    assert "3 in the bucket, 2 allowed" in text
+
+
+def test_refusals_of_a_minute_are_explained_together(
+    app: OpenAPI, client: Any, clock: Clock
+) -> None:
+    """Their answers name one row, which says how many there were and of whom."""
+    for last in range(2):
+        client.post("/v1/verifications", json={"phone_number": NUMBER[:-1] + str(last)})
+    named = set()
+    for last in range(3, 8):
+        refused = client.post("/v1/verifications", json={"phone_number": NUMBER[:-1] + str(last)})
+        named.add(refused.json["decision"])
+        clock.advance(5)
+    (decision,) = named
+    (refusal,) = explained(app, decision, "refusals")
+    assert (refusal["requests"], refusal["one_number"], refusal["one_network"]) == (5, False, True)
+    assert (refusal["at"], refusal["last_at"]) == ("2026-03-01T12:00:00Z", "2026-03-01T12:00:20Z")
+    assert refusal["decision"] == decision
+    text = run(app, "explain", decision).stdout
+    assert "5 times in this minute" in text and "several numbers, one network" in text
+    clock.advance(60)
+    later = client.post("/v1/verifications", json={"phone_number": NUMBER})
+    assert later.json["decision"] != decision
+
+
+def test_a_number_is_explained(app: OpenAPI, client: Any, verify: Any, clock: Clock) -> None:
+    """What was decided of it, sent to it and refused, without one whole number."""
+    nothing = run(app, "explain", NUMBER)
+    assert nothing.exit_code == 0 and "Nothing was asked for it" in nothing.stdout
+    assert "it has no account and was not verified" in nothing.stdout
+    identity = verify(NUMBER)
+    clock.advance(30)
+    client.post("/v1/verifications", json={"phone_number": NUMBER})
+    for number in (NUMBER, NUMBER[:-1] + "0"):
+        refused = client.post("/v1/verifications", json={"phone_number": number})
+        assert problem_code(refused) == "challenge-required"
+
+    spelled = f"{NUMBER[:3]} {NUMBER[3:7]} {NUMBER[7:]}"
+    result = run(app, "explain", spelled, "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert (found["country"], found["prefix"], found["known"]) == ("DE", NUMBER[:-4], True)
+    assert [each["verdict"] for each in found["decisions"]] == ["allow", "allow"]
+    assert found["decisions"][0]["verified_at"] == "2026-03-01T12:00:00Z"
+    assert [each["status"] for each in found["sends"]] == ["delivered", "sent"]
+    assert found["sends"][0]["verification"] == identity
+    assert [each["requests"] for each in found["refusals"]] == [2]
+    text = run(app, "explain", spelled).stdout
+    assert "Handed to providers" in text and "it has an account or was verified" in text
+    assert "2 times in this minute" in text and "several numbers" in text
+    for said in (text, result.output, nothing.output):
+        assert NUMBER[1:] not in said and NUMBER[-6:] not in said
+    clock.advance(days=8)
+    assert "Nothing was asked for it in the last 7 days" in run(app, "explain", NUMBER).stdout
+    assert "2 times in this minute" in run(app, "explain", NUMBER, "--since", "9d").stdout
+
+
+def test_what_is_refused_of_others_is_not_told_of_a_number(
+    app: OpenAPI, client: Any, clock: Clock
+) -> None:
+    """Refusals of one other number, of another prefix and of another country are not its own."""
+    for last in range(2):
+        client.post("/v1/verifications", json={"phone_number": NUMBER[:-1] + str(last)})
+    for number in (NUMBER[:-1] + "3", "+33612345678", "+491701234567"):
+        clock.advance(60)
+        assert client.post("/v1/verifications", json={"phone_number": number}).status_code == 428
+    assert "Refused" not in run(app, "explain", NUMBER).stdout
+
+
+@pytest.mark.parametrize("wrong", ["+49", "+999123456789", "+4915"])
+def test_numbers_that_are_none(app: OpenAPI, wrong: str) -> None:
+    """They end with 2."""
+    result = run(app, "explain", wrong)
+    assert result.exit_code == 2 and "NUMBER" in result.output
 
 
 def test_verified_is_told(app: OpenAPI, verify: Any) -> None:
@@ -121,7 +198,7 @@ def test_ids_that_name_nothing_are_refused(app: OpenAPI, client: Any, clock: Clo
     identity = client.post("/v1/verifications", json={"phone_number": NUMBER}).json["id"]
     wrong = run(app, "explain", "not-an-id")
     assert wrong.exit_code == 2 and "43 letters" in wrong.output
-    clock.advance(KEPT.total_seconds() + 1)
+    clock.advance(RETENTION.total_seconds() + 1)
     app.extensions["kith"].maintenance.run()
     gone = run(app, "explain", identity)
     assert gone.exit_code == 1 and "more than 30 days ago" in gone.output

@@ -29,7 +29,14 @@ from tests.conftest import NUMBER, Clock
 from tests.databases import ROOT
 from tokens.models import Device, DeviceLink, FormerNumber, RetiredToken, ServiceToken
 from verification.models import Verification
-from verification.policy.models import Decision, NetworkCountry, SpentChallenge, Traffic
+from verification.policy.models import (
+    Decision,
+    NetworkCountry,
+    ProvenNumber,
+    Refusal,
+    SpentChallenge,
+    Traffic,
+)
 
 NOW = Clock.now
 DEVICE = UUID(int=7)
@@ -123,6 +130,32 @@ def decision(n: int, age: timedelta) -> Base:
         findings="[]",
         created_at=NOW - age,
     )
+
+
+def refusal(n: int, age: timedelta) -> Base:
+    """Count the refusals of the minute that holds the moment of that age."""
+    return Refusal(
+        subject=_id(n),
+        rule="velocity/network",
+        minute=(NOW - age - EPOCH) // timedelta(minutes=1),
+        country="DE",
+        channel="sms",
+        resend=False,
+        verdict="challenge",
+        requests=3,
+        solved=0,
+        service=False,
+        number_type="mobile",
+        price_micros=0,
+        findings="[]",
+        created_at=NOW - age,
+        last_at=NOW - age,
+    )
+
+
+def proven_number(n: int, age: timedelta) -> Base:
+    """Remember a number that was verified so long ago."""
+    return ProvenNumber(number_digest=_id(n), proven_at=NOW - age)
 
 
 def traffic_of_an_hour(n: int, age: timedelta) -> Base:
@@ -269,6 +302,8 @@ JOBS: list[tuple[str, Callable[[int, timedelta], Base], timedelta]] = [
     ("smpp messages", smpp_message, 7 * DAY),
     ("verifications", verification, DAY),
     ("decisions", decision, 30 * DAY),
+    ("refusals", refusal, 30 * DAY),
+    ("proven numbers", proven_number, 365 * DAY),
     ("traffic", traffic_of_an_hour, timedelta(hours=25)),
     ("network countries", country_of_a_network, timedelta(0)),
     ("spent challenges", spent_challenge, timedelta(0)),

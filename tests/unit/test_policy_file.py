@@ -15,7 +15,7 @@ from tests.databases import ROOT
 from tests.policies import CHALLENGE, velocity, write_policy
 from verification.policy.conversion import ConversionRule
 from verification.policy.file import DEFAULT, load_policy
-from verification.policy.rules import BUCKETS, CountryRule, VelocityRule
+from verification.policy.rules import BUCKETS, BudgetRule, CountryRule, VelocityRule
 
 LINES_OF_CHALLENGE = len(CHALLENGE.splitlines())
 CONVERSION = """[[rules]]
@@ -114,10 +114,13 @@ def test_a_policy_without_rules(tmp_path: Path) -> None:
 
 
 def test_what_is_left_out(tmp_path: Path) -> None:
-    """A conversion rule never denies and spares nobody, unless it says so."""
-    (rule,) = load_policy(write_policy(tmp_path, CONVERSION)).rules
-    assert isinstance(rule, ConversionRule)
-    assert (rule.deny_at, rule.spare, rule.mode, rule.in_development) == (0, 0, "enforce", None)
+    """A conversion rule never denies and spares nobody, unless it says so; a budget keeps a quarter."""
+    money = '[[rules]]\nrule = "budget"\nof = "total"\nper_day = 1.0\n'
+    rule, budget = load_policy(write_policy(tmp_path, CONVERSION, money)).rules
+    assert isinstance(rule, ConversionRule) and isinstance(budget, BudgetRule)
+    assert (rule.lost_per_day, rule.spare) == (None, 0)
+    assert (rule.mode, rule.in_development) == ("enforce", None)
+    assert budget.reserve == 0.25
 
 
 VELOCITY = velocity("network", 5)
@@ -143,12 +146,25 @@ VELOCITY = velocity("network", 5)
         (VELOCITY.replace("1d", "99999999d"), "5: rules[0].period: Input should be less than or"),
         (VELOCITY.replace("1d", "0s"), "5: rules[0].period: Input should be greater than or"),
         (
-            VELOCITY.replace("deny", "ask"),
+            VELOCITY.replace("challenge", "ask"),
             "6: rules[0].over: Input should be 'challenge' or 'deny'",
         ),
+        *(
+            (
+                velocity(of, 5, over="deny"),
+                f'1: rules[0]: over = "deny" by {of} would let strangers lock owners out',
+            )
+            for of in ("number", "network", "wider-network", "prefix", "country")
+        ),
         (
-            velocity("number", 5),
-            '1: rules[0]: over = "deny" by the number alone would let strangers lock its owner out',
+            '[[rules]]\nrule = "countries"\nmost = 3\nover = "deny"',
+            '1: rules[0]: over = "deny" would let strangers lock out whoever shares their network',
+        ),
+        (CONVERSION + "deny_at = 4.0", "1: rules[0]: deny_at would let strangers close a prefix"),
+        (CONVERSION + "lost_per_day = -1.0", "6: rules[0].lost_per_day: Input should be greater"),
+        (
+            '[[rules]]\nrule = "budget"\nof = "total"\nper_day = 1.0\nreserve = 1.5',
+            "5: rules[0].reserve: Input should be less than or",
         ),
         (VELOCITY + VELOCITY, "1: rules: these rules stand twice: velocity/network"),
         ('[[rules]]\nrule = "country"\nallow = ["XX"]', "3: rules[0].allow[0]: there is no countr"),
@@ -197,8 +213,12 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
         ("", "1: challenge: is missing"),
         (CHALLENGE.replace("iterations = 1\n", ""), "challenge.iterations: is missing"),
         (CHALLENGE.replace("iterations = 1", "iterations = 0"), "challenge.iterations: Input sho"),
-        (CHALLENGE.replace('"0"', '"xyz"'), "challenge.prefix: String should match pattern"),
-        (CHALLENGE.replace('"0"', '""'), "challenge.prefix: String should match pattern"),
+        (CHALLENGE.replace("tries = 16", "tries = 0"), "challenge.tries: Input should be greater"),
+        (CHALLENGE + 'prefix = "000"\n', "challenge: prefix let the work take any time"),
+        (
+            CHALLENGE.replace("iterations = 1\n", "iterations = 5000\n").replace("16", "800"),
+            "challenge: the hardest challenge would take a five-year-old phone 81.3 seconds",
+        ),
         (CHALLENGE.replace("10m", "soon"), "challenge.lifetime: write a duration as 90s"),
     ],
 )

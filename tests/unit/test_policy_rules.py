@@ -46,6 +46,7 @@ def facts(attempt: dict[str, Any] | None = None, **fields: Any) -> Facts:
         "country": Record(QUIET, QUIET),
         "prefix": Record(QUIET, QUIET),
         "usual": 0.0,
+        "suspect": 1.0,
         "countries": 1,
         "spent": {"total": 50_000, "country": 50_000, "prefix": 50_000},
         "hour_ends_in": 1_200,
@@ -188,8 +189,8 @@ def test_the_floor_of_conversion() -> None:
 
 def test_when_an_unverified_span_is_over() -> None:
     """The wait is until the end of the span that is more over, and the pressure is how far."""
-    hour = conversion().judge(prefix(span(6), span(6)))
-    day = conversion().judge(prefix(span(1), span(10)))
+    hour = conversion().judge(prefix(span(6), span(6), suspect=4.0))
+    day = conversion().judge(prefix(span(1), span(10), suspect=4.0))
     assert (hour.pressure, hour.retry_after) == (2.0, 1_200)
     assert (day.pressure, day.retry_after) == (2.0, 40_000)
     assert day.figures == {
@@ -197,7 +198,18 @@ def test_when_an_unverified_span_is_over() -> None:
         "allowed_hour": 3,
         "unverified_day": 10,
         "allowed_day": 5,
+        "weight": 1.0,
     }
+
+
+@pytest.mark.parametrize(
+    ("suspect", "pressure"),
+    [(-40.0, 3.0), (1.0, 3.0), (2.0, 5.0), (4.0, 9.0), (400.0, 9.0), (None, 9.0)],
+)
+def test_the_work_is_weighed_by_network(suspect: float | None, pressure: float) -> None:
+    """A network whose codes are typed in works little for what strangers did; of a service none is known."""
+    found = conversion().judge(prefix(span(27), span(27), suspect=suspect))
+    assert (found.verdict, found.pressure) == ("challenge", pressure)
 
 
 def test_what_conversion_allows_is_earned() -> None:
@@ -213,14 +225,24 @@ def test_what_usually_stays_unverified_is_allowed_too() -> None:
     assert [allowed.of(span(100, verified), 0.25) for verified in (0, 40, 100)] == [2, 12, 27]
 
 
-@pytest.mark.parametrize(
-    ("deny_at", "expected"),
-    [(0, ["challenge"] * 3), (4.0, ["challenge", "deny", "deny"]), (1.0, ["deny"] * 3)],
-)
-def test_how_far_over_is_denied(deny_at: float, expected: list[str]) -> None:
-    """From that multiple of what is allowed on; with 0 never."""
-    cases = [prefix(span(sends), span(sends)) for sends in (11, 12, 1000)]
-    assert verdicts(conversion(deny_at=deny_at), *cases) == expected
+@pytest.mark.parametrize("sends", [11, 20, 1_000_000])
+def test_floors_alone_never_deny(sends: int) -> None:
+    """However much strangers send, whoever asks after them works, and comes through."""
+    case = prefix(span(sends), span(sends), country=Record(span(sends), span(sends)))
+    for of in ("prefix", "country"):
+        assert verdicts(conversion(of), case) == ["challenge"]
+
+
+def test_money_that_is_lost_denies_strangers() -> None:
+    """At 0.05 a text, 20 over what is allowed cost 1.0; a known number that draws on the reserve works."""
+    rule = conversion(lost_per_day=1.0)
+    cases = [prefix(span(sends), span(sends)) for sends in (25, 26)]
+    assert verdicts(rule, *cases) == ["challenge", "deny"]
+    assert rule.judge(cases[1]).retry_after == 40_000
+    assert rule.judge(cases[1]).figures["lost"] == 1.05
+    known = facts({"reserve": True}, prefix=Record(span(26), span(26)))
+    free = facts({"price_micros": 0}, prefix=Record(span(26), span(26)))
+    assert verdicts(rule, known, free) == ["challenge", "challenge"]
 
 
 def test_nothing_on_trust() -> None:
@@ -250,9 +272,9 @@ def test_a_country_spares_quiet_prefixes() -> None:
     assert conversion("country").judge(quiet).verdict == "allow"
 
 
-@pytest.mark.parametrize("over", ["challenge", "deny"])
-def test_countries_of_a_network(over: str) -> None:
+def test_countries_of_a_network() -> None:
     """As many as the rule says pass, and a service, which has no network, always does."""
+    over = "challenge"
     rule = CountriesRule(rule="countries", most=3, over=over)
     found = [rule.judge(facts(countries=count)) for count in (0, 3, 4, 6)]
     assert [one.verdict for one in found] == ["allow", "allow", over, over]
@@ -260,8 +282,8 @@ def test_countries_of_a_network(over: str) -> None:
 
 
 def budget(of: str, per_day: float, **fields: Any) -> BudgetRule:
-    """Make a budget."""
-    return BudgetRule(rule="budget", of=of, per_day=per_day, **fields)
+    """Make a budget that keeps nothing for known numbers, unless told to."""
+    return BudgetRule(rule="budget", of=of, per_day=per_day, **({"reserve": 0.0} | fields))
 
 
 @pytest.mark.parametrize("of", ["total", "country", "prefix"])
@@ -272,7 +294,22 @@ def test_budgets(of: str) -> None:
     found = [budget(of, 1.5).judge(case) for case in cases]
     assert [one.verdict for one in found] == ["allow", "deny", "deny"]
     assert (found[2].pressure, found[2].retry_after) == (2.0, 40_000)
-    assert found[2].figures == {"spent": 3.0, "budget": 1.5}
+    assert found[2].figures == {"spent": 3.0, "budget": 1.5, "part": "open"}
+
+
+@pytest.mark.parametrize("of", ["total", "country", "prefix"])
+def test_what_a_budget_keeps_for_known_numbers(of: str) -> None:
+    """A quarter is no stranger's, and once the rest is spent no more than that is a known number's."""
+    rule = budget(of, 2.0, reserve=0.25)
+    assert rule.spares_known and not budget(of, 2.0).spares_known
+    found = {
+        (reserve, micros): rule.judge(facts({"reserve": reserve}, spent={of: micros})).verdict
+        for reserve, limit in ((False, 1_500_000), (True, 500_000))
+        for micros in (limit, limit + 1)
+    }
+    assert list(found.values()) == ["allow", "deny"] * 2
+    drawn = facts({"reserve": True}, spent={of: 500_001})
+    assert rule.judge(drawn).figures == {"spent": 0.5, "budget": 0.5, "part": "reserve"}
 
 
 def test_a_budget_of_nothing() -> None:

@@ -101,7 +101,7 @@ def policy_app(make_app: MakeApp, tmp_path: Any) -> OpenAPI:
     policy = write_policy(
         tmp_path,
         *(
-            velocity(of, 100, over="challenge" if of == "number" else "deny")
+            velocity(of, 100)
             for of in ("number-and-requester", "number", "wider-network", "prefix", "country")
         ),
         velocity("network", 2, over="challenge"),

@@ -18,7 +18,8 @@ from sms.provider import Unavailable
 from tests.conftest import Clock, MakeApp
 from tests.policies import velocity, write_policy
 from tests.scripted import Scripted
-from verification.policy.models import Decision
+from verification.policy.models import Decision, Refusal
+from verification.policy.refusals import minute_of
 from verification.report import Dimension, Funnel, Report, _funnels, report
 
 NOW = Clock.now
@@ -73,8 +74,36 @@ class Rows:
         )
         return of
 
+    def refuse_often(
+        self, country: str, verdict: str, requests: int, prefix: str | None, **values: Any
+    ) -> None:
+        """Record how many texts a rule of the policy refused in a minute."""
+        at = values.pop("at", NOW - timedelta(hours=1))
+        self.write(
+            Refusal,
+            **{
+                "subject": name(),
+                "rule": "velocity/network",
+                "minute": minute_of(at),
+                "country": country,
+                "channel": "sms",
+                "resend": False,
+                "verdict": verdict,
+                "requests": requests,
+                "solved": 0,
+                "prefix": prefix,
+                "service": False,
+                "number_type": "mobile",
+                "price_micros": 50_000,
+                "findings": "[]",
+                "created_at": at,
+                "last_at": at,
+            }
+            | values,
+        )
+
     def refuse(self, country: str, verdict: str, *, resend: bool = False) -> None:
-        """Record that the policy refused a text."""
+        """Record that the policy refused a text, as it was recorded before refusals were counted."""
         self.write(
             Decision,
             number_digest=b"n" * 16,
@@ -262,7 +291,7 @@ def test_metrics_count_who_sent_it_and_who_was_refused(make_app: MakeApp, tmp_pa
         client.post("/v1/verifications", json={"phone_number": f"+491511234567{last}"}).status_code
         for last in range(3)
     ]
-    assert statuses == [201, 201, 429]
+    assert statuses == [201, 201, 428]
     registry = app.extensions["kith"].metrics.registry
 
     def counted(name: str, provider: str, **labels: str) -> float:
@@ -280,3 +309,20 @@ def test_metrics_count_who_sent_it_and_who_was_refused(make_app: MakeApp, tmp_pa
     assert steps["refused"] == [0, 0, 1]
     assert counted("kith_spent_micros_total", "twilio") == 100_000
     assert counted("kith_spent_micros_total", "outbox") == 0
+
+
+def test_refusals_weigh_by_their_count(rows: Rows) -> None:
+    """Each request of a minute is a start; those of several prefixes belong to none."""
+    rows.refuse_often("DE", "challenge", 40, "+4915112")
+    rows.refuse_often("DE", "deny", 5, None)
+    rows.refuse_often("DE", "deny", 99, None, resend=True)
+    rows.refuse_often("DE", "deny", 99, None, at=NOW - timedelta(days=2))
+    report = rows.report("country", "prefix")
+    counted = {
+        (funnel.of["country"], funnel.of["prefix"]): figures(funnel)[:3]
+        for funnel in report.funnels
+    }
+    # Seven were sent or tried, and one was refused each way before.
+    assert counted["DE", "+4915112"] == (9 + 40, 1 + 40, 1)
+    assert counted["DE", None] == (5, 0, 5)
+    assert report.total.started == sum(started for started, *_ in counted.values())

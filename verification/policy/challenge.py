@@ -4,7 +4,8 @@ Owns making and judging them. A challenge is signed and bound to one number, so 
 solution is used. Refuses solutions that are wrong, expired, of another number's challenge or used before.
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,13 +15,14 @@ from sqlalchemy import Connection, delete
 
 from core.database import insert, purge
 from core.secrets import Keyring
-from verification.policy.file import ChallengeParameters
+from verification.policy.file import HARDEST, ChallengeParameters
 from verification.policy.models import SpentChallenge
 from verification.problems import ChallengeRejected
 
 ALGORITHM = "PBKDF2/SHA-256"
-#: The cost of a challenge grows to this many times the least.
-MOST_PRESSURE = 8
+#: Bytes of the key that a solution must match. Few, because clients reckon the work that is asked for by
+#: them; enough that hardly any other try matches before the one that was planted.
+_PREFIX_BYTES = 2
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,12 @@ class Solution:
     number_digest: bytes
     nonce: bytes
     expires_at: datetime
+    #: How hard it was: 1 to HARDEST.
+    strength: int
+
+    def suffices(self, pressure: float) -> bool:
+        """Say whether it was work enough; limits may have been filled to twice as much meanwhile."""
+        return 2 * self.strength >= strength_of(pressure)
 
     def spend(self, connection: Connection) -> bool:
         """Use it up in the caller's transaction; say whether this was the first time."""
@@ -56,23 +64,40 @@ class Solution:
         )
 
 
+def strength_of(pressure: float) -> int:
+    """Give how hard a challenge is that far over a limit: 1 to HARDEST."""
+    return max(1, min(HARDEST, round(pressure)))
+
+
 class ChallengeService:
     """Makes challenges and judges their solutions."""
 
-    def __init__(self, keyring: Keyring, parameters: ChallengeParameters) -> None:
+    def __init__(
+        self,
+        keyring: Keyring,
+        parameters: ChallengeParameters,
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> None:
         self._keys = keyring.derive_all("challenge")
         self._parameters = parameters
+        self._entropy = entropy
 
     def make(self, number_digest: bytes, pressure: float, now: datetime) -> dict[str, Any]:
-        """Make a challenge for a number, as the JSON that ALTCHA's clients take."""
-        factor = max(1, min(MOST_PRESSURE, round(pressure)))
+        """Make a challenge for a number, as the JSON that ALTCHA's clients take.
+
+        The try that solves it is planted, evenly among so many, so that nobody works for longer however
+        unlucky they are. It takes one PBKDF2 key.
+        """
+        strength = strength_of(pressure)
+        tries = self._parameters.tries * strength
         expires = int((now + self._parameters.lifetime).timestamp())
         challenge = altcha.create_challenge(
             ALGORITHM,
-            self._parameters.iterations * factor,
-            key_prefix=self._parameters.prefix,
+            self._parameters.iterations,
+            counter=int.from_bytes(self._entropy(8), "big") % tries,
+            key_prefix_length=_PREFIX_BYTES,
             # The time is in our data and not in ALTCHA's own field, which is judged by the host's clock.
-            data={"number": number_digest.hex(), "expires": expires},
+            data={"number": number_digest.hex(), "expires": expires, "strength": strength},
             hmac_secret=self._keys[0],
         )
         made: dict[str, Any] = challenge.to_dict()
@@ -99,7 +124,7 @@ class ChallengeService:
             return ChallengeRejected("It is another number's; ask again for a new one.")
         if now >= expires_at:
             return ChallengeRejected("It has expired; ask again for a new one.")
-        return Solution(number, bytes.fromhex(solved.nonce), expires_at)
+        return Solution(number, bytes.fromhex(solved.nonce), expires_at, data.get("strength", 1))
 
 
 def _verified(payload: str, key: bytes) -> altcha.ChallengeParameters | None:

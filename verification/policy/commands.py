@@ -1,7 +1,4 @@
-"""Commands about the policy: `flask --app app policy check`, `explain` and `replay`.
-
-Owns what they print. Refuses to print a number: what they read holds prefixes and keyed digests.
-"""
+"""Commands about the policy: `flask --app app policy check` and `replay`; `explain` is explain_command.py."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +10,6 @@ from typing import Any
 import click
 from flask import current_app
 from flask.cli import AppGroup
-from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -26,42 +22,24 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from core.base64url import decode
 from core.commands import print_json, print_table
 from core.limits import DAY
-from core.secrets import DIGEST_SIZE
-from sms.routing_file import load_routing
-from verification.policy import explain, history
+from verification.policy import history
+from verification.policy.explain_command import MODES, currency, explain_command
 from verification.policy.file import load_policy
+from verification.policy.period import Period
 from verification.policy.replay import Again, Column, Figures, Opinion, Then, replay, scratch
-from verification.policy.rules import MICROS, Duration
-from verification.policy.service import KEPT
+from verification.policy.rules import MICROS
 from verification.policy.traffic import LOOK_BACK
 
 policy_commands = AppGroup("policy", help="The policy on texts and calls: check, explain, replay.")
 
+policy_commands.add_command(explain_command)
+
 _FILE = click.Path(path_type=Path, dir_okay=False)
-_MODES = {"enforce": "enforced", "record": "recorded"}
 _COLUMNS = ("as decided then", "current policy", "new policy")
-#: Bytes of a verification's id; and of one that CAMARA's clients know, without the zeros it ends in.
-_ID_SIZE, _SHORT_ID_SIZE = 2 * DIGEST_SIZE, 27
 #: How far the rules look back, and so what is replayed first and not counted.
 WARM_UP = LOOK_BACK["day"] * DAY
-
-
-class Period(click.ParamType[timedelta]):
-    """A time such as 90s, 10m, 12h or 7d, as the policy file writes it."""
-
-    name = "period"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> timedelta:
-        """Read it."""
-        try:
-            return TypeAdapter(Duration).validate_python(value)
-        except ValidationError:
-            return self.fail("write a time as 90s, 10m, 12h or 7d; at most 30d", param, ctx)
 
 
 @policy_commands.command("check")
@@ -78,8 +56,8 @@ def check(file: Path | None) -> None:
         [
             (
                 rule.label,
-                _MODES[policy.mode_of(rule, development=False)],
-                _MODES[policy.mode_of(rule, development=True)],
+                MODES[policy.mode_of(rule, development=False)],
+                MODES[policy.mode_of(rule, development=True)],
                 _parameters(
                     rule.model_dump(
                         exclude={"rule", "of", "mode", "in_development"}, exclude_defaults=True
@@ -110,61 +88,6 @@ def _written(value: Any) -> str:
     return str(value)
 
 
-# An id may begin with a dash.
-@policy_commands.command("explain", context_settings={"ignore_unknown_options": True})
-@click.argument("identity", metavar="ID")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-def explain_decisions(identity: str, as_json: bool) -> None:
-    """Say what was decided of a verification's texts and calls, and why.
-
-    ID is a verification's id (CAMARA: authenticationId), or the `decision` of a refusal's problem
-    document. Decisions are kept for 30 days. Exits with 1 when none is stored, with 2 for what cannot be
-    an id.
-    """
-    name = decode(identity, _ID_SIZE) or decode(identity, _SHORT_ID_SIZE)
-    if name is None:
-        raise click.BadParameter("an id has 43 letters, digits, - and _", param_hint="ID")
-    name = name.ljust(_ID_SIZE, b"\0")
-    kith = current_app.extensions["kith"]
-    with kith.database.read() as connection:
-        decisions = explain.decisions_of(connection, name[:DIGEST_SIZE], name[DIGEST_SIZE:])
-    if not decisions:
-        raise click.ClickException(
-            f"Nothing was decided of {identity}, or more than {KEPT.days} days ago."
-        )
-    documents = [explain.document(decision) for decision in decisions]
-    if as_json:
-        print_json({"id": identity, "decisions": documents})
-        return
-    for place, decided in enumerate(documents):
-        if place:
-            click.echo()
-        _print_decision(decided, _currency())
-
-
-def _print_decision(decided: dict[str, Any], currency: str) -> None:
-    kind = "resend" if decided["resend"] else "first send"
-    by = f" by {decided['rule']}" if decided["rule"] else ""
-    verdict = {"allow": "allowed", "challenge": "challenged", "deny": "denied"}[decided["verdict"]]
-    click.echo(
-        f"{decided['at']}  {kind} on {decided['channel']}, {decided['number_type']} number of"
-        f" {decided['country']}, prefix {decided['prefix']}, {decided['price']:g} {currency} reserved"
-    )
-    click.echo(f"  {verdict}{by}")
-    if decided["told"]:
-        click.echo(f"  told: {decided['told']}")
-    click.echo(f"  a challenge was solved for it: {'yes' if decided['solved'] else 'no'}")
-    click.echo(f"  verified: {decided['verified_at'] or 'no'}")
-    print_table(
-        ("  rule", "mode", "verdict", "figures"),
-        [
-            (f"  {found['rule']}", _MODES[found["mode"]], found["verdict"], found["words"])
-            for found in decided["findings"]
-        ],
-        words=4,
-    )
-
-
 @policy_commands.command("replay")
 @click.option("--policy", "file", type=_FILE, required=True, help="The policy file to try.")
 @click.option(
@@ -176,9 +99,10 @@ def replay_history(file: Path, since: timedelta, as_json: bool) -> None:
 
     Both run in the modes of production, with counters of their own, on a database that is thrown away.
     Up to 14 days before --since are judged too, so that the counters hold what the rules look back at;
-    they are not in the figures. Whoever is challenged passes if she solved a challenge then. Whom
+    they are not in the figures. Whoever is challenged passes if they solved a challenge then. Whom
     history refused and a policy lets through is sent to, at the price that was reserved, and never
-    verified: what came of it nobody knows. Example:
+    verified: what came of it nobody knows. Refusals count as often as they happened; their order within a
+    minute is lost. Example:
 
     flask --app app policy replay --policy new.toml --since 7d
     """
@@ -193,18 +117,19 @@ def replay_history(file: Path, since: timedelta, as_json: bool) -> None:
         opinions += [Again(policy, stack.enter_context(scratch())) for policy in policies]
         columns = [Column(opinion, counted_from) for opinion in opinions]
         progress = stack.enter_context(_progress())
-        total = history.count(kith.database, warm_from, until)
+        stored = history.count(kith.database, warm_from, until)
         past = history.read(kith.database, warm_from, until)
-        replay(progress.track(past, total=total, description="judging"), columns)
+        replay(progress.track(past, total=stored.rows, description="judging"), columns)
     figures = [column.figures for column in columns]
     if as_json:
         print_json(
             {
                 "since": counted_from.isoformat(),
                 "until": until.isoformat(),
-                "decisions": total,
+                "decisions": stored.decisions + stored.refused,
+                "refused_by_the_minute": {"rows": stored.minutes, "requests": stored.refused},
                 "seconds": round(time.monotonic() - began, 1),
-                "currency": _currency(),
+                "currency": currency(),
                 **dict(
                     zip(
                         ("then", "current", "new"),
@@ -215,7 +140,14 @@ def replay_history(file: Path, since: timedelta, as_json: bool) -> None:
             }
         )
         return
-    print_table(("", *_COLUMNS), _compare(figures, _currency()))
+    print_table(("", *_COLUMNS), _compare(figures, currency()))
+    if stored.minutes:
+        click.echo(
+            f"\n{stored.refused:,} refusals are stored by the minute, in {stored.minutes:,} rows. Their"
+            " order within a minute is lost, and\nwhose numbers and networks they were where there were"
+            " several: they are judged as many times as there were,\nat the moment of the first, and what"
+            " they differed in is made up."
+        )
     click.echo(
         "\nA challenge lets through whoever solved one then; of others it is not known whether they"
         " would have.\nWhat was refused then and is let through here counts as sent and never verified."
@@ -262,8 +194,3 @@ def _compare(figures: list[Figures], currency: str) -> Iterator[tuple[str, ...]]
     yield (f"money, {currency}", *(f"{each.money_micros / MICROS:,.2f}" for each in figures))
     for rule in sorted({rule for each in figures for rule in each.rules}):
         yield (f"by {rule}", *(f"{each.rules[rule]:,}" for each in figures))
-
-
-def _currency() -> str:
-    kith = current_app.extensions["kith"]
-    return load_routing(kith.settings, list(kith.providers)).currency

@@ -5,7 +5,7 @@ transaction, the busiest of each kind last, and always in the same order.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from functools import cache
@@ -20,7 +20,7 @@ from verification.policy import traffic
 from verification.policy.facts import Attempt, Facts, Subject
 from verification.policy.file import Policy
 from verification.policy.models import NetworkCountry
-from verification.policy.rules import BUCKETS, VelocityRule
+from verification.policy.rules import BUCKETS, BudgetRule, VelocityRule
 from verification.policy.traffic import Cell
 
 #: How old the note of a country may become before it is made again.
@@ -47,20 +47,25 @@ class Counters:
         for rule in policy.rules:
             if isinstance(rule, VelocityRule):
                 self._buckets[rule.of] = rule.limit
+        #: The budgets that keep something for known numbers.
+        self._keeping = {
+            rule.of for rule in policy.rules if isinstance(rule, BudgetRule) and rule.reserve
+        }
 
     def count(self, connection: Connection, attempt: Attempt) -> Counted:
         """Count an attempt everywhere; give what the rules may know of it."""
         now = attempt.at
         levels, poured = self._pour(connection, attempt)
-        counted = traffic.count(connection, attempt.prefix, attempt.country, now)
+        counted = traffic.count(connection, attempt.prefix, attempt.country, now, attempt.wider)
         countries = _count_countries(connection, attempt) if attempt.wider else 0
-        spent, money = _reserve(connection, attempt)
+        spent, money = _reserve(connection, attempt, self._keeping if attempt.reserve else ())
         facts = Facts(
             attempt=attempt,
             levels=levels,
             country=counted.country,
             prefix=counted.prefix,
             usual=counted.usual,
+            suspect=_suspect(counted),
             countries=countries,
             spent=spent,
             hour_ends_in=traffic.ends_in("hour", now),
@@ -141,20 +146,39 @@ def _count_countries(connection: Connection, attempt: Attempt) -> int:
     return count + (until is None)
 
 
-def _reserve(connection: Connection, attempt: Attempt) -> tuple[dict[str, int], list[Amount]]:
-    """Reserve an attempt's price in the day's money of its prefix, its country and in all."""
+def _suspect(counted: traffic.Counted) -> float | None:
+    """Give how many texts of the network stayed unverified today, beyond what usually does."""
+    if counted.network is None:
+        return None
+    sends, verified = counted.network
+    return sends - verified - counted.usual * verified
+
+
+def _reserve(
+    connection: Connection, attempt: Attempt, kept: Collection[str]
+) -> tuple[dict[str, int], list[Amount]]:
+    """Reserve an attempt's price in the day's money of its prefix, its country and in all.
+
+    kept: the budgets of which it takes what is kept for known numbers. That is counted by itself, so
+    that each part is exactly bounded.
+    """
     of = {"prefix": attempt.prefix, "country": attempt.country, "total": ""}
     if attempt.price_micros == 0:
         return dict.fromkeys(of, 0), []
     midnight = datetime.combine(attempt.at.date() + DAY, time(), attempt.at.tzinfo)
     amounts = [
-        Amount(f"money-{budget}", named(subject), attempt.price_micros, midnight)
+        Amount(
+            f"money-{budget}-reserve" if budget in kept else f"money-{budget}",
+            named(subject),
+            attempt.price_micros,
+            midnight,
+        )
         for budget, subject in of.items()
     ]
     sums: list[Sum] = counting.add(connection, amounts, attempt.at)
     spent = {budget: total.used for budget, total in zip(of, sums, strict=True)}
-    kept = [a._replace(ends_at=total.ends_at) for a, total in zip(amounts, sums, strict=True)]
-    return spent, kept
+    counted = [a._replace(ends_at=total.ends_at) for a, total in zip(amounts, sums, strict=True)]
+    return spent, counted
 
 
 def purge_countries(connection: Connection, now: datetime) -> int:

@@ -32,6 +32,8 @@ class Attempt:
     at: datetime
     #: What the dearest provider that may carry it would take, in millionths of the currency.
     price_micros: int = 0
+    #: Whether it is paid from what budgets keep for known numbers.
+    reserve: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,13 @@ class Facts:
     prefix: Record
     #: How many stay unverified in this country for each that is verified, over the last 14 days.
     usual: float
+    #: Texts of the requester's wider network today that nobody typed in, beyond what usually stays so;
+    #: None for a service.
+    suspect: float | None
     #: Distinct countries that the network asked for in the last day; 0 for a service.
     countries: int
-    #: Millionths of the currency that are spent today, by budget: total, country, prefix.
+    #: Millionths of the currency that are spent today, by budget: total, country, prefix; of the part
+    #: of each that this attempt is paid from.
     spent: Mapping[str, int]
     #: Seconds until the hour and the day end, as the counters see them.
     hour_ends_in: int

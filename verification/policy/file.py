@@ -5,9 +5,9 @@ does not know, with the line it stands on.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from core.toml_file import TomlTable, load_toml
 from verification.policy.conversion import ConversionRule
@@ -37,12 +37,40 @@ AnyRule = Annotated[
 DEFAULT = Path(__file__).with_name("default.toml")
 
 
+#: How fast a five-year-old phone is in its browser, on one thread: PBKDF2 iterations a second, and seconds
+#: that each try costs besides (docs/policy.md says where from). What the hardest challenge may take there.
+PHONE_ITERATIONS, PHONE_TRY_SECONDS, PHONE_SECONDS = 400_000, 0.0002, 10.0
+#: The hardest challenge holds so many times the tries of the easiest.
+HARDEST = 8
+
+
 class ChallengeParameters(TomlTable):
-    """How hard a challenge is: PBKDF2 iterations a try, and hex digits that the key must begin with."""
+    """How hard a challenge is: PBKDF2 iterations a try, and how many tries the easiest takes at most."""
 
     iterations: int = Field(ge=1, le=100_000)
-    prefix: str = Field(pattern=r"^[0-9a-f]{1,6}$")
+    tries: int = Field(ge=1, le=100_000)
     lifetime: Duration
+
+    @model_validator(mode="before")
+    @classmethod
+    def _prefix_is_gone(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "prefix" in values:
+            raise ValueError(
+                "prefix let the work take any time with bad luck; write tries, which bounds it"
+            )
+        return values
+
+    @model_validator(mode="after")
+    def _phones_solve_it(self) -> "ChallengeParameters":
+        a_try = self.iterations / PHONE_ITERATIONS + PHONE_TRY_SECONDS
+        seconds = HARDEST * self.tries * a_try
+        if seconds > PHONE_SECONDS:
+            raise ValueError(
+                f"the hardest challenge would take a five-year-old phone {seconds:.1f} seconds;"
+                f" at most {PHONE_SECONDS:.0f}, so at most"
+                f" {int(PHONE_SECONDS / HARDEST / a_try)} tries of so many iterations"
+            )
+        return self
 
 
 class Policy(TomlTable):

@@ -1,13 +1,15 @@
-"""History: the decisions that were stored, in the order they were made, with what came of each.
+"""History: what was decided, in the order it was, with what came of each; refusals by their minutes.
 
-Owns reading them, a page at a time, so that a month of them needs no more memory than an hour. Refuses
-to guess: what an attempt that was refused would have cost is what had been reserved for it.
+It is read a page at a time, so that a month needs no more memory than an hour. What an attempt that was
+refused would have cost is what had been reserved for it.
 """
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from heapq import merge
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, select, tuple_
@@ -17,14 +19,17 @@ from core.database import Database, UtcDateTime, table
 from sms.delivery import NEVER_SENT
 from sms.models import Send
 from verification.policy.facts import Attempt
-from verification.policy.models import Decision
+from verification.policy.models import Decision, Refusal
+from verification.policy.refusals import minute_of
 from verification.policy.rules import Verdict
 
 PAGE = 2_000
 #: An attempt's sends begin sooner than this after it, and the next on its channel comes no sooner.
 HANDED_OVER_WITHIN = timedelta(seconds=60)
 
+AnyRow = Row[*tuple[Any, ...]]
 _DECISIONS = table(Decision).c
+_REFUSALS = table(Refusal).c
 _SENDS = table(Send).c
 _ORDER = (
     _DECISIONS.created_at,
@@ -48,6 +53,7 @@ _FIRST_PAGE = (
         _DECISIONS.resend,
         _DECISIONS.price_micros,
         _DECISIONS.solved,
+        _DECISIONS.reserve,
         _DECISIONS.verdict,
         _DECISIONS.rule,
         _DECISIONS.verified_at,
@@ -60,6 +66,20 @@ _AFTER: list[ColumnElement[object]] = [
     bindparam(f"after_{place}", type_=column.type) for place, column in enumerate(_ORDER)
 ]
 _NEXT_PAGE = _FIRST_PAGE.where(tuple_(*_ORDER) > tuple_(*_AFTER))
+_MINUTES = (_REFUSALS.minute, _REFUSALS.created_at, _REFUSALS.subject, _REFUSALS.rule)
+_REFUSED = (
+    _REFUSALS.minute >= bindparam("first"),
+    _REFUSALS.created_at >= _BEGINNING,
+    _REFUSALS.created_at < _END,
+)
+_COUNTING_REFUSALS = select(func.count(), func.coalesce(func.sum(_REFUSALS.requests), 0)).where(
+    *_REFUSED
+)
+_FIRST_REFUSALS = select(*table(Refusal).columns).where(*_REFUSED).order_by(*_MINUTES).limit(PAGE)
+_AFTER_REFUSALS: list[ColumnElement[object]] = [
+    bindparam(f"after_{place}", type_=column.type) for place, column in enumerate(_MINUTES)
+]
+_NEXT_REFUSALS = _FIRST_REFUSALS.where(tuple_(*_MINUTES) > tuple_(*_AFTER_REFUSALS))
 _SENDING = (
     select(
         _SENDS.number_digest,
@@ -84,17 +104,110 @@ class Past:
     #: Millionths of the currency; None when it was allowed and for certain nothing was sent.
     paid_micros: int | None
     #: When its verification was verified, if it was allowed.
-    verified_at: datetime | None
+    verified_at: datetime | None = None
 
 
-def count(database: Database, since: datetime, until: datetime) -> int:
-    """Count the decisions of a time."""
+@dataclass(frozen=True)
+class Refused:
+    """The attempts that one rule refused in one minute, of which the order and some else is lost."""
+
+    #: The first of them.
+    first: Attempt
+    verdict: Verdict
+    rule: str
+    count: int
+    #: How many of them brought a solved challenge.
+    solved: int
+    #: The fields of the first that all of them had.
+    shared: frozenset[str]
+
+    def attempt(self, place: int, *, solved: bool) -> Attempt:
+        """Give one of them; what they differed in is made up, and different in each."""
+        made_up = hashlib.sha256(
+            self.first.number_digest + self.first.verification + place.to_bytes(8, "big")
+        ).digest()[:16]
+        values: dict[str, Any] = {"verification": made_up, "solved": solved}
+        if place:
+            values |= {
+                name: made_up for name in ("number_digest", "network") if name not in self.shared
+            }
+            if "wider" not in self.shared and self.first.wider:
+                values["wider"] = made_up
+            if "prefix" not in self.shared:
+                values["prefix"] = f"?{made_up.hex()[:11]}"
+        return replace(self.first, **values)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """How much history there is."""
+
+    decisions: int
+    #: Rows of refusals, and how many attempts they stand for.
+    minutes: int
+    refused: int
+
+    @property
+    def rows(self) -> int:
+        """What there is to read."""
+        return self.decisions + self.minutes
+
+
+def count(database: Database, since: datetime, until: datetime) -> Stored:
+    """Count the history of a time."""
+    values = {"since": since, "until": until, "first": minute_of(since)}
     with database.read() as connection:
-        return int(connection.execute(_COUNTING, {"since": since, "until": until}).scalar_one())
+        decisions = int(connection.execute(_COUNTING, values).scalar_one())
+        minutes, refused = connection.execute(_COUNTING_REFUSALS, values).one()
+    return Stored(decisions, int(minutes), int(refused))
 
 
-def read(database: Database, since: datetime, until: datetime) -> Iterator[Past]:
-    """Give the attempts of a time, oldest first."""
+def read(database: Database, since: datetime, until: datetime) -> Iterator[Past | Refused]:
+    """Give the attempts of a time, oldest first; refusals stand where the first of a minute was."""
+    return merge(
+        _decided(database, since, until),
+        _refused(database, since, until),
+        key=lambda past: past.first.at if isinstance(past, Refused) else past.attempt.at,
+    )
+
+
+def _refused(database: Database, since: datetime, until: datetime) -> Iterator[Refused]:
+    values: dict[str, object] = {"since": since, "until": until, "first": minute_of(since)}
+    statement = _FIRST_REFUSALS
+    while True:
+        with database.read() as connection:
+            rows = connection.execute(statement, values).all()
+        yield from map(_minute, rows)
+        if len(rows) < PAGE:
+            return
+        statement, last = _NEXT_REFUSALS, rows[-1]
+        values |= {
+            f"after_{place}": getattr(last, column.name) for place, column in enumerate(_MINUTES)
+        }
+
+
+def _minute(row: AnyRow) -> Refused:
+    names = ("number_digest", "network", "wider", "prefix")
+    shared = {name for name in names if getattr(row, name) is not None}
+    made_up = hashlib.sha256(row.subject + row.rule.encode() + str(row.minute).encode()).digest()
+    first = Attempt(
+        number_digest=row.number_digest or made_up[:16],
+        verification=made_up[16:],
+        network=row.network or made_up[:16],
+        wider=None if row.service else row.wider or made_up[:16],
+        country=row.country,
+        prefix=row.prefix or f"?{made_up.hex()[:11]}",
+        number_type=row.number_type,
+        channel=row.channel,
+        resend=row.resend,
+        solved=False,
+        at=row.created_at,
+        price_micros=row.price_micros,
+    )
+    return Refused(first, row.verdict, row.rule, row.requests, row.solved, frozenset(shared))
+
+
+def _decided(database: Database, since: datetime, until: datetime) -> Iterator[Past]:
     values: dict[str, object] = {"since": since, "until": until}
     statement = _FIRST_PAGE
     while True:
@@ -110,7 +223,6 @@ def read(database: Database, since: datetime, until: datetime) -> Iterator[Past]
         values |= {f"after_{place}": value for place, value in enumerate(rows[-1][: len(_ORDER)])}
 
 
-AnyRow = Row[*tuple[Any, ...]]
 #: By number, verification and channel: when a send began, and what was paid for it.
 _Payments = dict[tuple[bytes, bytes, str], list[tuple[datetime, int | None]]]
 
@@ -144,6 +256,7 @@ def _past(row: AnyRow, payments: _Payments) -> Past:
         solved=row.solved,
         at=row.created_at,
         price_micros=row.price_micros,
+        reserve=row.reserve,
     )
     paid: int | None = attempt.price_micros
     if row.verdict == "allow":

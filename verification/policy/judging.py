@@ -1,18 +1,18 @@
 """Judging: an attempt is counted, every rule says what it finds, and one of them decides.
 
-Owns what is decided. An attempt that is refused leaves nothing counted. Writes no decision down and tells
-nobody, so that what happened can be judged again by another policy.
+An attempt that is refused leaves nothing counted. Writes no decision down and tells nobody, so that what
+happened can be judged again by another policy.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, NestedTransaction
 
 from verification.policy.challenge import Solution
 from verification.policy.counters import Counted, Counters
 from verification.policy.facts import Attempt
-from verification.policy.file import Policy
+from verification.policy.file import HARDEST, Policy
 from verification.policy.rules import Finding, Mode, Rule
 from verification.problems import ChallengeRejected
 
@@ -30,12 +30,27 @@ class Judged:
 class Judgement:
     """What was counted for an attempt, what each rule said, and whose word counts."""
 
+    #: As it was counted: from the reserve of budgets, if only that lets it pass.
+    attempt: Attempt
     counted: Counted
     judged: Sequence[Judged]
     #: The rule that decides; a challenge that was solved stands here too.
     against: Judged | None
-    #: The same, when it refuses the attempt.
+    #: The same, when it refuses the attempt; its finding is what is to be done, and how hard.
     refused_by: Judged | None
+
+
+@dataclass(frozen=True)
+class _Count:
+    """An attempt that is counted within a savepoint."""
+
+    savepoint: NestedTransaction
+    counted: Counted
+    judged: Sequence[Judged]
+
+
+def _nobody_knows() -> bool:
+    return False
 
 
 class Judge:
@@ -48,33 +63,95 @@ class Judge:
         self._counters = Counters(policy)
 
     def judge(
-        self, connection: Connection, attempt: Attempt, solution: Solution | None = None
+        self,
+        connection: Connection,
+        attempt: Attempt,
+        solution: Solution | None = None,
+        *,
+        known: Callable[[], bool] = _nobody_knows,
+        asks: bool = True,
     ) -> Judgement:
         """Count and judge an attempt in the caller's transaction.
 
+        known: whether the number has an account or was verified before; asked only when that decides.
+        asks: whether the door can carry a challenge; at one that cannot, known numbers need none.
         A solution is used up only where it was needed; history that is replayed has none. Raises
         ChallengeRejected, which is to roll everything back, when it was used before.
         """
+        tried = self._count(connection, attempt)
+        against = _decide(tried.judged)
+        if against is None:
+            return _passed(attempt, tried, None)
+        denied = against.finding.verdict == "deny"
+        if denied and not against.rule.spares_known:
+            return _refused(attempt, tried, against)
+        if asks:
+            pressure = HARDEST if denied else _pressure(tried.judged)
+            if not attempt.solved or (solution and not solution.suffices(pressure)):
+                # Before it is said whether the number is known: or anybody could ask that for nothing.
+                return _refused(attempt, tried, _asking(against, pressure))
+            if not denied:
+                _spend(connection, solution)
+                return _passed(attempt, tried, against)
+        if not known():
+            return _refused(attempt, tried, against)
+        # Strangers filled what is in its way: it is counted anew, as one of the known.
+        tried.savepoint.rollback()
+        attempt = replace(attempt, reserve=True)
+        tried = self._count(connection, attempt)
+        hard = _decide(tried.judged)
+        if hard and hard.finding.verdict == "deny":
+            return _refused(attempt, tried, hard)
+        _spend(connection, solution)
+        return _passed(attempt, tried, against)
+
+    def _count(self, connection: Connection, attempt: Attempt) -> _Count:
         savepoint = connection.begin_nested()
         counted = self._counters.count(connection, attempt)
         judged = [Judged(rule, mode, rule.judge(counted.facts)) for rule, mode in self.modes]
-        against = refused_by = _decide(judged)
-        if against and against.finding.verdict == "challenge" and attempt.solved:
-            if solution is not None and not solution.spend(connection):
-                raise ChallengeRejected("It was used before; ask again for a new one.")
-            refused_by = None
-        if refused_by:
-            savepoint.rollback()
-        else:
-            savepoint.commit()
-        return Judgement(counted, judged, against, refused_by)
+        return _Count(savepoint, counted, judged)
+
+
+def _passed(attempt: Attempt, tried: _Count, against: Judged | None) -> Judgement:
+    tried.savepoint.commit()
+    return Judgement(attempt, tried.counted, tried.judged, against, None)
+
+
+def _refused(attempt: Attempt, tried: _Count, by: Judged) -> Judgement:
+    tried.savepoint.rollback()
+    return Judgement(attempt, tried.counted, tried.judged, by, by)
+
+
+def _spend(connection: Connection, solution: Solution | None) -> None:
+    if solution is not None and not solution.spend(connection):
+        raise ChallengeRejected("It was used before; ask again for a new one.")
+
+
+def _asking(decided: Judged, pressure: float) -> Judged:
+    """Give a finding as one that asks for work."""
+    return replace(
+        decided, finding=replace(decided.finding, verdict="challenge", pressure=pressure)
+    )
+
+
+def _pressure(judged: Sequence[Judged]) -> float:
+    """Say how hard the work is to be: as hard as the rule that is furthest over its limit has it."""
+    return max(
+        each.finding.pressure
+        for each in judged
+        if each.mode == "enforce" and each.finding.verdict == "challenge"
+    )
 
 
 def _decide(judged: Sequence[Judged]) -> Judged | None:
-    """Find who decides: the first enforced rule that denies, else the first that challenges."""
+    """Find who decides: the first enforced rule that denies, else the first that challenges.
+
+    Of those that deny, one that nobody gets past comes first.
+    """
     enforced = [each for each in judged if each.mode == "enforce"]
-    for verdict in ("deny", "challenge"):
-        for each in enforced:
-            if each.finding.verdict == verdict:
-                return each
-    return None
+    denying = [each for each in enforced if each.finding.verdict == "deny"]
+    asking = [each for each in enforced if each.finding.verdict == "challenge"]
+    for each in denying:
+        if not each.rule.spares_known:
+            return each
+    return next(iter(denying + asking), None)

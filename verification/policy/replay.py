@@ -1,15 +1,16 @@
 """Replay: what happened is judged once more, by another policy, with counters of its own.
 
-Owns the figures that are compared. The counters and the rules are the ones that decide every day, on a
-database that is thrown away. Refuses to guess what people would have done instead: whoever was verified
-is credited when she was, if what was sent to her is sent again; whom history refused and the replay does
-not is sent to and never verified; who is challenged passes if she solved one then.
+The counters and the rules are the ones that decide every day, on a database that is thrown away. What
+people would have done instead is not guessed: whoever was verified is credited when they were, if what
+was sent to them is sent again; whom history refused and the replay does not is sent to and never
+verified; who is challenged passes if they solved one then. Refusals were stored by the minute: they are
+judged as many times as there were, at the first one's moment, and what they differed in is made up.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
 from itertools import count
@@ -23,8 +24,9 @@ from core.database import Base, Database, table
 from core.limits import LimitCounter
 from verification.policy import traffic
 from verification.policy.counters import settle_money, take_back
+from verification.policy.facts import Attempt
 from verification.policy.file import Policy
-from verification.policy.history import Past
+from verification.policy.history import Past, Refused
 from verification.policy.judging import Judge
 from verification.policy.models import NetworkCountry, Traffic
 from verification.policy.rules import Verdict
@@ -66,7 +68,10 @@ class Opinion(Protocol):
     def say(self, past: Past) -> Said:
         """Judge an attempt, and count it."""
 
-    def credit(self, prefix: str, country: str, started_at: datetime, sends: int) -> None:
+    def say_of(self, refused: Refused) -> Iterable[tuple[Said, int]]:
+        """Judge what was refused in a minute; give each thing that is said, and of how many."""
+
+    def credit(self, first: Attempt, sends: int) -> None:
         """Take that a verification is verified, for which so much was sent."""
 
 
@@ -78,7 +83,12 @@ class Then:
         challenged = past.verdict == "challenge" or past.attempt.solved
         return Said(past.verdict, past.rule, challenged)
 
-    def credit(self, prefix: str, country: str, started_at: datetime, sends: int) -> None:
+    def say_of(self, refused: Refused) -> Iterable[tuple[Said, int]]:
+        """Repeat what was said of all of them."""
+        said = Said(refused.verdict, refused.rule, refused.verdict == "challenge")
+        return [(said, refused.count)]
+
+    def credit(self, first: Attempt, sends: int) -> None:
         """Learn nothing from it."""
 
 
@@ -89,13 +99,22 @@ class Again:
         self._judge = Judge(policy, development=False)
         self._connection = connection
         self._judged = 0
+        #: Numbers that were verified, as far as history is replayed.
+        self._proven: set[bytes] = set()
 
     def say(self, past: Past) -> Said:
         """Count and judge it, and settle it as it was settled then."""
         self._judged += 1
         if self._judged % ATTEMPTS_A_TRANSACTION == 0:
             self._connection.commit()
-        judgement = self._judge.judge(self._connection, past.attempt)
+        attempt = past.attempt
+        judgement = self._judge.judge(
+            self._connection,
+            replace(attempt, reserve=False),
+            known=lambda: attempt.reserve or attempt.number_digest in self._proven,
+            # Of doors that carry no challenge only those of services can be told by what is stored.
+            asks=attempt.wider is not None,
+        )
         against, refused_by = judgement.against, judgement.refused_by
         if refused_by is None and past.verdict == "allow":
             if past.paid_micros is None:
@@ -109,9 +128,24 @@ class Again:
             against is not None and against.finding.verdict == "challenge",
         )
 
-    def credit(self, prefix: str, country: str, started_at: datetime, sends: int) -> None:
-        """Credit the prefix and the country."""
-        cells = traffic.cells_of(prefix, country, started_at)
+    def say_of(self, refused: Refused) -> Iterable[tuple[Said, int]]:
+        """Judge one after the other until one is refused: what is refused changes nothing for the next."""
+        said: Counter[Said] = Counter()
+        kinds = ((True, range(refused.solved)), (False, range(refused.solved, refused.count)))
+        for solved, places in kinds:
+            for place in places:
+                attempt = refused.attempt(place, solved=solved)
+                one = self.say(Past(attempt, refused.verdict, refused.rule, attempt.price_micros))
+                if one.verdict != "allow":
+                    said[one] += places.stop - place
+                    break
+                said[one] += 1
+        return said.items()
+
+    def credit(self, first: Attempt, sends: int) -> None:
+        """Credit the prefix, the country and the network, and know the number from now on."""
+        self._proven.add(first.number_digest)
+        cells = traffic.cells_of(first.prefix, first.country, first.at, first.wider)
         traffic.add(self._connection, cells, verified=sends)
 
 
@@ -137,22 +171,22 @@ class Figures:
     #: What was challenged or blocked, by the rule that decided.
     rules: Counter[str] = field(default_factory=Counter)
 
-    def count(self, said: Said, past: Past) -> None:
-        """Count an attempt."""
-        self.attempts += 1
+    def count(self, said: Said, paid_micros: int | None, times: int = 1) -> None:
+        """Count attempts, each of which costs so much if it is sent; None: no provider takes it."""
+        self.attempts += times
         if said.verdict != "allow":
-            self.rules[f"{said.rule} {said.verdict}"] += 1
+            self.rules[f"{said.rule} {said.verdict}"] += times
             if said.verdict == "deny":
-                self.blocked += 1
+                self.blocked += times
             else:
-                self.challenged += 1
+                self.challenged += times
             return
-        self.solved += said.challenged
-        if past.paid_micros is None:
-            self.failed += 1
+        self.solved += said.challenged * times
+        if paid_micros is None:
+            self.failed += times
         else:
-            self.sends += 1
-            self.money_micros += past.paid_micros
+            self.sends += times
+            self.money_micros += paid_micros * times
 
     def document(self) -> dict[str, Any]:
         """Give the figures as JSON has them."""
@@ -166,9 +200,7 @@ class Figures:
 class _Run:
     """A verification while it may still send or be verified."""
 
-    prefix: str
-    country: str
-    started_at: datetime
+    first: Attempt
     begun: bool = True
     sends: int = 0
     worst: Fate = "untroubled"
@@ -187,14 +219,26 @@ class Column:
         self._verified: list[tuple[datetime, int, _Run]] = []
         self._numbers = count()
 
-    def take(self, past: Past) -> None:
-        """Take the next attempt; they come in the order of time."""
+    def take(self, past: Past | Refused) -> None:
+        """Take the next attempt, or a minute of refused ones; they come in the order of time."""
+        if isinstance(past, Refused):
+            self._take_refused(past)
+        else:
+            self._take(past)
+
+    def _take_refused(self, refused: Refused) -> None:
+        self._advance(refused.first.at)
+        for said, times in self._opinion.say_of(refused):
+            if refused.first.at >= self._since:
+                self.figures.count(said, refused.first.price_micros, times)
+
+    def _take(self, past: Past) -> None:
         attempt = past.attempt
         self._advance(attempt.at)
         key = attempt.number_digest + attempt.verification
         run = self._runs.get(key)
         if run is None:
-            run = self._runs[key] = _Run(attempt.prefix, attempt.country, attempt.at)
+            run = self._runs[key] = _Run(attempt)
             if past.verified_at:
                 heappush(self._verified, (past.verified_at, next(self._numbers), run))
         if not run.begun:
@@ -207,7 +251,7 @@ class Column:
         run.sends += said.verdict == "allow" and past.paid_micros is not None
         run.worst = max(run.worst, said.fate, key=FATES.index)
         if attempt.at >= self._since:
-            self.figures.count(said, past)
+            self.figures.count(said, past.paid_micros)
 
     def end(self) -> None:
         """Take what is still to be verified."""
@@ -216,13 +260,13 @@ class Column:
     def _advance(self, now: datetime) -> None:
         while self._verified and self._verified[0][0] <= now:
             *_, run = heappop(self._verified)
-            if run.started_at >= self._since:
+            if run.first.at >= self._since:
                 self.figures.people[run.worst] += 1
             if run.sends:
-                self._opinion.credit(run.prefix, run.country, run.started_at, run.sends)
+                self._opinion.credit(run.first, run.sends)
         while self._runs:
             key, run = next(iter(self._runs.items()))
-            if run.started_at > now - LONGEST:
+            if run.first.at > now - LONGEST:
                 return
             del self._runs[key]
 
@@ -249,7 +293,7 @@ def _relax(connection: Any, _: Any) -> None:
     connection.execute("PRAGMA temp_store = MEMORY")
 
 
-def replay(history: Iterable[Past], columns: Sequence[Column]) -> None:
+def replay(history: Iterable[Past | Refused], columns: Sequence[Column]) -> None:
     """Let every column take all of history."""
     for past in history:
         for column in columns:

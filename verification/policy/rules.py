@@ -1,7 +1,7 @@
 """The rules: each a pure function of the facts, with its parameters from the policy file.
 
-Owns what is judged and how hard. Refuses, when the file is read, what would let a stranger lock a number's
-owner out: limits by the number alone can only ask for a challenge.
+What strangers can fill asks for work and never denies: a file in which it does is refused. Only lists, a
+person's own limit and money deny, and money keeps a share for numbers that are known.
 """
 
 import re
@@ -80,6 +80,8 @@ class Rule(TomlTable, ABC):
     problem: ClassVar[type[Problem]] = SendsPaused
     #: The figures she is told too.
     told: ClassVar[tuple[str, ...]] = ()
+    #: What a person is told instead where a solved challenge may let them past a denial.
+    asking: ClassVar[str | None] = None
 
     @property
     def label(self) -> str:
@@ -96,6 +98,16 @@ class Rule(TomlTable, ABC):
     def refusal(self) -> type[Problem]:
         """The problem that a denial is."""
         return self.problem
+
+    @property
+    def spares_known(self) -> bool:
+        """Whether a known number gets past its denial, paid from what budgets keep for those."""
+        return False
+
+    @property
+    def subject(self) -> str:
+        """Name what it is of, which its refusals are counted by."""
+        return str(getattr(self, "of", None) or getattr(self, "rule", ""))
 
 
 class NumberTypeRule(Rule):
@@ -146,9 +158,9 @@ class VelocityRule(Rule):
 
     @model_validator(mode="after")
     def _owners_come_through(self) -> "VelocityRule":
-        if self.of == "number" and self.over == "deny":
+        if self.of != "number-and-requester" and self.over == "deny":
             raise ValueError(
-                'over = "deny" by the number alone would let strangers lock its owner out;'
+                f'over = "deny" by {self.of} would let strangers lock owners out, who can fill it;'
                 ' use "challenge", and deny by number-and-requester'
             )
         return self
@@ -197,6 +209,20 @@ class CountriesRule(Rule):
 
     detail = "Numbers of too many countries were asked for from here."
 
+    @property
+    def subject(self) -> str:
+        """It is the network that collects countries."""
+        return "network"
+
+    @model_validator(mode="after")
+    def _neighbours_come_through(self) -> "CountriesRule":
+        if self.over == "deny":
+            raise ValueError(
+                'over = "deny" would let strangers lock out whoever shares their network;'
+                ' use "challenge"'
+            )
+        return self
+
     def judge(self, facts: Facts) -> Finding:
         """Stop a network that collects countries."""
         figures = {"countries": facts.countries, "allowed": self.most}
@@ -206,16 +232,27 @@ class CountriesRule(Rule):
 
 
 class BudgetRule(Rule):
-    """Money for a day, reserved before each send: in all, for a country, for a prefix."""
+    """Money for a day, reserved before each send: in all, for a country, for a prefix.
+
+    A share is kept for known numbers: those of an account, and those that were verified before.
+    """
 
     rule: Literal["budget"]
     of: Literal["total", "country", "prefix"]
     #: In the currency that the prices are in.
     per_day: float = Field(ge=0, le=1_000_000_000)
+    #: The share of it that only known numbers draw on, when the rest is spent.
+    reserve: float = Field(0.25, ge=0, le=1)
     #: Other amounts for single countries.
     countries: dict[Country, Annotated[float, Field(ge=0, le=1_000_000_000)]] = {}
 
     detail = "No more codes are sent there today."
+    asking = "Few codes are left there today."
+
+    @property
+    def spares_known(self) -> bool:
+        """Whether anything is kept for known numbers."""
+        return self.reserve > 0
 
     @model_validator(mode="after")
     def _countries_have_their_own(self) -> "BudgetRule":
@@ -228,11 +265,18 @@ class BudgetRule(Rule):
         amount = self.per_day
         if self.of == "country":
             amount = self.countries.get(facts.attempt.country, amount)
-        spent = facts.spent[self.of]
-        figures = {"spent": round(spent / MICROS, 4), "budget": amount}
-        if facts.attempt.price_micros == 0 or spent <= round(amount * MICROS):
+        whole, spent = round(amount * MICROS), facts.spent[self.of]
+        kept = round(whole * self.reserve)
+        from_reserve = facts.attempt.reserve and self.reserve > 0
+        limit = kept if from_reserve else whole - kept
+        figures = {
+            "spent": round(spent / MICROS, 4),
+            "budget": round(limit / MICROS, 4),
+            "part": "reserve" if from_reserve else "open",
+        }
+        if facts.attempt.price_micros == 0 or spent <= limit:
             return Finding("allow", figures)
-        return Finding("deny", figures, spent / max(1, round(amount * MICROS)), facts.day_ends_in)
+        return Finding("deny", figures, spent / max(1, limit), facts.day_ends_in)
 
 
 def _seconds(microseconds: int) -> int:

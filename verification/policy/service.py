@@ -1,7 +1,7 @@
 """The policy at work: an attempt is judged, the decision is written down, and who is refused is told why.
 
-Owns the record of what was decided. An attempt that is refused leaves its decision and nothing else: what
-was counted for it is taken back in the same transaction. Refuses nothing that only a recording rule minds.
+An attempt that is refused leaves one more in the count of its refusals and nothing else: what was counted
+for it is taken back in the same transaction. Rules in record mode never block.
 """
 
 import json
@@ -11,22 +11,22 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, bindparam, update
 
-from core.base64url import encode
 from core.database import purge, table
 from core.limits import Limit
 from core.metrics import Metrics
 from core.problems import Allowance, Problem
-from verification.policy import traffic
+from verification.policy import refusals, traffic
 from verification.policy.challenge import ChallengeService, Solution
 from verification.policy.counters import Counted, settle_money, take_back
 from verification.policy.facts import Attempt, Facts
 from verification.policy.file import Policy
-from verification.policy.judging import Judge, Judged
+from verification.policy.judging import Judge, Judged, Judgement
 from verification.policy.models import Decision
+from verification.policy.owners import note_proven
 from verification.policy.rules import VelocityRule
 from verification.problems import ChallengeRequired
 
-KEPT = timedelta(days=30)
+RETENTION = timedelta(days=30)
 #: The rule whose allowance is announced to the requester.
 OWN_LIMIT = "velocity/number-and-requester"
 #: What a person is told besides the rule's reason, where a challenge lets her through.
@@ -87,28 +87,42 @@ class PolicyService:
         return None
 
     def judge(
-        self, connection: Connection, attempt: Attempt, solution: Solution | None = None
+        self,
+        connection: Connection,
+        attempt: Attempt,
+        solution: Solution | None = None,
+        *,
+        known: Callable[[], bool],
+        asks: bool = True,
     ) -> Ruling:
         """Count and judge an attempt in the caller's transaction, which must commit either way.
 
-        A solution is used up only where it was needed. Raises ChallengeRejected, which is to roll
-        everything back, when it was used before.
+        known: whether the number has an account or was verified before; asked only when that decides.
+        asks: whether the door can carry a challenge. A solution is used up only where it was needed.
+        Raises ChallengeRejected, which is to roll everything back, when it was used before.
         """
-        judgement = self._judge.judge(connection, attempt, solution)
+        judgement = self._judge.judge(connection, attempt, solution, known=known, asks=asks)
         counted, decided = judgement.counted, judgement.refused_by
-        self._record(connection, attempt, judgement.judged, decided)
+        self._note(judgement)
+        findings = _written(judgement.judged)
         allowance = self._allowance(counted.facts)
-        problem = self._problem(attempt, decided, allowance) if decided else None
-        solved = judgement.against is not None and decided is None
-        return Ruling(counted, problem, allowance, solution if solved else None)
+        if decided is None:
+            self._record(connection, judgement, findings)
+            solved = judgement.against is not None
+            return Ruling(counted, None, allowance, solution if solved else None)
+        decision = refusals.refuse(
+            connection, decided.rule, decided.finding.verdict, counted.facts, findings
+        ).id
+        return Ruling(counted, self._problem(attempt, decided, allowance, decision), allowance)
 
-    def _problem(self, attempt: Attempt, decided: Judged, allowance: Allowance | None) -> Problem:
+    def _problem(
+        self, attempt: Attempt, decided: Judged, allowance: Allowance | None, decision: str
+    ) -> Problem:
         rule, finding = decided.rule, decided.finding
-        decision = encode(attempt.number_digest + attempt.verification)
         if finding.verdict == "challenge":
             challenge = self._challenges.make(attempt.number_digest, finding.pressure, attempt.at)
             return ChallengeRequired(
-                f"{rule.detail} {HOW_TO_PASS}",
+                f"{rule.asking or rule.detail} {HOW_TO_PASS}",
                 challenge=challenge,
                 decision=decision,
             )
@@ -126,22 +140,22 @@ class PolicyService:
         rule = self._own_limit
         return rule.allowance(facts) if isinstance(rule, VelocityRule) else None
 
-    def _record(
-        self,
-        connection: Connection,
-        attempt: Attempt,
-        judged: Sequence[Judged],
-        decided: Judged | None,
-    ) -> None:
-        for each in judged:
+    def _note(self, judgement: Judgement) -> None:
+        """Count what was found and decided in the metrics."""
+        decided = judgement.refused_by
+        for each in judgement.judged:
             if each.finding.verdict != "allow":
                 self._metrics.policy_findings.labels(
                     each.rule.label, each.finding.verdict, each.mode
                 ).inc()
         verdict = decided.finding.verdict if decided else "allow"
         self._metrics.policy_decisions.labels(verdict).inc()
-        if decided and not attempt.resend:
-            self._metrics.funnel.labels("refused", attempt.country, "none").inc()
+        if decided and not judgement.attempt.resend:
+            self._metrics.funnel.labels("refused", judgement.attempt.country, "none").inc()
+
+    def _record(self, connection: Connection, judgement: Judgement, findings: str) -> None:
+        """Write down that an attempt may be sent, and why."""
+        attempt = judgement.attempt
         connection.execute(
             _STORING,
             {
@@ -157,20 +171,10 @@ class PolicyService:
                 "resend": attempt.resend,
                 "price_micros": attempt.price_micros,
                 "solved": attempt.solved,
-                "verdict": verdict,
-                "rule": decided.rule.label if decided else None,
-                "findings": json.dumps(
-                    [
-                        {
-                            "rule": each.rule.label,
-                            "mode": each.mode,
-                            "verdict": each.finding.verdict,
-                            **each.finding.figures,
-                        }
-                        for each in judged
-                    ],
-                    separators=(",", ":"),
-                ),
+                "reserve": attempt.reserve,
+                "verdict": "allow",
+                "rule": None,
+                "findings": findings,
                 "created_at": attempt.at,
             },
         )
@@ -198,16 +202,34 @@ class PolicyService:
         *,
         prefix: str,
         country: str,
+        wider: bytes | None,
         sends: int,
         started_at: datetime,
         now: datetime,
     ) -> None:
-        """Credit a verification that was just verified to its prefix and its country."""
+        """Credit a verification that was just verified to its prefix, its country and its network."""
         connection.execute(_VERIFYING, {"of": number_digest, "half": verification, "now": now})
-        cells = traffic.cells_of(prefix, country, started_at)
+        note_proven(connection, number_digest, now)
+        cells = traffic.cells_of(prefix, country, started_at, wider)
         traffic.add(connection, cells, verified=sends)
 
     @staticmethod
     def purge(connection: Connection, now: datetime) -> int:
         """Delete a batch of decisions whose time is over."""
-        return purge(connection, Decision, Decision.created_at < now - KEPT)
+        return purge(connection, Decision, Decision.created_at < now - RETENTION)
+
+
+def _written(judged: Sequence[Judged]) -> str:
+    """Write what each rule found as the tables keep it."""
+    return json.dumps(
+        [
+            {
+                "rule": each.rule.label,
+                "mode": each.mode,
+                "verdict": each.finding.verdict,
+                **each.finding.figures,
+            }
+            for each in judged
+        ],
+        separators=(",", ":"),
+    )

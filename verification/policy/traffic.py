@@ -1,7 +1,7 @@
 """Traffic: how much went to a country or a prefix in each hour and day, and how much of it was verified.
 
-Owns those rows and what is learned from them. Refuses to be fooled by the clock: spans that are newer than
-now count with this one, so that a clock set back reopens nothing.
+Of a requester's wider network the same, for the day alone. Spans that are newer than now count with this
+one, so that a clock set back reopens nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,17 +11,20 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, Executable, and_, bindparam, or_, select, text
 
+from core.base64url import encode
 from core.counting import numbered
 from core.database import purge, table
 from core.limits import DAY, EPOCH
 from verification.policy.facts import Record, Span
 from verification.policy.models import Traffic
 
-SpanName = Literal["hour", "day"]
+SpanName = Literal["hour", "day", "network"]
 SPANS: tuple[SpanName, ...] = ("hour", "day")
-LENGTHS: dict[SpanName, timedelta] = {"hour": timedelta(hours=1), "day": DAY}
+LENGTHS: dict[SpanName, timedelta] = {"hour": timedelta(hours=1), "day": DAY, "network": DAY}
 #: How many spans before this one are looked at.
-LOOK_BACK: dict[SpanName, int] = {"hour": 24, "day": 14}
+LOOK_BACK: dict[SpanName, int] = {"hour": 24, "day": 14, "network": 0}
+#: Bytes of a network's digest that name it; 16 characters, which no prefix or country has without a plus.
+_NETWORK_BYTES = 12
 #: What is believed of a country nothing is known of: one of three stays unverified.
 USUAL_AT_FIRST, USUAL_WEIGHT, USUAL_MOST = 0.5, 50, 1.0
 
@@ -48,11 +51,19 @@ class Counted(NamedTuple):
     prefix: Record
     country: Record
     usual: float
+    #: Of the requester's wider network today; None for a service.
+    network: Counts | None
 
 
-def cells_of(prefix: str, country: str, at: datetime) -> list[Cell]:
-    """Name the rows that a send at a moment is counted in, the busiest last."""
-    return [Cell(scope, span, _index(span, at)) for scope in (prefix, country) for span in SPANS]
+def cells_of(prefix: str, country: str, at: datetime, wider: bytes | None = None) -> list[Cell]:
+    """Name the rows that a send at a moment is counted in, the busiest last.
+
+    wider: digest of the requester's wider network; None for a service.
+    """
+    cells = [Cell(scope, span, _index(span, at)) for scope in (prefix, country) for span in SPANS]
+    if wider is not None:
+        cells.insert(0, Cell(encode(wider[:_NETWORK_BYTES]), "network", _index("network", at)))
+    return cells
 
 
 def add(
@@ -105,17 +116,23 @@ _LOOKING_BACK = select(
 )
 
 
-def count(connection: Connection, prefix: str, country: str, at: datetime) -> Counted:
+def count(
+    connection: Connection, prefix: str, country: str, at: datetime, wider: bytes | None = None
+) -> Counted:
     """Count one send in the traffic of its prefix and its country, and look back at both."""
-    oldest = {f"{span}_from": _index(span, at) - back for span, back in LOOK_BACK.items()}
+    oldest = {f"{span}_from": _index(span, at) - LOOK_BACK[span] for span in SPANS}
     history: dict[tuple[str, str], dict[int, Counts]] = {}
     for row in connection.execute(_LOOKING_BACK, {"prefix": prefix, "country": country} | oldest):
         rows = history.setdefault((row.scope, row.span), {})
         rows[row.start] = Counts(row.sends, row.verified)
-    cells = cells_of(prefix, country, at)
+    cells = cells_of(prefix, country, at, wider)
     spans: list[Span] = []
+    network: Counts | None = None
     before: dict[int, Counts] = {}
     for cell, now in zip(cells, add(connection, cells, sends=1), strict=True):
+        if cell.span == "network":
+            network = now
+            continue
         rows = history.get((cell.scope, cell.span[0]), {})
         before = {start: earlier for start, earlier in rows.items() if start < cell.start}
         newer = [later for start, later in rows.items() if start > cell.start]
@@ -125,7 +142,7 @@ def count(connection: Connection, prefix: str, country: str, at: datetime) -> Co
         last = before.get(cell.start - 1, Counts(0, 0)).verified
         spans.append(Span(sends, verified, best, max(last, verified)))
     # The last cell was the country's day, so what is left of before are its earlier days.
-    return Counted(cells, Record(*spans[:2]), Record(*spans[2:]), _usual(before))
+    return Counted(cells, Record(*spans[:2]), Record(*spans[2:]), _usual(before), network)
 
 
 def _usual(days: Mapping[int, Counts]) -> float:

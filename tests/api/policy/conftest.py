@@ -15,7 +15,7 @@ from sms.models import Send
 from tests.conftest import MakeApp
 from tests.policies import write_policy
 from tests.scripted import Scripted
-from verification.policy.models import Decision, Traffic
+from verification.policy.models import Decision, Refusal, Traffic
 
 HERE = "198.51.100.7"
 FRENCH, BRITISH = "+33612345678", "+447400123456"
@@ -74,16 +74,20 @@ class Service:
             return list(connection.execute(select(*model.__table__.columns)))
 
     def decisions(self) -> list[Any]:
-        """Read what was decided, oldest first."""
+        """Read what was let through, oldest first."""
         return sorted(self.rows(Decision), key=lambda row: row.created_at)
 
+    def refusals(self) -> list[Any]:
+        """Read what was refused in each minute, oldest first."""
+        return sorted(self.rows(Refusal), key=lambda row: row.created_at)
+
     def everything(self) -> dict[str, list[str]]:
-        """Read every table but the decisions."""
+        """Read every table but the decisions and refusals."""
         with self.database.read() as connection:
             return {
                 table.name: sorted(repr(tuple(row)) for row in connection.execute(select(table)))
                 for table in Base.metadata.sorted_tables
-                if table.name != "decisions"
+                if table.name not in ("decisions", "refusals")
             }
 
     def buckets(self) -> dict[tuple[bytes, str], int]:
@@ -108,8 +112,9 @@ class Service:
             return int(connection.scalar(select(func.coalesce(func.sum(Send.price_micros), 0))))
 
     def traffic(self) -> dict[tuple[str, str], tuple[int, int]]:
-        """Read how much was sent and verified."""
-        return {(row.scope, row.span): (row.sends, row.verified) for row in self.rows(Traffic)}
+        """Read how much was sent and verified; rows that everything was taken out of are left out."""
+        rows = [row for row in self.rows(Traffic) if row.sends]
+        return {(row.scope, row.span): (row.sends, row.verified) for row in rows}
 
 
 Serve = Callable[..., Service]

@@ -9,13 +9,13 @@ import pytest
 from sms.provider import Rejected, Unavailable
 from tests.api.policy.conftest import Serve, Service, number
 from tests.conftest import problem_code
-from tests.policies import solve, velocity
+from tests.policies import budget, solve, velocity
 from verification.policy.models import SpentChallenge
 
 
 def test_a_denial_decides_before_a_challenge(serve: Serve) -> None:
     """Whatever their order: no solution helps against it, and none is used up for it."""
-    service = serve(velocity("network", 1, over="challenge"), velocity("country", 2))
+    service = serve(velocity("network", 1), budget("country", 0.1))
     assert service.start(number(1)).status_code == 201
     asked = service.start(number(2))
     assert problem_code(asked) == "challenge-required"
@@ -24,9 +24,9 @@ def test_a_denial_decides_before_a_challenge(serve: Serve) -> None:
     denied = service.start(number(2), challenge_solution=solution)
     assert problem_code(denied) == "sends-paused"
     assert service.rows(SpentChallenge) == []
-    (row,) = (row for row in service.decisions() if row.verdict == "deny")
+    (row,) = (row for row in service.refusals() if row.verdict == "deny")
     verdicts = [finding["verdict"] for finding in json.loads(row.findings)]
-    assert (verdicts, row.rule, row.solved) == (["challenge", "deny"], "velocity/country", True)
+    assert (verdicts, row.rule, row.solved) == (["challenge", "deny"], "budget/country", 1)
     service.clock.advance(days=1)
     assert service.start(number(2)).status_code == 201
 
@@ -65,10 +65,10 @@ def test_what_is_no_solution(serve: Serve, spoil: Callable[[Service, str], dict[
     service = serve(velocity("network", 1, over="challenge"))
     service.start()
     solution = solve(service.start(number(2)).json["challenge"])
-    before = service.everything(), service.decisions()
+    before = service.everything(), service.decisions(), service.refusals()
     fields = {"phone_number": number(2)} | spoil(service, solution)
     assert problem_code(service.start(**fields, key="key")) == "challenge-rejected"
-    assert (service.everything(), service.decisions()) == before
+    assert (service.everything(), service.decisions(), service.refusals()) == before
 
 
 def test_a_solution_that_was_not_needed_is_kept(serve: Serve) -> None:

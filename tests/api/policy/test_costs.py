@@ -11,7 +11,7 @@ from tests.policies import budget, conversion, solve, velocity
 
 #: Every kind of velocity, none of which is ever full here.
 ROOMY = [
-    velocity(of, 1000, over="challenge" if of == "number" else "deny")
+    velocity(of, 1000)
     for of in ("number-and-requester", "number", "network", "wider-network", "prefix", "country")
 ]
 
@@ -47,22 +47,24 @@ REFUSING = [
     velocity("network", 1),
     velocity("country", 1, over="challenge"),
     conversion("country", 1, 1),
-    conversion("prefix", 0, 0, deny_at=1.0),
+    conversion("prefix", 1, 1, lost_per_day=0.0),
     budget("total", 0.05),
     budget("prefix", 0.01),
 ]
 
 
 @pytest.mark.parametrize("rule", REFUSING)
-def test_a_refused_start_leaves_its_decision_and_nothing_else(serve: Serve, rule: str) -> None:
+def test_a_refused_start_leaves_its_refusal_and_nothing_else(serve: Serve, rule: str) -> None:
     """No verification, no send, no key, and no counter is another."""
     others = (other for other in ROOMY if other.splitlines()[1:3] != rule.splitlines()[1:3])
     service = serve(rule, *others)
     service.start()
-    before, decided = service.everything(), len(service.decisions())
+    before, decided = service.everything(), service.decisions()
+    refused = sum(row.requests for row in service.refusals())
     assert service.start(key="key").status_code in (403, 422, 428, 429)
     assert service.everything() == before
-    assert len(service.decisions()) == decided + 1
+    assert service.decisions() == decided
+    assert sum(row.requests for row in service.refusals()) == refused + 1
 
 
 FAULTS: list[tuple[Exception, bool]] = [

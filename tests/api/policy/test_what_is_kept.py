@@ -7,7 +7,7 @@ import pytest
 from sms.provider import Rejected
 from tests.api.policy.conftest import HERE, Serve, number
 from tests.policies import budget, solve, velocity
-from verification.policy.models import Decision
+from verification.policy.models import Decision, ProvenNumber, Refusal
 
 
 def test_nothing_that_is_kept_tells_a_number_or_a_code(
@@ -24,9 +24,16 @@ def test_nothing_that_is_kept_tells_a_number_or_a_code(
     service.start(number(4713), challenge_solution=solution)
     service.providers[0].faults = [Rejected("21211")]
     service.start(number(4714), by="203.0.113.77")
-    kept = [repr(tuple(row)) for row in service.decisions()]
+    kept = [repr(tuple(row)) for row in service.decisions() + service.refusals()]
     tables = service.everything()
-    for name in ("limits", "traffic", "network_countries", "spent_challenges", "sends"):
+    for name in (
+        "limits",
+        "traffic",
+        "network_countries",
+        "spent_challenges",
+        "sends",
+        "proven_numbers",
+    ):
         kept += tables[name]
     assert any("+491511234" in line for line in kept)
     out, err = capfd.readouterr()
@@ -42,8 +49,22 @@ def test_decisions_are_kept_thirty_days(serve: Serve) -> None:
     """Then maintenance deletes them."""
     service = serve(velocity("network", 1))
     service.start()
+    service.start()
     kith = service.app.extensions["kith"]
     for days, left in ((30, 1), (1, 0)):
         service.clock.advance(days=days)
         kith.maintenance.run()
-        assert len(service.rows(Decision)) == left
+        assert len(service.rows(Decision)) == len(service.rows(Refusal)) == left
+
+
+def test_known_numbers_are_kept_a_year(serve: Serve) -> None:
+    """Since they were verified last; then maintenance deletes them."""
+    service = serve(velocity("network", 9))
+    service.verify(number(1))
+    kith = service.app.extensions["kith"]
+    service.clock.advance(days=200)
+    service.verify(number(1))
+    for days, left in ((365, 1), (1, 0)):
+        service.clock.advance(days=days)
+        kith.maintenance.run()
+        assert len(service.rows(ProvenNumber)) == left
