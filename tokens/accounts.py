@@ -23,6 +23,16 @@ from tokens.service import Caller, DeviceService
 _OPENING = table(Account).insert()
 _MINE = select(*table(Account).columns).where(table(Account).c.id == bindparam("account"))
 _MINE_LOCKED = _MINE.with_for_update()
+_HOLD_BY_NUMBER = (
+    select(*table(Account).columns)
+    .where(
+        table(Account).c.id
+        == select(table(AccountNumber).c.account_id)
+        .where(table(AccountNumber).c.e164 == bindparam("number"))
+        .scalar_subquery()
+    )
+    .with_for_update()
+)
 _HOLDING = (
     select(table(Account).c.id)
     .where(table(Account).c.id.in_(bindparam("accounts", expanding=True)))
@@ -266,8 +276,8 @@ class AccountService:
 
     @staticmethod
     def _find(connection: Connection, e164: str) -> Account | None:
-        leads_to = select(AccountNumber.account_id).where(AccountNumber.e164 == e164)
-        return find(connection, Account, Account.id == leads_to.scalar_subquery(), lock=True)
+        account = connection.execute(_HOLD_BY_NUMBER, {"number": e164}).one_or_none()
+        return cast(Account | None, account)
 
 
 def _change(connection: Connection, account_id: UUID, **values: object) -> Account:

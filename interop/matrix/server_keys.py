@@ -100,12 +100,14 @@ class RememberedKeys:
         keyring: Keyring,
         ask: Callable[[str], ServerKeys],
         questions: Limit,
+        max_remembered: int = MAX_REMEMBERED,
     ) -> None:
         self._database = database
         self._clock = clock
         self._keyring = keyring
         self._ask = ask
         self._questions = questions
+        self._max_remembered = max_remembered
         self._known: dict[str, ServerKeys] = {}
         self._lock = threading.Lock()
 
@@ -134,6 +136,6 @@ class RememberedKeys:
     def _remember(self, server_name: str, keys: ServerKeys) -> None:
         with self._lock:
             self._known.pop(server_name, None)
-            if len(self._known) >= MAX_REMEMBERED:
+            if len(self._known) >= self._max_remembered:
                 del self._known[next(iter(self._known))]
             self._known[server_name] = keys

@@ -16,12 +16,16 @@ from sms.provider import Message, Unavailable
 from tests.conftest import NUMBER, Clock, MakeApp
 from tests.policies import budget, conversion, countries, solve, velocity, write_policy
 from tests.scripted import Scripted
+from verification.models import Verification
 from verification.policy.models import Decision, NetworkCountry, SpentChallenge, Traffic
 
 ROWS = 3_000
 NOW = Clock.now
 #: What grows with every text.
-HOT = ("decisions", "traffic", "limits", "network_countries", "spent_challenges", "sends")
+HOT = (
+    *("decisions", "traffic", "limits", "network_countries", "spent_challenges", "sends"),
+    "verifications",
+)
 
 
 def _id(n: int) -> bytes:
@@ -72,6 +76,26 @@ def _fill(connection: Connection) -> None:
         ],
         SpentChallenge: [
             {"number_digest": _id(n % 900), "nonce": _id(n), "expires_at": NOW} for n in range(ROWS)
+        ],
+        Verification: [
+            {
+                "number_digest": _id(n % 900),
+                "nonce": _id(n),
+                "e164": f"+4915{n % 900:08d}",
+                "country": "DE",
+                "requester": _id(n % 700),
+                "status": ("verified", "pending", "canceled")[n % 3],
+                "channel": "sms",
+                "code_length": 6,
+                "key_id": "0" * 8,
+                "checks_used": 1,
+                "sms_count": 1,
+                "call_count": 0,
+                "created_at": NOW - timedelta(minutes=n),
+                "expires_at": NOW + timedelta(minutes=n),
+                "reregistered": False,
+            }
+            for n in range(ROWS)
         ],
         Send: [
             {
