@@ -82,6 +82,16 @@ class Delivery(NamedTuple):
     is_request: bool
 
 
+def within(deliveries: Sequence[Delivery], most_bytes: int) -> Sequence[Delivery]:
+    """Give as many of the first as have together no more bytes of content, and at least one."""
+    size = 0
+    for number, delivery in enumerate(deliveries):
+        size += len(delivery.content)
+        if size > most_bytes and number:
+            return deliveries[:number]
+    return deliveries
+
+
 class Signal(NamedTuple):
     """An ephemeral envelope for one device: passed on to its open socket, or gone."""
 

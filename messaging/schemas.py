@@ -141,7 +141,12 @@ class AcceptedAnswer(Answer):
 class MailboxQuery(Query):
     """How much to fetch, and how long to wait for the first message."""
 
-    limit: int = Field(50, ge=1, le=MOST_MESSAGES)
+    limit: int = Field(
+        50,
+        ge=1,
+        le=MOST_MESSAGES,
+        description="At most; fewer come, and `more` is true, where their contents are over 1 MiB.",
+    )
     wait: int = Field(0, ge=0, le=LONGEST_WAIT, description="Seconds, while the mailbox is empty.")
 
 

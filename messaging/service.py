@@ -21,12 +21,16 @@ from messaging import client_ids, mailbox
 from messaging.box import Bounds
 from messaging.commits import Committer
 from messaging.jobs import Acknowledging, Job, Sending, refuse_sendings
-from messaging.letters import Accepted, Delivery, Missed, Notice, Outgoing, Shared
+from messaging.letters import Accepted, Delivery, Missed, Notice, Outgoing, Shared, within
 from messaging.mailbox import Page
 from messaging.posting import Judge, Posting
 from messaging.recipients import Rosters
 from messaging.wakeups import Waiter, Wakeups
 from tokens.service import IDLE_AFTER, Caller, DeviceService, MailboxFill
+
+#: Bytes of content in an answer: a hundred of the largest messages would be ten times that, for a reader who
+#: may take it slowly.
+PAGE_BYTES = 1_048_576
 
 
 class MessageService:
@@ -144,8 +148,10 @@ class MessageService:
         with self._database.read() as connection:
             return mailbox.read(connection, device_id, after, self._clock(), limit)
 
-    def fetch(self, caller: Caller, limit: int, wait: int) -> tuple[list[Delivery], bool]:
+    def fetch(self, caller: Caller, limit: int, wait: int) -> tuple[Sequence[Delivery], bool]:
         """Give the oldest messages of the calling device, and whether more wait behind them.
+
+        They have together at most a mebibyte of content, but for one that is larger by itself.
 
         wait: seconds to wait while there are none, holding no transaction and no connection.
         """
@@ -163,7 +169,7 @@ class MessageService:
 
     def _await(
         self, device_id: UUID, waiter: Waiter, limit: int, deadline: float
-    ) -> tuple[list[Delivery], bool]:
+    ) -> tuple[Sequence[Delivery], bool]:
         """Look into a mailbox until something is there, or the time or the wait is over."""
         while True:
             # Before the look, or what is stored between look and wait would go unheard.
@@ -190,9 +196,10 @@ class MessageService:
         missed = self.missed(caller)
         return () if missed is None else (missed,)
 
-    def _look(self, device_id: UUID, limit: int) -> tuple[list[Delivery], bool]:
+    def _look(self, device_id: UUID, limit: int) -> tuple[Sequence[Delivery], bool]:
         found = self.pending(device_id, 0, limit + 1).deliveries
-        return found[:limit], len(found) > limit
+        page = within(found[:limit], PAGE_BYTES)
+        return page, len(found) > len(page)
 
     def mailboxes_of(
         self, connection: Connection, device_ids: Sequence[UUID]

@@ -6,17 +6,17 @@ connection: by then whatever had come was read, however late the worker is.
 """
 
 import socket
-import time
+import sys
 from contextlib import suppress
 from enum import Enum, auto
+from fcntl import ioctl
+from termios import TIOCOUTQ
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 if TYPE_CHECKING:
     from core.serving.connections import Connections
 
-#: Bytes that a body has to bring, or a reader to take, in so many seconds of waiting for it: 1 KiB/s.
-LEAST_BYTES, LEAST_RATE_SECONDS = 30 * 1024, 30.0
 #: Seconds in which a peer has to take note of the last answer, and bytes read of it meanwhile.
 LINGER_SECONDS, MAX_LINGER_BYTES = 2.0, 1_048_576
 #: Bytes handed to the kernel at once, so that what a reader takes is seen.
@@ -60,7 +60,7 @@ class Connection:
         self.phase = Phase.IDLE
         #: Whether it became a socket of the stream.
         self.is_socket = False
-        #: On the clock of `time.monotonic`.
+        #: On the clock of `Connections.now`.
         self.deadline = NEVER
         self.suspected = False
         #: Since when it takes nothing of an answer.
@@ -70,6 +70,9 @@ class Connection:
         self._connections = connections
         self._read_seconds = 0.0
         self._read_bytes = 0
+        #: What a reader took since the deadline was set, and what the kernel still had at the last look.
+        self._taken = 0
+        self._queued: int | None = None
 
     # What the worker says of it.
 
@@ -77,7 +80,7 @@ class Connection:
         """Wait for a request, for so many seconds; `has_begun`: some of it came with the last one."""
         self.release_device()
         self.phase = Phase.HEAD if has_begun else Phase.IDLE
-        self.deadline = time.monotonic() + seconds
+        self.deadline = self._connections.now() + seconds
         self._connections.wait(self)
 
     def serve(self) -> None:
@@ -106,7 +109,7 @@ class Connection:
         Closed with bytes unread, TCP would reset it, and the answer might be lost.
         """
         self.phase = Phase.CLOSING
-        self.deadline = time.monotonic() + LINGER_SECONDS
+        self.deadline = self._connections.now() + LINGER_SECONDS
         self._connections.wait(self)
         left = MAX_LINGER_BYTES
         with suppress(OSError):
@@ -157,7 +160,7 @@ class Connection:
         data = self._recv(size)
         if data and self.phase is Phase.IDLE:
             self.phase = Phase.HEAD
-            self.deadline = time.monotonic() + self._connections.head_seconds
+            self.deadline = self._connections.now() + self._connections.head_seconds
         return data
 
     def _recv(self, size: int) -> bytes:
@@ -170,8 +173,8 @@ class Connection:
             raise
 
     def _recv_body(self, size: int) -> bytes:
-        began = time.monotonic()
-        self.deadline = began + LEAST_RATE_SECONDS - self._read_seconds
+        began = self._connections.now()
+        self.deadline = began + self._connections.rate_seconds - self._read_seconds
         self._connections.wait(self)
         try:
             data = self._recv(size)
@@ -180,9 +183,9 @@ class Connection:
             self._connections.go_on(self)
         if not data and self._cut:
             raise TooSlow
-        self._read_seconds += time.monotonic() - began
+        self._read_seconds += self._connections.now() - began
         self._read_bytes += len(data)
-        if self._read_bytes >= LEAST_BYTES:
+        if self._read_bytes >= self._connections.rate_bytes:
             self._read_seconds = 0.0
             self._read_bytes = 0
         return data
@@ -204,29 +207,42 @@ class Connection:
     def sendall(self, data: bytes) -> None:
         """Write all of it; raises TimeoutError when the peer takes less than it has to."""
         left = memoryview(data)
-        began = time.monotonic()
-        seconds, taken = 0.0, 0
+        self._taken, self._queued = 0, None
+        self.deadline = self._connections.now() + self._connections.rate_seconds
         self._connections.begin_answer(self, len(left))
         waits = self.phase is Phase.SERVING
         if waits:
             self._connections.wait(self)
         try:
             while left:
-                self.deadline = began + LEAST_RATE_SECONDS - seconds
-                self.stalled_since = began
+                self.stalled_since = self._connections.now()
                 sent = self._send(left[:SEND_BYTES])
                 left = left[sent:]
                 self._connections.took(self, sent)
-                now = time.monotonic()
-                taken += sent
-                seconds = 0.0 if taken >= LEAST_BYTES else seconds + now - began
-                taken = 0 if taken >= LEAST_BYTES else taken
-                began = now
+                self._queued = None
+                self._note_taken(sent)
         finally:
             self.deadline = self.stalled_since = NEVER
             self._connections.end_answer(self)
             if waits:
                 self._connections.go_on(self)
+
+    def _note_taken(self, size: int) -> None:
+        self._taken += size
+        if self._taken >= self._connections.rate_bytes:
+            self._taken = 0
+            self.deadline = self._connections.now() + self._connections.rate_seconds
+
+    def look_at_reader(self) -> None:
+        """Note what the peer has taken; the kernel asks for more only when much of it is gone."""
+        try:
+            queued = int.from_bytes(ioctl(self._wire.fileno(), TIOCOUTQ, bytes(4)), sys.byteorder)
+        except OSError:
+            return
+        if self._queued is not None and queued < self._queued:
+            self.stalled_since = self._connections.now()
+            self._note_taken(self._queued - queued)
+        self._queued = queued
 
     def _send(self, data: memoryview) -> int:
         while True:

@@ -41,23 +41,32 @@ class Bounds:
     unread_bytes: int
     #: Seconds in which the head of a request has to come.
     head_seconds: float
+    #: Bytes that a body has to bring, or a reader to take, in so many seconds of waiting for it: 1 KiB/s.
+    rate_bytes: int = 30 * 1024
+    rate_seconds: float = 30.0
 
 
 class Connections:
     """The connections there are."""
 
     def __init__(
-        self, bounds: Bounds, is_trusted: Callable[[str], bool], count: Callable[[str], None]
+        self,
+        bounds: Bounds,
+        is_trusted: Callable[[str], bool],
+        count: Callable[[str], None],
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         """Begin with none.
 
         is_trusted: says whether an address is a trusted proxy's. count: called with the reason why a
-        connection was refused or cut.
+        connection was refused or cut. now: a clock in seconds that nobody sets.
         """
         self._bounds = bounds
         self._is_trusted = is_trusted
         self._count = count
+        self.now = now
         self.head_seconds = bounds.head_seconds
+        self.rate_bytes, self.rate_seconds = bounds.rate_bytes, bounds.rate_seconds
         self._all: set[Connection] = set()
         self._hosts: Counter[str] = Counter()
         self._devices: Counter[UUID] = Counter()
@@ -129,7 +138,7 @@ class Connections:
     def wait(self, connection: Connection) -> None:
         """Note that a connection waits for its peer."""
         if self.stopping and connection.phase is Phase.IDLE:
-            connection.deadline = min(connection.deadline, time.monotonic() + STOP_IDLE_SECONDS)
+            connection.deadline = min(connection.deadline, self.now() + STOP_IDLE_SECONDS)
         (self._proxies_waiting if connection.trusted else self._waiting)[connection] = None
 
     def go_on(self, connection: Connection) -> None:
@@ -187,7 +196,9 @@ class Connections:
 
     def look(self) -> None:
         """End who was late at the last look already, and is at this one."""
-        now = time.monotonic()
+        now = self.now()
+        for reader in self._unread:
+            reader.look_at_reader()
         for connection in [one for one in self._all if one.deadline <= now]:
             if not connection.suspected:
                 connection.suspected = True
@@ -200,7 +211,7 @@ class Connections:
     def stop(self) -> None:
         """Keep no connection for requests that have not come."""
         self.stopping = True
-        now = time.monotonic()
+        now = self.now()
         for connection in self._all:
             if connection.phase is Phase.IDLE:
                 connection.deadline = min(connection.deadline, now + STOP_IDLE_SECONDS)

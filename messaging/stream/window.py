@@ -7,13 +7,15 @@ sent without a gap; whatever does not follow is left to the table. Sends nothing
 from collections import deque
 from collections.abc import Sequence
 
-from messaging.letters import Delivery
+from messaging.letters import Delivery, within
 from messaging.mailbox import Page
 
 #: Messages that may be unacknowledged at once.
 UNACKNOWLEDGED = 256
-#: Messages read from the table at once, and bytes of those kept in memory for a peer that is slow.
+#: Messages read from the table at once, and bytes of those kept in memory for a peer that is slow: read ones,
+#: and those that were just stored.
 MOST_AT_ONCE = 128
+MOST_READ_BYTES = 262_144
 MOST_BYTES = 1_048_576
 
 
@@ -35,6 +37,8 @@ class Window:
         #: Whether the table may hold something that is neither sent nor here.
         self._behind = True
         self._catching_up = True
+        #: Fewer are read at once where they are large.
+        self._at_once = MOST_AT_ONCE
 
     def offer(self, deliveries: Sequence[Delivery]) -> None:
         """Take what was stored, in order; nothing means that the table knows what."""
@@ -102,12 +106,17 @@ class Window:
             return 0
         self._look()
         self._behind = False
-        return MOST_AT_ONCE
+        return self._at_once
 
     def put(self, page: Page, wanted: int) -> None:
         """Take what was read."""
-        self._read.extend(page.deliveries)
-        if len(page.deliveries) == wanted:
+        kept = within(page.deliveries, MOST_READ_BYTES)
+        self._read.extend(kept)
+        if len(kept) < len(page.deliveries):
+            self._at_once = len(kept)
+            self._look()
+        elif len(kept) == wanted:
+            self._at_once = min(2 * wanted, MOST_AT_ONCE)
             self._look()
         else:
             self._read_through = page.last_seq

@@ -5,7 +5,13 @@ from uuid import UUID
 
 from messaging.letters import Delivery, Message
 from messaging.mailbox import Page
-from messaging.stream.window import MOST_AT_ONCE, MOST_BYTES, UNACKNOWLEDGED, Window
+from messaging.stream.window import (
+    MOST_AT_ONCE,
+    MOST_BYTES,
+    MOST_READ_BYTES,
+    UNACKNOWLEDGED,
+    Window,
+)
 
 _MESSAGE = Message(UUID(int=1), UUID(int=2), UUID(int=3), datetime.now(UTC), datetime.now(UTC))
 ENDLESS = 2**40
@@ -166,3 +172,35 @@ def test_a_full_page_of_the_table_is_not_the_end() -> None:
     assert not window.caught_up()
     window.put(_page(), window.wants())
     assert window.caught_up()
+
+
+def test_large_messages_are_read_few_at_a_time() -> None:
+    """A peer that is slow keeps a bounded number of bytes here; nothing is left out, nothing comes twice."""
+    window = Window()
+    sent: list[int] = []
+    most = 0
+    while (wanted := window.wants()) and len(sent) < 200:
+        after = window.sent_through
+        seqs = list(range(after + 1, 201))[:wanted]
+        window.put(Page(_deliveries(*seqs, size=65_536), 200), wanted)
+        taken = window.take(1000, ENDLESS)
+        most = max(most, sum(len(delivery.content) for delivery in taken))
+        sent += [delivery.seq for delivery in taken]
+        window.acknowledged(sent[-1])
+    assert sent == list(range(1, 201))
+    assert most <= MOST_READ_BYTES
+
+
+def test_after_large_messages_many_small_ones_are_read_at_once_again() -> None:
+    """How many are read doubles until it is what it was."""
+    window = Window()
+    window.put(Page(_deliveries(*range(1, 129), size=65_536), 1000), window.wants())
+    assert _taken(window) == [1, 2, 3, 4]
+    asked = []
+    while window.sent_through < 200:
+        wanted = window.wants()
+        asked.append(wanted)
+        after = window.sent_through
+        window.put(_page(*range(after + 1, after + 1 + wanted), last=1000), wanted)
+        window.acknowledged(_taken(window)[-1])
+    assert asked == [4, 8, 16, 32, 64, 128]

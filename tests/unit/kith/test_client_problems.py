@@ -58,7 +58,11 @@ def test_the_codes_are_those_of_the_wire() -> None:
     """The list of codes is complete, none under another one's name."""
     names = {kind.__name__ for kind in problems.KNOWN.values()}
 
+    page = (Path(__file__).parents[3] / "docs" / "problems.md").read_text()
+    documented = set(re.findall(r"^\| `([a-z-]+)` \| \d", page, re.MULTILINE))
+
     assert len(names) == len(problems.KNOWN)
+    assert documented - OF_OTHERS == set(problems.KNOWN)
     assert all(kind.__doc__ for kind in problems.KNOWN.values())
 
 
