@@ -9,7 +9,7 @@ import structlog
 from argon2 import PasswordHasher
 from flask_openapi3 import Info, OpenAPI
 
-from core import idempotency, logs, plumbing
+from core import idempotency, logs, paths, plumbing
 from core.addresses import Resolve, resolve
 from core.commands import maintenance_commands
 from core.database import Database
@@ -403,6 +403,7 @@ def create_app(settings: Settings | None = None, ports: Ports | None = None) -> 
         RequesterResolver(settings.trusted_proxies, settings.forwarded_header),
         settings.max_body_bytes,
     )
+    paths.install(app, settings.metrics_port)
 
     # Open to all; limits by number and requester, or a secret in the request, guard them.
     app.register_api(verifications_api)

@@ -11,6 +11,7 @@ import sys
 import gevent
 from gunicorn.workers.base import Worker
 
+from core.private_files import private_directory
 from core.settings import Settings, SettingsError
 from sms.routing_file import load_routing
 from verification.policy.file import load_policy
@@ -28,7 +29,9 @@ if settings.workers > 1:
     # prometheus_client looks for it once, when it is first imported.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics_directory)
 
-bind = f"{settings.host}:{settings.port}"
+bind = [
+    f"{settings.host}:{port}" for port in (settings.port, settings.metrics_port) if port is not None
+]
 worker_class = "core.serving.worker.KithWorker"
 logger_class = "core.serving.log.RedactedLogger"
 workers = settings.workers
@@ -49,6 +52,7 @@ def on_starting(server: object) -> None:
     """Make the directory of metrics, empty."""
     if settings.workers > 1:
         shutil.rmtree(metrics_directory, ignore_errors=True)
+        private_directory(settings.data_dir)
         metrics_directory.mkdir(parents=True)
 
 

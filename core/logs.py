@@ -15,14 +15,20 @@ import structlog
 from core.phone_numbers import mask
 from core.settings import Settings
 
-_NUMBER = re.compile(r"(?<!\w)\+\d{7,17}(?!\d)")
-#: Credentials of every kind have a prefix of their own: devices', links', services', Matrix users'.
-_SECRET = re.compile(r"\bkith[a-z]*_[A-Za-z0-9_-]+")
+#: After a plus, or what stands for it in the target of a request.
+_NUMBER = re.compile(r"((?<!\w)\+|%2[Bb])(\d{7,17})(?!\d)")
+#: Tokens of every kind: whatever follows `kith`.
+_TOKEN = re.compile(r"kith[a-z]*_[A-Za-z0-9_-]+")
+#: Secrets of webhooks (Standard Webhooks), and what authenticates in a header, whoever made it.
+_WEBHOOK_SECRET = re.compile(r"whsec_[A-Za-z0-9+/=_-]+")
+_CREDENTIAL = re.compile(r"(?i)\b(bearer|basic)(\s+|\.|%20)[A-Za-z0-9._~+/=-]{8,}")
 
 
 def redact(text: str) -> str:
     """Mask E.164 numbers and anything that looks like a token in a text."""
-    return _SECRET.sub("kith_…", _NUMBER.sub(lambda number: mask(number[0]), text))
+    text = _NUMBER.sub(lambda number: mask(f"+{number[2]}"), text)
+    text = _WEBHOOK_SECRET.sub("whsec_…", _TOKEN.sub("kith_…", text))
+    return _CREDENTIAL.sub(r"\1\2…", text)
 
 
 def _redact_event(_: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from core.private_files import private_directory
 from core.settings import Settings
 
 DIGEST_SIZE = 16
@@ -81,7 +82,7 @@ def _development_secret(data_dir: Path) -> str:
 
 def made_once(path: Path, make: Callable[[], str]) -> str:
     """Read a generated secret; the first of several processes to link its file into place wins."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private_directory(path.parent)
     if not path.exists():
         draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

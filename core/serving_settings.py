@@ -7,6 +7,13 @@ from pydantic_settings import BaseSettings
 class ServingSettings(BaseSettings):
     """The part of the settings that is about connections."""
 
+    metrics_port: int | None = Field(
+        None,
+        ge=1,
+        le=65_535,
+        description="Port that serves `/metrics` and nothing else, on the address of `KITH_HOST`; it is then"
+        " not at the other port.",
+    )
     max_connections: int = Field(
         10_000,
         ge=100,

@@ -239,6 +239,8 @@ class Settings(
                 faults.append(f"KITH_{name.upper()} needs at least {MIN_SECRET_LENGTH} characters")
         faults += self.faults_of_database()
         faults += self.faults_of_workers(sqlite=self.resolved_database_url.startswith("sqlite"))
+        if self.metrics_port == self.port:
+            faults.append("KITH_METRICS_PORT must be another port than KITH_PORT")
         if re.search(r"\d{4}", self.app_name):
             faults.append("KITH_APP_NAME must not hold digits that look like a code")
         if self.environment == "production":

@@ -10,6 +10,8 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
+from core.private_files import private_database, private_directory
+
 BUSY_SECONDS = 30
 
 
@@ -24,9 +26,12 @@ class _Connection(sqlite3.Connection):
 
 
 def make_engine(url: URL) -> Engine:
-    """Make the engine of a database on SQLite, and the directory it is in."""
+    """Make the engine of a database on SQLite, its file, and the directory it is in."""
     if url.database:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        path = Path(url.database)
+        if not path.parent.is_dir():
+            private_directory(path.parent)
+        private_database(path)
     engine = create_engine(
         url,
         hide_parameters=True,

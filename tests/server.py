@@ -47,13 +47,16 @@ def running_server(
     listener = socket.create_server(("127.0.0.1", port), backlog=1024)
     port = listener.getsockname()[1]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("KITH_")}
+    metrics = environment.get("KITH_METRICS_PORT")
     given = {"KITH_PORT": str(port), "KITH_PUBLIC_URL": f"http://127.0.0.1:{port}"}
     with log.open("ab") as output:
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py"),
                 # The port is bound here and handed over, so that nobody can take it in between.
-                *("--bind", f"fd://{listener.fileno()}", "wsgi:app"),
+                *("--bind", f"fd://{listener.fileno()}"),
+                *(("--bind", f"127.0.0.1:{metrics}") if metrics else ()),
+                "wsgi:app",
             ],
             cwd=ROOT,
             env=inherited | given | dict(environment),

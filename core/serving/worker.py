@@ -5,7 +5,9 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache, partial
+from http import HTTPStatus
 from typing import Any, Protocol
 
 import gevent
@@ -21,6 +23,7 @@ from core.serving.connection import Connection
 from core.serving.connections import Bounds, Connections
 from core.serving.files import raise_file_limit
 from core.serving.log import RedactedStream
+from core.serving.refusals import refuse, status_of
 from core.settings import Settings
 
 #: Seconds between two signs of life to the master, which ends a worker that gives none.
@@ -71,6 +74,7 @@ class KithWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         sys.stderr = RedactedStream(sys.stderr)
         self.app_services = self.wsgi.extensions["kith"]
         settings = self.app_services.settings
+        self._metrics_port = settings.metrics_port
         refused = self.app_services.metrics.refused_connections
         self.connections = Connections(
             _bounds(settings),
@@ -124,8 +128,10 @@ class KithWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         if connection is None:
             util.close(client)
             return
+        name = listener.getsockname()
+        connection.serves_metrics = isinstance(name, tuple) and name[1] == self._metrics_port
         try:
-            self._serve(listener.getsockname(), connection, address)
+            self._serve(name, connection, address)
         finally:
             self.connections.leave(connection)
             connection.close()
@@ -152,16 +158,25 @@ class KithWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             pass
         except NoMoreData:
             if connection.was_cut:
-                util.write_error(connection, 408, "Request Timeout", "")
+                self._refuse(connection, HTTPStatus.REQUEST_TIMEOUT)
         except OSError as error:
             self.log.debug("A connection ended: %s", type(error).__name__)
         except Exception as error:
-            self.handle_error(request, connection, address, error)
+            status = status_of(error)
+            if status is HTTPStatus.INTERNAL_SERVER_ERROR:
+                self.log.error("A request failed outside the application", exc_info=error)
+            self._refuse(connection, status)
             connection.linger()
         else:
             connection.linger()
         if request is not None and not connection.is_socket and request.body.is_unread:
             connection.linger()
+
+    def _refuse(self, connection: Connection, status: HTTPStatus) -> None:
+        """Answer what is no request. It is counted and not logged: strangers could fill the disk."""
+        self.app_services.metrics.refused_connections.labels(f"answered-{status.value}").inc()
+        with suppress(OSError):
+            refuse(connection, status)
 
 
 def _take_queued(server: StreamServer) -> None:

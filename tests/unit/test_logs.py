@@ -20,6 +20,7 @@ from interop.matrix.accounts import TOKEN_PREFIX as MATRIX_PREFIX
 from kith.errors import redact as redact_in_client
 from tests.conftest import NUMBER, OTHER_NUMBER, Clock, MakeApp, Person, problem_code
 from tests.contract.openapi import ContractClient
+from tests.databases import ROOT
 from tokens.device_tokens import LINK_PREFIX, TOKEN_PREFIX, Credential
 from tokens.services import SERVICE_PREFIX
 
@@ -93,6 +94,51 @@ def test_tokens_are_masked(payload: bytes, text: str) -> None:
     for credential in (token, link, service, matrix):
         assert redact(text.format(credential)) == text.format("kith_…")
         assert redact_in_client(text.format(credential)) == text.format("•••")
+
+
+def test_tokens_of_every_kind_are_masked() -> None:
+    """Whatever kinds of tokens there are: each module that makes one names what it begins with."""
+    assigned = re.compile(r'^([A-Z_]*PREFIX) = "([a-z]+_)"$', re.MULTILINE)
+    prefixes = {
+        found[2]
+        for package in ("core", "tokens", "verification", "discovery", "messaging", "interop")
+        for path in (ROOT / package).rglob("*.py")
+        for found in assigned.finditer(path.read_text())
+    }
+    assert prefixes >= {"kith_", "kithlink_", "kithsvc_", "kithmx_", "whsec_"}
+    secret = "Ab-_09" * 8
+    for prefix in prefixes:
+        for text in (
+            "{}",
+            "Bearer {}",
+            "bearer.{}, kith.v1.json",
+            "?access_token={}&x=1",
+            "Bearer%20{}",
+        ):
+            redacted = redact(text.format(prefix + secret))
+            assert secret[:6] not in redacted, (prefix, redacted)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Authorization: Bearer {}",
+        "Authorization: basic {}",
+        "Invalid HTTP Header: 'AUTHORIZATION:Bearer {}'",
+        "bearer.{}",
+    ],
+)
+def test_credentials_of_others_are_masked(text: str) -> None:
+    """What a header authenticates with is masked whoever made it."""
+    assert "c2VjcmV0" not in redact(text.format("c2VjcmV0OnNlY3JldA=="))
+
+
+@pytest.mark.parametrize("plus", ["+", "%2B", "%2b"])
+def test_numbers_in_targets_are_masked(plus: str) -> None:
+    """As they stand in a log line of the server about a request that it could not read."""
+    redacted = redact(f"Error handling request GET /v1/x?phone_number={plus}4915112345678")
+    assert "4915112345678" not in redacted
+    assert redacted.endswith("+49151•••678")
 
 
 def test_other_text_stays() -> None:
