@@ -47,7 +47,11 @@ def running_server(
     listener = socket.create_server(("127.0.0.1", port), backlog=1024)
     port = listener.getsockname()[1]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("KITH_")}
-    metrics = environment.get("KITH_METRICS_PORT")
+    others = [
+        socket.create_server(("127.0.0.1", int(environment[name])))
+        for name in ("KITH_METRICS_PORT",)
+        if name in environment
+    ]
     given = {"KITH_PORT": str(port), "KITH_PUBLIC_URL": f"http://127.0.0.1:{port}"}
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -55,7 +59,7 @@ def running_server(
                 *(sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py"),
                 # The port is bound here and handed over, so that nobody can take it in between.
                 *("--bind", f"fd://{listener.fileno()}"),
-                *(("--bind", f"127.0.0.1:{metrics}") if metrics else ()),
+                *(part for one in others for part in ("--bind", f"fd://{one.fileno()}")),
                 "wsgi:app",
             ],
             cwd=ROOT,
@@ -63,11 +67,12 @@ def running_server(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            pass_fds=(listener.fileno(),),
+            pass_fds=[one.fileno() for one in (listener, *others)],
             start_new_session=True,
         )
     # From here only the server holds it: when it dies, waiting connections are reset, not hung.
-    listener.close()
+    for one in (listener, *others):
+        one.close()
     server = RunningServer(f"http://127.0.0.1:{port}", process, log)
     try:
         _await_ready(server)
