@@ -36,7 +36,7 @@ from interop.matrix.number_routes import numbers_api, unbinding_api
 from interop.matrix.routes import leaving_api, open_api, terms_api
 from interop.matrix.service import MatrixService
 from interop.matrix.sessions import ValidationService
-from messaging import client_ids
+from messaging import client_ids, prekeys
 from messaging.contacts.routes import contacts_api
 from messaging.groups.routes import groups_api
 from messaging.identity import signed_by_device
@@ -301,6 +301,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         ("service tokens", service_tokens.purge),
         ("envelopes", messaging.messages.purge_envelopes),
         ("sent messages", client_ids.purge_old),
+        ("taken prekeys", prekeys.purge_taken),
         ("directory changes", changes.forget_old),
         ("epochs that are over", rotation.remove),
         ("lookup budgets", Budgets.purge),

@@ -145,7 +145,7 @@ class KeyService:
             # Shared, so that takers do not wait for each other, and one-time keys are of the same upload.
             keys = published.share(connection, account_id, wanted)
             device_ids = [row.device_id for row in keys]
-            one_time = prekeys.take(connection, account_id, device_ids)
+            one_time = prekeys.take(connection, account_id, device_ids, self._clock())
             left = prekeys.count(connection, account_id, device_ids)
         bundles = [self._bundle(row, one_time) for row in keys]
         for row in keys:
@@ -221,6 +221,7 @@ class KeyService:
         """Delete the keys of devices that are gone, in the transaction that removes them."""
         published.remove(connection, account_id, device_ids)
         prekeys.remove(connection, account_id, device_ids)
+        prekeys.forget(connection, account_id, device_ids)
 
 
 def _left(connection: Connection, caller: Caller) -> Left:

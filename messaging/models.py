@@ -163,6 +163,22 @@ class OneTimePrekey(Base):
     signature: Mapped[bytes | None] = mapped_column(LargeBinary(64))
 
 
+class TakenPrekey(Base):
+    """A one-time prekey that was handed out: an upload that is repeated must not bring it back."""
+
+    __tablename__ = "taken_prekeys"
+    __table_args__ = (
+        Index(None, "taken_at"),
+        {"info": {"shard_by": "account_id"}, "sqlite_with_rowid": False},
+    )
+
+    account_id: Mapped[UUID] = mapped_column(primary_key=True)
+    device_id: Mapped[UUID] = mapped_column(primary_key=True)
+    #: The first 16 bytes of SHA-256 over the public key; ids of keys are used again, keys are not.
+    digest: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
+    taken_at: Mapped[datetime] = mapped_column()
+
+
 class PushSubscription(Base):
     """Where a device is woken, and how far that is: one by the device itself, and the operator's webhook."""
 

@@ -1,10 +1,13 @@
-"""One-time prekeys: each is handed out to one taker, however many ask at once, and then gone.
+"""One-time prekeys: each is handed out to one taker, however many ask at once, and never again.
 
-Owns the statements on `one_time_prekeys`. All of them run in the caller's transaction. Refuses nothing;
-where no key is left it gives none.
+The statements on `one_time_prekeys`, and on `taken_prekeys`, which remembers what was handed out: a client
+whose answer was lost uploads the same keys again, and a message for a key that is used up cannot be read.
+All of them run in the caller's transaction.
 """
 
+import hashlib
 from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
 from enum import IntEnum
 from functools import cache
 from typing import NamedTuple
@@ -25,8 +28,8 @@ from sqlalchemy import (
     values,
 )
 
-from core.database import dialect_of, table
-from messaging.models import DeviceKeys, OneTimePrekey
+from core.database import PURGE_BATCH, dialect_of, insert_into, table
+from messaging.models import DeviceKeys, OneTimePrekey, TakenPrekey
 from messaging.published import Prekey, of_devices
 
 
@@ -44,11 +47,19 @@ class Left(NamedTuple):
     one_time_kem_prekeys: int = 0
 
 
-_PREKEYS = table(OneTimePrekey)
+DIGEST_SIZE = 16
+#: How long it is remembered that a key was handed out: three times as long as a message can wait for it.
+RETENTION = timedelta(days=90)
+
+_PREKEYS, _TAKEN = table(OneTimePrekey), table(TakenPrekey)
 _OF_DEVICES = of_devices(_PREKEYS)
 _ADDING = insert(_PREKEYS)
 _REMOVING = delete(_PREKEYS).where(*_OF_DEVICES)
 _EMPTYING = _REMOVING.where(_PREKEYS.c.kind == bindparam("of_kind"))
+_FORGETTING = delete(_TAKEN).where(*of_devices(_TAKEN))
+_SELECT_TAKEN = select(_TAKEN.c.digest).where(
+    *of_devices(_TAKEN), _TAKEN.c.digest.in_(bindparam("digests", expanding=True))
+)
 _COUNTING = (
     select(
         _PREKEYS.c.device_id,
@@ -67,28 +78,61 @@ def replace(
     kind: Kind,
     prekeys: Sequence[Prekey],
 ) -> None:
-    """Put these in the place of what is left of a kind."""
+    """Put these in the place of what is left of a kind, except those that were handed out before.
+
+    The caller holds the lock that those who take keys wait for.
+    """
     connection.execute(_EMPTYING, {"account": account_id, "devices": [device_id], "of_kind": kind})
-    connection.execute(
-        _ADDING,
-        [
-            {"account_id": account_id, "device_id": device_id, "kind": kind} | prekey._asdict()
-            for prekey in prekeys
-        ],
+    # By digest, so that a key which is there under two ids is handed out once.
+    fresh = {_digest(prekey.public_key): prekey for prekey in reversed(prekeys)}
+    taken = connection.scalars(
+        _SELECT_TAKEN, {"account": account_id, "devices": [device_id], "digests": list(fresh)}
     )
+    for digest in taken:
+        del fresh[digest]
+    if fresh:
+        connection.execute(
+            _ADDING,
+            [
+                {"account_id": account_id, "device_id": device_id, "kind": kind} | prekey._asdict()
+                for prekey in fresh.values()
+            ],
+        )
 
 
 def take(
-    connection: Connection, account_id: UUID, device_ids: Collection[UUID]
+    connection: Connection, account_id: UUID, device_ids: Collection[UUID], now: datetime
 ) -> dict[tuple[UUID, int], Prekey]:
     """Delete the first key of each kind of each device, and give them by device and kind."""
     taken = connection.execute(
         _taking(dialect_of(connection)), {"account": account_id, "devices": list(device_ids)}
-    )
+    ).all()
+    if taken:
+        connection.execute(
+            _remembering(dialect_of(connection)),
+            [
+                {
+                    "account_id": account_id,
+                    "device_id": row.device_id,
+                    "digest": _digest(row.public_key),
+                    "taken_at": now,
+                }
+                for row in taken
+            ],
+        )
     return {
         (row.device_id, row.kind): Prekey(row.key_id, row.public_key, row.signature)
         for row in taken
     }
+
+
+def _digest(public_key: bytes) -> bytes:
+    return hashlib.sha256(public_key).digest()[:DIGEST_SIZE]
+
+
+@cache
+def _remembering(dialect: str) -> Executable:
+    return insert_into(dialect, TakenPrekey).on_conflict_do_nothing()
 
 
 @cache
@@ -152,3 +196,19 @@ def count(
 def remove(connection: Connection, account_id: UUID, device_ids: Collection[UUID]) -> None:
     """Delete all that devices have left."""
     connection.execute(_REMOVING, {"account": account_id, "devices": list(device_ids)})
+
+
+def forget(connection: Connection, account_id: UUID, device_ids: Collection[UUID]) -> None:
+    """Forget what was handed out of devices that are gone."""
+    connection.execute(_FORGETTING, {"account": account_id, "devices": list(device_ids)})
+
+
+def purge_taken(connection: Connection, now: datetime) -> int:
+    """Forget a batch of what was handed out long ago; give their number."""
+    old = (
+        select(_TAKEN.c.account_id, _TAKEN.c.device_id, _TAKEN.c.digest)
+        .where(_TAKEN.c.taken_at < now - RETENTION)
+        .limit(PURGE_BATCH)
+    )
+    key = tuple_(_TAKEN.c.account_id, _TAKEN.c.device_id, _TAKEN.c.digest)
+    return connection.execute(delete(_TAKEN).where(key.in_(old))).rowcount

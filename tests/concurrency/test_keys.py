@@ -87,6 +87,27 @@ def test_takers_share_no_key(kith, join, upload):
     assert kith.messaging.keys.count(owner) == (0, 0)
 
 
+def test_no_key_is_handed_out_twice_while_its_upload_is_repeated(kith, join, upload):
+    """The same upload comes again and again between 40 takers: each of 30 keys goes to one of them."""
+    owner, body = join(), DeviceKeys().first(KEYS, KEYS)
+    upload(owner, body)
+    takers = [join() for _ in range(TAKERS)]
+
+    def act(place):
+        if place % 4 == 3:
+            outcome(lambda: upload(owner, body))
+            return None
+        (bundle,) = kith.messaging.keys.take(takers[place], owner.account_id, None).devices
+        return bundle
+
+    bundles = [one for one in together(TAKERS, act) if one is not None]
+    assert len(bundles) == KEYS
+    upload(owner, body)
+    assert kith.messaging.keys.count(owner) == (0, 0)
+    for kind in ("one_time_prekey", "kem_prekey"):
+        assert set(Counter(getattr(one, kind) for one in bundles).values()) == {1}
+
+
 def test_parallel_taking_keeps_to_the_limit(kith, join, upload):
     """Of 50 at once by one account exactly ten are answered, and ten keys are gone."""
     owner, taker = join(), join()

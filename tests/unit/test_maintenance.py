@@ -22,7 +22,7 @@ from core.maintenance import LEASE, Maintenance, MaintenanceLease
 from core.metrics import Metrics
 from discovery.models import DirectoryChange, DiscoveryBudget
 from interop.matrix.models import MatrixSession, MatrixToken, MatrixUser
-from messaging.models import Envelope, Mailbox, SentMessage
+from messaging.models import Envelope, Mailbox, SentMessage, TakenPrekey
 from sms.models import OutboxMessage, RoutingOutcome, Send, SmppMessage, TakenReport
 from sms.outcomes import slot_of
 from tests.conftest import NUMBER, Clock
@@ -221,6 +221,11 @@ def envelope(n: int, age: timedelta) -> Base:
     )
 
 
+def taken_prekey(n: int, age: timedelta) -> Base:
+    """Keep that a one-time key was handed out so long ago."""
+    return TakenPrekey(account_id=DEVICE, device_id=DEVICE, digest=_id(n), taken_at=NOW - age)
+
+
 def sent_message(n: int, age: timedelta) -> Base:
     """Keep what a device sent so long ago."""
     return SentMessage(
@@ -315,6 +320,7 @@ JOBS: list[tuple[str, Callable[[int, timedelta], Base], timedelta]] = [
     ("service tokens", service_token, 90 * DAY),
     ("envelopes", envelope, -TOUCH),
     ("sent messages", sent_message, DAY),
+    ("taken prekeys", taken_prekey, 90 * DAY),
     ("directory changes", directory_change, 2 * DAY),
     ("lookup budgets", lookup_budget, 500 * DAY),
     ("matrix tokens", matrix_token, 90 * DAY),

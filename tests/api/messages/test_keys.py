@@ -4,9 +4,11 @@ from dataclasses import replace
 from uuid import UUID
 
 import pytest
+from sqlalchemy import func, select
 
 from core import limits
 from messaging.letters import KeysLow
+from messaging.models import TakenPrekey
 from tests.api.messages.conftest import NOBODY
 from tests.conftest import OTHER_NUMBER, problem_code
 from tests.device_keys import DeviceKeys, digest_of
@@ -70,6 +72,55 @@ def test_one_time_keys_are_handed_out_once_and_then_the_last_resort(ben, take, p
         for name in ("registration_id", "identity_key", "signed_prekey"):
             assert bundle[name] == published[name]
     assert left() == (0, 0)
+
+
+def test_a_repeated_upload_brings_no_key_back(ben, upload, take, published, left, keys):
+    """Keys that were handed out after the answer was lost are not handed out again."""
+    first = bundle_of(take(ben))
+    assert upload(ben, published).status_code == 204
+    assert left() == (1, 1)
+    second = bundle_of(take(ben))
+    assert second["one_time_prekey"] == published["one_time_prekeys"][1]
+    assert second["kem_prekey"] == published["one_time_kem_prekeys"][1]
+    assert upload(ben, published).status_code == 204
+    assert left() == (0, 0)
+    third = bundle_of(take(ben))
+    assert (third["one_time_prekey"], third["kem_prekey"]) == (
+        None,
+        published["last_resort_kem_prekey"],
+    )
+    assert first["one_time_prekey"] != second["one_time_prekey"]
+
+
+def test_a_key_comes_back_in_no_other_way(app, ben, upload, take, published, left, keys, clock):
+    """Under another id, twice in one upload, with other keys, and after the device began anew."""
+    taken = bundle_of(take(ben))["one_time_prekey"]
+    renamed = taken | {"key_id": 77}
+    fresh = keys.prekey()
+    same = fresh | {"key_id": 78}
+    assert upload(ben, {"one_time_prekeys": [renamed, fresh, same]}).status_code == 204
+    assert left()[0] == 1
+    assert bundle_of(take(ben))["one_time_prekey"] == fresh
+    anew = published | {"registration_id": published["registration_id"] + 1}
+    assert upload(ben, anew).status_code == 204
+    assert left() == (1, 0)
+    upload(ben, published)
+    assert left() == (1, 0)
+    # Long after any message for it could come, it is forgotten.
+    clock.advance(days=91)
+    app.extensions["kith"].maintenance.run()
+    upload(ben, published)
+    assert left() == (2, 2)
+
+
+def test_what_was_handed_out_is_forgotten_with_the_device(
+    client, ben, upload, take, published, database
+):
+    """Nothing is left of a device that is gone."""
+    take(ben)
+    client.delete("/v1/account", headers=ben.headers)
+    with database.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(TakenPrekey)) == 0
 
 
 def test_without_kem_keys_a_bundle_has_none(ben, upload, take, keys):
