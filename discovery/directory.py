@@ -126,6 +126,9 @@ class Directory:
         replica = self._replicas.get(epoch.number)
         if taken or (usable and replica and not _outgrown(replica) and not self._old(replica)):
             return
+        if self._database.storage.low():
+            # The table answers; a file of everybody is not what the last of the room is kept for.
+            return
         self._build(self._database, self.order(epoch))
         self._metrics.snapshots.labels("built").inc()
         self.adopt(epoch)
@@ -220,6 +223,8 @@ class Keeper:
             self._directory.keep_snapshot(epoch)
             self._directory.catch_up(epoch)
         self._directory.forget_all_but(kept)
+        if self._database.storage.low():
+            return
         newest = epochs.current(known)
         if newest and self._epoch_days and now - newest.created_at >= timedelta(self._epoch_days):
             self._rotation.announce()

@@ -130,7 +130,7 @@ class Rotation:
 
     def announce(self) -> Epoch:
         """Begin the next epoch, or give the one that was begun and is not open yet."""
-        with self._database.write() as connection:
+        with self._database.write(adds=True) as connection:
             epochs = read_or_begin(connection, self._clock, self._entropy)
             if epochs[-1].state == "open":
                 number = epochs[-1].number + 1
@@ -151,7 +151,7 @@ class Rotation:
         was announced, and while somebody else fills.
         """
         try:
-            with self._database.write() as connection:
+            with self._database.write(adds=True) as connection:
                 return self._fill(connection)
         except OperationalError as error:
             if getattr(error.orig, "sqlstate", None) != "55P03":

@@ -89,7 +89,7 @@ class KeyService:
 
         Raises TooManyKeyUploads or InvalidFields; nothing of the upload is kept then.
         """
-        with self._database.write() as connection:
+        with self._database.write(adds=True) as connection:
             allowed, allowance = limits.take(
                 connection, self._rules.key_uploads, caller.device_id.bytes, self._clock()
             )
@@ -102,7 +102,7 @@ class KeyService:
             with self._database.read() as connection:
                 stored = published.find(connection, caller.account_id, caller.device_id)
             key_checks.check(upload, stored)
-            with self._database.write() as connection:
+            with self._database.write(adds=True) as connection:
                 # Uploads of a device queue here, and its removal with them.
                 if find(connection, Device, *mine, lock=True) is None:
                     raise TokenInvalid("The device was removed.")

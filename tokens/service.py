@@ -136,7 +136,7 @@ class DeviceService:
         """Make a link code for one more device; it replaces codes that were not redeemed."""
         credential = Credential((caller.account_id,), self._entropy(SECRET_SIZE))
         expires_at = self._clock() + LINK_LIFETIME
-        with self._database.write() as connection:
+        with self._database.write(adds=True) as connection:
             self._refuse_too_many(connection, caller.account_id)
             self.end_links(connection, caller.account_id)
             connection.execute(
@@ -163,7 +163,7 @@ class DeviceService:
         secrets = self._mint.secrets(occasion, idempotency_key)
         device_id = UUID(bytes=self._entropy(16), version=4)
         here = (DeviceLink.account_id == account_id, DeviceLink.code_hash == code_hash)
-        with self._database.write() as connection:
+        with self._database.write(adds=True) as connection:
             # Devices of one account join one after the other, or two could take the last place.
             connection.execute(select(Account.id).where(Account.id == account_id).with_for_update())
             claimed = connection.execute(

@@ -101,7 +101,7 @@ class ServiceTokenService:
             (UUID(bytes=self._entropy(16), version=4),), self._entropy(SECRET_SIZE)
         )
         (token_id,) = credential.ids
-        with self._database.write() as connection:
+        with self._database.write(adds=True) as connection:
             connection.execute(
                 _ADDING,
                 {

@@ -172,7 +172,7 @@ class TokenService:
             Device.id == caller.device_id,
             Device.token_hash == caller.token_hash,
         )
-        with self._database.write() as connection:
+        with self._database.write(adds=True) as connection:
             row = connection.execute(
                 select(Device.next_token_hash).where(*here).with_for_update()
             ).one_or_none()

@@ -100,7 +100,7 @@ class RegistrationService:
         idempotency_key: str | None,
         opened_lock: str | None,
     ) -> Registered:
-        with self._database.write() as connection:
+        with self._database.write(adds=True) as connection:
             row = load(connection, key, lock=True)
             if row.used_at is not None:
                 return self._register_again(connection, row, secrets, idempotency_key)

@@ -140,7 +140,7 @@ class VerificationService:
         # The same request may have come before the server's secret was rotated.
         request, *before = [_identify(of, by, "start", idempotency_key, body) for of, by in owners]
         while True:
-            with self._database.write() as connection:
+            with self._database.write(adds=True) as connection:
                 asked, earlier = idempotency.claim_over(
                     connection, request, before, attempt.verification, now
                 )
@@ -196,7 +196,7 @@ class VerificationService:
         )
         while True:
             now = self._clock()
-            with self._database.write() as connection:
+            with self._database.write(adds=True) as connection:
                 row = load(connection, key, lock=True)
                 earlier = idempotency.claim(connection, request, key.nonce, now)
                 begun = (

@@ -127,7 +127,7 @@ class MatrixAccountService:
 
         Raises TooManyMatrixRegistrations before it is asked, and what `Homeservers.user_of` does.
         """
-        with self._database.write() as connection:
+        with self._database.write(adds=True) as connection:
             network = self._keyring.digest("requester", requester.network)
             allowed, allowance = limits.take(
                 connection, self._registrations, network, self._clock()
@@ -138,7 +138,7 @@ class MatrixAccountService:
         credential = Credential((identify(user_id),), self._entropy(SECRET_SIZE))
         (who,) = credential.ids
         now = self._clock()
-        with self._database.write() as connection:
+        with self._database.write(adds=True) as connection:
             connection.execute(
                 _opening(dialect_of(connection)), {"who": who, "name": user_id, "now": now}
             )

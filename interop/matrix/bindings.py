@@ -75,7 +75,7 @@ class BindingService:
         if body.mxid != caller.user_id:
             raise MatrixUserForbidden("A number is bound to whose access token it is, no one else.")
         now = self._clock()
-        with self._database.write() as connection:
+        with self._database.write(adds=True) as connection:
             row = self._validations.hold(connection, caller, body.sid, body.client_secret)
             self._proofs.admit(connection, row)
             if row.used_at is not None:

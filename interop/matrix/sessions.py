@@ -151,7 +151,7 @@ class ValidationService:
 
     def _store(self, caller: MatrixCaller, identity: str, body: RequestToken) -> None:
         key = VerificationKey.parse(identity)
-        with self._database.write() as connection:
+        with self._database.write(adds=True) as connection:
             connection.execute(
                 _storing(dialect_of(connection)),
                 {

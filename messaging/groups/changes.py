@@ -60,7 +60,7 @@ class GroupChanges:
         """
         refuse_twice("/account_ids", account_ids, caller)
         now = self._clock()
-        with self._database.write() as connection:
+        with self._database.write(adds=True) as connection:
             hold_all(connection, caller, account_ids)
             view = self._advance(connection, caller, group_id, version)
             members = len(view.members.keys() | set(account_ids))

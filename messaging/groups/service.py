@@ -60,7 +60,7 @@ class GroupService:
         group_id = UUID(bytes=self._entropy(16), version=4)
         me, now = caller.account_id, self._clock()
         request = _identify(me, body, idempotency_key)
-        with self._database.write() as connection:
+        with self._database.write(adds=True) as connection:
             earlier = idempotency.claim(connection, request, group_id.bytes, now)
             if earlier is not None and earlier.answer is not None:
                 return earlier.answer

@@ -80,7 +80,7 @@ class PushService:
             raise PushTypeNotOffered(f"Offered are: {offered}.")
         if body.endpoint is not None:
             self._judge(body.endpoint)
-        with self._database.write() as connection:
+        with self._database.write(adds=True) as connection:
             # Locked, so that a device that is removed meanwhile leaves nothing behind.
             held = select(Mailbox.device_id).where(Mailbox.device_id == caller.device_id)
             there = connection.execute(held.with_for_update()).one_or_none()

@@ -1,0 +1,92 @@
+"""A synchronous standby that stalls: nobody is told what may be lost, nothing is sent or stored twice."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from flask_openapi3 import OpenAPI
+
+from core.database import Database
+from core.postgresql import Bounds
+from tests.conftest import OTHER_NUMBER, Clock, MakeApp, Person, problem_code
+from tests.contract.openapi import ContractClient
+from tests.postgresql import Server, servers, wait_until
+
+#: One process starts the servers for all of them.
+pytestmark = pytest.mark.xdist_group("servers")
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[Server, Server]]:
+    """A primary whose commits wait for its standby."""
+    with servers() as make:
+        primary = make()
+        standby = make(of=primary)
+        primary.ask("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
+        primary.ask("SELECT pg_reload_conf()")
+        state = "SELECT sync_state FROM pg_stat_replication LIMIT 1"
+        wait_until(lambda: primary.ask(state) == "sync")
+        yield primary, standby
+
+
+@pytest.fixture
+def app(make_app: MakeApp, pair: tuple[Server, Server]) -> OpenAPI:
+    """The application, which waits a second for a commit."""
+    return make_app({"database": Database(pair[0].url(), bounds=Bounds(commit=1))})
+
+
+@pytest.fixture
+def database_url(pair: tuple[Server, Server]) -> str:
+    """The address of the primary."""
+    return pair[0].url()
+
+
+def test_what_is_repeated_is_done_once(
+    client: ContractClient,
+    clock: Clock,
+    register: Callable[..., Person],
+    pair: tuple[Server, Server],
+) -> None:
+    """A text that costs money, and a message: unknown while it stalls, and once when it is back."""
+    _, standby = pair
+    anna, ben = register("+4915112345601"), register("+4915112345602")
+
+    def start() -> tuple[int, str]:
+        answer = client.post(
+            "/v1/verifications",
+            json={"phone_number": OTHER_NUMBER},
+            headers={"Idempotency-Key": "6f1e5d1c-9f0b-4c53-8a35-9d1f4c1d2a77"},
+        )
+        return answer.status_code, problem_code(answer) if answer.status_code != 201 else "ok"
+
+    def send() -> tuple[int, str]:
+        body = {
+            "to": ben.account_id,
+            "client_id": "m1",
+            "envelopes": [{"device_id": ben.device_id, "content": "aGVsbG8"}],
+        }
+        answer = client.post("/v1/messages", json=body, headers=anna.headers)
+        return answer.status_code, problem_code(answer) if answer.status_code != 202 else "ok"
+
+    def texts() -> int:
+        return len(
+            client.get("/dev/outbox.json", query_string={"to": OTHER_NUMBER}).json["messages"]
+        )
+
+    standby.stop()
+    for _ in range(2):
+        assert start() == (503, "outcome-unknown")
+        assert send() == (503, "outcome-unknown")
+    assert texts() == 0
+    standby.start()
+    assert [send(), send()] == [(202, "ok")] * 2
+    waiting = client.get("/v1/messages", headers=ben.headers).json["messages"]
+    assert len(waiting) == 1
+    # Whoever began it is not at it any more; that is known after two minutes.
+    clock.advance(121)
+    assert [start(), start()] == [(201, "ok")] * 2
+    assert texts() == 0
+    # The answer tells of a text that was never handed over: the next step of the ladder brings one.
+    clock.advance(61)
+    again = client.post("/v1/verifications", json={"phone_number": OTHER_NUMBER})
+    assert again.status_code == 201
+    assert texts() == 1
