@@ -17,22 +17,14 @@ from tokens.events import AccountEvents
 from tokens.former_numbers import RECYCLED_AFTER, FormerNumbers
 from tokens.models import Account, AccountNumber, DeviceLink
 from tokens.problems import RegistrationLocked, TokenInvalid
-from tokens.registration_lock import RegistrationLockService
+from tokens.registration_lock import LEADS_TO, RegistrationLockService
 from tokens.service import Caller, DeviceService
 
 _OPENING = table(Account).insert()
 _MINE = select(*table(Account).columns).where(table(Account).c.id == bindparam("account"))
 _MINE_LOCKED = _MINE.with_for_update()
-_HOLD_BY_NUMBER = (
-    select(*table(Account).columns)
-    .where(
-        table(Account).c.id
-        == select(table(AccountNumber).c.account_id)
-        .where(table(AccountNumber).c.e164 == bindparam("number"))
-        .scalar_subquery()
-    )
-    .with_for_update()
-)
+#: How often an account may change its number or go between two statements, before something is wrong.
+MAX_LOOKS = 10
 _HOLDING = (
     select(table(Account).c.id)
     .where(table(Account).c.id.in_(bindparam("accounts", expanding=True)))
@@ -253,7 +245,7 @@ class AccountService:
         not guard against its devices. Whether the number is proven is decided elsewhere
         (verification/proofs.py). Raises RegistrationLocked.
         """
-        account = self._find(connection, e164)
+        account = self._find(connection, e164, owner=owner)
         if account is None or account.id == owner:
             return
         lock = self._locks.lock_of(account)
@@ -275,9 +267,23 @@ class AccountService:
         return None if account is None else account.id
 
     @staticmethod
-    def _find(connection: Connection, e164: str) -> Account | None:
-        account = connection.execute(_HOLD_BY_NUMBER, {"number": e164}).one_or_none()
-        return cast(Account | None, account)
+    def _find(connection: Connection, e164: str, *, owner: UUID | None = None) -> Account | None:
+        """Hold the account that a number leads to; `owner`, which is held later, in the order of ids with it.
+
+        Number and account are on different shards, so these are two statements, and what the first said may
+        not be so any more when the second has its row.
+        """
+        for _ in range(MAX_LOOKS):
+            account_id = connection.scalar(LEADS_TO, {"number": e164})
+            if account_id is None:
+                return None
+            if owner is not None and owner < account_id:
+                # Or two people who swap their numbers would wait for each other.
+                connection.execute(_MINE_LOCKED, {"account": owner})
+            account = connection.execute(_MINE_LOCKED, {"account": account_id}).one_or_none()
+            if account is not None and account.e164 == e164:
+                return cast(Account, account)
+        raise RuntimeError("a number leads to an account that does not have it")
 
 
 def _change(connection: Connection, account_id: UUID, **values: object) -> Account:

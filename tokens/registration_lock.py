@@ -7,19 +7,21 @@ and hashed outside of any transaction.
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import cast
 from uuid import UUID
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from core import limits
-from core.database import Database, table
+from core.database import Database, find, table
 from core.limits import Limit
 from tokens.models import Account, AccountNumber
 from tokens.problems import RegistrationLocked, TooManyPinTries
 
+LEADS_TO = select(table(AccountNumber).c.account_id).where(
+    table(AccountNumber).c.e164 == bindparam("number")
+)
 PROTECTS_FOR = timedelta(days=7)
 
 
@@ -61,12 +63,9 @@ class RegistrationLockService:
 
     def active(self, connection: Connection, e164: str) -> Lock | None:
         """Give the lock that guards a number now, if one does."""
-        account = connection.execute(
-            select(*table(Account).columns)
-            .join(AccountNumber, AccountNumber.account_id == Account.id)
-            .where(AccountNumber.e164 == e164)
-        ).one_or_none()
-        return None if account is None else self.lock_of(cast(Account, account))
+        account_id = connection.scalar(LEADS_TO, {"number": e164})
+        account = find(connection, Account, Account.id == account_id) if account_id else None
+        return None if account is None or account.e164 != e164 else self.lock_of(account)
 
     def lock_of(self, account: Account) -> Lock | None:
         """Give the lock that guards an account's number now, if one does."""

@@ -121,12 +121,15 @@ class BindingService:
             if isinstance(caller, HomeserverCaller):
                 if server_of(body.mxid) != caller.server_name:
                     raise MatrixUserForbidden("A homeserver unbinds its own users.")
+            elif body.mxid == caller.user_id:
+                # Their token is enough, whatever became of the session.
+                pass
             elif body.sid is not None and body.client_secret is not None:
                 row = self._validations.hold(connection, caller, body.sid, body.client_secret)
                 self._proofs.admit(connection, row)
                 if row.e164 != e164:
                     raise MatrixUserForbidden("The session validated another number.")
-            elif body.mxid != caller.user_id:
+            else:
                 raise MatrixUserForbidden("Prove the number in a session, or be the bound user.")
             account_id = self._accounts.hold(connection, e164)
             here = (MatrixBinding.account_id == account_id, MatrixBinding.user_id == body.mxid)

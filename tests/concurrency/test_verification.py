@@ -258,3 +258,27 @@ def test_no_transaction_is_open_while_the_provider_is_called(make_app: MakeApp) 
         provider.go_on.set()
         assert {future.result().status_code for future in held} == {201}
     assert provider.sent == 8
+
+
+def test_two_who_swap_their_numbers_do_not_wait_for_each_other(
+    app: OpenAPI,
+    client: ContractClient,
+    register: Callable[..., Person],
+    verify: Callable[..., str],
+) -> None:
+    """One moves to the other's number, whose account is gone then, and nobody is told of a fault of ours."""
+    for round_ in range(5):
+        numbers = [f"+4915112340{round_}{n}0" for n in (1, 2)]
+        people = [register(number) for number in numbers]
+        proofs = [verify(number) for number in reversed(numbers)]
+
+        def move(n: int, people: list[Person] = people, proofs: list[str] = proofs) -> Any:
+            body = {"verification_id": proofs[n]}
+            return app.test_client().post(
+                "/v1/account/phone-number", json=body, headers=people[n].headers
+            )
+
+        answers = together(2, move)
+        assert {answer.status_code for answer in answers} == {200, 401}
+        (moved,) = [answer.json for answer in answers if answer.status_code == 200]
+        assert moved["phone_number"] in numbers

@@ -112,7 +112,7 @@ def test_a_native_proof_ends_a_matrix_session(
     proof = verify()
     assert fault(alice.bind(used, secret="second")) == EXPIRED
     threepid = {"medium": "msisdn", "address": NUMBER[1:]}
-    body = {"mxid": alice.user_id, "threepid": threepid}
+    body = {"mxid": "@before:hs.example", "threepid": threepid}
     session = {"sid": used, "client_secret": "second"}
     assert fault(alice.post("/3pid/unbind", body | session)) == EXPIRED
     assert alice.found(NUMBER) == {NUMBER: alice.user_id}, "a proof alone changes nothing"
