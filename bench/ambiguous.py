@@ -48,7 +48,9 @@ class _Person:
 
     def start(self) -> Answer:
         """Start a verification, always with the same key."""
-        return self._ask("/v1/verifications", "start", phone_number=self._number)
+        return self._ask(
+            "/v1/verifications", "start-of-the-verification", phone_number=self._number
+        )
 
     def insist(self, started: Answer) -> list[int]:
         """Repeat it, ask again too early by text and by call, and then type the code."""

@@ -314,7 +314,9 @@ IDEMPOTENCY_HEADER = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": "The same key with the same request gives the same answer, and nothing twice.",
+    "description": "The same key with the same request gives the same answer, and nothing twice. A random"
+    " one of at least 22 characters finds the answer again from any network. A shorter one is bound to"
+    " the requester's network where nobody is signed in, and no id and no token is told again for it.",
     "schema": {
         "type": "string",
         "minLength": 1,

@@ -1,13 +1,12 @@
 """Idempotency keys: the same request sent twice is done once and answered the same.
 
-Follows draft-ietf-httpapi-idempotency-key-header. Owns the record of who asked what and what was
-answered. A claim and what it pays for are written in one transaction; the answer is written with the
-outcome. Refuses a key that comes back with another request. Answers hold no secrets.
+Follows draft-ietf-httpapi-idempotency-key-header. A claim and what it pays for are written in one
+transaction; the answer is written with the outcome. Answers hold no tokens; those are derived again
+(docs/adr/0006).
 """
 
 import hashlib
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -16,15 +15,16 @@ from sqlalchemy import Connection, LargeBinary, Text, delete, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql.elements import ColumnElement
 
-from core.database import Base, Database, confirm, insert, purge
-from core.problems import IdempotencyInProgress, IdempotencyKeyReused
+from core.database import Base, confirm, insert, purge
+from core.problems import IdempotencyKeyReused
 
 KEPT = timedelta(days=1)
 #: A first request that has not answered in this long was cut off by a crash; longer than any provider
 #: may take.
 ABANDONED_AFTER = timedelta(seconds=120)
-#: How long a repeated request waits for the first one's answer, and how often it looks.
-WAIT_SECONDS, LOOK_SECONDS = 15.0, 0.02
+#: Characters of a key that nobody guesses: 128 bits as base64url. Who has one is given its answer again, from
+#: whichever network.
+SECRET_KEY_LENGTH = 22
 
 
 class IdempotencyRecord(Base):
@@ -35,7 +35,7 @@ class IdempotencyRecord(Base):
 
     #: Digest of the number that the request is about, or the account that asks.
     owner: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
-    #: SHA-256 over route, requester and key.
+    #: SHA-256 over route and key, and over the requester if the key is short.
     key: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
     #: SHA-256 over the request's fields.
     fingerprint: Mapped[bytes] = mapped_column(LargeBinary(32))
@@ -63,8 +63,17 @@ class Earlier:
     created_at: datetime
 
 
+def is_secret(key: str | None) -> bool:
+    """Say whether a key is long enough that only who made it knows it.
+
+    A shorter one, such as register-1, others may choose too, behind the same address: under it nothing is
+    done twice, and no id and no token is told again.
+    """
+    return key is not None and len(key) >= SECRET_KEY_LENGTH
+
+
 def identify(owner: bytes, scope: bytes, route: str, key: str, request: str) -> IdempotencyKey:
-    """Name a request; `scope` separates requesters, so that a weak key shares nothing."""
+    """Name a request; `scope` is whom else than the key it is bound to, empty for nobody."""
     material = b"\x00".join([route.encode(), scope.hex().encode(), key.encode()])
     return IdempotencyKey(
         owner, hashlib.sha256(material).digest(), hashlib.sha256(request.encode()).digest()
@@ -135,32 +144,6 @@ def look_up(connection: Connection, key: IdempotencyKey) -> Earlier | None:
             "This Idempotency-Key came with a different request before; make a new one."
         )
     return Earlier(row.subject, row.answer, row.created_at)
-
-
-def wait(
-    database: Database, key: IdempotencyKey, earlier: Earlier, clock: Callable[[], datetime]
-) -> Earlier | None:
-    """Wait until the first request is answered; None when it was released.
-
-    One that was cut off by a crash is given without an answer, for its subject tells what became of
-    it. Raises IdempotencyInProgress when the first request takes too long.
-    """
-    deadline = time.monotonic() + WAIT_SECONDS
-    found: Earlier | None = earlier
-    while found is not None and found.answer is None:
-        if clock() - found.created_at >= ABANDONED_AFTER:
-            break
-        if time.monotonic() >= deadline:
-            raise IdempotencyInProgress(
-                "Ask again with the same key for its answer.", retry_after=2
-            )
-        time.sleep(LOOK_SECONDS)
-        with database.read() as connection:
-            found = look_up(connection, key)
-    if found is not None and found is not earlier:
-        with database.write() as connection:
-            confirm(connection)
-    return found
 
 
 def answer(connection: Connection, key: IdempotencyKey, body: str) -> None:

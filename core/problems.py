@@ -214,6 +214,16 @@ class IdempotencyKeyReused(Problem):
     code, status, title = "idempotency-key-reused", 422, "This idempotency key was used before"
 
 
+class IdempotencyAnswerWithheld(Problem):
+    """The request was done under this key before, and the key is too short to be told the answer for."""
+
+    code, status, title = (
+        "idempotency-answer-withheld",
+        409,
+        "This was done before, and its answer is not repeated",
+    )
+
+
 class IdempotencyInProgress(Problem):
     """The first request with this idempotency key is still being answered."""
 

@@ -86,6 +86,12 @@ class IdempotencyKeyReused(KithProblem):
     code = "idempotency-key-reused"
 
 
+class IdempotencyAnswerWithheld(KithProblem):
+    """Report a request that was done before, under a key too short to be told its answer for."""
+
+    code = "idempotency-answer-withheld"
+
+
 class IdempotencyInProgress(KithProblem):
     """Report that the first request with this Idempotency-Key is still running."""
 

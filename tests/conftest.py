@@ -29,6 +29,8 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "home")
 
 NUMBER = "+4915112345678"
 OTHER_NUMBER = "+33612345678"
+#: Long enough that its request's answer is told again; a shorter one is not.
+KEY = "a-key-that-nobody-else-has"
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Connection, delete, func, select, update
 
+from core import idempotency
 from core.database import Database, find, find_all, purge, table
 from tokens.device_tokens import LINK_PREFIX, SECRET_SIZE, TOKEN_PREFIX, Credential, Mint
 from tokens.events import AccountEvents
@@ -153,7 +154,12 @@ class DeviceService:
     def redeem_link(
         self, code: str, description: DeviceDescription, idempotency_key: str | None
     ) -> Joined:
-        """Add a device by its link code, once; the same idempotency key gets the same token."""
+        """Add a device by its link code, once; the same idempotency key gets the same token.
+
+        A key that is short enough to be somebody else's too gets nothing again.
+        """
+        if not idempotency.is_secret(idempotency_key):
+            idempotency_key = None
         credential = Credential.parse(LINK_PREFIX, 1, code)
         if credential is None:
             raise LinkCodeInvalid("It is not a link code, or was cut short or altered.")

@@ -44,6 +44,8 @@ class Verification(Base):
     web_origin: Mapped[str | None] = mapped_column(String(100))
     #: The service that proves the number through another door; only it finds the row, and only there.
     service: Mapped[str | None] = mapped_column(String(64))
+    #: Who started it, where another door knows that: the first 16 bytes of SHA-256 of a name.
+    started_by: Mapped[bytes | None] = mapped_column(LargeBinary(16))
     #: What that service wants the text to say, with `{{code}}` in place of the code.
     template: Mapped[str | None] = mapped_column(String(160))
     created_at: Mapped[datetime] = mapped_column()

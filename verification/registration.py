@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
+from core import idempotency
 from core.database import Database
 from core.metrics import Metrics
 from tokens.accounts import AccountService
@@ -77,6 +78,9 @@ class RegistrationService:
         if body.recover_device is None:
             # As it was described before there was this field, so that a repeat over an upgrade is known.
             left_out.add("recover_device")
+        if not idempotency.is_secret(idempotency_key):
+            # Somebody else may choose the same one, and a token is told again to nobody else.
+            idempotency_key = None
         described = body.model_dump_json(exclude=left_out).encode()
         secrets = self._mint.secrets(b"register" + key.whole + described, idempotency_key)
         try:
@@ -149,7 +153,10 @@ class RegistrationService:
             joined = self._devices.joined_again(connection, row.account_id, row.device_id, secrets)
             if joined is not None:
                 return Registered(joined, row.e164, row.reregistered)
-        raise VerificationUsed("It is good for one registration; start a new verification.")
+        raise VerificationUsed(
+            "It is good for one registration; start a new verification. A repeat is answered again only"
+            f" under an Idempotency-Key of at least {idempotency.SECRET_KEY_LENGTH} characters."
+        )
 
     def change_number(self, caller: Caller, body: ChangePhoneNumber) -> Account:
         """Move the caller's account to a verified number."""

@@ -4,7 +4,12 @@ from flask import current_app, g
 
 from core.api import Api, idempotency_key
 from core.phone_numbers import PhoneNumberInvalid
-from core.problems import IdempotencyInProgress, IdempotencyKeyReused, Problem
+from core.problems import (
+    IdempotencyAnswerWithheld,
+    IdempotencyInProgress,
+    IdempotencyKeyReused,
+    Problem,
+)
 from tokens.authenticate import Caller, authenticate_device
 from tokens.problems import RegistrationLocked, TooManyPinTries
 from tokens.routes import AUTHENTICATION, show_account
@@ -94,6 +99,7 @@ def _sent(answered: Answered) -> tuple[str, int, dict[str, str]]:
     status=201,
     problems=(
         *SENDING,
+        IdempotencyAnswerWithheld,
         PhoneNumberInvalid,
         TestNumberExpired,
         WebOriginRefused,
@@ -136,7 +142,7 @@ def get_verification(path: VerificationPath) -> VerificationAnswer:
 )
 def send_again(path: VerificationPath, body: SendAgain) -> tuple[str, int, dict[str, str]]:
     """Send the code again, by text or by call; it stays the same."""
-    return _sent(_service().send_again(path.verification_id, body, idempotency_key()))
+    return _sent(_service().send_again(path.verification_id, body, g.requester, idempotency_key()))
 
 
 @verifications_api.operation(

@@ -40,6 +40,11 @@ class StartVerification(Body):
         None, description="The 11 characters by which Android's SMS Retriever names an app."
     )
     web_origin: WebOrigin = None
+    supersedes: VerificationId | None = Field(
+        None,
+        description="Id of an earlier verification that this one replaces: it is canceled if it is still"
+        " pending. One that is over or unknown changes nothing.",
+    )
     challenge_solution: ChallengeSolution = None
 
     @model_validator(mode="after")

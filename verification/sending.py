@@ -4,19 +4,20 @@ Owns what is said to the provider. Refuses to leave anything behind of a send th
 to repeat one that may have.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, update
+from sqlalchemy import Connection, update
 
 from core import idempotency, limits
-from core.database import Database, table
+from core.database import Database
 from core.idempotency import IdempotencyKey
 from core.limits import SENDS_BY_SERVICE, Limit
 from core.phone_numbers import prefix_of
 from core.problems import Problem
+from core.requester import Requester
 from core.secrets import Keyring
 from core.settings import Settings
 from sms.problems import SendUnavailable
@@ -33,6 +34,7 @@ from verification.policy.rules import BUCKETS
 from verification.policy.service import PolicyService, Ruling
 from verification.problems import ChallengeRejected, TooManySends, VerificationClosed
 from verification.sessions import Answered, Before, key_of, show
+from verification.supersession import NOTHING, Supersession, supersede
 from verification.templates import fill
 
 
@@ -56,26 +58,12 @@ class Pending:
     request: IdempotencyKey | None
     #: What the verification showed before this send; None for its first.
     before: Before | None
-    #: Whose older verifications it supersedes: digests of number and requester under every accepted
-    #: secret; none for a resend, which supersedes nothing.
-    owners: Sequence[tuple[bytes, bytes]]
+    #: Which older verifications it ends; a resend ends none.
+    supersession: Supersession
 
 
 #: What a transaction began: a send, an answer that needs none, or a refusal that it has recorded.
 Begun = Pending | Answered | Problem
-
-_ROWS = table(Verification)
-_SUPERSEDING = (
-    update(_ROWS)
-    .where(
-        _ROWS.c.number_digest == bindparam("of"),
-        _ROWS.c.nonce != bindparam("newest"),
-        _ROWS.c.requester == bindparam("by"),
-        _ROWS.c.status == "pending",
-        _ROWS.c.created_at <= bindparam("until"),
-    )
-    .values(status="canceled")
-)
 
 
 class CodeSender:
@@ -140,7 +128,7 @@ class CodeSender:
         request: IdempotencyKey | None,
         limit: Limit | None = None,
         before: Before | None = None,
-        owners: Sequence[tuple[bytes, bytes]] = (),
+        supersession: Supersession = NOTHING,
     ) -> Pending:
         """Record a send that is permitted, and count it against its door's own limit if it has one.
 
@@ -160,7 +148,7 @@ class CodeSender:
             prefix=prefix_of(row.e164),
             first=before is None,
         )
-        return Pending(row, code, send, permit.ruling, limit, request, before, owners)
+        return Pending(row, code, send, permit.ruling, limit, request, before, supersession)
 
     def _code(self, row: Verification) -> str:
         code = self._codes.code(row.key_id, key_of(row).whole, row.code_length)
@@ -193,7 +181,7 @@ class CodeSender:
             if delivered.failure:
                 self._undo(connection, pending)
             else:
-                _supersede(connection, row, pending.owners)
+                supersede(connection, row, pending.supersession)
                 if pending.request:
                     idempotency.answer(connection, pending.request, answer)
             self._sends.record(connection, delivered)
@@ -208,11 +196,11 @@ class CodeSender:
         connection: Connection,
         row: Verification,
         request: IdempotencyKey | None,
-        owners: Sequence[tuple[bytes, bytes]] = (),
+        supersession: Supersession = NOTHING,
     ) -> Answered:
         """Answer a send to a test number, of which no provider hears: nothing is sent or counted."""
         answer = show(row, self._clock(), self._settings.checks_per_verification).model_dump_json()
-        _supersede(connection, row, owners)
+        supersede(connection, row, supersession)
         if request:
             idempotency.answer(connection, request, answer)
         return Answered(answer)
@@ -271,22 +259,6 @@ class CodeSender:
             idempotency.release(connection, pending.request)
 
 
-def _supersede(
-    connection: Connection, row: Verification, owners: Sequence[tuple[bytes, bytes]]
-) -> None:
-    """Cancel the same requester's older verifications of the number; a stranger's stay."""
-    for number_digest, requester in owners:
-        connection.execute(
-            _SUPERSEDING,
-            {
-                "of": number_digest,
-                "newest": row.nonce,
-                "by": requester,
-                "until": row.created_at,
-            },
-        )
-
-
 def carry_over(
     connection: Connection, keyring: Keyring, e164: str, requesters: list[bytes] | None = None
 ) -> None:
@@ -299,3 +271,24 @@ def carry_over(
             own = (BUCKETS["number-and-requester"], SENDS_BY_SERVICE)
             limits.carry_over(connection, own, subjects)
             limits.carry_over(connection, (BUCKETS["network"],), requesters)
+
+
+def carry_back(
+    connection: Connection, keyring: Keyring, row: Verification, requester: Requester
+) -> None:
+    """Let counters count on for a resend of a verification from before the secret was rotated.
+
+    Its sends are counted under the digests it was begun with; a later start moved the counters from there.
+    """
+    numbers = keyring.digests("number", row.e164)
+    if row.number_digest not in numbers[1:]:
+        return
+    limits.carry_over(connection, (BUCKETS["number"],), [row.number_digest, numbers[0]])
+    by = keyring.digests("requester", requester.network)
+    if row.requester in by:
+        before = sends_subject(row.number_digest, row.requester)
+        now = sends_subject(numbers[0], by[0])
+        limits.carry_over(
+            connection, (BUCKETS["number-and-requester"], SENDS_BY_SERVICE), [before, now]
+        )
+        limits.carry_over(connection, (BUCKETS["network"],), [row.requester, by[0]])

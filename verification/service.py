@@ -18,7 +18,8 @@ from core.fixed_codes import FixedCode
 from core.idempotency import Earlier, IdempotencyKey
 from core.metrics import Metrics
 from core.phone_numbers import PhoneNumber, PhoneNumberRefused, prefix_of
-from core.problems import Problem
+from core.problems import IdempotencyAnswerWithheld, Problem
+from core.repeats import Repeats
 from core.requester import Requester
 from core.secrets import Keyring
 from core.settings import Settings
@@ -30,7 +31,7 @@ from verification.policy.challenge import ChallengeService, Solution
 from verification.policy.facts import Attempt
 from verification.problems import ChallengeRejected
 from verification.schemas import SendAgain, StartVerification, VerificationAnswer
-from verification.sending import Begun, CodeSender, carry_over
+from verification.sending import Begun, CodeSender, carry_back, carry_over
 from verification.sessions import (
     Answered,
     VerificationKey,
@@ -42,6 +43,7 @@ from verification.sessions import (
     show,
     store,
 )
+from verification.supersession import Supersession
 from verification.terms import Terms
 from verification.test_numbers import FixedCodes
 
@@ -74,6 +76,7 @@ class VerificationService:
         self._clock = clock
         self._entropy = entropy
         self._metrics = metrics
+        self._repeats = Repeats(database, clock)
         self._most_checks = settings.checks_per_verification
         self._terms = Terms.open_to_all(settings)
 
@@ -117,9 +120,12 @@ class VerificationService:
             "app_hash": body.app_hash,
             "web_origin": origin,
             "service": terms.service,
+            "started_by": terms.sender,
             "template": template,
             "expires_at": now + terms.lifetime,
         }
+
+        supersession = Supersession.of([of for of, _ in owners], body.supersedes)
 
         def begin(connection: Connection, request: IdempotencyKey | None) -> Begun:
             carry_over(connection, self._keyring, number.e164, requesters)
@@ -128,17 +134,24 @@ class VerificationService:
             )
             if fixed:
                 row = store(connection, attempt, code_length=length, **columns)
-                return self._sender.conclude(connection, row, request, owners)
+                return self._sender.conclude(connection, row, request, supersession)
             permit = self._sender.permit(
                 connection, attempt, number.e164, terms.service, solution, request
             )
             if isinstance(permit, Problem):
                 return permit
             row = store(connection, attempt, code_length=length, **columns)
-            return self._sender.queue(connection, row, permit, request, terms.sends, owners=owners)
+            return self._sender.queue(
+                connection, row, permit, request, terms.sends, supersession=supersession
+            )
 
         # The same request may have come before the server's secret was rotated.
-        request, *before = [_identify(of, by, "start", idempotency_key, body) for of, by in owners]
+        # A key that is a secret finds it again from another network.
+        secret = idempotency.is_secret(idempotency_key)
+        route = f"start {terms.service}" if terms.service else "start"
+        request, *before = [
+            _identify(of, b"" if secret else by, route, idempotency_key, body) for of, by in owners
+        ]
         while True:
             with self._database.write(adds=True) as connection:
                 asked, earlier = idempotency.claim_over(
@@ -150,8 +163,15 @@ class VerificationService:
                     self._metrics.verifications.labels("started").inc()
                 if fixed:
                     self._fixed_codes.used(fixed)
-                return self._sender.finish(begun)
+                with self._repeats.wake(request):
+                    return self._sender.finish(begun)
             repeated = self._answered(asked, earlier, terms.service)
+            if repeated and not secret:
+                raise IdempotencyAnswerWithheld(
+                    "Its text or call was asked for before. Only an Idempotency-Key of at least"
+                    f" {idempotency.SECRET_KEY_LENGTH} characters is told the answer again; start anew"
+                    " with one."
+                )
             if repeated:
                 return repeated
 
@@ -182,6 +202,7 @@ class VerificationService:
         self,
         verification_id: str,
         body: SendAgain,
+        requester: Requester,
         idempotency_key: str | None,
         service: str | None = None,
     ) -> Answered:
@@ -199,11 +220,13 @@ class VerificationService:
             with self._database.write(adds=True) as connection:
                 row = load(connection, key, lock=True)
                 earlier = idempotency.claim(connection, request, key.nonce, now)
+                carry_back(connection, self._keyring, row, requester)
                 begun = (
                     None if earlier else self._again(connection, row, body, solution, request, now)
                 )
             if begun:
-                return self._sender.finish(begun)
+                with self._repeats.wake(request):
+                    return self._sender.finish(begun)
             repeated = self._answered(request, earlier, service)
             if repeated:
                 return repeated
@@ -248,7 +271,7 @@ class VerificationService:
     ) -> Answered | None:
         """Give the first request's answer; None when nothing came of it and it is ours to do."""
         assert request and earlier, "only a request with a key has an earlier one"
-        found = idempotency.wait(self._database, request, earlier, self._clock)
+        found = self._repeats.wait(request, earlier)
         if found is None:
             return None
         if found.answer is not None:

@@ -3,6 +3,7 @@
 Owns what may differ between doors. Refuses nothing itself: each rule is applied where it is counted.
 """
 
+import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -11,6 +12,11 @@ from core.settings import Settings
 
 #: Whose the verifications of Matrix users are, as `Terms.service`; no service's name holds a colon.
 MATRIX_USERS = "matrix:"
+
+
+def sender_of(name: str) -> bytes:
+    """Give who a service or a Matrix user of this name is to supersession, 16 bytes."""
+    return hashlib.sha256(name.encode()).digest()[:16]
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,9 @@ class Terms:
     #: Texts and calls a number and service; None leaves that to the policy, as it does for persons.
     sends: Limit | None = None
     service: str | None = None
+    #: Who starts a verification, as `sender_of` gives it: a start ends what its sender started of the number
+    #: before. Natively nobody is known, and a start names what it ends.
+    sender: bytes | None = None
     #: Kinds of numbers that it does not send to, whatever the policy says.
     refused_types: tuple[str, ...] = ()
     #: Random bytes in an id, at most 16; fewer where another protocol's ids are short.

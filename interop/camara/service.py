@@ -18,7 +18,7 @@ from verification.schemas import StartVerification, VerificationAnswer
 from verification.service import VerificationService
 from verification.sessions import VerificationKey
 from verification.templates import fault_of
-from verification.terms import Terms
+from verification.terms import Terms, sender_of
 
 #: 36 characters of base64url hold 27 bytes: the number's digest, which is the shard key, and 88 random
 #: bits. So an id leads to its row with no table between, and only its service, with few tries, may ask.
@@ -73,6 +73,7 @@ class CamaraService:
             self._tries,
             self._sends,
             caller.name,
+            sender_of(caller.name),
             # A landline gets calls, and this door only texts.
             refused_types=("fixed_line",),
             nonce_size=NONCE_SIZE,

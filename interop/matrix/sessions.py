@@ -119,13 +119,13 @@ class ValidationService:
             if body.send_attempt <= session.send_attempt:
                 return identity, e164
             # Only while it can be sent again; a new one is begun in its place otherwise.
-            if self._send_again(caller, identity, body):
+            if self._send_again(caller, identity, body, requester):
                 return identity, e164
         answered = self._verifications.start(
             StartVerification(phone_number=e164),
             requester,
             _attempt_key(caller, body),
-            self._starting,
+            replace(self._starting, sender=caller.id.bytes),
         )
         identity = VerificationAnswer.model_validate_json(answered.body).id
         self._store(caller, identity, body)
@@ -140,10 +140,12 @@ class ValidationService:
                 return session
         return None
 
-    def _send_again(self, caller: MatrixCaller, identity: str, body: RequestToken) -> bool:
+    def _send_again(
+        self, caller: MatrixCaller, identity: str, body: RequestToken, requester: Requester
+    ) -> bool:
         key = _attempt_key(caller, body)
         try:
-            self._verifications.send_again(identity, SendAgain(), key, MATRIX_USERS)
+            self._verifications.send_again(identity, SendAgain(), requester, key, MATRIX_USERS)
         except OVER:
             return False
         self._store(caller, identity, body)

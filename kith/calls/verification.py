@@ -43,13 +43,15 @@ class VerificationCalls(Calls):
         locale: str | None = None,
         app_hash: str | None = None,
         web_origin: str | None = None,
+        supersedes: str | None = None,
         challenge_solution: str | None = None,
     ) -> Verification:
         """Send a code to `phone_number` by text or by call.
 
         region: ISO 3166 country, such as "DE", for a number written without a country code. locale:
         BCP 47 language of the text. app_hash: Android's SMS retriever hash. web_origin: such as
-        "https://example.com" for WebOTP. challenge_solution: of an earlier ChallengeRequired, for a
+        "https://example.com" for WebOTP. supersedes: id of an earlier verification that is canceled when
+        the code was sent. challenge_solution: of an earlier ChallengeRequired, for a
         client that does not solve challenges itself.
         """
         body = described(
@@ -59,6 +61,7 @@ class VerificationCalls(Calls):
             locale=locale,
             app_hash=app_hash,
             web_origin=web_origin,
+            supersedes=supersedes,
             challenge_solution=challenge_solution,
         )
         return self._send("/v1/verifications", body)

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from core.base64url import encode
 from messaging.models import Envelope, Mailbox
-from tests.conftest import NUMBER, OTHER_NUMBER, Clock, Person, problem_code
+from tests.conftest import KEY, NUMBER, OTHER_NUMBER, Clock, Person, problem_code
 from tests.contract.openapi import ContractClient
 from tests.device_keys import DeviceKeys
 from tokens.models import Device, RetiredToken
@@ -182,7 +182,7 @@ def test_a_repeated_recovery_gets_the_same_token(
         "recover_device": recovery(stolen, keys, identity),
     }
     answers = [
-        client.post("/v1/registrations", json=body, headers={"Idempotency-Key": "again"})
+        client.post("/v1/registrations", json=body, headers={"Idempotency-Key": KEY})
         for _ in range(2)
     ]
     assert answers[0].status_code == 201

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from flask_openapi3 import OpenAPI
 
-from tests.conftest import NUMBER, OTHER_NUMBER, Clock, MakeApp, Person, problem_code
+from tests.conftest import KEY, NUMBER, OTHER_NUMBER, Clock, MakeApp, Person, problem_code
 from tests.contract.openapi import ContractClient
 
 Register = Callable[..., Person]
@@ -196,9 +196,16 @@ class TestLinks:
     def test_a_lost_answer(self, client: ContractClient, register: Register) -> None:
         """The same idempotency key gets the same device and token."""
         code = self.link(client, register())
-        key = {"Idempotency-Key": "link"}
+        key = {"Idempotency-Key": KEY}
         first = self.redeem(client, code, headers=key)
         assert self.redeem(client, code, headers=key).json == first.json
+
+    def test_a_short_key_is_told_no_token(self, client: ContractClient, register: Register) -> None:
+        """Who saw the code on somebody's screen and guesses the key is too late."""
+        code = self.link(client, register())
+        key = {"Idempotency-Key": "link-1"}
+        assert self.redeem(client, code, headers=key).status_code == 201
+        assert problem_code(self.redeem(client, code, headers=key)) == "link-code-invalid"
 
     def test_it_expires(self, client: ContractClient, register: Register, clock: Clock) -> None:
         """After ten minutes the code does not work."""

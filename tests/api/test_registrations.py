@@ -37,13 +37,26 @@ def test_a_proof_is_single_use(client: ContractClient, verify: Verify) -> None:
 def test_a_lost_answer_is_given_again(client: ContractClient, verify: Verify) -> None:
     """With the same idempotency key the same token comes back; with another key or body it does not."""
     identity = verify()
-    key = {"Idempotency-Key": "registration-1"}
+    key = {"Idempotency-Key": "registration-of-a-device-1"}
     first = registration(client, identity, headers=key)
     assert registration(client, identity, headers=key).json == first.json
-    other_key = registration(client, identity, headers={"Idempotency-Key": "registration-2"})
+    other_key = registration(
+        client, identity, headers={"Idempotency-Key": "registration-of-a-device-2"}
+    )
     assert problem_code(other_key) == "verification-used"
     other_body = registration(client, identity, headers=key, device={"name": "Other"})
     assert problem_code(other_body) == "verification-used"
+
+
+def test_a_short_key_is_told_no_token(client: ContractClient, verify: Verify) -> None:
+    """Whoever has the verification's id and guesses `register-1` gets nothing; the first token lives."""
+    identity = verify()
+    key = {"Idempotency-Key": "register-1"}
+    first = registration(client, identity, headers=key)
+    again = registration(client, identity, headers=key)
+    assert problem_code(again) == "verification-used"
+    assert "at least 22 characters" in again.json["detail"]
+    assert works(client, {"Authorization": f"Bearer {first.json['device_token']}"})
 
 
 def test_nothing_is_registered_before_the_proof(client: ContractClient) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from core.database import Base
 from core.settings import SettingsError
 from sms.models import OutboxMessage, Send
-from tests.conftest import NUMBER, Clock, MakeApp, problem_code
+from tests.conftest import KEY, NUMBER, Clock, MakeApp, problem_code
 from tests.contract.openapi import ContractClient
 from tests.databases import objects
 from verification.policy.models import Decision, Traffic
@@ -132,9 +132,9 @@ def test_sending_again_does_nothing_but_the_ladder(
     path = f"/v1/verifications/{identity}/sends"
     assert problem_code(client.post(path, json={"channel": "sms"})) == "send-too-soon"
     clock.advance(60)
-    again = client.post(path, json={"channel": "sms"}, headers={"Idempotency-Key": "a-key"})
+    again = client.post(path, json={"channel": "sms"}, headers={"Idempotency-Key": KEY})
     assert (again.status_code, again.json["next_sms_in"]) == (201, 120)
-    repeated = client.post(path, json={"channel": "sms"}, headers={"Idempotency-Key": "a-key"})
+    repeated = client.post(path, json={"channel": "sms"}, headers={"Idempotency-Key": KEY})
     assert repeated.json == again.json
     assert client.post(path, json={"channel": "voice"}).json["next_voice_in"] == 60
     assert check(client, identity, CODES[REVIEWER]).status_code == 200
@@ -144,9 +144,11 @@ def test_sending_again_does_nothing_but_the_ladder(
 def test_suites_start_as_often_as_they_like(
     app: OpenAPI, client: ContractClient, start: Start
 ) -> None:
-    """The limit on sends is for what is sent; the newest verification supersedes the one before."""
+    """The limit on sends is for what is sent; a verification supersedes the one that it names."""
     ids = [start().json["id"] for _ in range(12)]
+    body = {"phone_number": REVIEWER, "supersedes": ids[-2]}
 
+    assert client.post("/v1/verifications", json=body).status_code == 201
     assert client.get(f"/v1/verifications/{ids[-2]}").json["status"] == "canceled"
     assert check(client, ids[-1], CODES[REVIEWER]).status_code == 200
 
@@ -157,7 +159,7 @@ def test_a_start_is_idempotent(client: ContractClient, start: Start) -> None:
         client.post(
             "/v1/verifications",
             json={"phone_number": REVIEWER},
-            headers={"Idempotency-Key": "a-key"},
+            headers={"Idempotency-Key": KEY},
         )
         for _ in range(2)
     ]

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import NUMBER, OTHER_NUMBER, Clock, MakeApp, problem_code
+from tests.camara import Service
+from tests.conftest import KEY, NUMBER, OTHER_NUMBER, Clock, MakeApp, problem_code
 from tests.contract.openapi import ContractClient
 from tests.policies import velocity, write_policy
 
@@ -248,22 +249,101 @@ def test_sends_a_day(
     )
 
 
-def test_an_own_start_supersedes_a_strangers_does_not(
+def test_a_start_supersedes_what_it_names(
     client: ContractClient, start: Callable[..., dict[str, Any]]
 ) -> None:
-    """The same requester's older verification is canceled; another requester's lives."""
-    mine = start()["id"]
-    theirs = start(environ_overrides=STRANGER)["id"]
-    assert client.get(f"/v1/verifications/{mine}").json["status"] == "pending"
-    start()
-    assert client.get(f"/v1/verifications/{mine}").json["status"] == "canceled"
-    assert client.get(f"/v1/verifications/{theirs}").json["status"] == "pending"
+    """Behind one address there are many people, so only the id that is named is canceled."""
+    mine, neighbours = start()["id"], start()["id"]
+    strangers = start(environ_overrides=STRANGER)["id"]
+    newest = start(fields={"supersedes": mine})["id"]
+    status = {
+        identity: client.get(f"/v1/verifications/{identity}").json["status"]
+        for identity in (mine, neighbours, strangers, newest)
+    }
+    assert status == {
+        mine: "canceled",
+        neighbours: "pending",
+        strangers: "pending",
+        newest: "pending",
+    }
     assert problem_code(check(client, mine, "123456")) == "verification-closed"
+
+
+def test_a_start_supersedes_from_another_network_and_for_another_number(
+    client: ContractClient, start: Callable[..., dict[str, Any]]
+) -> None:
+    """Who has the id has the verification: after a mistyped number, and after Wi-Fi became mobile."""
+    mistyped = start(OTHER_NUMBER)["id"]
+    start(fields={"supersedes": mistyped}, environ_overrides=STRANGER)
+    assert client.get(f"/v1/verifications/{mistyped}").json["status"] == "canceled"
+
+
+def test_what_is_over_or_unknown_is_not_superseded(
+    client: ContractClient,
+    start: Callable[..., dict[str, Any]],
+    read_code: Callable[[str], str],
+) -> None:
+    """A proof stays one, a service's verification stays its own, and no id is a reason to refuse."""
+    proven = start()["id"]
+    check(client, proven, read_code(NUMBER))
+    start(fields={"supersedes": proven})
+    assert client.get(f"/v1/verifications/{proven}").json["status"] == "verified"
+    service = Service(client.application)
+    identity = service.sent()
+    code = service.code()
+    start(fields={"supersedes": (identity + "A" * 7)[:43]})
+    assert service.validate(identity, code).status_code == 204
+    for unknown in ("x", "", "A" * 43, "A" * 64):
+        start(OTHER_NUMBER, fields={"supersedes": unknown}, environ_overrides=STRANGER)
+
+
+def test_a_refused_start_supersedes_nothing(
+    client: ContractClient, start: Callable[..., dict[str, Any]]
+) -> None:
+    """Until a newer code is on its way the older one stays good."""
+    *_, last = (start()["id"] for _ in range(5))
+    refused = client.post("/v1/verifications", json={"phone_number": NUMBER, "supersedes": last})
+    assert problem_code(refused) == "too-many-sends"
+    assert client.get(f"/v1/verifications/{last}").json["status"] == "pending"
+
+
+def test_a_secret_key_is_found_again_from_another_network(
+    client: ContractClient, start: Callable[..., dict[str, Any]], clock: Clock
+) -> None:
+    """A retry after Wi-Fi became mobile gets the first answer, and sends no second text."""
+    headers = {"Idempotency-Key": "x" * 22}
+    first = start(headers=headers)
+    clock.advance(30)
+    assert start(headers=headers, environ_overrides=STRANGER) == first
+    assert len(texts(client)) == 1
+    other = client.post(
+        "/v1/verifications",
+        json={"phone_number": NUMBER, "locale": "de"},
+        headers=headers,
+        environ_overrides=STRANGER,
+    )
+    assert problem_code(other) == "idempotency-key-reused"
+    elsewhere = start(OTHER_NUMBER, headers=headers)
+    assert elsewhere["id"] != first["id"]
+
+
+def test_a_short_key_tells_nothing_behind_a_shared_address(
+    client: ContractClient, start: Callable[..., dict[str, Any]]
+) -> None:
+    """Under it nothing is sent twice from one network, and who repeats it learns no id."""
+    headers = {"Idempotency-Key": "x" * 21}
+    first = start(headers=headers)
+    repeated = client.post("/v1/verifications", json={"phone_number": NUMBER}, headers=headers)
+    assert (problem_code(repeated), repeated.status_code) == ("idempotency-answer-withheld", 409)
+    assert first["id"] not in repeated.text
+    assert len(texts(client)) == 1
+    elsewhere = start(headers=headers, environ_overrides=STRANGER)
+    assert elsewhere["id"] != first["id"]
 
 
 def test_an_idempotency_key_sends_once(client: ContractClient, clock: Clock) -> None:
     """The same request with the same key gets the same answer and no second text."""
-    headers = {"Idempotency-Key": "a-key"}
+    headers = {"Idempotency-Key": KEY}
     first = client.post("/v1/verifications", json={"phone_number": NUMBER}, headers=headers)
     clock.advance(30)
     second = client.post("/v1/verifications", json={"phone_number": NUMBER}, headers=headers)
@@ -274,13 +354,6 @@ def test_an_idempotency_key_sends_once(client: ContractClient, clock: Clock) -> 
         "/v1/verifications", json={"phone_number": NUMBER, "locale": "de"}, headers=headers
     )
     assert problem_code(other) == "idempotency-key-reused"
-    stranger = client.post(
-        "/v1/verifications",
-        json={"phone_number": NUMBER},
-        headers=headers,
-        environ_overrides=STRANGER,
-    )
-    assert stranger.json["id"] != first.json["id"]
 
 
 def test_an_idempotent_resend(

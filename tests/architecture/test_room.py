@@ -9,8 +9,8 @@ from tests.databases import ROOT
 PACKAGES = ("core", "sms", "tokens", "verification", "discovery", "messaging", "interop")
 #: What makes room, ends what was begun, counts a guess or changes a row in its place.
 GO_ON = """
-core/idempotency.py: wait
 core/maintenance.py: _batch _lease
+core/repeats.py: wait
 discovery/building.py: build
 discovery/epochs.py: open
 discovery/service.py: _pay assign_tier parameters

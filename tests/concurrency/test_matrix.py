@@ -73,11 +73,7 @@ def test_a_number_that_many_prove_is_bound_by_one(
         app.extensions["kith"].clock.advance(1)
         secret = f"secret{n}"
         body = {"client_secret": secret, "country": "DE", "phone_number": NUMBER, "send_attempt": 1}
-        # From networks of their own, or each would supersede the one before.
-        requester = {"REMOTE_ADDR": f"198.51.100.{n}"}
-        answer = user.call(
-            "POST", "/validate/msisdn/requestToken", json=body, environ_base=requester
-        )
+        answer = user.post("/validate/msisdn/requestToken", body)
         sessions.append((user, secret, answer.json["sid"], user.code()))
 
     def submit(n: int) -> int:

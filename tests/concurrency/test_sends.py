@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sms.models import RoutingOutcome, Send
 from sms.provider import Ambiguous, Unavailable
 from tests.concurrency.test_verification import post, together
-from tests.conftest import MakeApp
+from tests.conftest import KEY, MakeApp
 from tests.scripted import Scripted
 
 PEOPLE = 12
@@ -23,7 +23,7 @@ def start_twice(app: Any) -> list[Any]:
             app,
             "/v1/verifications",
             {"phone_number": NUMBERS[n % PEOPLE]},
-            **{"Idempotency-Key": "key"},
+            **{"Idempotency-Key": KEY},
         ),
     )
 

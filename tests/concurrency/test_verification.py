@@ -11,7 +11,7 @@ from flask_openapi3 import OpenAPI
 from sqlalchemy import text
 
 from sms.provider import BOTH
-from tests.conftest import NUMBER, Clock, MakeApp, Person, problem_code
+from tests.conftest import KEY, NUMBER, Clock, MakeApp, Person, problem_code
 from tests.contract.openapi import ContractClient
 
 
@@ -75,7 +75,7 @@ def test_fifty_parallel_starts_with_a_key_send_one_text(
     answers = together(
         50,
         lambda _: post(
-            app, "/v1/verifications", {"phone_number": NUMBER}, **{"Idempotency-Key": "one"}
+            app, "/v1/verifications", {"phone_number": NUMBER}, **{"Idempotency-Key": KEY}
         ),
     )
     assert {answer.status_code for answer in answers} == {201}
@@ -111,7 +111,7 @@ def test_fifty_parallel_registrations_give_one_account_and_one_token(
 ) -> None:
     """One of 50 registers, or with an idempotency key all are told the same; either way one token."""
     identity = verify()
-    headers = {"Idempotency-Key": "one"} if with_key else {}
+    headers = {"Idempotency-Key": KEY} if with_key else {}
     answers = together(
         50, lambda _: post(app, "/v1/registrations", {"verification_id": identity}, **headers)
     )

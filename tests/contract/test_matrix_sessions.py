@@ -311,3 +311,25 @@ def test_sessions_are_purged(alice: MatrixClient, door: OpenAPI, clock: Clock) -
     clock.advance(hours=2)
     deleted = maintenance.run()
     assert (deleted["matrix sessions"], deleted["verifications"]) == (1, 1)
+
+
+def test_a_session_supersedes_those_of_its_user(
+    make_app: MakeApp, homeserver: Homeserver, clock: Clock
+) -> None:
+    """Another client of one user ends what the first one began; other users and doors go on."""
+    app = open_door(make_app)
+    alice = MatrixClient.register(app, homeserver, "alice")
+    bob = MatrixClient.register(app, homeserver, "bob")
+    native = app.test_client().post("/v1/verifications", json={"phone_number": NUMBER}).json["id"]
+    bobs = bob.session()
+    bobs_code = bob.code()
+    clock.advance(1)
+    first = alice.session(client_secret="first")
+    first_code = alice.code()
+    clock.advance(1)
+    second = alice.session(client_secret="second")
+    assert fault(alice.submit(first, first_code, "first")) == EXPIRED
+    assert alice.submit(second, alice.code(), "second").json == {"success": True}
+    assert bob.submit(bobs, bobs_code).json == {"success": True}
+    shown = app.test_client().get(f"/v1/verifications/{native}").json
+    assert shown["status"] == "pending"

@@ -7,7 +7,7 @@ import pytest
 from flask_openapi3 import OpenAPI
 
 from tests.camara import Service
-from tests.conftest import NUMBER, OTHER_NUMBER, Clock, MakeApp, Person, problem_code
+from tests.conftest import KEY, NUMBER, OTHER_NUMBER, Clock, MakeApp, Person, problem_code
 from tests.contract.openapi import ContractClient
 from tests.matrix import SECRET, Homeserver, MatrixClient, fault, open_door
 
@@ -74,7 +74,7 @@ def test_a_proof_of_another_number_voids_nothing(client: ContractClient, verify:
 
 def test_an_answer_that_was_lost_is_given_again(client: ContractClient, verify: Verify) -> None:
     """A proof that was used before a newer one came is used, not void: its device gets its token again."""
-    request = {"json": {"verification_id": verify()}, "headers": {"Idempotency-Key": "one"}}
+    request = {"json": {"verification_id": verify()}, "headers": {"Idempotency-Key": KEY}}
     first = client.post("/v1/registrations", **request)
     verify(**STRANGER)
     assert client.post("/v1/registrations", **request).json == first.json

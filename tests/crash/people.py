@@ -136,7 +136,7 @@ class Town:
     def _register(self, client: httpx.Client) -> Person:
         with self._lock:
             number = next(self._numbers)
-        key = f"start-{number}"
+        key = f"start-of-the-verification-{number}"
         self.promises.asked[key] = number
         verification = start(client, key, number)
         self.promises.started[key] = verification
@@ -144,7 +144,7 @@ class Town:
         answer = client.post(f"/v1/verifications/{verification}/checks", json={"code": code})
         assert answer.status_code == 200, answer.text
         self.promises.verified.add(verification)
-        key = f"register-{number}"
+        key = f"registration-of-device-{number}"
         self.promises.unanswered[key] = verification
         person = register(client, key, verification)
         with self._lock:

@@ -109,11 +109,14 @@ class Machine(RuleBasedStateMachine):
         who=st.integers(0, 2),
         which=st.integers(0, 1),
         channel=st.sampled_from(["sms", "sms", "voice"]),
+        older=st.none() | verifications,
     )
-    def start(self, who: int, which: int, channel: str) -> Any:
-        """Someone asks for a code; her older verification of the number ends."""
+    def start(self, who: int, which: int, channel: str, older: Model | None) -> Any:
+        """Someone asks for a code; the older verification that they name ends, and no other."""
         number, requester, now = self.numbers[which], self.requesters[who], self.clock.now
         body = {"phone_number": number, "channel": channel}
+        if older:
+            body["supersedes"] = older.id
         answer = self.post("/v1/verifications", body, requester)
         if not self.bucket(number, requester).take(now):
             assert problem_code(answer) == "too-many-sends"
@@ -122,9 +125,8 @@ class Machine(RuleBasedStateMachine):
         self.texts[number] += 1
         code = re.search(r"\d{6}", re.sub(r", ", "", self.outbox(number)[0]["body"]))
         assert code
-        for older in self.models:
-            if (older.number, older.requester, older.state) == (number, requester, "pending"):
-                older.state = "canceled"
+        if older and older.status(now) == "pending":
+            older.state = "canceled"
         model = Model(answer.json["id"], number, requester, code.group(), now, now + LIFE)
         model.sent[channel].append(now)
         self.models.append(model)

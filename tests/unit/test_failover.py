@@ -19,7 +19,7 @@ from tests.conftest import NUMBER, Clock, MakeApp, problem_code
 from tests.policies import velocity, write_policy
 from tests.scripted import Scripted
 
-KEY = {"Idempotency-Key": "key"}
+KEY = {"Idempotency-Key": "a-key-that-nobody-else-has"}
 DIGEST, VERIFICATION = b"d" * 16, b"v" * 16
 ROUTING = """
 currency = "EUR"

@@ -1,20 +1,23 @@
 """Idempotency keys: claimed, answered, released, and left behind by a crash."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from core import idempotency
 from core.database import Database
 from core.idempotency import Earlier, identify
 from core.problems import IdempotencyInProgress, IdempotencyKeyReused
+from core.repeats import Repeats
 from sms.models import Send
 from sms.provider import BOTH, Message
-from tests.conftest import NUMBER, Clock, MakeApp, problem_code
+from tests.conftest import KEY as LONG_KEY
+from tests.conftest import NUMBER, Clock, MakeApp
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 OWNER, SCOPE, SUBJECT = b"o" * 16, b"s" * 16, b"v" * 16
@@ -92,8 +95,9 @@ def wait_while(database: Database, act: Any) -> Earlier | None:
 
     earlier = claim(database)
     assert earlier is not None
+    repeats = Repeats(database, clock)
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(idempotency.wait, database, KEY, earlier, clock)
+        waiting = pool.submit(repeats.wait, KEY, earlier)
         assert looked.wait(PATIENCE)
         with database.write() as connection:
             act(connection)
@@ -116,17 +120,17 @@ def test_waiting_ends_with_a_release(database: Database) -> None:
 def test_an_answer_is_given_without_waiting(database: Database) -> None:
     """An earlier request that was answered is not looked for again."""
     earlier = Earlier(SUBJECT, "{}", NOW)
-    assert idempotency.wait(database, KEY, earlier, lambda: NOW) is earlier
+    assert Repeats(database, lambda: NOW).wait(KEY, earlier) is earlier
 
 
-def test_patience_ends(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patience_ends(database: Database) -> None:
     """Who waited long enough is told to ask again, and when."""
-    monkeypatch.setattr(idempotency, "WAIT_SECONDS", 0.05)
     claim(database)
     earlier = claim(database)
     assert earlier is not None
+    repeats = Repeats(database, lambda: NOW + timedelta(seconds=119), patience=0.05)
     with pytest.raises(IdempotencyInProgress) as refused:
-        idempotency.wait(database, KEY, earlier, lambda: NOW + timedelta(seconds=119))
+        repeats.wait(KEY, earlier)
     assert refused.value.retry_after == 2
 
 
@@ -135,8 +139,77 @@ def test_a_crash_is_told_by_time(database: Database) -> None:
     claim(database)
     earlier = claim(database)
     assert earlier is not None
-    found = idempotency.wait(database, KEY, earlier, lambda: NOW + timedelta(seconds=120))
+    found = Repeats(database, lambda: NOW + timedelta(seconds=120)).wait(KEY, earlier)
     assert found == Earlier(SUBJECT, None, NOW)
+
+
+def looks(database: Database) -> list[str]:
+    """Collect the statements that look for an earlier request."""
+    found: list[str] = []
+
+    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
+        if statement.startswith("SELECT") and "idempotency_keys" in statement:
+            found.append(statement)
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    return found
+
+
+def test_who_waits_here_is_woken_and_looks_once(database: Database) -> None:
+    """Of 40 repeats while the first runs in this process each looks once, after it has ended."""
+    claim(database)
+    earlier = claim(database)
+    assert earlier is not None
+    repeats, found = Repeats(database, lambda: NOW), looks(database)
+    with ThreadPoolExecutor(40) as pool:
+        with repeats.wake(KEY):
+            waiting = [pool.submit(repeats.wait, KEY, earlier) for _ in range(40)]
+            time.sleep(1)
+            assert found == []
+            with database.write() as connection:
+                idempotency.answer(connection, KEY, "{}")
+        assert {each.result(PATIENCE) for each in waiting} == {Earlier(SUBJECT, "{}", NOW)}
+    assert len(found) == 40
+
+
+def test_one_looks_for_all_who_wait_for_another_process(database: Database) -> None:
+    """Of 40 repeats while the first runs elsewhere one looks, ever more seldom, and wakes the others."""
+    claim(database)
+    earlier = claim(database)
+    assert earlier is not None
+    repeats, found = Repeats(database, lambda: NOW), looks(database)
+    with ThreadPoolExecutor(40) as pool:
+        waiting = [pool.submit(repeats.wait, KEY, earlier) for _ in range(40)]
+        time.sleep(2)
+        # After 0.05, 0.15, 0.35, 0.75 and 1.55 seconds.
+        assert 1 <= len(found) <= 5
+        with database.write() as connection:
+            idempotency.answer(connection, KEY, "{}")
+        assert {each.result(PATIENCE) for each in waiting} == {Earlier(SUBJECT, "{}", NOW)}
+    assert len(found) <= 5 + 1 + 39
+
+
+def test_a_first_request_that_fails_wakes_its_repeats(database: Database) -> None:
+    """What it raises is its own; who waited looks, and waits on for what is not over."""
+    claim(database)
+    earlier = claim(database)
+    assert earlier is not None
+    repeats = Repeats(database, lambda: NOW, patience=2)
+    with ThreadPoolExecutor(1) as pool:
+        with pytest.raises(ZeroDivisionError), repeats.wake(KEY):
+            waiting = pool.submit(repeats.wait, KEY, earlier)
+            time.sleep(0.2)
+            raise ZeroDivisionError
+        with pytest.raises(IdempotencyInProgress):
+            waiting.result(PATIENCE)
+
+
+@pytest.mark.parametrize(
+    ("key", "secret"), [(None, False), ("register-1", False), ("x" * 21, False), ("x" * 22, True)]
+)
+def test_which_keys_are_secrets(key: str | None, secret: bool) -> None:
+    """128 bits as base64url have 22 characters; a shorter key may be somebody else's too."""
+    assert idempotency.is_secret(key) == secret
 
 
 class Crash(BaseException):
@@ -161,11 +234,8 @@ class Crashing:
         return "id"
 
 
-def test_a_start_cut_off_by_a_crash(
-    make_app: MakeApp, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its key is in progress for two minutes, then answers the verification, and nothing is sent."""
-    monkeypatch.setattr(idempotency, "WAIT_SECONDS", 0.05)
+def test_a_start_cut_off_by_a_crash(make_app: MakeApp, clock: Clock) -> None:
+    """A repeat waits until two minutes have passed, then is told the verification; nothing is sent."""
     provider = Crashing()
     app = make_app(ports={"providers": (provider,)})
     client = app.test_client()
@@ -174,17 +244,17 @@ def test_a_start_cut_off_by_a_crash(
         return client.post(
             "/v1/verifications",
             json={"phone_number": NUMBER},
-            headers={"Idempotency-Key": "key"},
+            headers={"Idempotency-Key": LONG_KEY},
         )
 
     with pytest.raises(Crash):
         start()
-    early = start()
-    assert problem_code(early) == "idempotency-in-progress"
-    assert early.status_code == 409
-    assert early.headers["Retry-After"] == "2"
-    clock.advance(120)
-    first, second = start(), start()
+    with ThreadPoolExecutor(1) as pool:
+        early = pool.submit(start)
+        time.sleep(0.3)
+        assert not early.done()
+        clock.advance(120)
+        first, second = early.result(PATIENCE), start()
     assert first.status_code == 201
     assert first.json == second.json
     assert first.json["status"] == "pending"

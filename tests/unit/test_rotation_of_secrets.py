@@ -11,7 +11,7 @@ from tests.conftest import NUMBER, Clock, MakeApp, problem_code
 OLD = {"secret_key": "o" * 32}
 BOTH = {"secret_key": "n" * 32, "secret_key_previous": "o" * 32}
 NEW = {"secret_key": "n" * 32}
-KEY = {"Idempotency-Key": "key"}
+KEY = {"Idempotency-Key": "a-key-that-nobody-else-has"}
 
 Serve = Callable[[dict[str, str]], FlaskClient]
 
@@ -94,10 +94,10 @@ def test_an_old_verification_sends_on_the_same_count(serve: Serve, clock: Clock)
 
 
 def test_an_older_verification_is_superseded(serve: Serve) -> None:
-    """A new start cancels the requester's verification from before the rotation."""
+    """A new start cancels the verification from before the rotation that it names."""
     identity = start(serve(OLD)).json["id"]
     during = serve(BOTH)
-    start(during)
+    during.post("/v1/verifications", json={"phone_number": NUMBER, "supersedes": identity})
     assert during.get(f"/v1/verifications/{identity}").json["status"] == "canceled"
 
 

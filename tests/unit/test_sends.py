@@ -26,7 +26,7 @@ from tests.scripted import Scripted
 STATES = ("queued", "unknown", "sent", "delivered", "undelivered", "failed")
 FINAL = ("delivered", "undelivered", "failed")
 DIGEST = b"d" * 16
-KEY = {"Idempotency-Key": "key"}
+KEY = {"Idempotency-Key": "a-key-that-nobody-else-has"}
 
 
 @pytest.fixture
@@ -212,8 +212,12 @@ Start = Callable[..., Any]
 @pytest.fixture
 def start(client: FlaskClient) -> Start:
     """Start a verification."""
-    body = {"phone_number": NUMBER}
-    return lambda **request: client.post("/v1/verifications", json=body, **request)
+
+    def begin(supersedes: str | None = None, **request: Any) -> Any:
+        body = {"phone_number": NUMBER, "supersedes": supersedes}
+        return client.post("/v1/verifications", json=body, **request)
+
+    return begin
 
 
 DEFINITE = [
@@ -228,10 +232,11 @@ DEFINITE = [
 def test_a_start_that_did_not_happen(
     app: OpenAPI, provider: Scripted, start: Start, fault: Exception, code: str, status: int
 ) -> None:
-    """It says why, her older verification lives, and the key may be tried again and then sends."""
+    """It says why, the older verification lives, and the key may be tried again and then sends."""
     client, older = app.test_client(), start().json
+    named = older["id"]
     provider.faults = [fault]
-    refused = start(headers=KEY)
+    refused = start(named, headers=KEY)
     assert (problem_code(refused), refused.status_code) == (code, status)
     expected = str(getattr(fault, "retry_after", None) or 30) if status == 503 else None
     assert refused.headers.get("Retry-After") == expected
@@ -239,9 +244,9 @@ def test_a_start_that_did_not_happen(
     with app.extensions["kith"].database.read() as connection:
         assert sorted(connection.scalars(select(Send.status))) == ["failed", "sent"]
 
-    again = start(headers=KEY)
+    again = start(named, headers=KEY)
     assert again.status_code == 201
-    assert start(headers=KEY).json == again.json
+    assert start(named, headers=KEY).json == again.json
     assert (provider.calls, len(provider.taken)) == (3, 2)
     assert client.get(f"/v1/verifications/{older['id']}").json["status"] == "canceled"
 
@@ -293,9 +298,9 @@ def test_a_start_that_may_have_happened(
     """It is answered as if it had, keeps its key, its place and its cost, and is never replayed."""
     older = start().json["id"]
     provider.faults = [fault]
-    first = start(headers=KEY)
+    first = start(older, headers=KEY)
     assert first.status_code == 201
-    assert start(headers=KEY).json == first.json
+    assert start(older, headers=KEY).json == first.json
     assert provider.calls == 2
     assert client.get(f"/v1/verifications/{older}").json["status"] == "canceled"
     assert [start().status_code for _ in range(4)] == [201] * 3 + [429]

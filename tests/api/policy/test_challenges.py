@@ -8,7 +8,7 @@ import pytest
 
 from sms.provider import Rejected, Unavailable
 from tests.api.policy.conftest import Serve, Service, number
-from tests.conftest import problem_code
+from tests.conftest import KEY, problem_code
 from tests.policies import budget, solve, velocity
 from verification.policy.models import SpentChallenge
 
@@ -35,17 +35,17 @@ def test_a_solved_challenge_lets_through_once(serve: Serve) -> None:
     """With the key of the refused request; and the same request again is answered, not sent."""
     service = serve(velocity("network", 1, over="challenge"))
     service.start()
-    asked = service.start(number(2), key="key")
-    assert problem_code(service.start(number(2), key="key")) == "challenge-required"
+    asked = service.start(number(2), key=KEY)
+    assert problem_code(service.start(number(2), key=KEY)) == "challenge-required"
     solution = solve(asked.json["challenge"])
-    solved = service.start(number(2), key="key", challenge_solution=solution)
+    solved = service.start(number(2), key=KEY, challenge_solution=solution)
     assert solved.status_code == 201
-    again = service.start(number(2), key="key", challenge_solution=solution)
+    again = service.start(number(2), key=KEY, challenge_solution=solution)
     assert (again.status_code, again.text) == (201, solved.text)
     assert len(service.providers[0].taken) == 2
     reused = service.start(number(2), challenge_solution=solution)
     assert problem_code(reused) == "challenge-rejected"
-    without = service.start(number(2), key="key")
+    without = service.start(number(2), key=KEY)
     assert problem_code(without) == "idempotency-key-reused"
     assert [row.solved for row in service.decisions() if row.verdict == "allow"].count(True) == 1
 
@@ -67,7 +67,7 @@ def test_what_is_no_solution(serve: Serve, spoil: Callable[[Service, str], dict[
     solution = solve(service.start(number(2)).json["challenge"])
     before = service.everything(), service.decisions(), service.refusals()
     fields = {"phone_number": number(2)} | spoil(service, solution)
-    assert problem_code(service.start(**fields, key="key")) == "challenge-rejected"
+    assert problem_code(service.start(**fields, key=KEY)) == "challenge-rejected"
     assert (service.everything(), service.decisions(), service.refusals()) == before
 
 
@@ -89,12 +89,12 @@ def test_a_solution_of_a_send_that_failed(serve: Serve, fault: Exception, again:
     """When nobody was there it is good for the next try; a number that cannot receive cost it."""
     service = serve(velocity("network", 1, over="challenge"))
     service.start()
-    solution = solve(service.start(number(2), key="key").json["challenge"])
+    solution = solve(service.start(number(2), key=KEY).json["challenge"])
     service.providers[0].faults = [fault]
-    failed = service.start(number(2), key="key", challenge_solution=solution)
+    failed = service.start(number(2), key=KEY, challenge_solution=solution)
     assert failed.status_code in (422, 503)
     assert len(service.rows(SpentChallenge)) == (again != "sent")
-    answer = service.start(number(2), key="key", challenge_solution=solution)
+    answer = service.start(number(2), key=KEY, challenge_solution=solution)
     assert (answer.status_code == 201) == (again == "sent")
     assert again == "sent" or problem_code(answer) == again
     assert len(service.rows(SpentChallenge)) == 1
