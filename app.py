@@ -61,6 +61,7 @@ from sms.webhook import WebhookProvider
 from sms.webhook_callbacks import webhook_callbacks_api
 from tokens.accounts import AccountService
 from tokens.commands import tokens_commands
+from tokens.device_commands import devices_commands
 from tokens.device_tokens import Mint
 from tokens.events import AccountEvents
 from tokens.former_numbers import FormerNumbers
@@ -196,7 +197,9 @@ def build(settings: Settings, ports: Ports) -> Kith:
     mint = Mint(keyring, entropy)
     devices = DeviceService(database, clock, entropy, mint, events, settings.max_devices)
     revocations = RevocationService(clock, devices, events)
-    tokens = TokenService(database, clock, mint, revocations, events)
+    idle_days = settings.token_idle_days
+    max_idle = timedelta(days=idle_days) if idle_days else None
+    tokens = TokenService(database, clock, mint, revocations, events, max_idle)
     service_tokens = ServiceTokenService(database, clock, entropy)
     locks = RegistrationLockService(
         database, clock, ports.hasher, rules.pin_tries, rules.pin_changes
@@ -438,6 +441,7 @@ def create_app(settings: Settings | None = None, ports: Ports | None = None) -> 
     for commands in (
         maintenance_commands,
         tokens_commands,
+        devices_commands,
         policy_commands,
         verification_commands,
         discovery_commands,

@@ -207,6 +207,12 @@ class Settings(
         5, ge=1, le=10, description="Guesses a verification; a resend gives none back."
     )
     max_devices: int = Field(10, ge=1, le=100, description="Devices an account.")
+    token_idle_days: int = Field(
+        0,
+        ge=0,
+        le=3650,
+        description="Days after which the token of a device that was not seen expires; 0: never.",
+    )
     max_body_bytes: int = Field(
         1_048_576, ge=65_536, le=16_777_216, description="Largest request body."
     )

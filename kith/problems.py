@@ -278,6 +278,12 @@ class TokenInvalid(KithProblem):
     code = "token-invalid"
 
 
+class TokenExpired(KithProblem):
+    """Report a token whose device was not seen for too long."""
+
+    code = "token-expired"
+
+
 class TokenReused(KithProblem):
     """Report an old device token used after its successor: the device is revoked, one of the two
     was stolen.

@@ -15,8 +15,14 @@ class TokenInvalid(Problem):
     code, status, title = "token-invalid", 401, "This device token is not valid"
 
 
+class TokenExpired(Problem):
+    """The device was not seen for so long that its token is not good any more."""
+
+    code, status, title = "token-expired", 401, "This device token has expired"
+
+
 class TokenReused(Problem):
-    """A token that was rotated out came back, so one of two holders stole it: the device is gone."""
+    """A token that was replaced came back, so one of two holders stole it: all are revoked."""
 
     code, status, title = "token-reused", 401, "This device token was replaced before"
 

@@ -14,6 +14,7 @@ from tokens.problems import (
     AccountNotFound,
     DeviceNotFound,
     LinkCodeInvalid,
+    TokenExpired,
     TokenInvalid,
     TokenMissing,
     TokenReused,
@@ -35,12 +36,13 @@ from tokens.schemas import (
     LinkRedemption,
     MailboxFillAnswer,
     RegistrationLockBody,
+    RemovedDevices,
     RotatedAnswer,
 )
 from tokens.service import DeviceService, MailboxFill
 from tokens.tokens import TokenService
 
-AUTHENTICATION = (TokenMissing, TokenInvalid, TokenReused, TooManyConnections)
+AUTHENTICATION = (TokenMissing, TokenInvalid, TokenExpired, TokenReused, TooManyConnections)
 
 accounts_api = Api(
     "accounts",
@@ -159,6 +161,15 @@ def rename_device(caller: Caller, path: DevicePath, body: DeviceChange) -> Devic
 def remove_device(caller: Caller, path: DevicePath) -> None:
     """Remove a device, its token and everything that waits for it; the calling one logs out."""
     _devices().remove(caller, _device_id(path))
+
+
+@accounts_api.operation("POST", "/devices/remove-others", answer=RemovedDevices)
+def remove_other_devices(caller: Caller) -> RemovedDevices:
+    """Sign out all devices of the account but the calling one, with everything that waits for them.
+
+    Link codes end too. Whoever holds a copy of the calling device's token stays: rotate that first.
+    """
+    return RemovedDevices(removed=_devices().remove_others(caller))
 
 
 @accounts_api.operation(

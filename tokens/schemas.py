@@ -74,6 +74,12 @@ class DevicesAnswer(Answer):
     devices: list[DeviceAnswer]
 
 
+class RemovedDevices(Answer):
+    """The devices that were signed out."""
+
+    removed: list[UUID]
+
+
 class DeviceChange(Body):
     """What may be changed of a device."""
 

@@ -197,10 +197,14 @@ class DeviceService:
     def of_caller(self, caller: Caller) -> tuple[list[Device], Mapping[UUID, MailboxFill]]:
         """Give the devices of the caller's account, oldest first, and how full their mailboxes are."""
         with self._database.read() as connection:
-            mine = select(*table(Device).columns).where(_DEVICES.account_id == caller.account_id)
-            order = mine.order_by(_DEVICES.created_at, _DEVICES.id)
-            devices = find_all(connection, Device, order)
+            devices = self.of_account(connection, caller.account_id)
             return devices, self.mailboxes_of(connection, [device.id for device in devices])
+
+    @staticmethod
+    def of_account(connection: Connection, account_id: UUID) -> list[Device]:
+        """Give the devices of an account, oldest first."""
+        theirs = select(*table(Device).columns).where(_DEVICES.account_id == account_id)
+        return find_all(connection, Device, theirs.order_by(_DEVICES.created_at, _DEVICES.id))
 
     @staticmethod
     def device_ids(connection: Connection, account_id: UUID) -> list[UUID]:
@@ -240,6 +244,17 @@ class DeviceService:
         with self._database.write() as connection:
             if not self.remove_devices(connection, caller.account_id, [device_id]):
                 raise DeviceNotFound("GET /v1/devices lists the devices of this account.")
+
+    def remove_others(self, caller: Caller) -> list[UUID]:
+        """Remove all devices of the caller's account but the calling one; give those that were there."""
+        with self._database.write() as connection:
+            # Held, so that none joins meanwhile.
+            held = select(Account.id).where(Account.id == caller.account_id).with_for_update()
+            connection.execute(held)
+            ids = self.device_ids(connection, caller.account_id)
+            others = [one for one in ids if one != caller.device_id]
+            self.end_links(connection, caller.account_id)
+            return self.remove_devices(connection, caller.account_id, others) if others else []
 
     def remove_devices(
         self, connection: Connection, account_id: UUID, device_ids: list[UUID]

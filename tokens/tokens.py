@@ -16,7 +16,7 @@ from core.database import Database, purge, table
 from tokens.device_tokens import TOKEN_PREFIX, Credential, Mint
 from tokens.events import AccountEvents
 from tokens.models import Account, Device, RetiredToken
-from tokens.problems import TokenInvalid, TokenReused
+from tokens.problems import TokenExpired, TokenInvalid, TokenReused
 from tokens.revocation import RevocationService, retire
 from tokens.service import Caller
 
@@ -69,17 +69,20 @@ class TokenService:
         mint: Mint,
         revocations: RevocationService,
         events: AccountEvents,
+        max_idle: timedelta | None = None,
     ) -> None:
+        """Take how long a device may go unseen before its token expires; None: it does not."""
         self._database = database
         self._clock = clock
         self._mint = mint
         self._revocations = revocations
+        self._max_idle = max_idle
         self._events = events
 
     def authenticate(self, token: str) -> Caller:
         """Say whose token this is.
 
-        Raises TokenInvalid, or TokenReused after revoking the tokens of the device of a replaced one.
+        Raises TokenInvalid, TokenExpired, or TokenReused when a replaced one ended all tokens of its device.
         """
         credential = Credential.parse(TOKEN_PREFIX, 2, token)
         if credential is None:
@@ -92,21 +95,25 @@ class TokenService:
             ).one_or_none()
         if row is None:
             raise TokenInvalid("Its device was removed; register or link the device again.")
-        if not hmac.compare_digest(row.token_hash, presented) and not self._promote(
-            account_id, device_id, presented, row.next_token_hash
-        ):
-            self._judge_stranger(account_id, device_id, presented)
         now = self._clock()
+        is_current = hmac.compare_digest(row.token_hash, presented)
+        is_next = hmac.compare_digest(row.next_token_hash or b"", presented)
+        if (is_current or is_next) and self._has_expired(row.last_seen_at, now):
+            raise TokenExpired(
+                "Its device was not seen for too long. Register the number again; with recover_device the"
+                " device keeps its id and its mailbox."
+            )
+        if not is_current and not (is_next and self._promote(account_id, device_id, presented)):
+            self._judge_stranger(account_id, device_id, presented)
         if now - row.last_seen_at >= SEEN_GRAIN:
             self._mark_seen(account_id, device_id, row.last_seen_at)
         return Caller(account_id, device_id, presented, row.number_id)
 
-    def _promote(
-        self, account_id: UUID, device_id: UUID, presented: bytes, following: bytes | None
-    ) -> bool:
+    def _has_expired(self, last_seen_at: datetime, now: datetime) -> bool:
+        return self._max_idle is not None and now - last_seen_at >= self._max_idle
+
+    def _promote(self, account_id: UUID, device_id: UUID, presented: bytes) -> bool:
         """Make a rotated token the current one at its first use, and retire the one before."""
-        if following is None or not hmac.compare_digest(following, presented):
-            return False
         here = (Device.account_id == account_id, Device.id == device_id)
         with self._database.write() as connection:
             row = connection.execute(
@@ -129,7 +136,9 @@ class TokenService:
         now = self._clock()
         with self._database.write() as connection:
             retired = connection.execute(
-                select(RetiredToken.retired_at, RetiredToken.never_used).where(
+                select(RetiredToken.retired_at, RetiredToken.never_used, Device.token_revoked_at)
+                .join(Device, (Device.account_id == account_id) & (Device.id == device_id))
+                .where(
                     RetiredToken.account_id == account_id,
                     RetiredToken.device_id == device_id,
                     RetiredToken.token_hash == presented,
@@ -137,7 +146,11 @@ class TokenService:
             ).one_or_none()
             if retired is None:
                 raise TokenInvalid("It is not the token of its device.")
-            late = not retired.never_used and now - retired.retired_at <= LATE
+            late = (
+                not retired.never_used
+                and retired.token_revoked_at is None
+                and now - retired.retired_at <= LATE
+            )
             revoked = not late and self._revocations.revoke(connection, account_id, device_id)
         if late:
             raise TokenInvalid("It was replaced by a newer one just now; use that.")

@@ -24,6 +24,11 @@ class _AccountDevices:
 
 
 @dataclass(frozen=True)
+class _Removed:
+    removed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class _Rotated:
     device_token: str = field(repr=False)
 
@@ -75,6 +80,11 @@ class AccountCalls(Calls):
         """Revoke a device and drop its mailbox; removing the asking device signs out."""
         path = f"/v1/devices/{segment(device_id)}"
         self._requests.call("DELETE", path, done_when=(DeviceNotFound, TokenInvalid))
+
+    def remove_other_devices(self) -> tuple[str, ...]:
+        """Revoke all devices but the asking one and drop their mailboxes; return their ids."""
+        response = self._requests.call("POST", "/v1/devices/remove-others", {})
+        return answer(_Removed, response).removed
 
     def create_device_link(self) -> DeviceLink:
         """Return a code with which one other device can join; not retried, so that one call makes

@@ -63,17 +63,30 @@ def _device_id(_: click.Context, __: click.Parameter, value: str) -> str:
     return value
 
 
+def _given_id(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    return None if value is None else _device_id(ctx, parameter, value)
+
+
 @devices.command("remove")
-@click.argument("device_id", metavar="ID", callback=_device_id)
+@click.argument("device_id", metavar="ID", required=False, callback=_given_id)
+@click.option("--others", is_flag=True, help="All devices but this one.")
 @click.pass_obj
-def remove(session: Session, device_id: str) -> None:
-    """Sign out another device of your account.
+def remove(session: Session, device_id: str | None, others: bool) -> None:
+    """Sign out another device of your account, or all others.
 
     \b
     Example:
       kith devices remove 7b0f3a51-7d83-4b6f-9b3c-2f8f3c6f0a11
+      kith devices remove --others
     """
+    if others == (device_id is not None):
+        raise click.UsageError("Give the ID of a device, or --others.")
     kith, credentials = session.signed_in()
+    if device_id is None:
+        with kith:
+            removed = len(kith.remove_other_devices())
+        click.echo(f"{removed} other device{'' if removed == 1 else 's'} signed out.")
+        return
     if device_id == credentials.device_id:
         raise Failure(
             "That is the device you are using.", hint="Use: kith logout", exit_code=REFUSED

@@ -11,7 +11,7 @@ import click
 from kith.commands.output import clean
 from kith.credentials import CredentialsBroken, CredentialsMissing
 from kith.errors import ChallengeRefused, KithError, KithProblem, KithUnreachable
-from kith.problems import TokenInvalid, TokenMissing, TokenReused
+from kith.problems import TokenExpired, TokenInvalid, TokenMissing, TokenReused
 
 SERVER_FAILED, NOT_SIGNED_IN, UNREACHABLE, REFUSED, LATER, LOCAL_FILE = 1, 3, 4, 5, 6, 7
 BUDGET_USED_UP, UNREADABLE_INPUT = 8, 9
@@ -35,6 +35,7 @@ _HINTS = {
     "registration-locked": "Give the account's PIN, or wait until the lock ends.",
     "token-missing": _REGISTER_AGAIN,
     "token-invalid": f"This device was signed out. {_REGISTER_AGAIN}",
+    "token-expired": f"This device was not used for too long; its messages are kept. {_REGISTER_AGAIN}",
     "token-reused": f"The device was signed out for safety; its messages are kept. {_REGISTER_AGAIN}",
     "device-not-found": "See which there are with: kith devices",
     "too-many-devices": "Remove one with: kith devices remove ID",
@@ -116,7 +117,7 @@ def _hint(problem: KithProblem) -> str:
 
 
 def _exit_code(problem: KithProblem) -> int:
-    if isinstance(problem, TokenMissing | TokenInvalid | TokenReused):
+    if isinstance(problem, TokenMissing | TokenInvalid | TokenExpired | TokenReused):
         return NOT_SIGNED_IN
     if problem.status in (423, 429, 503) or problem.code == "idempotency-in-progress":
         return LATER

@@ -317,3 +317,73 @@ def test_a_link_code_ends_with_any_device(client: ContractClient, register: Regi
     path = f"/v1/devices/{laptop['device_id']}"
     assert client.delete(path, headers=person.headers).status_code == 204
     assert problem_code(links.redeem(client, code)) == "link-code-invalid"
+
+
+class TestSigningOutOthers:
+    """All devices but the calling one end at once."""
+
+    PATH = "/v1/devices/remove-others"
+
+    def test_only_the_calling_device_is_left(
+        self, client: ContractClient, register: Register
+    ) -> None:
+        """Tokens and link codes of the others are worth nothing."""
+        person, links = register(), TestLinks()
+        others = [links.redeem(client, links.link(client, person)).json for _ in range(2)]
+        code = links.link(client, person)
+        answer = client.post(self.PATH, headers=person.headers)
+        assert answer.status_code == 200
+        assert sorted(answer.json["removed"]) == sorted(one["device_id"] for one in others)
+        for other in others:
+            assert problem_code(account(client, other["device_token"])) == "token-invalid"
+        assert problem_code(links.redeem(client, code)) == "link-code-invalid"
+        listed = client.get("/v1/devices", headers=person.headers).json["devices"]
+        assert [device["id"] for device in listed] == [person.device_id]
+        assert client.post(self.PATH, headers=person.headers).json == {"removed": []}
+
+
+class TestIdleTokens:
+    """The token of a device that is not used expires, where the operator wants that."""
+
+    DAYS = 30
+
+    @pytest.fixture
+    def app(self, make_app: MakeApp) -> OpenAPI:
+        """The application with that setting."""
+        return make_app(token_idle_days=self.DAYS)
+
+    def test_it_expires_unless_it_is_used(
+        self, client: ContractClient, register: Register, clock: Clock
+    ) -> None:
+        """To the second; each use begins the time anew, and a rotated token is no way around it."""
+        person = register()
+        for _ in range(3):
+            clock.advance(days=self.DAYS, seconds=-1)
+            assert account(client, person.token).status_code == 200
+        newer = TestRotation().rotate(client, person.token)
+        clock.advance(days=self.DAYS)
+        for token in (person.token, newer, person.token):
+            assert problem_code(account(client, token)) == "token-expired"
+        forged = person.token[:-8] + "AAAAAAAA"
+        assert problem_code(account(client, forged)) == "token-invalid"
+
+    def test_another_device_does_not_prolong_it(
+        self, client: ContractClient, register: Register, clock: Clock
+    ) -> None:
+        """Each device is seen by itself."""
+        person, links = register(), TestLinks()
+        laptop = links.redeem(client, links.link(client, person)).json["device_token"]
+        clock.advance(days=self.DAYS - 1)
+        assert account(client, laptop).status_code == 200
+        clock.advance(days=1)
+        assert problem_code(account(client, person.token)) == "token-expired"
+        assert account(client, laptop).status_code == 200
+
+
+def test_by_default_tokens_do_not_expire(
+    client: ContractClient, register: Register, clock: Clock
+) -> None:
+    """A device that comes back after years is the same."""
+    person = register()
+    clock.advance(days=3_000)
+    assert account(client, person.token).status_code == 200

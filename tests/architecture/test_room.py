@@ -31,8 +31,9 @@ sms/outbox.py: send
 sms/service.py: _fail_over
 sms/smpp_messages.py: take_answer take_receipt
 tokens/accounts.py: _store_lock delete set_discoverable
+tokens/device_commands.py: revoke
 tokens/registration_lock.py: hash open
-tokens/service.py: remove rename
+tokens/service.py: remove remove_others rename
 tokens/services.py: authenticate revoke
 tokens/tokens.py: _judge_stranger _mark_seen _promote
 verification/checks.py: judge

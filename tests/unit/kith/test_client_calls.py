@@ -114,6 +114,7 @@ def test_device_calls(client: Kith, script: Script) -> None:
     script.on("GET /v1/devices", ok({"devices": [DEVICE]}))
     script.on("PATCH /v1/devices/d1", ok({**DEVICE, "name": "Old"}))
     script.on("DELETE /v1/devices/d1", ok())
+    script.on("POST /v1/devices/remove-others", ok({"removed": ["d2"]}))
     script.on(
         "POST /v1/device-links",
         ok({"link_code": "link-me", "expires_at": "2026-11-22T10:20:30Z"}, 201),
@@ -127,6 +128,7 @@ def test_device_calls(client: Kith, script: Script) -> None:
     )
     assert client.rename_device("d1", "Old").name == "Old"
     client.remove_device("d1")
+    assert client.remove_other_devices() == ("d2",)
     assert client.create_device_link().link_code == "link-me"
     assert client.redeem_device_link("link-me", platform="linux").device_token == TOKEN
     assert client.rotate_token() == "kith_new"
