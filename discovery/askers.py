@@ -38,15 +38,22 @@ class Asker:
     count: Callable[[Connection, datetime, int], None] | None = None
 
 
+def id_of(caller: Caller | ServiceCaller) -> UUID:
+    """Give what the sync tokens of a caller are bound to."""
+    if isinstance(caller, Caller):
+        return caller.account_id
+    return uuid5(_SERVICES, caller.name)
+
+
 def identify(connection: Connection, keyring: Keyring, caller: Caller | ServiceCaller) -> Asker:
     """Say who a caller is as an asker."""
     if isinstance(caller, Caller):
         number = AccountService.read(connection, caller).e164
-        return Asker(caller.account_id, subjects_of(keyring, number))
+        return Asker(id_of(caller), subjects_of(keyring, number))
     budget = caller.budget
     tier = Tier(caller.name, budget.burst, budget.per_day) if budget else None
     return Asker(
-        uuid5(_SERVICES, caller.name),
+        id_of(caller),
         keyring.digests("discovery-service", caller.name),
         tier,
         Requester.service(caller.name),

@@ -5,6 +5,7 @@ from functools import partial
 from flask import Response, current_app, g
 
 from core.api import DEVICE_TOKEN, Api, service_token
+from discovery.askers import id_of
 from discovery.lookups import read_lookup, render_lookup
 from discovery.problems import BudgetExhausted, BudgetTooSmall, EpochUnknown
 from discovery.schemas import (
@@ -52,6 +53,7 @@ def get_discovery_parameters(caller: Caller | ServiceCaller) -> ParametersAnswer
             {"epoch": previous.id, "salt": previous.salt, "expires_at": previous.expires_at}
         ),
         budget=BudgetAnswer(**service.budget(caller)._asdict()),
+        asker=str(id_of(caller)),
     )
 
 

@@ -45,6 +45,10 @@ class ParametersAnswer(Answer):
     expires_at: datetime | None
     previous: PreviousEpochAnswer | None
     budget: BudgetAnswer
+    asker: str = Field(
+        description="Whose budget it is, and whom sync tokens are bound to: an account, or a service of"
+        " the operator's under any of its tokens."
+    )
 
 
 #: The pattern is checked in pydantic's Rust core, and the first wrong hash ends it: 10,000 of them

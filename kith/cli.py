@@ -16,6 +16,7 @@ from kith.commands.failures import FailingGroup
 from kith.commands.groups import groups
 from kith.commands.keys import keys
 from kith.commands.messages import inbox, send
+from kith.commands.numbers import numbers
 from kith.commands.registration import link, register
 from kith.commands.session import Session, Wiring
 
@@ -44,6 +45,12 @@ from kith.commands.session import Session, Wiring
     type=click.Path(dir_okay=False),
     help="Use the token in this file, such as a service's, instead of credentials. Needs --server.",
 )
+@click.option(
+    "--insecure",
+    envvar="KITH_INSECURE",
+    is_flag=True,
+    help="Send tokens and codes over http:// to another machine, where anybody on the way reads them.",
+)
 @click.pass_context
 def main(
     ctx: click.Context,
@@ -51,6 +58,7 @@ def main(
     profile: str | None,
     credentials: str | None,
     token_file: str | None,
+    insecure: bool,
 ) -> None:
     """Prove a phone number, find contacts, write to them, look after devices.
 
@@ -76,8 +84,9 @@ def main(
       6    refused for now: try again later
       7    a local file cannot be read or written
       8    sync: the budget is used up; what was done is kept, run it again later
-      9    sync --strict: something in the file could not be read
+      9    sync, numbers --strict: something in the file could not be read, or no number was found
       130  stopped
+      141  whoever read the output has closed it
     """
     wiring = ctx.obj if isinstance(ctx.obj, Wiring) else Wiring()
     by_command_line = click.core.ParameterSource.COMMANDLINE
@@ -87,12 +96,17 @@ def main(
     if ctx.get_parameter_source("token_file") is by_command_line and (profile or by_option):
         raise click.UsageError("Give --token-file or credentials, not both.")
     ctx.obj = Session.of(
-        wiring, server=server, profile=profile, credentials=credentials, token_file=token_file
+        wiring,
+        server=server,
+        profile=profile,
+        credentials=credentials,
+        token_file=token_file,
+        insecure=insecure,
     )
 
 
 for _command in (
-    *(register, link, whoami, devices, lock, discoverable, sync, rotate, logout),
+    *(register, link, whoami, devices, lock, discoverable, sync, numbers, rotate, logout),
     *(send, inbox, chat, keys, groups, accept, block, unblock),
 ):
     main.add_command(_command)

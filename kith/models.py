@@ -130,6 +130,8 @@ class Budget:
 class DiscoveryParameters:
     """How to hash numbers until `expires_at`, how many hashes one lookup takes, and the budget,
     None where the server has none.
+
+    asker: who pays, and whom sync tokens are bound to; None where the server is older.
     """
 
     epoch: str
@@ -138,6 +140,7 @@ class DiscoveryParameters:
     max_hashes: int
     expires_at: datetime | None
     budget: Budget | None = None
+    asker: str | None = None
 
 
 @dataclass(frozen=True)

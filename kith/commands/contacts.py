@@ -1,33 +1,40 @@
-"""Own `kith sync`: read an address book, ask the server, show who is here."""
+"""`kith sync`: read an address book, ask the server, show who is here."""
 
 import hashlib
-import os
 import sqlite3
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import click
 
 from kith.client import Kith
+from kith.commands.books import (
+    format_option,
+    line_of,
+    no_numbers,
+    note_read,
+    opened,
+    refuse_faults,
+    region_option,
+    strict_option,
+    write_rejects,
+)
 from kith.commands.failures import (
     BUDGET_USED_UP,
     LATER,
     LOCAL_FILE,
     NOT_SIGNED_IN,
-    UNREADABLE_INPUT,
     Failure,
     duration,
 )
 from kith.commands.matches import Output, Shown, print_matches
 from kith.commands.messaging import open_store
-from kith.commands.output import clean, note
+from kith.commands.output import counted, note
 from kith.commands.progress import SyncProgress
 from kith.commands.session import Session
-from kith.contacts import Fault, Format, read_contacts, region_named, region_of
+from kith.contacts import Format, read_contacts, region_of
 from kith.credentials import Credentials, default_state_directory
 from kith.messaging.addresses import Addresses
 from kith.messaging.vault import StoreBroken, StoreLocked
@@ -41,40 +48,28 @@ from kith.problems import (
 from kith.sync import Book, Outcome, State, StateBroken, StateInUse, gather, synchronise
 
 DAY = 86_400
+LONGEST_WAIT = 3600.0  # seconds for another sync to end: one of a million numbers takes minutes
 SERVICE_REFUSED = (ServiceTokenInvalid, ServiceTokenExpired, ScopeMissing)
 
 
 @dataclass(frozen=True)
 class Asker:
-    """Who asks: `own_number` is None for a service, and `identity` names both apart."""
+    """Who asks: `own_number` is None for a service, and `identity` says what was paid by whom.
+
+    former_identity: what names the state files of the time when each book had its own.
+    """
 
     client: Kith
     own_number: str | None
     identity: str
+    former_identity: str
     credentials: Credentials | None = None
-
-
-def _region(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    region = None if value is None else region_named(value)
-    if value is not None and region is None:
-        raise click.BadParameter("not a country, such as DE or US")
-    return region
 
 
 @click.command()
 @click.argument("file")
-@click.option(
-    "--region",
-    metavar="CC",
-    callback=_region,
-    help="Country of numbers without country code; otherwise that of your own number.",
-)
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["vcard", "csv", "jsonl"]),
-    help="How FILE is written; otherwise its content tells.",
-)
+@region_option
+@format_option
 @click.option(
     "--output",
     type=click.Choice(["table", "json", "jsonl", "csv"]),
@@ -88,12 +83,12 @@ def _region(_: click.Context, __: click.Parameter, value: str | None) -> str | N
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write what could not be read into this file, instead of to stderr.",
 )
-@click.option("--strict", is_flag=True, help="End with 9 when something could not be read.")
+@strict_option
 @click.option(
     "--state",
     "state_path",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Keep what was paid for in this file; otherwise in one below ~/.local/state/kith.",
+    help="Keep what was paid for in this file; otherwise in the account's below ~/.local/state/kith.",
 )
 @click.option("--quiet", is_flag=True, help="Print matches and failures only.")
 @click.pass_obj
@@ -112,10 +107,11 @@ def sync(
 ) -> None:
     """Show which of the contacts in FILE are here.
 
-    FILE is a vCard (2.1, 3.0, 4.0), a CSV export of a phone, Google, Outlook or Apple, or JSON
-    lines; "-" reads stdin. Only hashes of the numbers leave this machine. What cannot be read is
-    named on stderr and costs nothing else. Run it again whenever you like: only numbers that are
-    new since then cost anything.
+    FILE is an address book as phones and programs export it: vCard, CSV, LDIF, JSON, XML,
+    Telegram's or WhatsApp's export, compressed or not; "-" reads stdin. Only hashes of the numbers
+    leave this machine. What cannot be read is named on stderr and costs nothing else. Run it again
+    whenever you like, under any name of the file: only numbers that this account has not asked
+    about before cost anything.
 
     \b
     Example:
@@ -123,22 +119,27 @@ def sync(
       kith sync - --region DE --output jsonl < contacts.csv
       kith sync contacts.csv --watch-new --quiet
     """
-    asker = _asker(session)
-    with asker.client, _explained(asker), ExitStack() as stack:
-        state = stack.enter_context(State(state_path or _state_path(asker, file)))
+    with ExitStack() as stack:
+        stack.enter_context(_explained(given=session.has_token))
+        asker = _asker(session)
+        stack.enter_context(asker.client)
         book = stack.enter_context(Book())
         with SyncProgress(quiet=quiet) as progress:
-            with _opened(file) as stream:
+            with opened(file) as stream:
                 gather(
                     read_contacts(stream, file, form=form),
                     book,
                     region=region or region_of(asker.own_number or ""),
                     own_number=asker.own_number,
-                    on_fault=None if quiet or rejects else lambda fault: note(_line(file, fault)),
+                    on_fault=None if quiet or rejects else lambda fault: note(line_of(file, fault)),
                     on_progress=progress.reading(stream),
                 )
             if rejects:
-                _write_rejects(rejects, (_line(file, fault) for fault in book.faults()))
+                write_rejects(rejects, (line_of(file, fault) for fault in book.faults()))
+            if no_numbers(book):
+                note(f"kith: {no_numbers(book)}")
+            # Only now: another run has to wait for as long as this one holds it.
+            state = stack.enter_context(_state(session, asker, file, state_path))
             outcome = synchronise(asker.client, book, state, on_progress=progress.asking)
         shown = Shown(book, state, only_new=watch_new)
         print_matches("json" if as_json else output, shown, book, outcome)
@@ -149,17 +150,11 @@ def sync(
             _keep_names(session, asker.credentials, book)
         if not quiet and not as_json and output != "json":
             new = f", {shown.new} new" if watch_new else ""
-            click.echo(
-                f"{book.contacts} contacts, {book.numbers} numbers, {book.unreadable} unreadable, "
-                f"{shown.here} here{new}",
-                err=output != "table",
-            )
+            note_read(book, f", {shown.here} here{new}", err=output != "table")
     if not outcome.complete:
         raise _budget_used_up(outcome)
-    if strict and book.unreadable:
-        raise Failure(
-            f"{book.unreadable} lines or numbers could not be read.", exit_code=UNREADABLE_INPUT
-        )
+    if strict:
+        refuse_faults(book)
 
 
 def _keep_names(session: Session, credentials: Credentials, book: Book) -> None:
@@ -175,26 +170,52 @@ def _asker(session: Session) -> Asker:
     given = session.bearer()
     if given is not None:
         client, server = given
-        return Asker(client, None, server)
+        try:
+            # An older server does not tell; then the token itself stands for who asks.
+            asker = client.discovery_parameters().asker or _digest(client.device_token or "")
+        except BaseException:
+            client.close()
+            raise
+        return Asker(client, None, f"{server} {asker}", server)
     client, credentials = session.signed_in()
     account = client.account()
     identity = f"{credentials.server} {account.account_id}"
-    return Asker(client, account.phone_number, identity, credentials)
+    return Asker(client, account.phone_number, identity, identity, credentials)
 
 
-def _state_path(asker: Asker, file: str) -> Path:
-    """Return the state file of this asker and this book, below the XDG state directory."""
+def _state(session: Session, asker: Asker, file: str, given: Path | None) -> State:
+    """Open the state of whoever asks, waiting for another run; raise StateInUse, StateBroken."""
+    directory = default_state_directory()
     place = file if file == "-" else str(Path(file).resolve())
-    name = hashlib.sha256(f"{asker.identity}\0{place}".encode("utf-8", "surrogateescape"))
-    return default_state_directory() / f"sync-{name.hexdigest()[:32]}.db"
+    state = State(
+        given or directory / f"sync-{_digest(asker.identity)}.db",
+        # A file that is named by hand is of one book, whatever that is called.
+        "" if given else _digest(place),
+        wait=LONGEST_WAIT,
+        sleep=session.wiring.sleep,
+        on_wait=lambda: note("Another sync of this account is at work; waiting for it to end."),
+    )
+    former_name = _digest(f"{asker.former_identity}\0{place}")
+    former = directory / f"sync-{former_name}.db"
+    if given is None and former.exists():
+        try:
+            state.adopt(former)
+        except BaseException:
+            state.close()
+            raise
+    return state
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 @contextmanager
-def _explained(asker: Asker) -> Iterator[None]:
+def _explained(*, given: bool) -> Iterator[None]:
     try:
         yield
     except (TokenInvalid, TokenReused, *SERVICE_REFUSED) as error:
-        if asker.own_number is not None:
+        if not given:
             raise
         raise Failure(
             error.detail or error.title,
@@ -213,53 +234,20 @@ def _explained(asker: Asker) -> Iterator[None]:
         ) from None
 
 
-@contextmanager
-def _opened(file: str) -> Iterator[BinaryIO]:
-    try:
-        if file == "-":
-            yield sys.stdin.buffer
-            return
-        with Path(file).open("rb") as stream:
-            yield stream
-    except OSError as error:
-        raise Failure(
-            f"{_place(file)} cannot be read: {error.strerror}.",
-            hint="Give the path of a vCard, CSV or JSON lines file, or - for stdin.",
-            exit_code=LOCAL_FILE,
-        ) from None
-
-
-def _write_rejects(path: Path, lines: Iterable[str]) -> None:
-    try:
-        # For the owner only: what could not be read may still be somebody's number.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as output:
-            output.writelines(f"{clean(line)}\n" for line in lines)
-    except OSError as error:
-        raise Failure(
-            f"{path} cannot be written: {error.strerror}.", exit_code=LOCAL_FILE
-        ) from None
-
-
-def _line(file: str, fault: Fault) -> str:
-    whose = f"{fault.name}: " if fault.name else ""
-    return f"{_place(file)}:{fault.line}: {whose}{fault.reason}"
-
-
-def _place(file: str) -> str:
-    return "<stdin>" if file == "-" else file
-
-
 def _budget_used_up(outcome: Outcome) -> Failure:
     hints = ["What was done is kept; the next run goes on from here."]
-    if outcome.retry_after:
+    if outcome.retry_after and outcome.retry_after < DAY:
         hints.append(f"Come back in {duration(outcome.retry_after)}.")
     if outcome.budget is not None and outcome.budget.refill_per_day > 0:
         refill = outcome.budget.refill_per_day
-        whole = duration(-(-outcome.waiting * DAY // refill))
-        hints.append(f"{refill} a day come back, so the last number is due in {whole}.")
+        if outcome.waiting <= refill:
+            hints.append(f"{refill} a day come back, so that the rest can be asked about tomorrow.")
+        else:
+            last = duration(-(-outcome.waiting * DAY // refill))
+            hints.append(f"{refill} a day come back: {refill} more tomorrow, the last in {last}.")
+    were = "was" if outcome.waiting == 1 else "were"
     return Failure(
-        f"The budget is used up: {outcome.waiting} numbers were not asked about.",
+        f"The budget is used up: {counted(outcome.waiting, 'number')} {were} not asked about.",
         hint=" ".join(hints),
         exit_code=BUDGET_USED_UP,
     )

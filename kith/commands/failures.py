@@ -4,6 +4,9 @@ Refuse to show tokens and codes, and control characters that a server or a file 
 terminal.
 """
 
+import contextlib
+import os
+import sys
 from typing import Any, NoReturn
 
 import click
@@ -16,6 +19,7 @@ from kith.problems import TokenExpired, TokenInvalid, TokenMissing, TokenReused
 SERVER_FAILED, NOT_SIGNED_IN, UNREACHABLE, REFUSED, LATER, LOCAL_FILE = 1, 3, 4, 5, 6, 7
 BUDGET_USED_UP, UNREADABLE_INPUT = 8, 9
 STOPPED = 130
+OUTPUT_CLOSED = 141  # as a shell tells it of a program that a closed pipe has ended
 
 _REGISTER_AGAIN = "Sign in again with: kith register NUMBER"
 _START_AGAIN = "Start again with: kith register NUMBER"
@@ -73,6 +77,11 @@ class FailingGroup(click.Group):
             _fail("Nobody is signed in here.", _REGISTER_AGAIN.replace(" again", ""), NOT_SIGNED_IN)
         except CredentialsBroken as error:
             _fail(str(error), "", LOCAL_FILE)
+        except BrokenPipeError:
+            # Nobody reads any more, as behind "| head"; what Python still holds back goes nowhere.
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(OUTPUT_CLOSED)
         except (click.Abort, KeyboardInterrupt):
             _fail("Stopped; no more input was given.", "", STOPPED)
 

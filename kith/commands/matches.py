@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, astuple, fields
 from typing import Literal
 
-from kith.commands.output import clean, print_table
+from kith.commands.output import clean, print_table, separated
 from kith.contacts import Fault
 from kith.sync import Book, Match, Outcome, State
 
@@ -73,14 +73,7 @@ def _json(items: Iterable[Match | Fault]) -> Iterator[str]:
 
 def _document(shown: Shown, book: Book, outcome: Outcome) -> Iterator[str]:
     yield f'{{\n  "contacts": {book.contacts},\n  "numbers": {book.numbers},\n  "unreadable": ['
-    yield from _separated(_json(book.faults()))
+    yield from separated(_json(book.faults()))
     yield '],\n  "matches": ['
-    yield from _separated(_json(shown))
+    yield from separated(_json(shown))
     yield f'],\n  "here": {shown.here},\n  "new": {shown.new},\n  "waiting": {outcome.waiting}\n}}\n'
-
-
-def _separated(items: Iterable[str]) -> Iterator[str]:
-    between = "\n    "
-    for item in items:
-        yield between + item
-        between = ",\n    "

@@ -73,7 +73,8 @@ class Messaging:
         if not any(character.isdigit() for character in name):
             return None
         try:
-            return normalise(name, region_of(self.credentials.phone_number))
+            own_number = self.credentials.phone_number
+            return normalise(name, region_of(own_number), own_number)
         except NumberUnreadable:
             return None
 

@@ -24,6 +24,14 @@ _WIDE_ENOUGH = 10_000  # a table that is piped somewhere must not be folded
 _JOINERS = "\u200c\u200d"  # parts of names and emoji in many scripts
 
 
+class _Output(Console):
+    """A console that leaves it to the command what happens when nobody reads any more."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise BrokenPipeError."""
+        raise BrokenPipeError
+
+
 def clean(text: str) -> str:
     """Return `text` on one line, with control and direction characters made visible as "\ufffd"."""
     return "".join(
@@ -70,6 +78,19 @@ def ask_secret(question: str, *, again: str | None = None, empty: bool = False) 
         )
 
 
+def counted(count: int, thing: str) -> str:
+    """Return so many things, such as "1 contact" and "2 contacts"."""
+    return f"{count} {thing}{'' if count == 1 else 's'}"
+
+
+def separated(items: Iterable[str]) -> Iterator[str]:
+    """Yield the items of a JSON array, each on a line of its own."""
+    between = "\n    "
+    for item in items:
+        yield between + item
+        between = ",\n    "
+
+
 def print_json(value: object) -> None:
     """Write `value` (dataclasses and times included) as JSON to stdout, in ASCII."""
     click.echo(json.dumps(_plain(value), indent=2))
@@ -77,7 +98,7 @@ def print_json(value: object) -> None:
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Write a table to stdout; the last column holds ids and is never folded."""
-    console = Console(file=sys.stdout, highlight=False)
+    console = _Output(file=sys.stdout, highlight=False)
     if not console.is_terminal:
         console.width = _WIDE_ENOUGH
     table = Table(box=None, pad_edge=False)

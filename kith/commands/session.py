@@ -1,8 +1,9 @@
-"""Own what every command starts from: which server, which credentials, and a client for them.
+"""What every command starts from: which server, which credentials, and a client for them.
 
-Refuse to send a device token to a server that did not mint it.
+A device token is never sent to a server that did not mint it, nor in the clear to another machine.
 """
 
+import ipaddress
 import os
 import re
 import time
@@ -47,6 +48,7 @@ class Session:
     file: CredentialsFile
     wanted_server: str | None
     token_file: Path | None = None
+    insecure: bool = False
 
     @classmethod
     def of(
@@ -57,6 +59,7 @@ class Session:
         profile: str | None,
         credentials: str | None,
         token_file: str | None,
+        insecure: bool = False,
     ) -> "Session":
         """Return the session that the global options describe; raise click.BadParameter."""
         if profile is not None:
@@ -74,11 +77,17 @@ class Session:
             CredentialsFile(path),
             server.rstrip("/") if server else None,
             Path(token_file) if token_file else None,
+            insecure,
         )
 
     def stranger(self) -> Kith:
         """Return a client without a token."""
         return self._client(self.server, None)
+
+    @property
+    def has_token(self) -> bool:
+        """Whether a token was given by itself."""
+        return self._given_token() is not None
 
     def bearer(self) -> tuple[Kith, str] | None:
         """Return a client with the token that was given by itself, and its server; None when none
@@ -147,6 +156,12 @@ class Session:
 
     def _client(self, server: str, token: str | None) -> Kith:
         try:
+            if not self.insecure and _is_exposed(server):
+                raise Failure(
+                    f"{server} is another machine, and over http:// anybody on the way reads your token.",
+                    hint="Use its https:// address; --insecure (KITH_INSECURE=true) if you must.",
+                    exit_code=REFUSED,
+                )
             return Kith(
                 server,
                 token,
@@ -161,6 +176,21 @@ class Session:
 def _prove_work(challenge: Mapping[str, Any]) -> str:
     with working("Proving that you are no robot…"):
         return solve_challenge(challenge)
+
+
+def _is_exposed(server: str) -> bool:
+    """Return whether what is sent to a server can be read on the way there."""
+    try:
+        url = httpx.URL(server)
+    except (httpx.InvalidURL, UnicodeError):
+        return False  # told better by the client
+    host = url.host.removesuffix(".")
+    if url.scheme != "http" or host == "localhost" or host.endswith(".localhost"):
+        return False
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return True
 
 
 def _same(one: str, other: str) -> bool:

@@ -21,14 +21,15 @@ def gather(
     *,
     region: str | None,
     own_number: str | None = None,
+    keep_own: bool = False,
     on_fault: Callable[[Fault], None] | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> None:
     """Add what `kith.contacts.read_contacts` yields to `book`.
 
-    region: country of numbers without a country code. own_number: E.164, left out; numbers without
-    area code are taken to be of its area. on_fault: called with each fault at once; the book notes
-    them as well. on_progress: called now and then with how many contacts have been read.
+    region: country of numbers without a country code. own_number: E.164, left out unless `keep_own`;
+    numbers without area code are taken to be of its area. on_fault: called with each fault at once;
+    the book notes them as well. on_progress: called now and then with how many contacts have been read.
     """
 
     def report(fault: Fault) -> None:
@@ -57,7 +58,7 @@ def gather(
                 book.numbers += 1
                 if number.column:
                     doubts.confirm(number.column)
-                if own_number not in found:
+                if keep_own or own_number not in found:
                     yield from _entries(contact, number, found)
         for fault in doubts.faults():
             report(fault)

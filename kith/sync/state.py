@@ -1,13 +1,15 @@
-"""Own the state file of `kith sync`: what of an address book was paid for, and who was shown.
+"""The state file of `kith sync`: what an account has paid for, and whom each of its books has shown.
 
 One SQLite file, readable by its owner only, changed in transactions, so that a run killed at any
 moment loses nothing that was answered. It holds hashes, the tokens that prove them paid and account
-ids. Refuse to hold names, numbers and what else the book says, and to serve two runs at a time.
+ids; no names, no numbers and nothing else of a book. It serves one run at a time: two that fill the
+same page would each lose what the other has paid for.
 """
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +18,24 @@ from typing import Self
 from kith.databases import Marks, create, is_empty, marks_of, open_private
 from kith.hashing import DIGEST_SIZE
 
-MARKS = Marks(application_id=0x4B697468, version=1)  # "Kith"
+MARKS = Marks(application_id=0x4B697468, version=2)  # "Kith"
+RETRY_SECONDS = 1.0  # between looks at a file that another run works with
 
 _TABLES = """
 CREATE TABLE epoch (id TEXT);
 CREATE TABLE pages (
     number INTEGER PRIMARY KEY, token TEXT, known BLOB NOT NULL, asked BLOB NOT NULL
 );
-CREATE TABLE shown (account_id TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE shown (book TEXT, account_id TEXT, PRIMARY KEY (book, account_id)) WITHOUT ROWID
 """
+#: Version 1 was of one book each.
+_FROM_VERSION_1 = (
+    "ALTER TABLE shown RENAME TO shown_before",
+    "CREATE TABLE shown (book TEXT, account_id TEXT, PRIMARY KEY (book, account_id)) WITHOUT ROWID",
+    "INSERT INTO shown SELECT :book, account_id FROM shown_before",
+    "DROP TABLE shown_before",
+    f"PRAGMA user_version = {MARKS.version}",
+)
 
 
 class StateBroken(Exception):
@@ -57,16 +68,63 @@ class Page:
 class State:
     """What one state file holds; no other run can open it before `close`."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or create the file; raise StateBroken or StateInUse."""
+    def __init__(
+        self,
+        path: Path,
+        book: str = "",
+        *,
+        wait: float = 0,
+        sleep: Callable[[float], None] = time.sleep,
+        on_wait: Callable[[], None] | None = None,
+    ) -> None:
+        """Open or create the file; raise StateBroken, or StateInUse.
+
+        book: which of the account's books is matched; nothing about it can be told from it. wait:
+        seconds to wait for another run to end. on_wait: called once if there is one.
+        """
         self._path = path
+        self._book = book
+        waited = 0.0
+        while True:
+            try:
+                self._open()
+            except StateInUse:
+                if waited >= wait:
+                    raise
+                if not waited and on_wait is not None:
+                    on_wait()
+                sleep(RETRY_SECONDS)
+                waited += RETRY_SECONDS
+            else:
+                return
+
+    def adopt(self, path: Path) -> None:
+        """Take over what another file holds, of the time when each book had one, and delete it.
+
+        Raise StateInUse while a run of that time works with it, and StateBroken.
+        """
+        with State(path, self._book) as former:
+            with self._explained():
+                (theirs,), (ours,) = (
+                    one._database.execute("SELECT max(id) FROM epoch").fetchone()
+                    for one in (former, self)
+                )
+                pages = former._database.execute("SELECT token, known, asked FROM pages")
+                shown = former._database.execute("SELECT account_id FROM shown")
+            with self._transaction():
+                if ours is None and theirs is not None:
+                    self._database.execute("INSERT INTO epoch VALUES (?)", (theirs,))
+                if ours in (None, theirs):
+                    self._database.executemany(
+                        "INSERT INTO pages (token, known, asked) VALUES (?, ?, ?)", pages
+                    )
+                self._database.executemany(
+                    "INSERT OR IGNORE INTO shown VALUES (?, ?)",
+                    ((self._book, account_id) for (account_id,) in shown),
+                )
         with self._explained():
-            self._database = open_private(path, timeout=0)
-        try:
-            self._prepare()
-        except BaseException:
-            self._database.close()
-            raise
+            for ending in ("", "-wal", "-shm"):
+                path.with_name(path.name + ending).unlink(missing_ok=True)
 
     def enter(self, epoch: str) -> None:
         """Begin to work in `epoch`; pages of another one are forgotten, as their hashes lead
@@ -118,12 +176,12 @@ class State:
             self._database.execute("DELETE FROM pages WHERE number = ?", (page.number,))
 
     def has_shown(self, account_id: str) -> bool:
-        """Return whether an account was shown by the last run that showed all there was, or
-        since.
+        """Return whether an account was shown by the last run over this book that showed all there
+        was, or since.
         """
         with self._explained():
             found = self._database.execute(
-                "SELECT 1 FROM shown WHERE account_id = ?", (account_id,)
+                "SELECT 1 FROM shown WHERE book = ? AND account_id = ?", (self._book, account_id)
             ).fetchone()
         return found is not None
 
@@ -131,9 +189,10 @@ class State:
         """Note that accounts were shown; with `everybody` no other counts as shown any more."""
         with self._transaction():
             if everybody:
-                self._database.execute("DELETE FROM shown")
+                self._database.execute("DELETE FROM shown WHERE book = ?", (self._book,))
             self._database.executemany(
-                "INSERT OR IGNORE INTO shown VALUES (?)", ((one,) for one in account_ids)
+                "INSERT OR IGNORE INTO shown VALUES (?, ?)",
+                ((self._book, one) for one in account_ids),
             )
 
     def close(self) -> None:
@@ -148,6 +207,15 @@ class State:
         """Let others open the file."""
         self.close()
 
+    def _open(self) -> None:
+        with self._explained():
+            self._database = open_private(self._path, timeout=0)
+        try:
+            self._prepare()
+        except BaseException:
+            self._database.close()
+            raise
+
     def _prepare(self) -> None:
         with self._explained():
             # Held from the first transaction to the end: the lock of this run.
@@ -157,6 +225,10 @@ class State:
             if is_empty(self._database):
                 create(self._database, _TABLES, MARKS)
             marks = marks_of(self._database)
+            if marks == MARKS._replace(version=1):
+                for statement in _FROM_VERSION_1:
+                    self._database.execute(statement, {"book": self._book})
+                marks = marks_of(self._database)
             self._database.execute("COMMIT")
             if marks != MARKS:
                 raise self._broken()

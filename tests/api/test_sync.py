@@ -11,7 +11,7 @@ from kith.commands.failures import BUDGET_USED_UP, NOT_SIGNED_IN
 from kith.commands.session import Wiring
 
 ANNA, BEN, CARLA = "+4915112345601", "+4915112345602", "+4915112345603"
-SERVER = "http://kith.test"
+SERVER = "https://kith.test"
 
 
 @pytest.fixture

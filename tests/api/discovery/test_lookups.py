@@ -14,8 +14,9 @@ from tests.conftest import problem_code
 from tokens.service import Caller
 
 
-def test_parameters_say_how_to_hash(parameters):
-    """A client learns all it needs to hash numbers."""
+def test_parameters_say_how_to_hash(parameters, anna):
+    """A client learns all it needs to hash numbers, and whom its sync tokens are bound to."""
+    assert parameters["asker"] == str(anna.account_id)
     assert parameters["algorithm"] == "sha256"
     assert parameters["max_hashes"] == 10_000
     assert parameters["expires_at"] is None

@@ -57,6 +57,17 @@ def test_the_budget_is_the_names(issue, look_up, clock):
     assert left(look_up(made_up(1, 200), by=first)) == 8
 
 
+def test_parameters_name_the_service_under_any_of_its_tokens(issue, client):
+    """A job keeps what it paid for when its token is replaced, and apart from other services."""
+
+    def asker(token):
+        answer = client.get("/v1/discovery/parameters", headers=token.headers)
+        return answer.json["asker"]
+
+    first, other, again = (asker(issue(name)) for name in ("crm", "mailer", "crm"))
+    assert (first == again, first == other) == (True, False)
+
+
 def test_a_sync_token_proves_for_the_name_alone(issue, look_up, anna):
     """Every token of the service may use it; for another service and for a person it proves nothing."""
     first, second, other = issue(), issue(), issue("mailer")

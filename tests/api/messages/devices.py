@@ -26,7 +26,7 @@ class Terminal:
     def run(self, *arguments: str, exit_code: int = 0, stdin: str | None = None) -> Result:
         """Run a command; hold it to its exit code."""
         wiring = Wiring(transport=httpx.WSGITransport(self.app), sleep=lambda _: None)
-        given = ["--server", "http://kith.test", "--profile", self.profile, *arguments]
+        given = ["--server", "https://kith.test", "--profile", self.profile, *arguments]
         result = CliRunner().invoke(main, given, obj=wiring, input=stdin, prog_name="kith")
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception

@@ -65,12 +65,16 @@ def run(script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.delenv("KITH_SERVER", raising=False)
-    for name in ("KITH_CREDENTIALS", "KITH_TOKEN", "KITH_TOKEN_FILE"):
+    for name in ("KITH_CREDENTIALS", "KITH_TOKEN", "KITH_TOKEN_FILE", "KITH_INSECURE"):
         monkeypatch.delenv(name, raising=False)
 
-    def invoke(*arguments: str, stdin: str | bytes | None = None) -> Result:
+    def invoke(
+        *arguments: str, stdin: str | bytes | None = None, env: dict[str, str] | None = None
+    ) -> Result:
         wiring = Wiring(transport=script, sleep=script.sleep)
-        result = CliRunner().invoke(main, arguments, obj=wiring, input=stdin, prog_name="kith")
+        result = CliRunner(env=env).invoke(
+            main, arguments, obj=wiring, input=stdin, prog_name="kith"
+        )
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return result

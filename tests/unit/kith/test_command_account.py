@@ -122,14 +122,14 @@ def test_server_comes_from_option_environment_or_profile(
     script.on("POST /v1/verifications", problem("phone-number-invalid", 422))
     file = CredentialsFile(credentials_path)
     stored = file.load()
-    file.save(Credentials("http://stored.test", "a", "d", stored.phone_number, TOKEN))
+    file.save(Credentials("https://stored.test", "a", "d", stored.phone_number, TOKEN))
 
     run("register", stored.phone_number)
     file.remove()
     run("register", stored.phone_number)
-    monkeypatch.setenv("KITH_SERVER", "http://environment.test/")
+    monkeypatch.setenv("KITH_SERVER", "https://environment.test/")
     run("register", stored.phone_number)
-    run("--server", "http://option.test", "register", stored.phone_number)
+    run("--server", "https://option.test", "register", stored.phone_number)
 
     assert [request.url.host for request in script.requests] == [
         "stored.test",
@@ -137,6 +137,40 @@ def test_server_comes_from_option_environment_or_profile(
         "environment.test",
         "option.test",
     ]
+
+
+@pytest.mark.parametrize(
+    ("server", "is_refused"),
+    [
+        ("http://kith.test", True),
+        ("http://192.168.0.2:8000", True),
+        ("http://localhost.evil.test", True),
+        ("http://[2001:db8::1]", True),
+        ("https://kith.test", False),
+        ("http://localhost:8000", False),
+        ("http://kith.localhost", False),
+        ("http://127.1.2.3:8000", False),
+        ("http://[::1]:8000", False),
+    ],
+)
+def test_tokens_do_not_travel_in_the_clear(
+    server: str, is_refused: bool, run: Run, script: Script, credentials_path: Path
+) -> None:
+    """Plain HTTP to another machine is refused before anything is sent, unless it is wanted."""
+    script.on("POST /v1/verifications", problem("phone-number-invalid", 422))
+    script.on("GET /v1/account", ok(ACCOUNT))
+    CredentialsFile(credentials_path).save(Credentials(server, "a", "d", "+4915112345678", TOKEN))
+
+    for words in (("register", "+4915112345678"), ("whoami",)):
+        script.requests.clear()
+        result = run(*words)
+        assert bool(script.requests) is not is_refused
+        assert ("--insecure" in result.stderr) is is_refused
+        if is_refused:
+            assert result.exit_code == 5
+            run("--insecure", *words)
+            run(*words, env={"KITH_INSECURE": "true"})
+            assert len(script.requests) == 2
 
 
 def test_unusable_servers_are_wrong_use(run: Run, credentials_path: Path) -> None:

@@ -11,6 +11,7 @@ from kith.hashing import DIGEST_SIZE
 from kith.sync import Book, State, StateBroken, StateInUse, gather, synchronise
 from tests.unit.kith.canned import Script
 from tests.unit.kith.lookup_server import LookupServer, account_of
+from tests.unit.kith.states import as_version_1
 
 DIGESTS = [bytes([n]) * DIGEST_SIZE for n in range(4)]
 NUMBER = "+4915111111111"
@@ -52,6 +53,74 @@ def test_one_run_at_a_time(path: Path) -> None:
     with State(path), pytest.raises(StateInUse, match="Another sync"):
         State(path)
     State(path).close()
+
+
+def test_a_run_waits_for_another(path: Path) -> None:
+    """As long as it is told to, and says so once."""
+    waits, told = list[float](), list[str]()
+    first = State(path)
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            first.close()
+
+    State(path, wait=10, sleep=sleep, on_wait=lambda: told.append("wait")).close()
+    assert (len(waits), told) == (3, ["wait"])
+    with State(path), pytest.raises(StateInUse):
+        State(path, wait=2, sleep=waits.append)
+    assert len(waits) == 5
+
+
+def test_each_book_has_shown_its_own(path: Path) -> None:
+    """What was paid for is shared by the books of a file, who was shown is not."""
+    with State(path, "a") as state:
+        state.enter("e1")
+        state.begin_page(DIGESTS)
+        state.show(["a1"], everybody=True)
+    with State(path, "b") as state:
+        assert not state.has_shown("a1")
+        state.show(["a2"], everybody=True)
+        assert state.page_numbers() == [1]
+    with State(path, "a") as state:
+        assert state.has_shown("a1")
+        assert not state.has_shown("a2")
+
+
+def test_a_file_of_the_first_version_is_gone_on_with(path: Path) -> None:
+    """Its pages stay, and who was shown belongs to the book that opens it."""
+    with State(path) as state:
+        state.enter("e1")
+        state.begin_page(DIGESTS)
+        state.show(["a1"], everybody=True)
+    as_version_1(path)
+
+    with State(path, "book") as state:
+        assert state.page_numbers() == [1]
+        assert state.has_shown("a1")
+    with State(path, "other") as state:
+        assert not state.has_shown("a1")
+
+
+@pytest.mark.parametrize(("epoch", "pages"), [(None, [1]), ("e1", [1, 2]), ("e2", [1])])
+def test_another_file_is_taken_over(path: Path, epoch: str | None, pages: list[int]) -> None:
+    """Its pages where they are of the same epoch, whom it has shown in any case; then it is gone."""
+    former = path.with_name("former.db")
+    with State(former) as state:
+        state.enter("e1")
+        state.begin_page(DIGESTS[:2])
+        state.show(["a1"], everybody=True)
+    as_version_1(former)
+    with State(path, "book") as state:
+        if epoch is not None:
+            state.enter(epoch)
+            state.begin_page(DIGESTS[2:])
+        state.adopt(former)
+        assert state.page_numbers() == pages
+        assert state.has_shown("a1")
+        state.enter(epoch or "e1")
+        assert state.page_numbers() == pages
+    assert [one.name for one in path.parent.iterdir()] == [path.name]
 
 
 def test_what_is_no_state_file_is_left_alone(path: Path) -> None:

@@ -1,0 +1,129 @@
+"""`kith numbers`: what an address book holds, in E.164, and what of it cannot be read."""
+
+import itertools
+import json
+import sqlite3
+import sys
+from collections.abc import Iterable, Iterator
+
+import click
+
+from kith.commands.books import (
+    format_option,
+    line_of,
+    no_numbers,
+    note_read,
+    opened,
+    refuse_faults,
+    region_option,
+    strict_option,
+)
+from kith.commands.failures import LOCAL_FILE, Failure
+from kith.commands.output import note, print_table, separated
+from kith.commands.session import Session
+from kith.contacts import Format, read_contacts, region_of
+from kith.credentials import CredentialsBroken
+from kith.sync import Book, gather
+
+TABLE_ROWS = 1_000  # a table is as wide as its widest row, so that many are gathered
+
+
+@click.command()
+@click.argument("file")
+@region_option
+@format_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@strict_option
+@click.pass_obj
+def numbers(
+    session: Session,
+    file: str,
+    region: str | None,
+    form: Format | None,
+    as_json: bool,
+    strict: bool,
+) -> None:
+    """Show the numbers in FILE as they are understood, and what cannot be.
+
+    Reads FILE as kith sync does, and asks nobody: it needs no server and no account. A number that
+    may be one of two is shown twice. Where you are signed in, your own number tells the country and
+    the area of numbers that name none.
+
+    \b
+    Example:
+      kith numbers contacts.vcf --region DE
+      kith numbers - --json < contacts.csv
+    """
+    own_number = _own_number(session)
+    try:
+        with Book() as book:
+            with opened(file) as stream:
+                gather(
+                    read_contacts(stream, file, form=form),
+                    book,
+                    region=region or region_of(own_number or ""),
+                    own_number=own_number,
+                    keep_own=True,
+                    on_fault=None if as_json else lambda fault: note(line_of(file, fault)),
+                )
+            if no_numbers(book):
+                note(f"kith: {no_numbers(book)}")
+            if as_json:
+                sys.stdout.writelines(_document(book))
+            else:
+                _table(book)
+            sys.stdout.flush()
+            if not as_json:
+                note_read(book, err=True)
+            if strict:
+                refuse_faults(book)
+    except sqlite3.Error as error:
+        raise Failure(
+            f"The address book cannot be kept on disk: {error}.",
+            hint="Make room, or name a directory that has some as TMPDIR.",
+            exit_code=LOCAL_FILE,
+        ) from None
+
+
+def _own_number(session: Session) -> str | None:
+    try:
+        credentials = session.present()
+    except CredentialsBroken:  # of no concern here
+        return None
+    return None if credentials is None else credentials.phone_number
+
+
+def _table(book: Book) -> None:
+    rows = (
+        (f"+{entry.number}", entry.name, entry.written, str(entry.line)) for entry in book.entries()
+    )
+    while block := list(itertools.islice(rows, TABLE_ROWS)):
+        print_table(("NUMBER", "NAME", "WRITTEN", "LINE"), block)
+
+
+def _document(book: Book) -> Iterator[str]:
+    yield f'{{\n  "contacts": {book.contacts},\n  "numbers": ['
+    yield from separated(_json(_entries(book)))
+    yield '],\n  "unreadable": ['
+    yield from separated(
+        _json(
+            {"line": fault.line, "name": fault.name, "reason": fault.reason}
+            for fault in book.faults()
+        )
+    )
+    yield "]\n}\n"
+
+
+def _entries(book: Book) -> Iterator[dict[str, object]]:
+    for entry in book.entries():
+        yield {
+            "phone_number": f"+{entry.number}",
+            "name": entry.name,
+            "written": entry.written,
+            "line": entry.line,
+        }
+
+
+def _json(items: Iterable[dict[str, object]]) -> Iterator[str]:
+    for item in items:
+        yield json.dumps(item)
