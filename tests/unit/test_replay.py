@@ -27,7 +27,8 @@ from verification.policy import replay as replaying
 from verification.policy.facts import Attempt
 from verification.policy.file import Policy, load_policy
 from verification.policy.history import Past, Refused, Stored
-from verification.policy.replay import Again, Column, Figures, Said, Then, replay, scratch
+from verification.policy.replay import Again, Column, Figures, Said, Then, replay
+from verification.policy.scratch import scratch
 from verification.policy.service import PolicyService, Ruling
 
 HOUR = timedelta(hours=1)

@@ -28,8 +28,9 @@ from verification.policy import history
 from verification.policy.explain_command import MODES, currency, explain_command
 from verification.policy.file import load_policy
 from verification.policy.period import Period
-from verification.policy.replay import Again, Column, Figures, Opinion, Then, replay, scratch
+from verification.policy.replay import Again, Column, Figures, Opinion, Then, replay
 from verification.policy.rules import MICROS
+from verification.policy.scratch import scratch
 from verification.policy.traffic import LOOK_BACK
 
 policy_commands = AppGroup("policy", help="The policy on texts and calls: check, explain, replay.")

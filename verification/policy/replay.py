@@ -8,32 +8,25 @@ judged as many times as there were, at the first one's moment, and what they dif
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
 from itertools import count
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal, NamedTuple, Protocol
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection
 
-from core.database import Base, Database, table
-from core.limits import LimitCounter
 from verification.policy import traffic
 from verification.policy.counters import settle_money, take_back
 from verification.policy.facts import Attempt
 from verification.policy.file import Policy
 from verification.policy.history import Past, Refused
 from verification.policy.judging import Judge
-from verification.policy.models import NetworkCountry, Traffic
 from verification.policy.rules import Verdict
 
 #: No verification sends anything, or is verified, longer than this after its start.
 LONGEST = timedelta(hours=1)
-SCRATCH_TABLES = [table(model) for model in (LimitCounter, Traffic, NetworkCountry)]
 
 #: A savepoint that was rolled back to stays open to the end of its transaction, so none is long.
 ATTEMPTS_A_TRANSACTION = 50
@@ -269,28 +262,6 @@ class Column:
             if run.first.at > now - LONGEST:
                 return
             del self._runs[key]
-
-
-@contextmanager
-def scratch() -> Iterator[Connection]:
-    """Give a connection to a database of its own that is thrown away, with the counters' tables."""
-    with TemporaryDirectory(prefix="kith-replay-") as directory:
-        database = Database(f"sqlite:///{Path(directory) / 'replay.db'}")
-        event.listen(database.engine, "connect", _relax)
-        Base.metadata.create_all(database.engine, tables=SCRATCH_TABLES)
-        try:
-            with database.engine.connect() as connection:
-                yield connection
-        finally:
-            database.close()
-
-
-def _relax(connection: Any, _: Any) -> None:
-    # Nothing in it outlives the process, so nothing needs to reach the disk.
-    connection.execute("PRAGMA synchronous = OFF")
-    connection.execute("PRAGMA cache_size = -65536")
-    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-    connection.execute("PRAGMA temp_store = MEMORY")
 
 
 def replay(history: Iterable[Past | Refused], columns: Sequence[Column]) -> None:
