@@ -6,7 +6,7 @@ import pytest
 
 from sms.provider import Rejected
 from tests.api.policy.conftest import HERE, Serve, number
-from tests.policies import budget, solve, velocity
+from tests.policies import budget, conversion, solve, velocity
 from verification.policy.models import Decision, ProvenNumber, Refusal
 
 
@@ -68,3 +68,33 @@ def test_known_numbers_are_kept_a_year(serve: Serve) -> None:
         service.clock.advance(days=days)
         kith.maintenance.run()
         assert len(service.rows(ProvenNumber)) == left
+
+
+@pytest.mark.parametrize(
+    ("rules", "rows"),
+    [
+        # Nothing was ever sent to these prefixes, so all are refused under their country.
+        ((conversion("prefix", 0, 0),), 1),
+        ((budget("prefix", 0.01),), 1),
+        (('[[rules]]\nrule = "country"\ndeny = ["DE"]\n',), 1),
+        (('[[rules]]\nrule = "number-type"\ndeny = ["mobile"]\n',), 1),
+        # One text that was sent filled each of these.
+        ((velocity("country", 1),), 1),
+        ((budget("total", 0.05),), 1),
+        ((conversion("country", 1, 1),), 1),
+        ((velocity("prefix", 1), conversion("country", 1, 1)), 1),
+    ],
+)
+def test_refused_requests_add_to_a_count_and_no_rows(
+    serve: Serve, rules: tuple[str, ...], rows: int
+) -> None:
+    """Thirty numbers of as many prefixes, asked for from as many networks, within a minute."""
+    service = serve(*rules)
+    answers = [
+        service.start(f"+49151{1000 + n}0001", by=f"203.0.{n}.5").status_code for n in range(30)
+    ]
+    refusals = service.refusals()
+    assert len(refusals) == rows
+    assert sum(row.requests for row in refusals) == sum(status != 201 for status in answers) >= 29
+    assert all(row.number_digest is None and row.network is None for row in refusals)
+    assert all(row.prefix is None for row in refusals)
