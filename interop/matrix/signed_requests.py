@@ -53,9 +53,8 @@ class Signature(NamedTuple):
     def _read(cls, text: str) -> "Signature":
         values: dict[str, str] = {}
         at = 0
-        for match in _PARAMETER.finditer(text):
-            if match.start() != at:
-                break
+        # One after the other, and not searched for, which a long blank would make slow.
+        while match := _PARAMETER.match(text, at):
             values[match[1].lower()] = match[2] if match[2] is not None else match[3]
             at = match.end()
         data = decoded(values.get("sig", ""))
