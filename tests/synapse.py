@@ -25,6 +25,7 @@ from urllib.parse import quote
 from tests.matrix import CERTIFICATE
 
 VERSION = "1.163.2"
+CONSTRAINTS = Path(__file__).with_name("synapse_constraints.txt")
 INSTALL_SECONDS, START_SECONDS, STOP_SECONDS = 300, 60, 10
 #: Requests of one test are many in a second.
 NO_LIMIT = {"per_second": 1000, "burst_count": 1000}
@@ -60,7 +61,7 @@ def synapse_python() -> Path:
 def _install(home: Path, python: Path) -> None:
     quiet: dict[str, Any] = {"check": True, "capture_output": True, "timeout": INSTALL_SECONDS}
     subprocess.run([sys.executable, "-m", "venv", str(home)], **quiet)
-    package = f"matrix-synapse=={VERSION}"
+    package = [f"matrix-synapse=={VERSION}", "-c", str(CONSTRAINTS)]
     pip = [
         str(python),
         "-m",
@@ -69,7 +70,7 @@ def _install(home: Path, python: Path) -> None:
         "--disable-pip-version-check",
         "--only-binary=:all:",
     ]
-    subprocess.run([*pip, package], **quiet)
+    subprocess.run([*pip, *package], **quiet)
     (home / "complete").touch()
 
 
