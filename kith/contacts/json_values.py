@@ -51,8 +51,10 @@ class JsonValues:
                     raise JsonBroken from None
                 continue
             # A number may go on behind what has been read.
-            if end == len(self._text) and not isinstance(found, str | dict | list) and self._fill():
-                continue
+            if not isinstance(found, str | dict | list):
+                delimiter = _SCALAR.match(self._text, end)
+                if delimiter and delimiter.end() == len(self._text) and self._fill():
+                    continue
             self._go(end)
             return found
 

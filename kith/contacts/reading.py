@@ -1,6 +1,7 @@
 """Chooses the reader of a contact file, by its content first and its name second."""
 
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import BinaryIO, Literal
@@ -18,6 +19,7 @@ from kith.contacts.xcard import read_xml
 
 SAMPLE_LINES = 50
 MOST_LAYERS = 3  # of gzip around gzip
+MOST_FAULTS = 100  # with one reason that are told one by one
 
 Format = Literal["vcard", "csv", "jsonl", "json", "ldif", "xml", "whatsapp"]
 
@@ -46,9 +48,24 @@ def read_contacts(
     """Yield every contact of a file as it is read, and a Fault for what cannot be read.
 
     name: the file's name, whose ending decides when the content does not. form: how to read it
-    whatever its content looks like. Memory stays bounded by the longest card, row or value. Raise
-    only what reading the stream itself raises (OSError).
+    whatever its content looks like. Memory stays bounded by the longest card, row or value. Faults
+    of one kind are yielded one by one up to a bound, and counted then. Raise only what reading the
+    stream itself raises (OSError).
     """
+    counts = Counter[str]()
+    last = dict[str, Fault]()
+    for item in _unpack_and_read(stream, name, form):
+        if isinstance(item, Fault):
+            counts[item.reason] += 1
+            if counts[item.reason] > MOST_FAULTS:
+                last[item.reason] = item
+                continue
+        yield item
+    for reason, fault in last.items():
+        yield Fault(fault.line, f"{counts[reason] - MOST_FAULTS} more up to here: {reason}")
+
+
+def _unpack_and_read(stream: BinaryIO, name: str, form: Format | None) -> Iterator[Contact | Fault]:
     start = stream.read(BLOCK)
     source: Source = _Ahead(start, stream)
     unpacked = list[_Unpacked]()

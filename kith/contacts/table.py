@@ -27,6 +27,7 @@ from kith.contacts.rows import Row, read_rows
 SAMPLE_ROWS = 50
 LARGEST_SAMPLE = 1024 * 1024  # characters
 LAST_HEADER_ROW = 20
+MOST_COLUMNS = 1000  # that are thought about; a cell beyond is looked at by itself
 LONGEST_HEADING = 80
 FEWEST_DIGITS_OF_NO_HEADING = 3  # "Phone 2" is a heading, "1-800-FLOWERS" is none
 FEWEST_CELLS_OF_FLAGS = 3
@@ -69,7 +70,7 @@ def _header_of(sample: Sequence[Row]) -> tuple[Row | None, int]:
 
 
 def _may_be_header(row: Row) -> bool:
-    return all(
+    return len(row.cells) <= MOST_COLUMNS and all(
         len(cell) <= LONGEST_HEADING and digits_in(cell) < FEWEST_DIGITS_OF_NO_HEADING
         for cell in row.cells
     )
@@ -79,7 +80,7 @@ def _is_strange_header(first: Row, below: Sequence[Row]) -> bool:
     """Return whether a row without a known word is a header: over each column of numbers it has a
     cell that is none.
     """
-    if any(looks_like_number(cell) for cell in first.cells):
+    if len(first.cells) > MOST_COLUMNS or any(map(looks_like_number, first.cells)):
         return False
     numbers = {
         index for row in below for index, cell in enumerate(row.cells) if looks_like_number(cell)
@@ -109,7 +110,7 @@ class _Reader:
         self._columns = columns
         width = max((len(row.cells) for row in sample), default=0)
         self._odd = set[int]()
-        self._width = max(width, len(columns.names))
+        self._width = min(max(width, len(columns.names)), MOST_COLUMNS)
         names = {*columns.full_name, *columns.name_parts, *columns.organization}
         self._places = {
             index: self._place(index, sample) for index in range(self._width) if index not in names
@@ -125,8 +126,9 @@ class _Reader:
         for index, place in self._places.items():
             if index < len(cells) and (cell := cells[index]):
                 numbers += _numbers(cell, row.line, place)
-        for index in range(self._width, len(cells)):
-            numbers += _numbers(cells[index], row.line, _Place(_title(index)))
+        for index, cell in enumerate(cells[self._width :], start=self._width):
+            if cell:
+                numbers += _numbers(cell, row.line, _Place(_title(index)))
         if self._columns.country_code is not None and numbers:
             numbers = self._with_region(numbers, cells)
         name = self._columns.name(cells) or self._first_word(cells)

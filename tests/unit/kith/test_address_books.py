@@ -248,6 +248,24 @@ def test_what_is_no_address_book_is_named(start: bytes, words: str) -> None:
         assert words in found.faults[0].reason
 
 
+def test_faults_of_one_kind_are_bounded() -> None:
+    """A file of a thousand lines that are none is not a thousand faults."""
+    found = read('{"phone": "+14155550101"}\n' + "none\n" * 1000)
+
+    assert len(found.faults) == 101
+    assert found.faults[-1] == Fault(
+        1001, "900 more up to here: not JSON; each line is one object", ""
+    )
+
+
+def test_rows_without_end_are_read() -> None:
+    """A row of a hundred thousand cells is no header, and takes no time to speak of."""
+    row = "," * 100_000 + "+14155550101\n"
+
+    assert read(row * 3).numbers_read == [A] * 3
+    assert read("Name,Phone\n" + row).numbers_read == [A]
+
+
 def test_a_json_list_holds_records_of_many_kinds() -> None:
     """Objects as CRM systems, Google and WhatsApp's tools write them; what is none is counted."""
     found = read(
