@@ -216,6 +216,8 @@ class Database:
             with self._turn(), self.engine.begin() as connection:
                 self._afterwards[connection] = calls
                 try:
+                    if self.dialect == "postgresql":
+                        postgresql_connections.bound_transaction(connection)
                     yield connection
                 except DBAPIError as error:
                     # What went to the driver past SQLAlchemy (`core/bulk.py`) it has not heard of.

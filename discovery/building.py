@@ -19,6 +19,7 @@ from pathlib import Path
 from sqlalchemy import LargeBinary, Text, text
 
 from core.database import Database
+from core.history import History, read_history
 from discovery import changes
 from discovery.hashes import DIGEST_SIZE
 from discovery.snapshot import (
@@ -49,7 +50,7 @@ _PAGE_SQLITE = text(
 ).columns(records=Text)
 
 
-class LogChanged(Exception):
+class HistoryChanged(Exception):
     """A standby took over while a snapshot was built: its pages are of two histories."""
 
 
@@ -97,7 +98,7 @@ def build(
         with database.read() as connection:
             position = changes.position(connection, order.epoch)
         contents = Contents(order.epoch_id, position, anchor, int(now.timestamp()))
-        pages = _pages(database, order.epoch, anchor.log, on_progress)
+        pages = _pages(database, order.epoch, anchor.history, on_progress)
         write(order.path, contents, pages, with_filter=order.with_filter)
         for path in order.path.parent.glob(f"{order.epoch_id}.*{FILTER_SUFFIX}"):
             # Whoever still answers from an older snapshot has its filter mapped.
@@ -151,11 +152,11 @@ def _is_there(database: Database, order: Order) -> bool:
 
 
 def _pages(
-    database: Database, epoch: int, log: changes.Log, on_progress: Callable[[int], None]
+    database: Database, epoch: int, history: History, on_progress: Callable[[int], None]
 ) -> Iterator[bytes]:
     """Read the directory page by page: no transaction is long, and the log has what changes between.
 
-    Raises LogChanged.
+    Raises HistoryChanged.
     """
     statement = _PAGE_SQLITE if database.dialect == "sqlite" else _PAGE_POSTGRESQL
     after = b""
@@ -164,8 +165,8 @@ def _pages(
             records = connection.execute(
                 statement, {"epoch": epoch, "after": after, "size": PAGE_SIZE}
             ).scalar_one()
-            if changes.read_log(connection) != log:
-                raise LogChanged
+            if read_history(connection) != history:
+                raise HistoryChanged
         if not records:
             return
         page = bytes.fromhex(records) if isinstance(records, str) else records

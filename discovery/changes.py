@@ -11,7 +11,7 @@ the other, and a position is the next number.
 
 Two things keep a transaction from being taken for another one of the same id. A standby that takes over
 gives out ids again that the lost primary had used, on a timeline of its own: a position means something
-only in the `Log` that it was read from. A server that crashes and recovers gives out ids again of which
+only in the `History` that it was read from. A server that crashes and recovers gives out ids again of which
 nothing had reached its disk, as of a transaction that was rolled back: so a position is at most the
 transaction after the newest change that was seen, whose commit was on disk before anybody saw it.
 """
@@ -32,13 +32,13 @@ from sqlalchemy import (
     delete,
     func,
     literal,
-    literal_column,
     select,
     update,
 )
 from sqlalchemy.sql.elements import ColumnElement
 
 from core.database import PURGE_BATCH, dialect_of, table
+from core.history import History, columns, read_history
 from discovery.models import DirectoryChange, DiscoveryEpoch
 
 #: How long changes are kept; a snapshot is made anew before that.
@@ -67,24 +67,12 @@ class Tail(NamedTuple):
     complete: bool
 
 
-class Log(NamedTuple):
-    """What a position means something in: one server's history, until a standby takes over or it is restored.
-
-    Both are 0 on SQLite, where the anchor tells.
-    """
-
-    #: PostgreSQL's `system_identifier`, which standbys share with their primary.
-    cluster: int
-    #: The timeline of its write-ahead log: another after a promotion, or a recovery to a point in time.
-    timeline: int
-
-
 class Anchor(NamedTuple):
     """A change that changes nothing, of a digest that is nobody's: it proves whose log this is."""
 
     seq: int
     digest: bytes
-    log: Log
+    history: History
 
 
 def current_transaction(dialect: str) -> ColumnElement[int]:
@@ -129,37 +117,18 @@ def record(
 
 def drop_anchor(connection: Connection, epoch: int, digest: bytes, now: datetime) -> Anchor:
     """Leave a change of a random digest in the log, which a copy of the directory is known by."""
-    log = read_log(connection)
-    if log.cluster:
+    history = read_history(connection)
+    if history.cluster:
         _renumber(connection, epoch)
-    return Anchor(record(connection, epoch, digest, None, now), digest, log)
+    return Anchor(record(connection, epoch, digest, None, now), digest, history)
 
 
 def holds(connection: Connection, anchor: Anchor) -> bool:
     """Say whether the log still has an anchor: not after a failover, when it was set back, or much later."""
     found = connection.execute(select(_CHANGES.digest).where(_CHANGES.seq == anchor.seq))
-    return found.scalar_one_or_none() == anchor.digest and read_log(connection) == anchor.log
-
-
-def read_log(connection: Connection) -> Log:
-    """Say which log a connection leads to; the next statement may find another one behind a pooler."""
-    columns = _log_columns(dialect_of(connection))
-    return _log(*connection.execute(select(*columns)).one())
-
-
-@cache
-def _log_columns(dialect: str) -> tuple[ColumnElement[int], ColumnElement[str]]:
-    if dialect == "sqlite":
-        return literal(0, BigInteger), literal("0", Text)
     return (
-        literal_column("(SELECT system_identifier FROM pg_control_system())", BigInteger),
-        # The control file's timeline lags behind a promotion until the next checkpoint; this one does not.
-        literal_column("left(pg_walfile_name(pg_current_wal_lsn()), 8)", Text),
+        found.scalar_one_or_none() == anchor.digest and read_history(connection) == anchor.history
     )
-
-
-def _log(cluster: int, timeline: str) -> Log:
-    return Log(cluster, int(timeline, 16))
 
 
 def _renumber(connection: Connection, epoch: int) -> None:
@@ -203,9 +172,9 @@ def _reading(dialect: str) -> Executable:
         begins: ColumnElement[int] = literal(0, BigInteger)
     else:
         unseen, begins = _CHANGES.transaction_id >= after, oldest_transaction()
-    columns = (_CHANGES.transaction_id, _CHANGES.seq, _CHANGES.digest, _CHANGES.account_id)
+    change = (_CHANGES.transaction_id, _CHANGES.seq, _CHANGES.digest, _CHANGES.account_id)
     return (
-        select(*_log_columns(dialect), _EPOCHS.forgotten, begins, *columns)
+        select(*columns(dialect), _EPOCHS.forgotten, begins, *change)
         .select_from(
             table(DiscoveryEpoch).outerjoin(
                 table(DirectoryChange), and_(_CHANGES.epoch == _EPOCHS.number, unseen)
@@ -217,11 +186,11 @@ def _reading(dialect: str) -> Executable:
     )
 
 
-def read_tail(connection: Connection, epoch: int, log: Log, after: int) -> Tail:
-    """Give the changes of an epoch from a position in a log on: one statement, which usually finds none."""
+def read_tail(connection: Connection, epoch: int, history: History, after: int) -> Tail:
+    """Give the changes of an epoch from a position on: one statement, which usually finds none."""
     dialect = dialect_of(connection)
     rows = connection.execute(_reading(dialect), {"of": epoch, "after": after}).all()
-    if not rows or _log(*rows[0][:2]) != log:
+    if not rows or History.of(*rows[0][:2]) != history:
         return Tail([], after, complete=False)
     forgotten, begins = rows[0][2:4]
     rows = [row for row in rows if row.seq is not None]

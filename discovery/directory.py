@@ -72,7 +72,7 @@ class Directory:
         return _match_table(connection, epoch.number, digests)
 
     def _refresh(self, connection: Connection, number: int, replica: Replica) -> bool:
-        tail = changes.read_tail(connection, number, replica.log, replica.position)
+        tail = changes.read_tail(connection, number, replica.history, replica.position)
         if not tail.complete:
             # Only this one: another thread may have put a newer one in its place.
             if self._replicas.get(number) is replica:

@@ -96,8 +96,8 @@ class Replica:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
-        #: The log it was made from; the changes of another are none of its own.
-        self.log = snapshot.contents.anchor.log
+        #: What it was made from; the changes of another are none of its own.
+        self.history = snapshot.contents.anchor.history
         #: Where the log is to be read on.
         self.position = snapshot.contents.position
         none = Changes.of([])

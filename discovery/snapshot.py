@@ -26,8 +26,9 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from core.history import History
 from discovery.bloom import Filter, file_hash
-from discovery.changes import Anchor, Log
+from discovery.changes import Anchor
 from discovery.hashes import DIGEST_SIZE, WORDS, Positions, Words, keys_of
 from discovery.index import MOST_RECORDS, RECORD_WORDS, DigestIndex, bits_for
 
@@ -174,7 +175,7 @@ def _read_header(whole: mmap.mmap, epoch_id: str) -> tuple[Contents, int, int, b
         raise SnapshotUnusable("foreign")
     if length != len(whole):
         raise SnapshotUnusable("cut-short")
-    anchor = Anchor(seq, digest, Log(cluster, timeline))
+    anchor = Anchor(seq, digest, History(cluster, timeline))
     contents = Contents(epoch_id, position, anchor, built_at)
     return contents, count, bits, blocks, filter_hash
 
@@ -200,7 +201,7 @@ def write(
             filter_hash = _write_filter(file, count, filter_path(path, contents.anchor))
         packed = _HEADER.pack(
             *(MAGIC, VERSION, bits, contents.epoch_id.encode(), count, contents.position),
-            *(*contents.anchor[:2], *contents.anchor.log, contents.built_at, length),
+            *(*contents.anchor[:2], *contents.anchor.history, contents.built_at, length),
             *(hashlib.sha256(blocks).digest(), filter_hash),
         )
         file.seek(0)

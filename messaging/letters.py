@@ -165,3 +165,5 @@ class Closing(IntEnum):
     REVOKED = 4003
     #: Service Restart (RFC 6455 registry): the client connects again, and is known by its new number then.
     NUMBER_CHANGED = 1012
+    #: Another database took over, which may know less than the socket has shown.
+    FAILED_OVER = 1012

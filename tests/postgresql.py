@@ -190,3 +190,31 @@ def servers(*, migrated: bool = True) -> Iterator[Callable[..., Server]]:
         for server in made:
             server.kill()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+class Pair:
+    """A primary, its standby, and a connection pool that goes on with whichever of them takes writes."""
+
+    def __init__(self, make: Callable[..., Server]) -> None:
+        self.primary = make()
+        self.standby = make(of=self.primary)
+        self.url = (
+            f"postgresql+psycopg://postgres@127.0.0.1:{self.primary.port},"
+            f"127.0.0.1:{self.standby.port}/postgres"
+        )
+        self.database = Database(self.url)
+
+    def lose_touch(self) -> None:
+        """Cut the standby off, with all that was committed so far and nothing after it."""
+        written = self.primary.ask("SELECT pg_current_wal_lsn()")
+        wait_until(lambda: self.standby.ask(f"SELECT pg_last_wal_replay_lsn() >= '{written}'"))
+        self.standby.ask("ALTER SYSTEM SET primary_conninfo = ''")
+        self.standby.ask("SELECT pg_reload_conf()")
+        wait_until(lambda: self.primary.ask("SELECT count(*) FROM pg_stat_replication") == 0)
+
+    def fail_over(self) -> None:
+        """Kill the primary and have the standby take over."""
+        self.primary.kill()
+        assert self.standby.ask("SELECT pg_promote()")
+        # Its connections are found dead one after the other; a worker's requests fail meanwhile.
+        self.database.engine.dispose()

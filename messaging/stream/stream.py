@@ -40,7 +40,7 @@ REASONS = {
     Closing.REPLACED: "a newer socket of this device",
     Closing.TOKEN_REPLACED: "the token was replaced by a newer one",
     Closing.REVOKED: "the device was removed, or its token revoked",
-    Closing.NUMBER_CHANGED: "the account has another number; connect again",
+    Closing.NUMBER_CHANGED: "what you are known by, or the database, changed; connect again",
 }
 
 

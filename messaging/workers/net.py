@@ -1,15 +1,15 @@
 """The slow poll: what wake-ups did not tell is found by looking, for all listeners of a process together.
 
 Owns the loop under the wake-ups. It wakes whose mailbox has more than she was told, and ends who may not
-listen any more because her device is gone or her token was replaced. Refuses to look for each by herself:
-thousands listen.
+listen any more because her device is gone or her token was replaced, and everybody when another database took
+over. Refuses to look for each by herself: thousands listen.
 """
 
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -17,6 +17,7 @@ import structlog
 from sqlalchemy import bindparam, select, tuple_
 
 from core.database import Database, table
+from core.history import History, read_history
 from messaging.letters import Closing
 from messaging.models import Mailbox
 from messaging.wakeups import Seat, Wakeups
@@ -58,6 +59,7 @@ class Net:
         self._soon: set[UUID] = set()
         self._asked = threading.Event()
         self._stopped = False
+        self._history: History | None = None
 
     def look_soon(self, device_id: UUID) -> None:
         """Have a device looked for now, together with others that come at the same time."""
@@ -99,6 +101,10 @@ class Net:
         """Look for those of the devices that somebody listens for here; None: for all of them."""
         # Taken before the tables are read: whoever comes later may know more than was read.
         seats = self._wakeups.seats()
+        if seats and device_ids is None and self._failed_over():
+            for seat in chain.from_iterable(seats.values()):
+                seat.listener.close(Closing.FAILED_OVER)
+            return
         wanted = iter(seats if device_ids is None else [d for d in device_ids if d in seats])
         while chunk := list(islice(wanted, CHUNK)):
             found = self._read(chunk)
@@ -107,6 +113,16 @@ class Net:
                     _judge(seat, found.get(device_id))
             # Requests are answered between two statements.
             time.sleep(0)
+
+    def _failed_over(self) -> bool:
+        """Say whether another database than at the last look answers.
+
+        It gives out numbers again that were seen here for messages that it never received: a listener that
+        goes on counting from those would be told of nothing.
+        """
+        with self._database.read() as connection:
+            before, self._history = self._history, read_history(connection)
+        return before is not None and before != self._history
 
     def _read(self, device_ids: list[UUID]) -> Mapping[UUID, _Found]:
         with self._database.read() as connection:

@@ -48,7 +48,7 @@ def make_replica(database: Database, epoch: Epoch, tmp_path: Path) -> Callable[[
 def listed(database: Database, replica: Replica, number: int = 1) -> dict[bytes, UUID]:
     """Bring a replica up to date and give who of the digests is here."""
     with database.read() as connection:
-        tail = changes.read_tail(connection, number, replica.log, replica.position)
+        tail = changes.read_tail(connection, number, replica.history, replica.position)
     assert tail.complete
     replica.absorb(tail)
     here, accounts = replica.find(digest_words(b"".join(DIGESTS)))
@@ -121,7 +121,7 @@ def test_replicas_follow_the_table_whatever_happens_at_once(
                 entries.list_account(connection, epoch.number, private, mine, NOW)
             for reader in shared:
                 with database.read() as connection:
-                    reader.absorb(changes.read_tail(connection, 1, reader.log, reader.position))
+                    reader.absorb(changes.read_tail(connection, 1, reader.history, reader.position))
                 here, accounts = reader.find(digest_words(private))
                 if not here[0] or accounts[0].tobytes() != mine.bytes:
                     faults.append((seed, n))
@@ -160,6 +160,6 @@ def test_who_is_behind_what_was_deleted_reads_the_table(
         later = NOW + changes.KEPT + changes.KEPT
         assert changes.forget_old(connection, later) == 3
     with database.read() as connection:
-        assert not changes.read_tail(connection, 1, behind.log, behind.position).complete
-        assert changes.read_tail(connection, 1, ahead.log, ahead.position).complete
+        assert not changes.read_tail(connection, 1, behind.history, behind.position).complete
+        assert changes.read_tail(connection, 1, ahead.history, ahead.position).complete
         assert not changes.holds(connection, ahead.snapshot.contents.anchor)

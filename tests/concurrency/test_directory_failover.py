@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -11,15 +11,16 @@ import pytest
 from sqlalchemy import select
 
 from core.database import Database, table
+from core.history import read_history
 from core.metrics import Metrics
 from discovery import changes, entries, epochs
-from discovery.building import LogChanged, Order, build
+from discovery.building import HistoryChanged, Order, build
 from discovery.directory import Directory
 from discovery.epochs import Epoch
 from discovery.hashes import digest_words
 from discovery.models import DirectoryEntry
 from discovery.snapshot import SnapshotUnusable
-from tests.postgresql import Server, servers, wait_until
+from tests.postgresql import Pair, servers
 
 #: One process starts the servers for all of them.
 pytestmark = pytest.mark.xdist_group("servers")
@@ -84,40 +85,13 @@ class Worker:
         return self.metrics.pages.labels(source)._value.get()
 
 
-class Pair:
-    """A primary, its standby, and a connection pool that goes on with whichever of them takes writes."""
-
-    def __init__(self, make: Callable[..., Server]) -> None:
-        self.primary = make()
-        self.standby = make(of=self.primary)
-        hosts = "&".join(f"host=127.0.0.1:{one.port}" for one in (self.primary, self.standby))
-        self.database = Database(
-            f"postgresql+psycopg://postgres@/postgres?{hosts}&target_session_attrs=read-write"
-        )
-        with self.database.write() as connection:
-            epochs.read_or_begin(connection, lambda: NOW, os.urandom)
-
-    def lose_touch(self) -> None:
-        """Cut the standby off, with all that was committed so far and nothing after it."""
-        written = self.primary.ask("SELECT pg_current_wal_lsn()")
-        wait_until(lambda: self.standby.ask(f"SELECT pg_last_wal_replay_lsn() >= '{written}'"))
-        self.standby.ask("ALTER SYSTEM SET primary_conninfo = ''")
-        self.standby.ask("SELECT pg_reload_conf()")
-        wait_until(lambda: self.primary.ask("SELECT count(*) FROM pg_stat_replication") == 0)
-
-    def fail_over(self) -> None:
-        """Kill the primary and have the standby take over."""
-        self.primary.kill()
-        assert self.standby.ask("SELECT pg_promote()")
-        # Its connections are found dead one after the other; a worker's requests fail meanwhile.
-        self.database.engine.dispose()
-
-
 @pytest.fixture
 def pair() -> Iterator[Pair]:
     """A primary and its standby."""
     with servers() as make:
         pair = Pair(make)
+        with pair.database.write() as connection:
+            epochs.read_or_begin(connection, lambda: NOW, os.urandom)
         yield pair
         pair.database.close()
 
@@ -169,7 +143,7 @@ def test_a_snapshot_of_two_histories_is_not_made(pair: Pair, tmp_path: Path) -> 
     """A failover while its pages are read ends the building."""
     listing(pair.database, *KEPT)
     order = Order(str(tmp_path), "epoch", 1)
-    with pytest.raises(LogChanged):
+    with pytest.raises(HistoryChanged):
         build(
             pair.database,
             order,
@@ -184,14 +158,14 @@ def test_a_position_is_never_beyond_what_a_crash_leaves(pair: Pair) -> None:
     """Ids of transactions that were rolled back may be given out again after a crash, and are read then."""
     listing(pair.database, *KEPT)
     with pair.database.read() as connection:
-        log, before = changes.read_log(connection), changes.position(connection, 1)
+        history, before = read_history(connection), changes.position(connection, 1)
     for _ in range(20):
         with contextlib.suppress(ZeroDivisionError), pair.database.write() as connection:
             given = connection.execute(select(changes.current_transaction("postgresql")))
             last = given.scalar_one()
             raise ZeroDivisionError
     with pair.database.read() as connection:
-        tail = changes.read_tail(connection, 1, log, before)
+        tail = changes.read_tail(connection, 1, history, before)
         assert changes.position(connection, 1) == before
     assert tail.complete and before == tail.position < last
     pair.primary.kill()
@@ -199,6 +173,6 @@ def test_a_position_is_never_beyond_what_a_crash_leaves(pair: Pair) -> None:
     pair.database.engine.dispose()
     listing(pair.database, *NEW)
     with pair.database.read() as connection:
-        assert changes.read_log(connection) == log
-        tail = changes.read_tail(connection, 1, log, tail.position)
+        assert read_history(connection) == history
+        tail = changes.read_tail(connection, 1, history, tail.position)
     assert tail.complete and {change.digest for change in tail.changes} == {*NEW}

@@ -7,8 +7,9 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.history import History
 from discovery import replica as module
-from discovery.changes import Anchor, Change, Log, Tail
+from discovery.changes import Anchor, Change, Tail
 from discovery.hashes import digest_words
 from discovery.replica import Replica
 from discovery.snapshot import Contents, Snapshot, write
@@ -60,6 +61,8 @@ def _snapshot(directory: Path, people: dict[bytes, UUID]) -> Snapshot:
     path = directory / "x.snapshot"
     records = b"".join(digest + account.bytes for digest, account in sorted(people.items()))
     write(
-        path, Contents("epoch", 0, Anchor(0, bytes(32), Log(0, 0)), 0), [records] if records else []
+        path,
+        Contents("epoch", 0, Anchor(0, bytes(32), History(0, 0)), 0),
+        [records] if records else [],
     )
     return Snapshot.open(path, "epoch")

@@ -190,7 +190,7 @@ def test_a_database_that_moved_to_another_cluster_goes_on(setup: Setup) -> None:
     """Transactions are counted anew there: old snapshots are refused, old numbers are forgotten."""
     setup.directory.keep_snapshot(setup.epoch)
     made = Snapshot.open(setup.path, setup.epoch.id).contents
-    elsewhere = made.anchor._replace(log=made.anchor.log._replace(cluster=4711))
+    elsewhere = made.anchor._replace(history=made.anchor.history._replace(cluster=4711))
     write(setup.path, made._replace(anchor=elsewhere), [])
     ahead = 2**40
     with setup.database.write() as connection:

@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discovery.changes import Anchor, Log
+from core.history import History
+from discovery.changes import Anchor
 from discovery.hashes import Page, digest_words
 from discovery.index import RECORD_WORDS, DigestIndex
 from discovery.snapshot import HEADER_SIZE, PAGE_SIZE, Contents, Snapshot, SnapshotUnusable, write
 
 EPOCH = "AbCd1234"
-CONTENTS = Contents(EPOCH, 77, Anchor(5, b"a" * 32, Log(7, 3)), 1_772_000_000)
+CONTENTS = Contents(EPOCH, 77, Anchor(5, b"a" * 32, History(7, 3)), 1_772_000_000)
 CHANCE = np.random.default_rng(7)
 
 

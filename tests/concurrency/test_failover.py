@@ -1,0 +1,103 @@
+"""A failover under the application: nobody counts on from what is lost."""
+
+from collections.abc import Callable, Iterator, Sequence
+from uuid import UUID
+
+import pytest
+from flask_openapi3 import OpenAPI
+
+from messaging.letters import Closing, Delivery, Notice, Signal
+from messaging.workers.net import Net
+from tests.conftest import MakeApp, Person
+from tests.contract.openapi import ContractClient
+from tests.postgresql import Pair, servers
+
+#: One process starts the servers for all of them.
+pytestmark = pytest.mark.xdist_group("servers")
+
+
+class Listener:
+    """Keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.woken = 0
+        self.why: list[Closing] = []
+
+    def wake(self, deliveries: Sequence[Delivery]) -> None:
+        """Count."""
+        self.woken += 1
+
+    def acknowledged(self, through: int) -> None:
+        """Let it go."""
+
+    def receive(self, signal: Signal) -> None:
+        """Let it go."""
+
+    def notice(self, notice: Notice) -> None:
+        """Let it go."""
+
+    def close(self, why: Closing) -> None:
+        """Keep why."""
+        self.why.append(why)
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    """A primary and its standby."""
+    with servers() as make:
+        pair = Pair(make)
+        yield pair
+        pair.database.close()
+
+
+@pytest.fixture
+def app(make_app: MakeApp, pair: Pair) -> OpenAPI:
+    """The application, with both in its address."""
+    return make_app({"database": pair.database})
+
+
+@pytest.fixture
+def database_url(pair: Pair) -> str:
+    """An address of both."""
+    return pair.url
+
+
+def test_who_listens_begins_anew(
+    app: OpenAPI, client: ContractClient, register: Callable[..., Person], pair: Pair
+) -> None:
+    """Numbers in a mailbox are given out again: whoever goes on counting would miss the new messages."""
+    anna, ben = register("+4915112345601"), register("+4915112345602")
+    kith = app.extensions["kith"]
+    listener, net = Listener(), Net(pair.database, kith.clock, kith.messaging.wakeups)
+
+    def send(name: str) -> None:
+        body = {
+            "to": ben.account_id,
+            "client_id": name,
+            "envelopes": [{"device_id": ben.device_id, "content": "aGVsbG8"}],
+        }
+        sent = client.post("/v1/messages", json=body, headers=anna.headers)
+        assert sent.status_code == 202, sent.text
+
+    def numbers() -> list[int]:
+        page = client.get("/v1/messages", headers=ben.headers).json
+        return [message["seq"] for message in page["messages"]]
+
+    send("kept")
+    with kith.messaging.wakeups.listening(UUID(ben.device_id), listener):
+        net.look()
+        net.look()
+        assert listener.why == []
+        pair.lose_touch()
+        send("lost")
+        assert numbers() == [1, 2]
+        pair.fail_over()
+        assert numbers() == [1]
+        net.look()
+        assert listener.why == [Closing.FAILED_OVER]
+    send("new")
+    assert numbers() == [1, 2]
+    another = Listener()
+    with kith.messaging.wakeups.listening(UUID(ben.device_id), another):
+        net.look()
+        assert (another.why, another.woken) == ([], 1)
