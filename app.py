@@ -10,12 +10,13 @@ from argon2 import PasswordHasher
 from flask_openapi3 import Info, OpenAPI
 
 from core import idempotency, logs, paths, plumbing
-from core.addresses import Resolve, resolve
+from core.addresses import resolve
 from core.commands import maintenance_commands
 from core.database import Database
 from core.limits import Limits
 from core.maintenance import Maintenance
 from core.metrics import Metrics
+from core.name_lookups import Resolve
 from core.operations import docs_assets, operations_api
 from core.problems import ProblemDocument
 from core.requester import RequesterResolver

@@ -6,16 +6,25 @@ whatever leads there), but in the networks that it is told to allow.
 
 import ipaddress
 import socket
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+
+from core.name_lookups import PATIENCE_SECONDS, NameLookups, Resolve
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-#: Gives the addresses of a host, as text; raises OSError when it has none.
-Resolve = Callable[[str], Sequence[str]]
-
-#: Names resolved at once, and seconds to wait for a turn. gevent has ten threads for that and for SQLite's
-#: commits, and strangers' name servers may be as slow as they like.
-LOOKUPS, LONGEST_QUEUE = 4, 5.0
+#: Never gone to, whatever is allowed: link-local addresses, and where clouds tell a host its own credentials
+#: (AWS, Google, Azure, Alibaba, Oracle).
+_NEVER = [
+    ipaddress.ip_network(network)
+    for network in (
+        "169.254.0.0/16",
+        "fe80::/10",
+        "fd00:ec2::254/128",
+        "fd20:ce::254/128",
+        "168.63.129.16/32",
+        "100.100.100.200/32",
+        "192.0.0.192/32",
+    )
+]
 #: For who may go everywhere.
 EVERYWHERE = ("0.0.0.0/0", "::/0")
 #: All of IPv6 that is given out for use by everybody (RFC 4291).
@@ -46,12 +55,10 @@ class Addresses:
         resolver: Resolve,
         allowed_networks: Sequence[str],
         *,
-        longest_queue: float = LONGEST_QUEUE,
+        patience: float = PATIENCE_SECONDS,
     ) -> None:
-        self._resolve = resolver
+        self._names = NameLookups(resolver, patience)
         self._allowed = [ipaddress.ip_network(network) for network in allowed_networks]
-        self._longest_queue = longest_queue
-        self._turns = threading.BoundedSemaphore(LOOKUPS)
 
     def of(self, host: str) -> Address:
         """Give an address of a host, which is a name or an address itself; it is resolved this once.
@@ -71,17 +78,13 @@ class Addresses:
         try:
             return [str(ipaddress.ip_address(host))]
         except ValueError:
-            pass
-        if not self._turns.acquire(timeout=self._longest_queue):
-            raise OSError("others resolve for too long")
-        try:
-            return self._resolve(host)
-        finally:
-            self._turns.release()
+            return self._names.addresses(host)
 
     def may_connect(self, address: Address) -> bool:
-        """Say whether an address is public or allowed."""
+        """Say whether an address is public or allowed, and not one that is never gone to."""
         inner = _innermost(address)
+        if any(one in network for one in (address, inner) for network in _NEVER):
+            return False
         if any(inner in network for network in self._allowed):
             return True
         unicast = inner.version == 4 or inner in _UNICAST

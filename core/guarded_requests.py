@@ -29,9 +29,15 @@ class _Guarded(HTTPConnection):
     addresses: Addresses
     #: Seconds to be connected, the handshake included, and again for the head of an answer.
     seconds: float
+    #: Ports that are gone to; None: any.
+    ports: frozenset[int] | None = None
     _handle: socket.socket | None = None
 
     def _new_conn(self) -> socket.socket:
+        port = self.port or self.default_port
+        if self.ports is not None and port not in self.ports:
+            log.warning("port.refused")
+            raise NewConnectionError(self, "the port is refused")
         try:
             address = self.addresses.of(self.host)
         except NoAddress:
@@ -41,9 +47,7 @@ class _Guarded(HTTPConnection):
             raise NewConnectionError(self, "the host's address is refused") from None
         seconds = self.timeout if isinstance(self.timeout, int | float) else self.seconds
         try:
-            plain = socket.create_connection(
-                (str(address), self.port or self.default_port), seconds
-            )
+            plain = socket.create_connection((str(address), port), seconds)
         except TimeoutError:
             raise ConnectTimeoutError(self, "no connection in time") from None
         except OSError:
@@ -94,10 +98,19 @@ class _Guarded(HTTPConnection):
 
 
 class GuardedAdapter(HTTPAdapter):
-    """Carries requests of a `requests.Session` to endpoints of strangers; `connections` are kept a host."""
+    """Carries requests of a `requests.Session` to endpoints of strangers.
 
-    def __init__(self, addresses: Addresses, seconds: float, connections: int) -> None:
-        self._reach = {"addresses": addresses, "seconds": seconds}
+    connections: kept a host. ports: gone to; None: any.
+    """
+
+    def __init__(
+        self,
+        addresses: Addresses,
+        seconds: float,
+        connections: int,
+        ports: frozenset[int] | None = None,
+    ) -> None:
+        self._reach = {"addresses": addresses, "seconds": seconds, "ports": ports}
         super().__init__(pool_connections=connections, pool_maxsize=connections, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:

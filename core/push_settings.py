@@ -84,6 +84,13 @@ class PushSettings(BaseSettings):
         description="How devices are woken: `webpush`, `webhook`, `apns`, `fcm`, or several; empty:"
         " not at all.",
     )
+    push_ports: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=65_535)], ...], NoDecode, BeforeValidator(split)
+    ] = Field(
+        (443,),
+        min_length=1,
+        description="Ports at which endpoints of browsers are gone to in production.",
+    )
     vapid_private_key: Annotated[SecretStr, AfterValidator(_vapid_key)] | None = Field(
         None,
         description="Key that signs Web Push requests, P-256: PEM, or base64url of its 32 bytes."

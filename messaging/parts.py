@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
-from core.addresses import Resolve
 from core.database import Database
 from core.limits import Limits
 from core.metrics import Metrics
+from core.name_lookups import Resolve
 from core.settings import Settings
 from messaging.contacts import numbers as blocked_numbers
 from messaging.contacts.judging import Judge

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from core.addresses import Addresses, Resolve
+from core.addresses import Addresses
 from core.database import Database
 from core.limits import Limits
 from core.metrics import Metrics
+from core.name_lookups import Resolve
 from core.secrets import Keyring
 from core.settings import Settings
 from discovery.service import DirectoryService

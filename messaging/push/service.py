@@ -13,9 +13,10 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Executable, delete, select
 
-from core.addresses import EVERYWHERE, Addresses, AddressRefused, NoAddress, Resolve
+from core.addresses import EVERYWHERE, Addresses, AddressRefused, NoAddress
 from core.database import Database, dialect_of, insert_into
 from core.metrics import Metrics
+from core.name_lookups import Resolve
 from core.problems import InvalidFields
 from core.push_settings import PushName
 from core.settings import Settings
@@ -47,6 +48,7 @@ class PushService:
         self._database = database
         self._inside = settings.environment == "development"
         self._addresses = Addresses(resolver, EVERYWHERE if self._inside else ())
+        self._ports = None if self._inside else frozenset(settings.push_ports)
         self._vapid = Vapid.from_settings(settings) if "webpush" in settings.push else None
         self._types: list[Any] = [name for name in settings.push if name != "webhook"]
         self.waker = Waker(database, clock, metrics, self._providers(settings, clock))
@@ -62,7 +64,9 @@ class PushService:
         }
         if self._vapid is not None:
             vapid = self._vapid
-            builders["webpush"] = lambda: WebPushProvider(vapid, self._addresses, clock)
+            builders["webpush"] = lambda: WebPushProvider(
+                vapid, self._addresses, clock, self._ports
+            )
         return tuple(builders[name]() for name in settings.push)
 
     def parameters(self) -> PushParameters:
@@ -95,13 +99,15 @@ class PushService:
         try:
             parts = urlsplit(endpoint)
             host, in_clear, has_more = parts.hostname, parts.scheme != "https", "@" in parts.netloc
-            _ = parts.port
+            port = parts.port or (80 if in_clear else 443)
         except ValueError:
-            host, in_clear, has_more = None, False, False
+            host, in_clear, has_more, port = None, False, False, 0
         if not host or has_more:
             raise InvalidFields.at("/endpoint", "is not the address of a push service")
         if in_clear and not self._inside:
             raise InvalidFields.at("/endpoint", "must be https://")
+        if self._ports is not None and port not in self._ports:
+            raise InvalidFields.at("/endpoint", "must not name a port of its own")
         try:
             self._addresses.of(host)
         except NoAddress:

@@ -39,14 +39,20 @@ class WebPushProvider:
 
     name: PushName = "webpush"
 
-    def __init__(self, vapid: Vapid, addresses: Addresses, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        vapid: Vapid,
+        addresses: Addresses,
+        clock: Callable[[], datetime],
+        ports: frozenset[int] | None = None,
+    ) -> None:
         self._vapid = vapid
         self._clock = clock
         self._requests = OneRequest(
             self.name,
             TIMEOUTS,
             from_environment=False,
-            adapter=GuardedAdapter(addresses, sum(TIMEOUTS), CONNECTIONS),
+            adapter=GuardedAdapter(addresses, sum(TIMEOUTS), CONNECTIONS, ports),
         )
 
     def wake(self, target: Target) -> None:

@@ -2,7 +2,9 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -11,8 +13,9 @@ import requests
 from cryptography.hazmat.primitives.asymmetric import ec
 from requests.exceptions import SSLError
 
-from core.addresses import EVERYWHERE, LOOKUPS, Addresses, NoAddress
+from core.addresses import EVERYWHERE, Addresses, AddressRefused, NoAddress
 from core.guarded_requests import GuardedAdapter
+from core.name_lookups import OTHER_TURNS
 from messaging.push.provider import Failed, Target
 from messaging.push.vapid import Vapid
 from messaging.push.web_push import WebPushProvider
@@ -121,30 +124,89 @@ def test_an_endpoint_that_dribbles_is_given_up() -> None:
     listening.close()
 
 
-def test_slow_name_servers_hold_up_few() -> None:
-    """So many names are resolved at once and no more; the next one is given up after its wait."""
-    begun, go_on = threading.Semaphore(0), threading.Event()
+def test_slow_name_servers_hold_up_only_each_other() -> None:
+    """However many: names that were quick have turns of their own, and nobody waits for long."""
+    asked, go_on = [], threading.Event()
 
     def resolver(host: str) -> list[str]:
-        begun.release()
-        go_on.wait()
+        asked.append(host)
+        if host.startswith("slow"):
+            go_on.wait()
         return ["93.184.215.14"]
 
-    addresses = Addresses(resolver, (), longest_queue=0.05)
-    threads = [
-        threading.Thread(target=addresses.of, args=(f"{n}.example",)) for n in range(LOOKUPS)
-    ]
+    def fails(host: str) -> None:
+        with pytest.raises(NoAddress):
+            addresses.of(host)
+
+    addresses = Addresses(resolver, (), patience=0.1)
+    known = [f"push{n}.example" for n in range(3)]
+    for host in known:
+        addresses.of(host)
+    threads = [threading.Thread(target=fails, args=(f"slow{n % 8}.example",)) for n in range(16)]
     for thread in threads:
         thread.start()
-    for _ in threads:
-        assert begun.acquire(timeout=10)
-    with pytest.raises(NoAddress):
-        addresses.of("one-more.example")
-    assert str(addresses.of("93.184.215.14")) == "93.184.215.14"
-    go_on.set()
     for thread in threads:
         thread.join()
-    assert str(addresses.of("one-more.example")) == "93.184.215.14"
+    slow = [host for host in asked if host.startswith("slow")]
+    assert len(slow) == len(set(slow)) == OTHER_TURNS
+    for host in known:
+        assert str(addresses.of(host)) == "93.184.215.14"
+    fails("new.example")
+    assert str(addresses.of("93.184.215.14")) == "93.184.215.14"
+    go_on.set()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with suppress(NoAddress):
+            assert str(addresses.of("new.example")) == "93.184.215.14"
+            return
+    raise AssertionError("turns are not given back")
+
+
+def test_a_name_that_fails_does_so_each_time() -> None:
+    """And gives its turn back."""
+
+    def resolver(host: str) -> list[str]:
+        raise OSError
+
+    addresses = Addresses(resolver, ())
+    for _ in range(3 * OTHER_TURNS):
+        with pytest.raises(NoAddress):
+            addresses.of("none.example")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "169.254.169.254",
+        "169.254.170.2",
+        "fe80::1",
+        "fe80::1%eth0",
+        "fd00:ec2::254",
+        "fd20:ce::254",
+        "168.63.129.16",
+        "100.100.100.200",
+        "192.0.0.192",
+        "::ffff:169.254.169.254",
+        "64:ff9b::a9fe:a9fe",
+        "2002:a9fe:a9fe::1",
+    ],
+)
+def test_metadata_of_clouds_is_never_gone_to(address: str) -> None:
+    """Not even where everything else is allowed, and whatever carries the address."""
+    for allowed in (EVERYWHERE, ("169.254.0.0/16",)):
+        with pytest.raises(AddressRefused):
+            Addresses(lambda _: [address], allowed).of("name.example")
+
+
+def test_other_ports_are_not_gone_to() -> None:
+    """A subscription from before the setting is not either."""
+    with FakePushService() as service:
+        session = requests.Session()
+        adapter = GuardedAdapter(Addresses(lambda host: [host], EVERYWHERE), 5, 1, frozenset({443}))
+        session.mount("http://", adapter)
+        with pytest.raises(requests.ConnectionError, match="port"):
+            session.post(f"{service.url}/push/one", timeout=5)
+        assert service.received == []
 
 
 def test_endpoints_are_not_logged(all_logged: Callable[[], str]) -> None:

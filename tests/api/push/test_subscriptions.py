@@ -174,10 +174,13 @@ def test_a_token_that_could_change_a_request_is_refused(put, token) -> None:
         "https://0.0.0.0/one",
         "https://inside.example.com/one",
         "https://nowhere.example.com/one",
+        "https://push.example.com:8443/one",
+        "https://push.example.com:22/one",
+        "https://168.63.129.16/one",
     ],
 )
 def test_in_production_an_endpoint_is_public_and_https(put, in_production, names, endpoint) -> None:
-    """Neither an address inside nor a name that leads there, nor in clear."""
+    """Neither an address inside nor a name that leads there, nor in clear, nor at another port."""
     names |= {"inside.example.com": ["10.0.0.8"], "nowhere.example.com": []}
     assert pointers(put(BROWSER.subscription(endpoint=endpoint), in_production)) == ["/endpoint"]
 
