@@ -19,7 +19,7 @@ def _written(default: object) -> str:
     """Write a default as docs/settings.md does."""
     if default is None or default == "" or default == ():
         return "empty"
-    return f"`{', '.join(default) if isinstance(default, tuple) else default}`"
+    return f"`{', '.join(map(str, default)) if isinstance(default, tuple) else default}`"
 
 
 def _problems(base: type[Problem] = Problem) -> Iterator[type[Problem]]:
