@@ -31,6 +31,7 @@ from sqlalchemy import text
 
 from bench import databases, population
 from bench.load import Answer, Recorder, Request, Script, drive, request
+from bench.people import MANY_CONNECTIONS
 from bench.population import Records
 from bench.report import machine, percentile
 from core.database import Database, table
@@ -318,6 +319,7 @@ def serving(plan: Plan, url: str, place: Path) -> Iterator[RunningServer]:
     environment = {
         "KITH_DATA_DIR": str(place),
         "KITH_DATABASE_URL": url,
+        **MANY_CONNECTIONS,
         "KITH_DISCOVERY_BURST": str(plan.budget),
         "KITH_DISCOVERY_PER_DAY": str(plan.budget),
         "KITH_LOG_LEVEL": "warning",

@@ -23,6 +23,7 @@ from rich.table import Table
 
 from app import Ports, create_app
 from bench import databases
+from bench.people import MANY_CONNECTIONS
 from bench.report import machine, percentile
 from core.settings import Settings
 from messaging.groups.schemas import MOST_MEMBERS, NewGroup
@@ -90,7 +91,7 @@ def main(database: str, others: int, devices: int, times: int) -> None:
     """Measure messages to one group."""
     with tempfile.TemporaryDirectory() as place, databases.fresh(database, Path(place)) as url:
         anna, group_id = fill(url, Path(place), others, devices)
-        environment = {"KITH_DATABASE_URL": url, "KITH_DATA_DIR": place}
+        environment = {"KITH_DATABASE_URL": url, "KITH_DATA_DIR": place} | MANY_CONNECTIONS
         with (
             running_server(environment, Path(place) / "log") as server,
             httpx.Client(base_url=server.base_url, headers=anna.headers, timeout=60) as client,

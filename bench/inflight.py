@@ -20,6 +20,7 @@ from rich.table import Table
 
 from bench import databases, jobs
 from bench.load import request
+from bench.people import MANY_CONNECTIONS
 from bench.report import machine, percentile
 from bench.slow_provider import slow_provider
 from tests.server import running_server
@@ -124,7 +125,8 @@ def run(dialect: str, width: int, wait: float, seconds: float) -> Found:
         databases.fresh(dialect, Path(directory) / "data") as url,
         slow_provider(wait) as provider,
         running_server(
-            {"KITH_DATA_DIR": f"{directory}/data", "KITH_DATABASE_URL": url}
+            MANY_CONNECTIONS
+            | {"KITH_DATA_DIR": f"{directory}/data", "KITH_DATABASE_URL": url}
             | provider.environment(),
             Path(directory) / "server.log",
         ) as server,

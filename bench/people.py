@@ -13,8 +13,13 @@ from tokens.device_tokens import SECRET_SIZE, TOKEN_PREFIX, Credential
 from tokens.models import Account, Device
 
 BATCH = 5_000
+#: Settings under which a bench is many clients: all of its connections come from one address.
+MANY_CONNECTIONS = {
+    "KITH_CONNECTIONS_PER_ADDRESS": "1000000",
+    "KITH_CONNECTIONS_PER_DEVICE": "1000",
+}
 #: Settings under which people write as fast as machines do.
-UNLIMITED = {
+UNLIMITED = MANY_CONNECTIONS | {
     "KITH_MESSAGES_PER_MINUTE": "1000000000",
     "KITH_MESSAGES_TO_ONE_PER_MINUTE": "1000000000",
     "KITH_STRANGER_MESSAGES_PER_DAY": "1000000000",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench import databases, jobs
 from bench.load import Measured, Recorder, Script, drive, once, request
+from bench.people import MANY_CONNECTIONS
 from core.secrets import load_keyring
 from core.settings import Settings
 from tests.server import RunningServer, running_server
@@ -139,6 +140,7 @@ def _served(plan: Plan) -> Iterator[tuple[RunningServer, Path, str]]:
             environment = {
                 "KITH_DATA_DIR": str(data_dir),
                 "KITH_DATABASE_URL": url,
+                **MANY_CONNECTIONS,
                 "KITH_DISCOVERY_BURST": BUDGET,
                 "KITH_DISCOVERY_PER_DAY": BUDGET,
             }

@@ -8,8 +8,9 @@ import ipaddress
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from socket import socket
+from socket import IPPROTO_TCP, TCP_NOTSENT_LOWAT, socket
 from uuid import UUID
 
 import gevent
@@ -22,6 +23,8 @@ LOOK_SECONDS = 1.0
 #: At a stop: seconds that a connection without a request is kept, because a proxy may be sending one over it,
 #: and that a head which has begun may take; and seconds between two looks.
 STOP_IDLE_SECONDS, STOP_HEAD_SECONDS, STOP_LOOK_SECONDS = 0.5, 1.0, 0.1
+#: Bytes that the kernel takes ahead of what it can send.
+UNSENT_BYTES = 131_072
 #: Whoever has an IPv6 address has its /64.
 _IPV6_PREFIX = 64
 
@@ -95,6 +98,9 @@ class Connections:
         if self._is_full() and not self._make_room():
             self._count("full")
             return None
+        with suppress(OSError):
+            # Of an answer that is not taken the kernel keeps no more; it might keep megabytes.
+            wire.setsockopt(IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         connection = Connection(wire, host, self, trusted=trusted)
         self._all.add(connection)
         self._hosts[host] += 1

@@ -41,8 +41,8 @@ class Worker:
         self.wires: list[socket.socket] = []
         self.threads = ThreadPoolExecutor(16)
 
-    def connect(self, address: str = "192.0.2.1") -> tuple[Connection | None, socket.socket]:
-        """Give a connection as the worker has it, and the peer's end."""
+    def pair(self) -> tuple[socket.socket, socket.socket]:
+        """Give both ends of a connection, the worker's first."""
         with socket.create_server(("127.0.0.1", 0)) as listener:
             theirs = socket.socket()
             theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
@@ -52,6 +52,11 @@ class Worker:
         # As under gevent: what does not fit is not waited for.
         ours.settimeout(PATIENCE)
         self.wires += (ours, theirs)
+        return ours, theirs
+
+    def connect(self, address: str = "192.0.2.1") -> tuple[Connection | None, socket.socket]:
+        """Give a connection as the worker has it, and the peer's end."""
+        ours, theirs = self.pair()
         return self.connections.admit(ours, address), theirs
 
     def idle(self, address: str = "192.0.2.1") -> tuple[Connection, socket.socket]:
@@ -268,12 +273,33 @@ def test_unread_answers_are_bounded(worker: Worker) -> None:
 
 def test_a_late_answer_to_a_ping_is_read(worker: Worker) -> None:
     """A wait that ends looks once more: what came in time is not lost because the worker is late."""
-    connection, peer = worker.serving()
+
+    class Late(socket.socket):
+        """A socket whose wait ends when the worker comes to it, with the bytes in the kernel."""
+
+        def recv(self, size: int, flags: int = 0) -> bytes:
+            if self.gettimeout():
+                peer.sendall(b"pong")
+                time.sleep(0.05)
+                raise TimeoutError
+            return super().recv(size, flags)
+
+    ours, peer = worker.pair()
+    connection = worker.connections.admit(Late(fileno=ours.detach()), "192.0.2.1")
+    assert connection is not None
+    connection.serve()
+    connection.settimeout(20)
+    assert connection.recv(100) == b"pong"
+    assert connection.gettimeout() == 20
+    connection.close()
+
+
+def test_a_wait_for_a_ping_ends(worker: Worker) -> None:
+    """When nothing came."""
+    connection, _ = worker.serving()
     connection.settimeout(0.05)
     with pytest.raises(TimeoutError):
         connection.recv(100)
-    peer.sendall(b"pong")
-    assert connection.recv(100) == b"pong"
 
 
 def test_a_stop_keeps_nobody_waiting(worker: Worker) -> None:
