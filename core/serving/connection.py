@@ -45,6 +45,25 @@ class TooSlow(Exception):
 class Connection:
     """A socket with bounds, used as one: by gunicorn, and by the WebSocket that takes it over."""
 
+    __slots__ = (
+        "_connections",
+        "_cut",
+        "_device",
+        "_queued",
+        "_read_bytes",
+        "_read_seconds",
+        "_taken",
+        "_wire",
+        "deadline",
+        "host",
+        "is_socket",
+        "phase",
+        "serves_metrics",
+        "stalled_since",
+        "suspected",
+        "trusted",
+    )
+
     def __init__(
         self, wire: socket.socket, host: str, connections: "Connections", *, trusted: bool
     ) -> None:
