@@ -9,6 +9,7 @@ tests/data/typed_numbers.json, which the client's reading is held against too.
 import re
 from collections.abc import Iterator
 from functools import cache
+from urllib.parse import unquote
 
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneMetadata, PhoneNumberType
@@ -26,7 +27,11 @@ _SPREADSHEET_ZERO = re.compile(r"(\d{6,})\.0{1,2}$")
 #: The national prefix that is not dialled from abroad (ITU-T E.123 section 7.2): +49 (0)151 …
 _BRACKETED_ZERO = re.compile(r"(?<=\d)\s*[(\[]\s*0\s*[)\]]")
 _SHORTENED = re.compile(r"\d(?:[.,]\d+)?E\+?\d+", re.IGNORECASE)
-_DOUBLE_ZERO = re.compile(r"^\(?\s*0\s*0")
+_DOUBLE_ZERO = re.compile(r"^\(?\s*\+?\s*0\s*0")
+#: What stands in front of a number: a label such as "Mobile 2:", a code that hides one's own number (*31#).
+_LABEL = re.compile(r"^[A-Za-z][^:+]{0,40}:\s*(?=[+(\d])|^[*#]{1,2}\d{2,3}[*#]\s*(?=[+(\d])")
+#: A number that ends in letters for digits, as in 1-800-FLOWERS; behind more digits a word is no part of it.
+_VANITY = re.compile(r"\+?(?:[\s().-]*\d){1,8}[\s.-]*[A-Za-z]{3}[A-Za-z\d\s-]*")
 #: Numbers that got another form, by country code: what stood behind it, and what stands there now. Mexico
 #: dropped its mobile prefixes in 2019 and 2020; Brazil's mobiles have nine digits since 2016.
 _RENUMBERED: dict[int, tuple[re.Pattern[str], str]] = {
@@ -84,26 +89,28 @@ def is_shortened(text: str) -> bool:
 
 
 def _spellings(text: str) -> Iterator[str]:
-    """Give the text repaired, and as it is where that differs; nothing of one that lost its digits."""
-    plain = visible(text)
+    """Give what a text may be, the most repaired first; nothing of one that lost its digits.
+
+    What stands around the number is cut, a national prefix in brackets is dropped, 00 becomes a plus.
+    """
+    return iter(dict.fromkeys(_variants(visible(text))))
+
+
+def _variants(plain: str) -> Iterator[str]:
     if is_shortened(plain):
         return
-    repaired = _repaired(plain)
-    if repaired != plain:
-        yield repaired
-    yield plain
-
-
-def _repaired(text: str) -> str:
-    """Cut what follows a number, drop a national prefix in brackets, and write 00 as a plus."""
-    if "phone-context=" in text:
+    if "phone-context=" in plain:
         # RFC 3966: the country code stands behind the number, and libphonenumber knows that.
-        return text
-    found = _NUMBER.search(text)
-    if found is None:
-        return text
-    cut = _SPREADSHEET_ZERO.sub(r"\1", found[0].strip())
-    return _DOUBLE_ZERO.sub("+", _BRACKETED_ZERO.sub("", cut))
+        yield plain
+        return
+    found = _NUMBER.search(_LABEL.sub("", unquote(plain), count=1))
+    if found is not None:
+        cut = _SPREADSHEET_ZERO.sub(r"\1", found[0].strip())
+        yield _DOUBLE_ZERO.sub("+", _BRACKETED_ZERO.sub("", cut))
+        yield _DOUBLE_ZERO.sub("+", cut)
+        yield cut
+    if _VANITY.fullmatch(plain) or not re.search("[A-Za-z]", plain):
+        yield plain
 
 
 def _choose(national: Parsed | None, with_code: Parsed | None) -> Parsed | None:
@@ -143,14 +150,28 @@ def _with_code(text: str, region: str | None) -> Parsed | None:
 
 
 def _renumbered(text: str, region: str | None) -> Parsed | None:
-    """Read a number in a form that its country gave up; None when its present one is not valid."""
+    """Read a number in a form that its country does not have; None when its present one is not valid."""
+    abroad = any(written.startswith("+") for written in _spellings(text))
     for form in forms_of(text, region):
-        for code, (former, present) in _RENUMBERED.items():
-            found = former.fullmatch(form.removeprefix(f"+{code}"))
-            parsed = _parse(f"+{code}{found.expand(present)}", None) if found else None
+        for present in _present_forms(form, abroad=abroad):
+            parsed = _parse(present, None)
             if parsed and phonenumbers.is_valid_number(parsed):
                 return parsed
     return None
+
+
+def _present_forms(e164: str, *, abroad: bool) -> Iterator[str]:
+    parsed = _parse(e164, None)
+    if parsed is None:
+        return
+    code, number = parsed.country_code, phonenumbers.national_significant_number(parsed)
+    if code in _RENUMBERED:
+        former, present = _RENUMBERED[code]
+        if found := former.fullmatch(number):
+            yield f"+{code}{found.expand(present)}"
+    if abroad and number.startswith("0"):
+        # The national prefix behind a country code, without brackets: +48 0512 …
+        yield f"+{code}{number[1:]}"
 
 
 def _parse(text: str, region: str | None) -> Parsed | None:

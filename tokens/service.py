@@ -16,6 +16,7 @@ from sqlalchemy import Connection, delete, func, select, update
 
 from core import idempotency
 from core.database import Database, find, find_all, purge, table
+from core.typed_text import visible
 from tokens.device_tokens import LINK_PREFIX, SECRET_SIZE, TOKEN_PREFIX, Credential, Mint
 from tokens.events import AccountEvents
 from tokens.models import Account, Device, DeviceLink, RetiredToken
@@ -160,7 +161,8 @@ class DeviceService:
         """
         if not idempotency.is_secret(idempotency_key):
             idempotency_key = None
-        credential = Credential.parse(LINK_PREFIX, 1, code)
+        # Pasted with what a messenger or a terminal's line end put around it or into it.
+        credential = Credential.parse(LINK_PREFIX, 1, visible(code).replace(" ", ""))
         if credential is None:
             raise LinkCodeInvalid("It is not a link code, or was cut short or altered.")
         (account_id,) = credential.ids

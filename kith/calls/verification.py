@@ -100,7 +100,8 @@ class VerificationCalls(Calls):
         return answer(Verification, response)
 
     def check_code(self, verification_id: str, code: str) -> Verification:
-        """Check the code; raise CodeRejected, with `checks_left`, for a wrong one.
+        """Check the code as it was typed; raise CodeRejected, with `checks_left`, for a wrong one, and
+        CodeUnreadable, uncounted, for what cannot be the code.
 
         Never retried, as each check counts: after KithUnreachable ask `verification` whether it was
         verified.

@@ -200,6 +200,14 @@ class TestLinks:
         first = self.redeem(client, code, headers=key)
         assert self.redeem(client, code, headers=key).json == first.json
 
+    @pytest.mark.parametrize("paste", ["\u2068{}\u2069", " {}\r\n", "\ufeff{}\u200b"])
+    def test_a_code_as_it_was_pasted(
+        self, client: ContractClient, register: Register, paste: str
+    ) -> None:
+        """What nobody sees, and line ends, are no part of it."""
+        code = self.link(client, register())
+        assert self.redeem(client, paste.format(code)).status_code == 201
+
     def test_a_short_key_is_told_no_token(self, client: ContractClient, register: Register) -> None:
         """Who saw the code on somebody's screen and guesses the key is too late."""
         code = self.link(client, register())
