@@ -16,8 +16,13 @@ from tests.contract.openapi import ContractClient
 
 LIMIT = 1_048_576
 JSON = "application/json"
-#: Fields that take any short text and then find nothing by it.
-NAMING = {"verification_id": "verification-not-found", "link_code": "link-code-invalid"}
+#: Fields that take any short text and then find nothing in it or by it.
+NAMING = {
+    "code": "code-unreadable",
+    "link_code": "link-code-invalid",
+    "phone_number": "phone-number-invalid",
+    "verification_id": "verification-not-found",
+}
 
 
 class Route(NamedTuple):
