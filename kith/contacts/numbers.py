@@ -44,7 +44,8 @@ def readings(text: str, region: str | None, own_number: str | None = None) -> tu
     of whoever asks; numbers without area code are taken to be of the same area. Raise
     NumberUnreadable.
     """
-    region = region if region in phonenumbers.SUPPORTED_REGIONS else None
+    if region is not None and region not in phonenumbers.SUPPORTED_REGIONS:
+        region = region_named(region)
     if found := _as_it_stands(text, region):
         return found
     if len(text) > 4 * LONGEST_NUMBER:

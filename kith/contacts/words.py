@@ -48,14 +48,15 @@ _ABOUT_A_PHONE = """
     updated modified allowed allow id source country valid model notes score bounced subscribed
     ringtone plan contract
 """
-#: Names of columns whose numbers are no phone numbers.
+#: Whole words of columns whose numbers are no phone numbers.
 _OTHER = """
-    id uid uuid guid plz zip zip_code postal postcode post_code postal_code birthday birthdate date datum
-    fecha geburtstag geburtsdatum date_of_birth dob iban bic account account_number konto kontonummer
-    customer_number customer_no customer_id kundennummer kunden-nr order_number tax tax_id vat vat_id
-    social_security_number insurance_number passport government_id government_id_number url web website
-    web_page homepage home_page photo latitude longitude created modified updated timestamp sort rev
-    revision amount house_number hausnummer numero_de_rue street_number huisnummer индекс инн
+    id uid uuid guid plz zip postal postcode postleitzahl postnummer postinumero postboks psc kod_pocztowy
+    iranyitoszam po_box birth birthday birthdate geburtstag geburtsdatum anniversary jahrestag date datum
+    fecha date_of_birth dob iban bic account_number konto kontonummer customer_number customer_no
+    kundennummer kunden-nr order_number tax vat social_security_number insurance_number passport
+    government_id organizational_id url web website web_page homepage home_page photo latitude longitude
+    created modified updated timestamp rev revision amount house_number hausnummer numero_de_rue
+    street_number huisnummer mileage sensitivity priority индекс инн 郵便番号 邮政编码 郵遞區號 우편번호
 """
 
 _FULL = """
@@ -118,7 +119,7 @@ def is_about_a_phone(word: str) -> bool:
 
 def is_other(word: str) -> bool:
     """Return whether there are no phone numbers below a plain column name, whatever is there."""
-    return word in OTHER or _OF_ANOTHER_KIND.search(word) is not None
+    return _OF_OTHER_NUMBERS.search(word) is not None or _OF_ANOTHER_KIND.search(word) is not None
 
 
 def listed(words: str) -> frozenset[str]:
@@ -139,12 +140,12 @@ GIVEN = listed(_GIVEN)
 MIDDLE = listed(_MIDDLE)
 FAMILY = listed(_FAMILY)
 ORGANIZATION = listed(_ORGANIZATION)
-OTHER = listed(_OTHER)
 
 _PHONE = re.compile(
     rf"(?<!\w)tel(?!egram|evis|etext|ex)|{_whole(_PHONE_WORDS)}|{_any(_PHONE_PARTS)}"
 )
 _OF_ANOTHER_KIND = re.compile(_whole(_NOT_A_PHONE))
+_OF_OTHER_NUMBERS = re.compile(_whole(_OTHER))
 _ABOUT = re.compile(_whole(_ABOUT_A_PHONE))
 NAMES = FULL | GIVEN | MIDDLE | FAMILY | ORGANIZATION
 

@@ -485,6 +485,18 @@ def test_columns_that_are_about_phones() -> None:
     ]
 
 
+def test_outlooks_many_columns() -> None:
+    """Postal codes, dates and papers are no numbers; a number in a column of one's own is."""
+    found = read(
+        "First Name,Last Name,Home Postal Code,Home Phone,Mobile Phone,Telex,Anniversary,Birthday,"
+        "Government ID Number,Organizational ID Number,Notes,Priority,User 1,Web Page\n"
+        "Ann,Lee,94103-1234,(415) 555-0101,+49 1511 2345678,,0/0/00,1990/01/02,123456789,"
+        '987654321,"met 2012-06-06, in 12345678",Normal,415 555 0100,https://example.com/12345678\n'
+    )
+
+    assert found == Read([("Ann Lee", A), ("Ann Lee", C), ("Ann Lee", B)], [], 1, 3)
+
+
 def test_a_column_of_other_numbers_is_one_fault() -> None:
     """Customer numbers look like phone numbers, and a fault a row would say no more."""
     rows = "".join(f"P{n},1000000{n:02},+1415555{n:04}\n" for n in range(99))

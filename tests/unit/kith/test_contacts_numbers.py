@@ -56,6 +56,7 @@ def test_what_people_type_is_read_as_the_service_reads_it(case: dict[str, str | 
         ("4915112345678@s.whatsapp.net", "US", "+4915112345678"),
         ("4915112345678:12@c.us", None, "+4915112345678"),
         ("8 (916) 123-45-67", "RU", "+79161234567"),
+        ("07911 123456", "uk", "+447911123456"),
     ],
 )
 def test_odd_writings_are_read(text: str, region: str | None, e164: str) -> None:
