@@ -23,7 +23,7 @@ _WHATSAPP_ID = re.compile(r"\d{7,15}(?:[:.]\d+)?@(?:s\.whatsapp\.net|c\.us)")
 #: the chats of Telegram.
 _LISTS = words.listed(
     "contact contacts list people connections results data items entries records rows persons friends"
-    " members participants users addressbook phonebook vcards cards wa_contacts values response"
+    " members participants users addressbook phonebook vcards cards wa_contacts value values response"
     " contacts_list contact_list kontakte contactos address_book phone_book book"
 )
 

@@ -45,8 +45,10 @@ def gather(
                 continue
             book.contacts += 1
             for number in contact.numbers:
+                # What only looks like a number is not completed: seven digits are many things.
+                area_of = None if number.column else own_number
                 try:
-                    found = readings(number.text, number.region or region, own_number)
+                    found = readings(number.text, number.region or region, area_of)
                 except NumberUnreadable as reason:
                     fault = unreadable(contact, number, reason)
                     if number.column:

@@ -301,6 +301,7 @@ def test_a_json_list_holds_records_of_many_kinds() -> None:
         '[["vcard", [["n", {}, "text", ["", "Ann", "", "", ""]], ["tel", {}, "text", "+14155550101"]]]]',
         '["vcardstream", ["vcard", [["fn", {}, "text", "Ann"], ["tel", {}, "uri", "tel:+14155550101"]]]]',
         '{"14155550101@s.whatsapp.net": {"name": "Ann"}}',
+        '{"value": [{"displayName": "Ann", "businessPhones": ["+1 415 555 0101"]}]}',
         '\ufeff[{"name": "Ann", "phone": "+14155550101"}]',
     ],
 )
@@ -559,6 +560,15 @@ def test_a_card_without_tel_tells_what_looks_like_one() -> None:
 def test_several_numbers_in_a_cell(cell: str, numbers: list[str]) -> None:
     """Numbers are divided by what people put between them; a pause and an extension divide none."""
     assert read(f'Name,Phone\nAnn,"{cell}"\n').numbers_read == numbers
+
+
+def test_the_own_area_is_for_phones_only() -> None:
+    """Seven digits below a name of a phone are of one's own area; elsewhere they are anything."""
+    with Book() as book:
+        table = b"Ref,Phone\n5550102,5550101\n"
+        gather(read_contacts(io.BytesIO(table)), book, region="US", own_number=B)
+        assert [entry.number for entry in book.entries()] == [14155550101]
+        assert [fault.line for fault in book.faults()] == [2]
 
 
 def test_own_numbers_are_left_out_in_every_form() -> None:
