@@ -1,9 +1,10 @@
 """Signals: ephemeral envelopes, which are passed on to open sockets and stored nowhere.
 
-Owns who may signal to whom, and how often a socket may. Refuses devices that are not the recipient's, and
-writes nothing: what is as frequent as typing must not cost a commit.
+What is as frequent as typing must not cost a commit, so nothing is written here. How often a device may
+signal is counted in the process that has its socket, of which there is one.
 """
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -18,30 +19,47 @@ from messaging.wakeups import Wakeups
 from tokens.problems import AccountNotFound
 from tokens.service import Caller, DeviceService
 
-#: Signals of one socket: so many at once, so many a second.
+#: Signals of one device: so many at once, so many a second.
 BURST = 60
 PER_SECOND = 20
+#: Devices whose buckets are kept before those that are full again are dropped.
+MANY_BUCKETS = 1024
 
 #: Says for each attempt whether the recipient hears it, in a connection that only reads.
 MaySignal = Callable[[Connection, Sequence[Attempt]], list[bool]]
 
 
-class Allowed:
-    """How many signals one socket may still send: a bucket that is refilled evenly."""
+class SignalLimit:
+    """How many signals each device may still send: a bucket a device, which is refilled evenly.
+
+    It outlives the device's socket, or whoever opened one after the other would have a burst each time.
+    """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
-        self._left = float(BURST)
-        self._as_of = monotonic()
+        self._lock = threading.Lock()
+        #: When the bucket of each device is full again; one that is not here is full.
+        self._full_at: dict[UUID, float] = {}
+        self._purge_at = MANY_BUCKETS
 
-    def take(self) -> None:
+    def take(self, device_id: UUID) -> None:
         """Count a signal; raises TooManySignals."""
         now = self._monotonic()
-        self._left = min(BURST, self._left + (now - self._as_of) * PER_SECOND)
-        self._as_of = now
-        if self._left < 1:
-            raise TooManySignals(f"A socket may send {PER_SECOND} signals a second.", retry_after=1)
-        self._left -= 1
+        with self._lock:
+            full_at = max(now, self._full_at.get(device_id, now)) + 1 / PER_SECOND
+            # Half a signal more, as sums of parts of seconds are not exact.
+            allowed = (full_at - now) * PER_SECOND < BURST + 0.5
+            if allowed:
+                self._full_at[device_id] = full_at
+                if len(self._full_at) >= self._purge_at:
+                    self._purge(now)
+        if not allowed:
+            raise TooManySignals(f"A device may send {PER_SECOND} signals a second.", retry_after=1)
+
+    def _purge(self, now: float) -> None:
+        """Drop full buckets; done each time there are twice as many as were left."""
+        self._full_at = {device: at for device, at in self._full_at.items() if at > now}
+        self._purge_at = max(MANY_BUCKETS, 2 * len(self._full_at))
 
 
 class SignalService:
@@ -58,14 +76,17 @@ class SignalService:
         self._clock = clock
         self._wakeups = wakeups
         self.may_signal = may_signal
+        self._limit = SignalLimit()
 
     def pass_on(
         self, caller: Caller, to: UUID, contents: Mapping[UUID, bytes], expires_in: int
     ) -> None:
         """Pass a signal on to devices of an account, each its own content.
 
-        Nobody is told that an account does not hear her. Raises AccountNotFound or DevicesMismatched.
+        Nobody is told that an account does not hear them. Raises TooManySignals, AccountNotFound or
+        DevicesMismatched.
         """
+        self._limit.take(caller.device_id)
         with self._database.read() as connection:
             devices = DeviceService.device_ids(connection, to)
             if not devices:

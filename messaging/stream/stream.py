@@ -30,7 +30,7 @@ from messaging.stream.frames import (
     Send,
 )
 from messaging.stream.outlet import Outlet
-from messaging.stream.signals import Allowed, SignalService
+from messaging.stream.signals import SignalService
 from messaging.stream.websocket import LAST_SECONDS, Violation, WebSocket
 from tokens.service import Caller
 
@@ -84,7 +84,6 @@ class Stream:
         self._signals = signals
         self._count = count
         self._request_id = request_id
-        self._allowed = Allowed()
         self._lock = threading.Lock()
         self._ending: Ending | None = None
         self._last_timer: threading.Timer | None = None
@@ -223,7 +222,6 @@ class Stream:
         content = self._form.content
         contents = {one.device_id: content(one.content) for one in frame.envelopes}
         try:
-            self._allowed.take()
             self._signals.pass_on(self._caller, frame.to, contents, frame.expires_in)
         except Problem as problem:
             self._refuse(problem, Name("ephemeral"))

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from core.database import Database
 from messaging.letters import GroupChanged, KeysLow
 from messaging.models import Envelope
-from messaging.stream.signals import BURST
+from messaging.stream.signals import BURST, PER_SECOND, SignalLimit
 from tests.api.stream.conftest import Open
 from tests.conftest import Clock, Person
 from tests.contract.openapi import ContractClient
@@ -80,6 +80,23 @@ def test_signals_are_limited(open_ready: Open, alice: Person, bob: Person) -> No
     refused = to_alice.expect("refused")["problem"]
     assert refused["type"] == "/problems/too-many-signals"
     assert (refused["status"], refused["retry_after"]) == (429, 1)
+
+
+def test_a_new_socket_is_no_new_burst(
+    open_ready: Open, app: OpenAPI, alice: Person, bob: Person
+) -> None:
+    """The limit is the device's: whoever opens one socket after the other gets no more."""
+    now = [100.0]
+    app.extensions["kith"].messaging.sockets._signals._limit = SignalLimit(lambda: now[0])
+    to_alice = open_ready(alice)
+    to_alice.send(*[_signal(bob)] * BURST)
+    assert to_alice.settled()
+    again = open_ready(alice)
+    again.send(_signal(bob))
+    assert again.expect("refused")["problem"]["type"] == "/problems/too-many-signals"
+    now[0] += 1 / PER_SECOND
+    again.send(_signal(bob))
+    assert again.settled()
 
 
 def test_notices_become_frames(open_ready: Open, app: OpenAPI, bob: Person) -> None:
