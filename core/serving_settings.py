@@ -43,6 +43,13 @@ class ServingSettings(BaseSettings):
         le=300,
         description="Seconds in which the head of a request has to come, from its first byte.",
     )
+    ping_interval: float = Field(
+        20.0,
+        ge=1,
+        le=300,
+        description="Seconds of silence after which an open socket is asked whether it is there;"
+        " after twice as many it is closed.",
+    )
     stop_seconds: int = Field(
         30,
         ge=2,

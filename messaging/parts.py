@@ -72,7 +72,7 @@ class Messaging:
         )
         keys = KeyService(database, clock, metrics, rules, wakeups.notice)
         contacts = ContactService(database, clock)
-        push = PushService(database, clock, metrics, settings, resolver)
+        push = PushService(database, clock, metrics, settings, resolver, wakeups.ask)
         notices = GroupNotices(database, wakeups.notice)
         groups = GroupService(database, clock, entropy, rules, notices)
         group_changes = GroupChanges(database, clock, rules, notices)
@@ -84,7 +84,9 @@ class Messaging:
             metrics,
             settings,
             lambda caller: [*keys.greet(caller), *messages.greet(caller)],
+            push.waker.leave,
         )
+        messages.polled.append(push.waker.polled)
         revocation = Revocation(database, wakeups)
 
         wakeups.bus = bus
@@ -114,6 +116,7 @@ class Messaging:
             self.bus.start()
 
     def close(self) -> None:
-        """Leave the other workers."""
+        """Write down who is to be woken, and leave the other workers."""
+        self.push.waker.flush()
         if self.bus is not None:
             self.bus.stop()

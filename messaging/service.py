@@ -58,6 +58,8 @@ class MessageService:
             Bounds(settings.max_mailbox_messages, settings.max_mailbox_bytes),
         )
         self._committer = Committer(self._commit, metrics)
+        #: Told of devices to which a long poll gave something that they have to acknowledge.
+        self.polled: list[Callable[[UUID], None]] = []
         #: Who listens for which mailbox.
         self.wakeups = wakeups
         #: Long polls that wait here, until the server stops.
@@ -163,9 +165,13 @@ class MessageService:
         self._polls.add(waiter)
         try:
             with self.wakeups.listening(caller.device_id, waiter, caller.token_hash, is_poll=True):
-                return self._await(caller.device_id, waiter, limit, deadline)
+                found, more = self._await(caller.device_id, waiter, limit, deadline)
         finally:
             self._polls.discard(waiter)
+        if found:
+            for tell in self.polled:
+                tell(caller.device_id)
+        return found, more
 
     def _await(
         self, device_id: UUID, waiter: Waiter, limit: int, deadline: float

@@ -100,6 +100,9 @@ class Bus(Protocol):
     def publish(self, device_id: UUID, hint: Hint) -> None:
         """Tell the other processes; when it is urgent and none of them listens, call `unheard`."""
 
+    def ask(self, device_id: UUID, heard: Callable[[bool], None]) -> None:
+        """Find out whether somebody listens for a device in another process."""
+
 
 @dataclass(slots=True, eq=False)
 class Seat:
@@ -235,6 +238,18 @@ class Wakeups:
         if device_ids:
             for wake in self.unheard:
                 wake(device_ids)
+
+    def ask(self, device_id: UUID, heard: Callable[[bool], None]) -> None:
+        """Find out whether somebody listens for a device, here or elsewhere.
+
+        heard: called with the answer, perhaps in another thread, and must not wait.
+        """
+        if self.seats_of(device_id):
+            heard(True)
+        elif self.bus is None:
+            heard(False)
+        else:
+            self.bus.ask(device_id, heard)
 
     def signal(self, device_id: UUID, signal: Signal) -> None:
         """Pass an ephemeral envelope on to the open socket; it is gone when there is none."""

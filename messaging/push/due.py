@@ -33,6 +33,7 @@ from sqlalchemy import (
     tuple_,
     update,
 )
+from sqlalchemy.sql.elements import ColumnElement
 
 from core.database import UtcDateTime, dialect_of, insert_into, table
 from core.push_settings import PushName
@@ -44,6 +45,9 @@ BATCH = 1000
 
 _subscription = table(PushSubscription)
 _mailbox = table(Mailbox)
+#: As if nothing had ever been acknowledged, so that another mark may come earlier than this one: the walk
+#: marks for a minute later what somebody is about to mark for now.
+_NONE = -1
 #: Whether something urgent waits in a mailbox. Expiry moves no number, but the count of what waits.
 WAITS = and_(_mailbox.c.urgent_seq > _mailbox.c.acked_seq, _mailbox.c.waiting > 0)
 
@@ -76,6 +80,26 @@ def mark(
         connection.execute(_adding(dialect_of(connection)), values)
 
 
+def mark_left(
+    connection: Connection,
+    device_ids: Collection[UUID],
+    types: Collection[str],
+    at: datetime,
+    *,
+    waiting: bool,
+) -> None:
+    """Have devices that ceased to listen woken at a moment, at which they may be back.
+
+    Until then nothing else wakes them. waiting: leave those out for which nothing urgent waits.
+    """
+    values = {"devices": list(device_ids), "types": list(types), "at": at}
+    connection.execute(_LOCK, values)
+    connection.execute(_MARK_WAITING_LEFT if waiting else _MARK_LEFT, values)
+    if "webhook" in types:
+        adding = _adding(dialect_of(connection), waiting=waiting, movable=False)
+        connection.execute(adding, values)
+
+
 def _markable(at: Any) -> Any:
     """Whether a row is idle, or waits to repeat what its device has answered."""
     answered = _mailbox.c.acked_seq > _subscription.c.acked_seq
@@ -105,13 +129,40 @@ _MARK: Update = (
         _NAMED,
         exists().where(_mailbox.c.device_id == _subscription.c.device_id, WAITS, _markable(_at)),
     )
-    .values(due_at=_at, woken=0)
+    .values(due_at=_at, woken=0, acked_seq=_NONE)
 )
 
 
+def _marking_left(*waits: ColumnElement[bool]) -> Update:
+    """Write the statement that marks devices which left; a mark that is there may only come earlier."""
+    answered = _mailbox.c.acked_seq > _subscription.c.acked_seq
+    later = or_(_subscription.c.due_at.is_(None), _subscription.c.due_at > _at)
+    acknowledged = select(_mailbox.c.acked_seq).where(
+        _mailbox.c.device_id == _subscription.c.device_id
+    )
+    markable = and_(
+        _subscription.c.claimed.is_(False),
+        _subscription.c.failures == 0,
+        later,
+        or_(_subscription.c.woken == 0, answered),
+    )
+    return (
+        update(_subscription)
+        .where(
+            _NAMED,
+            exists().where(_mailbox.c.device_id == _subscription.c.device_id, markable, *waits),
+        )
+        # What is acknowledged now is no answer to this mark, or the next message would move it.
+        .values(due_at=_at, woken=0, acked_seq=acknowledged.scalar_subquery())
+    )
+
+
+_MARK_LEFT, _MARK_WAITING_LEFT = _marking_left(), _marking_left(WAITS)
+
+
 @cache
-def _adding(dialect: str) -> Executable:
-    """Make the webhook's rows of devices that have none."""
+def _adding(dialect: str, *, waiting: bool = True, movable: bool = True) -> Executable:
+    """Make the webhook's rows of devices that have none, of those for which something waits or of all."""
     columns = {
         "device_id": _mailbox.c.device_id,
         "is_webhook": true(),
@@ -121,16 +172,16 @@ def _adding(dialect: str) -> Executable:
         "claimed": false(),
         "woken": literal(0),
         "failures": literal(0),
-        "acked_seq": _mailbox.c.acked_seq,
+        "acked_seq": literal(_NONE) if movable else _mailbox.c.acked_seq,
     }
-    waiting = (
+    rows = (
         select(*columns.values())
-        .where(_mailbox.c.device_id.in_(bindparam("devices", expanding=True)), WAITS)
+        .where(_mailbox.c.device_id.in_(bindparam("devices", expanding=True)))
         .order_by(_mailbox.c.device_id)
     )
     return (
         insert_into(dialect, PushSubscription)
-        .from_select(list(columns), waiting)
+        .from_select(list(columns), rows.where(WAITS) if waiting else rows)
         .on_conflict_do_nothing()
     )
 
@@ -227,6 +278,18 @@ _SETTLE: Update = (
         woken=bindparam("times"),
         failures=bindparam("faults"),
     )
+)
+
+
+def release(connection: Connection, claims: Sequence[tuple[Claim, datetime | None]]) -> None:
+    """Give claims back on devices that were not woken because they listen, with when each is due again."""
+    connection.execute(_RELEASE, [claim.key() | {"next": due_at} for claim, due_at in claims])
+
+
+_RELEASE: Update = (
+    update(_subscription)
+    .where(_OURS)
+    .values(due_at=bindparam("next", type_=UtcDateTime()), claimed=false())
 )
 
 

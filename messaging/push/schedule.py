@@ -21,6 +21,16 @@ def next_repeat(woken: int, now: datetime) -> datetime | None:
     return now + REPEATS[woken] if woken < len(REPEATS) else None
 
 
+def next_look(woken: int, failures: int, now: datetime) -> datetime | None:
+    """Say when to look again at a device that listens; None when it was neither woken nor failed to be.
+
+    What was begun goes on: the device may go again without having answered.
+    """
+    if failures:
+        return next_try(failures - 1, now, None)
+    return now + REPEATS[min(woken, len(REPEATS)) - 1] if woken else None
+
+
 def next_try(failures: int, now: datetime, retry_after: int | None) -> datetime:
     """Say when a wake-up is tried again that failed so often before; `retry_after` is in seconds."""
     back_off = min(FIRST_BACK_OFF * (1 << min(failures, _MOST_DOUBLINGS)), LONGEST_BACK_OFF)

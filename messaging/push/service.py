@@ -27,7 +27,7 @@ from messaging.push.problems import PushSubscriptionNotFound, PushTypeNotOffered
 from messaging.push.provider import PushProvider
 from messaging.push.schemas import PushParameters, PushSubscriptionAnswer, PushSubscriptionBody
 from messaging.push.vapid import Vapid
-from messaging.push.waker import Waker
+from messaging.push.waker import Ask, Waker
 from messaging.push.web_push import WebPushProvider
 from messaging.push.webhook import PushWebhookProvider
 from tokens.problems import TokenInvalid
@@ -44,6 +44,7 @@ class PushService:
         metrics: Metrics,
         settings: Settings,
         resolver: Resolve,
+        ask: Ask,
     ) -> None:
         self._database = database
         self._inside = settings.environment == "development"
@@ -51,7 +52,7 @@ class PushService:
         self._ports = None if self._inside else frozenset(settings.push_ports)
         self._vapid = Vapid.from_settings(settings) if "webpush" in settings.push else None
         self._types: list[Any] = [name for name in settings.push if name != "webhook"]
-        self.waker = Waker(database, clock, metrics, self._providers(settings, clock))
+        self.waker = Waker(database, clock, metrics, self._providers(settings, clock), ask)
 
     def _providers(
         self, settings: Settings, clock: Callable[[], datetime]

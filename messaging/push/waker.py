@@ -6,10 +6,13 @@ a process which was killed between a commit and the mark did not mark. What must
 """
 
 import threading
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import islice
 from typing import NamedTuple
 from uuid import UUID
 
@@ -38,11 +41,20 @@ MOST_UNHEARD = 100_000
 STEP, WALK, FIRST_WALK = 5000, 60.0, 0.05
 #: What the walk finds may be on its way to a socket, and is acknowledged by then.
 GRACE = timedelta(minutes=1)
+#: How long a device is waited for whose socket ended; with what gathers before and after, within 5 seconds.
+AWAY = timedelta(seconds=4)
+#: The same when this process told it to connect again, because it stops: or every deploy woke everybody.
+STOPPED = timedelta(seconds=30)
+#: Seconds in which a device acknowledges what a long poll gave it.
+POLLED = 30.0
+
+#: Finds out whether a device listens anywhere, and calls back; must not wait.
+Ask = Callable[[UUID, Callable[[bool], None]], None]
 
 
 class _Outcome(NamedTuple):
     claim: Claim
-    #: woken, gone, or the outcome of a `Failed`.
+    #: woken, gone, listening, or the outcome of a `Failed`.
     came_to: str
     retry_after: int | None = None
 
@@ -56,19 +68,27 @@ class Waker:
         clock: Callable[[], datetime],
         metrics: Metrics,
         providers: Sequence[PushProvider],
+        ask: Ask = lambda _, heard: heard(False),
     ) -> None:
+        self._ask = ask
         self._database = database
         self._clock = clock
         self._metrics = metrics
         self._providers = {provider.name: provider for provider in providers}
         self._lock = threading.Lock()
         self._unheard: set[UUID] = set()
+        #: Devices that ceased to listen, and whether because this process stops.
+        self._left: dict[UUID, bool] = {}
+        #: Devices that were given something by a poll, and when they should have acknowledged it.
+        self._polled: deque[tuple[float, UUID]] = deque()
+        #: When marks of this process are due, by the monotonic clock.
+        self._alarms: deque[float] = deque()
         self._outcomes: list[_Outcome] = []
         self._under_way: Counter[str] = Counter()
         self._news = threading.Event()
         self._idle = threading.Condition(self._lock)
         self._stopped = threading.Event()
-        self._pool = ThreadPoolExecutor(SLOTS * len(providers) or 1, "push")
+        self._pool = ThreadPoolExecutor(SLOTS * len(providers) or 1, "waker")
 
     def wake(self, device_ids: Collection[UUID]) -> None:
         """Have devices woken for which urgent messages wait and nobody listens; never waits."""
@@ -79,9 +99,28 @@ class Waker:
                 self._unheard.update(device_ids)
         self._news.set()
 
+    def leave(self, device_id: UUID, *, stopping: bool = False) -> None:
+        """Have a device woken if it does not listen again soon, because its socket ended; never waits.
+
+        stopping: it was told to connect again, because this process stops.
+        """
+        if not self._providers:
+            return
+        with self._lock:
+            if len(self._left) < MOST_UNHEARD:
+                self._left[device_id] = stopping
+        self._news.set()
+
+    def polled(self, device_id: UUID) -> None:
+        """Have a device woken if it does not acknowledge what a long poll gave it; never waits."""
+        if self._providers and len(self._polled) < MOST_UNHEARD:
+            self._polled.append((time.monotonic() + POLLED, device_id))
+
     def turn(self) -> None:
         """Write down what there is, and begin to send for what is due."""
         self._record()
+        self._take_polled()
+        self._mark_left()
         self._mark()
         now = self._clock()
         free = {name: SLOTS - self._under_way[name] for name in self._providers}
@@ -98,7 +137,48 @@ class Waker:
         for claim in claims:
             with self._lock:
                 self._under_way[claim.type] += 1
+            # Asked only now: whoever left when it was marked may be back, at another worker too.
+            self._ask(claim.target.device_id, partial(self._heard, claim))
+
+    def _heard(self, claim: Claim, listens: bool) -> None:
+        """Send for a device that does not listen; must not wait."""
+        if listens:
+            self._finish(_Outcome(claim, "listening"))
+        else:
             self._pool.submit(self._send, claim)
+
+    def _take_polled(self) -> None:
+        """Have those woken who should have acknowledged by now; what was acknowledged is not marked."""
+        now = time.monotonic()
+        while self._polled and self._polled[0][0] <= now:
+            self.wake([self._polled.popleft()[1]])
+
+    def _mark_left(self) -> None:
+        with self._lock:
+            left, self._left = self._left, {}
+        try:
+            while left:
+                self._mark_some_left(left)
+        except Exception:
+            with self._lock:
+                self._left = left | self._left
+            raise
+
+    def _mark_some_left(self, left: dict[UUID, bool]) -> None:
+        """Mark a batch of those who left, and take it out."""
+        batch = dict(islice(left.items(), due.BATCH))
+        now = self._clock()
+        with self._database.write() as connection:
+            for stopping, delay in ((False, AWAY), (True, STOPPED)):
+                # In one order, as mailboxes are, so that no two transactions wait for each other.
+                devices = sorted(device for device, stops in batch.items() if stops is stopping)
+                if devices:
+                    due.mark_left(
+                        connection, devices, self._providers, now + delay, waiting=not stopping
+                    )
+        for device_id in batch:
+            del left[device_id]
+        self._alarms.append(time.monotonic() + AWAY.total_seconds())
 
     def _mark(self) -> None:
         with self._lock:
@@ -119,8 +199,11 @@ class Waker:
     def _send(self, claim: Claim) -> None:
         outcome = self._outcome(claim)
         self._metrics.pushes.labels(claim.type, outcome.came_to).inc()
+        self._finish(outcome)
+
+    def _finish(self, outcome: _Outcome) -> None:
         with self._lock:
-            self._under_way[claim.type] -= 1
+            self._under_way[outcome.claim.type] -= 1
             self._outcomes.append(outcome)
             self._idle.notify_all()
         self._news.set()
@@ -149,9 +232,22 @@ class Waker:
             key=lambda outcome: (outcome.claim.target.device_id, outcome.claim.is_webhook)
         )
         gone = [outcome.claim for outcome in outcomes if outcome.came_to == "gone"]
-        settled = [_settled(outcome, now) for outcome in outcomes if outcome.came_to != "gone"]
+        listening = [outcome.claim for outcome in outcomes if outcome.came_to == "listening"]
+        settled = [
+            _settled(outcome, now)
+            for outcome in outcomes
+            if outcome.came_to not in ("gone", "listening")
+        ]
         try:
             with self._database.write() as connection:
+                if listening:
+                    due.release(
+                        connection,
+                        [
+                            (claim, schedule.next_look(claim.woken, claim.failures, now))
+                            for claim in listening
+                        ],
+                    )
                 if settled:
                     due.settle(connection, settled)
                 if gone:
@@ -179,6 +275,14 @@ class Waker:
             self._idle.wait_for(lambda: not self._under_way.total())
         self._record()
 
+    def flush(self) -> None:
+        """Write down who left, before this process ends."""
+        try:
+            self._mark_left()
+        except Exception as error:
+            # The walk of another process finds them, somewhat later.
+            log.error("push.failed", exc_info=error)
+
     def start(self) -> None:
         """Run in background threads, if there is a provider."""
         if not self._providers:
@@ -201,7 +305,7 @@ class Waker:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            self._news.wait(POLL)
+            self._news.wait(self._pause())
             self._stopped.wait(GATHER)
             self._news.clear()
             try:
@@ -210,6 +314,13 @@ class Waker:
                 # The thread must outlive whatever it was, or nobody is ever woken again.
                 log.error("push.failed", exc_info=error)
                 self._stopped.wait(POLL)
+
+    def _pause(self) -> float:
+        """Say how many seconds there is nothing to do, if nothing comes."""
+        now = time.monotonic()
+        while self._alarms and self._alarms[0] <= now:
+            self._alarms.popleft()
+        return min(POLL, self._alarms[0] - now) if self._alarms else POLL
 
     def _run_walk(self) -> None:
         after, pause = UUID(int=0), FIRST_WALK

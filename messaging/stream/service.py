@@ -8,12 +8,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 
 import structlog
 
 from core.metrics import Metrics
 from core.settings import Settings
-from messaging.letters import Notice
+from messaging.letters import Closing, Notice
 from messaging.service import MessageService
 from messaging.stream.forms import Form
 from messaging.stream.frames import Frame, Ready, notice
@@ -26,8 +27,8 @@ from tokens.service import Caller
 
 log = structlog.get_logger()
 
-#: Seconds of silence after which a peer is asked whether it is there, and in which a write must get through.
-PATIENCE = 25.0
+#: Tells that a device's socket ended, and whether because this process stops.
+Leave = Callable[..., None]
 
 
 class SocketService:
@@ -41,6 +42,7 @@ class SocketService:
         metrics: Metrics,
         settings: Settings,
         greet: Callable[[Caller], Sequence[Notice]],
+        leave: Leave,
     ) -> None:
         self._messages = messages
         self._signals = signals
@@ -49,7 +51,9 @@ class SocketService:
         #: Bytes of a WebSocket message.
         self._largest = settings.max_body_bytes
         self._greet = greet
-        self.patience = PATIENCE
+        self._leave = leave
+        #: Seconds of silence after which a peer is asked whether it is there; as many later it is gone.
+        self.patience = settings.ping_interval
         self._open: set[Stream] = set()
         self._lock = threading.Lock()
         self._stopping = False
@@ -68,7 +72,15 @@ class SocketService:
             [*greeting, *map(notice, self._greet(caller))],
         )
         stream = Stream(
-            caller, form, socket, outlet, self._messages, self._signals, self._count, request_id
+            caller,
+            form,
+            socket,
+            outlet,
+            self._messages,
+            self._signals,
+            self._count,
+            partial(self._left, caller),
+            request_id,
         )
         with self._lock:
             self._open.add(stream)
@@ -84,6 +96,13 @@ class SocketService:
             self._metrics.sockets.dec()
             with self._lock:
                 self._open.discard(stream)
+
+    def _left(self, caller: Caller, ending: Ending) -> None:
+        """Tell that a device does not listen any more, unless it does, or is gone itself."""
+        if ending.code in (Closing.REPLACED, Closing.REVOKED):
+            return
+        if not self._messages.wakeups.seats_of(caller.device_id):
+            self._leave(caller.device_id, stopping=ending is STOPPING)
 
     def _log_end(self, ending: Ending, seconds: float) -> None:
         code = ending.code if ending.by == "service" else ending.by

@@ -74,6 +74,7 @@ class Stream:
         messages: MessageService,
         signals: SignalService,
         count: Count,
+        left: Callable[[Ending], None],
         request_id: str,
     ) -> None:
         self._caller = caller
@@ -83,6 +84,7 @@ class Stream:
         self._messages = messages
         self._signals = signals
         self._count = count
+        self._left = left
         self._request_id = request_id
         self._lock = threading.Lock()
         self._ending: Ending | None = None
@@ -102,6 +104,7 @@ class Stream:
             writer.start()
             ending = self._read()
         ending = self.end(ending)
+        self._left(ending)
         writer.join()
         if self._last_timer is not None:
             self._socket.drain()

@@ -5,7 +5,7 @@ Owns the queue between those who must not wait and the one who speaks to the bus
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import NamedTuple
 from uuid import UUID
@@ -21,6 +21,8 @@ class Publication(NamedTuple):
 
     device_id: UUID
     hint: Hint
+    #: Told whether anybody heard it, by who asks just that.
+    heard: Callable[[bool], None] | None = None
 
     @property
     def is_urgent(self) -> bool:
@@ -38,9 +40,9 @@ class Publications:
 
     def put(self, publication: Publication) -> bool:
         """Take a hint; say whether there was room for it."""
-        device_id, hint = publication
+        device_id, hint, heard = publication
         with self._lock:
-            if not isinstance(hint, Stored):
+            if heard is not None or not isinstance(hint, Stored):
                 if len(self._others) >= MOST_WAITING:
                     return False
                 self._others.append(publication)
@@ -58,8 +60,7 @@ class Publications:
         with self._lock:
             taken = [self._others.popleft() for _ in range(min(most, len(self._others)))]
             first = islice(self._stored, most - len(taken))
-            taken += [Publication(device_id, self._stored[device_id]) for device_id in first]
-            for device_id, hint in taken:
-                if isinstance(hint, Stored):
-                    del self._stored[device_id]
-        return taken
+            stored = [Publication(device_id, self._stored[device_id]) for device_id in first]
+            for publication in stored:
+                del self._stored[publication.device_id]
+        return taken + stored

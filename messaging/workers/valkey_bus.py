@@ -15,7 +15,7 @@ import structlog
 
 from core.metrics import Metrics
 from messaging.wakeups import Wakeups
-from messaging.workers.hints import Hint, decode
+from messaging.workers.hints import Hint, Stored, decode
 from messaging.workers.publications import Publication, Publications
 from messaging.workers.valkey_line import Line, open_line
 
@@ -88,7 +88,13 @@ class ValkeyBus:
 
     def publish(self, device_id: UUID, hint: Hint) -> None:
         """Tell other workers; while Valkey is away nobody hears it."""
-        publication = Publication(device_id, hint)
+        self._put(Publication(device_id, hint))
+
+    def ask(self, device_id: UUID, heard: Callable[[bool], None]) -> None:
+        """Ask whether somebody listens for a device at another worker; while Valkey is away nobody does."""
+        self._put(Publication(device_id, Stored(0, urgent=False), heard))
+
+    def _put(self, publication: Publication) -> None:
         if self._line is not None and self._publications.put(publication):
             self._something.set()
         else:
@@ -97,6 +103,9 @@ class ValkeyBus:
     def _let_go(self, publications: Sequence[Publication]) -> None:
         self._metrics.bus_hints.labels("dropped").inc(len(publications))
         self._wakeups.tell_unheard([p.device_id for p in publications if p.is_urgent])
+        for publication in publications:
+            if publication.heard is not None:
+                publication.heard(False)
 
     def _keep(self) -> None:
         failures = 0

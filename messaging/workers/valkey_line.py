@@ -120,7 +120,11 @@ class Line:
 
     def _take_answer(self, receivers: Any) -> None:
         publication = self._asked.popleft()
-        if publication is not None and publication.is_urgent and not receivers:
+        if publication is None:
+            return
+        if publication.heard is not None:
+            publication.heard(bool(receivers))
+        elif publication.is_urgent and not receivers:
             self._unheard([publication.device_id])
 
     def end(self) -> Sequence[Publication]:

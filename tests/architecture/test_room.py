@@ -23,7 +23,7 @@ messaging/groups/changes.py: remove rename set_role
 messaging/groups/service.py: accept leave
 messaging/keys.py: take
 messaging/push/service.py: delete
-messaging/push/waker.py: _mark_at _record turn
+messaging/push/waker.py: _mark_at _mark_some_left _record turn
 messaging/service.py: _commit
 messaging/workers/net.py: _mark_seen
 sms/delivery.py: report

@@ -14,8 +14,10 @@ import pytest
 
 from app import Kith
 from messaging.letters import Closing
+from messaging.push.waker import AWAY
 from messaging.stream.window import UNACKNOWLEDGED
 from tests.conftest import Clock, MakeApp, Person
+from tests.contract.fake_push import FakePushService
 from tests.people import put_in_touch, settle
 from tests.serving import served
 from tests.sockets import Frame, TestSocket
@@ -66,11 +68,31 @@ def valkey() -> Iterator[Valkey]:
 @pytest.fixture
 def workers(make_app: MakeApp, valkey: Valkey) -> Iterator[tuple[Worker, Worker]]:
     """Two workers of a deployment."""
+    yield from _workers(make_app, valkey)
+
+
+@pytest.fixture
+def push_workers(make_app: MakeApp, valkey: Valkey) -> Iterator[tuple[Worker, Worker]]:
+    """Two workers that wake browsers."""
+    settings = {"push": ("webpush",), "vapid_subject": "mailto:ops@example.com"}
+    yield from _workers(make_app, valkey, **settings)
+
+
+@pytest.fixture
+def service() -> Iterator[FakePushService]:
+    """Run a push service."""
+    with FakePushService() as fake:
+        yield fake
+
+
+def _workers(
+    make_app: MakeApp, valkey: Valkey, **settings: object
+) -> Iterator[tuple[Worker, Worker]]:
     namespace = uuid4().hex
     with ExitStack() as stack:
         pair = []
         for _ in range(2):
-            app = make_app(valkey_url=valkey.url, valkey_namespace=namespace)
+            app = make_app(valkey_url=valkey.url, valkey_namespace=namespace, **settings)
             kith: Kith = app.extensions["kith"]
             bus = kith.messaging.bus
             assert bus is not None
@@ -227,3 +249,33 @@ def wait(worker: Worker, person: Person) -> list[dict[str, object]]:
     )
     messages: list[dict[str, object]] = answer.json()["messages"]
     return messages
+
+
+def test_who_is_back_at_another_worker_is_not_woken(
+    push_workers: tuple[Worker, Worker], service: FakePushService, clock: Clock
+) -> None:
+    """A device that left here with something unacknowledged is looked for at all workers first."""
+    here, there = push_workers
+    anna, ben = settle(here.kith, 2)
+    put_in_touch(here.kith, [ben], anna)
+    body = service.browser().subscription()
+    url = f"{here.url}/v1/push-subscription"
+    assert httpx.put(url, json=body, headers=ben.headers).status_code == 204
+    with here.open(ben) as socket:
+        send(here, anna, ben, b"not acknowledged")
+        while socket.receive()["type"] != "message":
+            pass
+    waker = here.kith.messaging.push.waker
+    until(lambda: UUID(ben.device_id) in waker._left)
+    waker.turn()
+    with there.open(ben):
+        clock.advance(AWAY.total_seconds())
+        waker.turn()
+        waker.drain()
+        assert service.received == []
+    until(lambda: UUID(ben.device_id) in there.kith.messaging.push.waker._left)
+    there.kith.messaging.push.waker.turn()
+    clock.advance(AWAY.total_seconds())
+    waker.turn()
+    waker.drain()
+    assert len(service.received) == 1

@@ -169,6 +169,29 @@ def test_nobody_listens_anywhere(workers: tuple[Worker, Worker]) -> None:
     assert here.unheard + there.unheard == [HIS, HERS]
 
 
+def test_who_listens_is_found_out(workers: tuple[Worker, Worker], server: Valkey) -> None:
+    """Here or elsewhere; nobody does while Valkey is away, and each question has one answer."""
+    here, there = workers
+    answers: list[tuple[str, bool]] = []
+
+    def ask(name: str, device_id: UUID) -> None:
+        before = len(answers)
+        here.wakeups.ask(device_id, lambda heard: answers.append((name, heard)))
+        here.until(lambda: len(answers) > before)
+
+    with there.listening(), here.wakeups.listening(HIS, Waiter(), is_poll=True):
+        ask("there", HERS)
+        ask("here", HIS)
+        ask("nowhere", UUID(int=7))
+    server.kill()
+    try:
+        here.until(lambda: here.value("kith_bus_up") == 0)
+        ask("away", HERS)
+    finally:
+        server.start()
+    assert answers == [("there", True), ("here", True), ("nowhere", False), ("away", False)]
+
+
 def test_a_newer_listener_elsewhere(workers: tuple[Worker, Worker]) -> None:
     """It ends the older one, and stays."""
     here, there = workers

@@ -51,6 +51,7 @@ def test_they_run_until_they_are_stopped(
     """What is stored while they run is sent, a fault in a provider is an outcome, and the end is one."""
     monkeypatch.setattr(module, "GATHER", 0.01)
     kith = app.extensions["kith"]
+    before = set(threading.enumerate())
     provider, metrics = Broken(), Metrics()
     waker = Waker(kith.database, clock, metrics, [provider])
     kith.messaging.messages.wakeups.unheard[:] = [waker.wake]
@@ -67,7 +68,7 @@ def test_they_run_until_they_are_stopped(
     labels = {"provider": "webhook", "outcome": "unknown"}
     assert value("kith_push_wakeups_total", labels) == 1
     assert "capability" not in capsys.readouterr().out
-    assert not any(thread.name.startswith("push") for thread in threading.enumerate())
+    assert set(threading.enumerate()) <= before
 
 
 def test_they_outlive_a_database_that_is_away(

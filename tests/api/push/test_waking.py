@@ -5,8 +5,9 @@ from uuid import UUID
 import pytest
 
 from messaging.push import due
+from messaging.push import waker as module
 from messaging.push.schedule import REPEATS
-from messaging.push.waker import CLAIM, GRACE
+from messaging.push.waker import AWAY, CLAIM, GATHER, GRACE, STOPPED
 from messaging.wakeups import Waiter
 from tests.contract.fake_http import Answer
 from tests.contract.fake_push import vapid_claims
@@ -192,6 +193,209 @@ def test_a_mark_that_was_lost_is_found(app, service, subscribed, send, turn, clo
     clock.advance(GRACE.total_seconds())
     turn()
     assert len(service.received) == 1
+
+
+def test_the_walk_delays_nobody(app, service, subscribed, send, turn) -> None:
+    """A message that the walk finds before it is marked wakes at once all the same."""
+    waker = app.extensions["kith"].messaging.push.waker
+    send(subscribed)
+    waker.walk(BEGIN)
+    turn()
+
+    assert len(service.received) == 1
+
+
+@pytest.fixture
+def wakeups(app):
+    """Who listens."""
+    return app.extensions["kith"].messaging.messages.wakeups
+
+
+@pytest.fixture
+def waker(app):
+    """What wakes devices."""
+    return app.extensions["kith"].messaging.push.waker
+
+
+def test_who_left_with_something_unacknowledged_is_woken_within_5_seconds(
+    wakeups, waker, service, subscribed, send, turn, clock
+) -> None:
+    """It is marked when the socket ends, and nothing else wakes it sooner."""
+    device_id = UUID(subscribed.device_id)
+    with wakeups.listening(device_id, Waiter()):
+        send(subscribed)
+    waker.leave(device_id)
+    turn()
+    send(subscribed)
+    turn()
+    assert service.received == []
+    clock.advance(AWAY.total_seconds())
+    turn()
+
+    assert len(service.received) == 1
+    assert AWAY.total_seconds() + 2 * GATHER < 5
+
+
+def test_who_left_with_nothing_is_left_alone(
+    wakeups, waker, service, subscribed, send, acknowledge, turn, clock, rows
+) -> None:
+    """All was acknowledged: there is nothing to wake for, and the next message wakes at once."""
+    device_id = UUID(subscribed.device_id)
+    with wakeups.listening(device_id, Waiter()):
+        send(subscribed)
+        acknowledge(subscribed, 1)
+    waker.leave(device_id)
+    turn()
+    assert [row.due_at for row in rows()] == [None]
+    send(subscribed)
+    turn()
+    assert len(service.received) == 1
+
+
+def test_who_is_back_in_time_is_not_woken(
+    wakeups, waker, service, subscribed, send, acknowledge, turn, clock, rows
+) -> None:
+    """Not when the grace is over, either; and when it leaves again, it is as it was the first time."""
+    device_id = UUID(subscribed.device_id)
+    with wakeups.listening(device_id, Waiter()):
+        send(subscribed)
+    waker.leave(device_id)
+    turn()
+    with wakeups.listening(device_id, Waiter()):
+        clock.advance(AWAY.total_seconds())
+        turn()
+        turn()
+        assert service.received == []
+        assert [(row.due_at, row.claimed, row.woken) for row in rows()] == [(None, False, 0)]
+    waker.leave(device_id)
+    turn()
+    clock.advance(AWAY.total_seconds())
+    turn()
+    assert len(service.received) == 1
+
+
+def test_a_deploy_wakes_nobody_who_returns(
+    wakeups, waker, service, subscribed, send, turn, clock
+) -> None:
+    """Closed with 1001, a device has 30 seconds, in which messages that come do not wake it either."""
+    device_id = UUID(subscribed.device_id)
+    waker.leave(device_id, stopping=True)
+    waker.flush()
+    send(subscribed)
+    clock.advance(STOPPED.total_seconds() - 1)
+    turn()
+    with wakeups.listening(device_id, Waiter()):
+        clock.advance(1)
+        turn()
+        turn()
+    assert service.received == []
+    send(subscribed)
+    turn()
+    assert len(service.received) == 1
+
+
+def test_who_does_not_return_after_a_deploy_is_woken(
+    waker, service, subscribed, send, turn, clock
+) -> None:
+    """After the 30 seconds, and sooner when another worker sees it come and go."""
+    device_id = UUID(subscribed.device_id)
+    send(subscribed)
+    waker._unheard.clear()
+    waker.leave(device_id, stopping=True)
+    turn()
+    clock.advance(STOPPED.total_seconds() - 1)
+    turn()
+    assert service.received == []
+    clock.advance(1)
+    turn()
+    assert len(service.received) == 1
+
+
+def test_a_mark_comes_earlier_when_a_socket_ends(
+    waker, service, subscribed, send, turn, clock
+) -> None:
+    """Whoever was told to come back, came and went, is waited for as after any other end."""
+    device_id = UUID(subscribed.device_id)
+    send(subscribed)
+    waker._unheard.clear()
+    waker.leave(device_id, stopping=True)
+    turn()
+    waker.leave(device_id)
+    turn()
+    clock.advance(AWAY.total_seconds())
+    turn()
+    assert len(service.received) == 1
+
+
+def test_who_was_woken_and_left_without_an_answer_is_woken_as_planned(
+    wakeups, waker, service, subscribed, send, acknowledge, turn, clock
+) -> None:
+    """A device that comes and goes without acknowledging is not woken each time, and is once it did."""
+    device_id = UUID(subscribed.device_id)
+    send(subscribed)
+    turn()
+    for _ in range(3):
+        waker.leave(device_id)
+        turn()
+        clock.advance(AWAY.total_seconds())
+        turn()
+    assert len(service.received) == 1
+    with wakeups.listening(device_id, Waiter()):
+        clock.advance(REPEATS[0].total_seconds())
+        turn()
+        turn()
+    assert len(service.received) == 1
+    clock.advance(REPEATS[0].total_seconds())
+    turn()
+    assert len(service.received) == 2
+    send(subscribed)
+    acknowledge(subscribed, 1)
+    waker.leave(device_id)
+    turn()
+    clock.advance(AWAY.total_seconds())
+    turn()
+    assert len(service.received) == 3
+
+
+def test_an_overloaded_service_is_given_its_time_whoever_comes_and_goes(
+    wakeups, waker, service, subscribed, send, turn, clock
+) -> None:
+    """Neither a socket that ends nor one that is open makes the next try come sooner."""
+    device_id = UUID(subscribed.device_id)
+    service.next(Answer(503), Answer(503))
+    send(subscribed)
+    turn()
+    waker.leave(device_id)
+    turn()
+    clock.advance(59)
+    turn()
+    assert len(service.received) == 1
+    with wakeups.listening(device_id, Waiter()):
+        clock.advance(1)
+        turn()
+        turn()
+    clock.advance(59)
+    turn()
+    assert len(service.received) == 1
+    clock.advance(1)
+    turn()
+    assert len(service.received) == 2
+
+
+def test_a_poll_that_was_not_acknowledged(
+    client, waker, service, subscribed, send, acknowledge, turn, clock, monkeypatch
+) -> None:
+    """Whoever fetched by a long poll and acknowledged is left alone; who did not is woken."""
+    monkeypatch.setattr(module, "POLLED", 0.0)
+    for acknowledges in (True, False):
+        waker._unheard.clear()
+        send(subscribed)
+        waker._unheard.clear()
+        page = client.get("/v1/messages?wait=20", headers=subscribed.headers).json
+        if acknowledges:
+            acknowledge(subscribed, page["messages"][-1]["seq"])
+        turn()
+        assert len(service.received) == (not acknowledges)
 
 
 def test_a_process_that_dies_while_it_sends_leaves_it_to_the_next(

@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from collections.abc import Callable
 from uuid import UUID
 
 import pytest
@@ -11,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from messaging.letters import Closing
 from tests.api.stream.conftest import Open, message
-from tests.conftest import Person
+from tests.conftest import MakeApp, Person
 from tests.sockets import JSON, TestSocket
 
 pytestmark = [
@@ -142,3 +143,54 @@ def test_it_is_logged_and_counted(
     assert closed[opened[0]["request_id"]]["code"] == 1007
     assert closed[opened[0]["request_id"]]["by"] == "service"
     assert closed[opened[1]["request_id"]]["by"] == "nobody"
+
+
+@pytest.fixture
+def left(app: OpenAPI) -> list[tuple[UUID, bool]]:
+    """Who is said to have left, and whether because the server stops."""
+    told: list[tuple[UUID, bool]] = []
+    sockets = app.extensions["kith"].messaging.sockets
+    sockets._leave = lambda device_id, *, stopping: told.append((device_id, stopping))
+    return told
+
+
+def test_who_left_is_told_once(
+    open_ready: Open, app: OpenAPI, bob: Person, left: list[tuple[UUID, bool]]
+) -> None:
+    """The last socket of a device tells that it ended, at once; one that was replaced does not."""
+    bob_id = UUID(bob.device_id)
+    older = open_ready(bob)
+    newer = open_ready(bob)
+    assert older.closing().code == 4001
+    assert left == []
+    newer.close()
+    _await_listeners(app, 0)
+    _until(lambda: left == [(bob_id, False)])
+
+
+def test_who_is_told_to_come_back_and_who_is_gone(
+    open_ready: Open, app: OpenAPI, alice: Person, bob: Person, left: list[tuple[UUID, bool]]
+) -> None:
+    """A device that is gone has nobody to wake; one that met a stopping server has its time."""
+    to_bob = open_ready(bob)
+    wakeups = app.extensions["kith"].messaging.messages.wakeups
+    wakeups.close(UUID(bob.device_id), Closing.REVOKED)
+    assert to_bob.closing().code == 4003
+    to_alice = open_ready(alice)
+    app.extensions["kith"].messaging.sockets.stop()
+    assert to_alice.closing().code == 1001
+    _until(lambda: left == [(UUID(alice.device_id), True)])
+
+
+def _until(what: Callable[[], bool]) -> None:
+    """Wait for something that a thread of the server does."""
+    ends = time.monotonic() + PATIENCE
+    while not what():
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+
+
+def test_a_ping_comes_after_the_interval_that_is_set(make_app: MakeApp, form: str) -> None:
+    """By default a silent peer is asked after 20 seconds, and gone after 40."""
+    assert make_app().extensions["kith"].messaging.sockets.patience == 20
+    assert make_app(ping_interval=7).extensions["kith"].messaging.sockets.patience == 7
