@@ -177,6 +177,8 @@ class Database:
         None: none. storage: what is known of the room there is, if not found out here.
         """
         self.url = postgresql_connections.read_url(url)
+        #: What it was made with, for processes that connect as this one does.
+        self.prepare = prepare
         self.dialect = self.url.get_backend_name()
         self._writing = threading.Lock()
         self._afterwards: dict[Connection, list[Callable[[], None]]] = {}

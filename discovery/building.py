@@ -117,7 +117,7 @@ def build_apart(database: Database, order: Order) -> None:
     subprocess.run(
         [sys.executable, "-m", "discovery.building"],
         # Not as an argument: the address may hold a password, and arguments are shown to all.
-        input=json.dumps({"url": url, "order": asdict(order)}),
+        input=json.dumps({"url": url, "prepare": database.prepare, "order": asdict(order)}),
         env=os.environ | {"PYTHONPATH": root},
         capture_output=True,
         text=True,
@@ -179,7 +179,7 @@ def main() -> None:
     """Build what the standard input orders."""
     os.nice(NICENESS)
     told = json.load(sys.stdin)
-    database = Database(told["url"])
+    database = Database(told["url"], prepare=told["prepare"])
     build(database, Order(**told["order"]), lambda: datetime.now(UTC), os.urandom)
     database.close()
 

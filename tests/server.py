@@ -52,7 +52,12 @@ def running_server(
         for name in ("KITH_METRICS_PORT",)
         if name in environment
     ]
-    given = {"KITH_PORT": str(port), "KITH_PUBLIC_URL": f"http://127.0.0.1:{port}"}
+    given = {
+        "KITH_PORT": str(port),
+        "KITH_PUBLIC_URL": f"http://127.0.0.1:{port}",
+        # Of every data directory that pytest keeps for a while it would be an eighth of a GiB.
+        "KITH_STORAGE_RESERVE_BYTES": "0",
+    }
     with log.open("ab") as output:
         process = subprocess.Popen(
             [

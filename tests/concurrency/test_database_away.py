@@ -63,6 +63,27 @@ def test_a_link_that_loses_everything_is_given_up_soon(server: Server) -> None:
     relay.close()
 
 
+@pytest.mark.parametrize("ending", ["cut", "hang_up"])
+def test_a_link_that_is_lost_at_a_commit_leaves_it_unknown(server: Server, ending: str) -> None:
+    """Whether the server heard of it cannot be known; nothing that was to follow is done."""
+    relay, told = Relay(server.port), list[str]()
+    bounds = Bounds(commit=0.5, grace=0.5)
+    database = Database(server.url(relay.port) + "?connect_timeout=2", bounds=bounds)
+    with pytest.raises(OutcomeUnknown), database.write() as connection:
+        connection.execute(INSERT, {"name": ending})
+        database.afterwards(connection, lambda: told.append(ending))
+        getattr(relay, ending)()
+    assert told == []
+    # A refusal is none: the server said that nothing was done.
+    relay.mend()
+    with pytest.raises(DBAPIError), database.write() as connection:
+        connection.execute(INSERT, {"name": "twice"})
+        connection.execute(INSERT, {"name": "twice"})
+    assert "twice" not in names(database)
+    database.close()
+    relay.close()
+
+
 def test_a_peer_that_acknowledges_nothing_is_gone_after_five_seconds(server: Server) -> None:
     """The kernel is told so on every connection, unless the address says otherwise."""
     for asked, kept in (("", 5000), ("?tcp_user_timeout=700", 700)):
