@@ -83,11 +83,9 @@ class _Reader:
         return self._values.line
 
     def document(self) -> Iterator[Contact | Fault]:
-        """Yield what the whole text holds."""
-        if self._values.peek() == "[":
-            yield from self._array()
-        else:
-            yield from self._object(DEEPEST)
+        """Yield what the whole text holds: one value, or several one after the other."""
+        while mark := self._values.peek():
+            yield from self._array() if mark == "[" else self._object(DEEPEST)
 
     def _array(self) -> Iterator[Contact | Fault]:
         is_one_card = False

@@ -328,6 +328,18 @@ def test_large_documents_are_read_piece_by_piece() -> None:
     assert len(set(found.numbers_read)) == 3000
 
 
+def test_objects_one_after_the_other_are_all_read() -> None:
+    """A first line that is longer than what is looked at does not hide the others."""
+    first = {"name": "Ann", "photo": "x" * 100_000, "phone": A}
+    lines = [first, {"name": "Ben", "phone": B}, {"name": "Cat", "phone": C}]
+
+    found = read("\n".join(json.dumps(line) for line in lines))
+
+    assert found.entries == [("Ann", A), ("Ben", B), ("Cat", C)]
+    assert read(json.dumps([first]) + json.dumps(lines[1:])).numbers_read == [A, B, C]
+    assert "broken" in read(json.dumps([first]) + "]").faults[0].reason
+
+
 def test_the_phone_book_of_a_router() -> None:
     """FRITZ!Box: names as they are there; internal numbers are reported, not dropped."""
     found = read(
