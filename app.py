@@ -66,6 +66,7 @@ from tokens.device_commands import devices_commands
 from tokens.device_tokens import Mint
 from tokens.events import AccountEvents
 from tokens.former_numbers import FormerNumbers
+from tokens.lock_changes import LockChanges
 from tokens.registration_lock import RegistrationLockService
 from tokens.revocation import RevocationService
 from tokens.routes import accounts_api, links_api
@@ -120,6 +121,7 @@ class Kith:
     sends: SendService
     deliveries: DeliveryService
     accounts: AccountService
+    lock_changes: LockChanges
     devices: DeviceService
     revocations: RevocationService
     tokens: TokenService
@@ -202,11 +204,10 @@ def build(settings: Settings, ports: Ports) -> Kith:
     max_idle = timedelta(days=idle_days) if idle_days else None
     tokens = TokenService(database, clock, mint, revocations, events, max_idle)
     service_tokens = ServiceTokenService(database, clock, entropy)
-    locks = RegistrationLockService(
-        database, clock, ports.hasher, rules.pin_tries, rules.pin_changes
-    )
+    locks = RegistrationLockService(database, clock, ports.hasher, rules)
     former_numbers = FormerNumbers(keyring, clock, events)
     accounts = AccountService(database, clock, entropy, devices, locks, former_numbers, events)
+    lock_changes = LockChanges(database, clock, locks, events)
     fixed_codes = FixedCodes(settings, keyring, clock, metrics)
     codes = CodeBook(keyring, fixed_codes.by_digest)
     checks = CheckService(
@@ -326,6 +327,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         sends,
         deliveries,
         accounts,
+        lock_changes,
         devices,
         revocations,
         tokens,

@@ -84,7 +84,10 @@ class Limits:
     wrong_codes: Limit = Limit("wrong-codes", 2_500, DAY, refills=False)
     #: By account: 10, then one a day.
     pin_tries: Limit = Limit("pin-tries", 10, 10 * DAY)
-    #: By account: 10, refilled over an hour, for each costs a slow hash.
+    #: By number: 10, then one a day, for devices that change the lock. Apart from the tries above, or whoever
+    #: stole a token could use up those of its owner.
+    pin_checks: Limit = Limit("pin-checks", 10, 10 * DAY)
+    #: By number: 10, refilled over an hour, for each costs a slow hash.
     pin_changes: Limit = Limit("pin-changes", 10, timedelta(hours=1))
     #: By network: 60, refilled over an hour, for each asks a homeserver that a stranger named.
     matrix_registrations: Limit = Limit("matrix-registrations", 60, timedelta(hours=1))

@@ -53,7 +53,11 @@ class Registration:
 
 @dataclass(frozen=True)
 class Account:
-    """The account that the device token belongs to; `device_id` is the asking device."""
+    """The account that the device token belongs to; `device_id` is the asking device.
+
+    registration_lock_state: "active", or "lapsed" while no device was used for 7 days; None without
+    a PIN. registration_lock_ends_at: when it is removed, as was asked for without the PIN.
+    """
 
     account_id: str
     phone_number: str
@@ -61,6 +65,8 @@ class Account:
     discoverable: bool
     registration_lock: bool
     created_at: datetime
+    registration_lock_state: str | None = None
+    registration_lock_ends_at: datetime | None = None
 
 
 @dataclass(frozen=True)

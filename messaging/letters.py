@@ -123,8 +123,17 @@ class Missed(NamedTuple):
     through: int
 
 
+class LockRemoval(NamedTuple):
+    """Somebody asked without the PIN to remove the account's registration lock, which happens then.
+
+    None: it stays.
+    """
+
+    ends_at: datetime | None
+
+
 #: What an open socket is told beside messages; a hint, which may be lost.
-Notice = KeysLow | GroupChanged | Missed
+Notice = KeysLow | GroupChanged | Missed | LockRemoval
 
 
 class Attempt(NamedTuple):

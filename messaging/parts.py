@@ -22,6 +22,7 @@ from messaging.groups.notices import GroupNotices
 from messaging.groups.rosters import rosters
 from messaging.groups.service import GroupService
 from messaging.keys import KeyService
+from messaging.lock_notices import LockNotices
 from messaging.push.service import PushService
 from messaging.service import MessageService
 from messaging.stream.service import SocketService
@@ -76,6 +77,7 @@ class Messaging:
         notices = GroupNotices(database, wakeups.notice)
         groups = GroupService(database, clock, entropy, rules, notices)
         group_changes = GroupChanges(database, clock, rules, notices)
+        lock_notices = LockNotices(database, clock, wakeups.notice)
         signals = SignalService(database, clock, wakeups, contacts.may_signal)
         sockets = SocketService(
             messages,
@@ -83,7 +85,11 @@ class Messaging:
             clock,
             metrics,
             settings,
-            lambda caller: [*keys.greet(caller), *messages.greet(caller)],
+            lambda caller: [
+                *keys.greet(caller),
+                *messages.greet(caller),
+                *lock_notices.greet(caller),
+            ],
             push.waker.leave,
         )
         messages.polled.append(push.waker.polled)
@@ -103,6 +109,7 @@ class Messaging:
         events.token_revoked.append(revocation.token_revoked)
         events.account_deleted += (groups.account_deleted, blocked_numbers.account_deleted)
         events.number_left += (blocked_numbers.number_left, revocation.number_left)
+        events.lock_removal.append(lock_notices.lock_removal)
         events.numbers_forgotten.append(blocked_numbers.numbers_forgotten)
         return cls(
             wakeups, net, bus, messages, keys, contacts, push, groups, group_changes, sockets

@@ -15,7 +15,16 @@ from datetime import UTC, datetime
 from typing import Protocol
 from uuid import UUID
 
-from messaging.letters import Closing, Delivery, GroupChanged, KeysLow, Missed, Notice, Signal
+from messaging.letters import (
+    Closing,
+    Delivery,
+    GroupChanged,
+    KeysLow,
+    LockRemoval,
+    Missed,
+    Notice,
+    Signal,
+)
 from messaging.schemas import LONGEST_WAIT
 from messaging.workers.hints import (
     Arrived,
@@ -27,6 +36,7 @@ from messaging.workers.hints import (
     Low,
     Passed,
     Stored,
+    Unlocking,
 )
 
 #: Bytes of a token's hash by which it is told from another one of its device.
@@ -311,7 +321,7 @@ class Wakeups:
                 # A bus that stood still gives out what it held when it goes on.
                 if hint.signal.expires_at > self._clock():
                     seat.listener.receive(hint.signal)
-            case Low() | Changed() | LeftOut():
+            case Low() | Changed() | LeftOut() | Unlocking():
                 seat.listener.notice(hint.notice)
             case Close():
                 if seat.holds_other_than(hint.unless_token):
@@ -355,3 +365,5 @@ def _hint(notice: Notice) -> Hint:
             return Changed(notice)
         case Missed():
             return LeftOut(notice)
+        case LockRemoval():
+            return Unlocking(notice)

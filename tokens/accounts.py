@@ -85,33 +85,20 @@ class AccountService:
     @staticmethod
     def read(connection: Connection, caller: Caller) -> Account:
         """Give the caller's account, in the transaction at hand."""
-        return _mine(connection, caller)
+        return own_account(connection, caller)
 
     def set_discoverable(self, caller: Caller, discoverable: bool) -> Account:
         """Let people who know the number find the account, or no longer."""
         with self._database.write() as connection:
-            account = _mine(connection, caller, lock=True)
-            account = _change(connection, account.id, discoverable=discoverable)
+            account = own_account(connection, caller, lock=True)
+            account = change_account(connection, account.id, discoverable=discoverable)
             self._events.list_number(connection, account.id, account.e164, discoverable)
         return account
-
-    def set_lock(self, caller: Caller, pin: str) -> None:
-        """Guard the number with a PIN."""
-        self._store_lock(caller, self._locks.hash(caller.account_id, pin))
-
-    def remove_lock(self, caller: Caller) -> None:
-        """Guard the number no longer."""
-        self._store_lock(caller, None)
-
-    def _store_lock(self, caller: Caller, pin_hash: str | None) -> None:
-        with self._database.write() as connection:
-            account = _mine(connection, caller, lock=True)
-            _change(connection, account.id, registration_lock=pin_hash)
 
     def delete(self, caller: Caller) -> None:
         """Delete the caller's account, its devices and all that waits for them."""
         with self._database.write() as connection:
-            self._delete(connection, _mine(connection, caller, lock=True))
+            self._delete(connection, own_account(connection, caller, lock=True))
 
     def _delete(self, connection: Connection, account: Account) -> None:
         number_id = account.number_id or account.id
@@ -178,7 +165,13 @@ class AccountService:
             return self.claim(connection, e164, opened_lock)
         self._remove_devices(connection, account.id, but=returning)
         self._events.change_holder(connection, account.id)
-        _change(connection, account.id, last_seen_at=now, registration_lock=opened_lock)
+        change_account(
+            connection,
+            account.id,
+            last_seen_at=now,
+            registration_lock=opened_lock,
+            registration_lock_ends_at=None,
+        )
         return Claim(account.id, reregistered=True)
 
     def publish(self, connection: Connection, e164: str) -> UUID:
@@ -191,14 +184,14 @@ class AccountService:
         account = self._find(connection, e164)
         if account is None or now - account.last_seen_at >= RECYCLED_AFTER:
             return self.claim(connection, e164, None).account_id
-        if account.registration_lock is None:
-            _change(connection, account.id, last_seen_at=now)
+        if self._locks.pin_hash(account) is None:
+            change_account(connection, account.id, last_seen_at=now)
         return account.id
 
     def close_if_empty(self, connection: Connection, account_id: UUID) -> None:
         """Delete an account that has no device, unless it has a registration lock, which would be gone."""
         account = find(connection, Account, Account.id == account_id, lock=True)
-        if account is None or account.registration_lock is not None:
+        if account is None or self._locks.pin_hash(account) is not None:
             return
         if not self._devices.device_ids(connection, account_id):
             self._delete(connection, account)
@@ -208,7 +201,7 @@ class AccountService:
 
         Blocks and limits of the number before stay with that, and those of the new one are taken over.
         """
-        account = _mine(connection, caller, lock=True)
+        account = own_account(connection, caller, lock=True)
         if account.e164 == e164:
             return account
         while not self._take_number(connection, e164, account.id):
@@ -222,7 +215,7 @@ class AccountService:
         self._former_numbers.keep(connection, account.e164, number_id, self._clock())
         self._events.leave_number(connection, account.id, number_id)
         taken_over = self._former_numbers.take(connection, e164)
-        account = _change(
+        account = change_account(
             connection,
             account.id,
             e164=e164,
@@ -286,14 +279,14 @@ class AccountService:
         raise RuntimeError("a number leads to an account that does not have it")
 
 
-def _change(connection: Connection, account_id: UUID, **values: object) -> Account:
+def change_account(connection: Connection, account_id: UUID, **values: object) -> Account:
     """Change an account whose row the transaction holds; give the row as it is now."""
     accounts = table(Account)
     statement = update(accounts).where(accounts.c.id == account_id).values(values)
     return cast(Account, connection.execute(statement.returning(*accounts.columns)).one())
 
 
-def _mine(connection: Connection, caller: Caller, *, lock: bool = False) -> Account:
+def own_account(connection: Connection, caller: Caller, *, lock: bool = False) -> Account:
     """Read the caller's account; `lock` keeps others from changing it until the transaction ends."""
     statement = _MINE_LOCKED if lock else _MINE
     account = connection.execute(statement, {"account": caller.account_id}).one_or_none()

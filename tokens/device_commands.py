@@ -11,7 +11,8 @@ from flask.cli import AppGroup
 from sqlalchemy import Connection
 
 from core.commands import read_number
-from tokens.models import Device
+from core.database import find
+from tokens.models import Account, Device
 from tokens.service import DeviceService
 
 log = structlog.get_logger()
@@ -43,7 +44,11 @@ def list_devices(who: str, as_json: bool) -> None:
     Example: flask --app app devices list +4915112345678
     """
     with _kith().database.read() as connection:
-        devices = DeviceService.of_account(connection, _account(connection, who))
+        account_id = _account(connection, who)
+        devices = DeviceService.of_account(connection, account_id)
+        account = find(connection, Account, Account.id == account_id)
+    state = None if account is None else _kith().lock_changes.show(account)[0]
+    click.echo(f"Registration lock: {state or 'none'}.", err=True)
     rows = [_shown(device) for device in devices]
     if as_json:
         click.echo(json.dumps(rows, indent=2))

@@ -53,6 +53,19 @@ class AccountEvents:
         default_factory=list
     )
 
+    #: (connection, account_id, ends_at): somebody asked without the PIN to remove the registration lock; it
+    #: ends then. None: it stays.
+    lock_removal: list[Callable[[Connection, UUID, datetime | None], None]] = field(
+        default_factory=list
+    )
+
+    def announce_lock_removal(
+        self, connection: Connection, account_id: UUID, ends_at: datetime | None
+    ) -> None:
+        """Tell when the registration lock of an account ends."""
+        for listener in self.lock_removal:
+            listener(connection, account_id, ends_at)
+
     def add_device(self, connection: Connection, account_id: UUID, device_id: UUID) -> None:
         """Tell that a device joined an account."""
         for listener in self.device_added:

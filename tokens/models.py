@@ -22,6 +22,8 @@ class Account(Base):
     number_id: Mapped[UUID | None] = mapped_column()
     #: Argon2id hash of the PIN; None when there is no registration lock.
     registration_lock: Mapped[str | None] = mapped_column(String(128))
+    #: When the lock ends, because a device asked for that without its PIN.
+    registration_lock_ends_at: Mapped[datetime | None] = mapped_column()
     created_at: Mapped[datetime] = mapped_column()
     #: To the hour, see `DeviceService.authenticate`.
     last_seen_at: Mapped[datetime] = mapped_column()

@@ -15,9 +15,10 @@ from sqlalchemy import Connection, bindparam, select
 
 from core import limits
 from core.database import Database, find, table
-from core.limits import Limit
+from core.limits import Limit, Limits
 from tokens.models import Account, AccountNumber
 from tokens.problems import RegistrationLocked, TooManyPinTries
+from tokens.schemas import LockState
 
 LEADS_TO = select(table(AccountNumber).c.account_id).where(
     table(AccountNumber).c.e164 == bindparam("number")
@@ -42,24 +43,29 @@ class RegistrationLockService:
         database: Database,
         clock: Callable[[], datetime],
         hasher: PasswordHasher,
-        pin_tries: Limit,
-        pin_changes: Limit,
+        rules: Limits,
     ) -> None:
         self._database = database
         self._clock = clock
         self._hasher = hasher
-        self._pin_tries = pin_tries
-        self._pin_changes = pin_changes
+        self._rules = rules
 
-    def hash(self, account_id: UUID, pin: str) -> str:
+    def hash(self, subject: bytes, pin: str) -> str:
         """Hash a PIN for storage; raises TooManyPinTries, because each hash costs 64 MiB and time."""
         with self._database.write() as connection:
             allowed, allowance = limits.take(
-                connection, self._pin_changes, account_id.bytes, self._clock()
+                connection, self._rules.pin_changes, subject, self._clock()
             )
         if not allowed:
             raise TooManyPinTries("The PIN was changed too often.", allowance=allowance)
         return self._hasher.hash(pin)
+
+    def pin_hash(self, account: Account) -> str | None:
+        """Give the hash of an account's PIN; None when none is set, or its lock was removed by now."""
+        ends_at = account.registration_lock_ends_at
+        return (
+            None if ends_at is not None and ends_at <= self._clock() else account.registration_lock
+        )
 
     def active(self, connection: Connection, e164: str) -> Lock | None:
         """Give the lock that guards a number now, if one does."""
@@ -69,12 +75,17 @@ class RegistrationLockService:
 
     def lock_of(self, account: Account) -> Lock | None:
         """Give the lock that guards an account's number now, if one does."""
-        if account.registration_lock is None:
-            return None
+        pin_hash = self.pin_hash(account)
         until = account.last_seen_at + PROTECTS_FOR
-        if until <= self._clock():
+        if pin_hash is None or until <= self._clock():
             return None
-        return Lock(account.id, account.registration_lock, until)
+        return Lock(account.id, pin_hash, until)
+
+    def state_of(self, account: Account) -> LockState | None:
+        """Say whether an account's lock guards its number; None when it has none."""
+        if self.pin_hash(account) is None:
+            return None
+        return "lapsed" if self.lock_of(account) is None else "active"
 
     def wait(self, lock: Lock) -> int:
         """Say in how many seconds a lock lapses, if no device of its account is used meanwhile."""
@@ -89,30 +100,37 @@ class RegistrationLockService:
             lock = self.active(connection, e164)
         if lock is None:
             return None
-        now = self._clock()
         if pin is None:
             raise RegistrationLocked(
                 "Its owner set a registration lock; send registration_lock_pin, or wait until the"
                 " lock no longer protects an account that is not used.",
                 retry_after=self.wait(lock),
             )
+        self._judge(self._rules.pin_tries, lock.account_id.bytes, lock.pin_hash, pin)
+        return lock.pin_hash
+
+    def prove(self, subject: bytes, pin_hash: str, pin: str) -> None:
+        """Judge a PIN that a device gives in order to change its account's lock.
+
+        subject: whose the limit is (`Caller.subject`). Raises RegistrationLocked or TooManyPinTries.
+        """
+        self._judge(self._rules.pin_checks, subject, pin_hash, pin)
+
+    def _judge(self, limit: Limit, subject: bytes, pin_hash: str, pin: str) -> None:
         with self._database.write() as connection:
-            allowed, allowance = limits.take(
-                connection, self._pin_tries, lock.account_id.bytes, now
-            )
+            allowed, allowance = limits.take(connection, limit, subject, self._clock())
         if not allowed:
             raise TooManyPinTries(
                 "Too many wrong PINs; one try a day is left.", allowance=allowance
             )
-        if not self._matches(lock.pin_hash, pin):
+        if not self._matches(pin_hash, pin):
             raise RegistrationLocked(
                 "The PIN is wrong.",
                 retry_after=max(1, allowance.retry_after),
                 checks_left=allowance.left,
             )
         with self._database.write() as connection:
-            limits.forget(connection, self._pin_tries, lock.account_id.bytes)
-        return lock.pin_hash
+            limits.forget(connection, limit, subject)
 
     def _matches(self, pin_hash: str, pin: str) -> bool:
         try:

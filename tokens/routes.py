@@ -9,11 +9,13 @@ from core.api import Api, idempotency_key
 from core.problems import TooManyConnections
 from tokens.accounts import AccountService
 from tokens.authenticate import Caller, authenticate_device
+from tokens.lock_changes import LockChanges
 from tokens.models import Account, Device
 from tokens.problems import (
     AccountNotFound,
     DeviceNotFound,
     LinkCodeInvalid,
+    RegistrationLocked,
     TokenExpired,
     TokenInvalid,
     TokenMissing,
@@ -36,6 +38,7 @@ from tokens.schemas import (
     LinkRedemption,
     MailboxFillAnswer,
     RegistrationLockBody,
+    RegistrationLockRemoval,
     RemovedDevices,
     RotatedAnswer,
 )
@@ -59,6 +62,11 @@ def _accounts() -> AccountService:
     return service
 
 
+def _lock_changes() -> LockChanges:
+    service: LockChanges = current_app.extensions["kith"].lock_changes
+    return service
+
+
 def _devices() -> DeviceService:
     service: DeviceService = current_app.extensions["kith"].devices
     return service
@@ -66,12 +74,15 @@ def _devices() -> DeviceService:
 
 def show_account(account: Account, caller: Caller) -> AccountAnswer:
     """Render an account for its owner."""
+    lock_state, lock_ends_at = _lock_changes().show(account)
     return AccountAnswer(
         account_id=account.id,
         phone_number=account.e164,
         device_id=caller.device_id,
         discoverable=account.discoverable,
-        registration_lock=account.registration_lock is not None,
+        registration_lock=lock_state is not None,
+        registration_lock_state=lock_state,
+        registration_lock_ends_at=lock_ends_at,
         created_at=account.created_at,
     )
 
@@ -126,17 +137,41 @@ def delete_account(caller: Caller) -> None:
 
 
 @accounts_api.operation(
-    "PUT", "/account/registration-lock", answer=None, status=204, problems=(TooManyPinTries,)
+    "PUT",
+    "/account/registration-lock",
+    answer=None,
+    status=204,
+    problems=(RegistrationLocked, TooManyPinTries),
 )
 def set_registration_lock(caller: Caller, body: RegistrationLockBody) -> None:
-    """Guard the number with a PIN against registration by someone else."""
-    _accounts().set_lock(caller, body.pin)
+    """Guard the number with a PIN against registration by someone else.
+
+    The PIN that is set is needed to change it. One that is easy to guess is refused.
+    """
+    _lock_changes().set(caller, body.pin, body.current_pin)
 
 
-@accounts_api.operation("DELETE", "/account/registration-lock", answer=None, status=204)
-def remove_registration_lock(caller: Caller) -> None:
-    """Remove the registration lock."""
-    _accounts().remove_lock(caller)
+@accounts_api.operation(
+    "POST",
+    "/account/registration-lock/remove",
+    answer=AccountAnswer,
+    problems=(RegistrationLocked, TooManyPinTries),
+)
+def remove_registration_lock(caller: Caller, body: RegistrationLockRemoval) -> AccountAnswer:
+    """Remove the registration lock at once, with its PIN."""
+    return show_account(_lock_changes().remove(caller, body.pin), caller)
+
+
+@accounts_api.operation("DELETE", "/account/registration-lock", answer=AccountAnswer)
+def end_registration_lock(caller: Caller) -> AccountAnswer:
+    """Remove the registration lock without its PIN: in 7 days, and every device is told."""
+    return show_account(_lock_changes().end(caller), caller)
+
+
+@accounts_api.operation("POST", "/account/registration-lock/keep", answer=AccountAnswer)
+def keep_registration_lock(caller: Caller) -> AccountAnswer:
+    """Keep the registration lock that was to be removed."""
+    return show_account(_lock_changes().keep(caller), caller)
 
 
 @accounts_api.operation("GET", "/devices", answer=DevicesAnswer)

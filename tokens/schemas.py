@@ -1,14 +1,20 @@
 """What crosses the wire about accounts and devices."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 from core.api import Answer, Body, Name, printable
+from tokens.pins import MIN_LENGTH
 
+#: A PIN that opens a lock; some were set when four characters were enough.
 Pin = Annotated[str, StringConstraints(min_length=4, max_length=64), AfterValidator(printable)]
+NewPin = Annotated[
+    str, StringConstraints(min_length=MIN_LENGTH, max_length=64), AfterValidator(printable)
+]
+LockState = Literal["active", "lapsed"]
 
 
 class DeviceDescription(Body):
@@ -28,7 +34,13 @@ class AccountAnswer(Answer):
     phone_number: str
     device_id: UUID
     discoverable: bool
-    registration_lock: bool
+    registration_lock: bool = Field(description="Whether a PIN is set.")
+    registration_lock_state: LockState | None = Field(
+        description="`lapsed`: no device was used for 7 days, and until one is the PIN guards nothing."
+    )
+    registration_lock_ends_at: datetime | None = Field(
+        description="When the lock is removed, because a device asked for that without the PIN."
+    )
     created_at: datetime
 
 
@@ -39,7 +51,14 @@ class AccountChange(Body):
 
 
 class RegistrationLockBody(Body):
-    """The PIN of a registration lock: 4 to 64 characters."""
+    """The PIN of a registration lock: six digits, or anything of 6 to 64 characters that is hard to guess."""
+
+    pin: NewPin
+    current_pin: Pin | None = Field(None, description="The one there is, if one is set.")
+
+
+class RegistrationLockRemoval(Body):
+    """The PIN of the registration lock that is to be removed."""
 
     pin: Pin
 

@@ -7,6 +7,8 @@ from kith.calls.verification import described
 from kith.models import Account, Device, DeviceLink
 from kith.problems import AccountNotFound, DeviceNotFound, TokenInvalid
 
+_LOCK = "/v1/account/registration-lock"
+
 
 @dataclass(frozen=True)
 class _Devices:
@@ -49,13 +51,27 @@ class AccountCalls(Calls):
         """Delete the account with all its devices and waiting messages."""
         self._requests.call("DELETE", "/v1/account", done_when=(AccountNotFound, TokenInvalid))
 
-    def set_registration_lock(self, pin: str) -> None:
-        """Ask for `pin` (4 to 64 characters) when somebody registers this number again."""
-        self._requests.call("PUT", "/v1/account/registration-lock", {"pin": pin})
+    def set_registration_lock(self, pin: str, *, current_pin: str | None = None) -> None:
+        """Ask for `pin` (six digits, or 6 to 64 characters) when somebody registers this number
+        again.
 
-    def remove_registration_lock(self) -> None:
-        """Ask for no PIN any more."""
-        self._requests.call("DELETE", "/v1/account/registration-lock")
+        current_pin: the one that is set, without which it cannot be changed. Raise InvalidFields for
+        a PIN that is easy to guess, or RegistrationLocked.
+        """
+        body = described(pin=pin, current_pin=current_pin)
+        self._requests.call("PUT", _LOCK, body)
+
+    def remove_registration_lock(self, pin: str | None = None) -> Account:
+        """Ask for no PIN any more: at once with it, without it in 7 days, of which every device is
+        told.
+        """
+        if pin is None:
+            return answer(Account, self._requests.call("DELETE", _LOCK))
+        return answer(Account, self._requests.call("POST", f"{_LOCK}/remove", {"pin": pin}))
+
+    def keep_registration_lock(self) -> Account:
+        """Keep the PIN that was to be removed."""
+        return answer(Account, self._requests.call("POST", f"{_LOCK}/keep", {}))
 
     def change_phone_number(
         self, verification_id: str, *, registration_lock_pin: str | None = None

@@ -1,15 +1,25 @@
 """Own the commands about the own account: whoami, discoverable, lock, rotate, logout."""
 
 from dataclasses import replace
+from typing import TextIO
 
 import click
 
 from kith.commands.messaging import forget_store
-from kith.commands.output import ask_secret, local_time, note, print_json, print_table
+from kith.commands.output import (
+    PIN_FILE,
+    ask_secret,
+    local_time,
+    note,
+    pin_from,
+    print_json,
+    print_table,
+)
 from kith.commands.session import Session
+from kith.models import Account
 from kith.problems import AccountNotFound, DeviceNotFound, TokenInvalid
 
-SHORTEST_PIN, LONGEST_PIN = 4, 64
+SHORTEST_PIN, LONGEST_PIN = 6, 64
 
 
 @click.command()
@@ -35,11 +45,19 @@ def whoami(session: Session, as_json: bool) -> None:
             ("account", account.account_id),
             ("device", account.device_id),
             ("discoverable", "yes" if account.discoverable else "no"),
-            ("registration lock", "set" if account.registration_lock else "not set"),
+            ("registration lock", _lock_of(account)),
             ("since", local_time(account.created_at)),
             ("server", credentials.server),
         ),
     )
+
+
+def _lock_of(account: Account) -> str:
+    if not account.registration_lock:
+        return "not set"
+    state = account.registration_lock_state or "set"
+    ends_at = account.registration_lock_ends_at
+    return state if ends_at is None else f"{state}, removed on {local_time(ends_at)}"
 
 
 @click.command()
@@ -72,40 +90,76 @@ def lock() -> None:
 
 
 @lock.command("set")
-@click.option("--pin", help="The PIN, 4 to 64 characters; asked for twice when not given.")
+@PIN_FILE
+@click.option(
+    "--current-pin-file",
+    type=click.File(),
+    help="Read the PIN that is set from a file, - is stdin; asked for when not given.",
+)
 @click.pass_obj
-def set_lock(session: Session, pin: str | None) -> None:
-    """Set the PIN, or change it.
+def set_lock(session: Session, pin_file: TextIO | None, current_pin_file: TextIO | None) -> None:
+    """Set the PIN, or change it, for which the one that is set is needed.
 
-    A PIN given as an option can be seen by others on this machine while the command runs.
+    Six digits, or anything of 6 to 64 characters; what is easy to guess is refused.
 
     \b
     Example:
       kith lock set
     """
     kith, _ = session.signed_in()
-    if pin is None:
-        pin = ask_secret("PIN", again="PIN again")
+    pin = pin_from(pin_file) or ask_secret("New PIN (six digits)", again="New PIN again")
     if not SHORTEST_PIN <= len(pin) <= LONGEST_PIN:
-        raise click.BadParameter("a PIN has 4 to 64 characters", param_hint="--pin")
+        raise click.BadParameter("a PIN has 6 to 64 characters", param_hint="--pin-file")
     with kith:
-        kith.set_registration_lock(pin)
+        current = None
+        if kith.account().registration_lock:
+            current = pin_from(current_pin_file) or ask_secret("Current PIN")
+        kith.set_registration_lock(pin, current_pin=current)
     click.echo("The PIN is set. Remember it: nobody can look it up.")
 
 
 @lock.command("remove")
+@PIN_FILE
+@click.option("--forgotten", is_flag=True, help="Without the PIN: it is removed in 7 days.")
 @click.pass_obj
-def remove_lock(session: Session) -> None:
+def remove_lock(session: Session, pin_file: TextIO | None, forgotten: bool) -> None:
     """Ask for no PIN any more.
+
+    With the PIN at once. Without it in 7 days; your other devices are told, and each can keep it.
 
     \b
     Example:
       kith lock remove
+      kith lock remove --forgotten
+    """
+    if forgotten and pin_file:
+        raise click.UsageError("Give --pin-file or --forgotten, not both.")
+    kith, _ = session.signed_in()
+    with kith:
+        if forgotten:
+            account = kith.remove_registration_lock()
+        else:
+            account = kith.remove_registration_lock(pin_from(pin_file) or ask_secret("PIN"))
+    if account.registration_lock_ends_at is None:
+        click.echo("The PIN is removed.")
+        return
+    click.echo(f"The PIN is removed on {local_time(account.registration_lock_ends_at)}.")
+    note("To keep it: kith lock keep")
+
+
+@lock.command("keep")
+@click.pass_obj
+def keep_lock(session: Session) -> None:
+    """Keep the PIN that is to be removed because somebody asked for that without it.
+
+    \b
+    Example:
+      kith lock keep
     """
     kith, _ = session.signed_in()
     with kith:
-        kith.remove_registration_lock()
-    click.echo("The PIN is removed.")
+        kept = kith.keep_registration_lock().registration_lock
+    click.echo("The PIN stays." if kept else "No PIN is set.")
 
 
 @click.command()

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, TextIO
 
 import click
 from rich.console import Console
@@ -89,6 +89,21 @@ def separated(items: Iterable[str]) -> Iterator[str]:
     for item in items:
         yield between + item
         between = ",\n    "
+
+
+#: An option rather than the PIN itself, which others on the machine could see while the command runs.
+PIN_FILE = click.option(
+    "--pin-file",
+    type=click.File(),
+    help="Read the PIN from a file, - is stdin; asked for when needed and not given.",
+)
+
+
+def pin_from(file: TextIO | None) -> str | None:
+    """Return the first line of a file that a PIN is kept in; None without a file, or when it is
+    empty.
+    """
+    return None if file is None else file.readline().rstrip("\r\n") or None
 
 
 def print_json(value: object) -> None:

@@ -4,6 +4,7 @@ import platform
 import re
 import time
 from collections.abc import Callable
+from typing import TextIO
 
 import click
 
@@ -11,7 +12,7 @@ from kith.client import Kith
 from kith.codes import read_code
 from kith.commands.failures import REFUSED, Failure, duration, failure_of
 from kith.commands.messaging import publish_keys
-from kith.commands.output import ask_secret, note, print_json
+from kith.commands.output import PIN_FILE, ask_secret, note, pin_from, print_json
 from kith.commands.recovery import recovery_of
 from kith.commands.session import Session
 from kith.contacts.numbers import NumberUnreadable, normalise
@@ -42,7 +43,7 @@ _AGAIN: dict[str, Channel] = {"again": "sms", "call": "voice"}
     "--voice", is_flag=True, help="Have the code read out in a call instead of sent as text."
 )
 @click.option("--name", help="Name of this device, shown in the list of devices.")
-@click.option("--pin", help="PIN of a locked account; asked for when needed and not given.")
+@PIN_FILE
 @click.option("--dev", is_flag=True, help="Read the code from a development server's outbox.")
 @click.option(
     "--replace", is_flag=True, help="Do not ask before replacing this profile's credentials."
@@ -57,7 +58,7 @@ def register(
     region: str | None,
     voice: bool,
     name: str | None,
-    pin: str | None,
+    pin_file: TextIO | None,
     dev: bool,
     replace: bool,
     as_json: bool,
@@ -85,7 +86,7 @@ def register(
         else:
             _prove(kith, started)
         recovery = recovery_of(session, started)
-        registration = _register(kith, started.id, name, pin, recovery)
+        registration = _register(kith, started.id, name, pin_from(pin_file), recovery)
     credentials = Credentials(
         server=session.server,
         account_id=registration.account_id,

@@ -11,7 +11,7 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from core.problems import Problem
-from messaging.letters import GroupChanged, KeysLow, Missed, Notice
+from messaging.letters import GroupChanged, KeysLow, LockRemoval, Missed, Notice
 from messaging.schemas import HIGHEST_INTEGER, HIGHEST_SEQ, LONGEST_LIFE, MOST_ENVELOPES
 
 #: Bytes of a signal's content, and seconds it may be on its way.
@@ -191,6 +191,12 @@ class MissedFrame(Frame, tag="missed"):
     through: int
 
 
+class LockRemovalFrame(Frame, tag="registration_lock_removal"):
+    """The registration lock is removed at a time, because that was asked for without its PIN."""
+
+    ends_at: datetime | None
+
+
 class Pong(Frame, tag="pong"):
     """The answer to a ping."""
 
@@ -207,7 +213,7 @@ def refused(problem: Problem, request_id: str, name: Name) -> Refused:
     )
 
 
-def notice(told: Notice) -> GroupChangedFrame | KeysLowFrame | MissedFrame:
+def notice(told: Notice) -> GroupChangedFrame | KeysLowFrame | MissedFrame | LockRemovalFrame:
     """Say what an open socket is told beside messages."""
     match told:
         case GroupChanged():
@@ -216,6 +222,8 @@ def notice(told: Notice) -> GroupChangedFrame | KeysLowFrame | MissedFrame:
             return KeysLowFrame(told.one_time_prekeys, told.one_time_kem_prekeys)
         case Missed():
             return MissedFrame(told.since, told.through)
+        case LockRemoval():
+            return LockRemovalFrame(told.ends_at)
 
 
 def pong(ping: Ping) -> Pong:

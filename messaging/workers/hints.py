@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from messaging.letters import Closing, GroupChanged, KeysLow, Missed, Signal
+from messaging.letters import Closing, GroupChanged, KeysLow, LockRemoval, Missed, Signal
 
 #: Changes with the fields; workers of another version do not understand each other, and look at the table.
 VERSION = b"\x01"
@@ -77,7 +77,13 @@ class Emptied(Struct, array_like=True, frozen=True, tag=8):
     through: int
 
 
-Hint = Stored | Arrived | Close | Passed | Low | Changed | LeftOut | Emptied
+class Unlocking(Struct, array_like=True, frozen=True, tag=9):
+    """The registration lock of the account is to be removed, or is not any more."""
+
+    notice: LockRemoval
+
+
+Hint = Stored | Arrived | Close | Passed | Low | Changed | LeftOut | Emptied | Unlocking
 
 _encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
 _decoder: msgspec.msgpack.Decoder[Hint] = msgspec.msgpack.Decoder(Hint)

@@ -30,9 +30,10 @@ sms/delivery.py: report
 sms/outbox.py: send
 sms/service.py: _fail_over
 sms/smpp_messages.py: take_answer take_receipt
-tokens/accounts.py: _store_lock delete set_discoverable
+tokens/accounts.py: delete set_discoverable
 tokens/device_commands.py: revoke
-tokens/registration_lock.py: hash open
+tokens/lock_changes.py: _store end keep
+tokens/registration_lock.py: _judge hash
 tokens/service.py: remove remove_others rename
 tokens/services.py: authenticate revoke
 tokens/tokens.py: _judge_stranger _mark_seen _promote

@@ -199,7 +199,7 @@ def test_parallel_pin_tries_are_counted(
 ) -> None:
     """Of 30 wrong PINs at once ten are judged."""
     person = register()
-    client.put("/v1/account/registration-lock", json={"pin": "4711"}, headers=person.headers)
+    client.put("/v1/account/registration-lock", json={"pin": "471130"}, headers=person.headers)
     body = {"verification_id": verify(), "registration_lock_pin": "0000"}
     answers = together(30, lambda _: post(app, "/v1/registrations", body))
     codes = Counter(problem_code(answer) for answer in answers)

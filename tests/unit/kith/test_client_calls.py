@@ -89,20 +89,29 @@ def test_account_calls(client: Kith, script: Script) -> None:
     script.on("PATCH /v1/account", ok({**ACCOUNT, "discoverable": False}))
     script.on("DELETE /v1/account", ok())
     script.on("PUT /v1/account/registration-lock", ok())
-    script.on("DELETE /v1/account/registration-lock", ok())
+    script.on("DELETE /v1/account/registration-lock", ok(ACCOUNT))
+    script.on("POST /v1/account/registration-lock/remove", ok(ACCOUNT))
+    script.on("POST /v1/account/registration-lock/keep", ok(ACCOUNT))
     script.on("POST /v1/account/phone-number", ok({**ACCOUNT, "phone_number": "+442079460000"}))
 
     account = client.account()
     hidden = client.set_discoverable(False)
-    client.set_registration_lock("2468")
-    client.remove_registration_lock()
+    client.set_registration_lock("246801", current_pin="1234")
+    for ended in (
+        client.remove_registration_lock(),
+        client.remove_registration_lock("246801"),
+        client.keep_registration_lock(),
+    ):
+        assert ended.registration_lock_ends_at is None
     moved = client.change_phone_number("abc", registration_lock_pin="1")
     client.delete_account()
 
     assert isinstance(account, Account)
     assert not hidden.discoverable
     assert moved.phone_number == "+442079460000"
-    assert script.bodies("PUT /v1/account/registration-lock") == [{"pin": "2468"}]
+    assert script.bodies("PUT /v1/account/registration-lock") == [
+        {"pin": "246801", "current_pin": "1234"}
+    ]
     assert script.bodies("POST /v1/account/phone-number") == [
         {"verification_id": "abc", "registration_lock_pin": "1"}
     ]

@@ -264,8 +264,8 @@ def test_a_new_client_needs_no_server_package() -> None:
 
 def test_success_after_all_has_no_exception(client: Kith, script: Script) -> None:
     """A plain success raises nothing and is sent once."""
-    script.on("DELETE /v1/account/registration-lock", ok())
+    script.on("DELETE /v1/account", ok())
 
-    client.remove_registration_lock()
+    client.delete_account()
 
     assert len(script.requests) == 1

@@ -20,6 +20,8 @@ from tests.unit.kith.conftest import SERVER, Run
 pytestmark = pytest.mark.usefixtures("signed_in")
 
 OWN = ACCOUNT["device_id"]
+LOCKED = {**ACCOUNT, "registration_lock": True, "registration_lock_state": "active"}
+ENDING = {**LOCKED, "registration_lock_ends_at": "2026-11-29T10:20:30Z"}
 
 
 def test_whoami(run: Run, script: Script) -> None:
@@ -204,20 +206,56 @@ def test_discoverable(run: Run, script: Script) -> None:
     assert script.bodies("PATCH /v1/account") == [{"discoverable": True}, {"discoverable": False}]
 
 
-def test_lock(run: Run, script: Script) -> None:
-    """The PIN is asked for twice, hidden, or given; it can be removed."""
+def test_lock(run: Run, script: Script, tmp_path: Path) -> None:
+    """The new PIN is asked for twice, hidden, or read from a file; the one there is as well, if one is."""
     script.on("PUT /v1/account/registration-lock", ok())
-    script.on("DELETE /v1/account/registration-lock", ok())
+    script.on("GET /v1/account", ok(ACCOUNT), ok(ACCOUNT), ok(LOCKED))
+    file, old = tmp_path / "pin", tmp_path / "old"
+    file.write_text("13579246\n")
+    old.write_text("246801\n")
 
-    asked = run("lock", "set", stdin="2468\n2468\n")
-    given = run("lock", "set", "--pin", "13579")
-    short = run("lock", "set", "--pin", "123")
-    removed = run("lock", "remove")
+    asked = run("lock", "set", stdin="246801\n246801\n")
+    piped = run("lock", "set", "--pin-file", "-", stdin="975310\n")
+    changed = run("lock", "set", "--pin-file", str(file), stdin="246801\n")
+    again = run("lock", "set", "--pin-file", str(file), "--current-pin-file", str(old))
+    short = run("lock", "set", "--pin-file", "-", stdin="12345\n")
 
-    assert [one.exit_code for one in (asked, given, short, removed)] == [0, 0, 2, 0]
-    assert "2468" not in asked.output
-    pins = [body["pin"] for body in script.bodies("PUT /v1/account/registration-lock")]
-    assert pins == ["2468", "13579"]
+    done = [one.exit_code for one in (asked, piped, changed, again, short)]
+    assert done == [0, 0, 0, 0, 2]
+    assert "246801" not in asked.output + changed.output
+    assert script.bodies("PUT /v1/account/registration-lock") == [
+        {"pin": "246801"},
+        {"pin": "975310"},
+        {"pin": "13579246", "current_pin": "246801"},
+        {"pin": "13579246", "current_pin": "246801"},
+    ]
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_lock_is_removed(run: Run, script: Script) -> None:
+    """With the PIN at once; without it later, unless somebody keeps it."""
+    script.on("POST /v1/account/registration-lock/remove", ok(ACCOUNT))
+    script.on("DELETE /v1/account/registration-lock", ok(ENDING))
+    script.on("POST /v1/account/registration-lock/keep", ok(LOCKED), ok(ACCOUNT))
+
+    assert run("lock", "remove", stdin="246801\n").stdout == "The PIN is removed.\n"
+    assert script.bodies("POST /v1/account/registration-lock/remove") == [{"pin": "246801"}]
+    forgotten = run("lock", "remove", "--forgotten")
+    assert forgotten.stdout.startswith("The PIN is removed on 2026-11-")
+    assert "kith lock keep" in forgotten.stderr
+    assert run("lock", "keep").stdout == "The PIN stays.\n"
+    assert run("lock", "keep").stdout == "No PIN is set.\n"
+    assert run("lock", "remove", "--forgotten", "--pin-file", "-", stdin="1").exit_code == 2
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_whoami_shows_the_lock(run: Run, script: Script) -> None:
+    """Whether it guards the number, and when it ends."""
+    script.on("GET /v1/account", ok(ACCOUNT), ok(LOCKED), ok(ENDING))
+    shown = [run("whoami").stdout for _ in range(3)]
+    assert "not set" in shown[0]
+    assert "active" in shown[1]
+    assert "active, removed on 2026-11-" in shown[2]
 
 
 def test_rotate_stores_before_first_use(run: Run, script: Script, credentials_path: Path) -> None:
@@ -323,7 +361,7 @@ def test_link_code_is_printed(run: Run, script: Script) -> None:
         (),
         *((name,) for name in sorted(main.commands)),
         *(("devices", name) for name in ("link", "remove", "rename")),
-        *(("lock", name) for name in ("remove", "set")),
+        *(("lock", name) for name in ("keep", "remove", "set")),
         *(("keys", name) for name in ("accept", "passphrase", "show", "verify")),
         *(("groups", name) for name in ("create", "invite", "join", "leave", "members", "remove")),
     ],
@@ -402,5 +440,5 @@ def test_a_pin_can_be_piped_in(credentials_path: Path) -> None:
     )
 
     assert done.returncode == 2
-    assert "4 to 64 characters" in done.stderr
+    assert "6 to 64 characters" in done.stderr
     assert "Traceback" not in done.stderr

@@ -137,7 +137,7 @@ def test_a_lost_check_is_looked_up(run: Run, happy: Script) -> None:
     assert "Enter it again" in result.stderr
 
 
-def test_locked_accounts_ask_for_the_pin(run: Run, happy: Script) -> None:
+def test_locked_accounts_ask_for_the_pin(run: Run, happy: Script, tmp_path: Path) -> None:
     """The PIN is asked for without showing it, again when it is wrong, and not for ever."""
     locked = problem("registration-locked", 423, {"Retry-After": "604800"})
     happy.on("POST /v1/registrations", locked, locked, ok(REGISTRATION, 201))
@@ -152,7 +152,9 @@ def test_locked_accounts_ask_for_the_pin(run: Run, happy: Script) -> None:
     assert pins == [None, "1111", "2468"]
 
     happy.on("POST /v1/registrations", locked)
-    result = run("register", NUMBER, "--pin", "0", stdin="123456\n1\n2\n3\n")
+    wrong = tmp_path / "pin"
+    wrong.write_text("0\n")
+    result = run("register", NUMBER, "--pin-file", str(wrong), stdin="123456\n1\n2\n3\n")
     assert result.exit_code == 6
     assert "Try again in 7 days." in result.stderr
 
