@@ -304,6 +304,8 @@ class Settings(
             for fault in faults + cls._hidden_faults(faults):
                 variable = f"KITH_{str(fault['loc'][0]).upper()}: " if fault["loc"] else ""
                 message = fault["msg"].removeprefix("Value error, ")
+                if fault["type"] == "string_pattern_mismatch":
+                    message = "is not written as docs/settings.md says"
                 lines += [variable + line for line in message.splitlines()]
         if lines:
             raise SettingsError.listing(lines)

@@ -18,7 +18,11 @@ from core.settings import SettingsError
 Keys = tuple[str | int, ...]
 
 #: What pydantic says in words for programmers.
-_REASONS = {"extra_forbidden": "there is no such key", "missing": "is missing"}
+_REASONS = {
+    "extra_forbidden": "there is no such key",
+    "missing": "is missing",
+    "string_pattern_mismatch": "is not written as the documentation of this file says",
+}
 
 
 class TomlTable(BaseModel):

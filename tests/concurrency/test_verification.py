@@ -51,6 +51,21 @@ def test_sixty_parallel_checks_judge_exactly_five(app: OpenAPI, client: Contract
     assert client.get(f"/v1/verifications/{started['id']}").json["checks_left"] == 0
 
 
+def test_sixty_parallel_pastes_count_nothing(app: OpenAPI, client: ContractClient) -> None:
+    """Of 57 texts that cannot be the code and 3 wrong codes at once exactly the 3 are counted."""
+    started = post(app, "/v1/verifications", {"phone_number": NUMBER}).json
+    path = f"/v1/verifications/{started['id']}"
+    right = outbox(client)[0]["body"][:6]
+    wrong = f"{(int(right) + 1) % 10**6:06d}"
+    texts = [wrong] * 3 + [right[1:], f"{right}0", "12 34", f"{right}x", "", f"{right}00"] * 10
+    answers = together(60, lambda n: post(app, f"{path}/checks", {"code": texts[n]}))
+    codes = Counter(problem_code(answer) for answer in answers)
+    assert codes == {"code-rejected": 3, "code-unreadable": 57}
+    assert client.get(path).json["checks_left"] == 2
+    spaced = " ".join(right)
+    assert post(app, f"{path}/checks", {"code": spaced}).json["status"] == "verified"
+
+
 def test_parallel_guesses_over_many_verifications(app: OpenAPI) -> None:
     """Of 50 wrong codes at once, over ten verifications of a number, exactly 25 are judged."""
     ids = []
@@ -80,6 +95,37 @@ def test_fifty_parallel_starts_with_a_key_send_one_text(
     )
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.text for answer in answers}) == 1
+    assert len(outbox(client)) == 1
+
+
+def start_from(app: OpenAPI, address: str, key: str) -> Any:
+    """Start from an address, under a key."""
+    return app.test_client().post(
+        "/v1/verifications",
+        json={"phone_number": NUMBER},
+        headers={"Idempotency-Key": key},
+        environ_overrides={"REMOTE_ADDR": address},
+    )
+
+
+def test_parallel_starts_from_sixty_networks_with_a_secret_key_send_one_text(
+    app: OpenAPI, client: ContractClient
+) -> None:
+    """However often a phone changes its network while it retries, one text comes."""
+    answers = together(60, lambda n: start_from(app, f"10.0.{n}.1", KEY))
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.text for answer in answers}) == 1
+    assert len(outbox(client)) == 1
+
+
+def test_parallel_starts_with_a_short_key_send_one_text_and_tell_one_id(
+    app: OpenAPI, client: ContractClient
+) -> None:
+    """Behind one address one of 60 is told the id, and nobody else anything."""
+    answers = together(60, lambda _: start_from(app, "10.0.0.1", "start-1"))
+    assert Counter(answer.status_code for answer in answers) == {201: 1, 409: 59}
+    refused = {problem_code(answer) for answer in answers if answer.status_code == 409}
+    assert refused == {"idempotency-answer-withheld"}
     assert len(outbox(client)) == 1
 
 

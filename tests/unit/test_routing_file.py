@@ -128,7 +128,7 @@ def test_prices_of_who_is_not_in_use(file: File) -> None:
             HEAD.replace("300", "0") + DEFAULT,
             "2: choice.half_life_sends: Input should be greater than or equal to 10",
         ),
-        (HEAD.replace("EUR", "eur") + DEFAULT, "1: currency: String should match"),
+        (HEAD.replace("EUR", "eur") + DEFAULT, "1: currency: is not written as"),
         (HEAD.replace("margin", "magin") + DEFAULT, "2: choice.magin: there is no such key"),
         (HEAD + DEFAULT + "[pins\n", "6: Expected ']' at the end of a table declaration"),
     ],
