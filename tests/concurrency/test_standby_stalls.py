@@ -1,13 +1,16 @@
 """A synchronous standby that stalls: nobody is told what may be lost, nothing is sent or stored twice."""
 
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
 from flask_openapi3 import OpenAPI
+from werkzeug.test import TestResponse
 
 from core.database import Database
 from core.postgresql import Bounds
-from tests.conftest import OTHER_NUMBER, Clock, MakeApp, Person, problem_code
+from sms.provider import BOTH, Message
+from tests.conftest import NUMBER, OTHER_NUMBER, Clock, MakeApp, Person, problem_code
 from tests.contract.openapi import ContractClient
 from tests.postgresql import Server, servers, wait_until
 
@@ -90,3 +93,50 @@ def test_what_is_repeated_is_done_once(
     again = client.post("/v1/verifications", json={"phone_number": OTHER_NUMBER})
     assert again.status_code == 201
     assert texts() == 1
+
+
+class Stalling:
+    """A provider that sends, while the standby stops."""
+
+    name = "stalling"
+    channels = BOTH
+
+    def __init__(self, standby: Server) -> None:
+        self._standby = standby
+        self.sent: list[str] = []
+
+    def send(self, message: Message) -> str:
+        """Take the message."""
+        self.sent.append(message.body)
+        self._standby.stop()
+        return "1"
+
+
+def test_a_text_whose_record_was_not_confirmed_is_not_sent_again(
+    make_app: MakeApp, clock: Clock, pair: tuple[Server, Server]
+) -> None:
+    """It was handed over and is paid for: whoever repeats it is answered, and its code is good."""
+    primary, standby = pair
+    provider = Stalling(standby)
+    app = make_app(
+        {
+            "database": Database(primary.url(), bounds=Bounds(commit=1)),
+            "providers": (provider,),
+        }
+    )
+    client = app.test_client()
+    key = {"Idempotency-Key": "0d6e9a54-1b3f-4b4c-8f0f-3f0e6f6b7c11"}
+
+    def start() -> TestResponse:
+        return client.post("/v1/verifications", json={"phone_number": NUMBER}, headers=key)
+
+    assert problem_code(start()) == "outcome-unknown"
+    assert problem_code(start()) == "outcome-unknown"
+    standby.start()
+    clock.advance(121)
+    repeated = start()
+    assert repeated.status_code == 201
+    assert len(provider.sent) == 1
+    (code,) = re.findall(r"\b\d{6}\b", provider.sent[0])
+    path = f"/v1/verifications/{repeated.json['id']}/checks"  # type: ignore[index]
+    assert client.post(path, json={"code": code}).json["status"] == "verified"  # type: ignore[index]
