@@ -100,6 +100,15 @@ class RevocationService:
         self._events.revoke_token(connection, account_id, device_id)
         return True
 
+    def note_return(self, connection: Connection, account_id: UUID, device_id: UUID) -> None:
+        """Tell that a device returns, while the account's other devices are still there.
+
+        Messages were not for it while it was unseen for long beside them, and it is to know that.
+        """
+        here = {"account": account_id, "device": device_id}
+        row = connection.execute(_HOLDING, here).one()
+        self._events.return_device(connection, account_id, device_id, row.last_seen_at)
+
     def restore(
         self,
         connection: Connection,

@@ -139,6 +139,7 @@ class RegistrationService:
                 "It is no device of this account any more, or the signature is not its identity key's."
                 " Register without recover_device: what waits for it is deleted then."
             )
+        self._revocations.note_return(connection, account_id, recover.device_id)
         return recover.device_id
 
     def _register_again(

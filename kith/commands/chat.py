@@ -14,7 +14,7 @@ from kith.commands.failures import NOT_SIGNED_IN, Failure, failure_of
 from kith.commands.groups import group_named
 from kith.commands.messages import MARKS, line, warn_of_own_devices
 from kith.commands.messaging import Messaging, messaging, refusals
-from kith.commands.output import clean, note
+from kith.commands.output import clean, note, tell_lock_removal
 from kith.commands.session import Session
 from kith.errors import KithError, KithUnreachable
 from kith.messaging.history import Entry
@@ -59,7 +59,12 @@ class _Chat:
         before = messenger.history.newest(self._to, SHOWN_BEFORE)
         self._print(before)
         warn_of_own_devices(self._opened)
-        stream = Stream(self._opened.kith, messenger, on_change=self._changed)
+        stream = Stream(
+            self._opened.kith,
+            messenger,
+            on_change=self._changed,
+            on_lock_removal=tell_lock_removal,
+        )
         receiving = threading.Thread(target=self._receive, args=(stream,), daemon=True)
         receiving.start()
         try:

@@ -106,6 +106,17 @@ def pin_from(file: TextIO | None) -> str | None:
     return None if file is None else file.readline().rstrip("\r\n") or None
 
 
+def tell_lock_removal(ends_at: datetime | None) -> None:
+    """Tell that the PIN of the account is about to be removed, or is not any more."""
+    if ends_at is None:
+        note("The PIN of your account stays.")
+    else:
+        note(
+            f"Somebody asked to remove the PIN of your account: it ends on {local_time(ends_at)}. "
+            "If that was not you: kith lock keep, and kith devices"
+        )
+
+
 def print_json(value: object) -> None:
     """Write `value` (dataclasses and times included) as JSON to stdout, in ASCII."""
     click.echo(json.dumps(_plain(value), indent=2))

@@ -75,7 +75,9 @@ class _Socket(simple_websocket.Client):  # type: ignore[misc]  # it has no types
 class Stream:
     """One device's socket; `run` it in a thread of its own, and `stop` it from any other.
 
-    on_change: called in that thread with texts that are new or have come further.
+    on_change: called in that thread with texts that are new or have come further. on_lock_removal:
+    with the time when the account's registration lock is removed, as somebody asked for without
+    its PIN; None: it stays.
     """
 
     def __init__(
@@ -84,11 +86,13 @@ class Stream:
         messenger: Messenger,
         *,
         on_change: Callable[[Sequence[Entry]], None],
+        on_lock_removal: Callable[[datetime | None], None] = lambda _: None,
     ) -> None:
         """Connect to nothing yet."""
         self._kith = kith
         self._messenger = messenger
         self._on_change = on_change
+        self._on_lock_removal = on_lock_removal
         self._stopped = threading.Event()
         self._failures = 0
         self._socket: _Socket | None = None
@@ -148,6 +152,11 @@ class Stream:
             messages = [_message(one) for one in frames if one.get("type") == "message"]
             missed = [_missed(one) for one in frames if one.get("type") == "missed"]
             low = any(one.get("type") == "keys_low" for one in frames)
+            removals = [
+                msgspec.convert(one.get("ends_at"), datetime | None)
+                for one in frames
+                if one.get("type") == "registration_lock_removal"
+            ]
         except (msgspec.MsgspecError, AttributeError, TypeError, ValueError):
             raise KithAnswerUnreadable("A frame of the stream cannot be read.") from None
         if messages:
@@ -159,6 +168,8 @@ class Stream:
             self._messenger.flush()
         for one in missed:
             self._messenger.miss(one)
+        for ends_at in removals:
+            self._on_lock_removal(ends_at)
         if low:
             self._messenger.publish_keys()
 

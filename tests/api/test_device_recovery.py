@@ -212,6 +212,21 @@ def test_the_other_devices_are_signed_out(
     assert devices[0]["token_revoked_at"] is None
 
 
+def test_it_is_told_what_it_missed(
+    client: ContractClient, owner: Person, keys: DeviceKeys, verify: Verify, clock: Clock
+) -> None:
+    """Unseen for 30 days beside another device it was left out, and hears of that when it returns."""
+    code = client.post("/v1/device-links", headers=owner.headers).json["link_code"]
+    laptop = client.post("/v1/device-links/redeem", json={"link_code": code})
+    clock.advance(days=31)
+    assert client.get("/v1/account", headers=bearer(laptop)).status_code == 200
+    identity = verify()
+    done = register_with(client, identity, recover_device=recovery(owner, keys, identity))
+    assert done.json["device_id"] == owner.device_id
+    missed = client.get("/v1/messages", headers=bearer(done)).json["missed"]
+    assert missed["since"] == "2026-03-31T12:00:00Z"
+
+
 def test_it_is_deleted_after_thirty_days(
     app: OpenAPI,
     client: ContractClient,

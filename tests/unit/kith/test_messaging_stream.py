@@ -13,6 +13,7 @@ import simple_websocket
 from werkzeug.serving import make_server
 
 from kith import Kith
+from kith.commands.output import tell_lock_removal
 from kith.messaging import stream as streaming
 from kith.messaging.stream import Stream, StreamEnded
 from kith.models import Missed
@@ -206,3 +207,30 @@ def test_a_gap_is_kept_until_it_is_shown(sockets: Sockets, stream: Stream, ben: 
     assert ben.messenger.gap() is None
     ben.messenger.miss(Missed(since, 9))
     assert ben.messenger.gap() is not None
+
+
+def test_the_removal_of_the_lock_is_told(sockets: Sockets, ben: Machine) -> None:
+    """When the account's PIN ends, and that it stays after all."""
+    ends_at, told = datetime(2026, 11, 29, tzinfo=UTC), list[datetime | None]()
+
+    def serve(socket: simple_websocket.Server) -> None:
+        kind = "registration_lock_removal"
+        told_twice = [{"type": kind, "ends_at": ends_at}, {"type": kind, "ends_at": None}]
+        socket.send(msgspec.msgpack.encode(told_twice))
+        socket.close(4003)
+
+    sockets.turns = [serve]
+    kith = Kith(sockets.address, ben.kith.device_token)
+    with pytest.raises(StreamEnded):
+        Stream(kith, ben.messenger, on_change=len, on_lock_removal=told.append).run()
+    assert told == [ends_at, None]
+
+
+def test_the_removal_of_the_lock_is_said_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    """With what to do about it."""
+    tell_lock_removal(datetime(2026, 11, 29, tzinfo=UTC))
+    tell_lock_removal(None)
+    said = capsys.readouterr().err
+    assert "it ends on 2026-11-2" in said
+    assert "kith lock keep" in said
+    assert "stays" in said
