@@ -7,7 +7,7 @@ because PostgreSQL's time-outs do not hold for the wait of a commit for its stan
 
 import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -235,10 +235,16 @@ def make_engine(url: URL, *, prepare: bool | None, bounds: Bounds | None) -> Eng
     for name in defaults.keys() & url.query.keys():
         del defaults[name]
 
+    latest: list[tuple[str, str]] = []
+
     def connect(
         dialect: Dialect, record: object, given: tuple[Any, ...], named: dict[str, Any]
     ) -> BoundedConnection:
-        return BoundedConnection.open(given, named, prepare=prepare, bounds=bounds)
+        # Where the last connection led is asked first: one that is dead costs its whole time-out.
+        named = _begin_with(latest, named)
+        connection = BoundedConnection.open(given, named, prepare=prepare, bounds=bounds)
+        latest[:] = [(connection.info.host, str(connection.info.port))]
+        return connection
 
     engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
@@ -252,6 +258,20 @@ def make_engine(url: URL, *, prepare: bool | None, bounds: Bounds | None) -> Eng
     event.listen(engine, "do_connect", connect)
     event.listen(engine, "handle_error", _handle_error)
     return engine
+
+
+def _begin_with(first: Sequence[tuple[str, str]], named: Mapping[str, Any]) -> dict[str, Any]:
+    """Put a host that is among several before the others."""
+    hosts = str(named.get("host", "")).split(",")
+    ports = str(named.get("port", "")).split(",")
+    pairs = list(zip(hosts, ports, strict=False))
+    if len(hosts) != len(ports) or len(pairs) < 2:
+        return dict(named)
+    pairs.sort(key=lambda pair: pair not in first)
+    return dict(named) | {
+        "host": ",".join(host for host, _ in pairs),
+        "port": ",".join(port for _, port in pairs),
+    }
 
 
 def bound_transaction(connection: Connection) -> None:

@@ -84,6 +84,28 @@ def test_a_link_that_is_lost_at_a_commit_leaves_it_unknown(server: Server, endin
     relay.close()
 
 
+def test_a_host_that_is_dead_is_waited_for_once(server: Server) -> None:
+    """Of several hosts the one that took the last connection is asked first from then on."""
+    dead = Relay(server.port)
+    dead.cut()
+    database = Database(
+        f"postgresql://postgres@127.0.0.1:{dead.port},127.0.0.1:{server.port}/postgres"
+        "?connect_timeout=2"
+    )
+    seconds = []
+    for _ in range(2):
+        started = time.monotonic()
+        assert names(database) is not None
+        seconds.append(time.monotonic() - started)
+        database.engine.dispose()
+    assert seconds[0] >= 1.5 > seconds[1]
+    # When that one is gone the others are asked as before.
+    with database.read() as held:
+        assert held.scalar(text("SELECT inet_server_port()")) == server.port
+    database.close()
+    dead.close()
+
+
 def test_a_peer_that_acknowledges_nothing_is_gone_after_five_seconds(server: Server) -> None:
     """The kernel is told so on every connection, unless the address says otherwise."""
     for asked, kept in (("", 5000), ("?tcp_user_timeout=700", 700)):
