@@ -4,6 +4,7 @@ Owns the directory in which several workers put their metrics together, while th
 """
 
 import gc
+import logging
 import os
 import shutil
 import sys
@@ -70,6 +71,12 @@ def worker_exit(server: object, worker: Worker) -> None:
     app = getattr(worker, "wsgi", None)
     if app is not None:
         app.extensions["kith"].close()
+    if getattr(worker, "has_ended", False):
+        # Python would wait for every thread, and one may hang in a request to a provider or a name server.
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def on_exit(server: object) -> None:

@@ -33,6 +33,9 @@ from messaging.workers.revocation import Revocation
 from messaging.workers.valkey_bus import ValkeyBus
 from tokens.events import AccountEvents
 
+#: Seconds that wake-ups under way have when the process ends.
+LAST_SECONDS = 0.5
+
 
 @dataclass(frozen=True)
 class Messaging:
@@ -123,7 +126,7 @@ class Messaging:
             self.bus.start()
 
     def close(self) -> None:
-        """Write down who is to be woken, and leave the other workers."""
-        self.push.waker.flush()
+        """Write down who is to be woken, and leave providers and the other workers."""
+        self.push.waker.flush(LAST_SECONDS)
         if self.bus is not None:
             self.bus.stop()

@@ -52,6 +52,8 @@ class Served(Protocol):
 class KithWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
     """Serves HTTP/1.1 to thousands of connections."""
 
+    #: Whether it was told to stop and has; nothing of it is needed any more.
+    has_ended = False
     connections: Connections
     app_services: Served
 
@@ -87,6 +89,7 @@ class KithWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             self.notify()
             self._stop_asked.wait(ALIVE_SECONDS)
         self._end(servers, watch)
+        self.has_ended = True
 
     def _listen(self, listener: Any) -> StreamServer:
         listener.setblocking(1)

@@ -269,18 +269,23 @@ class Waker:
             self._mark_at(found[begin : begin + due.BATCH], self._clock() + GRACE)
         return last
 
-    def drain(self) -> None:
-        """Wait until nothing is under way, and record what came of it."""
+    def drain(self, seconds: float | None = None) -> None:
+        """Wait until nothing is under way, or for so long, and record what came of it."""
         with self._lock:
-            self._idle.wait_for(lambda: not self._under_way.total())
+            self._idle.wait_for(lambda: not self._under_way.total(), seconds)
         self._record()
 
-    def flush(self) -> None:
-        """Write down who left, before this process ends."""
+    def flush(self, seconds: float) -> None:
+        """Write down who left, and begin nothing more, because this process ends.
+
+        What is under way for longer, and what is not written down, is for another process to find.
+        """
+        self._stopped.set()
+        self._news.set()
         try:
             self._mark_left()
+            self.drain(seconds)
         except Exception as error:
-            # The walk of another process finds them, somewhat later.
             log.error("push.failed", exc_info=error)
 
     def start(self) -> None:

@@ -6,12 +6,14 @@ import signal
 import socket
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from bench.people import Person, settle
+from core.base64url import encode
 from tests.server import RunningServer, running_server
 from tests.sockets import TestSocket
 
@@ -144,6 +146,34 @@ def test_what_is_under_way_is_served(
     assert connection.recv(65_536).startswith(b"HTTP/1.1 204 ")
     ended()
     connection.close()
+
+
+def test_a_provider_that_hangs_does_not_hold_it_up(
+    people: list[Person], database_url: str, tmp_path: Path
+) -> None:
+    """A wake-up that is under way is repeated by another process, if there was no answer to it."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        environment = {
+            "KITH_DATA_DIR": str(tmp_path),
+            "KITH_DATABASE_URL": database_url,
+            "KITH_PUSH": "webhook",
+            "KITH_PUSH_WEBHOOK_URL": f"http://127.0.0.1:{silent.getsockname()[1]}/wake",
+            "KITH_PUSH_WEBHOOK_SECRET": f"whsec_{b64encode(bytes(32)).decode()}",
+        }
+        with running_server(environment, tmp_path / "server.log") as server:
+            connection = http.client.HTTPConnection(*server.address, timeout=PATIENCE)
+            to = people[1]
+            envelope = {"device_id": str(to.device_id), "content": encode(b"hello")}
+            message = {"to": str(to.account_id), "client_id": "1", "envelopes": [envelope]}
+            headers = {"Content-Type": "application/json"} | bearer(people[0])
+            connection.request("POST", "/v1/messages", json.dumps(message), headers)
+            assert connection.getresponse().status == 202
+            silent.settimeout(PATIENCE)
+            hanging, _ = silent.accept()
+            stop(server)
+            server.process.wait(SOON)
+            hanging.close()
+            connection.close()
 
 
 def test_kept_connections_lose_no_request(

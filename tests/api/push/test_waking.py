@@ -280,7 +280,7 @@ def test_a_deploy_wakes_nobody_who_returns(
     """Closed with 1001, a device has 30 seconds, in which messages that come do not wake it either."""
     device_id = UUID(subscribed.device_id)
     waker.leave(device_id, stopping=True)
-    waker.flush()
+    waker.flush(1)
     send(subscribed)
     clock.advance(STOPPED.total_seconds() - 1)
     turn()
