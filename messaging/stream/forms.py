@@ -196,6 +196,9 @@ _STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
 def _invalid(error: msgspec.ValidationError) -> InvalidFields:
     """Turn msgspec's fault, whose text names types and bounds and no value, into the problem."""
     detail, _, where = str(error).partition(" - at `$")
+    if "matching regex" in detail:
+        # Which tells nobody what to do.
+        detail = "is not of the form that the page on messages gives for it"
     pointer = "".join(f"/{name or index}" for name, index in _STEP.findall(where))
     return InvalidFields.at(pointer, detail[:LONGEST_DETAIL])
 

@@ -42,6 +42,19 @@ def test_refused_frames_leave_the_socket_open(open_ready: Open, alice: Person, b
     assert socket.settled()
 
 
+def test_a_refused_form_is_told_in_words(open_ready: Open, alice: Person, bob: Person) -> None:
+    """A client id with a blank is refused with a pointer, and without a regular expression."""
+    socket = open_ready(alice)
+    socket.send(message(bob, "with a blank"))
+    problem = socket.expect("refused")["problem"]
+    (fault,) = problem["errors"]
+    assert fault == {
+        "pointer": "/client_id",
+        "detail": "is not of the form that the page on messages gives for it",
+    }
+    assert "regex" not in problem["detail"]
+
+
 def test_a_wrong_frame_does_not_spoil_its_neighbours(
     open_ready: Open, alice: Person, bob: Person
 ) -> None:
