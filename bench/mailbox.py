@@ -169,7 +169,7 @@ def _drain(kith: Kith, number: int) -> list[str]:
     emptied = Countdown(-(-number // PAGE))
     begun, cpu = time.perf_counter(), time.process_time()
     after = 0
-    while page := kith.messaging.messages.pending(to.device_id, after, PAGE).deliveries:
+    while page := kith.messaging.messages.pending(to.device_id, after, PAGE):
         after = page[-1].seq
         kith.messaging.messages.submit_acknowledgement(
             to.device_id, after, lambda _: emptied.count()

@@ -15,7 +15,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, Executable, Select, and_, bindparam, delete, func, select
+from sqlalchemy import Connection, Executable, Select, and_, bindparam, delete, func, select, true
 
 from core.bulk import Bulk, BulkInsert, Row
 from core.database import PURGE_BATCH, dialect_of, insert_into, table
@@ -163,9 +163,8 @@ class Page(NamedTuple):
 def _reading() -> Select[Any]:
     # PostgreSQL keeps deleted rows in the index for a while; this starts to the right of them.
     acknowledged = select(Mailbox.acked_seq).where(Mailbox.device_id == bindparam("device"))
-    envelopes = (
+    return (
         select(
-            _ENVELOPES.device_id,
             _ENVELOPES.seq,
             _ENVELOPES.message_id,
             _ENVELOPES.from_account_id,
@@ -191,56 +190,55 @@ def _reading() -> Select[Any]:
         )
         .order_by(_ENVELOPES.seq)
         .limit(bindparam("most"))
-        .subquery()
     )
+
+
+@cache
+def _reading_page() -> Select[Any]:
     # One statement, so that envelopes and number are of one moment; a mailbox without any has one row.
+    envelopes = _reading().subquery()
     return (
         select(_MAILBOXES.last_seq, envelopes)
-        .select_from(
-            table(Mailbox).outerjoin(envelopes, envelopes.c.device_id == _MAILBOXES.device_id)
-        )
+        .select_from(table(Mailbox).outerjoin(envelopes, true()))
         .where(_MAILBOXES.device_id == bindparam("device"))
     )
 
 
-def read(connection: Connection, device_id: UUID, after: int, now: datetime, limit: int) -> Page:
+def read(
+    connection: Connection, device_id: UUID, after: int, now: datetime, limit: int
+) -> list[Delivery]:
     """Give the oldest envelopes behind a number that have not expired, in order."""
-    rows = connection.execute(
-        _reading(), {"device": device_id, "after": after, "now": now, "most": limit}
-    ).all()
-    deliveries = [
-        Delivery(
-            seq,
-            Message(
-                message_id,
-                from_account_id,
-                from_device_id,
-                sent_at,
-                expires_at,
-                None if group_id is None else ToGroup(group_id, group_version),
-            ),
-            content,
-            is_request,
-        )
-        for (
-            _,
-            _,
-            seq,
-            message_id,
-            from_account_id,
-            from_device_id,
-            sent_at,
-            expires_at,
-            is_request,
-            group_id,
-            group_version,
-            content,
-        ) in rows
-        if seq is not None
-    ]
+    values = {"device": device_id, "after": after, "now": now, "most": limit}
+    return [_delivery(*row) for row in connection.execute(_reading(), values)]
+
+
+def read_page(
+    connection: Connection, device_id: UUID, after: int, now: datetime, limit: int
+) -> Page:
+    """Give the same, and how far it goes."""
+    values = {"device": device_id, "after": after, "now": now, "most": limit}
+    rows = connection.execute(_reading_page(), values).all()
+    deliveries = [_delivery(*row[1:]) for row in rows if row.seq is not None]
     # A join keeps no order; sorted here, no database has to carry the contents through a sort.
     deliveries.sort(key=itemgetter(0))
     return Page(deliveries, rows[0].last_seq if rows else after)
+
+
+def _delivery(
+    seq: int,
+    message_id: UUID,
+    from_account_id: UUID,
+    from_device_id: UUID,
+    sent_at: datetime,
+    expires_at: datetime,
+    is_request: bool,
+    group_id: UUID | None,
+    group_version: int | None,
+    content: bytes,
+) -> Delivery:
+    group = None if group_id is None or group_version is None else ToGroup(group_id, group_version)
+    message = Message(message_id, from_account_id, from_device_id, sent_at, expires_at, group)
+    return Delivery(seq, message, content, is_request)
 
 
 _SELECT_FILL = select(_MAILBOXES.device_id, _MAILBOXES.waiting, _MAILBOXES.waiting_bytes).where(

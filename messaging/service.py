@@ -145,10 +145,15 @@ class MessageService:
         for device_id, missed in posted.missed.items():
             self.wakeups.notice(device_id, missed)
 
-    def pending(self, device_id: UUID, after: int, limit: int) -> Page:
+    def pending(self, device_id: UUID, after: int, limit: int) -> list[Delivery]:
         """Give the oldest messages of a device with numbers over `after`, in order."""
         with self._database.read() as connection:
             return mailbox.read(connection, device_id, after, self._clock(), limit)
+
+    def page(self, device_id: UUID, after: int, limit: int) -> Page:
+        """Give the same, and the number given out last."""
+        with self._database.read() as connection:
+            return mailbox.read_page(connection, device_id, after, self._clock(), limit)
 
     def fetch(self, caller: Caller, limit: int, wait: int) -> tuple[Sequence[Delivery], bool]:
         """Give the oldest messages of the calling device, and whether more wait behind them.
@@ -203,7 +208,7 @@ class MessageService:
         return () if missed is None else (missed,)
 
     def _look(self, device_id: UUID, limit: int) -> tuple[Sequence[Delivery], bool]:
-        found = self.pending(device_id, 0, limit + 1).deliveries
+        found = self.pending(device_id, 0, limit + 1)
         page = within(found[:limit], PAGE_BYTES)
         return page, len(found) > len(page)
 

@@ -149,7 +149,7 @@ class Outlet:
             page = self._pending(after, wanted) if wanted else None
             with self._lock:
                 if page is not None:
-                    window.put(page, wanted)
+                    window.put(page.deliveries, wanted, page.last_seq)
                 deliveries = window.take(MESSAGES_AT_ONCE, FULL_BYTES)
                 # A gap is only seen when something is taken, and nobody would say that it is to be filled.
                 if not deliveries and window.must_look() and not self._over:

@@ -68,7 +68,7 @@ class SocketService:
         outlet = Outlet(
             form,
             self._clock,
-            lambda after, limit: self._messages.pending(caller.device_id, after, limit),
+            lambda after, limit: self._messages.page(caller.device_id, after, limit),
             [*greeting, *map(notice, self._greet(caller))],
         )
         stream = Stream(

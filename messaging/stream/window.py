@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Sequence
 
 from messaging.letters import Delivery, within
-from messaging.mailbox import Page
 
 #: Messages that may be unacknowledged at once.
 UNACKNOWLEDGED = 256
@@ -108,18 +107,18 @@ class Window:
         self._behind = False
         return self._at_once
 
-    def put(self, page: Page, wanted: int) -> None:
-        """Take what was read."""
-        kept = within(page.deliveries, MOST_READ_BYTES)
+    def put(self, found: Sequence[Delivery], wanted: int, last_seq: int = 0) -> None:
+        """Take what was read; last_seq: the number given out last as of then."""
+        kept = within(found, MOST_READ_BYTES)
         self._read.extend(kept)
-        if len(kept) < len(page.deliveries):
+        if len(kept) < len(found):
             self._at_once = len(kept)
             self._look()
         elif len(kept) == wanted:
             self._at_once = min(2 * wanted, MOST_AT_ONCE)
             self._look()
         else:
-            self._read_through = page.last_seq
+            self._read_through = last_seq
 
     def caught_up(self) -> bool:
         """Say, once each time the table had to be read, that everything in it has been sent."""

@@ -106,7 +106,7 @@ class House:
     def waiting(self, device_id):
         """Give what waits for a device: numbers and contents."""
         with self.database.read() as connection:
-            found = mailbox.read(connection, device_id, 0, self.clock(), 100).deliveries
+            found = mailbox.read(connection, device_id, 0, self.clock(), 100)
         return [(delivery.seq, delivery.content) for delivery in found]
 
     def count(self, model):

@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from messaging.letters import Delivery, Message
-from messaging.mailbox import Page
 from messaging.stream.window import (
     MOST_AT_ONCE,
     MOST_BYTES,
@@ -21,11 +20,6 @@ def _deliveries(*seqs: int, size: int = 1) -> list[Delivery]:
     return [Delivery(seq, _MESSAGE, bytes(size), False) for seq in seqs]
 
 
-def _page(*seqs: int, last: int | None = None) -> Page:
-    """Make a page of the table; the last number is that of its last message, if nothing else is said."""
-    return Page(_deliveries(*seqs), max(seqs, default=0) if last is None else last)
-
-
 def _taken(window: Window) -> list[int]:
     return [delivery.seq for delivery in window.take(1000, ENDLESS)]
 
@@ -34,7 +28,7 @@ def _current(through: int = 0) -> Window:
     """Make a window that has read the table, where there was one message or none."""
     window = Window()
     wanted = window.wants()
-    window.put(_page(through) if through else _page(), wanted)
+    window.put(_deliveries(through) if through else (), wanted)
     assert _taken(window) == ([through] if through else [])
     assert window.caught_up()
     assert not window.caught_up()
@@ -65,7 +59,7 @@ def test_a_gap_is_left_to_the_table() -> None:
     window.offer(_deliveries(9))
     assert _taken(window) == []
     wanted = window.wants()
-    window.put(_page(8, 9), wanted)
+    window.put(_deliveries(8, 9), wanted)
     assert _taken(window) == [8, 9]
     assert window.caught_up()
 
@@ -73,7 +67,7 @@ def test_a_gap_is_left_to_the_table() -> None:
 def test_an_empty_table_has_a_mark_too() -> None:
     """In a mailbox that was used and is empty, the next message follows the last number given out."""
     window = Window()
-    window.put(_page(last=4), window.wants())
+    window.put((), window.wants(), 4)
     assert _taken(window) == []
     assert window.caught_up()
     assert window.sent_through == 4
@@ -85,11 +79,11 @@ def test_an_empty_table_has_a_mark_too() -> None:
 def test_gaps_behind_what_was_read() -> None:
     """Numbers that expired behind the last message of a page are passed over with it."""
     window = Window()
-    window.put(_page(2, 5, last=7), window.wants())
+    window.put(_deliveries(2, 5), window.wants(), 7)
     window.offer(_deliveries(7, 8))
     assert _taken(window) == [2, 5, 8]
     window = Window()
-    window.put(_page(2, 5, last=7), window.wants())
+    window.put(_deliveries(2, 5), window.wants(), 7)
     assert [one.seq for one in window.take(2, ENDLESS)] == [2, 5]
     assert window.caught_up()
     assert window.sent_through == 7
@@ -117,7 +111,7 @@ def test_what_comes_while_the_table_is_read_comes_once() -> None:
     window.offer(())
     wanted = window.wants()
     window.offer(_deliveries(9, 10))
-    window.put(_page(8, 9), wanted)
+    window.put(_deliveries(8, 9), wanted)
     assert _taken(window) == [8, 9, 10]
     assert window.caught_up()
 
@@ -133,7 +127,7 @@ def test_no_more_than_the_window() -> None:
     assert window.wants() == 0
     window.acknowledged(2)
     assert window.wants() == MOST_AT_ONCE
-    window.put(_page(257, 258, 259), MOST_AT_ONCE)
+    window.put(_deliveries(257, 258, 259), MOST_AT_ONCE)
     assert _taken(window) == [257, 258]
 
 
@@ -167,10 +161,10 @@ def test_a_full_page_of_the_table_is_not_the_end() -> None:
     """Only a page that is not full says that all was read."""
     window = Window()
     wanted = window.wants()
-    window.put(_page(*range(1, wanted + 1)), wanted)
+    window.put(_deliveries(*range(1, wanted + 1)), wanted)
     assert len(_taken(window)) == wanted
     assert not window.caught_up()
-    window.put(_page(), window.wants())
+    window.put((), window.wants())
     assert window.caught_up()
 
 
@@ -182,7 +176,7 @@ def test_large_messages_are_read_few_at_a_time() -> None:
     while (wanted := window.wants()) and len(sent) < 200:
         after = window.sent_through
         seqs = list(range(after + 1, 201))[:wanted]
-        window.put(Page(_deliveries(*seqs, size=65_536), 200), wanted)
+        window.put(_deliveries(*seqs, size=65_536), wanted, 200)
         taken = window.take(1000, ENDLESS)
         most = max(most, sum(len(delivery.content) for delivery in taken))
         sent += [delivery.seq for delivery in taken]
@@ -194,13 +188,13 @@ def test_large_messages_are_read_few_at_a_time() -> None:
 def test_after_large_messages_many_small_ones_are_read_at_once_again() -> None:
     """How many are read doubles until it is what it was."""
     window = Window()
-    window.put(Page(_deliveries(*range(1, 129), size=65_536), 1000), window.wants())
+    window.put(_deliveries(*range(1, 129), size=65_536), window.wants(), 1000)
     assert _taken(window) == [1, 2, 3, 4]
     asked = []
     while window.sent_through < 200:
         wanted = window.wants()
         asked.append(wanted)
         after = window.sent_through
-        window.put(_page(*range(after + 1, after + 1 + wanted), last=1000), wanted)
+        window.put(_deliveries(*range(after + 1, after + 1 + wanted)), wanted, 1000)
         window.acknowledged(_taken(window)[-1])
     assert asked == [4, 8, 16, 32, 64, 128]
