@@ -7,16 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messaging.letters import Closing, GroupChanged, KeysLow, Signal
+from messaging.letters import Closing, GroupChanged, KeysLow, LockRemoval, Missed, Signal
 from messaging.workers.hints import (
     LARGEST,
     Arrived,
     Changed,
     Close,
+    Emptied,
     Hint,
+    LeftOut,
     Low,
     Passed,
     Stored,
+    Unlocking,
     decode,
     encode,
 )
@@ -34,6 +37,11 @@ SIGNAL = Signal(UUID(int=1), UUID(int=2), b"ring", NOW, NOW)
         Passed(SIGNAL),
         Low(KeysLow(3, 4)),
         Changed(GroupChanged(UUID(int=3), 2)),
+        Close(Closing.NUMBER_CHANGED, None),
+        LeftOut(Missed(NOW, 3)),
+        Emptied(4),
+        Unlocking(LockRemoval(NOW)),
+        Unlocking(LockRemoval(None)),
     ],
 )
 def test_what_is_written_is_read(hint: Hint) -> None:
