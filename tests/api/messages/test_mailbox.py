@@ -112,3 +112,14 @@ def test_envelopes_are_counted(app, ben, send, fetch, acknowledge):
     assert 'kith_envelopes_total{step="stored"} 2.0' in metrics
     assert 'kith_envelopes_total{step="acknowledged"} 1.0' in metrics
     assert 'kith_envelopes_total{step="expired"} 1.0' in metrics
+
+
+def test_a_page_has_so_many_bytes(ben, send, fetch, acknowledge):
+    """Large messages come few at a time, whatever the limit is: a reader may take the answer slowly."""
+    for _ in range(20):
+        assert send(ben, content=bytes(65_536)).status_code == 202
+    first = fetch(ben, limit=100)
+    assert (numbers(first), first["more"]) == (list(range(1, 17)), True)
+    acknowledge(ben, 16)
+    rest = fetch(ben, limit=100)
+    assert (numbers(rest), rest["more"]) == ([17, 18, 19, 20], False)

@@ -90,3 +90,13 @@ def test_a_wait_ends_with_its_device(client, ben, waiting):
     answer = waiting(ben)
     client.delete(f"/v1/devices/{ben.device_id}", headers=ben.headers)
     assert answer.result(LONG / 2) == {"messages": [], "more": False, "missed": None}
+
+
+def test_a_stop_ends_waits(app, ben, send, fetch, waiting):
+    """Waits are answered with what there is, and none is begun; what waits is still given out."""
+    answer = waiting(ben)
+    app.extensions["kith"].end_polls()
+    assert answer.result(LONG / 2)["messages"] == []
+    assert fetch(ben, wait=LONG)["messages"] == []
+    send(ben)
+    assert numbers(fetch(ben, wait=LONG)) == [1]
