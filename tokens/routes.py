@@ -198,7 +198,7 @@ def remove_device(caller: Caller, path: DevicePath) -> None:
     _devices().remove(caller, _device_id(path))
 
 
-@accounts_api.operation("POST", "/devices/remove-others", answer=RemovedDevices)
+@accounts_api.operation("DELETE", "/account/other-devices", answer=RemovedDevices)
 def remove_other_devices(caller: Caller) -> RemovedDevices:
     """Sign out all devices of the account but the calling one, with everything that waits for them.
 

@@ -99,7 +99,7 @@ class AccountCalls(Calls):
 
     def remove_other_devices(self) -> tuple[str, ...]:
         """Revoke all devices but the asking one and drop their mailboxes; return their ids."""
-        response = self._requests.call("POST", "/v1/devices/remove-others", {})
+        response = self._requests.call("DELETE", "/v1/account/other-devices")
         return answer(_Removed, response).removed
 
     def create_device_link(self) -> DeviceLink:

@@ -330,7 +330,7 @@ def test_a_link_code_ends_with_any_device(client: ContractClient, register: Regi
 class TestSigningOutOthers:
     """All devices but the calling one end at once."""
 
-    PATH = "/v1/devices/remove-others"
+    PATH = "/v1/account/other-devices"
 
     def test_only_the_calling_device_is_left(
         self, client: ContractClient, register: Register
@@ -339,7 +339,7 @@ class TestSigningOutOthers:
         person, links = register(), TestLinks()
         others = [links.redeem(client, links.link(client, person)).json for _ in range(2)]
         code = links.link(client, person)
-        answer = client.post(self.PATH, headers=person.headers)
+        answer = client.delete(self.PATH, headers=person.headers)
         assert answer.status_code == 200
         assert sorted(answer.json["removed"]) == sorted(one["device_id"] for one in others)
         for other in others:
@@ -347,7 +347,7 @@ class TestSigningOutOthers:
         assert problem_code(links.redeem(client, code)) == "link-code-invalid"
         listed = client.get("/v1/devices", headers=person.headers).json["devices"]
         assert [device["id"] for device in listed] == [person.device_id]
-        assert client.post(self.PATH, headers=person.headers).json == {"removed": []}
+        assert client.delete(self.PATH, headers=person.headers).json == {"removed": []}
 
 
 class TestIdleTokens:

@@ -123,7 +123,7 @@ def test_device_calls(client: Kith, script: Script) -> None:
     script.on("GET /v1/devices", ok({"devices": [DEVICE]}))
     script.on("PATCH /v1/devices/d1", ok({**DEVICE, "name": "Old"}))
     script.on("DELETE /v1/devices/d1", ok())
-    script.on("POST /v1/devices/remove-others", ok({"removed": ["d2"]}))
+    script.on("DELETE /v1/account/other-devices", ok({"removed": ["d2"]}))
     script.on(
         "POST /v1/device-links",
         ok({"link_code": "link-me", "expires_at": "2026-11-22T10:20:30Z"}, 201),

@@ -335,7 +335,7 @@ def test_devices_are_changed(run: Run, script: Script) -> None:
     assert run("devices", "rename", "d1", "Old").exit_code == 0
     assert run("devices", "remove", "d1").exit_code == 0
     assert run("devices", "remove", "..").exit_code == 2
-    script.on("POST /v1/devices/remove-others", ok({"removed": ["d2", "d3"]}))
+    script.on("DELETE /v1/account/other-devices", ok({"removed": ["d2", "d3"]}))
     assert run("devices", "remove", "--others").stdout == "2 other devices signed out.\n"
     for wrong in (("devices", "remove"), ("devices", "remove", "d1", "--others")):
         assert run(*wrong).exit_code == 2
