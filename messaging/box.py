@@ -40,6 +40,8 @@ class Bounds:
     whole: Waiting = field(init=False)
     #: What one account can fill that the recipient is in touch with: half.
     of_sender: Waiting = field(init=False)
+    #: What all messages to groups can fill together, whoever wrote them: half.
+    of_groups: Waiting = field(init=False)
     #: What all accounts together can fill that the recipient is not in touch with: a tenth.
     of_strangers: Waiting = field(init=False)
     #: When no more waits than this, shares are not counted any more: well below the half where that begins.
@@ -47,7 +49,13 @@ class Bounds:
 
     def __post_init__(self) -> None:
         """Work out the parts."""
-        for name, part in (("whole", 1), ("of_sender", 2), ("of_strangers", 10), ("uncrowded", 4)):
+        for name, part in (
+            ("whole", 1),
+            ("of_sender", 2),
+            ("of_groups", 2),
+            ("of_strangers", 10),
+            ("uncrowded", 4),
+        ):
             bound = Waiting(max(1, self.max_messages // part), self.max_bytes // part)
             object.__setattr__(self, name, bound)
 
@@ -58,6 +66,7 @@ class Room(Enum):
     FREE = "free"
     MAILBOX_FULL = "mailbox"
     SENDER_FULL = "sender"
+    GROUPS_FULL = "groups"
     STRANGERS_FULL = "strangers"
     #: It depends on what waits of this sender, which must be counted first.
     UNCOUNTED = "uncounted"
@@ -76,6 +85,9 @@ class Box:
     #: What of it came from accounts that the recipient was not in touch with.
     requests: int
     request_bytes: int
+    #: What of it came to groups, whose members need not know each other.
+    group_messages: int
+    group_bytes: int
     #: Whether `mailbox_shares` says what waits of each sender.
     has_shares: bool
     #: The number that the last message that was not stored would have had; 0: none ever.
@@ -93,7 +105,9 @@ class Box:
     #: By sender, what this transaction adds to its share. Empty unless `has_shares`.
     share_changes: dict[UUID, Waiting] = field(default_factory=dict)
 
-    def room(self, sender: UUID, size: int, bounds: Bounds, *, is_request: bool) -> Room:
+    def room(
+        self, sender: UUID, size: int, bounds: Bounds, *, is_request: bool, to_group: bool = False
+    ) -> Room:
         """Say whether one more envelope of a sender fits."""
         messages, total = self.waiting + 1, self.waiting_bytes + size
         # As long as no more waits than one sender may fill, nobody has filled more than that.
@@ -109,6 +123,10 @@ class Box:
                 self.requests + 1, self.request_bytes + size
             )
             return Room.FREE if fits else Room.STRANGERS_FULL
+        if to_group and not bounds.of_groups.holds(
+            self.group_messages + 1, self.group_bytes + size
+        ):
+            return Room.GROUPS_FULL
         stored = self.stored_shares.get(sender)
         if stored is None:
             return Room.UNCOUNTED
@@ -121,16 +139,22 @@ class Box:
         if urgent:
             self.urgent = True
             self.urgent_seq = self.last_seq
-        self._count(message.from_account_id, 1, len(content), is_request)
+        to_group = message.group is not None
+        self._count(message.from_account_id, 1, len(content), is_request, to_group)
         self.deliveries.append(Delivery(self.last_seq, message, content, is_request))
 
-    def take(self, sender: UUID, size: int, *, is_request: bool) -> None:
+    def take(self, sender: UUID, size: int, *, is_request: bool, to_group: bool) -> None:
         """Count an envelope out."""
-        self._count(sender, -1, -size, is_request)
+        self._count(sender, -1, -size, is_request, to_group)
 
-    def _count(self, sender: UUID, messages: int, size: int, is_request: bool) -> None:
+    def _count(
+        self, sender: UUID, messages: int, size: int, is_request: bool, to_group: bool
+    ) -> None:
         self.waiting += messages
         self.waiting_bytes += size
+        if to_group:
+            self.group_messages += messages
+            self.group_bytes += size
         if is_request:
             self.requests += messages
             self.request_bytes += size

@@ -35,6 +35,8 @@ _BOX = [
     _MAILBOXES.waiting_bytes,
     _MAILBOXES.requests,
     _MAILBOXES.request_bytes,
+    _MAILBOXES.group_messages,
+    _MAILBOXES.group_bytes,
     _MAILBOXES.has_shares,
     _MAILBOXES.missed_seq,
     _MAILBOXES.missed_since,
@@ -67,7 +69,8 @@ def _creating(dialect: str) -> Executable:
 
 _LOCK = Bulk(
     "SELECT m.device_id, m.account_id, m.last_seq, m.acked_seq, m.urgent_seq, m.waiting,"
-    " m.waiting_bytes, m.requests, m.request_bytes, m.has_shares, m.missed_seq, m.missed_since"
+    " m.waiting_bytes, m.requests, m.request_bytes, m.group_messages, m.group_bytes,"
+    " m.has_shares, m.missed_seq, m.missed_since"
     " FROM {rows} AS r CROSS JOIN mailboxes AS m WHERE m.device_id = r.device_id"
     " ORDER BY m.device_id {locked}",
     takes=[_MAILBOXES.device_id],
@@ -77,7 +80,8 @@ _LOCK = Bulk(
 _WRITE = Bulk(
     "UPDATE mailboxes SET last_seq = r.last_seq, acked_seq = r.acked_seq,"
     " urgent_seq = r.urgent_seq, waiting = r.waiting, waiting_bytes = r.waiting_bytes,"
-    " requests = r.requests, request_bytes = r.request_bytes, has_shares = r.has_shares,"
+    " requests = r.requests, request_bytes = r.request_bytes,"
+    " group_messages = r.group_messages, group_bytes = r.group_bytes, has_shares = r.has_shares,"
     " missed_seq = r.missed_seq, missed_since = r.missed_since"
     " FROM {rows} AS r WHERE mailboxes.device_id = r.device_id",
     takes=_BOX,
@@ -106,6 +110,8 @@ def write(connection: Connection, boxes: Mapping[UUID, Box], bounds: Bounds) -> 
                 box.waiting_bytes,
                 box.requests,
                 box.request_bytes,
+                box.group_messages,
+                box.group_bytes,
                 box.has_shares,
                 box.missed_seq,
                 box.missed_since,
@@ -276,7 +282,7 @@ _DELETING = Bulk(
     " FROM {rows} AS r CROSS JOIN envelopes AS e"
     " WHERE e.device_id = r.device_id AND e.seq > r.acked_seq AND e.seq <= r.seq)"
     # SQLite 3.40 takes `content IS NULL` for false here, whatever is in it.
-    " RETURNING device_id, from_account_id, size, is_request,"
+    " RETURNING device_id, from_account_id, size, is_request, group_version,"
     " CASE WHEN length(content) >= 0 THEN NULL ELSE message_id END",
     takes=[_ENVELOPES.device_id, _MAILBOXES.acked_seq, _ENVELOPES.seq],
     gives=[
@@ -284,6 +290,7 @@ _DELETING = Bulk(
         _ENVELOPES.from_account_id,
         _ENVELOPES.size,
         _ENVELOPES.is_request,
+        _ENVELOPES.group_version,
         _ENVELOPES.message_id,
     ],
 )
@@ -337,8 +344,10 @@ def remove(connection: Connection, device_ids: Collection[UUID]) -> None:
 def _take_out(connection: Connection, boxes: Mapping[UUID, Box], gone: Sequence[Row]) -> None:
     """Count deleted envelopes out of their mailboxes and payloads."""
     payloads = Counter[UUID]()
-    for device_id, sender, size, is_request, payload in gone:
-        boxes[device_id].take(sender, size, is_request=is_request)
+    for device_id, sender, size, is_request, group_version, payload in gone:
+        boxes[device_id].take(
+            sender, size, is_request=is_request, to_group=group_version is not None
+        )
         if payload is not None:
             payloads[payload] += 1
     _release(connection, list(payloads.items()))

@@ -30,6 +30,9 @@ class Mailbox(Base):
     #: Those of them that came from accounts that the recipient was not in touch with.
     requests: Mapped[int] = mapped_column(Integer, server_default="0")
     request_bytes: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    #: Those of them that came to groups.
+    group_messages: Mapped[int] = mapped_column(Integer, server_default="0")
+    group_bytes: Mapped[int] = mapped_column(BigInteger, server_default="0")
     #: Whether `mailbox_shares` has a row for each sender of what waits.
     has_shares: Mapped[bool] = mapped_column(server_default=false())
     #: The number of the last message that was not stored, for want of room or because the device was idle.

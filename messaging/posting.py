@@ -191,7 +191,7 @@ class _Batch:
             if box is None:
                 # Removed since the devices were read, which only another process can do.
                 return mismatched(extra=set(targets) - self._boxes.keys())
-            room = self._room(device_id, box, outgoing.from_account_id, len(content), verdict)
+            room = self._room(device_id, box, outgoing, len(content), verdict)
             if room is Room.FREE:
                 places.append((box, content))
             elif to_group:
@@ -221,12 +221,15 @@ class _Batch:
             self._steps["missed"] += len(full)
         return None
 
-    def _room(self, device_id: UUID, box: Box, sender: UUID, size: int, verdict: Verdict) -> Room:
-        bounds, is_request = self._rules.bounds, verdict.is_request
-        room = box.room(sender, size, bounds, is_request=is_request)
+    def _room(
+        self, device_id: UUID, box: Box, outgoing: Outgoing, size: int, verdict: Verdict
+    ) -> Room:
+        sender, bounds = outgoing.from_account_id, self._rules.bounds
+        kind = {"is_request": verdict.is_request, "to_group": isinstance(outgoing.to, ToGroup)}
+        room = box.room(sender, size, bounds, **kind)
         if room is Room.UNCOUNTED:
             mailbox_shares.load(self._connection, device_id, box, sender)
-            room = box.room(sender, size, bounds, is_request=is_request)
+            room = box.room(sender, size, bounds, **kind)
         return room
 
 

@@ -104,6 +104,8 @@ class ContactService:
     def forget(self, caller: Caller, peer_id: UUID) -> None:
         """Stand to an account as if they had never met; doing it again changes nothing."""
         with self._database.write() as connection:
+            # Before its deletion or after it: that leaves a row of its number behind.
+            hold_accounts(connection, [caller.account_id, peer_id])
             connection.execute(
                 delete(Contact).where(
                     Contact.account_id == caller.account_id, Contact.peer_id == peer_id

@@ -40,3 +40,25 @@ def test_blocking_while_the_account_is_deleted(
     }
     assert set(answers) <= {204, 404}
     assert {tuple(row) for row in rows} == {(account, number, 4) for account in blocked}
+
+
+def test_forgetting_while_the_account_is_deleted(
+    app: OpenAPI, client: ContractClient, register: Callable[..., Person]
+) -> None:
+    """Who forgot somebody blocks nobody afterwards, whichever came first, and neither waits in vain."""
+    kith, ben = app.extensions["kith"], register()
+    people = settle(kith, BLOCKERS)
+    path = f"/v1/contacts/{ben.account_id}"
+    for person in people:
+        body = {"state": "blocked"}
+        assert client.put(path, json=body, headers=person.headers).status_code == 204
+
+    def act(place: int) -> int:
+        if place == BLOCKERS // 2:
+            return int(app.test_client().delete("/v1/account", headers=ben.headers).status_code)
+        person = people[place - (place > BLOCKERS // 2)]
+        return int(app.test_client().delete(path, headers=person.headers).status_code)
+
+    assert together(BLOCKERS + 1, act) == [204] * (BLOCKERS + 1)
+    with kith.database.read() as connection:
+        assert connection.execute(select(Contact.state)).all() == []

@@ -26,6 +26,10 @@ PATIENCE = 30.0
 OFTEN = 0.05
 
 
+class Killed(Exception):
+    """The server was killed before somebody could begin."""
+
+
 @dataclass
 class Life:
     """One life of the server; on the last one nobody writes anything new, and everything is read."""
@@ -38,11 +42,16 @@ class Life:
 
     @contextmanager
     def socket(self, device: Person, form: str) -> Iterator[TestSocket]:
-        """Open a device's socket, which breaks when the server is killed, and never before."""
-        with (
-            self._until_killed(),
-            TestSocket(self.address, form, Authorization=f"Bearer {device.token}") as socket,
-        ):
+        """Open a device's socket, which breaks when the server is killed, and never before.
+
+        Raises Killed when the server was killed before it was open.
+        """
+        try:
+            opened = TestSocket(self.address, form, Authorization=f"Bearer {device.token}")
+        except OSError as error:
+            assert self.killed.is_set(), f"refused while the server was up: {error!r}"
+            raise Killed from None
+        with self._until_killed(), opened as socket:
             yield socket
 
     @contextmanager

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
@@ -11,7 +12,7 @@ import httpx
 import pytest
 
 from bench.people import settle
-from tests.crash.correspondence import PATIENCE, Life, Reader, Writer
+from tests.crash.correspondence import PATIENCE, Killed, Life, Reader, Writer
 from tests.server import RunningServer, running_server
 from tests.sockets import JSON, MSGPACK
 
@@ -60,7 +61,8 @@ class Correspondence:
             life.killed.set()
             server.kill()
         for job in jobs:
-            job.result()
+            with suppress(Killed):
+                job.result()
         assert begun, "nothing was answered"
 
     def end(self, server: RunningServer) -> None:

@@ -261,3 +261,35 @@ def test_a_full_mailbox_misses_shared_content(client, people, devices, send, fet
     assert send(anna, **shared(found)).status_code == 202
     assert [message["seq"] for message in fetch(cleo)] == [1]
     assert [message["seq"] for message in fetch(ben)] == [2]
+
+
+def test_groups_fill_half_together(client, kith, people, make, bound, fetch):
+    """However many members write: who is written to directly still has room for that."""
+    bound(max_messages=20)
+    anna, ben, cleo, _ = people
+    first, second = settle(kith, 2)
+    put_in_touch(kith, [first, second], anna)
+    group = make(anna, ben, first, second)
+    numbers = count()
+
+    def write(who, **to):
+        body = {"client_id": str(next(numbers)), **to}
+        return client.post("/v1/messages", json=body, headers=who.headers).status_code
+
+    for sender, others in ((first, (anna, ben, second)), (second, (anna, ben, first))):
+        for _ in range(8):
+            to_group = {"group": {"id": group["id"], "version": 1}, "envelopes": envelopes(*others)}
+            assert write(sender, **to_group) == 202
+    assert len(fetch(ben)) == 10
+    assert client.get("/v1/messages", headers=ben.headers).json["missed"] is not None
+    put_in_touch(kith, [ben], cleo)
+    direct = {"to": ben.account_id, "envelopes": envelopes(ben)}
+    assert [write(cleo, **direct) for _ in range(11)] == [202] * 10 + [429]
+    # What is acknowledged makes room for groups again.
+    client.post("/v1/messages/ack", json={"through": 4}, headers=ben.headers)
+    to_group = {
+        "group": {"id": group["id"], "version": 1},
+        "envelopes": envelopes(anna, ben, first),
+    }
+    assert write(second, **to_group) == 202
+    assert len(fetch(ben)) == 17
