@@ -243,7 +243,8 @@ def _refused(since: datetime, country: str | None) -> CTE:
         .where(
             _REFUSALS.minute >= minute_of(since),
             *_asked_for(_REFUSALS, since, country),
-            ~_REFUSALS.resend,
+            # Of a minute with both kinds it is not known how many were starts; all are taken to be.
+            _REFUSALS.resend.is_not(True),
         )
         .cte("refused")
     )

@@ -157,15 +157,16 @@ def _print_decision(decided: dict[str, Any], money: str) -> None:
 
 
 def _print_refusal(refused: dict[str, Any], money: str) -> None:
-    kind = "resend" if refused["resend"] else "first send"
+    kinds = {True: "resends", False: "first sends", None: "first sends and resends"}
     requests = refused["requests"]
     times = "once" if requests == 1 else f"{requests:,} times"
     whose = "one number" if refused["one_number"] else "several numbers"
     whence = "one network" if refused["one_network"] else "several networks"
     where = f"prefix {refused['prefix']}" if refused["prefix"] else "several prefixes"
     click.echo(
-        f"{refused['at']}  {kind} on {refused['channel']}, {refused['number_type']} number of"
-        f" {refused['country']}, {where}, {refused['price']:g} {money} reserved"
+        f"{refused['at']}  {kinds[refused['resend']]} on {refused['channel'] or 'several channels'},"
+        f" {refused['number_type']} number of"
+        f" {refused['country'] or 'several countries'}, {where}, {refused['price']:g} {money} reserved"
     )
     click.echo(
         f"  {_VERDICTS[refused['verdict']]} by {refused['rule']}, {times} in this minute,"

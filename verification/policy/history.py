@@ -5,6 +5,7 @@ refused would have cost is what had been reserved for it.
 """
 
 import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,8 @@ from verification.policy.refusals import minute_of
 from verification.policy.rules import Verdict
 
 PAGE = 2_000
+#: The country of refusals that were of several (CLDR's code for one that is not known).
+UNKNOWN_COUNTRY = "ZZ"
 #: An attempt's sends begin sooner than this after it, and the next on its channel comes no sooner.
 HANDED_OVER_WITHIN = timedelta(seconds=60)
 
@@ -133,7 +136,7 @@ class Refused:
             }
             if "wider" not in self.shared and self.first.wider:
                 values["wider"] = made_up
-            if "prefix" not in self.shared:
+            if "prefix" not in self.shared and self.first.prefix.startswith("?"):
                 values["prefix"] = f"?{made_up.hex()[:11]}"
         return replace(self.first, **values)
 
@@ -188,6 +191,9 @@ def _refused(database: Database, since: datetime, until: datetime) -> Iterator[R
 
 def _minute(row: AnyRow) -> Refused:
     names = ("number_digest", "network", "wider", "prefix")
+    # A list refused them by the figures of the first, which another policy's list is to judge too.
+    found: list[dict[str, Any]] = json.loads(row.findings)
+    listed = next((one for one in found if one["rule"] == row.rule), {})
     shared = {name for name in names if getattr(row, name) is not None}
     made_up = hashlib.sha256(row.subject + row.rule.encode() + str(row.minute).encode()).digest()
     first = Attempt(
@@ -195,11 +201,11 @@ def _minute(row: AnyRow) -> Refused:
         verification=made_up[16:],
         network=row.network or made_up[:16],
         wider=None if row.service else row.wider or made_up[:16],
-        country=row.country,
-        prefix=row.prefix or f"?{made_up.hex()[:11]}",
+        country=row.country or listed.get("country", UNKNOWN_COUNTRY),
+        prefix=row.prefix or listed.get("range") or f"?{made_up.hex()[:11]}",
         number_type=row.number_type,
-        channel=row.channel,
-        resend=row.resend,
+        channel=row.channel or "sms",
+        resend=bool(row.resend),
         solved=False,
         at=row.created_at,
         price_micros=row.price_micros,

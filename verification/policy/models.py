@@ -47,11 +47,10 @@ class Decision(Base):
 
 
 class Refusal(Base):
-    """How often a rule refused, in one minute, what has one subject, country, channel and kind.
+    """How often a rule refused, in one minute, what has one subject.
 
-    Who asks for refused texts adds to a count and no rows: the subjects of a rule that refuses are lists
-    that are short, or were filled with texts that were sent. A column that differs among the requests
-    is NULL.
+    Who asks for refused texts adds to a count and no rows: a list is one subject, and the subjects of
+    other rules were filled with texts that were sent. A column that differs among the requests is NULL.
     """
 
     __tablename__ = "refusals"
@@ -60,14 +59,14 @@ class Refusal(Base):
         {"info": {"shard_by": "subject"}, "sqlite_with_rowid": False},
     )
 
-    #: Digest of what the rule is of, with the country, the channel, the kind and the verdict.
+    #: Digest of what the rule found full, and the verdict.
     subject: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
     rule: Mapped[str] = mapped_column(String(40), primary_key=True)
     #: Minutes since 1970.
     minute: Mapped[int] = mapped_column(primary_key=True)
-    country: Mapped[str] = mapped_column(String(3))
-    channel: Mapped[str] = mapped_column(String(8))
-    resend: Mapped[bool] = mapped_column()
+    country: Mapped[str | None] = mapped_column(String(3))
+    channel: Mapped[str | None] = mapped_column(String(8))
+    resend: Mapped[bool | None] = mapped_column()
     #: challenge or deny.
     verdict: Mapped[str] = mapped_column(String(10))
     requests: Mapped[int] = mapped_column(BigInteger)
@@ -79,7 +78,8 @@ class Refusal(Base):
     prefix: Mapped[str | None] = mapped_column(String(16))
     #: Whether the first was a service's, which has no wider network.
     service: Mapped[bool] = mapped_column()
-    #: Of the first request, like what each rule found, and the price in millionths of the currency.
+    #: Of the first request, like what the rules found that had something against it, and the price in
+    #: millionths of the currency.
     number_type: Mapped[str] = mapped_column(String(24))
     price_micros: Mapped[int] = mapped_column(BigInteger)
     findings: Mapped[str] = mapped_column(Text)

@@ -1,8 +1,8 @@
 """Refusals: how often a rule refused in a minute, in one row for all that have one subject.
 
-Refused requests cost nothing, so each must not cost a row. The subject is what the rule is of. It is the
-country where nothing was sent to the prefix today, or somebody who tries prefixes would have a row for
-each; all else that a rule can be of was filled with texts that were sent.
+Refused requests cost nothing, so each must not cost a row. The subject is what was filled with texts that
+were sent: a number, a network, a prefix, a country. All that a list refuses is one subject, and so is a
+prefix or a country that nothing was sent to today, or somebody who tries them all would have a row for each.
 """
 
 import hashlib
@@ -24,7 +24,15 @@ from verification.policy.rules import Rule
 RETENTION = timedelta(days=30)
 _ROWS = table(Refusal)
 #: What is NULL once two requests differ in it.
-_SHARED = ("number_digest", "network", "wider", "prefix")
+_SHARED = (
+    "number_digest",
+    "network",
+    "wider",
+    "prefix",
+    "country",
+    "channel",
+    "resend",
+)
 _RULE_BYTES, _MINUTE_BYTES = 12, 4
 #: What the column holds; the name of something else may say more.
 _LAST_MINUTE = 2**31 - 1
@@ -50,7 +58,7 @@ def refuse(
     """Count a refusal; give what finds its row. `findings` are kept of the first."""
     attempt = facts.attempt
     key = RefusalKey(
-        _subject(_filled(rule, facts), attempt.country, attempt.channel, attempt.resend, verdict),
+        _subject(_filled(rule, facts), verdict),
         rule.label,
         minute_of(attempt.at),
     )
@@ -111,16 +119,13 @@ def _filled(rule: Rule, facts: Facts) -> bytes:
             return attempt.wider or attempt.network
         case "prefix" if facts.prefix.day.sends > 1:
             return named(attempt.prefix)
-        case "total":
-            return named("")
-        case "number-type":
-            return named(attempt.number_type)
-    return named(attempt.country)
+        case "country" if facts.country.day.sends > 1:
+            return named(attempt.country)
+    return named("")
 
 
-def _subject(filled: bytes, country: str, channel: str, resend: bool, verdict: str) -> bytes:
-    kind = f"{country} {channel} {resend} {verdict}"
-    return hashlib.sha256(filled + kind.encode()).digest()[:16]
+def _subject(filled: bytes, verdict: str) -> bytes:
+    return hashlib.sha256(filled + verdict.encode()).digest()[:16]
 
 
 def minute_of(at: datetime) -> int:
@@ -156,13 +161,13 @@ def find(connection: Connection, name: bytes) -> list[Refusal]:
 def about(connection: Connection, country: str, prefix: str, since: datetime) -> list[Refusal]:
     """Find what was refused at a moment or after it that may have been of a number, oldest first.
 
-    Those are the refusals of its country that were of its prefix or of several.
+    Those are the refusals that were of its country and prefix, or of several.
     """
     statement = (
         select(*_ROWS.columns)
         .where(
             _ROWS.c.minute >= minute_of(since),
-            _ROWS.c.country == country,
+            _ROWS.c.country.is_(None) | (_ROWS.c.country == country),
             _ROWS.c.prefix.is_(None) | (_ROWS.c.prefix == prefix),
         )
         .order_by(_ROWS.c.minute, _ROWS.c.subject, _ROWS.c.rule)

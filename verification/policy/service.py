@@ -104,12 +104,12 @@ class PolicyService:
         judgement = self._judge.judge(connection, attempt, solution, known=known, asks=asks)
         counted, decided = judgement.counted, judgement.refused_by
         self._note(judgement)
-        findings = _written(judgement.judged)
         allowance = self._allowance(counted.facts)
         if decided is None:
-            self._record(connection, judgement, findings)
+            self._record(connection, judgement, _written(judgement.judged))
             solved = judgement.against is not None
             return Ruling(counted, None, allowance, solution if solved else None)
+        findings = _written([one for one in judgement.judged if one.finding.verdict != "allow"])
         decision = refusals.refuse(
             connection, decided.rule, decided.finding.verdict, counted.facts, findings
         ).id

@@ -1,12 +1,14 @@
 """What the policy keeps tells no number and no code, and is deleted in time."""
 
+import json
 import re
 
+import phonenumbers
 import pytest
 
 from sms.provider import Rejected
-from tests.api.policy.conftest import HERE, Serve, number
-from tests.policies import budget, conversion, solve, velocity
+from tests.api.policy.conftest import BRITISH, FRENCH, HERE, Serve, number
+from tests.policies import budget, conversion, countries, solve, velocity
 from verification.policy.models import Decision, ProvenNumber, Refusal
 
 
@@ -98,3 +100,61 @@ def test_refused_requests_add_to_a_count_and_no_rows(
     assert sum(row.requests for row in refusals) == sum(status != 201 for status in answers) >= 29
     assert all(row.number_digest is None and row.network is None for row in refusals)
     assert all(row.prefix is None for row in refusals)
+
+
+def _all_over_the_world(*kinds: int) -> list[str]:
+    found = []
+    for region in sorted(phonenumbers.SUPPORTED_REGIONS):
+        for kind in kinds:
+            example = phonenumbers.example_number_for_type(region, kind)
+            if example:
+                found.append(
+                    phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.E164)
+                )
+    return found
+
+
+DENIED_KINDS = (
+    phonenumbers.PhoneNumberType.PREMIUM_RATE,
+    phonenumbers.PhoneNumberType.TOLL_FREE,
+    phonenumbers.PhoneNumberType.PERSONAL_NUMBER,
+)
+
+
+@pytest.mark.parametrize(
+    ("rule", "kinds", "sent"),
+    [
+        (
+            '[[rules]]\nrule = "number-type"\n'
+            'deny = ["premium_rate", "toll_free", "personal_number"]\n',
+            DENIED_KINDS,
+            (),
+        ),
+        (
+            '[[rules]]\nrule = "country"\nallow = ["ZM"]\n',
+            (phonenumbers.PhoneNumberType.MOBILE,),
+            (),
+        ),
+        (countries(2), (phonenumbers.PhoneNumberType.MOBILE,), (BRITISH, FRENCH)),
+        (budget("country", 0.01), (phonenumbers.PhoneNumberType.MOBILE,), ()),
+        (conversion("country", 0, 0), (phonenumbers.PhoneNumberType.MOBILE,), ()),
+    ],
+)
+def test_whoever_tries_all_countries_has_a_handful_of_rows(
+    serve: Serve, rule: str, kinds: tuple[int, ...], sent: tuple[str, ...]
+) -> None:
+    """Every region, kind and channel within a minute: what they differ in is empty, and short is kept."""
+    service = serve(rule, velocity("country", 9))
+    for phone_number in sent:
+        assert service.start(phone_number).status_code == 201
+    refused = 0
+    for place, phone_number in enumerate(_all_over_the_world(*kinds)):
+        answer = service.start(phone_number, channel=("sms", "voice")[place % 2])
+        refused += answer.status_code in (403, 422, 428, 429)
+    assert refused > 150
+    refusals = service.refusals()
+    assert len(refusals) <= 2
+    assert sum(row.requests for row in refusals) == refused
+    assert {(row.country, row.channel, row.resend) for row in refusals} == {(None, None, False)}
+    assert all(len(row.findings) < 300 for row in refusals)
+    assert all(json.loads(row.findings)[0]["rule"] == row.rule for row in refusals)
