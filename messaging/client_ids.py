@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, delete
 
-from core.bulk import Bulk, BulkInsert
+from core.bulk import Bulk, BulkInsert, Row
 from core.database import confirm, purge, table
 from messaging.jobs import Sending
 from messaging.letters import Accepted
@@ -30,16 +30,19 @@ _FINDING = Bulk(
 _CLAIMING = BulkInsert(table(SentMessage))
 
 
+class Overtaken(Exception):
+    """Reports a refused message that another process has stored meanwhile: its batch is to begin anew."""
+
+
 class ClientIds:
     """What the senders of a batch of messages sent before under the client ids that they use now."""
 
     def __init__(self, connection: Connection, jobs: Sequence[Sending]) -> None:
         self._connection = connection
-        asked = [(job.outgoing.from_device_id, job.outgoing.client_id) for job in jobs]
         self._earlier = {
             (device_id.int, client_id): (fingerprint, Accepted(message_id, accepted_at))
-            for device_id, client_id, fingerprint, message_id, accepted_at in _FINDING.run(
-                connection, asked
+            for device_id, client_id, fingerprint, message_id, accepted_at in _find(
+                connection, jobs
             )
         }
         self._claimed: list[tuple[Sending, Accepted]] = []
@@ -54,13 +57,21 @@ class ClientIds:
             return None
         fingerprint, accepted = earlier
         if fingerprint != job.fingerprint:
-            return ClientIdReused("Take a new client_id for each message.")
+            return reused()
         return accepted
 
     def claim(self, job: Sending, accepted: Accepted) -> None:
         """Have a client id name its message."""
         self._earlier[job.name] = (job.fingerprint, accepted)
         self._claimed.append((job, accepted))
+
+    def refuse(self, jobs: Sequence[Sending]) -> None:
+        """Look again for refused messages; raises Overtaken when one was stored after the first look.
+
+        Its repeat was counted too, and may be refused only because of that.
+        """
+        if jobs and _find(self._connection, jobs):
+            raise Overtaken
 
     def write(self) -> None:
         """Store what was claimed.
@@ -75,6 +86,16 @@ class ClientIds:
                 for job, accepted in self._claimed
             ],
         )
+
+
+def reused() -> ClientIdReused:
+    """Refuse another message under a client id that is taken."""
+    return ClientIdReused("Take a new client_id for each message.")
+
+
+def _find(connection: Connection, jobs: Sequence[Sending]) -> list[Row]:
+    asked = [(job.outgoing.from_device_id, job.outgoing.client_id) for job in jobs]
+    return _FINDING.run(connection, asked)
 
 
 def forget(connection: Connection, device_ids: Collection[UUID]) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from core.failures import problem_of
 from core.metrics import Metrics
 from core.problems import InternalError, Problem, ServiceUnavailable, StorageFull
+from messaging.client_ids import Overtaken
 from messaging.jobs import Job, Sending, refuse_sendings
 
 log = structlog.get_logger()
@@ -98,7 +99,7 @@ class Committer:
                 # What a lost connection left committed is found by its client id when it comes again.
                 self._refuse_all(batch, problem)
                 return
-            if isinstance(error, IntegrityError) and not repeated:
+            if isinstance(error, IntegrityError | Overtaken) and not repeated:
                 # Another process stored one of the messages meanwhile, and is found this time.
                 self._store(batch, repeated=True)
                 return

@@ -2,7 +2,7 @@
 
 Owns the order of its steps, each one statement for the whole batch: earlier client ids, devices, judgement,
 the mailboxes under their locks, and then everything that is stored. A message that is refused leaves
-nothing behind and disturbs no other.
+nothing behind and disturbs no other. One that is there several times is judged, and so counted, once.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from core.problems import Problem
 from messaging import mailbox, mailbox_shares
 from messaging.box import Bounds, Box, Room
-from messaging.client_ids import ClientIds
+from messaging.client_ids import ClientIds, reused
 from messaging.jobs import Acknowledging, Job, Sending
 from messaging.letters import (
     Accepted,
@@ -86,6 +86,8 @@ class _Batch:
         self._connection = connection
         self._now = now
         self._sendings = [job for job in jobs if isinstance(job, Sending)]
+        #: The first message under each name; whatever else is under it is answered by what becomes of that.
+        self._leads = {job.name: job for job in reversed(self._sendings)}
         self._acknowledgings = [job for job in jobs if isinstance(job, Acknowledging)]
         self._client_ids = ClientIds(connection, self._sendings)
         self._boxes: dict[UUID, Box] = {}
@@ -99,11 +101,18 @@ class _Batch:
         device_ids.update(*targets.values())
         self._boxes = mailbox.lock(self._connection, device_ids)
         self._acknowledge()
+        refused: list[Sending] = []
         for message_id, job in zip(self._new_ids(), self._sendings, strict=True):
+            lead = self._leads[job.name]
             job.answer = self._client_ids.answer(job) or job.answer
-            if job.answer is None:
+            if job.answer is None and lead is not job:
+                job.answer = _answer_after(lead, job)
+            elif job.answer is None:
                 verdict = verdicts.get(job, _PASSED)
                 job.answer = self._send(job, message_id, targets[job], verdict)
+                if isinstance(job.answer, Problem):
+                    refused.append(job)
+        self._client_ids.refuse(refused)
         self._client_ids.write()
         mailbox.deposit(self._connection, self._boxes, self._shared)
         mailbox.write(self._connection, self._boxes, self._rules.bounds)
@@ -125,7 +134,7 @@ class _Batch:
 
     def _find_targets(self) -> dict[Sending, Collection[UUID]]:
         """Find the devices of each message that is new and for exactly those; refuse the others."""
-        fresh = [job for job in self._sendings if self._client_ids.answer(job) is None]
+        fresh = [job for job in self._leads.values() if self._client_ids.answer(job) is None]
         recipients = Recipients(
             self._connection, [job.outgoing for job in fresh], self._rules.rosters, self._now
         )
@@ -231,6 +240,11 @@ class _Batch:
             mailbox_shares.load(self._connection, device_id, box, sender)
             room = box.room(sender, size, bounds, **kind)
         return room
+
+
+def _answer_after(lead: Sending, job: Sending) -> Accepted | Problem | None:
+    """Answer a message under the name of one that was refused: as that, if it is the same."""
+    return lead.answer if lead.fingerprint == job.fingerprint else reused()
 
 
 def _contents(

@@ -112,13 +112,13 @@ def line(opened: Messaging, entry: Entry) -> str:
     """Return one message as one line."""
     when = local_time(_moment(entry))
     who = opened.label(entry.from_account_id)
-    where = "" if entry.group_id is None else f" in {opened.group_label(entry.group_id)}"
+    where = "" if entry.group_id is None else f" in {clean(opened.group_label(entry.group_id))}"
     flags = [
         word for word, holds in (("request", entry.request), ("new keys", entry.new_keys)) if holds
     ]
     marks = f" ({', '.join(flags)})" if flags else ""
     text = "[cannot be read; ask for it again]" if entry.text is None else entry.text
-    return f"{when}  {clean(who)}{clean(where)}{marks}: {clean(text)}"
+    return f"{when}  {clean(who)}{where}{marks}: {clean(text)}"
 
 
 def described(opened: Messaging, entry: Entry) -> dict[str, Any]:

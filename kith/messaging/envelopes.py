@@ -10,6 +10,7 @@ from kith.messaging.agreement import Opening
 
 VERSION = 1
 _NOTHING, _FIRST, _LATER = 0, 1, 2
+_KINDS = (b"", *(bytes([kind]) for kind in (_NOTHING, _FIRST, _LATER)))
 _NO_KEY = 2**32 - 1
 _FIXED = struct.Struct(">II32s32sIII")
 _KEM_CIPHERTEXT_SIZE = 1568
@@ -20,6 +21,10 @@ NOTHING = bytes([VERSION, _NOTHING])
 
 class EnvelopeUnreadable(Exception):
     """Report content that no version of this client has written."""
+
+
+class EnvelopeUnknown(EnvelopeUnreadable):
+    """Report content of a version or kind that only other clients know."""
 
 
 class First(NamedTuple):
@@ -65,9 +70,11 @@ def write(envelope: First | Later) -> bytes:
 
 
 def read(content: bytes) -> First | Later | None:
-    """Return the envelope, None for NOTHING; raise EnvelopeUnreadable."""
+    """Return the envelope, None for NOTHING; raise EnvelopeUnreadable or EnvelopeUnknown."""
     if content == NOTHING:
         return None
+    if content[:1] != bytes([VERSION]) or content[1:2] not in _KINDS:
+        raise EnvelopeUnknown
     if content[:2] == bytes([VERSION, _LATER]):
         return Later(content[2:])
     if content[:2] != bytes([VERSION, _FIRST]) or len(content) < 2 + _FIXED.size:

@@ -26,7 +26,7 @@ from kith.messaging.payloads import (
 from kith.messaging.people import People
 from kith.messaging.ratchet import NotDecrypted
 from kith.messaging.recipients import Own
-from kith.messaging.sessions import Sessions
+from kith.messaging.sessions import Opened, PassedOver, Sessions
 from kith.messaging.store import Store
 from kith.models import Message, Missed
 
@@ -126,11 +126,13 @@ class Inbox:
     def _read(self, message: Message) -> Iterable[Entry]:
         sender, device = message.from_account_id, message.from_device_id
         try:
-            plaintext = self._sessions.decrypt(sender, device, message.content)
-            if plaintext is None:
+            opened = self._sessions.decrypt(sender, device, message.content)
+            if opened is None:
                 return self._unreadable(message)
-            new_keys = self._note_keys(sender, device)
-            payload = payloads.read(plaintext)
+            new_keys = self._note_keys(sender, device, opened)
+            payload = payloads.read(opened.plaintext)
+        except PassedOver:
+            return ()
         except NotDecrypted:
             self._refresh(message)
             return self._unreadable(message)
@@ -146,11 +148,15 @@ class Inbox:
             case Transcript() | Receipt() | Refresh() | None:
                 return ()
 
-    def _note_keys(self, account_id: str, device_id: str) -> bool:
-        """Note with whose keys a message was made; return whether they are not accepted."""
-        peer = self._sessions.peer(account_id, device_id)
-        assert peer is not None
-        person = self._people.saw(account_id, device_id, peer.registration_id, peer.identity_key)
+    def _note_keys(self, account_id: str, device_id: str, opened: Opened) -> bool:
+        """Note with whose keys a message was made; return whether they are not accepted.
+
+        Those of an old session are not noted: its device may be gone, or have others now.
+        """
+        key = opened.identity_key
+        if opened.old:
+            return key not in self._people.of(account_id).known_keys
+        person = self._people.saw(account_id, device_id, opened.registration_id, key)
         return not person.devices[device_id].accepted
 
     def _text(self, message: Message, text: Text, *, new_keys: bool) -> Iterable[Entry]:
@@ -232,7 +238,7 @@ class Inbox:
         if not self._people.of(account_id).settled:
             return
         self._store.put(name, Refreshed(), expires_at=int(self._clock()) + REFRESH_PAUSE)
-        self._sessions.forget(account_id, message.from_device_id)
+        self._sessions.retire(account_id, message.from_device_id)
         self._outbox.put(account_id, Refresh())
 
 

@@ -261,7 +261,7 @@ class Outbox:
             devices = None if outgoing.is_group else dict(outgoing.devices or {})
             if devices is not None:
                 for device_id in gone:
-                    self._sessions.forget(outgoing.to, device_id)
+                    self._sessions.retire(outgoing.to, device_id)
                 self._people.gone(outgoing.to, refusal.extra)
                 devices |= dict.fromkeys(refusal.missing, outgoing.to)
                 devices = {one: to for one, to in devices.items() if one not in refusal.extra}

@@ -54,7 +54,7 @@ class Recipients:
         there = {*(one.device_id for one in found.devices), *found.without_keys}
         gone = (person.devices.keys() | person.keyless) - there
         for device_id in gone:
-            self._sessions.forget(account_id, device_id)
+            self._sessions.retire(account_id, device_id)
         return self._people.gone(account_id, gone)
 
     def of_account(self, account_id: str) -> Addressed:
@@ -72,12 +72,10 @@ class Recipients:
         return Addressed(devices, 0, bundles)
 
     def of_group(self, group_id: str) -> Addressed:
-        """Return the devices of a group's members; sessions with older keys of theirs are ended."""
+        """Return the devices of a group's members; nothing more is written under older keys."""
         group = self._kith.group_devices(group_id)
         for one in group.devices:
-            peer = self._sessions.peer(one.account_id, one.device_id)
-            if peer is not None and peer.registration_id != one.registration_id:
-                self._sessions.forget(one.account_id, one.device_id)
+            self._sessions.began_anew(one.account_id, one.device_id, one.registration_id)
         devices = {one.device_id: one.account_id for one in group.devices}
         return Addressed(devices, group.version, {})
 
@@ -93,6 +91,7 @@ class Recipients:
         for one in found.devices:
             if one.device_id != self._own.device_id:
                 self._people.saw(account_id, one.device_id, one.registration_id, one.identity_key)
+                self._sessions.began_anew(account_id, one.device_id, one.registration_id)
         without = [one for one in found.without_keys if one != self._own.device_id]
         if without:
             self._people.has_no_keys(account_id, without)

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import func, select
 
 from core.database import table
+from core.limits import LimitCounter
 from core.problems import Problem
 from discovery.models import DiscoveryEpoch
 from messaging.contacts.service import State
@@ -191,6 +192,31 @@ def test_processes_that_store_one_message_at_once_store_it_once(make_app, add_de
     )
     assert len(set(answers)) == 1
     assert [stored(elsewhere[0].kith, device) for device in devices] == [([1], 1)] * 2
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_a_message_sent_many_times_at_once_counts_once(
+    processes, make_app, add_devices, senders, database
+):
+    """Repeats use up nothing of the limits, and none is refused because of another."""
+    limits = {"stranger_messages_per_day": 1, "messages_per_minute": 1, "strangers_per_day": 1}
+    apps = [make_app(**limits).extensions["kith"] for _ in range(processes)]
+    (device,) = add_devices(uuid4(), 1)
+    elsewhere = [replace(senders[0], kith=kith) for kith in apps] * (THREADS // processes)
+    answers = in_parallel(*[lambda one=one: one.send([device], client_id="1") for one in elsewhere])
+    assert list(map(code, answers)) == ["accepted"] * THREADS
+    assert len(set(answers)) == 1
+    assert stored(apps[0], device) == ([1], 1)
+    with database.read() as connection:
+        counted = connection.execute(select(LimitCounter.name, LimitCounter.used)).all()
+    assert set(map(tuple, counted)) >= {
+        ("messages", 1),
+        ("stranger-messages", 1),
+        ("strangers", 1),
+    }
+    assert (
+        code(in_parallel(lambda: elsewhere[0].send([device], client_id="2"))[0]) == "message-limit"
+    )
 
 
 def test_a_device_removed_meanwhile_leaves_nothing(kith, add_devices, senders):

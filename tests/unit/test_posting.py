@@ -217,6 +217,26 @@ def test_judged_once_a_batch(house):
     assert all(delivery.is_request for delivery in house.posted.deliveries[ben[1]])
 
 
+def test_what_is_there_several_times_is_judged_once(house):
+    """Repeats in one batch have one answer, a refusal too; another message under the name has none."""
+    anna, ben, eve = house.account(1), house.account(1), house.account(1)
+    house.verdicts = {eve[0]: Verdict(refusal=MailboxFull("Not today.", retry_after=1))}
+
+    def repeats(to, name):
+        jobs = [sending(anna, to[0], to[1:], client_id=name) for _ in range(4)]
+        return [*jobs, sending(anna, to[0], to[1:], client_id=name, expires_in=60)]
+
+    first, *others, reused = house.post(*repeats(ben, "1"), *repeats(eve, "2"))[:5]
+    assert isinstance(first, Accepted)
+    assert others == [first] * 3
+    assert reused == "client-id-reused"
+    assert house.attempts == [2]
+    assert house.post(*repeats(eve, "2")) == [*["mailbox-full"] * 4, "client-id-reused"]
+    assert house.attempts == [2, 1]
+    assert house.waiting(ben[1]) == [(1, CONTENT)]
+    assert house.count(SentMessage) == 1
+
+
 def test_a_mailbox_is_bounded_by_count_and_bytes(house):
     """The last that fits is taken; an acknowledgement in the same batch makes room."""
     anna, ben = house.account(1), house.account(1)

@@ -10,7 +10,7 @@ from kith.key_models import KeyBundle
 from kith.messaging.history import Entry
 from kith.messaging.keys import OwnKeys
 from kith.messaging.messenger import Messenger
-from kith.messaging.sessions import Sessions
+from kith.messaging.sessions import OldSessions, Peer, Sessions
 from kith.messaging.store import Store
 from kith.messaging.vault import Unlocking
 from tests.unit.kith.post_office import PostOffice
@@ -97,4 +97,24 @@ class Machine:
 
     def hear(self, other: "Machine", content: bytes) -> bytes | None:
         """Decrypt what came from another device."""
-        return self.sessions.decrypt(other.account_id, other.device_id, content)
+        opened = self.sessions.decrypt(other.account_id, other.device_id, content)
+        return None if opened is None else opened.plaintext
+
+    def lose(self, other: "Machine") -> None:
+        """Lose all sessions with another device, as a backup that is restored does."""
+        for model in (Peer, OldSessions):
+            self.store.drop(model, f"{other.account_id}/{other.device_id}")
+
+    def begin_anew(self, *, as_another: bool = True) -> None:
+        """Go on with an empty store, and so with other keys: as another device of the account, or as
+        the same one.
+        """
+        self.store.close()
+        self.name += "'s next"
+        self.office.keys.pop(self.device_id)
+        if as_another:
+            self.office.remove(self.account_id, self.device_id)
+            self.device_id = new_id(f"{self.name}'s device")
+            self.kith = self.office.add(self.account_id, self.device_id)
+        self.start()
+        self.messenger.prepare()

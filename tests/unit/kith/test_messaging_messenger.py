@@ -13,6 +13,7 @@ from kith.messaging import payloads
 from kith.messaging.messenger import Messenger, TextUnfit
 from kith.messaging.outbox import Outgoing
 from kith.messaging.payloads import LONGEST_TEXT, Receipt, Text
+from kith.messaging.refusals import KeysChanged
 from kith.messaging.store import Store
 from kith.messaging.vault import Unlocking
 from kith.problems import MailboxFull
@@ -210,14 +211,14 @@ def test_a_failure_in_the_middle_of_a_page_keeps_nothing(
 
 
 def test_a_message_that_is_delivered_again_is_passed_over(ann: Machine, ben: Machine) -> None:
-    """At least once becomes once, whatever its number; under a new id it is one that cannot be read."""
+    """At least once becomes once, whatever its number and whatever its id."""
     ann.send(ben, "1")
     (waiting,) = ann.office.mailboxes[ben.device_id]
     assert ben.texts() == ["1"]
     ann.office.mailboxes[ben.device_id].append({**waiting, "seq": 9})
     assert ben.texts() == []
     ann.office.put(ben.device_id, ann.account_id, ann.device_id, waiting["content"])
-    assert ben.texts() == [None]
+    assert ben.texts() == []
 
 
 def test_strangers_are_told_nothing(ann: Machine, ben: Machine) -> None:
@@ -242,12 +243,85 @@ def test_a_broken_session_is_mended(ann: Machine, ben: Machine) -> None:
     ben.texts()
     ben.send(ann, "2")
     ann.texts()
-    ben.sessions.forget(ann.account_id, ann.device_id)
+    ben.lose(ann)
     ann.send(ben, "lost")
     assert ben.texts() == [None, None]  # a receipt, which nobody can tell from a text, and the text
     assert ann.texts() == []
     ann.send(ben, "3")
     assert ben.texts() == ["3"]
+
+
+def test_odd_contents_lose_nothing(ann: Machine, ben: Machine) -> None:
+    """Repeated, unknown and broken contents between good texts cost none of those."""
+    ann.send(ben, "1")
+    ben.texts()
+    ben.send(ann, "2")
+    ann.texts()
+    ben.texts()
+    for odd in (b"\x07", b"\x01\x09", b"\x01\x02" + bytes(200), b"\x01"):
+        ann.send(ben, f"before {odd[:2].hex()}")
+        repeated = ann.office.mailboxes[ben.device_id][-1]["content"]
+        for content in (odd, repeated):
+            ann.office.put(ben.device_id, ann.account_id, ann.device_id, content)
+        ann.send(ben, "after")
+    shown = ["before 07", "after", "before 0109", "after"]
+    broken = ["before 0102", None, "after", "before 01", None, "after"]
+
+    assert ben.texts() == shown + broken
+    ben.messenger.flush()
+    ann.send(ben, "in the same session still")
+    assert ann.texts() == []
+    ann.send(ben, "in the new one")
+    ben.send(ann, "and back")
+    assert ben.texts() == ["in the same session still", "in the new one"]
+    assert ann.texts() == ["and back"]
+
+
+@pytest.mark.parametrize("look", ["nothing", "keys", "send", "accept"])
+def test_what_was_sent_before_a_new_device_is_read(look: str, ann: Machine, ben: Machine) -> None:
+    """Looking at whoever registered again costs nothing of what their former device sent."""
+    ann.send(ben, "1")
+    ben.texts()
+    ben.send(ann, "2")
+    ann.texts()
+    ann.send(ben, "from the former device")
+    ann.begin_anew()
+    match look:
+        case "keys":
+            ben.messenger.meet(ann.account_id)
+        case "send":
+            with pytest.raises(KeysChanged):
+                ben.send(ann, "hm")
+        case "accept":
+            ben.messenger.meet(ann.account_id)
+            ben.messenger.people.accept(ann.account_id)
+
+    got = [entry for entry in ben.messenger.receive() if not entry.outgoing]
+    assert [(entry.text, entry.new_keys) for entry in got] == [("from the former device", False)]
+    ben.messenger.meet(ann.account_id)
+    ben.messenger.people.accept(ann.account_id)
+    assert set(ben.messenger.people.of(ann.account_id).devices) == {ann.device_id}
+    ben.send(ann, "to the new one")
+    assert ann.texts() == ["to the new one"]
+
+
+def test_a_former_device_whose_keys_were_not_accepted_stays_marked(
+    ann: Machine, ben: Machine, make: Make
+) -> None:
+    """Its texts are read after it is gone, and are still not trusted."""
+    ben.send(ann, "1")
+    eve = make("eve", owner="ann")
+    eve.send(ben, "2")
+    ann.send(ben, "3")
+    assert [one.new_keys for one in ben.messenger.receive() if not one.outgoing] == [True, False]
+    eve.send(ben, "4")
+    ann.office.remove(eve.account_id, eve.device_id)
+    ben.messenger.meet(ann.account_id)
+    ben.messenger.people.accept(ann.account_id)
+
+    (got,) = ben.messenger.receive()
+    assert (got.text, got.new_keys) == ("4", True)
+    assert set(ben.messenger.people.of(ann.account_id).devices) == {ann.device_id}
 
 
 def test_a_refusal_is_final(ann: Machine, ben: Machine) -> None:

@@ -8,7 +8,7 @@ from kith.messaging.agreement import AgreementRefused
 from kith.messaging.envelopes import NOTHING
 from kith.messaging.keys import DAY, KEEP_OLD, ROTATE_AFTER
 from kith.messaging.ratchet import MOST_SKIPPED, NotDecrypted
-from kith.messaging.sessions import MOST_SESSIONS
+from kith.messaging.sessions import MOST_SESSIONS, READ_OLD, OldSessions, PassedOver
 from tests.unit.kith.messaging_people import Machine, Make
 
 
@@ -82,7 +82,7 @@ def test_nothing_is_heard_twice(ann: Machine, ben: Machine, make: Make) -> None:
     for content in (first, later):
         with pytest.raises(NotDecrypted):
             ben.hear(ann, content)
-    ben.sessions.forget(ann.account_id, ann.device_id)
+    ben.lose(ann)
     with pytest.raises(NotDecrypted):
         ben.hear(ann, first)
 
@@ -94,7 +94,7 @@ def test_a_first_message_without_one_time_keys_is_not_heard_twice(make: Make) ->
     firsts = [ann.first(ben, b"1"), ann.first(ben, b"2")]
 
     assert [ben.hear(ann, first) for first in firsts] == [b"1", b"2"]
-    ben.sessions.forget(ann.account_id, ann.device_id)
+    ben.lose(ann)
     for first in firsts:
         with pytest.raises(NotDecrypted):
             ben.hear(ann, first)
@@ -143,13 +143,103 @@ def test_a_device_that_lost_its_sessions_begins_again(ann: Machine, ben: Machine
     """The newest session is written to, and only a few older ones are kept."""
     ben.hear(ann, ann.first(ben, b"1"))
     for _ in range(MOST_SESSIONS + 1):
-        ann.sessions.forget(ben.account_id, ben.device_id)
+        ann.lose(ben)
         ben.hear(ann, ann.first(ben, b"again"))
 
     assert ann.hear(ben, ben.say(ann, b"2")) == b"2"
     peer = ben.sessions.peer(ann.account_id, ann.device_id)
     assert peer is not None
     assert len(peer.sessions) == MOST_SESSIONS
+
+
+def test_retired_sessions_are_read_and_not_written_to(ann: Machine, ben: Machine) -> None:
+    """What was on its way is read, old first messages too, and what is written is in a new session."""
+    ben.hear(ann, ann.first(ben, b"1"))
+    late = [ann.say(ben, b"2"), ann.say(ben, b"3"), ann.say(ben, b"4")]
+    ben.sessions.retire(ann.account_id, ann.device_id)
+
+    assert ben.hear(ann, late[1]) == b"3"
+    assert ben.sessions.peer(ann.account_id, ann.device_id) is None
+    assert ann.hear(ben, ben.first(ann, b"new")) == b"new"
+    assert ben.hear(ann, late[0]) == b"2"
+    assert ben.hear(ann, ann.say(ben, b"5")) == b"5"
+    assert ann.hear(ben, ben.say(ann, b"6")) == b"6"
+    assert ben.hear(ann, late[2]) == b"4"
+
+
+def test_retired_sessions_are_read_for_as_long_as_a_message_may_wait(
+    ann: Machine, ben: Machine
+) -> None:
+    """After 30 days there is nothing to read in them, and reading makes it no longer."""
+    ben.hear(ann, ann.first(ben, b"1"))
+    late = [ann.say(ben, b"2"), ann.say(ben, b"3")]
+    ben.sessions.retire(ann.account_id, ann.device_id)
+    ben.clock.now += READ_OLD - DAY
+    ben.store.purge(int(ben.clock()))
+    assert ben.hear(ann, late[0]) == b"2"
+
+    ben.clock.now += 2 * DAY
+    with pytest.raises(NotDecrypted):
+        ben.hear(ann, late[1])
+    ben.store.purge(int(ben.clock()))
+    assert not list(ben.store.all(OldSessions))
+
+
+def test_so_many_retired_sessions_are_kept(ann: Machine, ben: Machine) -> None:
+    """The newest, as many as are written to at most."""
+    late = []
+    for n in range(MOST_SESSIONS + 1):
+        ben.hear(ann, ann.first(ben, b"1"))
+        late.append(ann.say(ben, bytes([n])))
+        ben.sessions.retire(ann.account_id, ann.device_id)
+        ann.lose(ben)
+
+    with pytest.raises(NotDecrypted):
+        ben.hear(ann, late[0])
+    assert [ben.hear(ann, one) for one in late[1:]] == [b"\1", b"\2", b"\3", b"\4"]
+
+
+def test_sessions_under_older_keys_are_only_read(ann: Machine, ben: Machine) -> None:
+    """A device begins anew: what it sent before is read, an older first message too, and changes
+    nothing about what is written to.
+    """
+    ben.hear(ann, ann.first(ben, b"1"))
+    late = ann.say(ben, b"2")
+    ann.lose(ben)
+    late_first = ann.first(ben, b"3")
+    ann.begin_anew(as_another=False)
+    answer = ben.first(ann, b"4")
+    peer = ben.sessions.peer(ann.account_id, ann.device_id)
+
+    assert ben.hear(ann, late_first) == b"3"
+    assert ben.hear(ann, late) == b"2"
+    assert ben.sessions.peer(ann.account_id, ann.device_id) == peer
+    assert ann.hear(ben, answer) == b"4"
+    assert ben.hear(ann, ann.say(ben, b"5")) == b"5"
+
+
+@pytest.mark.parametrize("content", [b"\x07", b"\x01\x09", b"\x02\x01x", b"\x01\x03" + bytes(300)])
+def test_unknown_contents_are_passed_over(content: bytes, ann: Machine, ben: Machine) -> None:
+    """What only other clients know is not taken for a message that was lost."""
+    with pytest.raises(PassedOver):
+        ben.hear(ann, content)
+
+
+def test_what_was_heard_is_passed_over(ann: Machine, ben: Machine) -> None:
+    """A repeated message is told from a broken one, whatever has become of its session."""
+    first = ann.first(ben, b"1")
+    later = ann.say(ben, b"2")
+    ben.hear(ann, first)
+    ben.hear(ann, later)
+    for prepare in (lambda: None, lambda: ben.sessions.retire(ann.account_id, ann.device_id)):
+        prepare()
+        for content in (first, later):
+            with pytest.raises(PassedOver):
+                ben.hear(ann, content)
+    ben.lose(ann)
+    for content in (first, later):
+        with pytest.raises(PassedOver):
+            ben.hear(ann, content)
 
 
 def test_a_device_without_keys_is_told_so(ann: Machine, ben: Machine) -> None:
