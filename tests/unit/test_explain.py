@@ -12,6 +12,7 @@ from core.base64url import encode
 from core.database import table
 from tests.conftest import NUMBER, Clock, MakeApp, problem_code
 from tests.policies import CHALLENGE, velocity, write_policy
+from verification.policy import file as policy_file
 from verification.policy.explain import KINDS, words
 from verification.policy.models import Decision
 from verification.policy.service import RETENTION
@@ -258,6 +259,10 @@ def test_check_prints_rules_and_refuses_with_lines(app: OpenAPI, tmp_path: Path)
     assert shown.exit_code == 0
     assert "velocity/network" in shown.stdout and "over = challenge" in shown.stdout
     assert "period = 1d" in shown.stdout
+    default = Path(policy_file.__file__).with_name("default.toml")
+    of_default = run(app, "check", str(default))
+    assert of_default.exit_code == 0, of_default.output
+    assert all(name in of_default.stdout for name in ("range", "conversion/prefix", "budget/total"))
     none = tmp_path / "none.toml"
     none.write_text(f"rules = []\n{CHALLENGE}")
     assert run(app, "check", str(none)).exit_code == 0

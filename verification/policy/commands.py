@@ -79,8 +79,8 @@ def _written(value: Any) -> str:
     """Write a parameter much as the file does."""
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{name} = {_written(x)}" for name, x in value.items()) + " }"
-    if isinstance(value, tuple):
-        return "[" + ", ".join(value) + "]"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_written, value)) + "]"
     if isinstance(value, timedelta):
         seconds = round(value.total_seconds())
         units = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
