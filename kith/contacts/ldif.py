@@ -4,7 +4,7 @@ import base64
 from collections.abc import Iterable, Iterator
 
 from kith.contacts import words
-from kith.contacts.found import Contact, Fault, WrittenNumber, one_line, written_numbers
+from kith.contacts.found import Contact, Fault, WrittenNumber, one_line, quoted, written_numbers
 from kith.contacts.lines import Line, decode
 from kith.contacts.looks import looks_like_number, numbers_in_name
 
@@ -39,7 +39,14 @@ def read_ldif(lines: Iterable[Line]) -> Iterator[Contact | Fault]:
             if name.lower() == "version":
                 continue
             entry = _Entry(number)
-        entry.add(name, _value(rest), number)
+        if name.lower() in _OTHER:
+            continue
+        try:
+            entry.add(name, _value(rest), number)
+        except ValueError:
+            # What is too long to be kept whole, such as a photo, holds no number.
+            if len(content) < LONGEST_VALUE:
+                yield Fault(number, f"{quoted(name)} is no base64, and is not read")
     if entry is not None:
         yield entry.contact()
 
@@ -53,7 +60,7 @@ class _Entry:
     def add(self, attribute: str, value: str, line: int) -> None:
         name = attribute.lower()
         self._names.setdefault(name, one_line(value))
-        if name in _OTHER or len(self._numbers) >= MOST_NUMBERS:
+        if len(self._numbers) >= MOST_NUMBERS:
             return
         if name in _PHONES or words.is_phone(words.plain(attribute)):
             self._numbers += written_numbers(value, line)
@@ -70,15 +77,17 @@ class _Entry:
 
 def _unfolded(lines: Iterable[Line]) -> Iterator[tuple[int, bytes]]:
     """Yield the lines with their folds undone, without comments; b"" is the end of an entry."""
-    first, gathered = 0, list[bytes]()
+    first, gathered, size = 0, list[bytes](), 0
     for line in lines:
         if line.content[:1] == b" " and gathered:
-            if sum(map(len, gathered)) < LONGEST_VALUE:
-                gathered.append(line.content[1:])
+            if size < LONGEST_VALUE and len(line.content) > 1:
+                gathered.append(line.content[1 : 1 + LONGEST_VALUE - size])
+                size += len(gathered[-1])
             continue
         if gathered and gathered[0][:1] != b"#":
             yield first, b"".join(gathered)
         first, gathered = line.number, [line.content[:LONGEST_VALUE]]
+        size = len(gathered[0])
         if not line.content.strip():
             yield first, b""
             gathered = []
@@ -87,10 +96,9 @@ def _unfolded(lines: Iterable[Line]) -> Iterator[tuple[int, bytes]]:
 
 
 def _value(rest: bytes) -> str:
-    """Return a value: text, base64 behind a second colon, or "" for a reference to a file."""
+    """Return a value: text, base64 behind a second colon, or "" for a reference to a file; raise
+    ValueError for broken base64.
+    """
     if rest[:1] == b":":
-        try:
-            return decode(base64.b64decode(rest[1:].strip()))
-        except ValueError:
-            return ""
+        return decode(base64.b64decode(rest[1:].strip(), validate=True))
     return "" if rest[:1] == b"<" else decode(rest).strip()

@@ -28,6 +28,13 @@ _SAY_NOTHING_OF_COUNTRIES = (
 _ALIASES = {"UK": "GB", "EL": "GR"}
 _SEPARATORS = str.maketrans("", "", " ()-")
 _MOBILE = (phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE_OR_MOBILE)
+#: Kinds of numbers that are given out for the words they spell.
+_WITH_WORDS = (
+    phonenumbers.PhoneNumberType.TOLL_FREE,
+    phonenumbers.PhoneNumberType.SHARED_COST,
+    phonenumbers.PhoneNumberType.PREMIUM_RATE,
+    phonenumbers.PhoneNumberType.UAN,
+)
 _NOT_DIGITS = re.compile(r"\D")
 
 
@@ -55,8 +62,13 @@ def readings(text: str, region: str | None, own_number: str | None = None) -> tu
         raise NumberUnreadable("a spreadsheet has shortened it; its last digits are lost")
     if repairs.is_uri(text):
         text = repairs.of_uri(text).strip()
-    plain = repairs.PLAIN.fullmatch(text) and "(0)" not in text
-    variants = [text] if plain else list(repairs.variants(text))
+    if region == "BR":
+        text = repairs.with_brazilian_prefix(text)
+    if repairs.is_masked(text):
+        raise NumberUnreadable("some of its digits are hidden")
+    if repairs.has_stray_letter(text):
+        raise NumberUnreadable("a letter stands among its digits")
+    variants = [text] if repairs.is_plain(text) else list(repairs.variants(text))
     for one in variants:
         if found := _valid(one, region):
             return found
@@ -95,7 +107,7 @@ def _as_it_stands(text: str, region: str | None) -> tuple[str, ...]:
     """Return a number that is written with digits and separators only and is valid so, where no
     other reading could be; that needs none of libphonenumber's parsing.
     """
-    if not repairs.PLAIN.fullmatch(text) or "(0)" in text:
+    if not repairs.is_plain(text):
         return ()
     digits = text.translate(_SEPARATORS)
     if digits.startswith("+"):
@@ -114,12 +126,15 @@ def _as_it_stands(text: str, region: str | None) -> tuple[str, ...]:
 
 def _valid(text: str, region: str | None) -> tuple[str, ...]:
     """Return the valid numbers of one variant of a text, none when there is none."""
-    if repairs.has_letters(text) and not repairs.may_be_vanity(text):
+    letters = repairs.has_letters(text)
+    if letters and not repairs.may_be_vanity(text):
         return ()
     abroad = repairs.is_international(text)
     try:
         number = phonenumbers.parse(text, None if abroad else region)
     except phonenumbers.NumberParseException:
+        return ()
+    if letters and not _is_word_of(number, text):
         return ()
     code = number.country_code or 0
     found = _forms(code, phonenumbers.national_significant_number(number))
@@ -130,6 +145,25 @@ def _valid(text: str, region: str | None) -> tuple[str, ...]:
         # Without a plus, only the country's own access code leads to another country.
         return found if _is_access_code(text, region) else ()
     return _with_code_inside(found, _NOT_DIGITS.sub("", text), own_code)
+
+
+def _is_word_of(number: phonenumbers.PhoneNumber, text: str) -> bool:
+    """Return whether the letters of a text are the digits of a number: of one that has its word behind
+    a prefix for them, such as 800, or that names its country, and is no number without the word.
+    """
+    kind, before = phonenumbers.number_type(number), repairs.digits_before_letters(text)
+    if kind in _WITH_WORDS:
+        return before <= repairs.MOST_DIGITS_OF_A_FREE_NUMBER
+    code = str(number.country_code)
+    national = phonenumbers.national_significant_number(number)
+    prefix = sum(one.isalnum() for one in text) - len(national)
+    names_country = repairs.is_international(text) or (
+        prefix == len(code) and _NOT_DIGITS.sub("", text).startswith(code)
+    )
+    local = before - prefix < repairs.FEWEST_DIGITS
+    return (
+        names_country and local and text.isupper() and kind != phonenumbers.PhoneNumberType.MOBILE
+    )
 
 
 def _forms(code: int, digits: str) -> tuple[str, ...]:

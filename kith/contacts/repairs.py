@@ -16,7 +16,10 @@ SHORTENED = re.compile(r"[+-]?\d(?:[.,]\d+)?E\+?\d+", re.IGNORECASE)
 
 _FORMULA = re.compile(r'=\s*"+(.*?)"+\s*|=\s*(\+?\d[\d\s()-]*)')
 _WHATSAPP_ID = re.compile(r"(\d{7,15})(?:[:.]\d+)?@(?:s\.whatsapp\.net|c\.us)")
-_LABEL = re.compile(r"[^\W\d_][^:+\d]{0,30}\d?\s*:\s*(?=[+(\d])")
+_LABEL = re.compile(
+    r"[^\W\d_][^:+\d]{0,30}\d?\s*:\s*(?=[+(\d])|\([^\W\d_][^()+\d]{0,30}\)\s*(?=[+(\d])"
+)
+_DASH_OF_JAPAN = re.compile("(?<=\\d)\u30fc(?=\\d)")  # the sign of a long vowel
 _SERVICE = re.compile(
     r"[*#]{1,2}\d{2,3}[*#](?=\s*[+(\d])"
 )  # *31# and #31#: whether to show the own number
@@ -25,14 +28,44 @@ _DECIMAL = re.compile(r"(\+?\d{7,})[.,]0+")
 _ZERO_IN_BRACKETS = re.compile(r"[(\[]\s*0\s*[)\]]")
 _DOUBLE_ZERO = re.compile(r"\(?\s*\+?\s*0\s*0\)?(?=[\s(./-]*[1-9])")
 _LETTER = re.compile(r"[^\W\d_]")
-_VANITY = re.compile(r"\+?[\d\s().-]{1,12}[\s.-]?[A-Za-z][A-Za-z\d\s-]*")
+#: Digits and a word behind them, of three letters or more: 1-800-FLOWERS, 1300 6 FLOWERS.
+_VANITY = re.compile(r"\+?[\d\s().-]{1,14}[A-Za-z]{2,}[A-Za-z\d\s-]*")
+_VANITY_WORD = re.compile(r"[A-Za-z]{3}")
+#: What stands for digits that are not told: one sign again and again.
+_MASK = re.compile(
+    r"(?<![^\W\d_])([xX*#?_\u2022\u25cf\u00b7\u2219\u2217])(?:[\s().-]?\1)+(?![^\W\d_])"
+)
+_BESIDE_A_MASK = re.compile(r"[\s().\[\]/+-]*")
+_SEPARATORS = " ().[]/-"
+#: A letter that stands among digits, as one mistyped or misread; w, p, x and t are pauses and extensions.
+_STRAY_BEHIND = re.compile(
+    r"[lIOo](?![^\W\d_])|[ ]?[lIOo](?=\d)(?!2\b)|[a-oq-suvyzA-OQ-SUVYZ](?=\d)(?!2\b)"
+)
+_STRAY_BEFORE = re.compile(r"(?<![^\W\d_])[lIOo]\Z")
+_BRAZILIAN_CARRIER = re.compile(r"\A(\(?0)\s?xx\s?(?=\)?\s?\d\d)", re.IGNORECASE)
+#: What may stand behind a number and begin with digits: (2), 24h, 8-17 Uhr, 2. Stock.
+_IN_BRACKETS_BEHIND = re.compile(r"\s*[(\[]\s*\d{1,2}(?:\s?[-\u2013./:]\s?\d{1,2}){0,3}\Z")
+_ALL_WEEK = re.compile(r"\s+24\s?/\s?7\Z")
+_COUNT_BEHIND = re.compile(r"\s+\d{1,2}(?:\s?[-\u2013]\s?\d{1,2})?\Z")
+_COUNTED = re.compile(
+    r"\s?(?:h|uhr|std|[ap]\.?m)\b|\.\s?(?:stock|og|etage|floor|\u00e9tage|piso|piano)\b|(?:st|nd|rd|th)\s?floor",
+    re.IGNORECASE,
+)
+#: What counts numbers in front of them: "2) ", "#1 ", and the 2 of "Handy 2 ".
+_COUNT_BEFORE = re.compile(
+    r"#?[1-9](?:\s?[):]\s*|\.\s+)(?=[+(\d])|#[1-9]\s+(?=[+(\d])|[(\[][1-9][)\]]\s*(?=[+0])"
+    r"|[^\W\d_][^+\d(]{1,30}[1-9]\s+(?=[+(0])"
+)
+_COUNT_PERHAPS_BEFORE = re.compile(r"[^\W\d_][^+\d(]{0,30}\s[1-9]\s+(?=\d)")
 _MANY_SPACES = re.compile(r"\s+")
 _FILLERS = re.compile("[\u115f\u1160\u3164\uffa0]")
 #: Direction marks and joiners; variation selectors, keycaps and accents.
 _UNSEEN = frozenset({"Cf", "Mn", "Me"})
 
 FEWEST_DIGITS = 7  # of what is a whole number by itself, as E.164 knows none with fewer
-MOST_DIGITS_OF_A_VANITY_NUMBER = 8  # before its word, as in 1-800-FLOWERS and 1-212-555-TAXI
+#: Before the word of a number that is free of charge, with its prefix: 0800 12 FLOWERS.
+MOST_DIGITS_OF_A_FREE_NUMBER = 7
+MOST_DIGITS_BEFORE_SMALL_LETTERS = 5
 
 
 def tidy(text: str) -> str:
@@ -40,10 +73,15 @@ def tidy(text: str) -> str:
     if not text.isascii():
         text = _FILLERS.sub("", text)
         text = "".join(one for one in text if unicodedata.category(one) not in _UNSEEN)
-        text = unicodedata.normalize("NFKC", text)
+        # Superscripts and circled digits are notes beside a number, and none of its digits.
+        text = "".join(
+            one if unicodedata.category(one) == "No" else unicodedata.normalize("NFKC", one)
+            for one in text
+        )
         text = "".join(
             str(unicodedata.decimal(one, one)) if one.isdecimal() else one for one in text
         )
+        text = _DASH_OF_JAPAN.sub("-", text)
     text = _MANY_SPACES.sub(" ", text).strip().lstrip("'").strip()
     if formula := _FORMULA.fullmatch(text):
         text = (formula[1] or formula[2] or "").strip().lstrip("'")
@@ -93,14 +131,49 @@ def starts_abroad(text: str) -> bool:
 
 
 def may_be_vanity(text: str) -> bool:
-    """Return whether letters in a text may stand for digits, as in 1-800-FLOWERS.
-
-    A word behind a number that is long enough without it is no part of the number.
+    """Return whether letters in a text may stand for digits, as in 1-800-FLOWERS and in
+    1-212-555-TAXI: a word in capitals, or a word behind few digits. Which number it is decides too.
     """
-    if not _VANITY.fullmatch(text):
+    if not _VANITY.fullmatch(text) or not _VANITY_WORD.search(text):
         return False
-    before = _LETTER.split(text, maxsplit=1)[0]
-    return digits_in(before) <= MOST_DIGITS_OF_A_VANITY_NUMBER
+    return text == text.upper() or digits_before_letters(text) <= MOST_DIGITS_BEFORE_SMALL_LETTERS
+
+
+def digits_before_letters(text: str) -> int:
+    """Return how many digits stand in front of the first letter."""
+    return digits_in(_LETTER.split(text, maxsplit=1)[0])
+
+
+def is_masked(text: str) -> bool:
+    """Return whether digits of a number are hidden behind one sign again and again."""
+    front, _, behind = _divided(text)
+    masks = list(_MASK.finditer(front))
+    if masks and _BESIDE_A_MASK.fullmatch(front, masks[-1].end()):
+        return True
+    return _MASK.match(behind.lstrip(_SEPARATORS)) is not None
+
+
+def has_stray_letter(text: str) -> bool:
+    """Return whether a letter stands among the digits of a number, where a digit may be missing."""
+    front, number, behind = _divided(text)
+    if not number:
+        return False
+    return (_STRAY_BEHIND.match(behind) or _STRAY_BEFORE.search(front)) is not None
+
+
+def with_brazilian_prefix(text: str) -> str:
+    """Return 0xx11 as 011: the sign for the carrier that one has to choose is left out."""
+    return _BRAZILIAN_CARRIER.sub(r"", text, count=1)
+
+
+def is_plain(text: str) -> bool:
+    """Return whether a text holds nothing to repair; a count in brackets would be."""
+    return (
+        PLAIN.fullmatch(text) is not None
+        and "(0)" not in text
+        and ")" not in text[1:3]
+        and not text.endswith(")")
+    )
 
 
 def has_letters(text: str) -> bool:
@@ -110,9 +183,8 @@ def has_letters(text: str) -> bool:
 
 def body(text: str) -> tuple[str, str]:
     """Return the first number of a text as written, and what stands behind it; "" without one."""
-    text = _SERVICE.sub("", _LABEL.sub("", text, count=1), count=1)
-    found = _BODY.match(text)
-    return (found[1], text[found.end() :]) if found else ("", text)
+    _, number, behind = _divided(text)
+    return number, behind
 
 
 def digits_in(text: str) -> int:
@@ -120,15 +192,46 @@ def digits_in(text: str) -> int:
     return sum(one.isdigit() for one in text)
 
 
+def _divided(text: str) -> tuple[str, str, str]:
+    """Return what stands before the first number of a text, the number, and what is behind it."""
+    text = _SERVICE.sub("", _LABEL.sub("", text, count=1), count=1)
+    found = _BODY.match(text)
+    return (text[: found.start(1)], found[1], text[found.end() :]) if found else ("", "", text)
+
+
 def _repaired(text: str) -> Iterator[str]:
-    cut, _ = body(text)
-    if decimal := _DECIMAL.fullmatch(cut.strip()):
-        cut = decimal[1]
-    cut = cut or text
+    if count := _COUNT_BEFORE.match(text):
+        yield from _cut(text[count.end() :])
+    yield from _cut(text)
+    if count := _COUNT_PERHAPS_BEFORE.match(text):
+        yield from _cut(text[count.end() :])
+    yield text
+
+
+def _cut(text: str) -> Iterator[str]:
+    number, behind = body(text)
+    if shorter := _without_count(number, behind):
+        yield from _with_plus(shorter)
+    if decimal := _DECIMAL.fullmatch(number.strip()):
+        number = decimal[1]
+    yield from _with_plus(number or text)
+
+
+def _without_count(number: str, behind: str) -> str:
+    """Return a number without what is counted behind it, as in (2), 24h and 2. Stock, "" without."""
+    if found := _ALL_WEEK.search(number):
+        return number[: found.start()]
+    if behind[:1] in (")", "]") or _COUNTED.match(behind):
+        for count in (_IN_BRACKETS_BEHIND, _COUNT_BEHIND):
+            if found := count.search(number):
+                return number[: found.start()]
+    return ""
+
+
+def _with_plus(cut: str) -> Iterator[str]:
     for one in (_ZERO_IN_BRACKETS.sub("", cut), cut) if starts_abroad(cut) else ():
         if _DOUBLE_ZERO.match(one):
             # Without the brackets that it may have stood in.
             yield _DOUBLE_ZERO.sub("+", one, count=1).replace(")", " ").replace("(", " ")
         yield one
     yield cut
-    yield text

@@ -5,11 +5,13 @@ what the cells below it say of a column. Neither switches the other off: a colum
 phones is believed, and in every other column a cell that looks like a number is one.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from statistics import mode
 
+from kith.contacts.countries import region_in
 from kith.contacts.found import (
     Contact,
     Fault,
@@ -18,10 +20,10 @@ from kith.contacts.found import (
     quoted,
     written_numbers,
 )
-from kith.contacts.headers import Columns, columns_of, region_in
+from kith.contacts.headers import Columns, columns_of
 from kith.contacts.lines import Line
 from kith.contacts.looks import looks_like_number, numbers_in_name
-from kith.contacts.repairs import digits_in, starts_abroad
+from kith.contacts.repairs import digits_in, is_international, starts_abroad
 from kith.contacts.rows import Row, read_rows
 
 SAMPLE_ROWS = 50
@@ -32,6 +34,9 @@ LONGEST_HEADING = 80
 FEWEST_DIGITS_OF_NO_HEADING = 3  # "Phone 2" is a heading, "1-800-FLOWERS" is none
 FEWEST_CELLS_OF_FLAGS = 3
 FEWEST_DIGITS_OF_NO_FLAG = 4
+
+_AREA = re.compile(r"\(?\d{1,6}\)?")
+_NOT_DIGITS = re.compile(r"\D")
 
 
 def read_table(lines: Iterable[Line]) -> Iterator[Contact | Fault]:
@@ -111,9 +116,19 @@ class _Reader:
         width = max((len(row.cells) for row in sample), default=0)
         self._odd = set[int]()
         self._width = min(max(width, len(columns.names)), MOST_COLUMNS)
-        names = {*columns.full_name, *columns.name_parts, *columns.organization}
-        self._places = {
-            index: self._place(index, sample) for index in range(self._width) if index not in names
+        self._asides = {
+            index
+            for index in (*columns.countries, *columns.areas)
+            if not _hold_numbers(sample, index)
+        }
+        self._names = {*columns.full_name, *columns.name_parts, *columns.organization}
+        # Names come last: a number that is a name already stands beside it mostly.
+        places = sorted(set(range(self._width)) - self._asides, key=lambda one: one in self._names)
+        self._places = {index: self._place(index, sample) for index in places}
+        # What stands beside the numbers of a column: its country, and its area code.
+        self._beside = {
+            index: (self._aside(columns.country_of(index)), self._aside(columns.area_of(index)))
+            for index in self._places
         }
         self._phones = {index for index, place in self._places.items() if place.named}
 
@@ -122,17 +137,29 @@ class _Reader:
         cells = row.cells
         if self._odd:
             yield from self._useless(row)
-        numbers = list[WrittenNumber]()
+        numbers, unknown = list[WrittenNumber](), set[int]()
         for index, place in self._places.items():
             if index < len(cells) and (cell := cells[index]):
-                numbers += _numbers(cell, row.line, place)
+                found = _numbers(cell, row.line, place)
+                if found and index in self._names:
+                    known = {number.text for number in numbers}
+                    found = [number for number in found if number.text not in known]
+                country, area = self._beside[index]
+                if found and place.named and area is not None and area < len(cells):
+                    found = [_with_area(number, cells[area].strip()) for number in found]
+                if found and country is not None and country < len(cells):
+                    found = self._with_region(found, country, cells[country], unknown)
+                numbers += found
         for index, cell in enumerate(cells[self._width :], start=self._width):
             if cell:
                 numbers += _numbers(cell, row.line, _Place(_title(index)))
-        if self._columns.country_code is not None and numbers:
-            numbers = self._with_region(numbers, cells)
         name = self._columns.name(cells) or self._first_word(cells)
-        numbers = numbers or numbers_in_name(name, row.line)
+        for country in sorted(unknown):
+            cell, title = quoted(cells[country]), quoted(self._columns.names[country])
+            reason = f"{cell} in {title} is no country that is known here"
+            yield Fault(row.line, f"{reason}; the number beside it is not read", name)
+        if not unknown:
+            numbers = numbers or numbers_in_name(name, row.line)
         yield Contact(name, tuple(numbers), row.line)
 
     def _place(self, index: int, sample: Sequence[Row]) -> _Place:
@@ -163,14 +190,24 @@ class _Reader:
                 reason = f"column {quoted(title)} holds no phone numbers, such as {quoted(cell)}"
                 yield Fault(row.line, f"{reason}; it is not read")
 
+    def _aside(self, column: int | None) -> int | None:
+        return column if column in self._asides else None
+
+    @staticmethod
     def _with_region(
-        self, numbers: Sequence[WrittenNumber], cells: Sequence[str]
+        numbers: Sequence[WrittenNumber], column: int, cell: str, unknown: set[int]
     ) -> list[WrittenNumber]:
-        index = self._columns.country_code
-        region = region_in(cells[index]) if index is not None and index < len(cells) else None
+        """Return numbers with the country that is written beside them; those that need one and have
+        one that is not known are left out, and the column is noted.
+        """
+        region = region_in(cell)
+        known = region is not None or not cell.strip()
+        if not known and not all(starts_abroad(number.text) for number in numbers):
+            unknown.add(column)
         return [
             number if starts_abroad(number.text) else replace(number, region=region)
             for number in numbers
+            if known or starts_abroad(number.text)
         ]
 
     def _first_word(self, cells: Sequence[str]) -> str:
@@ -178,6 +215,21 @@ class _Reader:
             if index not in self._phones and cell.strip() and not looks_like_number(cell):
                 return one_line(cell)
         return ""
+
+
+def _hold_numbers(sample: Sequence[Row], index: int) -> bool:
+    """Return whether most cells of a column look like whole numbers."""
+    cells = [row.cells[index] for row in sample if index < len(row.cells)]
+    cells = [cell for cell in cells if cell.strip()]
+    return sum(map(looks_like_number, cells)) * 2 > len(cells)
+
+
+def _with_area(number: WrittenNumber, area: str) -> WrittenNumber:
+    """Return a number behind its area code, where it has none yet."""
+    text, digits = number.text, _NOT_DIGITS.sub("", area)
+    if not _AREA.fullmatch(area) or text[:1] in "+0(" or text.startswith(digits.lstrip("0")):
+        return number
+    return replace(number, text=f"{area} {text}")
 
 
 def _title(index: int) -> str:
@@ -188,7 +240,7 @@ def _numbers(cell: str, line: int, place: _Place) -> list[WrittenNumber]:
     if place.named:
         return written_numbers(cell, line)
     if looks_like_number(cell):
-        if place.abroad_only and not starts_abroad(cell.strip()):
+        if place.abroad_only and not is_international(cell.strip()):
             return []
         return written_numbers(cell, line, place.title)
     if place.believed and digits_in(cell) >= FEWEST_DIGITS_OF_NO_FLAG:

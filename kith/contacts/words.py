@@ -48,8 +48,32 @@ _ABOUT_A_PHONE = """
     updated modified allowed allow id source country valid model notes score bounced subscribed
     ringtone plan contract
 """
+#: Whole words of columns with the country of the phones beside them, as a code or a name.
+_COUNTRY_CODE = """
+    country_code country_codes countrycode dial_code dialing_code dialling_code calling_code isd_code isd
+    country_calling_code country_prefix phone_country phone_country_code country_dial_code
+    international_code international_prefix idd landesvorwahl landervorwahl laendervorwahl
+    landeskennzahl landerkennzahl landercode landescode indicatif indicatif_pays indicatif_international
+    code_pays codigo_de_pais codigo_pais codigo_del_pais prefijo_internacional prefijo_pais codigo_do_pais
+    prefisso_internazionale prefisso_paese codice_paese landnummer landcode landskod landsnummer
+    landekode landkode kod_kraju numer_kierunkowy_kraju maatunnus ulke_kodu код_страны код_країни
+    国家代码 国家区号 国番号 국가_코드
+"""
+#: Whole words of columns about a country that is not the phones'.
+_OF_ADDRESSES = """
+    address billing mailing shipping birth nationality passport bank tax adresse rechnung lieferung postal
+"""
+#: Whole words of columns with the area code of the phone beside them.
+_AREA_CODE = """
+    area_code areacode vorwahl ortsvorwahl ortskennzahl std_code city_code netnummer kengetal riktnummer
+    indicatif_regional codigo_de_area codigo_area ddd prefisso_locale numer_kierunkowy код_города
+"""
 #: Whole words of columns whose numbers are no phone numbers.
 _OTHER = """
+    steuernummer steuer-nr umsatzsteuer ust-idnr mandat mandatsreferenz mandant mandate debitor debitoren
+    debitorennummer kreditor kreditornummer kreditoren personalnummer mitgliedsnummer vertragsnummer
+    rechnungsnummer auftragsnummer artikelnummer kassenzeichen aktenzeichen debtor creditor
+    customer_id client_id contract_number member_number invoice invoice_number invoice_no siret siren
     id uid uuid guid plz zip postal postcode postleitzahl postnummer postinumero postboks psc kod_pocztowy
     iranyitoszam po_box birth birthday birthdate geburtstag geburtsdatum anniversary jahrestag date datum
     fecha date_of_birth dob iban bic account_number konto kontonummer customer_number customer_no
@@ -117,6 +141,20 @@ def is_about_a_phone(word: str) -> bool:
     return _ABOUT.search(word) is not None
 
 
+def country_code_of(word: str) -> str | None:
+    """Return what a plain column name says beside that it is of country codes, such as "home phone";
+    None where it does not say so.
+    """
+    if _COUNTRY_CODES.search(word) is None or _ADDRESSES.search(word) is not None:
+        return None
+    return _COUNTRY_CODES.sub(" ", word)
+
+
+def is_area_code(word: str) -> bool:
+    """Return whether there are area codes below a plain column name."""
+    return _AREA_CODES.search(word) is not None
+
+
 def is_other(word: str) -> bool:
     """Return whether there are no phone numbers below a plain column name, whatever is there."""
     return _OF_OTHER_NUMBERS.search(word) is not None or _OF_ANOTHER_KIND.search(word) is not None
@@ -147,6 +185,9 @@ _PHONE = re.compile(
 _OF_ANOTHER_KIND = re.compile(_whole(_NOT_A_PHONE))
 _OF_OTHER_NUMBERS = re.compile(_whole(_OTHER))
 _ABOUT = re.compile(_whole(_ABOUT_A_PHONE))
+_COUNTRY_CODES = re.compile(_whole(_COUNTRY_CODE))
+_ADDRESSES = re.compile(_whole(_OF_ADDRESSES))
+_AREA_CODES = re.compile(_whole(_AREA_CODE))
 NAMES = FULL | GIVEN | MIDDLE | FAMILY | ORGANIZATION
 
 

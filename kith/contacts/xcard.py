@@ -8,6 +8,7 @@ from kith.contacts.found import Contact, Fault, WrittenNumber, one_line, written
 from kith.contacts.lines import BLOCK, Source
 
 LONGEST_TEXT = 64 * 1024
+LONGEST_NAME = 1024  # characters of one part of a name, which may have many elements
 MOST_NUMBERS = 1000  # of one card
 
 OF_ANOTHER_KIND = (
@@ -124,7 +125,8 @@ class _Reader:
             room = MOST_NUMBERS - len(self._numbers)
             self._numbers += written_numbers(self._text, self._text_line)[:room]
         elif self._path[-2] == "n" and last in _PARTS_OF_N:
-            self._names[last] = one_line(f"{self._names.get(last, '')} {text}")
+            if len(known := self._names.get(last, "")) < LONGEST_NAME:
+                self._names[last] = f"{known} {text[:LONGEST_NAME]}".strip()
         elif last in kind.names or two in kind.names:
             self._names.setdefault(last if last in kind.names else two, text)
 

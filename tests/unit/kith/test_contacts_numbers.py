@@ -57,11 +57,95 @@ def test_what_people_type_is_read_as_the_service_reads_it(case: dict[str, str | 
         ("4915112345678:12@c.us", None, "+4915112345678"),
         ("8 (916) 123-45-67", "RU", "+79161234567"),
         ("07911 123456", "uk", "+447911123456"),
+        ("1-800-flowers", "US", "+18003569377"),
+        ("0800 REIMANN", "NZ", "+648007346266"),
+        ("(0xx11) 98765-4321", "BR", "+5511987654321"),
+        ("0151 12345678 O2", "DE", "+4915112345678"),
+        ("030 123456 (2)", "DE", "+4930123456"),
+        ("030 123456 24h", "DE", "+4930123456"),
+        ("030 123456 (24h)", "DE", "+4930123456"),
+        ("030 123456 8-17 Uhr", "DE", "+4930123456"),
+        ("030 123456 2. Stock", "DE", "+4930123456"),
+        ("030 123456\u00b2", "DE", "+4930123456"),
+        ("\u2460 030 123456", "DE", "+4930123456"),
+        ("030 123456 \u2461", "DE", "+4930123456"),
+        ("Handy 2 0151 12345678", "DE", "+4915112345678"),
+        ("2) 0151 12345678", "DE", "+4915112345678"),
+        ("#1 415 555 2671", "US", "+14155552671"),
+        ("2. 415 555 2671", "US", "+14155552671"),
+        ("(030) 12345(67)", "DE", "+493012345"),
     ],
 )
 def test_odd_writings_are_read(text: str, region: str | None, e164: str) -> None:
     """What stands around a number, and how it is divided, does not change it."""
     assert normalise(text, region) == e164
+
+
+@pytest.mark.parametrize(
+    ("text", "region"),
+    [
+        ("98765xxxxx", "IN"),
+        ("+91 98765 XXXXX", "IN"),
+        ("98765*****", "IN"),
+        ("+91-98765-\u2022\u2022\u2022\u2022\u2022", "IN"),
+        ("98765#####", "IN"),
+        ("(415) 555-XXXX", "US"),
+        ("+1 (415) XXX-2671", "US"),
+        ("XXX-234-5678", "US"),
+        ("030 123456xx", "DE"),
+        ("030 123456 x x", "DE"),
+    ],
+)
+def test_masked_numbers_are_nobodys(text: str, region: str) -> None:
+    """What a mask leaves of a number may be somebody else's, and its letters are no digits."""
+    with pytest.raises(NumberUnreadable, match="hidden"):
+        readings(text, region)
+
+
+@pytest.mark.parametrize(
+    ("text", "region"),
+    [
+        ("0664 l234567", "AT"),
+        ("030 l234567", "DE"),
+        ("030 123456l", "DE"),
+        ("030 12345O7", "DE"),
+        ("030 1234a567", "DE"),
+        ("O30 123456", "DE"),
+        ("415 555 267l", "US"),
+        ("020 7946 0O18", "GB"),
+    ],
+)
+def test_a_letter_among_digits_is_never_dropped(text: str, region: str) -> None:
+    """It may be a digit that somebody mistyped: the number without it is another one."""
+    with pytest.raises(NumberUnreadable, match="letter"):
+        readings(text, region)
+
+
+@pytest.mark.parametrize(
+    ("text", "region"),
+    [
+        ("234-5678 Mom", "US"),
+        ("387-5678 new", "US"),
+        ("234 5678 Bob", "CA"),
+        ("9876543 ABC", "IN"),
+        ("0151 Mamahandy", "DE"),
+        ("0664 Mamahandy", "AT"),
+        ("0800 1234 Anna", "DE"),
+        ("089 B234567", "DE"),
+        ("+49 151 MAMAHAND", None),
+    ],
+)
+def test_words_behind_a_number_that_lacks_digits_are_none_of_them(
+    text: str, region: str | None
+) -> None:
+    """Only a word that a number is given out for is read as digits."""
+    with pytest.raises(NumberUnreadable):
+        readings(text, region)
+
+
+def test_a_word_does_not_keep_a_local_number_from_its_area() -> None:
+    """It is cut, and the number is completed."""
+    assert readings("234-5678 Mom", "US", "+14155550100") == ("+14152345678",)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import io
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from kith.contacts import Contact, Fault, read_contacts
@@ -366,6 +366,7 @@ FRAGMENTS = st.sampled_from(
 def test_no_mixture_of_parts_makes_the_reader_fail(parts: list[str]) -> None:
     """The parts of cards in any order never raise, and never lose the card that follows them."""
     content = "".join(parts) + "\n\nBEGIN:VCARD\nFN:Last\nTEL:99\nEND:VCARD\n"
+    assume(content.count("\x00") * 20 <= len(content))  # what has more is a binary file
 
     contacts, _ = read(content)
 
