@@ -71,7 +71,12 @@ def _forwarded(value: str) -> Iterator[Hop]:
             yield Undisclosed.UNREADABLE
             return
         # Pairs are taken one after the other, so that a quoted string is never looked into.
-        pairs = {name.lower(): value for name, value in _PAIRS.findall(element)}
+        written = [(name.lower(), value) for name, value in _PAIRS.findall(element)]
+        pairs = dict(written)
+        if len(pairs) < len(written):
+            # Of a parameter given twice, which RFC 7239 section 4 forbids, one may be a client's.
+            yield Undisclosed.UNREADABLE
+            return
         # Whom it asks for is the proxy's to tell or not.
         yield read_hop(pairs["for"]) if "for" in pairs else Undisclosed.HIDDEN
 

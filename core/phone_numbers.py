@@ -10,7 +10,15 @@ import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumberType
 
 from core.problems import Problem
-from core.typed_numbers import e164_of, is_shortened, read_number, read_region, why_unreadable
+from core.typed_numbers import (
+    e164_of,
+    has_hidden_digits,
+    is_shortened,
+    read_number,
+    read_region,
+    why_unreadable,
+)
+from core.typed_text import visible
 
 #: Every region a number can be from: ISO 3166 codes, and "001" for those of no country.
 REGIONS = frozenset(phonenumbers.SUPPORTED_REGIONS) | {"001"}
@@ -91,6 +99,10 @@ class PhoneNumber:
     def _why_not(cls, text: str, region: str | None) -> str:
         if is_shortened(text):
             return "A spreadsheet has shortened it; its last digits are lost."
+        if has_hidden_digits(text):
+            return "Some of its digits are hidden; write all of them."
+        if not visible(text):
+            return "Enter a phone number."
         found = why_unreadable(text, region)
         if isinstance(found, phonenumbers.PhoneNumber):
             return _why_invalid(found)
@@ -104,6 +116,9 @@ class PhoneNumber:
 
 
 def _why_invalid(parsed: phonenumbers.PhoneNumber) -> str:
+    if phonenumbers.is_valid_number(parsed):
+        # Only with digits or letters that may be no part of it.
+        return "It is not clear where the number begins or ends; write nothing else beside it."
     match phonenumbers.is_possible_number_with_reason(parsed):
         case phonenumbers.ValidationResult.TOO_SHORT:
             return "It is too short for its country."

@@ -4,9 +4,18 @@ Read as leniently as they can be meant one way only; what is refused is refused 
 """
 
 import re
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    StringConstraints,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 from core.typed_numbers import MAX_NUMBER_LENGTH, read_region
 from core.typed_text import visible
@@ -14,8 +23,36 @@ from core.typed_text import visible
 MAX_LOCALE_LENGTH = 35
 #: Of a host in the last line of a text (origin-bound one-time codes).
 MAX_HOST_LENGTH = 100
-_HOST = re.compile(rf"[a-z0-9](?:[a-z0-9.-]{{0,{MAX_HOST_LENGTH - 2}}}[a-z0-9])?")
-_ORIGIN = re.compile(rf"(?:https://)?({_HOST.pattern})(?::443)?/?")
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_ORIGIN = re.compile(rf"(?:https://)?({_LABEL}(?:\.{_LABEL})*)(?::443)?/?")
+#: What browsers send in an origin's place where there is none to tell (RFC 6454 section 6.1).
+_OPAQUE = "null"
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form of a text, as a regular expression, and the sentence that says what is wanted instead."""
+
+    pattern: str
+    wanted: str
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Check the text after everything that is annotated before this."""
+        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Tell programs the regular expression."""
+        return {**handler(schema), "pattern": self.pattern}
+
+    def _checked(self, text: str) -> str:
+        if not re.search(self.pattern, text) or (self.pattern.endswith("$") and text[-1:] == "\n"):
+            # Python's $ is also before a last line end, ECMA's is not.
+            raise ValueError(self.wanted)
+        return text
 
 
 def read_locale(text: str) -> str | None:
@@ -35,8 +72,9 @@ def read_locale(text: str) -> str | None:
 
 def read_origin(text: str) -> str:
     """Give the host of a web origin (RFC 6454), whose scheme is https; raises ValueError for any other."""
-    found = _ORIGIN.fullmatch(visible(text).lower())
-    if found is None:
+    origin = visible(text).lower()
+    found = _ORIGIN.fullmatch(origin)
+    if found is None or origin == _OPAQUE or len(found[1]) > MAX_HOST_LENGTH:
         raise ValueError(
             "A web origin is https:// and a host name, such as https://example.com, without a path"
             " and without another port."
@@ -56,6 +94,12 @@ def _app_hash(text: str) -> str:
     return text
 
 
+def _typed_number(text: str) -> str:
+    if not text:
+        raise ValueError("Enter a phone number.")
+    return text
+
+
 def _region(text: str) -> str:
     region = read_region(text)
     if region and not re.fullmatch("[A-Z]{2}", region):
@@ -64,7 +108,12 @@ def _region(text: str) -> str:
 
 
 #: A phone number as it was typed or pasted, with or without its country code.
-TypedNumber = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NUMBER_LENGTH)]
+TypedNumber = Annotated[
+    str,
+    StringConstraints(max_length=MAX_NUMBER_LENGTH),
+    AfterValidator(_typed_number),
+    Field(json_schema_extra={"minLength": 1}),
+]
 #: An ISO 3166 country in any case; empty where a phone knows none.
 Region = Annotated[str, StringConstraints(max_length=64), AfterValidator(_region)]
 #: A language that a text can be in; none for what is no language, so that nobody is refused over it.

@@ -15,23 +15,22 @@ import phonenumbers
 from phonenumbers import NumberParseException, PhoneMetadata, PhoneNumberType
 from phonenumbers import PhoneNumber as Parsed
 
+from core.typed_surroundings import bare_numbers, is_masked
 from core.typed_text import visible
 
 #: As libphonenumber has it; a longer text is no number.
 MAX_NUMBER_LENGTH = 250
 
 _MOBILE = (PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE)
-#: From a number's first digit or sign to what follows it: a word, an extension, a pause, a URI's parameter.
-_NUMBER = re.compile(r"[+(\d][^A-Za-z,;#]*\d[^A-Za-z,;#]*")
 _SPREADSHEET_ZERO = re.compile(r"(\d{6,})\.0{1,2}$")
 #: The national prefix that is not dialled from abroad (ITU-T E.123 section 7.2): +49 (0)151 …
 _BRACKETED_ZERO = re.compile(r"(?<=\d)\s*[(\[]\s*0\s*[)\]]")
 _SHORTENED = re.compile(r"\d(?:[.,]\d+)?E\+?\d+", re.IGNORECASE)
 _DOUBLE_ZERO = re.compile(r"^\(?\s*\+?\s*0\s*0")
-#: What stands in front of a number: a label such as "Mobile 2:", a code that hides one's own number (*31#).
-_LABEL = re.compile(r"^[A-Za-z][^:+]{0,40}:\s*(?=[+(\d])|^[*#]{1,2}\d{2,3}[*#]\s*(?=[+(\d])")
-#: A number that ends in letters for digits, as in 1-800-FLOWERS; behind more digits a word is no part of it.
-_VANITY = re.compile(r"\+?(?:[\s().-]*\d){1,8}[\s.-]*[A-Za-z]{3}[A-Za-z\d\s-]*")
+#: A number that ends in letters for digits, as in 1-800-FLOWERS; two words are none of it.
+_VANITY = re.compile(r"(\+?(?:[\s().-]*\d){1,8})[\s.-]*([A-Za-z]{3,}\d*)")
+#: Of a toll-free number before its word, without the country's code: 800.
+LONGEST_TOLL_FREE_PREFIX = 4
 #: Numbers that got another form, by country code: what stood behind it, and what stands there now. Mexico
 #: dropped its mobile prefixes in 2019 and 2020; Brazil's mobiles have nine digits since 2016.
 _RENUMBERED: dict[int, tuple[re.Pattern[str], str]] = {
@@ -56,11 +55,16 @@ def read_number(text: str, region: str | None) -> Parsed | None:
 
     region: the country whose numbers may lack their country code, as `read_region` gives it.
     """
-    for written in _spellings(text):
-        reading = _choose(_national(written, region), _with_code(written, region))
-        if reading is not None:
-            return reading
-    return _renumbered(text, region)
+    plain = visible(text)
+    readings = [
+        reading
+        for number in _bare_numbers(plain)
+        if (reading := _read_bare(number, region)) is not None
+    ]
+    if not readings:
+        return _vanity(plain, region) or _renumbered(text, region)
+    # A digit that is perhaps a label's: whose number it would be is nobody's to guess.
+    return readings[0] if len({e164_of(reading) for reading in readings}) == 1 else None
 
 
 def forms_of(text: str, region: str | None) -> list[str]:
@@ -88,29 +92,77 @@ def is_shortened(text: str) -> bool:
     return _SHORTENED.fullmatch(visible(text)) is not None
 
 
+def has_hidden_digits(text: str) -> bool:
+    """Say whether a mask stands in the place of some digits, as in 0151 1234XXXX."""
+    return is_masked(visible(text))
+
+
 def _spellings(text: str) -> Iterator[str]:
-    """Give what a text may be, the most repaired first; nothing of one that lost its digits.
-
-    What stands around the number is cut, a national prefix in brackets is dropped, 00 becomes a plus.
-    """
-    return iter(dict.fromkeys(_variants(visible(text))))
+    """Give what a text may be, the most repaired first; nothing of one that lost its digits."""
+    for number in _bare_numbers(visible(text)):
+        yield from _variants(number)
 
 
-def _variants(plain: str) -> Iterator[str]:
-    if is_shortened(plain):
+def _bare_numbers(plain: str) -> Iterator[str]:
+    if is_shortened(plain) or is_masked(plain):
         return
     if "phone-context=" in plain:
         # RFC 3966: the country code stands behind the number, and libphonenumber knows that.
-        yield plain
+        if not re.search("[A-Za-z]", plain.partition(";")[0].lower().removeprefix("tel:")):
+            yield plain
         return
-    found = _NUMBER.search(_LABEL.sub("", unquote(plain), count=1))
-    if found is not None:
-        cut = _SPREADSHEET_ZERO.sub(r"\1", found[0].strip())
-        yield _DOUBLE_ZERO.sub("+", _BRACKETED_ZERO.sub("", cut))
-        yield _DOUBLE_ZERO.sub("+", cut)
-        yield cut
-    if _VANITY.fullmatch(plain) or not re.search("[A-Za-z]", plain):
-        yield plain
+    yield from bare_numbers(unquote(plain))
+
+
+def _variants(number: str) -> Iterator[str]:
+    """Give a number's spellings: 00 is a plus, a national prefix in brackets is dropped."""
+    if "phone-context=" in number:
+        yield number
+        return
+    cut = _SPREADSHEET_ZERO.sub(r"\1", number)
+    yield from dict.fromkeys(
+        (
+            _DOUBLE_ZERO.sub("+", _BRACKETED_ZERO.sub("", cut)),
+            _DOUBLE_ZERO.sub("+", cut),
+            cut,
+        )
+    )
+
+
+def _read_bare(number: str, region: str | None) -> Parsed | None:
+    for written in _variants(number):
+        reading = _choose(_national(written, region), _with_code(written, region))
+        if reading is not None:
+            return reading
+    return None
+
+
+def _vanity(plain: str, region: str | None) -> Parsed | None:
+    """Read a number that ends in one word: a toll-free one, or one with its country's code.
+
+    A name behind a number that lacks its area is no part of it: 234-5678 Mom.
+    """
+    found = _VANITY.fullmatch(plain)
+    parsed = _national(plain, region) if found and not is_masked(plain) else None
+    if found is None or parsed is None:
+        return None
+    national = phonenumbers.national_significant_number(parsed)
+    front = national[: max(0, len(national) - len(found[2]))]
+    if phonenumbers.number_type(parsed) == PhoneNumberType.TOLL_FREE:
+        return parsed if 0 < len(front) <= LONGEST_TOLL_FREE_PREFIX else None
+    digits = phonenumbers.normalize_digits_only(found[1])
+    if not digits.removeprefix("00").startswith(f"{parsed.country_code}{front}"):
+        return None
+    if front and _may_be_local(Parsed(parsed.country_code, int(front))):
+        return None
+    return None if phonenumbers.number_type(parsed) == PhoneNumberType.MOBILE else parsed
+
+
+def _may_be_local(parsed: Parsed) -> bool:
+    return phonenumbers.is_possible_number_with_reason(parsed) in (
+        phonenumbers.ValidationResult.IS_POSSIBLE,
+        phonenumbers.ValidationResult.IS_POSSIBLE_LOCAL_ONLY,
+    )
 
 
 def _choose(national: Parsed | None, with_code: Parsed | None) -> Parsed | None:
@@ -134,9 +186,7 @@ def _national(text: str, region: str | None) -> Parsed | None:
         return parsed
     # To some regions libphonenumber knows international prefixes of two digits or of one, with which a
     # number of another country that lacks its code would be a third country's.
-    prefix = _international_prefix(region)
-    digits = phonenumbers.normalize_digits_only(text)
-    return parsed if prefix and digits.startswith(prefix) else None
+    return parsed if _begins_with_access_code(text, region) else None
 
 
 def _with_code(text: str, region: str | None) -> Parsed | None:
@@ -152,15 +202,16 @@ def _with_code(text: str, region: str | None) -> Parsed | None:
 def _renumbered(text: str, region: str | None) -> Parsed | None:
     """Read a number in a form that its country does not have; None when its present one is not valid."""
     abroad = any(written.startswith("+") for written in _spellings(text))
+    zero_drops = abroad or not _has_national_prefix(region)
     for form in forms_of(text, region):
-        for present in _present_forms(form, abroad=abroad):
+        for present in _present_forms(form, zero_drops=zero_drops):
             parsed = _parse(present, None)
             if parsed and phonenumbers.is_valid_number(parsed):
                 return parsed
     return None
 
 
-def _present_forms(e164: str, *, abroad: bool) -> Iterator[str]:
+def _present_forms(e164: str, *, zero_drops: bool) -> Iterator[str]:
     parsed = _parse(e164, None)
     if parsed is None:
         return
@@ -169,8 +220,8 @@ def _present_forms(e164: str, *, abroad: bool) -> Iterator[str]:
         former, present = _RENUMBERED[code]
         if found := former.fullmatch(number):
             yield f"+{code}{found.expand(present)}"
-    if abroad and number.startswith("0"):
-        # The national prefix behind a country code, without brackets: +48 0512 …
+    if zero_drops and number.startswith("0"):
+        # A national prefix behind a country code, without brackets, or where none is dialled: +48 0512 …
         yield f"+{code}{number[1:]}"
 
 
@@ -185,16 +236,36 @@ def _known(region: str | None) -> str | None:
     return region if region in phonenumbers.SUPPORTED_REGIONS else None
 
 
+def _has_national_prefix(region: str | None) -> bool:
+    metadata = PhoneMetadata.metadata_for_region(_known(region) or "")
+    return metadata is None or metadata.national_prefix is not None
+
+
 def _is_mobile(parsed: Parsed) -> bool:
     return phonenumbers.number_type(parsed) in _MOBILE
 
 
+def _begins_with_access_code(text: str, region: str) -> bool:
+    """Say whether a text begins with what its region dials before a country code.
+
+    Where that is one thing, it is taken at its word; of several only one behind 00 that is long or stands
+    by itself: 004 may be the beginning of 0049.
+    """
+    digits = phonenumbers.normalize_digits_only(text)
+    only, several = _access_codes(region)
+    if only:
+        return digits.startswith(only)
+    found = several.match(digits)
+    if found is None or not digits.startswith("00"):
+        return False
+    behind = [at for at, one in enumerate(text) if one.isdecimal()][found.end() - 1] + 1
+    return found.end() > len("004") or not text[behind : behind + 1].isdecimal()
+
+
 @cache
-def _international_prefix(region: str) -> str | None:
-    """Give what a region dials before a country code, where it is one thing: 011, 010, 810."""
+def _access_codes(region: str) -> tuple[str | None, re.Pattern[str]]:
+    """Give what a region dials before a country code, where it is one thing such as 011, and all of it."""
     metadata = PhoneMetadata.metadata_for_region(region)
-    if metadata is None:
-        return None
-    prefix = metadata.preferred_international_prefix or metadata.international_prefix or ""
-    digits = prefix.replace("~", "")
-    return digits if digits.isdigit() and len(digits) > 2 else None
+    several = (metadata and metadata.international_prefix) or ""
+    only = ((metadata and metadata.preferred_international_prefix) or several).replace("~", "")
+    return only if only.isdigit() and len(only) > len("00") else None, re.compile(several)

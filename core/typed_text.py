@@ -6,6 +6,8 @@ selectors and line ends around and inside what a person sees as plain digits.
 
 import re
 import unicodedata
+from functools import lru_cache
+from itertools import groupby
 
 #: Format characters (Cf), and marks on a digit such as the keycap (Mn, Me).
 _INVISIBLE = frozenset({"Cf", "Mn", "Me"})
@@ -17,9 +19,12 @@ SHORTEST_CODE, LONGEST_CODE = 6, 8
 
 
 def visible(text: str) -> str:
-    """Give a text as it is seen: no invisible characters, plain blanks, ASCII digits, NFKC."""
+    """Give a text as it is seen: no invisible characters, plain blanks, ASCII digits, NFKC.
+
+    Raised and circled digits and fractions stay what they are: behind a number they are no digits of it.
+    """
     shown = []
-    for character in unicodedata.normalize("NFKC", text):
+    for character in _normalised(text):
         category = unicodedata.category(character)
         if category == "Nd":
             shown.append(str(unicodedata.decimal(character)))
@@ -30,13 +35,30 @@ def visible(text: str) -> str:
     return "".join(shown).strip()
 
 
+def _normalised(text: str) -> str:
+    return "".join(
+        "".join(run) if kept else unicodedata.normalize("NFKC", "".join(run))
+        for kept, run in groupby(text, _would_become_digits)
+    )
+
+
+@lru_cache(4096)
+def _would_become_digits(character: str) -> bool:
+    """Say whether NFKC makes digits of what is none, such as a raised 2."""
+    return (
+        not character.isascii()
+        and unicodedata.category(character) != "Nd"
+        and any(map(str.isdecimal, unicodedata.normalize("NFKC", character)))
+    )
+
+
 def read_code(text: str) -> str | None:
     """Read a typed code as 6 or 8 ASCII digits; None for what cannot be one.
 
     Digits of any script count (Unicode category Nd), with blanks and dashes of any kind between them.
     """
     digits = []
-    for character in visible(text):
+    for character in visible(unicodedata.normalize("NFKC", text)):
         if "0" <= character <= "9":
             digits.append(character)
         elif not _BETWEEN_DIGITS.match(character) and unicodedata.category(character) != "Pd":

@@ -5,11 +5,17 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from core.api import Answer
+from core.typed_fields import Form
 from core.typed_text import read_code, visible
 from verification.templates import LABEL
 
 LONGEST_ID = 36
 LONGEST_MESSAGE = 160
+_E164 = Form(
+    r"^\+[1-9][0-9]{4,14}$",
+    "Write the phoneNumber with + and country code, such as +4915112345678.",
+)
+_WITH_LABEL = Form(r"\{\{code\}\}", f"The message must hold {LABEL}, where the code is to stand.")
 
 
 def _typed_number(value: object) -> object:
@@ -19,7 +25,9 @@ def _typed_number(value: object) -> object:
 
 def _typed_code(value: object) -> object:
     """Read a code before its length is judged, which is of what its receiver meant."""
-    return (read_code(value) or value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    return read_code(value) or "".join(visible(value).split()) or value
 
 
 def _line_ends(value: object) -> object:
@@ -36,15 +44,13 @@ class CamaraBody(BaseModel):
 class SendCodeBody(CamaraBody):
     """A number, and the text in which it is sent a code."""
 
-    phone_number: Annotated[str, BeforeValidator(_typed_number)] = Field(
+    phone_number: Annotated[str, BeforeValidator(_typed_number), _E164] = Field(
         alias="phoneNumber",
-        pattern=r"^\+[1-9][0-9]{4,14}$",
         description="E.164 with +.",
         examples=["+346661113334"],
     )
-    message: Annotated[str, BeforeValidator(_line_ends)] = Field(
+    message: Annotated[str, BeforeValidator(_line_ends), _WITH_LABEL] = Field(
         max_length=LONGEST_MESSAGE,
-        pattern=r"\{\{code\}\}",
         description=f"The text, which holds {LABEL} where the code is to stand.",
         examples=[f"{LABEL} is your short code to authenticate with Cool App via SMS"],
     )

@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from core.api import Answer
-from core.typed_fields import Region, TypedNumber
+from core.typed_fields import Form, Region, TypedNumber
 from discovery.schemas import MOST_HASHES
 from interop.matrix.identifiers import LONGEST, is_user_id
 
@@ -61,7 +61,20 @@ SendAttempt = Annotated[
     ),
 ]
 #: What sids and client secrets are made of.
-Opaque = Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z.=_-]{1,255}$")]
+Opaque = Annotated[
+    str,
+    Form(
+        r"^[0-9a-zA-Z.=_-]{1,255}$",
+        "A sid or client_secret has 1 to 255 characters: letters, digits and any of . = _ -.",
+    ),
+]
+_LINK = Form(
+    r"^https?://[!-~]+$", "A next_link begins with https:// or http:// and holds no blanks."
+)
+_DIGITS = Form(
+    f"^{MSISDN}$",
+    "Write the address as digits with country code and without +, such as 4915112345678.",
+)
 UserId = Annotated[
     str,
     StringConstraints(max_length=LONGEST),
@@ -84,7 +97,10 @@ class NothingAnswer(Answer):
 class RegisterBody(MatrixBody):
     """An OpenID token, as `/openid/request_token` of a homeserver answered it."""
 
-    access_token: str = Field(pattern=r"^[!-~]{1,4096}$")
+    access_token: Annotated[
+        str,
+        Form(r"^[!-~]{1,4096}$", "An access_token has 1 to 4096 visible ASCII characters."),
+    ]
     matrix_server_name: str = Field(min_length=1, max_length=LONGEST)
 
 
@@ -120,7 +136,7 @@ class RequestToken(MatrixBody):
     country: Region = Field(description="Where the number is dialled from.")
     phone_number: TypedNumber
     send_attempt: SendAttempt
-    next_link: str | None = Field(None, max_length=2_000, pattern=r"^https?://[!-~]+$")
+    next_link: Annotated[str, StringConstraints(max_length=2_000), _LINK] | None = None
 
 
 class SessionAnswer(Answer):
@@ -192,7 +208,7 @@ class ThirdPartyId(MatrixBody):
     """A number."""
 
     medium: Literal["msisdn"]
-    address: str = Field(pattern=f"^{MSISDN}$")
+    address: Annotated[str, _DIGITS]
 
 
 class UnbindBody(MatrixBody):

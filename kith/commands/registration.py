@@ -77,9 +77,7 @@ def register(
     _may_replace(session, number, region, replace)
     session.file.prepare()
     with session.stranger() as kith:
-        started = kith.start_verification(
-            number, region=region.upper() if region else None, channel="voice" if voice else "sms"
-        )
+        started = _start(kith, number, region, "voice" if voice else "sms")
         if dev:
             code = _code_from_outbox(kith, started, session.wiring.sleep)
             kith.check_code(started.id, code)
@@ -170,6 +168,19 @@ def _e164(number: str | None, region: str | None) -> str | None:
         return normalise(number or "", region)
     except NumberUnreadable:
         return None
+
+
+def _start(kith: Kith, number: str, region: str | None, channel: Channel) -> Verification:
+    try:
+        return kith.start_verification(
+            number, region=region.upper() if region else None, channel=channel
+        )
+    except KithProblem as problem:
+        if problem.code != "phone-number-invalid" or not region:
+            raise
+        failure = failure_of(problem)
+        failure.hint = "Check the number, or write it as +4915112345678."
+        raise failure from None
 
 
 def _prove(kith: Kith, verification: Verification) -> None:

@@ -105,9 +105,20 @@ class TestTyped:
         for at, typed in enumerate(AS_TYPED):
             identity = service.sent(number := f"+49151123455{at:02d}")
             code = service.code(number)
-            for text in ("AJY3", *unreadable(code)):
+            for text in ("AJY3", " ".join(f"{code}7"), *unreadable(code)):
                 assert error(service.validate(identity, text)) == (400, f"{OWN}INVALID_OTP")
             assert service.validate(identity, typed(code)).status_code == 204
+
+    @pytest.mark.parametrize("number", ["", "0151 12345678", "4915112345678", "+49 151 XXXX678"])
+    def test_other_forms_of_numbers_are_told_the_right_one(
+        self, service: Service, number: str
+    ) -> None:
+        """A developer reads what to send instead, and no regular expression."""
+        answer = service.post("send-code", {"phoneNumber": number, "message": MESSAGE})
+        assert error(answer) == INVALID
+        assert (answer.json or {})["message"].endswith(
+            "Write the phoneNumber with + and country code, such as +4915112345678."
+        )
 
     def test_thirty_pastes_make_no_code_longer(self, service: Service) -> None:
         """Only guesses count against a number, and half a code that was pasted is none."""
@@ -203,7 +214,7 @@ class TestMessage:
         """A second segment and control characters are not, and the error says what is."""
         answer = service.send(message=message)
         assert error(answer) == INVALID
-        assert "/message" in (answer.json or {})["message"]
+        assert "message" in (answer.json or {})["message"].partition(". ")[2]
 
     def test_fields_of_later_versions_are_ignored(self, service: Service) -> None:
         """The schema allows what it does not name."""

@@ -82,6 +82,7 @@ def test_numbers_as_pasted(client: ContractClient, number: str, region: str | No
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
+        ({"phone_number": ""}, "Enter a phone number."),
         ({"region": "Germany"}, "Name the country by its two letters, such as DE or US."),
         (
             {"web_origin": "http://example.com"},

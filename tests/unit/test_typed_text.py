@@ -24,7 +24,7 @@ def cases(name: str) -> list[Any]:
     return [pytest.param(row, id=f"{at}-{row['about']}") for at, row in enumerate(rows)]
 
 
-@pytest.mark.parametrize("case", cases("typed_numbers.json"))
+@pytest.mark.parametrize("case", [*cases("typed_numbers.json"), *cases("typed_surroundings.json")])
 def test_typed_numbers(case: dict[str, str | None]) -> None:
     """Each typed text is the number of its row, or is refused with a sentence."""
     assert case["typed"] is not None
@@ -74,6 +74,39 @@ def test_example_mobiles_as_their_regions_write_them() -> None:
         if (read := PhoneNumber.parse(typed, region).e164) != MOBILES[region]
     }
     assert wrong == {}
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        *("{} (2)", "{} [2]", "{} (24h)", "{} 24h", "{} 24/7", "{} 8-17 Uhr", "{} (9-17)"),
+        *("{} 2. Stock", "{}\u00b9", "{} \u2460", "{}*12", "{} (2 Kids)", "[2] {}", "(privat) {}"),
+    ],
+)
+def test_example_mobiles_with_digits_around_them(around: str) -> None:
+    """A count, hours or a floor beside a number are never digits of it, in any region."""
+    wrong = {}
+    for region, e164 in MOBILES.items():
+        shape = phonenumbers.PhoneNumberFormat
+        parsed = phonenumbers.parse(e164)
+        for form in (shape.E164, shape.INTERNATIONAL, shape.NATIONAL):
+            typed = around.format(phonenumbers.format_number(parsed, form))
+            try:
+                read = PhoneNumber.parse(typed, region).e164
+            except PhoneNumberInvalid:
+                read = "refused"
+            if read != e164:
+                wrong[typed, region] = read
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("mask", ["XX", "xxx", "XXXX", "**", "\u2022\u2022\u2022", "##"])
+def test_masked_example_mobiles_are_nobodys(mask: str) -> None:
+    """Where a run of one sign hides digits, behind others or among them, there is no number."""
+    for region, e164 in MOBILES.items():
+        for typed in (e164[: -len(mask)] + mask, e164[:5] + mask + e164[5 + len(mask) :]):
+            with pytest.raises(PhoneNumberInvalid, match="digits are hidden"):
+                PhoneNumber.parse(typed, region)
 
 
 @given(st.text(max_size=64))
@@ -190,6 +223,13 @@ def test_one_origin_however_it_is_written(text: str) -> None:
         "https://",
         "example.com.",
         "-example.com",
+        "null",
+        "NULL",
+        "https://a..b",
+        "https://a-.b",
+        "https://" + "x" * 64 + ".example",
+        ".example.com",
+        "a." * 50 + "b",
         "x" * 101,
     ],
 )

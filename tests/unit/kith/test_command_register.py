@@ -322,6 +322,19 @@ def test_refused_numbers_say_what_to_do(run: Run, script: Script) -> None:
     )
 
 
+def test_who_named_the_region_is_not_told_to(run: Run, script: Script) -> None:
+    """The hint is about the number, which is what is wrong."""
+    script.on("POST /v1/verifications", problem("phone-number-invalid", 422))
+
+    result = run("register", "123", "--region", "uk")
+
+    assert result.exit_code == 5
+    assert result.stderr == (
+        "kith: Detail of phone-number-invalid.\n"
+        "      Check the number, or write it as +4915112345678.\n"
+    )
+
+
 def test_link_redeems_a_code(run: Run, script: Script, credentials_path: Path) -> None:
     """A link code makes this machine a device; the number comes from the account."""
     linked = {key: REGISTRATION[key] for key in ("account_id", "device_id", "device_token")}
