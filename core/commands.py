@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import click
 from flask import current_app
@@ -10,14 +11,38 @@ from flask.cli import AppGroup
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as DatabaseBusy
 
+from core.failures import sentence_of
 from core.phone_numbers import PhoneNumber, PhoneNumberInvalid, known_region
+from core.problems import Problem
 from core.typed_numbers import forms_of
 
 #: A table that is piped somewhere must not be folded.
 _WIDE_ENOUGH = 10_000
 
-maintenance_commands = AppGroup("maintenance", help="Periodic work: delete what is expired.")
+
+class CommandGroup(AppGroup):
+    """Commands for operators, which say in one line what of the database keeps them from it."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command.
+
+        Raises ClickException, which ends it with 1.
+        """
+        try:
+            return super().invoke(ctx)
+        except Problem as refused:
+            raise click.ClickException(refused.detail) from None
+        except (DBAPIError, DatabaseBusy) as error:
+            sentence = sentence_of(error)
+            if sentence is None:
+                raise
+            raise click.ClickException(sentence) from None
+
+
+maintenance_commands = CommandGroup("maintenance", help="Periodic work: delete what is expired.")
 
 
 @maintenance_commands.command("run")

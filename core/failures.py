@@ -1,21 +1,25 @@
 """What an error of the database means: away, out of room, or an outcome that is not known."""
 
+import re
 import sqlite3
 
 import psycopg
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as DatabaseBusy
 
 from core import postgresql
 from core.problems import OutcomeUnknown, Problem, ServiceUnavailable, StorageFull
 
 #: Seconds after which who is refused may come again.
-STORAGE_RETRY, UNKNOWN_RETRY, AWAY_RETRY = 60, 5, 2
+STORAGE_RETRY, UNKNOWN_RETRY, AWAY_RETRY, UNMIGRATED_RETRY = 60, 5, 2, 10
 NO_ROOM = (
     "Nothing can be stored until the operator makes room; deleting and acknowledging still work."
 )
 #: Errors of PostgreSQL that say that its disk is full.
 _DISK_FULL = "53100"
+#: Those that say that a table or a column is not there.
+_NOT_THERE = ("42P01", "42703")
+NOT_MIGRATED = "The database is not migrated: run alembic upgrade head."
 
 
 def is_full(error: DBAPIError) -> bool:
@@ -41,6 +45,30 @@ def leaves_open(error: DBAPIError) -> bool:
     return isinstance(cause, psycopg.Error) and (cause.sqlstate is None or is_gone(error))
 
 
+def is_unmigrated(error: DBAPIError) -> bool:
+    """Say whether the tables are not those of this version."""
+    cause = error.orig
+    if isinstance(cause, sqlite3.Error):
+        # SQLite has one code for all that is wrong with a statement.
+        return re.search("no such (table|column)|has no column", str(cause)) is not None
+    return getattr(cause, "sqlstate", None) in _NOT_THERE
+
+
+def sentence_of(error: Exception) -> str | None:
+    """Say an error of the database to an operator, in one line; None when the fault is ours."""
+    if isinstance(error, DBAPIError) and is_unmigrated(error):
+        return NOT_MIGRATED
+    problem = problem_of(error)
+    if problem is not None and not isinstance(problem, ServiceUnavailable):
+        return problem.detail
+    # What is no database at all is an error of no particular kind.
+    if problem is None and type(error) is not DatabaseError:
+        return None
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    reason = (str(cause).splitlines() or [type(cause).__name__])[0]
+    return f"The database of KITH_DATABASE_URL does not answer: {reason}"
+
+
 def problem_of(error: Exception) -> Problem | None:
     """Give what a caller is told of an error of the database; None when the fault is ours."""
     if isinstance(error, StorageFull | OutcomeUnknown):
@@ -51,6 +79,8 @@ def problem_of(error: Exception) -> Problem | None:
         return None
     if is_full(error):
         return StorageFull(NO_ROOM, retry_after=STORAGE_RETRY)
+    if is_unmigrated(error):
+        return ServiceUnavailable(NOT_MIGRATED, retry_after=UNMIGRATED_RETRY)
     if isinstance(error, OperationalError | InterfaceError) or is_gone(error):
         return _away()
     return None

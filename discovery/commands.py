@@ -6,14 +6,13 @@ from typing import Any
 
 import click
 from flask import current_app
-from flask.cli import AppGroup
 
-from core.commands import read_number
+from core.commands import CommandGroup, read_number
 from discovery import epochs
 from discovery.building import build
 from discovery.snapshot import SnapshotUnusable
 
-discovery_commands = AppGroup("discovery", help="The directory: epochs, snapshots and budgets.")
+discovery_commands = CommandGroup("discovery", help="The directory: epochs, snapshots and budgets.")
 
 
 def _kith() -> Any:

@@ -7,13 +7,13 @@ from uuid import UUID
 
 import click
 from flask import current_app
-from flask.cli import AppGroup
 
 from core.budgets import Budget
+from core.commands import CommandGroup
 from tokens.models import ServiceToken
 from tokens.services import DISCOVERY, LONGEST_LIFE, SCOPES, ServiceTokenService, budget_of
 
-tokens_commands = AppGroup("tokens", help="Service tokens: issue, list and revoke them.")
+tokens_commands = CommandGroup("tokens", help="Service tokens: issue, list and revoke them.")
 
 
 class Life(click.ParamType[timedelta]):

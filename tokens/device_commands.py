@@ -7,17 +7,16 @@ from uuid import UUID
 import click
 import structlog
 from flask import current_app
-from flask.cli import AppGroup
 from sqlalchemy import Connection
 
-from core.commands import read_number
+from core.commands import CommandGroup, read_number
 from core.database import find
 from tokens.models import Account, Device
 from tokens.service import DeviceService
 
 log = structlog.get_logger()
 
-devices_commands = AppGroup("devices", help="Devices of a number: list and revoke them.")
+devices_commands = CommandGroup("devices", help="Devices of a number: list and revoke them.")
 
 
 def _kith() -> Any:

@@ -4,14 +4,13 @@ from datetime import timedelta
 
 import click
 from flask import current_app
-from flask.cli import AppGroup
 
-from core.commands import CountryArgument, print_json, print_table
+from core.commands import CommandGroup, CountryArgument, print_json, print_table
 from verification.policy.period import Period
 from verification.policy.rules import MICROS
 from verification.report import DIMENSIONS, Dimension, Funnel, report
 
-verification_commands = AppGroup("verification", help="Verifications: how many come how far.")
+verification_commands = CommandGroup("verification", help="Verifications: how many come how far.")
 
 _HEADINGS = (
     "started",

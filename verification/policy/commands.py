@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 from flask import current_app
-from flask.cli import AppGroup
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -22,7 +21,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from core.commands import print_json, print_table
+from core.commands import CommandGroup, print_json, print_table
 from core.limits import DAY
 from verification.policy import history
 from verification.policy.explain_command import MODES, currency, explain_command
@@ -33,7 +32,9 @@ from verification.policy.rules import MICROS
 from verification.policy.scratch import scratch
 from verification.policy.traffic import LOOK_BACK
 
-policy_commands = AppGroup("policy", help="The policy on texts and calls: check, explain, replay.")
+policy_commands = CommandGroup(
+    "policy", help="The policy on texts and calls: check, explain, replay."
+)
 
 policy_commands.add_command(explain_command)
 
