@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -152,6 +152,7 @@ class KithWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
                 request = next(parser)
                 request.proxy_protocol_info = {}
                 request.body = RequestBody(request.body, request)
+                request.should_close = self._judged_once(request.should_close)
                 connection.serve()
                 self.handle_request(name, request, connection, address)
                 if not request.body.drain():
@@ -174,6 +175,18 @@ class KithWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             connection.linger()
         if request is not None and not connection.is_socket and request.body.is_unread:
             connection.linger()
+
+    def _judged_once(self, asks_to_close: Callable[[], bool]) -> Callable[[], bool]:
+        """Judge whether an answer is the last of its connection when its head is written, and keep to it.
+
+        gunicorn judges it before the application runs, so a long poll that a stop ends would promise more.
+        """
+
+        @cache
+        def is_last() -> bool:
+            return asks_to_close() or not self.alive
+
+        return is_last
 
     def _refuse(self, connection: Connection, status: HTTPStatus) -> None:
         """Answer what is no request. It is counted and not logged: strangers could fill the disk."""

@@ -103,6 +103,8 @@ def test_a_long_poll_is_answered_empty(
     stop(server)
     answer = connection.getresponse()
     assert (answer.status, json.load(answer)["messages"]) == (200, [])
+    # Judged when the head is written: the stop came after the request.
+    assert answer.getheader("Connection") == "close"
     ended()
     connection.close()
 
