@@ -250,4 +250,4 @@ def _wanted(
 def _low(row: DeviceKeys, left: Left) -> Sequence[KeysLow]:
     """Give the hint that a device should upload one-time keys; of KEM keys, if it has any at all."""
     few_kem = row.last_resort_id is not None and left.one_time_kem_prekeys < FEW
-    return (KeysLow(*left),) if left.one_time_prekeys < FEW or few_kem else ()
+    return (KeysLow(*left, row.updated_at),) if left.one_time_prekeys < FEW or few_kem else ()

@@ -107,6 +107,8 @@ class KeysLow(NamedTuple):
 
     one_time_prekeys: int
     one_time_kem_prekeys: int
+    #: When the device uploaded keys last, which tells whether it did since it was told before.
+    uploaded_at: datetime | None = None
 
 
 class GroupChanged(NamedTuple):

@@ -122,10 +122,14 @@ class Messenger:
             page = self._kith.fetch_messages(limit=PAGE, wait=0 if changed else wait)
             more = page.more and bool(page.messages)
             changed += self.take(page.messages)
+            through = page.messages[-1].seq if page.messages else 0
             if page.missed is not None:
                 self.miss(page.missed)
-            if page.messages:
-                self._kith.acknowledge(page.messages[-1].seq)
+                if not page.more:
+                    # All before it was in these pages, and it is not told again.
+                    through = max(through, page.missed.through)
+            if through:
+                self._kith.acknowledge(through)
         self._flush_if_possible()
         return changed
 

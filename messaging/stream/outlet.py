@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from messaging.letters import Delivery, Notice, Signal
+from messaging.letters import Delivery, KeysLow, Notice, Signal
 from messaging.mailbox import Page
 from messaging.stream.forms import Form
 from messaging.stream.frames import CaughtUp, Frame, notice
@@ -33,9 +33,10 @@ class Outlet:
         form: Form,
         clock: Callable[[], datetime],
         pending: Callable[[int, int], Page],
-        greeting: Sequence[Frame],
+        ready: Frame,
+        told: Sequence[Notice],
     ) -> None:
-        """Begin with a greeting, and then what is in the mailbox.
+        """Begin with a frame, hints and what is in the mailbox.
 
         pending: gives the oldest messages of the mailbox after one, and at most so many.
         """
@@ -46,12 +47,14 @@ class Outlet:
         self._wanted = threading.Event()
         self._wanted.set()
         self._window = Window()
-        self._answers = list(greeting)
+        self._answers = [ready, *map(notice, told)]
         #: Frames that are answered: counted by who reads, and by who writes. Hot, so neither takes the lock.
-        self._expected = len(greeting)
+        self._expected = len(self._answers)
         self._answered = 0
         self._signals: list[Signal] = []
         self._notices: list[Notice] = []
+        #: The hint about keys that was given last: one is enough until there are others.
+        self._keys_low = next((one for one in told if isinstance(one, KeysLow)), None)
         self._has_room = threading.Event()
         self._over = False
 
@@ -69,9 +72,15 @@ class Outlet:
         self._wanted.set()
 
     def notice(self, told: Notice) -> None:
-        """Give a hint."""
+        """Give a hint; of keys that run out once, until the device uploads some."""
         with self._lock:
+            if isinstance(told, KeysLow):
+                known, self._keys_low = self._keys_low, told
+                if known is not None and known.uploaded_at == told.uploaded_at:
+                    return
             self._notices.append(told)
+            if self._keys_low in self._notices[:-MOST_NOTICES]:
+                self._keys_low = None
             del self._notices[:-MOST_NOTICES]
         self._wanted.set()
 

@@ -17,7 +17,7 @@ from core.settings import Settings
 from messaging.letters import Closing, Notice
 from messaging.service import MessageService
 from messaging.stream.forms import Form
-from messaging.stream.frames import Frame, Ready, notice
+from messaging.stream.frames import Frame, Ready
 from messaging.stream.outlet import Outlet
 from messaging.stream.signals import SignalService
 from messaging.stream.stream import STOPPING, Ending, Stream
@@ -64,12 +64,12 @@ class SocketService:
         head: the answer to the handshake.
         """
         socket = WebSocket(wire, self._largest, self.patience)
-        greeting = [Ready(caller.device_id, UNACKNOWLEDGED, self._largest)]
         outlet = Outlet(
             form,
             self._clock,
             lambda after, limit: self._messages.page(caller.device_id, after, limit),
-            [*greeting, *map(notice, self._greet(caller))],
+            Ready(caller.device_id, UNACKNOWLEDGED, self._largest),
+            self._greet(caller),
         )
         stream = Stream(
             caller,

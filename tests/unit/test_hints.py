@@ -36,6 +36,7 @@ SIGNAL = Signal(UUID(int=1), UUID(int=2), b"ring", NOW, NOW)
         Close(Closing.TOKEN_REPLACED, b"12345678"),
         Passed(SIGNAL),
         Low(KeysLow(3, 4)),
+        Low(KeysLow(3, 4, NOW)),
         Changed(GroupChanged(UUID(int=3), 2)),
         Close(Closing.NUMBER_CHANGED, None),
         LeftOut(Missed(NOW, 3)),

@@ -253,7 +253,7 @@ def test_what_is_not_there_is_not_found(ben, anna, take, client):
         assert (answer.status_code, problem_code(answer)) == (404, "device-not-found")
 
 
-def test_a_device_with_few_keys_is_told(app, ben, upload, take, keys, told):
+def test_a_device_with_few_keys_is_told(app, clock, ben, upload, take, keys, told):
     """By each taking that leaves fewer than 20 of a kind, and when it opens a socket."""
     kith = app.extensions["kith"]
     caller = kith.tokens.authenticate(ben.token)
@@ -262,11 +262,11 @@ def test_a_device_with_few_keys_is_told(app, ben, upload, take, keys, told):
     take(ben)
     assert (told, kith.messaging.keys.greet(caller)) == ([], ())
     take(ben)
-    assert told == [(caller.device_id, KeysLow(19, 19))]
-    assert kith.messaging.keys.greet(caller) == (KeysLow(19, 19),)
+    assert told == [(caller.device_id, KeysLow(19, 19, clock()))]
+    assert kith.messaging.keys.greet(caller) == (KeysLow(19, 19, clock()),)
 
 
-def test_a_device_is_asked_for_kem_keys_if_it_has_any(app, ben, upload, take, keys, told):
+def test_a_device_is_asked_for_kem_keys_if_it_has_any(app, clock, ben, upload, take, keys, told):
     """None are missed from one without a last resort."""
     kith = app.extensions["kith"]
     caller = kith.tokens.authenticate(ben.token)
@@ -275,7 +275,7 @@ def test_a_device_is_asked_for_kem_keys_if_it_has_any(app, ben, upload, take, ke
     assert (told, kith.messaging.keys.greet(caller)) == ([], ())
     upload(ben, {"last_resort_kem_prekey": keys.kem()})
     take(ben)
-    assert told == [(caller.device_id, KeysLow(28, 0))]
+    assert told == [(caller.device_id, KeysLow(28, 0, clock()))]
 
 
 def test_taking_from_one_account_is_limited(app, ben, link, anna, upload, take, keys, left):

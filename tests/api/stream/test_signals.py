@@ -1,5 +1,6 @@
 """Ephemeral envelopes: passed on to who is there, and stored nowhere."""
 
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -7,12 +8,14 @@ from flask_openapi3 import OpenAPI
 from sqlalchemy import func, select
 
 from core.database import Database
+from messaging.key_schemas import KeysUpload
 from messaging.letters import GroupChanged, KeysLow
 from messaging.models import Envelope
 from messaging.stream.signals import BURST, PER_SECOND, SignalLimit
 from tests.api.stream.conftest import Open
 from tests.conftest import Clock, Person
 from tests.contract.openapi import ContractClient
+from tests.device_keys import DeviceKeys
 from tests.sockets import Frame
 
 pytestmark = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
@@ -96,6 +99,38 @@ def test_a_new_socket_is_no_new_burst(
     assert again.expect("refused")["problem"]["type"] == "/problems/too-many-signals"
     now[0] += 1 / PER_SECOND
     again.send(_signal(bob))
+    assert again.settled()
+
+
+def test_keys_that_run_out_are_told_once(
+    open_ready: Open, open_socket: Open, app: OpenAPI, clock: Clock, alice: Person, bob: Person
+) -> None:
+    """Once a connection, from its beginning on, until the device uploads new ones."""
+    service, keys = app.extensions["kith"].messaging.keys, DeviceKeys()
+    caller, taker = (app.extensions["kith"].tokens.authenticate(one.token) for one in (bob, alice))
+
+    def upload(body: dict[str, Any]) -> None:
+        clock.advance(1)
+        service.upload(caller, KeysUpload.model_validate(body))
+
+    def take(times: int) -> None:
+        for _ in range(times):
+            service.take(taker, caller.account_id, None)
+
+    upload(keys.first(20))
+    socket = open_ready(bob)
+    take(3)
+    assert socket.expect("keys_low") == {"one_time_prekeys": 19, "one_time_kem_prekeys": 0}
+    assert socket.settled()
+    upload({"one_time_prekeys": [keys.prekey() for _ in range(20)]})
+    take(2)
+    assert socket.expect("keys_low") == {"one_time_prekeys": 19, "one_time_kem_prekeys": 0}
+    assert socket.settled()
+    again = open_socket(bob)
+    again.expect("ready")
+    again.expect("keys_low")
+    again.expect("caught_up")
+    take(1)
     assert again.settled()
 
 

@@ -27,6 +27,7 @@ class PostOffice(httpx.MockTransport):
         self.keys: dict[str, dict[str, Any]] = {}
         self.mailboxes: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self.bodies: list[dict[str, Any]] = []
+        self.missed: dict[str, dict[str, Any]] = {}
         self.strangers: set[tuple[str, str]] = set()
         #: Called after a message is stored, before it is answered.
         self.after_storing: Callable[[], None] = lambda: None
@@ -89,8 +90,11 @@ class PostOffice(httpx.MockTransport):
                 return self._store(account_id, device_id, body)
             case "GET", ["messages"]:
                 waiting = self.mailboxes[device_id]
-                return ok({"messages": waiting[:50], "more": len(waiting) > 50})
+                page = {"messages": waiting[:50], "more": len(waiting) > 50}
+                return ok(page | {"missed": self.missed.get(device_id)})
             case "POST", ["messages", "ack"]:
+                if self.missed.get(device_id, {"through": 2**63})["through"] <= body["through"]:
+                    del self.missed[device_id]
                 self.mailboxes[device_id] = [
                     one for one in self.mailboxes[device_id] if one["seq"] > body["through"]
                 ]

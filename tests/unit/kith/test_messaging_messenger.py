@@ -19,6 +19,7 @@ from kith.messaging.vault import Unlocking
 from kith.problems import MailboxFull
 from tests.unit.kith.canned import problem
 from tests.unit.kith.messaging_people import Machine, Make
+from tests.unit.kith.post_office import SENT_AT
 
 
 def test_a_conversation_with_marks(ann: Machine, ben: Machine) -> None:
@@ -322,6 +323,21 @@ def test_a_former_device_whose_keys_were_not_accepted_stays_marked(
     (got,) = ben.messenger.receive()
     assert (got.text, got.new_keys) == ("4", True)
     assert set(ben.messenger.people.of(ann.account_id).devices) == {ann.device_id}
+
+
+@pytest.mark.parametrize("before", [0, 1, 60])
+def test_what_was_missed_is_acknowledged(before: int, ann: Machine, ben: Machine) -> None:
+    """It is told until all messages before it are handled and it is acknowledged, and shown once."""
+    for n in range(before):
+        ann.send(ben, str(n))
+    ann.office.missed[ben.device_id] = {"since": SENT_AT, "through": before + 1}
+
+    assert ben.texts() == [str(n) for n in range(before)]
+    assert ann.office.missed == {}
+    gap = ben.messenger.gap()
+    assert gap is not None
+    ben.messenger.show_gap(gap)
+    assert ben.messenger.gap() is None
 
 
 def test_a_refusal_is_final(ann: Machine, ben: Machine) -> None:
