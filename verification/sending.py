@@ -265,7 +265,9 @@ def carry_over(
     """While secrets are rotated, let counters under the previous one count on."""
     digests = keyring.digests("number", e164)
     if len(digests) > 1:
-        limits.carry_over(connection, ("wrong-codes", BUCKETS["number"]), digests)
+        limits.carry_over(
+            connection, ("wrong-codes", BUCKETS["number"], BUCKETS["reserve-number"]), digests
+        )
         if requesters:
             subjects = [sends_subject(*pair) for pair in zip(digests, requesters, strict=True)]
             own = (BUCKETS["number-and-requester"], SENDS_BY_SERVICE)
@@ -283,7 +285,8 @@ def carry_back(
     numbers = keyring.digests("number", row.e164)
     if row.number_digest not in numbers[1:]:
         return
-    limits.carry_over(connection, (BUCKETS["number"],), [row.number_digest, numbers[0]])
+    of_number = (BUCKETS["number"], BUCKETS["reserve-number"])
+    limits.carry_over(connection, of_number, [row.number_digest, numbers[0]])
     by = keyring.digests("requester", requester.network)
     if row.requester in by:
         before = sends_subject(row.number_digest, row.requester)

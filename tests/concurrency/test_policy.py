@@ -11,7 +11,7 @@ import pytest
 from flask_openapi3 import OpenAPI
 from sqlalchemy import case, func, select
 
-from core.limits import LimitCounter
+from core.limits import LimitCounter, microseconds
 from sms.models import Send
 from sms.provider import Ambiguous, Message, Rejected, Unavailable
 from tests.concurrency.test_verification import together
@@ -19,6 +19,7 @@ from tests.conftest import Clock, MakeApp, problem_code
 from tests.policies import budget, conversion, countries, solve, velocity, write_policy
 from tests.scripted import Scripted
 from verification.models import Verification
+from verification.policy.counters import MISSES
 from verification.policy.models import (
     Decision,
     NetworkCountry,
@@ -102,6 +103,46 @@ def test_of_sixty_at_once_as_many_as_are_allowed_are_sent(
     assert counted == [("deny" if otherwise == 429 else "challenge", 60 - admitted)]
 
 
+def test_of_sixty_texts_to_one_known_number_at_once_three_come_from_the_reserve(
+    serve: MakePolicyApp, provider: Scripted
+) -> None:
+    """Each is asked for from a network of its own, with a solution; the reserve would pay for all."""
+    app = serve(budget("total", 8.0, reserve=0.9), velocity("reserve-number", 3, over="deny"))
+    database, keyring = app.extensions["kith"].database, app.extensions["kith"].keyring
+    for n in range(100, 116):
+        assert start(app, number(n), address(n)).status_code == 201
+    with database.write() as connection:
+        note_proven(connection, keyring.digest("number", number(1)), Clock.now)
+    asked = [start(app, number(1), address(n)) for n in range(60)]
+    solutions = [solve(answer.json["challenge"]) for answer in asked]
+    answers = together(
+        60, lambda n: start(app, number(1), address(n), challenge_solution=solutions[n])
+    )
+    assert Counter(answer.status_code for answer in answers) == {201: 3, 429: 57}
+    assert len(provider.taken) == 16 + 3
+
+
+def test_of_sixty_misses_at_once_ten_are_asked_about(
+    serve: MakePolicyApp, provider: Scripted
+) -> None:
+    """All from one network, whose eleventh question would have been about a number that is known."""
+    app = serve(budget("total", 0.4, reserve=0.75))
+    kith = app.extensions["kith"]
+    for n in range(100, 102):
+        assert start(app, number(n), address(n)).status_code == 201
+    with kith.database.write() as connection:
+        note_proven(connection, kith.keyring.digest("number", number(99)), Clock.now)
+    solutions = [solve(start(app, number(n), HERE).json["challenge"]) for n in (*range(60), 99)]
+    answers = together(60, lambda n: start(app, number(n), HERE, challenge_solution=solutions[n]))
+    assert Counter(answer.status_code for answer in answers) == {429: 60}
+    with kith.database.read() as connection:
+        misses = select(LimitCounter.until_us).where(LimitCounter.name == MISSES.name)
+        (until_us,) = connection.scalars(misses)
+    assert until_us == microseconds(Clock.now) + 10 * MISSES.interval_us
+    known = start(app, number(99), HERE, challenge_solution=solutions[60])
+    assert known.status_code == 429
+
+
 def test_of_sixty_known_numbers_at_once_as_many_as_the_reserve_pays_for(
     serve: MakePolicyApp, provider: Scripted
 ) -> None:
@@ -125,7 +166,7 @@ def test_of_sixty_known_numbers_at_once_as_many_as_the_reserve_pays_for(
     assert len(provider.taken) == 14
     with database.read() as connection:
         spent = dict(connection.execute(select(LimitCounter.name, LimitCounter.used)).all())
-        assert connection.scalar(select(func.count()).select_from(SpentChallenge)) == 7
+        assert connection.scalar(select(func.count()).select_from(SpentChallenge)) == 61
     assert spent["money-total"] == spent["money-total-reserve"] == 350_000
 
 

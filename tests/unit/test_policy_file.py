@@ -46,6 +46,8 @@ def test_the_default_is_a_whole_policy() -> None:
         "country",
         "range",
         "velocity/number-and-requester",
+        "velocity/reserve-number",
+        "velocity/reserve-wider-network",
         "velocity/number",
         "velocity/network",
         "velocity/wider-network",

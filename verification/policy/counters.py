@@ -12,7 +12,7 @@ from functools import cache
 
 from sqlalchemy import Connection, Executable, bindparam, func, select
 
-from core import counting
+from core import counting, limits
 from core.counting import Amount, Drop, Poured, Sum
 from core.database import insert_into, purge, table
 from core.limits import DAY, Limit
@@ -27,6 +27,23 @@ from verification.policy.traffic import Cell
 NOTED_AGAIN_AFTER = timedelta(hours=1)
 #: Counted without a rule too: its row is what keeps apart requests of one network at the same time.
 NETWORK = Limit(BUCKETS["network"], 1_000_000, DAY)
+
+#: By wider network: questions whether a number is known that ended in a refusal, 10, refilled over a day.
+#: A service, which asks for many people, has none; what it learns is bounded by its own limits.
+MISSES = Limit("known-misses", 10, DAY)
+
+
+def may_ask(connection: Connection, attempt: Attempt) -> bool:
+    """Count a question whether a number is known, as one that ends in a refusal; False: do not ask."""
+    if attempt.wider is None:
+        return True
+    return limits.take(connection, MISSES, attempt.wider, attempt.at)[0]
+
+
+def was_known(connection: Connection, attempt: Attempt) -> None:
+    """Take the question back: it ended in a text."""
+    if attempt.wider is not None:
+        limits.give_back(connection, MISSES, attempt.wider)
 
 
 @dataclass(frozen=True)
@@ -80,6 +97,10 @@ class Counters:
         if attempt.wider:
             own = sends_subject(attempt.number_digest, attempt.network)
             subjects |= {"number-and-requester": own}
+        if attempt.reserve:
+            subjects |= {"reserve-number": attempt.number_digest}
+            if attempt.wider:
+                subjects |= {"reserve-wider-network": attempt.wider}
         subjects["number"] = attempt.number_digest
         if attempt.wider:
             subjects |= {"network": attempt.network, "wider-network": attempt.wider}

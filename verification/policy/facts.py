@@ -10,7 +10,16 @@ from typing import Literal
 
 from sms.provider import Channel
 
-Subject = Literal["number-and-requester", "number", "network", "wider-network", "prefix", "country"]
+Subject = Literal[
+    "number-and-requester",
+    "reserve-number",
+    "reserve-wider-network",
+    "number",
+    "network",
+    "wider-network",
+    "prefix",
+    "country",
+]
 
 
 @dataclass(frozen=True)

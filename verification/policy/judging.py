@@ -1,7 +1,7 @@
 """Judging: an attempt is counted, every rule says what it finds, and one of them decides.
 
-An attempt that is refused leaves nothing counted. Writes no decision down and tells nobody, so that what
-happened can be judged again by another policy.
+An attempt that is refused leaves nothing counted, but that its network asked whether a number is known.
+Writes no decision down and tells nobody, so that what happened can be judged again by another policy.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection, NestedTransaction
 
 from verification.policy.challenge import Solution
-from verification.policy.counters import Counted, Counters
+from verification.policy.counters import Counted, Counters, may_ask, was_known
 from verification.policy.facts import Attempt
 from verification.policy.file import HARDEST, Policy
 from verification.policy.rules import Finding, Mode, Rule
@@ -74,9 +74,9 @@ class Judge:
         """Count and judge an attempt in the caller's transaction.
 
         known: whether the number has an account or was verified before; asked only when that decides.
-        asks: whether the door can carry a challenge; at one that cannot, known numbers need none.
-        A solution is used up only where it was needed; history that is replayed has none. Raises
-        ChallengeRejected, which is to roll everything back, when it was used before.
+        asks: whether the door can carry a challenge; at one that cannot, known numbers need none for what
+        strangers filled. A solution is used up only where it was needed; history that is replayed has none.
+        Raises ChallengeRejected, which is to roll everything back, when it was used before.
         """
         tried = self._count(connection, attempt)
         against = _decide(tried.judged)
@@ -93,17 +93,24 @@ class Judge:
             if not denied:
                 _spend(connection, solution)
                 return _passed(attempt, tried, against)
-        if not known():
-            return _refused(attempt, tried, against)
-        # Strangers filled what is in its way: it is counted anew, as one of the known.
-        tried.savepoint.rollback()
-        attempt = replace(attempt, reserve=True)
-        tried = self._count(connection, attempt)
-        hard = _decide(tried.judged)
-        if hard and hard.finding.verdict == "deny":
-            return _refused(attempt, tried, hard)
+        elif own := _own(tried.judged):
+            # Or who fills their own network's limits would be told of every number whether it is known.
+            return _refused(attempt, tried, own)
+        refused = _refused(attempt, tried, against)
+        # Used up whatever comes of it, or all numbers could be tried with one.
         _spend(connection, solution)
-        return _passed(attempt, tried, against)
+        if not may_ask(connection, attempt) or not known():
+            return refused
+        # Strangers filled what is in its way: it is counted anew, as one of the known.
+        drawing = replace(attempt, reserve=True)
+        drawn = self._count(connection, drawing)
+        hard = _decide(drawn.judged)
+        if hard and hard.finding.verdict == "deny":
+            # Answered as one that is not known, or an empty reserve would tell of every number for nothing.
+            drawn.savepoint.rollback()
+            return refused
+        was_known(connection, attempt)
+        return _passed(drawing, drawn, against)
 
     def _count(self, connection: Connection, attempt: Attempt) -> _Count:
         savepoint = connection.begin_nested()
@@ -125,6 +132,18 @@ def _refused(attempt: Attempt, tried: _Count, by: Judged) -> Judgement:
 def _spend(connection: Connection, solution: Solution | None) -> None:
     if solution is not None and not solution.spend(connection):
         raise ChallengeRejected("It was used before; ask again for a new one.")
+
+
+def _own(judged: Sequence[Judged]) -> Judged | None:
+    """Find what is against it that nobody but the requester, or their network, has filled."""
+    return next(
+        (
+            each
+            for each in judged
+            if each.mode == "enforce" and each.rule.of_requester and each.finding.verdict != "allow"
+        ),
+        None,
+    )
 
 
 def _asking(decided: Judged, pressure: float) -> Judged:

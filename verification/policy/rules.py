@@ -1,7 +1,8 @@
 """The rules: each a pure function of the facts, with its parameters from the policy file.
 
 What strangers can fill asks for work and never denies: a file in which it does is refused. Only lists, a
-person's own limit and money deny, and money keeps a share for numbers that are known.
+person's own limit and money deny, and money keeps a share for numbers that are known; what one of those and
+one network draw from it is limited.
 """
 
 import re
@@ -32,12 +33,18 @@ Listed = Annotated[tuple[Item, ...], Field(strict=False)]
 #: The limit that each velocity counts in, by what it is of.
 BUCKETS: dict[Subject, str] = {
     "number-and-requester": "sends",
+    "reserve-number": "sends-reserve-number",
+    "reserve-wider-network": "sends-reserve-wider-network",
     "number": "sends-number",
     "network": "sends-network",
     "wider-network": "sends-wider-network",
     "prefix": "sends-prefix",
     "country": "sends-country",
 }
+#: What only texts count in that are paid from what budgets keep.
+OF_RESERVE: frozenset[Subject] = frozenset({"reserve-number", "reserve-wider-network"})
+#: What nobody fills but the requester, or who shares their network.
+OF_REQUESTER: frozenset[Subject] = frozenset({"number-and-requester", "network", "wider-network"})
 
 
 def _duration(value: object) -> object:
@@ -105,6 +112,11 @@ class Rule(TomlTable, ABC):
         return False
 
     @property
+    def of_requester(self) -> bool:
+        """Whether it is of the requester or their network, which the number asked for has no part in."""
+        return False
+
+    @property
     def subject(self) -> str:
         """Name what it is of, which its refusals are counted by."""
         return str(getattr(self, "of", None) or getattr(self, "rule", ""))
@@ -158,12 +170,20 @@ class VelocityRule(Rule):
 
     @model_validator(mode="after")
     def _owners_come_through(self) -> "VelocityRule":
-        if self.of != "number-and-requester" and self.over == "deny":
+        if self.of in OF_RESERVE:
+            if self.over != "deny":
+                raise ValueError(f'write over = "deny": the work was asked for before {self.of}')
+        elif self.of != "number-and-requester" and self.over == "deny":
             raise ValueError(
                 f'over = "deny" by {self.of} would let strangers lock owners out, who can fill it;'
                 ' use "challenge", and deny by number-and-requester'
             )
         return self
+
+    @property
+    def of_requester(self) -> bool:
+        """Whether the number asked for has no part in it, or the requester has to."""
+        return self.of in OF_REQUESTER
 
     @property
     def limit(self) -> Limit:
@@ -208,6 +228,11 @@ class CountriesRule(Rule):
     over: Over
 
     detail = "Numbers of too many countries were asked for from here."
+
+    @property
+    def of_requester(self) -> bool:
+        """It is the requester's network that collects countries."""
+        return True
 
     @property
     def subject(self) -> str:

@@ -125,11 +125,12 @@ def test_an_account_is_known_however_old(serve: Serve) -> None:
 
 
 def test_nobody_learns_for_nothing_who_is_known(serve: Serve) -> None:
-    """Known or not, who asks without work is answered the same; the answer after it costs a text."""
+    """Known or not, who asks without work is answered the same; the answer after it costs that work."""
     service = serve(budget("total", 0.4, reserve=0.25))
     service.verify(number(1))
     service.clock.advance(days=1)
     fill(service, 9)
+    (spent,) = service.rows(SpentChallenge)
     told = []
     for n in (1, 2):
         answer = service.start(number(n))
@@ -137,7 +138,7 @@ def test_nobody_learns_for_nothing_who_is_known(serve: Serve) -> None:
         told.append((answer.status_code, sorted(answer.headers.keys()), said))
     assert told[0] == told[1]
     assert told[0][2]["detail"].startswith("Few codes are left there today.")
-    assert service.rows(SpentChallenge) == []
+    assert service.rows(SpentChallenge) == [spent]
 
 
 def test_lost_money_keeps_out_strangers_and_not_the_known(serve: Serve) -> None:
