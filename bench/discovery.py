@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import click
 import httpx
@@ -44,7 +45,7 @@ from discovery.replica import Replica
 from discovery.schemas import HASHES_TYPE
 from discovery.snapshot import Snapshot
 from interop.matrix.accounts import TOKEN_PREFIX, identify
-from interop.matrix.models import MatrixToken, MatrixUser
+from interop.matrix.models import MatrixBinding, MatrixToken, MatrixUser
 from tests.server import RunningServer, running_server
 from tokens.device_tokens import SECRET_SIZE, Credential
 
@@ -55,6 +56,8 @@ PAGES = 24
 SHARE = 4
 KEPT = 100_000
 NUMBER = "+4915112345678"
+#: Of the Matrix user, whose budget is another one's.
+MATRIX_NUMBER = "+4915112345679"
 
 
 @dataclass(frozen=True)
@@ -347,15 +350,29 @@ def register(server: RunningServer) -> str:
 
 
 def register_matrix_user(url: str) -> str:
-    """Give the access token of a Matrix user whom a homeserver vouched for, put in past it."""
+    """Give the access token of a Matrix user with a bound number, put in past homeserver and code."""
     credential = Credential((identify("@bench:hs.example"),), os.urandom(SECRET_SIZE))
     (who,) = credential.ids
     now = datetime.now(UTC)
     times = {"created_at": now, "last_used_at": now}
-    user = {"id": who, "user_id": "@bench:hs.example", "accepted": "", **times}
+    account_id = uuid4()
+    user = {
+        "id": who,
+        "user_id": "@bench:hs.example",
+        "accepted": "",
+        "bound_account": account_id,
+        **times,
+    }
+    binding = {
+        "account_id": account_id,
+        "user_id": "@bench:hs.example",
+        "e164": MATRIX_NUMBER,
+        "bound_at": now,
+    }
     database = Database(url)
     with database.write() as connection:
         connection.execute(table(MatrixUser).insert().values(user))
+        connection.execute(table(MatrixBinding).insert().values(binding))
         token = {"user": who, "token_hash": credential.secret_hash, **times}
         connection.execute(table(MatrixToken).insert().values(token))
     database.close()
