@@ -22,13 +22,14 @@ from core.typed_text import visible
 MAX_NUMBER_LENGTH = 250
 
 _MOBILE = (PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE)
-_SPREADSHEET_ZERO = re.compile(r"(\d{6,})\.0{1,2}$")
+#: Of ".00" behind a blank nobody knows whether it is a group of digits.
+_SPREADSHEET_ZERO = re.compile(r"(\d{6,})\.0{1,2}$|(\d[\d\s-]{4,}\d)\.0$")
 #: The national prefix that is not dialled from abroad (ITU-T E.123 section 7.2): +49 (0)151 …
 _BRACKETED_ZERO = re.compile(r"(?<=\d)\s*[(\[]\s*0\s*[)\]]")
 _SHORTENED = re.compile(r"\d(?:[.,]\d+)?E\+?\d+", re.IGNORECASE)
 _DOUBLE_ZERO = re.compile(r"^\(?\s*\+?\s*0\s*0")
-#: A number that ends in letters for digits, as in 1-800-FLOWERS; two words are none of it.
-_VANITY = re.compile(r"(\+?(?:[\s().-]*\d){1,8})[\s.-]*([A-Za-z]{3,}\d*)")
+#: A number that ends in letters for digits, as in 1-800-FLOWERS or 1-800-GO-FEDEX.
+_VANITY = re.compile(r"(\+?(?:[\s().-]*\d){1,8})[\s.-]*([A-Za-z]+(?:-[A-Za-z]+)*\d*)")
 #: Of a toll-free number before its word, without the country's code: 800.
 LONGEST_TOLL_FREE_PREFIX = 4
 #: Numbers that got another form, by country code: what stood behind it, and what stands there now. Mexico
@@ -119,7 +120,7 @@ def _variants(number: str) -> Iterator[str]:
     if "phone-context=" in number:
         yield number
         return
-    cut = _SPREADSHEET_ZERO.sub(r"\1", number)
+    cut = _SPREADSHEET_ZERO.sub(r"\1\2", number)
     yield from dict.fromkeys(
         (
             _DOUBLE_ZERO.sub("+", _BRACKETED_ZERO.sub("", cut)),
@@ -147,11 +148,11 @@ def _vanity(plain: str, region: str | None) -> Parsed | None:
     if found is None or parsed is None:
         return None
     national = phonenumbers.national_significant_number(parsed)
-    front = national[: max(0, len(national) - len(found[2]))]
+    front = national[: max(0, len(national) - len(found[2].replace("-", "")))]
     if phonenumbers.number_type(parsed) == PhoneNumberType.TOLL_FREE:
         return parsed if 0 < len(front) <= LONGEST_TOLL_FREE_PREFIX else None
     digits = phonenumbers.normalize_digits_only(found[1])
-    if not digits.removeprefix("00").startswith(f"{parsed.country_code}{front}"):
+    if "-" in found[2] or not digits.removeprefix("00").startswith(f"{parsed.country_code}{front}"):
         return None
     if front and _may_be_local(Parsed(parsed.country_code, int(front))):
         return None

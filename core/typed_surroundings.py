@@ -19,10 +19,11 @@ _MASK = re.compile(
     r"(?<![^\W\d_])(?:[x\u0445\u00d7]{2,}|([*\u2022\u25cf#?_])\1+)(?![^\W\d_])", re.IGNORECASE
 )
 _NATIONAL_OR_ABROAD = r"(?=\s*\(?[+0])"
-#: The count of a number in a list: "[2] ", "2) ", "2. ", "(2) 0…"; "(2) 3…" is an area code in Australia.
+#: The count of a number in a list: "[2] ", "2) ", "2. ", "#2 ", "2 - ", "(2) 0…"; "(2) 3…" is an area code
+#: in Australia.
 _COUNT = re.compile(
     rf"\[[1-9]\d?\]\s*(?=[+(\d])|\([1-9]\d?\){_NATIONAL_OR_ABROAD}|[1-9][.):]\s+(?=[+(\d])"
-    rf"|[1-9]\d[.):]{_NATIONAL_OR_ABROAD}|[1-9]\s+-{_NATIONAL_OR_ABROAD}"
+    rf"|[1-9]\d[.):]{_NATIONAL_OR_ABROAD}|[1-9]\s+-\s+(?=[+(\d])|#\d{{1,2}}\s+(?=[+(\d])"
 )
 #: The count of a label: "Mobile 2 0151 …".
 _COUNT_OF_LABEL = re.compile(r"[1-9]\s+(?=[+(\d])")
