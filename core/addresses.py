@@ -25,6 +25,11 @@ _NEVER = [
         "192.0.0.192/32",
     )
 ]
+#: Of protocols, not of hosts (RFC 6890); relays of 6to4, deprecated (RFC 7526); documentation (RFC 9637).
+#: Some or all of each is public to `ipaddress`, by version.
+_NO_HOSTS = [
+    ipaddress.ip_network(network) for network in ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20")
+]
 #: For who may go everywhere.
 EVERYWHERE = ("0.0.0.0/0", "::/0")
 #: All of IPv6 that is given out for use by everybody (RFC 4291).
@@ -87,6 +92,8 @@ class Addresses:
             return False
         if any(inner in network for network in self._allowed):
             return True
+        if any(inner in network for network in _NO_HOSTS):
+            return False
         unicast = inner.version == 4 or inner in _UNICAST
         return unicast and inner.is_global and not inner.is_multicast and not inner.is_reserved
 

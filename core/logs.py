@@ -21,13 +21,16 @@ _NUMBER = re.compile(r"((?<!\w)\+|%2[Bb])(\d{7,17})(?!\d)")
 _TOKEN = re.compile(r"kith[a-z]*_[A-Za-z0-9_-]+")
 #: Secrets of webhooks (Standard Webhooks), and what authenticates in a header, whoever made it.
 _WEBHOOK_SECRET = re.compile(r"whsec_[A-Za-z0-9+/=_-]+")
+#: An id that authorizes, in a path: of a verification for one.
+_SEGMENT = re.compile(r"(?<=/)[A-Za-z0-9_-]{32,}")
 _CREDENTIAL = re.compile(r"(?i)\b(bearer|basic)(\s+|\.|%20)[A-Za-z0-9._~+/=-]{8,}")
 
 
 def redact(text: str) -> str:
-    """Mask E.164 numbers and anything that looks like a token in a text."""
+    """Mask E.164 numbers, long ids in paths and anything that looks like a token in a text."""
     text = _NUMBER.sub(lambda number: mask(f"+{number[2]}"), text)
     text = _WEBHOOK_SECRET.sub("whsec_…", _TOKEN.sub("kith_…", text))
+    text = _SEGMENT.sub("…", text)
     return _CREDENTIAL.sub(r"\1\2…", text)
 
 

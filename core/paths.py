@@ -21,7 +21,8 @@ METRICS = "/metrics"
 def is_plain(target: str) -> bool:
     """Say whether the path of a request target is written as a route is."""
     path = _AUTHORITY.sub("", target.partition("?")[0])
-    return _DISGUISED.search(path) is None
+    # No target has a fragment (RFC 9112 section 3.2), and who reads it may or may not cut it off.
+    return "#" not in target and _DISGUISED.search(path) is None
 
 
 def install(app: Flask, metrics_port: int | None) -> None:

@@ -104,7 +104,8 @@ class RegistrationService:
         idempotency_key: str | None,
         opened_lock: str | None,
     ) -> Registered:
-        with self._database.write(adds=True) as connection:
+        # A device that returns drains what waits for it, and without that nobody could.
+        with self._database.write(adds=body.recover_device is None) as connection:
             row = load(connection, key, lock=True)
             if row.used_at is not None:
                 return self._register_again(connection, row, secrets, idempotency_key)

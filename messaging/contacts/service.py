@@ -84,7 +84,8 @@ class ContactService:
         mine = caller.account_id
         if peer_id == mine:
             raise InvalidFields.at("/account_id", "must be another account")
-        with self._database.write() as connection:
+        # Blocking keeps away what would add more; accepting only adds.
+        with self._database.write(adds=choice == "accepted") as connection:
             # Both, so that parallel changes are counted one by one, and neither is deleted meanwhile.
             there = hold_accounts(connection, [mine, peer_id])
             if mine not in there:

@@ -111,9 +111,8 @@ class PushService:
             raise InvalidFields.at("/endpoint", "must not name a port of its own")
         try:
             self._addresses.of(host)
-        except NoAddress:
-            raise InvalidFields.at("/endpoint", "its host has no address") from None
-        except AddressRefused:
+        except (NoAddress, AddressRefused):
+            # One sentence, or it would tell which names there are inside.
             raise InvalidFields.at("/endpoint", "must lead to a public address") from None
 
     def get(self, caller: Caller) -> PushSubscriptionAnswer:

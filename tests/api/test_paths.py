@@ -33,6 +33,13 @@ def test_a_disguised_path_leads_nowhere(app, path):
     assert "Location" not in response.headers
 
 
+@pytest.mark.parametrize("path", ["/metrics#x", "/livez#", "/livez?x=1#y", "#/livez"])
+def test_a_fragment_leads_nowhere(app, path):
+    """No target has one; a proxy judges it as a part of the path, and a route would not."""
+    response = FlaskClient(app).get("/livez", environ_overrides={"RAW_URI": path})
+    assert (response.status_code, problem_code(response)) == (404, "not-found")
+
+
 @pytest.mark.parametrize(
     "target",
     [

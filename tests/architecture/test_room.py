@@ -18,7 +18,7 @@ interop/matrix/accounts.py: _mark_used accept log_out
 interop/matrix/bindings.py: unbind
 interop/matrix/server_keys.py: _count
 interop/matrix/sessions.py: submit
-messaging/contacts/service.py: forget set_state
+messaging/contacts/service.py: forget
 messaging/groups/changes.py: remove rename set_role
 messaging/groups/service.py: accept leave
 messaging/keys.py: take

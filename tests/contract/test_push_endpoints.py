@@ -198,6 +198,25 @@ def test_metadata_of_clouds_is_never_gone_to(address: str) -> None:
             Addresses(lambda _: [address], allowed).of("name.example")
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "192.88.99.1",
+        "192.0.0.1",
+        "192.0.0.9",
+        "3fff::1",
+        "3fff:fff:ffff::1",
+        "::ffff:192.88.99.1",
+        "2002:c058:6301::1",
+    ],
+)
+def test_networks_without_hosts_are_not_public(address: str) -> None:
+    """In any version of Python; whoever runs one may allow it."""
+    with pytest.raises(AddressRefused):
+        Addresses(lambda _: [address], ()).of("name.example")
+    assert Addresses(lambda _: [address], EVERYWHERE).of("name.example")
+
+
 def test_other_ports_are_not_gone_to() -> None:
     """A subscription from before the setting is not either."""
     with FakePushService() as service:

@@ -141,6 +141,14 @@ def test_numbers_in_targets_are_masked(plus: str) -> None:
     assert redacted.endswith("+49151•••678")
 
 
+@pytest.mark.parametrize("text", ["GET /v1/verifications/{}", "GET /v1/verifications/{}/checks"])
+def test_ids_that_authorize_are_masked_in_paths(text: str) -> None:
+    """Whoever knows a verification's id checks its codes and registers; gunicorn writes whole paths."""
+    for identity in ("Ab-_09" * 6, "x" * 32):
+        assert redact(text.format(identity)) == text.format("…")
+    assert redact(text.format("x" * 31)) == text.format("x" * 31)
+
+
 def test_other_text_stays() -> None:
     """Times, ids and short numbers are not numbers of people."""
     text = "2026-03-01T12:00:00.123456+00:00 +12 C++ 4915112345 kith 7d9f3c1e-0000-4000-8000-12345"

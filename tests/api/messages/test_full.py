@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from core.base64url import encode
 from core.database import Database
 from core.storage import FULL_SECONDS, MARGIN_BYTES, RecentlyFull
 from tests.conftest import NUMBER, OTHER_NUMBER, problem_code
@@ -71,6 +72,9 @@ def adding(client, anna, ben, send, upload):
             json={"name": "all", "members": [ben.account_id]},
             headers=anna.headers,
         ),
+        "accepting": lambda: client.put(
+            f"/v1/contacts/{anna.account_id}", json={"state": "accepted"}, headers=ben.headers
+        ),
         "a token": lambda: client.post("/v1/tokens/rotate", headers=anna.headers),
     }
 
@@ -110,6 +114,27 @@ def test_what_makes_room_goes_on(client, room, anna, ben, send, fetch, acknowled
     assert client.delete(device, headers=ben.headers).status_code == 204
     assert client.delete("/v1/account", headers=ben.headers).status_code == 204
     assert client.application.extensions["kith"].maintenance.run() is not None
+
+
+def test_a_device_returns_to_drain(
+    client, room, anna, ben, send, upload, verify, fetch, acknowledge
+):
+    """Its tokens were revoked, and its mailbox is full of what only it can acknowledge."""
+    keys = DeviceKeys()
+    assert upload(ben, keys.first(1, 1)).status_code == 204
+    assert send(ben).status_code == 202
+    proven = verify(ben.phone_number)
+    room.note_full()
+    assert refused(client.post("/v1/registrations", json={"verification_id": proven}))
+    signature = encode(keys.identity.sign(b"\x03" + proven.encode()).signature)
+    recover = {"device_id": ben.device_id, "signature": signature}
+    body = {"verification_id": proven, "recover_device": recover}
+    done = client.post("/v1/registrations", json=body)
+    assert (done.status_code, done.json["device_id"]) == (201, ben.device_id)
+    ben.headers["Authorization"] = f"Bearer {done.json['device_token']}"
+    (message,) = fetch(ben)["messages"]
+    assert acknowledge(ben, message["seq"]).status_code == 204
+    assert fetch(ben)["messages"] == []
 
 
 def test_other_doors_say_it_in_their_own_form(make_app, database_url, room, homeserver):

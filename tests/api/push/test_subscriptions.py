@@ -53,6 +53,17 @@ def put(client, ben):
     return put
 
 
+def test_what_there_is_inside_is_not_told(put, in_production, names) -> None:
+    """A name that leads inside and one that leads nowhere are refused in the same words."""
+    names |= {"db.internal": ["10.0.0.7"], "none.internal": []}
+    inside, nowhere = (
+        put(BROWSER.subscription(endpoint=f"https://{host}/"), in_production).json
+        for host in ("db.internal", "none.internal")
+    )
+    assert inside["errors"] == nowhere["errors"]
+    assert (inside["status"], inside["detail"]) == (nowhere["status"], nowhere["detail"])
+
+
 def test_a_device_has_one_subscription(client, ben, put, rows) -> None:
     """What it puts takes the place of what it put before; the address is not told again."""
     for name in ("one", "two"):
