@@ -65,6 +65,7 @@ from tokens.commands import tokens_commands
 from tokens.device_commands import devices_commands
 from tokens.device_tokens import Mint
 from tokens.events import AccountEvents
+from tokens.former_locks import FormerLocks
 from tokens.former_numbers import FormerNumbers
 from tokens.lock_changes import LockChanges
 from tokens.registration_lock import RegistrationLockService
@@ -202,9 +203,10 @@ def build(settings: Settings, ports: Ports) -> Kith:
     revocations = RevocationService(clock, devices, events)
     idle_days = settings.token_idle_days
     max_idle = timedelta(days=idle_days) if idle_days else None
-    tokens = TokenService(database, clock, mint, revocations, events, max_idle)
+    tokens = TokenService(database, clock, mint, revocations, events, rules, max_idle)
     service_tokens = ServiceTokenService(database, clock, entropy)
-    locks = RegistrationLockService(database, clock, ports.hasher, rules)
+    former_locks = FormerLocks(keyring, clock)
+    locks = RegistrationLockService(database, clock, ports.hasher, rules, former_locks)
     former_numbers = FormerNumbers(keyring, clock, events)
     accounts = AccountService(database, clock, entropy, devices, locks, former_numbers, events)
     lock_changes = LockChanges(database, clock, locks, events)
@@ -303,6 +305,7 @@ def build(settings: Settings, ports: Ports) -> Kith:
         ("device links", devices.purge_links),
         ("retired tokens", tokens.purge_retired),
         ("former numbers", former_numbers.purge),
+        ("former locks", former_locks.purge),
         ("service tokens", service_tokens.purge),
         ("envelopes", messaging.messages.purge_envelopes),
         ("sent messages", client_ids.purge_old),

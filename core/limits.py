@@ -89,6 +89,8 @@ class Limits:
     pin_checks: Limit = Limit("pin-checks", 10, 10 * DAY)
     #: By number: 10, refilled over an hour, for each costs a slow hash.
     pin_changes: Limit = Limit("pin-changes", 10, timedelta(hours=1))
+    #: By device: 10, then one every 6 minutes, for each leaves a token that is known again for a year.
+    token_rotations: Limit = Limit("token-rotations", 10, timedelta(hours=1))
     #: By network: 60, refilled over an hour, for each asks a homeserver that a stranger named.
     matrix_registrations: Limit = Limit("matrix-registrations", 60, timedelta(hours=1))
     #: By network: 60, refilled over an hour, for each asks a homeserver that a stranger named.

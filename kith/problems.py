@@ -266,6 +266,12 @@ class TooManyPinTries(KithProblem):
     code = "too-many-pin-tries"
 
 
+class TooManyRotations(KithProblem):
+    """Report that the token was rotated too often; `retry_after` says when it can be again."""
+
+    code = "too-many-rotations"
+
+
 class TokenMissing(KithProblem):
     """Report a call that needs a device token and had none."""
 

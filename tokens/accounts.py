@@ -117,6 +117,7 @@ class AccountService:
                 AccountNumber.e164 == account.e164, AccountNumber.account_id == account.id
             )
         )
+        self._locks.leave(connection, account)
         connection.execute(delete(Account).where(Account.id == account.id))
 
     def _remove_devices(
@@ -144,6 +145,7 @@ class AccountService:
         now = self._clock()
         account_id = UUID(bytes=self._entropy(16), version=4)
         if self._take_number(connection, e164, account_id):
+            self._locks.arrive(connection, e164)
             connection.execute(
                 _OPENING,
                 {
@@ -151,6 +153,7 @@ class AccountService:
                     "e164": e164,
                     "number_id": self._former_numbers.take(connection, e164),
                     "discoverable": True,
+                    "registration_lock": opened_lock,
                     "created_at": now,
                     "last_seen_at": now,
                 },
@@ -208,6 +211,8 @@ class AccountService:
             other = self._find(connection, e164)
             if other is not None:
                 self._delete(connection, other)
+        self._locks.arrive(connection, e164)
+        self._locks.leave(connection, account)
         self._events.change_holder(connection, account.id)
         self._events.list_number(connection, account.id, account.e164, False)
         connection.execute(delete(AccountNumber).where(AccountNumber.e164 == account.e164))
@@ -234,14 +239,18 @@ class AccountService:
     ) -> None:
         """Refuse while a registration lock guards a number that `opened_lock` did not open.
 
-        The account is held from here on, so that none is set meanwhile. An account's own lock (`owner`) does
-        not guard against its devices. Whether the number is proven is decided elsewhere
+        The lock of an account that left the number guards it until it would lapse. The account is held from
+        here on, so that none is set meanwhile. An account's own lock (`owner`) does not guard against its
+        devices, but what they left on a number does. Whether the number is proven is decided elsewhere
         (verification/proofs.py). Raises RegistrationLocked.
         """
         account = self._find(connection, e164, owner=owner)
-        if account is None or account.id == owner:
+        if account is None:
+            lock = self._locks.left_on(connection, e164)
+        elif account.id == owner:
             return
-        lock = self._locks.lock_of(account)
+        else:
+            lock = self._locks.lock_of(account)
         if lock is not None and lock.pin_hash != opened_lock:
             raise RegistrationLocked(
                 "A registration lock guards this number.", retry_after=self._locks.wait(lock)

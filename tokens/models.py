@@ -51,6 +51,20 @@ class FormerNumber(Base):
     last_seen_at: Mapped[datetime] = mapped_column(index=True)
 
 
+class FormerLock(Base):
+    """The registration lock of a number that its account left, until it lapses."""
+
+    __tablename__ = "former_locks"
+    __table_args__ = {"info": {"shard_by": "number_digest"}, "sqlite_with_rowid": False}
+
+    number_digest: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
+    #: The account that left: tries are counted as its own, as before.
+    account_id: Mapped[UUID] = mapped_column()
+    #: Argon2id hash of the PIN.
+    pin_hash: Mapped[str] = mapped_column(String(128))
+    lapses_at: Mapped[datetime] = mapped_column(index=True)
+
+
 class Device(Base):
     """One device of an account and the hashes of its token."""
 

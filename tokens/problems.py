@@ -85,3 +85,9 @@ class TooManyPinTries(Problem):
     """The PIN of a registration lock was tried, or changed, too often."""
 
     code, status, title = "too-many-pin-tries", 429, "Too many PINs"
+
+
+class TooManyRotations(Problem):
+    """The device rotated its token too often."""
+
+    code, status, title = "too-many-rotations", 429, "Too many rotations of this token"

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, bindparam, select
 from core import limits
 from core.database import Database, find, table
 from core.limits import Limit, Limits
+from tokens.former_locks import FormerLocks
 from tokens.models import Account, AccountNumber
 from tokens.problems import RegistrationLocked, TooManyPinTries
 from tokens.schemas import LockState
@@ -44,11 +45,13 @@ class RegistrationLockService:
         clock: Callable[[], datetime],
         hasher: PasswordHasher,
         rules: Limits,
+        former: FormerLocks,
     ) -> None:
         self._database = database
         self._clock = clock
         self._hasher = hasher
         self._rules = rules
+        self._former = former
 
     def hash(self, subject: bytes, pin: str) -> str:
         """Hash a PIN for storage; raises TooManyPinTries, because each hash costs 64 MiB and time."""
@@ -70,8 +73,28 @@ class RegistrationLockService:
     def active(self, connection: Connection, e164: str) -> Lock | None:
         """Give the lock that guards a number now, if one does."""
         account_id = connection.scalar(LEADS_TO, {"number": e164})
-        account = find(connection, Account, Account.id == account_id) if account_id else None
+        if account_id is None:
+            return self.left_on(connection, e164)
+        account = find(connection, Account, Account.id == account_id)
         return None if account is None or account.e164 != e164 else self.lock_of(account)
+
+    def left_on(self, connection: Connection, e164: str) -> Lock | None:
+        """Give the lock that guards a number although its account left that, if one does."""
+        row = self._former.read(connection, e164)
+        return None if row is None else Lock(row["account_id"], row["pin_hash"], row["lapses_at"])
+
+    def leave(self, connection: Connection, account: Account) -> None:
+        """Let an account's lock guard its number for as long as it would, while the account leaves that."""
+        lock = self.lock_of(account)
+        if lock is None:
+            return
+        ends_at = account.registration_lock_ends_at
+        lapses_at = lock.until if ends_at is None else min(lock.until, ends_at)
+        self._former.keep(connection, account.e164, account.id, lock.pin_hash, lapses_at)
+
+    def arrive(self, connection: Connection, e164: str) -> None:
+        """Forget what was left on a number that leads to an account from now on, which was admitted."""
+        self._former.forget(connection, e164)
 
     def lock_of(self, account: Account) -> Lock | None:
         """Give the lock that guards an account's number now, if one does."""

@@ -22,6 +22,7 @@ from tokens.problems import (
     TokenReused,
     TooManyDevices,
     TooManyPinTries,
+    TooManyRotations,
 )
 from tokens.schemas import (
     AccountAnswer,
@@ -231,7 +232,12 @@ def redeem_device_link(body: LinkRedemption) -> tuple[JoinedAnswer, int]:
 
 
 @accounts_api.operation(
-    "POST", "/tokens/rotate", answer=RotatedAnswer, status=201, takes_idempotency_key=True
+    "POST",
+    "/tokens/rotate",
+    answer=RotatedAnswer,
+    status=201,
+    problems=(TooManyRotations,),
+    takes_idempotency_key=True,
 )
 def rotate_token(caller: Caller) -> tuple[RotatedAnswer, int]:
     """Mint the next token; the old one works until the new one is first used, and never after."""

@@ -10,13 +10,15 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
+from core import limits
 from core.database import Database, purge, table
+from core.limits import Limits
 from tokens.device_tokens import TOKEN_PREFIX, Credential, Mint
 from tokens.events import AccountEvents
 from tokens.models import Account, Device, RetiredToken
-from tokens.problems import TokenExpired, TokenInvalid, TokenReused
+from tokens.problems import TokenExpired, TokenInvalid, TokenReused, TooManyRotations
 from tokens.revocation import RevocationService, retire
 from tokens.service import Caller
 
@@ -25,6 +27,8 @@ log = structlog.get_logger()
 #: `last_seen_at` is written once in this time, or every request would be a write.
 SEEN_GRAIN = timedelta(hours=1)
 RETIRED_KEPT = timedelta(days=365)
+#: Tokens of a device that were replaced before they were used, of which so many are known again.
+MAX_NEVER_USED = 10
 #: How long after its successor's first use a token may arrive without an alarm: requests overtake each other.
 LATE = timedelta(minutes=1)
 
@@ -69,6 +73,7 @@ class TokenService:
         mint: Mint,
         revocations: RevocationService,
         events: AccountEvents,
+        rules: Limits,
         max_idle: timedelta | None = None,
     ) -> None:
         """Take how long a device may go unseen before its token expires; None: it does not."""
@@ -78,6 +83,7 @@ class TokenService:
         self._revocations = revocations
         self._max_idle = max_idle
         self._events = events
+        self._rules = rules
 
     def authenticate(self, token: str) -> Caller:
         """Say whose token this is.
@@ -173,7 +179,8 @@ class TokenService:
     def rotate(self, caller: Caller, idempotency_key: str | None) -> str:
         """Mint the caller's next token; it becomes the only one when it is first used.
 
-        A next one that another rotation minted is replaced, and its use raises the alarm.
+        A next one that another rotation minted is replaced, and its use raises the alarm. Raises
+        TooManyRotations; a rotation repeated under its idempotency key is not counted again.
         """
         occasion = b"rotate" + caller.device_id.bytes + caller.token_hash
         minted = [
@@ -195,7 +202,14 @@ class TokenService:
                 # The same rotation again, perhaps begun under the server secret before.
                 if row.next_token_hash == credential.secret_hash:
                     return credential.format(TOKEN_PREFIX)
+            allowed, allowance = limits.take(
+                connection, self._rules.token_rotations, caller.device_id.bytes, self._clock()
+            )
+            if not allowed:
+                # Nothing was written: a count that is refused changes no row.
+                raise TooManyRotations("The token was rotated too often.", allowance=allowance)
             if row.next_token_hash is not None:
+                _forget_oldest(connection, caller)
                 retire(
                     connection,
                     caller.account_id,
@@ -213,3 +227,28 @@ class TokenService:
     def purge_retired(connection: Connection, now: datetime) -> int:
         """Delete a batch of tokens that were rotated out so long ago that they are merely invalid."""
         return purge(connection, RetiredToken, RetiredToken.retired_at < now - RETIRED_KEPT)
+
+
+_NEVER_USED = (
+    table(RetiredToken).c.account_id == bindparam("account"),
+    table(RetiredToken).c.device_id == bindparam("device"),
+    table(RetiredToken).c.never_used.is_(True),
+)
+_OLDEST = (
+    select(table(RetiredToken).c.token_hash)
+    .where(*_NEVER_USED)
+    .order_by(table(RetiredToken).c.retired_at.desc(), table(RetiredToken).c.token_hash)
+    # SQLite has no OFFSET without LIMIT. There is one at most, but for those from before the bound.
+    .limit(1_000)
+    .offset(MAX_NEVER_USED - 1)
+)
+_FORGETTING_OLDEST = delete(table(RetiredToken)).where(
+    *_NEVER_USED, table(RetiredToken).c.token_hash.in_(_OLDEST)
+)
+
+
+def _forget_oldest(connection: Connection, caller: Caller) -> None:
+    """Make room for one more token that was never used; the transaction holds the device."""
+    connection.execute(
+        _FORGETTING_OLDEST, {"account": caller.account_id, "device": caller.device_id}
+    )

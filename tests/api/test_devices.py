@@ -1,14 +1,19 @@
 """Devices and tokens through HTTP: authenticate, link, rotate, revoke."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from flask_openapi3 import OpenAPI
+from sqlalchemy import func, select
 
+from core.database import table
 from tests.conftest import KEY, NUMBER, OTHER_NUMBER, Clock, MakeApp, Person, problem_code
 from tests.contract.openapi import ContractClient
+from tokens.models import RetiredToken
+from tokens.tokens import MAX_NEVER_USED
 
 Register = Callable[..., Person]
 
@@ -160,6 +165,54 @@ class TestRotation:
         """The same key gets the same token."""
         old = register().token
         assert self.rotate(client, old, "k") == self.rotate(client, old, "k")
+
+    def test_it_is_limited_by_device(
+        self, client: ContractClient, register: Register, clock: Clock
+    ) -> None:
+        """Ten at once, then one every 6 minutes; a repeat costs nothing, a refused one does nothing."""
+        person = register()
+        newest = [self.rotate(client, person.token, f"{i}") for i in range(10)][-1]
+        assert self.rotate(client, person.token, "9") == newest
+        refused = client.post("/v1/tokens/rotate", headers=person.headers)
+        assert problem_code(refused) == "too-many-rotations"
+        assert refused.headers["Retry-After"] == "360"
+        clock.advance(360)
+        after = self.rotate(client, person.token)
+        assert problem_code(client.post("/v1/tokens/rotate", headers=person.headers)) == (
+            "too-many-rotations"
+        )
+        assert account(client, after).status_code == 200
+        # Another device has rotations of its own.
+        assert self.rotate(client, register(OTHER_NUMBER).token)
+
+    def test_few_that_were_never_used_are_kept(
+        self, app: OpenAPI, client: ContractClient, register: Register, clock: Clock
+    ) -> None:
+        """The last ten raise the alarm; older ones are gone, those from before the bound too."""
+        person = register()
+        with app.extensions["kith"].database.write() as connection:
+            connection.execute(
+                table(RetiredToken).insert(),
+                [
+                    {
+                        "account_id": UUID(person.account_id),
+                        "device_id": UUID(person.device_id),
+                        "token_hash": bytes([place]) * 32,
+                        "retired_at": clock() - timedelta(hours=place),
+                        "never_used": True,
+                    }
+                    for place in range(1, 31)
+                ],
+            )
+        minted = []
+        for _ in range(15):
+            minted.append(self.rotate(client, person.token))
+            clock.advance(360)
+        with app.extensions["kith"].database.read() as connection:
+            kept = connection.scalar(select(func.count()).select_from(RetiredToken))
+        assert kept == MAX_NEVER_USED == 10
+        assert problem_code(account(client, minted[3])) == "token-invalid"
+        assert problem_code(account(client, minted[4])) == "token-reused"
 
 
 class TestLinks:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from flask_openapi3 import OpenAPI
-from sqlalchemy import text
+from sqlalchemy import func, select, text
 
 from sms.provider import BOTH
-from tests.conftest import KEY, NUMBER, Clock, MakeApp, Person, problem_code
+from tests.conftest import KEY, NUMBER, OTHER_NUMBER, Clock, MakeApp, Person, problem_code
 from tests.contract.openapi import ContractClient
+from tokens.models import RetiredToken
 
 
 def together(count: int, work: Callable[[int], Any]) -> list[Any]:
@@ -250,6 +251,40 @@ def test_parallel_pin_tries_are_counted(
     answers = together(30, lambda _: post(app, "/v1/registrations", body))
     codes = Counter(problem_code(answer) for answer in answers)
     assert codes == {"registration-locked": 10, "too-many-pin-tries": 20}
+
+
+def test_parallel_rotations_are_counted(app: OpenAPI, register: Callable[..., Person]) -> None:
+    """Of 60 at once ten are done, and nine of their tokens wait for a thief."""
+    person = register()
+    answers = together(
+        60, lambda _: app.test_client().post("/v1/tokens/rotate", headers=person.headers)
+    )
+    assert Counter(answer.status_code for answer in answers) == {201: 10, 429: 50}
+    with app.extensions["kith"].database.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(RetiredToken)) == 9
+
+
+@pytest.mark.parametrize("how", ["deleted", "moved"])
+def test_no_registration_slips_past_a_lock_while_the_number_is_left(
+    app: OpenAPI, client: ContractClient, register: Callable[..., Person], verify: Any, how: str
+) -> None:
+    """Of 20 registrations without the PIN, while the account goes or moves, none succeeds."""
+    person = register()
+    client.put("/v1/account/registration-lock", json={"pin": "471130"}, headers=person.headers)
+    body = {"verification_id": verify()}
+    move = {"verification_id": verify(OTHER_NUMBER)}
+
+    def act(place: int) -> Any:
+        if place != 10:
+            return post(app, "/v1/registrations", body)
+        if how == "deleted":
+            return app.test_client().delete("/v1/account", headers=person.headers)
+        path = "/v1/account/phone-number"
+        return app.test_client().post(path, json=move, headers=person.headers)
+
+    answers = together(21, act)
+    assert answers.pop(10).status_code in (200, 204)
+    assert {problem_code(answer) for answer in answers} == {"registration-locked"}
 
 
 def test_first_use_of_a_rotated_token_from_many_sides(

@@ -350,3 +350,33 @@ def test_a_bound_number_is_found_natively(
     body = {"epoch": parameters["epoch"], "hashes": [hashed(NUMBER, parameters["salt"])]}
     found = client.post("/v1/discovery/lookups", json=body, headers=person.headers).json
     assert list(found["matches"]) == body["hashes"]
+
+
+@pytest.mark.parametrize("how", ["deleted", "moved"])
+def test_a_lock_that_was_left_on_a_number_guards_it(
+    client: ContractClient,
+    alice: MatrixClient,
+    bob: MatrixClient,
+    register: Callable[..., Person],
+    verify: Callable[..., str],
+    clock: Clock,
+    how: str,
+) -> None:
+    """Once its account is gone or moved the number is neither bound nor unbound, until it lapses."""
+    person = register()
+    alice.bound()
+    pin = {"json": {"pin": "471130"}, "headers": person.headers}
+    assert client.put("/v1/account/registration-lock", **pin).status_code == 204
+    if how == "deleted":
+        assert client.delete("/v1/account", headers=person.headers).status_code == 204
+    else:
+        body = {"json": {"verification_id": verify(OTHER_NUMBER)}, "headers": person.headers}
+        assert client.post("/v1/account/phone-number", **body).status_code == 200
+    clock.advance(hours=1)
+    sid = bob.validated(client_secret="later")
+    assert fault(bob.bind(sid, secret="later")) == FORBIDDEN
+    proof = {"sid": sid, "client_secret": "later"}
+    assert unbind(bob, mxid=alice.user_id, **proof) == FORBIDDEN
+    clock.advance(days=7)
+    sid = bob.validated(client_secret="last")
+    assert bob.bind(sid, secret="last").status_code == 200

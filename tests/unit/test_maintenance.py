@@ -27,7 +27,7 @@ from sms.models import OutboxMessage, RoutingOutcome, Send, SmppMessage, TakenRe
 from sms.outcomes import slot_of
 from tests.conftest import NUMBER, Clock
 from tests.databases import ROOT
-from tokens.models import Device, DeviceLink, FormerNumber, RetiredToken, ServiceToken
+from tokens.models import Device, DeviceLink, FormerLock, FormerNumber, RetiredToken, ServiceToken
 from verification.models import Verification
 from verification.policy.models import (
     Decision,
@@ -297,6 +297,13 @@ def former_number(n: int, age: timedelta) -> Base:
     return FormerNumber(number_digest=_id(n), number_id=UUID(int=n), last_seen_at=NOW - age)
 
 
+def former_lock(n: int, age: timedelta) -> Base:
+    """A lock of a number that its account left, which lapsed so long ago."""
+    return FormerLock(
+        number_digest=_id(n), account_id=UUID(int=n), pin_hash="argon2", lapses_at=NOW - age
+    )
+
+
 #: Job, what it deletes, and the greatest age at which that stays.
 JOBS: list[tuple[str, Callable[[int, timedelta], Base], timedelta]] = [
     ("limits", limit, timedelta(0)),
@@ -317,6 +324,7 @@ JOBS: list[tuple[str, Callable[[int, timedelta], Base], timedelta]] = [
     ("retired tokens", retired, 365 * DAY),
     ("revoked devices", revoked_device, 30 * DAY),
     ("former numbers", former_number, 120 * DAY - TOUCH),
+    ("former locks", former_lock, timedelta(0)),
     ("service tokens", service_token, 90 * DAY),
     ("envelopes", envelope, -TOUCH),
     ("sent messages", sent_message, DAY),
