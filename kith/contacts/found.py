@@ -4,7 +4,16 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kith.contacts.repairs import FEWEST_DIGITS, body, digits_in, is_uri
+from kith.contacts.repairs import (
+    FEWEST_DIGITS,
+    body,
+    digits_in,
+    digits_of,
+    is_date,
+    is_uri,
+    starts_abroad,
+)
+from kith.contacts.validity import is_valid, split
 
 FEWEST_DIGITS_BEHIND_A_SEMICOLON = 5
 LONGEST_QUOTE = 80  # characters of a text in a fault
@@ -12,7 +21,17 @@ LONGEST_QUOTE = 80  # characters of a text in a fault
 # Google joins the numbers of one label with " ::: ".
 _BETWEEN_VALUES = re.compile(r":::|[\r\n]+")
 _PERHAPS_BETWEEN = re.compile(r"[;,/|&]|\s[^\W\d_]{1,4}\.?\s")
-_MAY_HOLD_SEVERAL = re.compile(r"[;,/|&:\r\n]|\d\s+[^\W\d_]")
+#: Two runs of digits with something between them that does not stand inside a number.
+_MAY_HOLD_SEVERAL = re.compile(r"[;,/|&:\r\n]|\d\s*[^\s\d().-][^\d]*\d|\d\s*\([^\d]+\d")
+#: What is dialled behind a number and belongs to it, or is some other number.
+_OF_THE_NUMBER = re.compile(
+    r"\s*(?:[pwx,;*#](?!:)|ext\b|extension\b|dw\b|durchwahl\b|pin\b|code\b)", re.IGNORECASE
+)
+_EXTENSION = re.compile(r"\s(?:x|ext|dw|pin)\b", re.IGNORECASE)
+_OF_OTHER_THINGS = re.compile(
+    r"(?:nr|no|id|iban|bic|konto|account|kunden\w*|kd|customer|ref|seit|since|am|on|vom|plz|zip)\W*\Z",
+    re.IGNORECASE,
+)
 _NEAR = 40  # characters beside a separator that are looked at
 
 
@@ -83,18 +102,57 @@ def _parts(value: str, dialled: bool) -> Iterator[str]:
             before = value[max(start, found.start() - _NEAR) : found.start()]
             after = value[found.end() : found.end() + _NEAR]
             if _divides(found[0], before, after, dialled):
-                yield value[start : found.start()]
+                yield from _bodies(value[start : found.start()], dialled)
                 start = found.end()
-    yield value[start:]
+    yield from _bodies(value[start:], dialled)
+
+
+def _bodies(part: str, dialled: bool) -> Iterator[str]:
+    """Yield the numbers of a text that no separator divides, each with the words behind it.
+
+    A second whole number behind words is one of its own: "415 555 0101 (home) 415 555 0102".
+    """
+    while not is_uri(part.lstrip()):
+        number, tail = body(part)
+        following, _ = body(tail)
+        if min(digits_in(number), digits_in(following)) < FEWEST_DIGITS or is_date(following):
+            break
+        if starts_abroad(number.strip()) and _is_one(number, tail):
+            break
+        words = tail[: tail.index(following)]
+        if _OF_THE_NUMBER.match(tail) or _OF_OTHER_THINGS.search(words) or (dialled and not words):
+            break
+        yield part[: len(part) - len(tail)]
+        part = tail
+    yield part
 
 
 def _divides(mark: str, before: str, after: str, dialled: bool) -> bool:
     """Return whether two numbers stand beside a mark, and not one with something in or behind it."""
     if after.lstrip().startswith("+"):
         return len(mark) == 1 or digits_in(before) >= FEWEST_DIGITS
-    behind = digits_in(body(after)[0])
+    following = body(after)[0]
+    if is_date(following) or _EXTENSION.match(mark):
+        return False
+    behind = digits_in(following)
+    if mark in "/|," and starts_abroad(before.strip()) and _is_one(before, after):
+        return False
     if mark == ";" and not dialled:
         return behind >= FEWEST_DIGITS_BEHIND_A_SEMICOLON
     if dialled and mark in ",;" and not after[:1].isspace():
         return False
     return behind >= FEWEST_DIGITS and digits_in(before) >= FEWEST_DIGITS
+
+
+def _is_one(before: str, after: str) -> bool:
+    """Return whether a number that names its country goes on behind a mark, as 0043664/1234567 does."""
+    following = body(after)[0]
+    if _exists(before + following):
+        return True
+    return not _exists(before) and after.lstrip()[:1] not in ("+", "0", "(")
+
+
+def _exists(text: str) -> bool:
+    digits = digits_of(text)
+    parts = split(digits.removeprefix("00"))
+    return parts is not None and (is_valid(*parts) or is_valid(parts[0], parts[1].lstrip("0")))

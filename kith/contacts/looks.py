@@ -14,9 +14,6 @@ LONGEST_TAIL = 40
 #: So many digits a cell must hold; most cells of a book are told apart by this alone.
 _ENOUGH_DIGITS = re.compile(r"(?:\D*\d){7}")
 _START = re.compile(r"[+(\d*#]|[^\W\d_]{1,12}[.:]*\s?\d?\s*:\s*[+(\d]|tel:", re.IGNORECASE)
-_DATE = re.compile(
-    r"(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](?:\d{4}|\d{2}))(?:[\sT]+\d{1,2}|\Z)"
-)
 _DECIMAL = re.compile(r"-?\d+\.\d*[1-9]\d*|-\d.*")
 _ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
 
@@ -48,7 +45,7 @@ def _looks_like_one(text: str) -> bool:
     return (
         FEWEST_DIGITS <= repairs.digits_in(number) <= MOST_DIGITS
         and len(tail) <= LONGEST_TAIL
-        and _DATE.match(number.strip()) is None
+        and not repairs.is_date(number)
         and _DECIMAL.fullmatch(number.strip()) is None
         and _ADDRESS.fullmatch(number.strip()) is None
     )

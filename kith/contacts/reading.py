@@ -1,5 +1,6 @@
 """Chooses the reader of a contact file, by its content first and its name second."""
 
+import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +24,10 @@ MOST_FAULTS = 100  # with one reason that are told one by one
 
 Format = Literal["vcard", "csv", "jsonl", "json", "ldif", "xml", "whatsapp"]
 
+_ELEMENT = re.compile(
+    r"<(?:!--|!DOCTYPE\b|[A-Za-z][\w.:-]*(?:\s[^<>]*)?/?>|[A-Za-z][\w.:-]*\s[^<>]*\Z)"
+)
+_NOTHING = "no contact and no number is found in this file; export the contacts as vCard or CSV"
 _GZIP = b"\x1f\x8b"
 _GZIP_BITS = zlib.MAX_WBITS | 16
 _BY_LINES: dict[Format, Callable[[Iterable[Line]], Iterator[Contact | Fault]]] = {
@@ -54,18 +59,23 @@ def read_contacts(
     """
     counts = Counter[str]()
     last = dict[str, Fault]()
-    for item in _unpack_and_read(stream, name, form):
+    counted = _Counted(stream)
+    found = False
+    for item in _unpack_and_read(counted, name, form):
+        found = True
         if isinstance(item, Fault):
             counts[item.reason] += 1
             if counts[item.reason] > MOST_FAULTS:
                 last[item.reason] = item
                 continue
         yield item
+    if not found and counted.size:
+        yield Fault(1, _NOTHING)
     for reason, fault in last.items():
         yield Fault(fault.line, f"{counts[reason] - MOST_FAULTS} more up to here: {reason}")
 
 
-def _unpack_and_read(stream: BinaryIO, name: str, form: Format | None) -> Iterator[Contact | Fault]:
+def _unpack_and_read(stream: Source, name: str, form: Format | None) -> Iterator[Contact | Fault]:
     start = stream.read(BLOCK)
     source: Source = _Ahead(start, stream)
     unpacked = list[_Unpacked]()
@@ -115,7 +125,7 @@ def _form_of(block: bytes, name: str) -> Format:
         return "json" if json_book.is_document(text) else "jsonl"
     if first.startswith("[") and not is_chat(lines):
         return "json"
-    if first.startswith("<?xml") or (first.startswith("<") and name.lower().endswith(".xml")):
+    if first.startswith("<?xml") or _ELEMENT.match(first):
         return "xml"
     if first.lower().startswith(("dn: ", "dn:: ", "version: 1")):
         return "ldif"
@@ -136,6 +146,19 @@ class _Ahead:
             start, self._start = self._start[:size], self._start[size:]
             return start
         return self._stream.read(size)
+
+
+class _Counted:
+    """A stream of which it is known how much was read that is no white space."""
+
+    def __init__(self, stream: Source) -> None:
+        self._stream = stream
+        self.size = 0
+
+    def read(self, size: int, /) -> bytes:
+        block = self._stream.read(size)
+        self.size += len(block.strip()) if not self.size else 0
+        return block
 
 
 class _Joined:

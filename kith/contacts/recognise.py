@@ -28,7 +28,10 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
 )
 _BZIP2 = re.compile(rb"BZh[1-9]1AY&SY")
 _TAR = (b"ustar", 257)
-_WEB_PAGE = re.compile(rb"\s*(?:<!doctype\s+html|<html\b|<head\b|<body\b)", re.IGNORECASE)
+_WEB_PAGE = re.compile(
+    rb"\s*(?:<!doctype\s+html|<html\b|<head\b|<body\b|<table\b|<div\b|<meta\b|<style\b)",
+    re.IGNORECASE,
+)
 _CALENDAR = re.compile(rb"\s*BEGIN\s*:\s*VCALENDAR", re.IGNORECASE)
 _CARD = re.compile(rb"BEGIN\s*:\s*VCARD", re.IGNORECASE)
 _BOM = b"\xef\xbb\xbf"

@@ -17,11 +17,11 @@ SHORTENED = re.compile(r"[+-]?\d(?:[.,]\d+)?E\+?\d+", re.IGNORECASE)
 _FORMULA = re.compile(r'=\s*"+(.*?)"+\s*|=\s*(\+?\d[\d\s()-]*)')
 _WHATSAPP_ID = re.compile(r"(\d{7,15})(?:[:.]\d+)?@(?:s\.whatsapp\.net|c\.us)")
 _LABEL = re.compile(
-    r"[^\W\d_][^:+\d]{0,30}\d?\s*:\s*(?=[+(\d])|\([^\W\d_][^()+\d]{0,30}\)\s*(?=[+(\d])"
+    r"\A[^\w+(]{0,9}(?:[^\W\d_][^:+\d]{0,30}\d?\s*:|\([^\W\d_][^()+\d]{0,30}\))\s*(?=[+(\d*#])"
 )
 _DASH_OF_JAPAN = re.compile("(?<=\\d)\u30fc(?=\\d)")  # the sign of a long vowel
 _SERVICE = re.compile(
-    r"[*#]{1,2}\d{2,3}[*#](?=\s*[+(\d])"
+    r"\A[^\d+(]{0,30}?[*#]{1,2}\d{2,3}[*#](?=\s*[+(\d])"
 )  # *31# and #31#: whether to show the own number
 _BODY = re.compile(r"[^\d+(]*(\(?\s*\+?[\d\s()./\u2010-\u2015\u2212-]*\d)")
 _DECIMAL = re.compile(r"(\+?\d{7,})[.,]0+")
@@ -57,6 +57,9 @@ _COUNT_BEFORE = re.compile(
     r"|[^\W\d_][^+\d(]{1,30}[1-9]\s+(?=[+(0])"
 )
 _COUNT_PERHAPS_BEFORE = re.compile(r"[^\W\d_][^+\d(]{0,30}\s[1-9]\s+(?=\d)")
+_DATE = re.compile(
+    r"(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](?:\d{4}|\d{2}))(?:[\sT]+\d{1,2}|\Z)"
+)
 _MANY_SPACES = re.compile(r"\s+")
 _FILLERS = re.compile("[\u115f\u1160\u3164\uffa0]")
 #: Direction marks and joiners; variation selectors, keycaps and accents.
@@ -190,6 +193,16 @@ def body(text: str) -> tuple[str, str]:
 def digits_in(text: str) -> int:
     """Return how many digits a text holds."""
     return sum(one.isdigit() for one in text)
+
+
+def is_date(text: str) -> bool:
+    """Return whether digits are a date, and perhaps a time."""
+    return _DATE.match(text.strip()) is not None
+
+
+def digits_of(text: str) -> str:
+    """Return the digits of a number that names its country, without a zero in brackets."""
+    return "".join(one for one in _ZERO_IN_BRACKETS.sub("", text) if one.isdecimal())
 
 
 def _divided(text: str) -> tuple[str, str, str]:

@@ -30,6 +30,9 @@ _STANDARD_NAMES = """
 """
 _STANDARD = _WORTH_KEEPING.union(_STANDARD_NAMES.split())
 _PHONE_ENDINGS = frozenset({"TEL", "PHONE", "TELEPHONE", "MOBILE", "CELL"})
+_MESSENGERS = frozenset({"SIGNAL", "WHATSAPP", "VIBER", "THREEMA"})
+#: Properties that hold a number where their value is the URI of one, or names a messenger that has them.
+ADDRESSES = frozenset({"IMPP", "URL", "X-IMPP", "X-URL"}) | {f"X-{name}" for name in _MESSENGERS}
 
 
 @dataclass
@@ -100,6 +103,7 @@ class _Gathered:
         name = property_name(start[:LONGEST_HEADER])
         self.keeps = (
             name in _WORTH_KEEPING
+            or name in ADDRESSES
             or is_strange(name)
             or is_phone(name)
             or _HEADER_END.search(start[:LONGEST_HEADER]) is None

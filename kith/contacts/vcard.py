@@ -7,18 +7,33 @@ numbers they hold, and properties that people name themselves are read where the
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from urllib.parse import unquote
 
-from kith.contacts import words
+from kith.contacts import repairs, words
 from kith.contacts.found import Contact, Fault, WrittenNumber, one_line, written_numbers
 from kith.contacts.lines import Line
 from kith.contacts.looks import looks_like_number, numbers_in_name
 from kith.contacts.properties import Property, fields, parse_property, unescape
-from kith.contacts.unfolding import LogicalLine, is_phone, is_strange, logical_lines, property_name
+from kith.contacts.unfolding import (
+    ADDRESSES,
+    LogicalLine,
+    is_phone,
+    is_strange,
+    logical_lines,
+    property_name,
+)
 
 DEEPEST_NESTING = 8
 MOST_NUMBERS = 1000  # of one card; more are yielded as further contacts of the same name
 
 _CARD_MARK = re.compile(rb"((?:BEGIN|END)\s*:\s*VCARD)", re.IGNORECASE)
+#: What an address of a messenger or a link holds when it is a number.
+_NUMBER_OF_ADDRESS = re.compile(
+    r"(?:tel|sms|whatsapp|signal|sgnl|viber|x-apple|callto|https?://wa\.me/|https?://signal\.me/#p/)"
+    r"[:/]{0,3}(?:(?:send|add|chat)/?\?(?:phone|number)=)?(\+?[\d\s().-]{7,25})(?:[;?@&].*)?\Z"
+    r"|(\+[\d\s().-]{7,25})\Z",
+    re.IGNORECASE,
+)
 _NAME_ORDER = ("FN", "N", "NICKNAME", "ORG", "EMAIL")
 
 
@@ -96,6 +111,8 @@ class _Reader:
         self._in_binary = found.base64
         if is_phone(found.name):
             yield from self._number(found, cut)
+        elif found.name in ADDRESSES:
+            self._address(found)
         elif found.name == "AGENT":
             yield from self._agent(found)
         elif found.name in _NAME_ORDER:
@@ -112,6 +129,19 @@ class _Reader:
         if len(card.numbers) >= MOST_NUMBERS:
             yield card.contact()
             card.numbers.clear()
+
+    def _address(self, found: Property) -> None:
+        text = repairs.tidy(unquote(unescape(found.text())))
+        number = _NUMBER_OF_ADDRESS.match(text)
+        card = self._card()
+        if number is None:
+            if found.name.startswith("X-") and looks_like_number(text):
+                card.numbers.append(WrittenNumber(text, self._line, found.name))
+        elif len(card.numbers) < MOST_NUMBERS:
+            digits = (number[1] or number[2]).strip()
+            if text.lower().startswith("http") and not digits.startswith("+"):
+                digits = f"+{digits}"
+            card.numbers.append(WrittenNumber(digits, self._line))
 
     def _strange(self, found: Property) -> None:
         word, text = words.plain(found.name), unescape(found.text())

@@ -380,6 +380,45 @@ def test_chats_of_whatsapp() -> None:
     assert found.contacts == 3
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "<vcards><vcard><fn><text>A</text></fn><tel><uri>tel:+4930123456</uri></tel></vcard></vcards>",
+        "<phonebooks>\n<phonebook>\n<contact><person><realName>A</realName></person>"
+        "<telephony><number>+4930123456</number></telephony></contact></phonebook></phonebooks>",
+        '<!-- of today -->\n<vcards xmlns="urn:ietf:params:xml:ns:vcard-4.0"><vcard><fn><text>A'
+        "</text></fn><tel><uri>tel:+4930123456</uri></tel></vcard></vcards>",
+    ],
+)
+def test_xml_needs_no_declaration_and_no_name(content: str) -> None:
+    """It is told by its first element."""
+    (contact,) = read_contacts(io.BytesIO(content.encode()), "book.txt")
+
+    assert isinstance(contact, Contact)
+    assert contact.name == "A"
+    assert [one.text.removeprefix("tel:") for one in contact.numbers] == ["+4930123456"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("<table><tr><td>Ann</td><td>0151 12345678</td></tr></table>", "web page"),
+        ("Name,Phone\n", "no contact and no number"),
+        ("", None),
+        (" \n\n", None),
+    ],
+)
+def test_a_file_that_yields_nothing_says_so(content: str, reason: str | None) -> None:
+    """Silence would look like a book that was read."""
+    found = list(read_contacts(io.BytesIO(content.encode()), "book.csv"))
+
+    assert [one for one in found if isinstance(one, Contact) and one.numbers] == []
+    assert [reason in one.reason for one in found if isinstance(one, Fault) and reason] == (
+        [True] if reason else []
+    )
+    assert reason or not found
+
+
 def test_folds_without_end_do_not_hide_what_follows() -> None:
     """Each fold is looked at once; of an endless value the beginning is kept."""
     folded = "dn: cn=A\ncn: A" + "\n " * 300_000 + "\n b" * 300_000 + "\nmobile: 0151 12345678\n"

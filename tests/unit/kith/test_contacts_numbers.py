@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kith.contacts import NumberUnreadable, normalise, readings, region_named, region_of
+from kith.contacts.found import written_numbers
 from kith.contacts.validity import is_valid, may_hold_prefix, split
 
 TYPED = json.loads((Path(__file__).parents[2] / "data" / "typed_numbers.json").read_text())
@@ -141,6 +142,32 @@ def test_words_behind_a_number_that_lacks_digits_are_none_of_them(
     """Only a word that a number is given out for is read as digits."""
     with pytest.raises(NumberUnreadable):
         readings(text, region)
+
+
+@pytest.mark.parametrize(
+    ("text", "region", "found"),
+    [
+        ("0043664/1234567", "AT", ["+436641234567"]),
+        ("0043 664/2234567", "DE", ["+436642234567"]),
+        ("+491512/3456789", "US", ["+4915123456789"]),
+        ("+43(0)664/1234567", "AT", ["+436641234567"]),
+        ("+436641234567/0664 2345678", "AT", ["+436641234567", "+436642345678"]),
+        ("415-555-2671 (h) 415-555-2672 (c)", "US", ["+14155552671", "+14155552672"]),
+        ("Home: 415 555 2671 Mobile: 415 555 2672", "US", ["+14155552671", "+14155552672"]),
+        ("h:415 555 2671 w:415 555 2672", "US", ["+14155552671", "+14155552672"]),
+        ("415 555 2671 \u2022 415 555 2672", "US", ["+14155552671", "+14155552672"]),
+        ("415 555 2671 (see also 415 555 2672)", "US", ["+14155552671", "+14155552672"]),
+        ("0151 12345678 (privat) 030 1234567", "DE", ["+4915112345678", "+49301234567"]),
+        ("0151 12345678 Kd.-Nr. 0170 1234567", "DE", ["+4915112345678"]),
+        ("+49 151 12345678 Mama 2024-01-02", "DE", ["+4915112345678"]),
+        ("0151 12345678 ext 1234567", "DE", ["+4915112345678"]),
+    ],
+)
+def test_a_cell_is_divided_between_numbers_only(text: str, region: str, found: list[str]) -> None:
+    """A mark inside a number divides nothing, and a second number behind words is not lost."""
+    numbers = [readings(part.text, region)[0] for part in written_numbers(text, 1)]
+
+    assert numbers == found
 
 
 def test_a_word_does_not_keep_a_local_number_from_its_area() -> None:

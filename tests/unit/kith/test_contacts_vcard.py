@@ -362,6 +362,30 @@ FRAGMENTS = st.sampled_from(
 )
 
 
+@pytest.mark.parametrize(
+    ("line", "number"),
+    [
+        ("X-SIGNAL:+4915112345671", "+4915112345671"),
+        ("X-WHATSAPP:0151 12345679", "0151 12345679"),
+        ("IMPP:whatsapp:+4915112345670", "+4915112345670"),
+        ("IMPP;X-SERVICE-TYPE=WhatsApp:x-apple:+4915112345673", "+4915112345673"),
+        ("item1.URL:tel:+4915112345675", "+4915112345675"),
+        ("URL:https://wa.me/4915112345676", "+4915112345676"),
+        ("URL:https://signal.me/#p/+4915112345677", "+4915112345677"),
+        ("IMPP:sgnl://signal.me/#p/anna", None),
+        ("IMPP:xmpp:4915112345678@example.com", None),
+        ("URL:https://example.com/4915112345678", None),
+        ("X-SIGNAL:anna.42", None),
+    ],
+)
+def test_addresses_of_messengers_may_be_numbers(line: str, number: str | None) -> None:
+    """An address that is a number is one; no other is."""
+    (contact,), faults = read(f"BEGIN:VCARD\nFN:Ann\n{line}\nEND:VCARD\n")
+
+    assert [one.text for one in contact.numbers] == ([number] if number else [])
+    assert faults == []
+
+
 @given(st.lists(FRAGMENTS, max_size=40))
 def test_no_mixture_of_parts_makes_the_reader_fail(parts: list[str]) -> None:
     """The parts of cards in any order never raise, and never lose the card that follows them."""
