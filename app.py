@@ -13,6 +13,7 @@ from core import idempotency, logs, paths, plumbing
 from core.addresses import resolve
 from core.commands import maintenance_commands
 from core.database import Database
+from core.folders import database_setting, told_by
 from core.limits import Limits
 from core.maintenance import Maintenance
 from core.metrics import Metrics
@@ -169,16 +170,18 @@ def build(settings: Settings, ports: Ports) -> Kith:
     """Build every service once and connect them."""
     catalogues.require(settings.default_locale)
     clock, entropy = ports.clock, ports.entropy
-    database = ports.database or Database(
-        settings.resolved_database_url,
-        prepare=settings.database_prepared_statements,
-        reserve=settings.storage_reserve_bytes,
-    )
-    keyring = load_keyring(settings)
+    with told_by(database_setting(settings)):
+        database = ports.database or Database(
+            settings.resolved_database_url,
+            prepare=settings.database_prepared_statements,
+            reserve=settings.storage_reserve_bytes,
+        )
+    with told_by("KITH_DATA_DIR"):
+        keyring = load_keyring(settings)
     metrics = Metrics()
     database.storage.alarm.listeners.append(metrics.storage_reserve.set)
     rules = Limits.from_settings(settings)
-    policy = load_policy(settings.policy_file)
+    policy = load_policy(settings.policy_file, is_set=True)
     challenges = ChallengeService(keyring, policy.challenge, entropy)
     policies = PolicyService(
         policy, challenges, entropy, metrics, development=settings.environment == "development"

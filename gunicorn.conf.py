@@ -12,27 +12,48 @@ import sys
 import gevent
 from gunicorn.workers.base import Worker
 
+from core.folders import require_folders
 from core.private_files import private_directory
 from core.settings import Settings, SettingsError
+from interop.matrix.terms import Policies
 from sms.routing_file import load_routing
+from verification import catalogues
 from verification.policy.file import load_policy
 
-try:
-    settings = Settings.load()
-    load_routing(settings, settings.sms_provider)
-    load_policy(settings.policy_file)
-except SettingsError as error:
-    # Said once and clearly here, before any worker starts and fails.
-    sys.exit(str(error))
+
+def _loaded() -> Settings:
+    """Read the settings and what they name, or end: said once and clearly, before a worker starts."""
+    try:
+        settings = Settings.load()
+    except SettingsError as error:
+        sys.exit(str(error))
+    faults = []
+    for check in (
+        lambda: require_folders(settings),
+        lambda: catalogues.require(settings.default_locale),
+        lambda: load_routing(settings, settings.sms_provider),
+        lambda: load_policy(settings.policy_file, is_set=True),
+        lambda: Policies(settings.matrix_terms_file),
+    ):
+        try:
+            check()
+        except SettingsError as error:
+            faults.append(str(error))
+    if faults:
+        sys.exit("\n".join(faults))
+    return settings
+
+
+settings = _loaded()
+#: As an address has it: the colons of IPv6 are not the port's.
+host = f"[{settings.host}]" if ":" in settings.host and settings.host[0] != "[" else settings.host
 
 metrics_directory = settings.data_dir.resolve() / "metrics" / str(os.getpid())
 if settings.workers > 1:
     # prometheus_client looks for it once, when it is first imported.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics_directory)
 
-bind = [
-    f"{settings.host}:{port}" for port in (settings.port, settings.metrics_port) if port is not None
-]
+bind = [f"{host}:{port}" for port in (settings.port, settings.metrics_port) if port is not None]
 worker_class = "core.serving.worker.KithWorker"
 logger_class = "core.serving.log.RedactedLogger"
 workers = settings.workers
@@ -107,7 +128,7 @@ def _collect_less_often() -> None:
 
 def when_ready(server: object) -> None:
     """Tell a person where to go."""
-    address = f"http://{settings.host}:{settings.port}"
+    address = f"http://{host}:{settings.port}"
     lines = [f"Kith answers at {address}", f"  API      {address}/docs"]
     if settings.mock_sms:
         lines.append(f"  texts    {address}/dev/outbox   (mock provider: nothing is sent)")

@@ -1,15 +1,19 @@
 """What gunicorn loads."""
 
 import sys
-from contextlib import suppress
 
+import structlog
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as DatabaseBusy
 
 from app import create_app
+from core.failures import NOT_MIGRATED, sentence_of
+from core.operations import is_migrated
 from core.settings import SettingsError
 
 #: With any other exit code gunicorn would start the worker again, for ever (`Arbiter.WORKER_BOOT_ERROR`).
 CANNOT_BOOT = 3
+log = structlog.get_logger()
 
 try:
     app = create_app()
@@ -18,7 +22,13 @@ except SettingsError as error:
     sys.exit(CANNOT_BOOT)
 
 _kith = app.extensions["kith"]
-with suppress(DBAPIError):
-    # Read once what every registration needs; a database that is away or not migrated is /readyz's to tell.
-    _kith.directory.parameters()
+try:
+    if is_migrated(_kith.database):
+        # Read once what every registration needs.
+        _kith.directory.parameters()
+    else:
+        log.error("database.unready", error=NOT_MIGRATED)
+except (DBAPIError, DatabaseBusy) as error:
+    # It serves all the same: the database may come back, and /readyz tells proxies.
+    log.error("database.unready", error=sentence_of(error) or type(error).__name__)
 _kith.start()

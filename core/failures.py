@@ -69,6 +69,12 @@ def sentence_of(error: Exception) -> str | None:
     return f"The database of KITH_DATABASE_URL does not answer: {reason}"
 
 
+def told(error: Exception) -> dict[str, object]:
+    """Give what a log line says of an error: a sentence where there is one, else its traceback."""
+    sentence = sentence_of(error)
+    return {"error": sentence} if sentence else {"exc_info": error}
+
+
 def problem_of(error: Exception) -> Problem | None:
     """Give what a caller is told of an error of the database; None when the fault is ours."""
     if isinstance(error, StorageFull | OutcomeUnknown):

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.database import PURGE_BATCH, Base, Database, insert
+from core.failures import told
 from core.limits import purge_limits
 from core.metrics import Metrics
 
@@ -116,4 +117,4 @@ class Maintenance:
                 self.run()
             except Exception as error:
                 # The thread must outlive whatever it was, or nothing is ever deleted again.
-                log.error("maintenance.failed", exc_info=error)
+                log.error("maintenance.failed", **told(error))

@@ -14,6 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from core.api import Answer, Api
 from core.database import Database
+from core.failures import NOT_MIGRATED, UNMIGRATED_RETRY
 from core.problems import NotFound, ServiceUnavailable
 
 #: Where an application keeps the description of its API, as it is sent.
@@ -60,6 +61,13 @@ def _newest() -> frozenset[str]:
     return frozenset(ScriptDirectory.from_config(config).get_heads())
 
 
+def is_migrated(database: Database) -> bool:
+    """Say whether the tables are those of this version, neither older nor newer."""
+    with database.read() as connection:
+        current = MigrationContext.configure(connection).get_current_heads()
+    return set(current) == _newest()
+
+
 @operations_api.operation("GET", "/readyz", answer=ReadyAnswer)
 def readyz() -> ReadyAnswer:
     """Say that the database answers and has the tables of this version.
@@ -67,12 +75,8 @@ def readyz() -> ReadyAnswer:
     A full disk is no reason to send nobody here: whoever comes may make room.
     """
     database: Database = current_app.extensions["kith"].database
-    with database.read() as connection:
-        current = MigrationContext.configure(connection).get_current_heads()
-    if set(current) != _newest():
-        raise ServiceUnavailable(
-            "The database is not migrated: alembic upgrade head.", retry_after=10
-        )
+    if not is_migrated(database):
+        raise ServiceUnavailable(NOT_MIGRATED, retry_after=UNMIGRATED_RETRY)
     return ReadyAnswer(storage="reserve" if database.storage.low() else "ok")
 
 

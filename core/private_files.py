@@ -4,6 +4,7 @@ New ones are 0700 and 0600 whatever the umask. For those that were there already
 group keeps what the operator gave it, a backup's for instance.
 """
 
+import errno
 import os
 import stat
 from contextlib import suppress
@@ -19,6 +20,8 @@ def private_directory(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):
             path.mkdir(mode=0o700)
+        if not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
     _close_to_others(path)
 
 

@@ -34,16 +34,20 @@ class TomlTable(BaseModel):
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def load_toml(path: Path, model: type[Model], context: object = None) -> Model:
-    """Read a file as a model; `context` is what the model's validators are given.
+def load_toml(
+    path: Path, model: type[Model], context: object = None, *, setting: str | None = None
+) -> Model:
+    """Read a file as a model.
+
+    context: what the model's validators are given. setting: the one that names the file, if one does.
 
     Raises SettingsError, whose message has a line `file:line: key: reason` for each fault.
     """
-    text = _read(path)
+    text = _read(path, setting)
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise _refusal([_syntax_fault(path, text, str(error))]) from None
+        raise _refusal([_syntax_fault(path, text, str(error))], setting) from None
     try:
         return model.model_validate(document, context=context)
     except ValidationError as error:
@@ -54,24 +58,26 @@ def load_toml(path: Path, model: type[Model], context: object = None) -> Model:
             named = (*keys, fault["loc"][-1]) if fault["type"] == "missing" else keys
             reason = _REASONS.get(fault["type"], fault["msg"].removeprefix("Value error, "))
             faults.append((lines[keys], f"{_dotted(named)}: {reason}" if named else reason))
-        raise _refusal([f"{path}:{line}: {reason}" for line, reason in sorted(faults)]) from None
+        told = [f"{path}:{line}: {reason}" for line, reason in sorted(faults)]
+        raise _refusal(told, setting) from None
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, setting: str | None) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise _refusal([f"{path}: cannot be read: {error.strerror}"]) from None
+        raise _refusal([f"{path}: cannot be read: {error.strerror}"], setting) from None
     try:
         return data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise _refusal([f"{path}:{line}: is not UTF-8"]) from None
+        raise _refusal([f"{path}:{line}: is not UTF-8"], setting) from None
 
 
-def _refusal(faults: list[str]) -> SettingsError:
+def _refusal(faults: list[str], setting: str | None) -> SettingsError:
+    file = f"the file of {setting}" if setting else "this file"
     return SettingsError(
-        "Kith cannot start with this file:\n" + "\n".join(f"  - {x}" for x in faults)
+        f"Kith cannot start with {file}:\n" + "\n".join(f"  - {x}" for x in faults)
     )
 
 

@@ -17,6 +17,7 @@ import structlog
 from sqlalchemy import Connection
 
 from core.database import Database
+from core.failures import told
 from core.metrics import Metrics
 from discovery import changes, entries, epochs
 from discovery.building import Order, build_apart, snapshot_path
@@ -208,7 +209,7 @@ class Keeper:
                 if isinstance(error, subprocess.CalledProcessError):
                     log.error("snapshot.failed", error=error.stderr[-2000:])
                 else:
-                    log.error("discovery.failed", exc_info=error)
+                    log.error("discovery.failed", **told(error))
                 # Lookups ask for a snapshot all the while; what fails is not tried at their pace.
                 self._stopped.wait(AFTER_FAILURE)
             self._directory.await_need(INTERVAL)

@@ -8,6 +8,7 @@ from sqlalchemy.exc import OperationalError
 
 from app import VERSION  # noqa: F401 (imports every model)
 from core.database import Base, Database, UtcDateTime
+from core.folders import database_setting, told_by
 from core.settings import Settings, SettingsError
 
 
@@ -39,11 +40,12 @@ def migrate_what_the_settings_name() -> None:
     """Migrate the database of the settings, with one clear line when that cannot be."""
     try:
         settings = Settings.load()
-        database = Database(
-            settings.resolved_database_url,
-            prepare=settings.database_prepared_statements,
-            bounds=None,
-        )
+        with told_by(database_setting(settings)):
+            database = Database(
+                settings.resolved_database_url,
+                prepare=settings.database_prepared_statements,
+                bounds=None,
+            )
         with database.engine.connect() as connection:
             run(connection)
             connection.commit()

@@ -114,4 +114,6 @@ def load_routing(settings: Settings, providers: Sequence[str]) -> Routing:
 
     Raises SettingsError, which names every fault with its line.
     """
-    return load_toml(settings.routing_file or DEFAULT_FILE, Routing, frozenset(providers))
+    setting = "KITH_ROUTING_FILE" if settings.routing_file else None
+    file = settings.routing_file or DEFAULT_FILE
+    return load_toml(file, Routing, frozenset(providers), setting=setting)

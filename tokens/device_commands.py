@@ -31,6 +31,8 @@ def _account(connection: Connection, who: str) -> UUID:
         account_id = _kith().accounts.hold(connection, read_number(who))
     if account_id is None:
         raise click.ClickException("No account has this number.")
+    if find(connection, Account, Account.id == account_id) is None:
+        raise click.ClickException(f"There is no account {account_id}.")
     return account_id
 
 

@@ -52,7 +52,8 @@ class Policies:
     """What is offered, and what is still to be accepted."""
 
     def __init__(self, file: Path | None) -> None:
-        policies = load_toml(file, TermsFile).policies if file else {}
+        setting = "KITH_MATRIX_TERMS_FILE"
+        policies = load_toml(file, TermsFile, setting=setting).policies if file else {}
         #: As `GET /terms` shows them.
         self.shown: Mapping[str, object] = {
             name: {"version": policy.version}

@@ -19,6 +19,7 @@ from uuid import UUID
 import structlog
 
 from core.database import Database
+from core.failures import told
 from core.metrics import Metrics
 from messaging.push import due, schedule
 from messaging.push.due import Claim
@@ -286,7 +287,7 @@ class Waker:
             self._mark_left()
             self.drain(seconds)
         except Exception as error:
-            log.error("push.failed", exc_info=error)
+            log.error("push.failed", **told(error))
 
     def start(self) -> None:
         """Run in background threads, if there is a provider."""
@@ -317,7 +318,7 @@ class Waker:
                 self.turn()
             except Exception as error:
                 # The thread must outlive whatever it was, or nobody is ever woken again.
-                log.error("push.failed", exc_info=error)
+                log.error("push.failed", **told(error))
                 self._stopped.wait(POLL)
 
     def _pause(self) -> float:
@@ -337,7 +338,7 @@ class Waker:
                 if pause == WALK:
                     self._measure()
             except Exception as error:
-                log.error("push.failed", exc_info=error)
+                log.error("push.failed", **told(error))
                 self._stopped.wait(POLL)
 
     def _measure(self) -> None:

@@ -80,3 +80,11 @@ def test_nothing_of_a_number_is_logged(run: Run, person: Person) -> None:
     done = run("revoke", NUMBER, "--all")
     assert NUMBER not in done.output
     assert person.account_id in done.output
+
+
+@pytest.mark.parametrize("arguments", [("list",), ("revoke", "--all")])
+def test_an_account_that_is_not_there(run: Run, arguments: tuple[str, ...]) -> None:
+    """It is like a number that nobody has."""
+    for who in (str(uuid4()), OTHER_NUMBER):
+        done = run(arguments[0], who, *arguments[1:])
+        assert (done.exit_code, done.stdout) == (1, "")

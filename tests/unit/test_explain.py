@@ -215,6 +215,11 @@ def test_ids_that_name_nothing_are_refused(app: OpenAPI, client: Any, clock: Clo
             {"country": "MC", "range": "+37744", "because": "It is dead."},
             "its range is +37744",
         ),
+        (
+            "range",
+            {"country": "DE", "ranges": 9},
+            "it begins like none of 9 refused ranges",
+        ),
         ("velocity/network", {}, "does not apply"),
         (
             "conversion/prefix",

@@ -32,7 +32,7 @@ KINDS: dict[str, type[Rule]] = {
 _WORDS: dict[str, tuple[str, ...]] = {
     "number-type": ("the number is {number_type}",),
     "country": ("the country is {country}",),
-    "range": ("its range is {range}",),
+    "range": ("its range is {range}", "it begins like none of {ranges} refused ranges"),
     "velocity": ("{sends:g} in the bucket, {allowed} allowed",),
     "conversion": (
         "{unverified_hour} unverified this hour, {allowed_hour:g} allowed",

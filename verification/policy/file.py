@@ -93,6 +93,10 @@ class Policy(TomlTable):
         return rule.in_development or rule.mode if development else rule.mode
 
 
-def load_policy(path: Path | None) -> Policy:
-    """Read a policy file, or the default; raises SettingsError that names each fault with its line."""
-    return load_toml(path or DEFAULT, Policy)
+def load_policy(path: Path | None, *, is_set: bool = False) -> Policy:
+    """Read a policy file, or the default; `is_set`: it is the one that the settings name.
+
+    Raises SettingsError that names each fault with its line.
+    """
+    setting = "KITH_POLICY_FILE" if path and is_set else None
+    return load_toml(path or DEFAULT, Policy, setting=setting)

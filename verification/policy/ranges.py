@@ -44,7 +44,7 @@ class RangeRule(Rule):
         country = facts.attempt.country
         found = [one for one in self.deny if facts.attempt.prefix.startswith(one.begins)]
         if not found:
-            return Finding("allow", {"country": country})
+            return Finding("allow", {"country": country, "ranges": len(self.deny)})
         denied = max(found, key=lambda one: len(one.begins))
         figures = {"country": country, "range": denied.begins, "because": denied.because}
         return Finding("deny", figures)

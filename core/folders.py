@@ -1,0 +1,50 @@
+"""The directories that a server writes to: found unusable before anything starts, and told by setting."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from core.postgresql import read_url
+from core.private_files import private_directory
+from core.settings import Settings, SettingsError
+
+
+@contextmanager
+def told_by(setting: str, path: Path | None = None) -> Iterator[None]:
+    """Tell of a file or directory that cannot be used by the setting that names it, or `path`.
+
+    Raises SettingsError instead of OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        fault = f"{setting}: {path or error.filename} cannot be used: {error.strerror}"
+        raise SettingsError.listing([fault]) from None
+
+
+def require_folders(settings: Settings) -> None:
+    """Make the data directory and the one of SQLite's file, and try to write to both.
+
+    Raises SettingsError.
+    """
+    with told_by("KITH_DATA_DIR", settings.data_dir):
+        private_directory(settings.data_dir)
+        _write_to(settings.data_dir)
+    url = read_url(settings.resolved_database_url)
+    if settings.database_url and url.get_backend_name() == "sqlite" and url.database:
+        folder = Path(url.database).parent
+        with told_by("KITH_DATABASE_URL", folder):
+            if not folder.is_dir():
+                private_directory(folder)
+            _write_to(folder)
+
+
+def database_setting(settings: Settings) -> str:
+    """Name the setting that says where the database is."""
+    return "KITH_DATABASE_URL" if settings.database_url else "KITH_DATA_DIR"
+
+
+def _write_to(folder: Path) -> None:
+    with tempfile.TemporaryFile(dir=folder):
+        pass
