@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import timedelta
 
 import phonenumbers
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from sms.provider import Rejected
 from tests.api.policy.conftest import BRITISH, FRENCH, HERE, Serve, number
 from tests.policies import budget, conversion, countries, solve, velocity
+from verification.policy import history
 from verification.policy.models import Decision, ProvenNumber, Refusal
 
 
@@ -119,6 +121,36 @@ DENIED_KINDS = (
     phonenumbers.PhoneNumberType.TOLL_FREE,
     phonenumbers.PhoneNumberType.PERSONAL_NUMBER,
 )
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        '[[rules]]\nrule = "country"\ndeny = ["DE", "FR"]\n',
+        '[[rules]]\nrule = "range"\ndeny = [{ begins = "+49", because = "a" },'
+        ' { begins = "+33", because = "b" }]\n',
+    ],
+)
+def test_what_a_list_refused_of_several_countries_is_refused_when_it_is_replayed(
+    serve: Serve, rule: str
+) -> None:
+    """The country and the prefix are empty in the row; the figures of the first have what the list is of."""
+    service = serve(rule)
+    for n, phone_number in enumerate((number(1), FRENCH, FRENCH)):
+        assert service.start(phone_number, channel=("sms", "voice")[n % 2]).status_code in (
+            403,
+            422,
+        )
+    (row,) = service.refusals()
+    assert (row.country, row.prefix, row.requests) == (None, None, 3)
+    now = service.clock()
+    stored = list(history.read(service.database, now - timedelta(hours=1), now + timedelta(1)))
+    (refused,) = stored
+    assert isinstance(refused, history.Refused) and refused.count == 3
+    again = [refused.attempt(place, solved=False) for place in range(3)]
+    assert {attempt.country for attempt in again} == {"DE"}
+    if row.rule == "range":
+        assert {attempt.prefix for attempt in again} == {"+49"}
 
 
 @pytest.mark.parametrize(
