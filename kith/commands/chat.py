@@ -55,6 +55,7 @@ class _Chat:
 
     def run(self) -> None:
         messenger = self._opened.messenger
+        messenger.on_kept = self._tell_kept
         messenger.receive()
         before = messenger.history.newest(self._to, SHOWN_BEFORE)
         self._print(before)
@@ -101,9 +102,16 @@ class _Chat:
         own = [entry for entry in entries if entry.conversation == self._to]
         for entry in own:
             if entry.outgoing and entry.state != "sent":
-                quote = clean(entry.text or "")[:LONGEST_QUOTE]
-                self._say(f"{MARKS[entry.state]} {quote}")
+                self._mark(entry)
         self._print([entry for entry in own if not (entry.outgoing and entry.state != "sent")])
+
+    def _tell_kept(self, entry: Entry) -> None:
+        if entry.conversation == self._to:
+            self._mark(entry)
+
+    def _mark(self, entry: Entry) -> None:
+        quote = clean(entry.text or "")[:LONGEST_QUOTE]
+        self._say(f"{MARKS[entry.state]} {quote}")
 
     def _print(self, entries: Sequence[Entry]) -> None:
         for entry in entries:

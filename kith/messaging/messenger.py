@@ -6,6 +6,7 @@ once. Refuse to show anything; the commands do.
 
 import contextlib
 import secrets
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -51,6 +52,10 @@ class Messenger:
         self._kith = kith
         self._store = store
         self._clock = clock
+        #: Called with each text that was kept, and then sent or refused.
+        self.on_kept: Callable[[Entry], None] = lambda _: None
+        # One thread sends at a time: or a newer text would pass the one that is on its way.
+        self._sending = threading.RLock()
         self._own = Own(account_id, device_id)
         self.keys = OwnKeys(store, clock)
         self.people = People(store)
@@ -84,7 +89,8 @@ class Messenger:
 
         Raise TextUnfit; KeysChanged before anything is sent, unless `accept_new_keys`; NobodyReads;
         KithProblem when it was refused; KithUnreachable when no answer came: it is kept, and
-        `flush` sends it.
+        `flush` sends it. What was kept for them earlier goes out first; while it cannot, this is
+        kept as well.
         """
         _check(text)
         entry = Entry(
@@ -97,16 +103,17 @@ class Messenger:
             sent_at=int(self._clock() * 1_000),
             state="waiting",
         )
-        for tries_left in reversed(range(MOST_ACCEPTANCES)):
-            try:
-                self._outbox.deliver(self._outbox.put_text(entry))
-                break
-            except KeysChanged as changed:
-                if not accept_new_keys or not tries_left:
-                    self.history.remove(entry)
-                    raise
-                self.people.accept(changed.account_id)
-        self._flush_if_possible()
+        with self._sending:
+            for tries_left in reversed(range(MOST_ACCEPTANCES)):
+                try:
+                    self._deliver_in_order(self._outbox.put_text(entry))
+                    break
+                except KeysChanged as changed:
+                    if not accept_new_keys or not tries_left:
+                        self.history.remove(entry)
+                        raise
+                    self.people.accept(changed.account_id)
+            self.flush_if_possible()
         return self.history.get(self._own.account_id, entry.id) or entry
 
     def receive(self, wait: int = 0) -> list[Entry]:
@@ -130,7 +137,7 @@ class Messenger:
                     through = max(through, page.missed.through)
             if through:
                 self._kith.acknowledge(through)
-        self._flush_if_possible()
+        self.flush_if_possible()
         return changed
 
     def take(self, messages: Sequence[Message]) -> list[Entry]:
@@ -159,16 +166,42 @@ class Messenger:
         What is refused is dropped; a text then has the state "failed".
         """
         tried: set[str] = set()
-        while waiting := [one for one in self._outbox.waiting() if one not in tried]:
-            for client_id in waiting:
-                tried.add(client_id)
-                with contextlib.suppress(KithProblem, NotSent):
-                    self._outbox.deliver(client_id)
+        stays = False
+        with self._sending:
+            while waiting := [one for one in self._outbox.waiting() if one not in tried]:
+                for client_id in waiting:
+                    tried.add(client_id)
+                    if stays and self._outbox.before(client_id):
+                        continue  # or it would pass a text that the server could not take
+                    try:
+                        self._deliver_kept(client_id)
+                    except KithProblem as problem:
+                        stays = stays or problem.status >= 500
 
-    def _flush_if_possible(self) -> None:
-        """Send copies and marks; without an answer they follow later, and the text is there."""
+    def flush_if_possible(self) -> None:
+        """Send what waits as `flush` does; without an answer it stays, and follows later."""
         with contextlib.suppress(KithUnreachable):
             self.flush()
+
+    def _deliver_in_order(self, client_id: str) -> None:
+        for earlier in self._outbox.before(client_id):
+            try:
+                self._deliver_kept(earlier)
+            except KithProblem as problem:
+                if problem.status >= 500:
+                    raise  # it is still kept, and a newer one must not pass it
+        self._outbox.deliver(client_id)
+
+    def _deliver_kept(self, client_id: str) -> None:
+        """Send what was kept, and tell what became of it; raise KithError."""
+        text = self._outbox.text(client_id)
+        try:
+            with contextlib.suppress(NotSent):
+                self._outbox.deliver(client_id)
+        finally:
+            now = text and self.history.get(self._own.account_id, text.id)
+            if text and now and now.state != text.state and now.state in ("sent", "failed"):
+                self.on_kept(now)
 
     def show(self, entries: Iterable[Entry], *, tell: bool = False) -> None:
         """Note that texts were shown to the person; with `tell`, let their senders know."""

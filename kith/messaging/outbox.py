@@ -114,6 +114,23 @@ class Outbox:
         """Return the client ids of what was not accepted yet, in order."""
         return [outgoing.client_id for outgoing in self._store.all(Outgoing)]
 
+    def before(self, client_id: str) -> list[str]:
+        """Return the client ids of texts to the same account or group that wait for longer."""
+        to, earlier = None, list[Outgoing]()
+        for outgoing in self._store.all(Outgoing):
+            if outgoing.client_id == client_id:
+                to = outgoing.to
+                break
+            earlier.append(outgoing)
+        return [one.client_id for one in earlier if one.to == to and one.entry_id is not None]
+
+    def text(self, client_id: str) -> Entry | None:
+        """Return the own text that waits under a client id, if it is one."""
+        outgoing = self._store.get(Outgoing, client_id)
+        if outgoing is None or outgoing.entry_id is None:
+            return None
+        return self._history.get(self._own.account_id, outgoing.entry_id)
+
     def deliver(self, client_id: str) -> None:
         """Send it to every device that there is, and forget it once it is accepted.
 

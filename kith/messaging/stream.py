@@ -7,6 +7,7 @@ breaks. Refuse to send messages: they go over HTTP, where each has its answer.
 import contextlib
 import random
 import threading
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -23,6 +24,7 @@ from kith.models import GroupVersion, Message, Missed
 
 SUBPROTOCOL = "kith.v1.msgpack"
 PING_SECONDS = 25
+FLUSH_SECONDS = 25  # how soon what could not be sent is tried again while the socket is open
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 LARGEST = 1 << 24
 _FOR_GOOD = {
@@ -95,6 +97,7 @@ class Stream:
         self._on_lock_removal = on_lock_removal
         self._stopped = threading.Event()
         self._failures = 0
+        self._flushed_at = 0.0
         self._socket: _Socket | None = None
 
     def run(self) -> None:
@@ -133,6 +136,12 @@ class Stream:
         self._failures = 0
         # What came together with the handshake is looked at only when more comes: the pong.
         self._socket.send(msgspec.msgpack.encode({"type": "ping"}))
+        self._flush()
+
+    def _flush(self) -> None:
+        """Send what was kept; what does not get out must not stop what comes in."""
+        self._messenger.flush_if_possible()
+        self._flushed_at = time.monotonic()
 
     def _hang_up(self) -> None:
         if self._socket is not None:
@@ -145,6 +154,8 @@ class Stream:
             data = self._socket.receive(timeout=1)
             if data is not None:
                 self._take(self._socket, data)
+            elif time.monotonic() - self._flushed_at >= FLUSH_SECONDS:
+                self._flush()
 
     def _take(self, socket: _Socket, data: bytes | str) -> None:
         try:
@@ -165,7 +176,7 @@ class Stream:
             socket.send(msgspec.msgpack.encode(through))
             if changed:
                 self._on_change(changed)
-            self._messenger.flush()
+            self._flush()
         for one in missed:
             self._messenger.miss(one)
         for ends_at in removals:

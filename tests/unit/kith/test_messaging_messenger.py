@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from kith import Envelope
-from kith.errors import KithUnreachable
+from kith.errors import KithProblem, KithUnreachable
 from kith.messaging import payloads
 from kith.messaging.messenger import Messenger, TextUnfit
 from kith.messaging.outbox import Outgoing
@@ -393,3 +393,47 @@ def test_lies_about_groups_and_receipts(ann: Machine, ben: Machine, make: Make) 
     assert [(one.text, one.outgoing) for one in ann.messenger.receive()] == [(None, False)] * 3
     (kept,) = ann.messenger.history.newest(ben.account_id, 1)
     assert kept.state == "delivered"
+
+
+def test_what_was_kept_goes_out_before_what_is_newer(ann: Machine, ben: Machine) -> None:
+    """A newer text does not pass one that got no answer, and both are kept while none goes out."""
+    told: list[tuple[str | None, str]] = []
+    ann.messenger.on_kept = lambda entry: told.append((entry.text, entry.state))
+    ann.send(ben, "1")
+
+    def lose() -> None:
+        raise httpx.ConnectError("down")
+
+    ann.office.before_storing = lose
+    for text in ("2", "3"):
+        with pytest.raises(KithUnreachable):
+            ann.send(ben, text)
+    assert told == []
+    ann.office.before_storing = lambda: None
+    assert ann.send(ben, "4").state == "sent"
+
+    assert ben.texts() == ["1", "2", "3", "4"]
+    assert told == [("2", "sent"), ("3", "sent")]
+
+
+def test_a_text_that_the_server_cannot_take_now_is_not_passed(ann: Machine, ben: Machine) -> None:
+    """While one gets a 503 the newer ones wait behind it, those that are entered and those kept."""
+    ann.send(ben, "1")
+    handle, busy = ann.office._handle, 3 * 3
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal busy
+        if busy and request.method == "POST" and request.url.path == "/v1/messages":
+            busy -= 1
+            return problem("overloaded", 503)
+        return handle(request)
+
+    ann.office.handler = answer
+    for text in ("2", "3"):
+        with pytest.raises(KithProblem):
+            ann.send(ben, text)
+    ann.messenger.flush()
+    assert busy == 0
+    assert ben.texts() == ["1"]
+    ann.messenger.flush()
+    assert ben.texts() == ["2", "3"]

@@ -4,20 +4,28 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import httpx
 import msgspec
 import pytest
 import simple_websocket
+from click.testing import CliRunner
 from werkzeug.serving import make_server
 
 from kith import Kith
+from kith.cli import main
 from kith.commands.output import tell_lock_removal
+from kith.commands.session import Wiring
+from kith.credentials import Credentials, CredentialsFile
+from kith.errors import KithUnreachable
 from kith.messaging import stream as streaming
 from kith.messaging.stream import Stream, StreamEnded
 from kith.models import Missed
-from tests.unit.kith.messaging_people import Machine
+from tests.unit.kith.conftest import Run
+from tests.unit.kith.messaging_people import Machine, new_id
 
 Serve = Callable[[simple_websocket.Server], None]
 PATIENCE = 10
@@ -234,3 +242,85 @@ def test_the_removal_of_the_lock_is_said_in_words(capsys: pytest.CaptureFixture[
     assert "it ends on 2026-11-2" in said
     assert "kith lock keep" in said
     assert "stays" in said
+
+
+def test_what_was_kept_goes_out_when_the_socket_is_open(
+    sockets: Sockets, stream: Stream, ann: Machine, ben: Machine
+) -> None:
+    """Nobody has to enter another line for it."""
+
+    def lose() -> None:
+        raise httpx.ConnectError("down")
+
+    ben.office.before_storing = lose
+    with pytest.raises(KithUnreachable):
+        ben.send(ann, "kept")
+    ben.office.before_storing = lambda: None
+    told: list[tuple[str | None, str]] = []
+    ben.messenger.on_kept = lambda entry: told.append((entry.text, entry.state))
+
+    sockets.turns = [lambda socket: socket.close(4003)]
+    with pytest.raises(StreamEnded):
+        stream.run()
+
+    assert ann.texts() == ["kept"]
+    assert told == [("kept", "sent")]
+
+
+def test_a_line_that_was_kept_gets_its_mark(
+    sockets: Sockets, ben: Machine, credentials_path: Path, run: Run
+) -> None:
+    """It goes out before the next line, and the mark says which line it is of."""
+    account_id, device_id = new_id("chatting account"), new_id("chatting device")
+    ben.office.add(account_id, device_id)
+    CredentialsFile(credentials_path).save(
+        Credentials(
+            sockets.address,
+            account_id,
+            device_id,
+            "+4915112345678",
+            f"kith_{account_id}_{device_id}",
+        )
+    )
+    failures = iter([httpx.ConnectError("down")] * 3)
+
+    def lose() -> None:
+        for failure in failures:
+            raise failure
+
+    ben.office.before_storing = lose
+    sockets.turns = [503] * 100  # the stream stays closed
+    wiring = Wiring(transport=ben.office, sleep=lambda _: None)
+    shown = CliRunner().invoke(main, ["chat", ben.account_id], obj=wiring, input="two\nthree\n")
+
+    assert shown.exit_code == 0, shown.output
+    assert shown.stdout.splitlines() == [
+        "… no answer; it is kept, and goes out later",
+        "✓ two",
+        "✓",
+    ]
+    assert ben.texts() == ["two", "three"]
+
+
+def test_what_comes_in_does_not_wait_for_what_cannot_go_out(
+    sockets: Sockets, stream: Stream, ann: Machine, ben: Machine
+) -> None:
+    """The socket serves although nothing can be sent over HTTP."""
+    ann.send(ben, "1")
+
+    def lose() -> None:
+        raise httpx.ConnectError("down")
+
+    ben.office.before_storing = lose
+    with pytest.raises(KithUnreachable):
+        ben.send(ann, "kept")
+
+    def serve(socket: simple_websocket.Server) -> None:
+        socket.send(frames(ben))
+        socket.receive(timeout=PATIENCE)
+        socket.close(4003)
+
+    sockets.turns = [serve]
+    with pytest.raises(StreamEnded):
+        stream.run()
+    assert [entry.text for entry in ben.changed] == ["1"]  # type: ignore[attr-defined]
