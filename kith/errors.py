@@ -43,6 +43,18 @@ class KithUnreachable(KithError):
     """
 
 
+class KithCertificateRefused(KithUnreachable):
+    """Report a server whose certificate is not accepted: another name's, expired, or not of an
+    authority that this machine trusts. Nothing was asked of it.
+    """
+
+
+class KithAuthoritiesUnreadable(KithError):
+    """Report certificate authorities that SSL_CERT_FILE or SSL_CERT_DIR names and that cannot be
+    read.
+    """
+
+
 class KithAnswerUnreadable(KithError):
     """Report an answer with a success status that is not what the Kith API promises, often another
     server's.

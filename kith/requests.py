@@ -6,8 +6,10 @@ safe to repeat.
 """
 
 import json
+import os
 import random
 import re
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +17,14 @@ from typing import Any
 
 import httpx
 
-from kith.errors import KithAnswerUnreadable, KithProblem, KithUnreachable
+from kith.errors import (
+    KithAnswerUnreadable,
+    KithAuthoritiesUnreadable,
+    KithCertificateRefused,
+    KithProblem,
+    KithUnreachable,
+    redact,
+)
 from kith.refusals import problem_of
 
 VISIBLE = re.compile(r"[!-~]+")
@@ -60,7 +69,7 @@ class Requests:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Open nothing yet; raise ValueError for an address that is not
-        http(s)://host[:port][/path].
+        http(s)://host[:port][/path], and KithAuthoritiesUnreadable.
         """
         try:
             url = httpx.URL(base_url)
@@ -76,7 +85,14 @@ class Requests:
         self.timeout = timeout
         self._retries = retries
         self._sleep = sleep
-        self._client = httpx.Client(base_url=url, transport=transport, timeout=timeout)
+        try:
+            self._client = httpx.Client(base_url=url, transport=transport, timeout=timeout)
+        except OSError as error:  # ssl.SSLError is one
+            named = os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR") or "they"
+            raise KithAuthoritiesUnreadable(
+                f"The certificate authorities cannot be read: {named}:"
+                f" {error.strerror or 'no certificates in PEM'}."
+            ) from None
 
     @property
     def device_token(self) -> str | None:
@@ -126,6 +142,8 @@ class Requests:
                 unanswered = True
                 pause: float | None = policy.delay(attempt)
                 failure: KithUnreachable | KithProblem = self._unreachable(error)
+                if isinstance(failure, KithCertificateRefused):
+                    pause = None  # it is the same in a second
             else:
                 if response.is_success:
                     return response
@@ -167,6 +185,11 @@ class Requests:
         )
 
     def _unreachable(self, error: httpx.TransportError) -> KithUnreachable:
+        refused = _certificate_fault(error)
+        if refused is not None:
+            return KithCertificateRefused(
+                f"The certificate of {self.host} is not accepted: {refused}."
+            )
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
             return KithUnreachable(f"No connection to {self.host}.")
         if isinstance(error, httpx.TimeoutException):
@@ -174,6 +197,17 @@ class Requests:
         return KithUnreachable(
             f"The connection to {self.host} broke before the answer was complete."
         )
+
+
+def _certificate_fault(error: BaseException | None) -> str | None:
+    """Return what is wrong with the certificate that ended a connection; None when another
+    fault did.
+    """
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return redact(error.verify_message.rstrip(".")) or "no reason given"
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _pause(problem: KithProblem, policy: RetryPolicy, attempt: int) -> float | None:

@@ -136,6 +136,9 @@ def remove_lock(session: Session, pin_file: TextIO | None, forgotten: bool) -> N
         raise click.UsageError("Give --pin-file or --forgotten, not both.")
     kith, _ = session.signed_in()
     with kith:
+        if not kith.account().registration_lock:
+            click.echo("No PIN is set.")
+            return
         if forgotten:
             account = kith.remove_registration_lock()
         else:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import click
 
 from kith.client import Kith
+from kith.commands.failures import REFUSED, Failure
 from kith.commands.messaging import messaging
 from kith.commands.output import clean
 from kith.commands.session import Session
@@ -52,5 +53,7 @@ def unblock(session: Session, name: str) -> None:
 def _decide(session: Session, name: str, decide: Callable[[Kith, str], None], said: str) -> None:
     with messaging(session) as opened:
         account_id = opened.account(name)
+        if account_id == opened.credentials.account_id:
+            raise Failure("That is your own account.", exit_code=REFUSED)
         decide(opened.kith, account_id)
         click.echo(said.format(clean(opened.label(account_id))))

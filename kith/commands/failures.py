@@ -6,6 +6,7 @@ terminal.
 
 import contextlib
 import os
+import re
 import sys
 from typing import Any, NoReturn
 
@@ -13,7 +14,14 @@ import click
 
 from kith.commands.output import clean
 from kith.credentials import CredentialsBroken, CredentialsMissing
-from kith.errors import ChallengeRefused, KithError, KithProblem, KithUnreachable
+from kith.errors import (
+    ChallengeRefused,
+    KithAuthoritiesUnreadable,
+    KithCertificateRefused,
+    KithError,
+    KithProblem,
+    KithUnreachable,
+)
 from kith.problems import TokenExpired, TokenInvalid, TokenMissing, TokenReused
 
 SERVER_FAILED, NOT_SIGNED_IN, UNREACHABLE, REFUSED, LATER, LOCAL_FILE = 1, 3, 4, 5, 6, 7
@@ -46,6 +54,11 @@ _HINTS = {
     "link-code-invalid": "Make a new one on the other device with: kith devices link",
     "not-found": "Is this address a Kith server? Check --server.",
 }
+
+
+#: What only a program can follow: a request, or the name of a field.
+_FOR_PROGRAMS = re.compile(r"\b(?:GET|PUT|POST|PATCH|DELETE) /|\b[a-z]+_[a-z_]+\b")
+_SENTENCES = re.compile(r"(?<=[.!?])\s+")
 
 
 class Failure(click.ClickException):
@@ -88,6 +101,14 @@ class FailingGroup(click.Group):
 
 def failure_of(error: KithError) -> Failure:
     """Return how the command ends because of `error`."""
+    if isinstance(error, KithAuthoritiesUnreadable):
+        return Failure(str(error), hint="See SSL_CERT_FILE and SSL_CERT_DIR.", exit_code=LOCAL_FILE)
+    if isinstance(error, KithCertificateRefused):
+        return Failure(
+            str(error),
+            hint="Give --server the name that it is for; SSL_CERT_FILE names an own authority's file.",
+            exit_code=UNREACHABLE,
+        )
     if isinstance(error, KithUnreachable):
         return Failure(
             str(error),
@@ -98,7 +119,7 @@ def failure_of(error: KithError) -> Failure:
         return Failure(str(error), hint="Tell its operator.", exit_code=SERVER_FAILED)
     if not isinstance(error, KithProblem):
         return Failure(str(error), hint="Check --server.", exit_code=SERVER_FAILED)
-    message = error.detail or error.title
+    message = _for_people(error.detail) or error.title
     for fault in error.errors:
         if fault.detail in message:
             continue
@@ -114,8 +135,15 @@ def duration(seconds: int) -> str:
     return f"{seconds} second{'' if seconds == 1 else 's'}"
 
 
+def _for_people(detail: str) -> str:
+    """Return a problem's detail without the sentences that speak to a program."""
+    return " ".join(one for one in _SENTENCES.split(detail) if not _FOR_PROGRAMS.search(one))
+
+
 def _hint(problem: KithProblem) -> str:
     hints = [_HINTS.get(problem.code, "")]
+    if isinstance(problem, TokenInvalid) and "recover_device" in problem.detail:
+        hints = [f"This device was signed out; its messages are kept. {_REGISTER_AGAIN}"]
     if problem.retry_after:
         hints.append(f"Try again in {duration(problem.retry_after)}.")
     if problem.decision and problem.code != "challenge-required":

@@ -234,6 +234,7 @@ def test_lock(run: Run, script: Script, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("signed_in")
 def test_lock_is_removed(run: Run, script: Script) -> None:
     """With the PIN at once; without it later, unless somebody keeps it."""
+    script.on("GET /v1/account", ok(LOCKED))
     script.on("POST /v1/account/registration-lock/remove", ok(ACCOUNT))
     script.on("DELETE /v1/account/registration-lock", ok(ENDING))
     script.on("POST /v1/account/registration-lock/keep", ok(LOCKED), ok(ACCOUNT))
@@ -246,6 +247,44 @@ def test_lock_is_removed(run: Run, script: Script) -> None:
     assert run("lock", "keep").stdout == "The PIN stays.\n"
     assert run("lock", "keep").stdout == "No PIN is set.\n"
     assert run("lock", "remove", "--forgotten", "--pin-file", "-", stdin="1").exit_code == 2
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_a_lock_that_is_not_set_is_not_removed(run: Run, script: Script) -> None:
+    """Nobody is asked for a PIN that there is none of."""
+    script.on("GET /v1/account", ok(ACCOUNT))
+
+    for words in ((), ("--forgotten",)):
+        assert run("lock", "remove", *words).stdout == "No PIN is set.\n"
+
+
+def test_problems_are_told_in_words_for_people(run: Run, script: Script) -> None:
+    """What only a program can follow, requests and names of fields, is left out."""
+    listed = "GET /v1/devices lists the devices of this account."
+    script.on("PATCH /v1/devices/xyz", problem("device-not-found", 404, detail=listed))
+    script.on("DELETE /v1/devices/xyz", problem("device-not-found", 404, detail=listed))
+    revoked = (
+        "The tokens of its device were revoked. Register the number again; with recover_device"
+        " the device keeps its id and its mailbox."
+    )
+    script.on("GET /v1/account", problem("token-invalid", 401, detail=revoked))
+
+    for words in (("rename", "xyz", "Foo"), ("remove", "xyz")):
+        told = run("devices", *words)
+        assert told.exit_code == 5
+        assert told.stderr.startswith("kith: Title of device-not-found\n")
+        assert "kith devices" in told.stderr
+    told = run("whoami")
+    assert told.exit_code == 3
+    assert told.stderr.startswith("kith: The tokens of its device were revoked.\n")
+    assert "its messages are kept. Sign in again with: kith register NUMBER" in told.stderr
+
+
+def test_nobody_decides_about_themselves(run: Run, script: Script) -> None:
+    """The own account is neither blocked nor accepted, and nothing is asked of the server."""
+    for word in ("block", "accept", "unblock"):
+        told = run(word, "me")
+        assert (told.exit_code, told.stderr) == (5, "kith: That is your own account.\n")
 
 
 @pytest.mark.usefixtures("signed_in")
