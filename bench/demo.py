@@ -6,6 +6,7 @@ other and writes to him, and he reads it; the server cannot.
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from tests.server import ROOT, running_server
 
@@ -45,7 +47,7 @@ class Person:
 
     def types(self, *words: str) -> str:
         """Run the `kith` command as this person and show it; give what it printed."""
-        console.print(f"[dim]{self.name}$[/dim] kith {' '.join(words)}")
+        console.print(f"[dim]{self.name}$[/dim] {escape(shlex.join(('kith', *words)))}")
         environment = OUTSIDE | {
             "KITH_SERVER": self.base_url,
             "KITH_CREDENTIALS": str(self.credentials),

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,10 +12,12 @@ from kith.commands.groups import group_named
 from kith.commands.messaging import Messaging, messaging
 from kith.commands.output import clean, local_time, note, print_json
 from kith.commands.session import Session
-from kith.errors import KithError, KithProblem
+from kith.errors import KithError, KithProblem, KithUnreachable
 from kith.messaging.history import Entry
 
 LONGEST_POLL = 60
+PAUSE_WITHOUT_SERVER = 2.0
+RESTARTING = frozenset({502, 503, 504})
 MARKS = {"waiting": "…", "failed": "✗", "sent": "✓", "delivered": "✓✓", "read": "✓✓ read"}
 
 
@@ -86,7 +89,7 @@ def inbox(session: Session, wait: int, as_json: bool) -> None:
       kith inbox --wait 300 --json
     """
     with messaging(session) as opened:
-        _receive(opened, wait)
+        _receive(opened, wait, session.wiring.sleep)
         gap = opened.messenger.gap()
         if gap is not None:
             since = local_time(datetime.fromtimestamp(gap.since / 1_000, UTC))
@@ -147,11 +150,19 @@ def warn_of_own_devices(opened: Messaging) -> None:
         )
 
 
-def _receive(opened: Messaging, wait: int) -> None:
+def _receive(opened: Messaging, wait: int, sleep: Callable[[float], None]) -> None:
+    """Wait for a message; a server that is away may come back until the time is over."""
     until = time.monotonic() + wait
     while True:
         left = max(0, min(LONGEST_POLL, round(until - time.monotonic())))
-        opened.messenger.receive(left)
+        try:
+            opened.messenger.receive(left)
+        except (KithUnreachable, KithProblem) as error:
+            for_good = isinstance(error, KithProblem) and error.status not in RESTARTING
+            if for_good or time.monotonic() >= until:
+                raise
+            sleep(min(PAUSE_WITHOUT_SERVER, max(0.0, until - time.monotonic())))
+            continue
         if opened.messenger.history.unread() or time.monotonic() >= until:
             return
 
