@@ -5,10 +5,11 @@ before mobile numbers that are called from abroad; Brazil gave its mobile number
 """
 
 import re
+from functools import lru_cache
 
 import phonenumbers
 
-from kith.contacts.validity import is_valid, split
+from kith.contacts.validity import is_valid, may_hold_prefix, split
 
 MEXICO, ARGENTINA, BRAZIL = 52, 54, 55
 #: Calling codes whose numbers may have another form than the one that is written.
@@ -61,6 +62,27 @@ def with_area_code(digits: str, region: str, own_number: str | None) -> tuple[st
         return ()
     national = phonenumbers.national_significant_number(local)
     return tuple(f"+{code}{form}" for form in forms(code, national))
+
+
+def beside_own_number(digits: str, region: str, own_number: str) -> tuple[str, ...]:
+    """Return the number that digits without a trunk prefix are in one's own area, none where there is no
+    such number.
+    """
+    own = _code_and_area(own_number)
+    if own is None or own[0] != phonenumbers.country_code_for_region(region):
+        return ()
+    code, area = own
+    trunk = digits.startswith(("+", "0")) or may_hold_prefix(code, digits)
+    if trunk or not is_valid(code, area + digits) or _is_short_number(digits, region):
+        return ()
+    return (f"+{code}{area}{digits}",)
+
+
+@lru_cache(maxsize=16)
+def _code_and_area(own_number: str) -> tuple[int, str] | None:
+    own = _parsed(own_number)
+    area = _area_code(own) if own is not None else ""
+    return (own.country_code or 0, area) if own is not None and area else None
 
 
 def _area_code(own: phonenumbers.PhoneNumber) -> str:

@@ -53,6 +53,16 @@ def readings(text: str, region: str | None, own_number: str | None = None) -> tu
     """
     if region is not None and region not in phonenumbers.SUPPORTED_REGIONS:
         region = region_named(region)
+    found = _readings(text, region, own_number)
+    if own_number is not None and region is not None and repairs.PLAIN.fullmatch(text):
+        # Without a trunk prefix it may lack the own area's code, though it is valid without as well.
+        digits = text.translate(_SEPARATORS)
+        beside = national.beside_own_number(digits, region, own_number)
+        return (*found, *(one for one in beside if one not in found))
+    return found
+
+
+def _readings(text: str, region: str | None, own_number: str | None) -> tuple[str, ...]:
     if found := _as_it_stands(text, region):
         return found
     if len(text) > 4 * LONGEST_NUMBER:

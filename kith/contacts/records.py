@@ -77,10 +77,27 @@ def _numbers(record: Mapping[str, object], line: int, depth: int) -> list[Writte
             text = _whole(value)
             if looks_like_number(text):
                 numbers += written_numbers(text, line, key)
-        elif isinstance(value, dict) and depth:
-            numbers += _numbers(value, line, depth - 1)
+        elif depth and (
+            isinstance(value, dict) or (isinstance(value, list) and not words.is_other(word))
+        ):
+            numbers += _within(key, value, line, depth - 1)
     if len(numbers) > MOST_NUMBERS:
         raise _NotText
+    return numbers
+
+
+def _within(key: str, value: object, line: int, depth: int) -> list[WrittenNumber]:
+    """Return what a member holds that is not named after phones: an object, or a list of them or of
+    texts that look like numbers.
+    """
+    numbers = list[WrittenNumber]()
+    for one in value if isinstance(value, list) else [value]:
+        if isinstance(one, dict):
+            numbers += _numbers(one, line, depth)
+        elif isinstance(one, str) and looks_like_number(text := _whole(one)):
+            numbers += written_numbers(text, line, key)
+        if len(numbers) > MOST_NUMBERS:
+            raise _NotText
     return numbers
 
 

@@ -22,7 +22,7 @@ from kith.contacts.found import (
 )
 from kith.contacts.headers import Columns, columns_of
 from kith.contacts.lines import Line
-from kith.contacts.looks import looks_like_number, numbers_in_name
+from kith.contacts.looks import LONGEST_CELL, looks_like_number, numbers_in_name
 from kith.contacts.repairs import digits_in, is_international, starts_abroad
 from kith.contacts.rows import Row, read_rows
 
@@ -35,6 +35,10 @@ FEWEST_DIGITS_OF_NO_HEADING = 3  # "Phone 2" is a heading, "1-800-FLOWERS" is no
 FEWEST_CELLS_OF_FLAGS = 3
 FEWEST_DIGITS_OF_NO_FLAG = 4
 
+FEWEST_DIGITS_OF_A_NUMBER = 7
+FEWEST_DIGITS_WITH_AREA = 9  # "12 10115 Berlin" is an address
+
+_BEFORE_A_NUMBER = re.compile(r"\s*[:\u2013-]\s+(?=[+(\d])|\s+(?=[+(\d])")
 _AREA = re.compile(r"\(?\d{1,6}\)?")
 _NOT_DIGITS = re.compile(r"\D")
 
@@ -86,6 +90,8 @@ def _is_strange_header(first: Row, below: Sequence[Row]) -> bool:
     cell that is none.
     """
     if len(first.cells) > MOST_COLUMNS or any(map(looks_like_number, first.cells)):
+        return False
+    if any(digits_in(cell) >= FEWEST_DIGITS_OF_A_NUMBER for cell in first.cells):
         return False
     numbers = {
         index for row in below for index, cell in enumerate(row.cells) if looks_like_number(cell)
@@ -158,6 +164,9 @@ class _Reader:
             cell, title = quoted(cells[country]), quoted(self._columns.names[country])
             reason = f"{cell} in {title} is no country that is known here"
             yield Fault(row.line, f"{reason}; the number beside it is not read", name)
+        if not numbers and not unknown and (parts := _name_and_number(row)):
+            name, number = parts
+            numbers += written_numbers(number, row.line, _title(0))
         if not unknown:
             numbers = numbers or numbers_in_name(name, row.line)
         yield Contact(name, tuple(numbers), row.line)
@@ -215,6 +224,25 @@ class _Reader:
             if index not in self._phones and cell.strip() and not looks_like_number(cell):
                 return one_line(cell)
         return ""
+
+
+def _name_and_number(row: Row) -> tuple[str, str] | None:
+    """Return the parts of a row that is one text, a name and a number behind it; None without."""
+    filled = _filled(row)
+    if len(filled) != 1 or len(filled[0]) > LONGEST_CELL:
+        return None
+    text = filled[0].strip()
+    places = list(_BEFORE_A_NUMBER.finditer(text))
+    # A digit that counts, as in "Bob 1", is not the beginning where a trunk prefix or a plus follows.
+    for begin, fewest in (
+        ("+(0", FEWEST_DIGITS_OF_A_NUMBER),
+        ("123456789", FEWEST_DIGITS_WITH_AREA),
+    ):
+        for found in places:
+            name, number = text[: found.start()], text[found.end() :]
+            if number[0] in begin and digits_in(number) >= fewest and looks_like_number(number):
+                return one_line(name), number
+    return None
 
 
 def _hold_numbers(sample: Sequence[Row], index: int) -> bool:

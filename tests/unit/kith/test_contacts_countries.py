@@ -174,6 +174,22 @@ def test_columns_of_names_may_hold_numbers(
     assert read(table) == (numbers, [])
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "Ann 0151 12345678\nBob 1 0151 12345679\n",
+        "Ann - 0151 12345678\nBob 1 - 0151 12345679\n",
+        "Ann   0151 12345678\nBob 1   0151 12345679 (new)\n",
+    ],
+)
+def test_a_line_may_be_a_name_and_a_number(content: str) -> None:
+    """The first line too; an address has too few digits."""
+    found = [one for one in read_contacts(io.BytesIO(content.encode())) if isinstance(one, Contact)]
+
+    assert [one.name for one in found] == ["Ann", "Bob 1"]
+    assert read(content) == (["+4915112345678", "+4915112345679"], [])
+
+
 @pytest.mark.parametrize("title", ["Kundennummer", "Debitor", "Steuernummer", "Mandat"])
 def test_other_numbers_are_phones_behind_a_plus_only(title: str) -> None:
     """A double zero begins many a number of a customer."""

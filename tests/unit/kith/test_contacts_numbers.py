@@ -218,6 +218,22 @@ def test_local_numbers_are_of_the_own_area(
 
 
 @pytest.mark.parametrize(
+    ("text", "region", "own_number", "found"),
+    [
+        ("30123456", "DE", "+493012345678", ["+4930123456", "+493030123456"]),
+        ("030 123456", "DE", "+493012345678", ["+4930123456"]),
+        ("415 555 0101", "US", "+14155550100", ["+14155550101"]),
+        ("30123456", "DE", "+4915112345678", ["+4930123456"]),
+    ],
+)
+def test_without_a_trunk_prefix_a_number_may_be_of_the_own_area(
+    text: str, region: str, own_number: str, found: list[str]
+) -> None:
+    """Both readings are asked about."""
+    assert list(readings(text, region, own_number)) == found
+
+
+@pytest.mark.parametrize(
     ("text", "region", "own_number"),
     [
         ("555-0101", "US", None),

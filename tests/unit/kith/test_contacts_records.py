@@ -21,6 +21,16 @@ def numbers(contact: Contact | Fault) -> list[str]:
     return [number.text for number in contact.numbers]
 
 
+def test_lists_under_any_name_are_looked_at() -> None:
+    """Of texts and of objects; lists of other numbers are not."""
+    (found,) = read(
+        '{"name": "Ann", "details": [{"contact_point": "0151 12345678"}], "nums": ["0151 12345679"],'
+        ' "a": {"b": [{"c": ["0151 12345670"]}]}, "ids": [15112345671], "iban": ["0151 12345672"]}'
+    )
+
+    assert numbers(found) == ["0151 12345678", "0151 12345679", "0151 12345670"]
+
+
 def test_names_and_numbers_are_read() -> None:
     """One number or a list of them, in the lines' order; other members mean nothing."""
     found = read(
