@@ -2,7 +2,6 @@
 
 import socket
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from click.testing import Result
@@ -19,7 +18,7 @@ NUMBER = "+4915112345678"
 COMMANDS = [
     ("maintenance", "run"),
     ("tokens", "list-services"),
-    ("tokens", "revoke-service", str(uuid4())),
+    ("tokens", "revoke-service", "947c1d22-dba0-4f39-a2ce-cd259b7cc039"),
     ("devices", "list", NUMBER),
     ("devices", "revoke", NUMBER, "--all"),
     ("policy", "explain", NUMBER),
