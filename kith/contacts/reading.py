@@ -59,18 +59,13 @@ def read_contacts(
     """
     counts = Counter[str]()
     last = dict[str, Fault]()
-    counted = _Counted(stream)
-    found = False
-    for item in _unpack_and_read(counted, name, form):
-        found = True
+    for item in _unpack_and_read(stream, name, form):
         if isinstance(item, Fault):
             counts[item.reason] += 1
             if counts[item.reason] > MOST_FAULTS:
                 last[item.reason] = item
                 continue
         yield item
-    if not found and counted.size:
-        yield Fault(1, _NOTHING)
     for reason, fault in last.items():
         yield Fault(fault.line, f"{counts[reason] - MOST_FAULTS} more up to here: {reason}")
 
@@ -88,7 +83,13 @@ def _unpack_and_read(stream: Source, name: str, form: Format | None) -> Iterator
     if reason is not None:
         yield Fault(1, reason)
     else:
-        yield from _read(start, source, name, form)
+        found, counted = False, _Counted(source)
+        for item in _read(start, counted, name, form):
+            found = True
+            yield item
+        # An empty file is no fault, compressed or not.
+        if counted.size and not found:
+            yield Fault(1, _NOTHING)
     if any(one.is_damaged for one in unpacked):
         yield Fault(1, "the compressed file is damaged; only its beginning is read")
 

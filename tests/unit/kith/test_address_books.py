@@ -671,3 +671,12 @@ def test_own_numbers_are_left_out_in_every_form() -> None:
             own_number="+5491123456789",
         )
         assert [entry.number for entry in book.entries()] == [14155550101]
+
+
+def test_an_empty_file_is_none_compressed_or_not() -> None:
+    """What holds nothing is said of a file with something in it, however it is packed."""
+    for content in (b"", b" \n", gzip.compress(b""), gzip.compress(b"\n")):
+        assert list(read_contacts(io.BytesIO(content))) == []
+    for content in (b"<a/>", gzip.compress(b"<a/>")):
+        (fault,) = read_contacts(io.BytesIO(content))
+        assert isinstance(fault, Fault)
