@@ -9,16 +9,17 @@ import structlog
 from argon2 import PasswordHasher
 from flask_openapi3 import Info, OpenAPI
 
-from core import idempotency, logs, paths, plumbing
+from core import idempotency, logs, paths
+from core import middleware as plumbing
 from core.addresses import resolve
 from core.commands import maintenance_commands
 from core.database import Database
-from core.folders import database_setting, told_by
+from core.directories import database_setting, told_by
+from core.health import docs_assets, health_api
 from core.limits import Limits
 from core.maintenance import Maintenance
 from core.metrics import Metrics
 from core.name_lookups import Resolve
-from core.operations import docs_assets, operations_api
 from core.problems import ProblemDocument
 from core.requester import RequesterResolver
 from core.secrets import Keyring, load_keyring
@@ -38,15 +39,16 @@ from interop.matrix.number_routes import numbers_api, unbinding_api
 from interop.matrix.routes import leaving_api, open_api, terms_api
 from interop.matrix.service import MatrixService
 from interop.matrix.sessions import ValidationService
-from messaging import client_ids, prekeys
 from messaging.contacts.routes import contacts_api
 from messaging.groups.routes import groups_api
-from messaging.identity import signed_by_device
-from messaging.key_routes import keys_api
-from messaging.parts import Messaging
+from messaging.keys import prekeys
+from messaging.keys.routes import keys_api
+from messaging.keys.signatures import signed_by_device
+from messaging.mailbox import client_ids
+from messaging.mailbox.routes import messages_api
 from messaging.push.routes import push_api
-from messaging.routes import messages_api
 from messaging.stream.routes import stream_api
+from messaging.wiring import Messaging
 from sms import outcomes
 from sms.delivery import DeliveryService
 from sms.outbox import OutboxProvider
@@ -64,7 +66,8 @@ from sms.webhook_callbacks import webhook_callbacks_api
 from tokens.accounts import AccountService
 from tokens.commands import tokens_commands
 from tokens.device_commands import devices_commands
-from tokens.device_tokens import Mint
+from tokens.device_tokens import DeviceTokenService
+from tokens.devices import DeviceService
 from tokens.events import AccountEvents
 from tokens.former_locks import FormerLocks
 from tokens.former_numbers import FormerNumbers
@@ -72,9 +75,8 @@ from tokens.lock_changes import LockChanges
 from tokens.registration_lock import RegistrationLockService
 from tokens.revocation import RevocationService
 from tokens.routes import accounts_api, links_api
-from tokens.service import DeviceService
-from tokens.services import ServiceTokenService
-from tokens.tokens import TokenService
+from tokens.service_tokens import ServiceTokenService
+from tokens.token_issuer import TokenIssuer
 from verification import catalogues
 from verification.checks import CheckService
 from verification.codes import CodeBook
@@ -92,7 +94,7 @@ from verification.registration import RegistrationService
 from verification.routes import phone_number_api, registrations_api, verifications_api
 from verification.sending import CodeSender
 from verification.service import VerificationService
-from verification.test_numbers import FixedCodes
+from verification.test_numbers import TestNumbers
 
 VERSION = "0.1.0"
 log = structlog.get_logger()
@@ -126,7 +128,7 @@ class Kith:
     lock_changes: LockChanges
     devices: DeviceService
     revocations: RevocationService
-    tokens: TokenService
+    tokens: DeviceTokenService
     service_tokens: ServiceTokenService
     verifications: VerificationService
     checks: CheckService
@@ -201,19 +203,19 @@ def build(settings: Settings, ports: Ports) -> Kith:
         settings.failover_seconds,
     )
     events = AccountEvents()
-    mint = Mint(keyring, entropy)
+    mint = TokenIssuer(keyring, entropy)
     devices = DeviceService(database, clock, entropy, mint, events, settings.max_devices)
     revocations = RevocationService(clock, devices, events)
     idle_days = settings.token_idle_days
     max_idle = timedelta(days=idle_days) if idle_days else None
-    tokens = TokenService(database, clock, mint, revocations, events, rules, max_idle)
+    tokens = DeviceTokenService(database, clock, mint, revocations, events, rules, max_idle)
     service_tokens = ServiceTokenService(database, clock, entropy)
     former_locks = FormerLocks(keyring, clock)
     locks = RegistrationLockService(database, clock, ports.hasher, rules, former_locks)
     former_numbers = FormerNumbers(keyring, clock, events)
     accounts = AccountService(database, clock, entropy, devices, locks, former_numbers, events)
     lock_changes = LockChanges(database, clock, locks, events)
-    fixed_codes = FixedCodes(settings, keyring, clock, metrics)
+    fixed_codes = TestNumbers(settings, keyring, clock, metrics)
     codes = CodeBook(keyring, fixed_codes.by_digest)
     checks = CheckService(
         database, settings, keyring, rules, codes, policies, sends, clock, metrics
@@ -444,7 +446,7 @@ def create_app(settings: Settings | None = None, ports: Ports | None = None) -> 
     # By signature: made with `authenticate=authenticate_sender`.
     app.register_api(webhook_callbacks_api)
     # For operators and monitors; a proxy keeps /metrics inside.
-    app.register_api(operations_api)
+    app.register_api(health_api)
     app.register_blueprint(docs_assets)
 
     for commands in (

@@ -12,7 +12,7 @@ import sys
 import gevent
 from gunicorn.workers.base import Worker
 
-from core.folders import require_folders
+from core.directories import require_folders
 from core.private_files import private_directory
 from core.settings import Settings, SettingsError
 from interop.matrix.terms import Policies

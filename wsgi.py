@@ -7,8 +7,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as DatabaseBusy
 
 from app import create_app
-from core.failures import NOT_MIGRATED, sentence_of
-from core.operations import is_migrated
+from core.database_errors import NOT_MIGRATED, sentence_of
+from core.health import is_migrated
 from core.settings import SettingsError
 
 #: With any other exit code gunicorn would start the worker again, for ever (`Arbiter.WORKER_BOOT_ERROR`).

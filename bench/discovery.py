@@ -47,14 +47,14 @@ from discovery.snapshot import Snapshot
 from interop.matrix.accounts import TOKEN_PREFIX, identify
 from interop.matrix.models import MatrixBinding, MatrixToken, MatrixUser
 from tests.server import RunningServer, running_server
-from tokens.device_tokens import SECRET_SIZE, Credential
+from tokens.token_issuer import SECRET_SIZE, Credential
 
 LOOKUPS = "/v1/discovery/lookups"
 MATRIX_LOOKUP = "/_matrix/identity/v2/lookup"
 #: Another page each time; more of them than charges that a budget knows again.
 PAGES = 24
 SHARE = 4
-KEPT = 100_000
+RETENTION = 100_000
 NUMBER = "+4915112345678"
 #: Of the Matrix user, whose budget is another one's.
 MATRIX_NUMBER = "+4915112345679"
@@ -75,7 +75,7 @@ class Plan:
 
 
 @dataclass
-class Asker:
+class BudgetOwner:
     """Someone with a token, who prepares requests."""
 
     token: str
@@ -127,7 +127,9 @@ def _encoded(digest: bytes) -> str:
 class Bench:
     """One server and what is asked of it."""
 
-    def __init__(self, plan: Plan, server: RunningServer, asker: Asker, say: Callable[[str], None]):
+    def __init__(
+        self, plan: Plan, server: RunningServer, asker: BudgetOwner, say: Callable[[str], None]
+    ):
         self.plan, self.server, self.asker, self._say = plan, server, asker, say
         self.rows: list[dict[str, Any]] = []
 
@@ -224,7 +226,7 @@ class Watched:
     missed: int = 0
 
 
-def _watching(asker: Asker, pages: list[bytes], output: int, watched: Watched) -> Script:
+def _watching(asker: BudgetOwner, pages: list[bytes], output: int, watched: Watched) -> Script:
     """Ask about the last who arrived after every other page; `output` is where they are told of."""
     rest, last = b"", list[bytes]()
     while True:
@@ -258,7 +260,9 @@ def _arriving(url: str, pace: float) -> Iterator[int]:
             process.kill()
 
 
-def matching(url: str, plain: Snapshot, filtered: Snapshot | None, asker: Asker, size: int) -> Any:
+def matching(
+    url: str, plain: Snapshot, filtered: Snapshot | None, asker: BudgetOwner, size: int
+) -> Any:
     """Time the matching alone, in this process: milliseconds a page by what answers it."""
     database = Database(url)
     pages = [asker.page(size) for _ in range(PAGES)]
@@ -327,7 +331,7 @@ def serving(plan: Plan, url: str, place: Path) -> Iterator[RunningServer]:
         "KITH_DISCOVERY_PER_DAY": str(plan.budget),
         "KITH_LOG_LEVEL": "warning",
         "KITH_DISCOVERY_NETWORK_CEILING": str(2**30),
-        "KITH_DISCOVERY_CEILING": str(2**30),
+        "KITH_DISCOVERY_ALERT_PER_DAY": str(2**30),
         "KITH_MATRIX_ENABLED": "true",
         "KITH_MATRIX_SERVER_NAME": "chat.example",
         "KITH_MATRIX_HOMESERVER_CEILING": str(plan.budget),
@@ -411,9 +415,9 @@ def run(plan: Plan, url: str, place: Path, say: Callable[[str], None]) -> dict[s
         document["memory_of_an_empty_directory"] = memory(server)
     say(f"filling the directory with {plan.users:,} people")
     begun = time.perf_counter()
-    sample = population.fill(database, population.people(plan.users), KEPT)
+    sample = population.fill(database, population.people(plan.users), RETENTION)
     document["fill_seconds"] = round(time.perf_counter() - begun, 1)
-    asker = Asker(token, register_matrix_user(url), epoch, sample)
+    asker = BudgetOwner(token, register_matrix_user(url), epoch, sample)
     say("building snapshots")
     directory = place / "discovery"
     (directory / f"{epoch.id}.snapshot").unlink()

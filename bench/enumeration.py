@@ -14,7 +14,7 @@ from rich.table import Table
 
 from core.settings import Settings
 from discovery.budget import DAY_SECONDS, Bucket, Charge, Tier, Tiers
-from discovery.schemas import MOST_HASHES
+from discovery.schemas import MAX_HASHES
 
 SECOND_US = 1_000_000
 
@@ -40,7 +40,7 @@ def swept_by_one(tier: Tier, sweep: Sweep) -> int:
         bucket = bucket.as_of(now_us, tier)
         # The largest page that passes, which a sweeper finds by asking, but no small change.
         again = bucket.paid if epoch > bucket.epoch else bucket.free
-        hashes = max(sweep.page, min(bucket.left_of(tier).left + again, MOST_HASHES))
+        hashes = max(sweep.page, min(bucket.left_of(tier).left + again, MAX_HASHES))
         charges += 1
         charge = Charge(hashes, epoch, charges.to_bytes(16, "big"))
         paid = bucket.charged(charge, tier)

@@ -26,7 +26,7 @@ from bench import databases
 from bench.people import MANY_CONNECTIONS
 from bench.report import machine, percentile
 from core.settings import Settings
-from messaging.groups.schemas import MOST_MEMBERS, NewGroup
+from messaging.groups.schemas import MAX_MEMBERS, NewGroup
 from tests.conftest import Person
 from tests.people import add_device, caller, put_in_touch, settle
 from tests.server import running_server
@@ -84,7 +84,7 @@ def run(client: httpx.Client, group_id: str, times: int) -> dict[str, list[float
 
 @click.command()
 @click.option("--database", type=click.Choice(["sqlite", "postgresql"]), default="sqlite")
-@click.option("--others", type=click.IntRange(1, MOST_MEMBERS - 1), default=MOST_MEMBERS - 1)
+@click.option("--others", type=click.IntRange(1, MAX_MEMBERS - 1), default=MAX_MEMBERS - 1)
 @click.option("--devices", default=1, show_default=True, help="Of each of them.")
 @click.option("--times", default=50, show_default=True)
 def main(database: str, others: int, devices: int, times: int) -> None:

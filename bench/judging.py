@@ -23,7 +23,7 @@ from core.limits import Limits
 from core.message_limit_settings import MOST
 from core.settings import Settings
 from messaging.contacts.judging import Judge
-from messaging.letters import Attempt
+from messaging.message_types import Attempt
 
 BATCHES = (1, 64, 512)
 PAIRS = (50, 512)

@@ -24,11 +24,11 @@ from app import Kith, Ports, build
 from bench import databases
 from core.problems import Problem
 from core.settings import Settings
-from messaging.letters import Accepted, Delivery, Outgoing, Sealed
-from messaging.service import MessageService
-from messaging.wakeups import Waiter
+from messaging.mailbox.service import MessageService
+from messaging.message_types import Accepted, Delivery, Outgoing, Sealed
+from messaging.notifications.listeners import Waiter
+from tokens.devices import Caller
 from tokens.schemas import DeviceDescription
-from tokens.service import Caller
 
 UNDER_WAY = (1, 4, 32)
 PAGE = 256

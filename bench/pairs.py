@@ -18,7 +18,7 @@ from bench.load import family, spent
 #: Random bytes in a message.
 CONTENT_SIZE = 200
 #: Messages that a sender writes at most in one go.
-MOST_AT_ONCE = 64
+MAX_AT_ONCE = 64
 WARM_UP_SECONDS = 1.0
 
 
@@ -39,7 +39,7 @@ class Pair(ABC):
 
     def write(self) -> None:
         """Send what there is room for."""
-        number = min(self.done + self._ahead - self.sent, MOST_AT_ONCE)
+        number = min(self.done + self._ahead - self.sent, MAX_AT_ONCE)
         if number > 0:
             first, self.sent = self.sent, self.sent + number
             self.send(first, number)

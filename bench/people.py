@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 from core.database import Database, table
 from messaging.contacts.service import State
 from messaging.models import Contact, Envelope, Mailbox
-from tokens.device_tokens import SECRET_SIZE, TOKEN_PREFIX, Credential
 from tokens.models import Account, Device
+from tokens.token_issuer import SECRET_SIZE, TOKEN_PREFIX, Credential
 
 BATCH = 5_000
 #: Settings under which a bench is many clients: all of its connections come from one address.

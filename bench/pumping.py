@@ -34,9 +34,9 @@ from bench.pumping_world import (
 )
 from core.database import table
 from verification.policy import traffic
+from verification.policy.evaluation import Judge
 from verification.policy.facts import Attempt
 from verification.policy.file import Policy, load_policy
-from verification.policy.judging import Judge
 from verification.policy.models import Traffic
 from verification.policy.rules import MICROS, VelocityRule
 from verification.policy.scratch import scratch

@@ -34,7 +34,7 @@ from core.problems import (
 Model = TypeVar("Model", bound=BaseModel)
 View = TypeVar("View", bound=Callable[..., Any])
 PROBLEM_TYPE = "application/problem+json"
-LONGEST_IDEMPOTENCY_KEY = 255
+MAX_IDEMPOTENCY_KEY_LENGTH = 255
 #: How the OpenAPI document says that a route wants the token of a device.
 DEVICE_TOKEN: Mapping[str, list[str]] = {"device_token": []}
 
@@ -144,9 +144,9 @@ def idempotency_key() -> str | None:
     key = request.headers.get("Idempotency-Key")
     if key is None:
         return None
-    if not (1 <= len(key) <= LONGEST_IDEMPOTENCY_KEY) or not all("!" <= c <= "~" for c in key):
+    if not (1 <= len(key) <= MAX_IDEMPOTENCY_KEY_LENGTH) or not all("!" <= c <= "~" for c in key):
         raise MalformedRequest(
-            f"An Idempotency-Key is 1 to {LONGEST_IDEMPOTENCY_KEY} visible ASCII characters."
+            f"An Idempotency-Key is 1 to {MAX_IDEMPOTENCY_KEY_LENGTH} visible ASCII characters."
         )
     return key
 
@@ -320,7 +320,7 @@ IDEMPOTENCY_HEADER = {
     "schema": {
         "type": "string",
         "minLength": 1,
-        "maxLength": LONGEST_IDEMPOTENCY_KEY,
+        "maxLength": MAX_IDEMPOTENCY_KEY_LENGTH,
         "pattern": "^[!-~]+$",
     },
 }

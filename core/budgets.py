@@ -6,7 +6,7 @@ Refuses one that would take so long to refill that what it has spent is forgotte
 import re
 from dataclasses import dataclass
 
-LONGEST_REFILL = 400
+MAX_REFILL = 400
 MOST = 999_999_999
 
 
@@ -21,8 +21,8 @@ class Budget:
         """Refuse what is out of bounds."""
         if not (1 <= self.burst <= MOST and 1 <= self.per_day <= MOST):
             raise ValueError(f"{self} is not a budget such as 20000:500")
-        if self.burst > LONGEST_REFILL * self.per_day:
-            raise ValueError(f"{self} would take more than {LONGEST_REFILL} days to refill")
+        if self.burst > MAX_REFILL * self.per_day:
+            raise ValueError(f"{self} would take more than {MAX_REFILL} days to refill")
 
     def __str__(self) -> str:
         """Write it as it is read."""

@@ -14,7 +14,7 @@ from rich.text import Text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as DatabaseBusy
 
-from core.failures import sentence_of
+from core.database_errors import sentence_of
 from core.phone_numbers import PhoneNumber, PhoneNumberInvalid, known_region
 from core.problems import Problem
 from core.typed_numbers import forms_of

@@ -34,7 +34,14 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from core import postgresql as postgresql_connections
 from core import sqlite as sqlite_connections
-from core.failures import NO_ROOM, STORAGE_RETRY, UNKNOWN_RETRY, is_full, is_gone, leaves_open
+from core.database_errors import (
+    NO_ROOM,
+    STORAGE_RETRY,
+    UNKNOWN_RETRY,
+    is_full,
+    is_gone,
+    leaves_open,
+)
 from core.postgresql import Bounds
 from core.problems import OutcomeUnknown, StorageFull
 from core.storage import Ballast, RecentlyFull, Storage

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode
 
-from core.budgets import LONGEST_REFILL, Budget
+from core.budgets import MAX_REFILL, Budget
 from core.setting_types import split
 
 
@@ -44,7 +44,7 @@ class DiscoverySettings(BaseSettings):
         le=2**30,
         description="New hashes a day from one network above which an alarm is raised.",
     )
-    discovery_ceiling: int = Field(
+    discovery_alert_per_day: int = Field(
         10_000_000,
         ge=1,
         le=2**30,
@@ -69,10 +69,8 @@ class DiscoverySettings(BaseSettings):
     def faults_of_discovery(self) -> list[str]:
         """List what is only wrong together."""
         faults = []
-        if self.discovery_burst > LONGEST_REFILL * self.discovery_per_day:
-            faults.append(
-                f"KITH_DISCOVERY_BURST would take more than {LONGEST_REFILL} days to refill"
-            )
+        if self.discovery_burst > MAX_REFILL * self.discovery_per_day:
+            faults.append(f"KITH_DISCOVERY_BURST would take more than {MAX_REFILL} days to refill")
         tiers = [tier.partition(":")[0] for tier in self.discovery_tiers]
         if len(set(tiers)) < len(tiers):
             faults.append("KITH_DISCOVERY_TIERS names one budget twice")

@@ -28,7 +28,7 @@ class DoorSettings(BaseSettings):
     camara_sends_per_day: int = Field(
         5, ge=1, le=1000, description="Codes a number and service through it, refilled over a day."
     )
-    camara_tries: int = Field(5, ge=1, le=10, description="Guesses a code sent through it.")
+    camara_checks: int = Field(5, ge=1, le=10, description="Guesses a code sent through it.")
     camara_lifetime: int = Field(
         600, ge=60, le=3600, description="Seconds a code sent through it can be validated."
     )

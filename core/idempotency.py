@@ -18,7 +18,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from core.database import Base, confirm, insert, purge
 from core.problems import IdempotencyKeyReused
 
-KEPT = timedelta(days=1)
+RETENTION = timedelta(days=1)
 #: A first request that has not answered in this long was cut off by a crash; longer than any provider
 #: may take.
 ABANDONED_AFTER = timedelta(seconds=120)
@@ -158,7 +158,7 @@ def release(connection: Connection, key: IdempotencyKey) -> None:
 
 def purge_old(connection: Connection, now: datetime) -> int:
     """Delete a batch of records whose time is over."""
-    return purge(connection, IdempotencyRecord, IdempotencyRecord.created_at < now - KEPT)
+    return purge(connection, IdempotencyRecord, IdempotencyRecord.created_at < now - RETENTION)
 
 
 def _here(key: IdempotencyKey) -> tuple[ColumnElement[bool], ColumnElement[bool]]:

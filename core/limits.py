@@ -116,7 +116,7 @@ class Limits:
             messages=_window("messages", settings.messages_per_minute, MINUTE),
             messages_to_one=_window("messages-to-one", settings.messages_to_one_per_minute, MINUTE),
             stranger_messages=_window("stranger-messages", settings.stranger_messages_per_day, DAY),
-            strangers=_window("strangers", settings.strangers_per_day, DAY),
+            strangers=_window("strangers", settings.new_recipients_per_day, DAY),
         )
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.database import PURGE_BATCH, Base, Database, insert
-from core.failures import told
+from core.database_errors import told
 from core.limits import purge_limits
 from core.metrics import Metrics
 

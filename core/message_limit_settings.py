@@ -21,6 +21,6 @@ class MessageLimitSettings(BaseSettings):
         le=MOST,
         description="Messages a day to an account that has neither answered nor accepted.",
     )
-    strangers_per_day: int = Field(
+    new_recipients_per_day: int = Field(
         100, ge=1, le=MOST, description="Such accounts that one account writes to in a day."
     )

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-MOST_ERRORS = 20
+MAX_ERRORS = 20
 
 
 class FieldFault(BaseModel):
@@ -145,7 +145,7 @@ class InvalidFields(Problem):
         detail = first.detail if is_sentence else f"{first.pointer or 'The body'}: {first.detail}"
         if len(faults) > 1:
             detail += f" (and {len(faults) - 1} more)"
-        return cls(detail, errors=[fault.model_dump() for fault in faults[:MOST_ERRORS]])
+        return cls(detail, errors=[fault.model_dump() for fault in faults[:MAX_ERRORS]])
 
 
 class UnsupportedMediaType(Problem):

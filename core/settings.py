@@ -24,7 +24,6 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from core.database_settings import DatabaseSettings
 from core.discovery_settings import DiscoverySettings
 from core.door_settings import DoorSettings
-from core.fixed_codes import FixedCode, read_entries
 from core.forwarded import FIELDS
 from core.message_limit_settings import MessageLimitSettings
 from core.phone_numbers import known_region, mask
@@ -32,14 +31,18 @@ from core.provider_settings import ProviderSettings
 from core.push_settings import PushSettings
 from core.serving_settings import ServingSettings
 from core.setting_types import HttpUrl, Network, split
+from core.test_numbers import TestNumber, read_entries
 from core.typed_fields import MAX_LOCALE_LENGTH, is_app_hash, read_locale, read_origin
 from core.worker_settings import WorkerSettings
 
 MIN_SECRET_LENGTH = 32
-LONGEST_APP_NAME = 20
+MAX_APP_NAME_LENGTH = 20
 #: Variables that earlier versions knew; one that would now be ignored without a word is refused.
 RETIRED = {
     "KITH_REFUSED_NUMBER_TYPES": "is the rule number-type of the policy now (KITH_POLICY_FILE)",
+    "KITH_STRANGERS_PER_DAY": "is called KITH_NEW_RECIPIENTS_PER_DAY now",
+    "KITH_DISCOVERY_CEILING": "is called KITH_DISCOVERY_ALERT_PER_DAY now",
+    "KITH_CAMARA_TRIES": "is called KITH_CAMARA_CHECKS now",
     "KITH_SENDS_PER_DAY": "is the rule velocity of number-and-requester now (KITH_POLICY_FILE)",
 }
 
@@ -161,7 +164,7 @@ class Settings(
     app_name: str = Field(
         "Kith",
         min_length=1,
-        max_length=LONGEST_APP_NAME,
+        max_length=MAX_APP_NAME_LENGTH,
         pattern=r"^[A-Za-z0-9 .&-]*[A-Za-z0-9]$",
         description="The name people read in the text message; no run of digits like a code.",
     )
@@ -179,11 +182,13 @@ class Settings(
         description="TOML file with the policy on texts and calls; empty: the default that is shipped,"
         " `verification/policy/default.toml`.",
     )
-    test_numbers: Annotated[tuple[FixedCode, ...], NoDecode, BeforeValidator(_fixed_codes)] = Field(
-        (),
-        max_length=20,
-        description="Numbers that are never sent to, with a fixed code and the last day they work,"
-        " for reviewers and tests: `+14155550100=123456@2027-01-31`. Production needs the date.",
+    test_numbers: Annotated[tuple[TestNumber, ...], NoDecode, BeforeValidator(_fixed_codes)] = (
+        Field(
+            (),
+            max_length=20,
+            description="Numbers that are never sent to, with a fixed code and the last day they work,"
+            " for reviewers and tests: `+14155550100=123456@2027-01-31`. Production needs the date.",
+        )
     )
     web_origins: Annotated[
         tuple[Annotated[str, AfterValidator(_origin_host)], ...], NoDecode, BeforeValidator(split)

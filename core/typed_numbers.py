@@ -31,7 +31,7 @@ _DOUBLE_ZERO = re.compile(r"^\(?\s*\+?\s*0\s*0")
 #: A number that ends in letters for digits, as in 1-800-FLOWERS or 1-800-GO-FEDEX.
 _VANITY = re.compile(r"(\+?(?:[\s().-]*\d){1,8})[\s.-]*([A-Za-z]+(?:-[A-Za-z]+)*\d*)")
 #: Of a toll-free number before its word, without the country's code: 800.
-LONGEST_TOLL_FREE_PREFIX = 4
+MAX_TOLL_FREE_PREFIX_LENGTH = 4
 #: Numbers that got another form, by country code: what stood behind it, and what stands there now. Mexico
 #: dropped its mobile prefixes in 2019 and 2020; Brazil's mobiles have nine digits since 2016.
 _RENUMBERED: dict[int, tuple[re.Pattern[str], str]] = {
@@ -150,7 +150,7 @@ def _vanity(plain: str, region: str | None) -> Parsed | None:
     national = phonenumbers.national_significant_number(parsed)
     front = national[: max(0, len(national) - len(found[2].replace("-", "")))]
     if phonenumbers.number_type(parsed) == PhoneNumberType.TOLL_FREE:
-        return parsed if 0 < len(front) <= LONGEST_TOLL_FREE_PREFIX else None
+        return parsed if 0 < len(front) <= MAX_TOLL_FREE_PREFIX_LENGTH else None
     digits = phonenumbers.normalize_digits_only(found[1])
     if "-" in found[2] or not digits.removeprefix("00").startswith(f"{parsed.country_code}{front}"):
         return None

@@ -38,8 +38,8 @@ _HOURS_OR_FLOOR = re.compile(
 )
 #: A few digits in brackets behind a number; the end bracket may be cut with a word.
 _IN_BRACKETS = re.compile(r"(?<=\d)\s*[(\[][^()\[\]]*(?:[)\]]\s*)?$")
-MOST_DIGITS_IN_BRACKETS = 4
-FEWEST_DIGITS_BEFORE_BRACKETS = 4
+MAX_DIGITS_IN_BRACKETS = 4
+MIN_DIGITS_BEFORE_BRACKETS = 4
 #: Where the digits of a carrier are dialled in Brazil: (0xx11) 98765-4321.
 _CARRIER = re.compile(r"(?<!\d)0\s?xx\s?(?=\d\d)", re.IGNORECASE)
 #: Japanese keyboards write the sign of a long vowel as a dash.
@@ -77,8 +77,8 @@ def _without_brackets(number: str) -> str:
     while found := _IN_BRACKETS.search(number):
         before, inside = number[: found.start()], found[0]
         if (
-            not 0 < _digits_in(inside) <= MOST_DIGITS_IN_BRACKETS
-            or _digits_in(before) < FEWEST_DIGITS_BEFORE_BRACKETS
+            not 0 < _digits_in(inside) <= MAX_DIGITS_IN_BRACKETS
+            or _digits_in(before) < MIN_DIGITS_BEFORE_BRACKETS
         ):
             break
         number = before

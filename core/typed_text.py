@@ -15,7 +15,7 @@ _BLANK = frozenset({"Zs", "Zl", "Zp"})
 _LINE_ENDS = "\t\n\v\f\r\x85"
 #: What people put between a code's digits: blanks, dashes, and what a call's transcript has.
 _BETWEEN_DIGITS = re.compile(r"[\s.,\u00b7\u2212]")
-SHORTEST_CODE, LONGEST_CODE = 6, 8
+SHORTEST_CODE, MAX_CODE = 6, 8
 
 
 def visible(text: str) -> str:
@@ -63,4 +63,4 @@ def read_code(text: str) -> str | None:
             digits.append(character)
         elif not _BETWEEN_DIGITS.match(character) and unicodedata.category(character) != "Pd":
             return None
-    return "".join(digits) if len(digits) in (SHORTEST_CODE, LONGEST_CODE) else None
+    return "".join(digits) if len(digits) in (SHORTEST_CODE, MAX_CODE) else None

@@ -31,7 +31,7 @@ FINGERPRINT_SIZE = 16
 #: Charges that are known again.
 REMEMBERED = 8
 #: A row is deleted when nothing was charged for so long: its bucket has leaked empty ten times over.
-KEPT = timedelta(days=500)
+RETENTION = timedelta(days=500)
 
 
 @dataclass(frozen=True)
@@ -278,7 +278,7 @@ class Budgets:
     @staticmethod
     def purge(connection: Connection, now: datetime) -> int:
         """Delete a batch of rows that nobody has paid with for long."""
-        old = DiscoveryBudget.at_us < microseconds(now - KEPT)
+        old = DiscoveryBudget.at_us < microseconds(now - RETENTION)
         return purge(connection, DiscoveryBudget, old & DiscoveryBudget.tier.is_(None))
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from sqlalchemy import LargeBinary, Text, text
 
 from core.database import Database
-from core.history import History, read_history
+from core.database_history import History, read_history
 from discovery import changes
 from discovery.hashes import DIGEST_SIZE
 from discovery.snapshot import (

@@ -27,7 +27,7 @@ class Ceilings:
     def __init__(self, settings: Settings, keyring: Keyring, metrics: Metrics) -> None:
         self._ceilings = (
             ("network", settings.discovery_network_ceiling),
-            ("everybody", settings.discovery_ceiling),
+            ("everybody", settings.discovery_alert_per_day),
         )
         self._keyring = keyring
         self._metrics = metrics

@@ -38,13 +38,13 @@ from sqlalchemy import (
 from sqlalchemy.sql.elements import ColumnElement
 
 from core.database import PURGE_BATCH, dialect_of, table
-from core.history import History, columns, read_history
+from core.database_history import History, columns, read_history
 from discovery.models import DirectoryChange, DiscoveryEpoch
 
 #: How long changes are kept; a snapshot is made anew before that.
-KEPT = timedelta(days=2)
+RETENTION = timedelta(days=2)
 #: A reader that is further behind than this reads the table anew.
-MOST_READ = 250_000
+MAX_READ = 250_000
 
 _CHANGES = table(DirectoryChange).c
 _EPOCHS = table(DiscoveryEpoch).c
@@ -182,7 +182,7 @@ def _reading(dialect: str) -> Executable:
         )
         .where(_EPOCHS.number == bindparam("of"))
         .order_by(_CHANGES.seq)
-        .limit(MOST_READ)
+        .limit(MAX_READ)
     )
 
 
@@ -201,7 +201,7 @@ def read_tail(connection: Connection, epoch: int, history: History, after: int) 
         begins = changes[-1].seq + 1
     else:
         begins = min(begins, 1 + max(row.transaction_id for row in rows))
-    complete = after > forgotten and len(rows) < MOST_READ
+    complete = after > forgotten and len(rows) < MAX_READ
     return Tail(changes, max(begins, after), complete)
 
 
@@ -209,7 +209,7 @@ def forget_old(connection: Connection, now: datetime) -> int:
     """Delete a batch of old changes, and note it for those who have not read them."""
     oldest = (
         select(_CHANGES.seq)
-        .where(_CHANGES.changed_at < now - KEPT)
+        .where(_CHANGES.changed_at < now - RETENTION)
         .order_by(_CHANGES.changed_at)
         .limit(PURGE_BATCH)
     )

@@ -17,7 +17,7 @@ import structlog
 from sqlalchemy import Connection
 
 from core.database import Database
-from core.failures import told
+from core.database_errors import told
 from core.metrics import Metrics
 from discovery import changes, entries, epochs
 from discovery.building import Order, build_apart, snapshot_path
@@ -30,7 +30,7 @@ from discovery.snapshot import FILTER_SUFFIX, SUFFIX, Snapshot, SnapshotUnusable
 log = structlog.get_logger()
 
 #: A snapshot is made anew after so many changes: a fiftieth of it, within these bounds.
-FEWEST_CHANGES, MOST_CHANGES = 10_000, 100_000
+MIN_CHANGES, MAX_CHANGES = 10_000, 100_000
 #: And at this age, long before the log forgets its anchor.
 OLDEST = timedelta(days=1)
 #: Seconds between two looks at what is to be kept when nothing asks for it.
@@ -250,7 +250,7 @@ class Keeper:
 
 def _outgrown(replica: Replica) -> bool:
     people = len(replica.snapshot.index.records)
-    return replica.changed > min(max(people // 50, FEWEST_CHANGES), MOST_CHANGES)
+    return replica.changed > min(max(people // 50, MIN_CHANGES), MAX_CHANGES)
 
 
 def _match_table(connection: Connection, number: int, digests: Words) -> Found:

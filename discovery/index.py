@@ -16,7 +16,7 @@ from discovery.hashes import WORDS, Positions, Words, keys_of
 Starts = npt.NDArray[np.uint32]
 #: Words of a record: a digest, and the 16 bytes that it leads to.
 RECORD_WORDS = WORDS + 2
-MOST_RECORDS = 2**32 - 1
+MAX_RECORDS = 2**32 - 1
 
 
 def bits_for(count: int) -> int:

@@ -18,7 +18,7 @@ from discovery.index import RECORD_WORDS, DigestIndex
 from discovery.snapshot import Snapshot
 
 #: Changes that are sorted anew with each that arrives; more of them join the others.
-MOST_RECENT = 1024
+MAX_RECENT = 1024
 NOWHERE = bytes(16)
 
 
@@ -120,7 +120,7 @@ class Replica:
             if new:
                 many, few = self._changes
                 few = few.merged(Changes.of(new))
-                if len(few.seqs) > MOST_RECENT:
+                if len(few.seqs) > MAX_RECENT:
                     many, few = many.merged(few), Changes.of([])
                 self._changes = (many, few)
 

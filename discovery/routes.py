@@ -5,7 +5,7 @@ from functools import partial
 from flask import Response, current_app, g
 
 from core.api import DEVICE_TOKEN, Api, service_token
-from discovery.askers import id_of
+from discovery.budget_owners import id_of
 from discovery.lookups import read_lookup, render_lookup
 from discovery.problems import BudgetExhausted, BudgetTooSmall, EpochUnknown
 from discovery.schemas import (
@@ -21,7 +21,7 @@ from discovery.service import DirectoryService
 from tokens.authenticate import Caller, ServiceCaller, authenticate_device_or_service
 from tokens.problems import ScopeMissing, ServiceTokenExpired, ServiceTokenInvalid
 from tokens.routes import AUTHENTICATION
-from tokens.services import DISCOVERY
+from tokens.service_tokens import DISCOVERY
 
 discovery_api = Api(
     "discovery",

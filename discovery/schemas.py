@@ -9,9 +9,9 @@ from pydantic import ConfigDict, FailFast, Field, StringConstraints
 from core.api import Answer, Body, Query
 from discovery.hashes import HASH_PATTERN
 
-MOST_HASHES = 10_000
-LONGEST_EPOCH = 64
-LONGEST_TOKEN = 128
+MAX_HASHES = 10_000
+MAX_EPOCH_LENGTH = 64
+MAX_TOKEN_LENGTH = 128
 #: Digests, 32 bytes each, one after the other.
 HASHES_TYPE = "application/vnd.kith.hashes"
 #: For each match the place of its hash in the request, 4 bytes, little-endian, and 16 bytes of account id.
@@ -60,22 +60,22 @@ class Lookup(Body):
     """A page of hashed numbers."""
 
     epoch: str = Field(
-        max_length=LONGEST_EPOCH, description="The epoch of the parameters they were made with."
+        max_length=MAX_EPOCH_LENGTH, description="The epoch of the parameters they were made with."
     )
     hashes: Hashes = Field(
-        max_length=MOST_HASHES,
+        max_length=MAX_HASHES,
         description="Base64url without padding of SHA-256 over UTF-8"
         ' "<E.164 digits without +> msisdn <salt>"; those of `known` included, at most `max_hashes`'
         " of the parameters.",
     )
     known: Hashes = Field(
         default=[],
-        max_length=MOST_HASHES,
+        max_length=MAX_HASHES,
         description="The hashes that `sync_token` proves to be paid for; looked up again at no cost.",
     )
     sync_token: str | None = Field(
         default=None,
-        max_length=LONGEST_TOKEN,
+        max_length=MAX_TOKEN_LENGTH,
         description="What the lookup of exactly the hashes in `known` was answered with.",
     )
 
@@ -85,18 +85,18 @@ class BinaryLookup(Query):
 
     epoch: str | None = Field(
         default=None,
-        max_length=LONGEST_EPOCH,
+        max_length=MAX_EPOCH_LENGTH,
         description=f"With a body of {HASHES_TYPE}: the epoch they were made in.",
     )
     known: int = Field(
         default=0,
         ge=0,
-        le=MOST_HASHES,
+        le=MAX_HASHES,
         description=f"With a body of {HASHES_TYPE}: how many of its first hashes are known.",
     )
     sync_token: str | None = Field(
         default=None,
-        max_length=LONGEST_TOKEN,
+        max_length=MAX_TOKEN_LENGTH,
         description=f"With a body of {HASHES_TYPE}: what proves that these are paid for.",
     )
 

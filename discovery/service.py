@@ -19,8 +19,8 @@ from core.problems import InvalidFields, Problem
 from core.requester import Requester
 from core.secrets import Keyring
 from discovery import entries, epochs
-from discovery.askers import Asker, identify, subjects_of
 from discovery.budget import FINGERPRINT_SIZE, Budgets, Charge, Left, Paid
+from discovery.budget_owners import BudgetOwner, identify, subjects_of
 from discovery.ceilings import Ceilings
 from discovery.directory import Directory
 from discovery.epochs import Epoch
@@ -118,10 +118,10 @@ class DirectoryService:
         self,
         epoch_id: str,
         page: Page,
-        identified: Callable[[Connection], Asker],
+        identified: Callable[[Connection], BudgetOwner],
         requester: Requester,
-        unpaid: Callable[[Asker], Page] | None = None,
-    ) -> tuple[Asker, Found, Left]:
+        unpaid: Callable[[BudgetOwner], Page] | None = None,
+    ) -> tuple[BudgetOwner, Found, Left]:
         """Have what is new in a page paid for, then match all of it; say who asked and what is left too.
 
         unpaid: gives the part that is new; None: all of it is. Raises EpochUnknown, BudgetExhausted or
@@ -147,7 +147,7 @@ class DirectoryService:
         self._metrics.matched.inc(int(found.here.sum()))
         return asker, found, left
 
-    def _unpaid(self, asked: Asked, asker: Asker, page: Page) -> Page:
+    def _unpaid(self, asked: Asked, asker: BudgetOwner, page: Page) -> Page:
         """Give what is new: all but the known hashes, if the sync token proves them."""
         if not asked.known or asked.sync_token is None:
             return page
@@ -168,7 +168,7 @@ class DirectoryService:
         mark = hmac.digest(key, epoch.id.encode() + new.fingerprint, hashlib.sha256)
         return Charge(len(new.digests), epoch.number, mark[:FINGERPRINT_SIZE])
 
-    def _pay(self, asker: Asker, charge: Charge, network: Requester) -> Left:
+    def _pay(self, asker: BudgetOwner, charge: Charge, network: Requester) -> Left:
         now = self._clock()
         with self._database.write() as connection:
             paid = self._budgets.charge(connection, asker.subjects, charge, now, asker.tier)

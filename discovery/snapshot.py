@@ -26,11 +26,11 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from core.history import History
+from core.database_history import History
 from discovery.bloom import Filter, file_hash
 from discovery.changes import Anchor
 from discovery.hashes import DIGEST_SIZE, WORDS, Positions, Words, keys_of
-from discovery.index import MOST_RECORDS, RECORD_WORDS, DigestIndex, bits_for
+from discovery.index import MAX_RECORDS, RECORD_WORDS, DigestIndex, bits_for
 
 MAGIC = b"KITHDIR\n"
 VERSION = 2
@@ -226,8 +226,8 @@ def _write_records(file: BinaryIO, pages: Iterable[bytes]) -> int:
         last = int(keys[-1])
         file.write(page)
         count += len(keys)
-        if count > MOST_RECORDS:
-            raise OverflowError(f"a snapshot holds at most {MOST_RECORDS} people")
+        if count > MAX_RECORDS:
+            raise OverflowError(f"a snapshot holds at most {MAX_RECORDS} people")
     return count
 
 

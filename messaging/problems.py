@@ -44,22 +44,22 @@ class TooManyKeyUploads(Problem):
     code, status, title = "too-many-key-uploads", 429, "Too many uploads of keys"
 
 
-class TooManyKeyTakes(Problem):
+class TooManyKeyFetches(Problem):
     """The account took keys as often as it may, of this account or in all; none were handed out."""
 
-    code, status, title = "too-many-key-takes", 429, "Too many keys were taken"
+    code, status, title = "too-many-key-fetches", 429, "Too many keys were taken"
 
 
-class BlockedByYou(Problem):
+class RecipientBlocked(Problem):
     """The sender has blocked the recipient; nothing was stored."""
 
-    code, status, title = "blocked-by-you", 409, "You have blocked this account"
+    code, status, title = "recipient-blocked", 409, "You have blocked this account"
 
 
-class MessageLimit(Problem):
+class MessageRateLimited(Problem):
     """The sender has written as much as it may, or to as many strangers; nothing was stored."""
 
-    code, status, title = "message-limit", 429, "Too many messages"
+    code, status, title = "message-rate-limited", 429, "Too many messages"
 
 
 class TooManyContacts(Problem):
@@ -154,7 +154,7 @@ class TooManyGroups(Problem):
     code, status, title = "too-many-groups", 409, "The account is in too many groups"
 
 
-class GroupLimit(Problem):
+class GroupRateLimited(Problem):
     """The account made or changed too many groups, or invited too many strangers. Nothing happened."""
 
-    code, status, title = "group-limit", 429, "Too much was done with groups"
+    code, status, title = "group-rate-limited", 429, "Too much was done with groups"

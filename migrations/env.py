@@ -8,7 +8,7 @@ from sqlalchemy.exc import OperationalError
 
 from app import VERSION  # noqa: F401 (imports every model)
 from core.database import Base, Database, UtcDateTime
-from core.folders import database_setting, told_by
+from core.directories import database_setting, told_by
 from core.settings import Settings, SettingsError
 
 

@@ -19,14 +19,14 @@ from core.metrics import Metrics
 from core.problems import Problem
 from core.secrets import DIGEST_SIZE
 from sms.models import Send, TakenReport
-from sms.problems import CallbackReplayed
+from sms.problems import CallbackDuplicate
 
 #: How far a send is known to have come; a report never moves it back (final states are equal).
 RANK = {"queued": 0, "unknown": 1, "sent": 2, "delivered": 3, "undelivered": 3, "failed": 3}
 #: A send that is still queued after this was cut off by a crash: nobody knows what became of it.
 SETTLED_AFTER = timedelta(minutes=5)
 #: As long as sends are kept: not every provider's reports say when they were signed.
-REPORTS_KEPT = timedelta(days=30)
+REPORT_RETENTION = timedelta(days=30)
 #: Bytes of a reference: the number's digest, then the send's id.
 REFERENCE_SIZE = 2 * DIGEST_SIZE
 
@@ -170,7 +170,7 @@ class DeliveryService:
 
         What tells nothing new changes nothing, and so does a reference that names no send of this
         provider. `once` is the 32-byte digest of a signed report, which is remembered together with
-        the change; raises CallbackReplayed when it was before.
+        the change; raises CallbackDuplicate when it was before.
         """
         name = decode(reference, REFERENCE_SIZE)
         if name is None:
@@ -214,12 +214,12 @@ class DeliveryService:
             {"of": number_digest, "report": report, "now": self._clock()},
         )
         if taken is None:
-            raise CallbackReplayed("It was taken when it came first; nothing was changed now.")
+            raise CallbackDuplicate("It was taken when it came first; nothing was changed now.")
 
     @staticmethod
     def purge_reports(connection: Connection, now: datetime) -> int:
         """Forget a batch of reports whose sends are gone as well."""
-        return purge(connection, TakenReport, TakenReport.taken_at < now - REPORTS_KEPT)
+        return purge(connection, TakenReport, TakenReport.taken_at < now - REPORT_RETENTION)
 
     def settle(self, connection: Connection, now: datetime) -> int:
         """Mark as `unknown` what a crash left queued."""

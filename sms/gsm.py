@@ -7,8 +7,8 @@ which would cost twice and can arrive in halves.
 from smpplib import consts
 from smpplib.gsm import GSM_CHARACTER_TABLE
 
-LARGEST_SEPTETS = 160
-LARGEST_UTF16_OCTETS = 140
+MAX_SEPTETS = 160
+MAX_UTF16_OCTETS = 140
 _ESCAPE = 0x1B
 _EXTENSION = 0x80
 
@@ -34,10 +34,10 @@ def encode(text: str) -> tuple[int, bytes]:
             else bytes((position,))
             for position in positions
         )
-        coding, largest = consts.SMPP_ENCODING_DEFAULT, LARGEST_SEPTETS
+        coding, largest = consts.SMPP_ENCODING_DEFAULT, MAX_SEPTETS
     else:
         octets = text.encode("utf-16-be")
-        coding, largest = consts.SMPP_ENCODING_ISO10646, LARGEST_UTF16_OCTETS
+        coding, largest = consts.SMPP_ENCODING_ISO10646, MAX_UTF16_OCTETS
     if len(octets) > largest:
         raise ValueError("a text of more than one segment")
     return coding, octets

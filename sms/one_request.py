@@ -32,15 +32,15 @@ from sms.provider import Ambiguous, SendFailure, Unavailable
 log = structlog.get_logger()
 
 CONNECTIONS = 1000
-LONGEST_RETRY = 3600
+MAX_RETRY = 3600
 #: Bytes of an answer's body; what is longer is cut, and then no document.
-LARGEST_ANSWER = 65_536
+MAX_ANSWER_BYTES = 65_536
 _MESSAGE_ID = re.compile(r"[!-~]{1,64}")
 
 
 @dataclass(frozen=True)
 class HttpAnswer:
-    """What came back: any status, the header fields, and the body up to `LARGEST_ANSWER` bytes."""
+    """What came back: any status, the header fields, and the body up to `MAX_ANSWER_BYTES` bytes."""
 
     status: int
     headers: Mapping[str, str]
@@ -72,14 +72,14 @@ class HttpAnswer:
         value = self.headers.get("Retry-After", "").strip()
         if value.isascii() and value.isdigit():
             # Slicing keeps int() away from a field of thousands of digits.
-            return min(int(value[:9]), LONGEST_RETRY)
+            return min(int(value[:9]), MAX_RETRY)
         try:
             until = parsedate_to_datetime(value)
             now = parsedate_to_datetime(self.headers.get("Date", ""))
             seconds = int(until.timestamp() - now.timestamp())
         except (ValueError, OverflowError):
             return None
-        return min(max(seconds, 1), LONGEST_RETRY)
+        return min(max(seconds, 1), MAX_RETRY)
 
 
 class OneRequest:
@@ -163,8 +163,8 @@ def _read(answer: requests.Response, seconds: float) -> bytes:
     """Read a body, no further than its bounds in bytes and in time."""
     deadline = time.monotonic() + seconds
     body = b""
-    while len(body) < LARGEST_ANSWER:
-        part = answer.raw.read1(LARGEST_ANSWER - len(body), decode_content=True)
+    while len(body) < MAX_ANSWER_BYTES:
+        part = answer.raw.read1(MAX_ANSWER_BYTES - len(body), decode_content=True)
         if not part:
             break
         body += part

@@ -12,7 +12,7 @@ from core.database import Database, find_all, table
 from sms.models import OutboxMessage
 from sms.provider import BOTH, Message
 
-MOST_SHOWN = 100
+MAX_SHOWN = 100
 _OUTBOX = table(OutboxMessage)
 _STORING = _OUTBOX.insert().returning(_OUTBOX.c.id)
 
@@ -38,7 +38,7 @@ class OutboxProvider:
         with self._database.write() as connection:
             return str(connection.scalar(_STORING, stored))
 
-    def read(self, to: str | None, limit: int = MOST_SHOWN) -> list[OutboxMessage]:
+    def read(self, to: str | None, limit: int = MAX_SHOWN) -> list[OutboxMessage]:
         """Give the newest messages first, of one number or of all."""
         query = select(*_OUTBOX.columns).order_by(_OUTBOX.c.id.desc()).limit(limit)
         if to is not None:

@@ -21,19 +21,23 @@ class SendUnavailable(Problem):
     code, status, title = "send-unavailable", 503, "No message can be sent right now"
 
 
-class CallbackForged(Problem):
+class CallbackSignatureInvalid(Problem):
     """The callback's signature is not the provider's."""
 
-    code, status, title = "callback-forged", 403, "The signature of this callback is not valid"
+    code, status, title = (
+        "callback-signature-invalid",
+        403,
+        "The signature of this callback is not valid",
+    )
 
 
-class CallbackStale(Problem):
+class CallbackExpired(Problem):
     """The callback is signed, but its timestamp is too far from the present."""
 
-    code, status, title = "callback-stale", 403, "This callback was not signed just now"
+    code, status, title = "callback-expired", 403, "This callback was not signed just now"
 
 
-class CallbackReplayed(Problem):
+class CallbackDuplicate(Problem):
     """The very same callback was taken before."""
 
-    code, status, title = "callback-replayed", 403, "This callback was taken before"
+    code, status, title = "callback-duplicate", 403, "This callback was taken before"

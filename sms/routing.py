@@ -21,7 +21,7 @@ from sms.provider import Channel, Provider
 from sms.routing_file import Choice, Routing
 
 #: How long a provider that did not say when it is back goes last, and the longest that one can say.
-AWAY, LONGEST_AWAY = timedelta(seconds=30), timedelta(hours=1)
+AWAY, MAX_AWAY = timedelta(seconds=30), timedelta(hours=1)
 
 
 class Candidate(NamedTuple):
@@ -100,7 +100,7 @@ class Router:
     def went_away(self, provider: str, retry_after: int | None) -> None:
         """Try a provider last until it is back; `retry_after` is in seconds, if it said so."""
         wait = AWAY if retry_after is None else timedelta(seconds=retry_after)
-        self._away[provider] = self._clock() + min(wait, LONGEST_AWAY)
+        self._away[provider] = self._clock() + min(wait, MAX_AWAY)
 
     def came_back(self, provider: str) -> None:
         """Try a provider in its turn again."""

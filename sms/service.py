@@ -15,8 +15,8 @@ from core.database import Database, purge, table
 from core.metrics import Metrics
 from core.problems import Problem
 from sms import outcomes
-from sms.couriers import DEFAULT_RETRY, Couriers
 from sms.delivery import DeliveryService, Outcome
+from sms.dispatch import DEFAULT_RETRY, Dispatcher
 from sms.models import OutboxMessage, Send
 from sms.problems import SendRejected, SendUnavailable
 from sms.provider import (
@@ -26,8 +26,8 @@ from sms.provider import (
 )
 from sms.routing import Candidate, Route, Router
 
-SENDS_KEPT = timedelta(days=30)
-OUTBOX_KEPT = timedelta(days=7)
+SEND_RETENTION = timedelta(days=30)
+OUTBOX_RETENTION = timedelta(days=7)
 
 _QUEUEING = table(Send).insert()
 
@@ -88,7 +88,7 @@ class SendService:
         failover_seconds: float,
     ) -> None:
         self._database = database
-        self._couriers = Couriers(providers, router, metrics)
+        self._couriers = Dispatcher(providers, router, metrics)
         self._router = router
         self._deliveries = deliveries
         self._clock = clock
@@ -235,12 +235,12 @@ class SendService:
     @staticmethod
     def purge_sends(connection: Connection, now: datetime) -> int:
         """Delete a batch of sends whose time is over."""
-        return purge(connection, Send, Send.created_at < now - SENDS_KEPT)
+        return purge(connection, Send, Send.created_at < now - SEND_RETENTION)
 
     @staticmethod
     def purge_outbox(connection: Connection, now: datetime) -> int:
         """Delete a batch of old texts of the mock provider."""
-        return purge(connection, OutboxMessage, OutboxMessage.sent_at < now - OUTBOX_KEPT)
+        return purge(connection, OutboxMessage, OutboxMessage.sent_at < now - OUTBOX_RETENTION)
 
 
 def _reason(failures: Sequence[Problem]) -> Problem:

@@ -18,7 +18,7 @@ from sms.smpp_codes import judge
 from sms.smpp_pdus import Header, Nonsense
 from sms.smpp_socket import Address, HungUp, PduSocket
 
-MOST_SEQUENCE = 0x7FFFFFFF
+MAX_SEQUENCE = 0x7FFFFFFF
 BIND_SEQUENCE = 1
 
 
@@ -188,7 +188,7 @@ class SmppConnection:
         with self._lock:
             if self._reason:
                 raise Unavailable("connection-lost")
-            self._sequence = self._sequence % MOST_SEQUENCE + 1
+            self._sequence = self._sequence % MAX_SEQUENCE + 1
             self._requests[self._sequence] = request
             return self._sequence, request
 

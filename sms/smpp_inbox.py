@@ -22,7 +22,7 @@ from sms.smpp_receipts import ReceiptIds, answered_id, is_receipt, read_receipt
 
 log = structlog.get_logger()
 
-MOST_WAITING = 1000
+MAX_WAITING = 1000
 
 
 class SmppInbox:
@@ -33,7 +33,7 @@ class SmppInbox:
         messages: SmppMessages,
         ids: ReceiptIds,
         metrics: Metrics,
-        most_waiting: int = MOST_WAITING,
+        most_waiting: int = MAX_WAITING,
     ) -> None:
         self._messages = messages
         self._ids = ids

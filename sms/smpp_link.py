@@ -21,7 +21,7 @@ log = structlog.get_logger()
 #: A bind that held for so many seconds was a good one: the next try comes soon again.
 STEADY_SECONDS = 60
 #: Growth of the waits, bounded so that years of an SMSC that is away do not make it overflow.
-MOST_DOUBLINGS = 30
+MAX_DOUBLINGS = 30
 
 _CHANCE = random.SystemRandom()
 
@@ -106,7 +106,7 @@ class SmppLink:
 
     def _pause(self, failures: int) -> float:
         """Wait twice as long after each failure, less a part by chance that keeps workers apart."""
-        doubled = self._times.first_retry * 2.0 ** min(failures - 1, MOST_DOUBLINGS)
+        doubled = self._times.first_retry * 2.0 ** min(failures - 1, MAX_DOUBLINGS)
         return min(doubled, self._times.longest_retry) * _CHANCE.uniform(0.5, 1)
 
     def _become(self, connection: SmppConnection | None, fault: str | None) -> None:

@@ -21,7 +21,7 @@ from sms.smpp_receipts import Receipt
 
 PROVIDER = "smpp"
 #: SMSCs tell what became of a message within its validity, and some days later at the latest.
-KEPT = timedelta(days=7)
+RETENTION = timedelta(days=7)
 
 _MESSAGES = table(SmppMessage)
 
@@ -140,4 +140,4 @@ class SmppMessages:
     @staticmethod
     def purge(connection: Connection, now: datetime) -> int:
         """Delete a batch of ids that no receipt is to be expected for any more."""
-        return purge(connection, SmppMessage, SmppMessage.created_at < now - KEPT)
+        return purge(connection, SmppMessage, SmppMessage.created_at < now - RETENTION)

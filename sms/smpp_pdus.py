@@ -14,7 +14,7 @@ from smpplib.command_codes import commands
 
 HEADER_SIZE = 16
 #: The largest body of a message_payload, and the rest of its deliver_sm.
-LARGEST_PDU = 70_000
+MAX_PDU_BYTES = 70_000
 RESPONSE_BIT = 0x80000000
 
 _HEADER = struct.Struct(">LLLL")
@@ -57,7 +57,7 @@ def read_header(octets: bytes) -> Header:
     """Read the first 16 octets of a PDU; raises Nonsense when they cannot begin one."""
     length, number, status, sequence = _HEADER.unpack(octets)
     name = _NAMES.get(number)
-    if not HEADER_SIZE <= length <= LARGEST_PDU:
+    if not HEADER_SIZE <= length <= MAX_PDU_BYTES:
         raise Nonsense("a length that no PDU has")
     if name is None and number & RESPONSE_BIT:
         raise Nonsense("an answer to what nobody asks")

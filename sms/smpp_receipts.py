@@ -15,7 +15,7 @@ from sms.smpp_pdus import Body
 #: How the texts of receipts write the id of a message: as the answer to the submit did, or in decimal
 #: what the answer wrote in hexadecimal, or the other way round.
 ReceiptIds = Literal["same", "decimal", "hex"]
-LONGEST_ID = 64
+MAX_ID_LENGTH = 64
 
 _TEXT_BASES = {"same": None, "decimal": 10, "hex": 16}
 _ANSWER_BASES = {"same": None, "decimal": 16, "hex": 10}
@@ -83,7 +83,7 @@ def _respell(message_id: str, base: int | None) -> str:
         return message_id
     number = int(message_id, base)
     # As many digits as an id may have: 64 hexadecimal ones would be more.
-    return str(number) if number < 10**LONGEST_ID else message_id
+    return str(number) if number < 10**MAX_ID_LENGTH else message_id
 
 
 def _text(body: Body) -> str:

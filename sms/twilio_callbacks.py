@@ -15,11 +15,11 @@ from core.api import Api
 from core.problems import BodyTooLarge, MalformedRequest
 from core.settings import Settings
 from sms.delivery import Outcome
-from sms.problems import CallbackForged, CallbackReplayed
+from sms.problems import CallbackDuplicate, CallbackSignatureInvalid
 from sms.twilio import CALLBACK_PATH, TwilioProvider
 
-LARGEST_FORM = 16_384
-MOST_FIELDS = 100
+MAX_FORM_BYTES = 16_384
+MAX_FIELDS = 100
 
 #: What the statuses of texts and calls are to us; the others tell nothing. That Twilio has it is
 #: `sent`, which settles a send whose answer was lost.
@@ -56,12 +56,12 @@ class CallbackPath(BaseModel):
     CALLBACK_PATH.removeprefix("/v1") + "<reference>",
     answer=None,
     status=204,
-    problems=(CallbackForged, CallbackReplayed, BodyTooLarge, MalformedRequest),
+    problems=(CallbackSignatureInvalid, CallbackDuplicate, BodyTooLarge, MalformedRequest),
 )
 def take_twilio_report(path: CallbackPath) -> None:
     """Take a signed delivery report of a text or a call (Twilio's form encoding)."""
     kith = current_app.extensions["kith"]
-    request.max_content_length = min(kith.settings.max_body_bytes, LARGEST_FORM)
+    request.max_content_length = min(kith.settings.max_body_bytes, MAX_FORM_BYTES)
     signature = _authenticate(kith.settings, path.reference)
     form = request.form
     status = STATUSES.get(form.get("MessageStatus") or form.get("CallStatus", ""))
@@ -84,8 +84,8 @@ def _authenticate(settings: Settings, reference: str) -> str:
 
     The address is the configured one: `Host` and `X-Forwarded-*` are the caller's to write.
     """
-    if sum(len(values) for values in request.form.listvalues()) > MOST_FIELDS:
-        raise MalformedRequest(f"A report has at most {MOST_FIELDS} fields.")
+    if sum(len(values) for values in request.form.listvalues()) > MAX_FIELDS:
+        raise MalformedRequest(f"A report has at most {MAX_FIELDS} fields.")
     address = settings.public_url + CALLBACK_PATH + reference
     if request.query_string:
         address += "?" + request.query_string.decode("ascii", "replace")
@@ -98,7 +98,9 @@ def _authenticate(settings: Settings, reference: str) -> str:
     )
     ours = request.form.get("AccountSid") == settings.twilio_account_sid
     if not (signed and ours and re.fullmatch(r"[A-Za-z0-9_-]{43}", reference)):
-        raise CallbackForged("It is not from the provider's account, or was altered on its way.")
+        raise CallbackSignatureInvalid(
+            "It is not from the provider's account, or was altered on its way."
+        )
     return signature
 
 

@@ -11,12 +11,12 @@ from flask import current_app, request
 from core.api import Api, read_body
 from core.problems import BodyTooLarge
 from sms.delivery import Outcome
-from sms.problems import CallbackForged, CallbackReplayed, CallbackStale
+from sms.problems import CallbackDuplicate, CallbackExpired, CallbackSignatureInvalid
 from sms.schemas import WebhookReport
 from sms.standard_webhooks import SignedMessage, WebhookSecrets
 from sms.webhook import WebhookProvider
 
-LARGEST_REPORT = 4096
+MAX_REPORT_BYTES = 4096
 #: How far the sender's clock and ours may be apart, the way included.
 TOLERANCE = timedelta(minutes=5)
 
@@ -24,14 +24,18 @@ TOLERANCE = timedelta(minutes=5)
 def authenticate_sender() -> SignedMessage:
     """Verify that the operator's sender signed the request, just now; raises a problem if not."""
     kith = current_app.extensions["kith"]
-    request.max_content_length = LARGEST_REPORT
+    request.max_content_length = MAX_REPORT_BYTES
     secrets = WebhookSecrets.from_settings(kith.settings)
     message = secrets.verify(request.headers, read_body(keep=True))
     if message is None:
-        raise CallbackForged("It is not signed with the secret, or was altered on its way.")
+        raise CallbackSignatureInvalid(
+            "It is not signed with the secret, or was altered on its way."
+        )
     if abs(kith.clock() - message.signed_at) > TOLERANCE:
         minutes = TOLERANCE // timedelta(minutes=1)
-        raise CallbackStale(f"Its timestamp is more than {minutes} minutes from this clock's time.")
+        raise CallbackExpired(
+            f"Its timestamp is more than {minutes} minutes from this clock's time."
+        )
     return message
 
 
@@ -41,12 +45,12 @@ webhook_callbacks_api = Api(
     description="Delivery reports from the operator's own sender",
     authenticate=authenticate_sender,
     security=({"webhook_signature": []},),
-    problems=(CallbackForged, CallbackStale, BodyTooLarge),
+    problems=(CallbackSignatureInvalid, CallbackExpired, BodyTooLarge),
 )
 
 
 @webhook_callbacks_api.operation(
-    "POST", "/callbacks/webhook", answer=None, status=204, problems=(CallbackReplayed,)
+    "POST", "/callbacks/webhook", answer=None, status=204, problems=(CallbackDuplicate,)
 )
 def take_webhook_report(body: WebhookReport, caller: SignedMessage) -> None:
     """Take a delivery report that is signed by Standard Webhooks, once."""

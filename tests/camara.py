@@ -9,7 +9,7 @@ from flask_openapi3 import OpenAPI
 from werkzeug.test import TestResponse
 
 from tests.conftest import NUMBER
-from tokens.services import SEND_AND_VALIDATE
+from tokens.service_tokens import SEND_AND_VALIDATE
 
 MESSAGE = "{{code}} is your short code to authenticate with Cool App via SMS"
 PREFIX = "/one-time-password-sms/v1"

@@ -7,9 +7,9 @@ from app import Kith
 from core.database import table
 from messaging.models import Contact
 from tests.conftest import Person
+from tokens.devices import Caller
 from tokens.models import Account
 from tokens.schemas import DeviceDescription
-from tokens.service import Caller
 
 
 def settle(kith: Kith, number: int) -> list[Person]:

@@ -13,12 +13,12 @@ from uuid import UUID
 from sqlalchemy import Connection, Executable, bindparam, delete, select, update
 
 from core.database import Database, dialect_of, find, insert_into, table
+from tokens.devices import Caller, DeviceService
 from tokens.events import AccountEvents
 from tokens.former_numbers import RECYCLED_AFTER, FormerNumbers
 from tokens.models import Account, AccountNumber, DeviceLink
 from tokens.problems import RegistrationLocked, TokenInvalid
 from tokens.registration_lock import LEADS_TO, RegistrationLockService
-from tokens.service import Caller, DeviceService
 
 _OPENING = table(Account).insert()
 _MINE = select(*table(Account).columns).where(table(Account).c.id == bindparam("account"))

@@ -4,10 +4,10 @@ from flask import current_app, request
 
 from core.problems import TooManyConnections
 from core.serving.connection import Connection
+from tokens.device_tokens import DeviceTokenService
+from tokens.devices import Caller
 from tokens.problems import ScopeMissing, ServiceTokenMissing, TokenMissing
-from tokens.service import Caller
-from tokens.services import SERVICE_PREFIX, ServiceCaller, ServiceTokenService
-from tokens.tokens import TokenService
+from tokens.service_tokens import SERVICE_PREFIX, ServiceCaller, ServiceTokenService
 
 __all__ = [
     "Caller",
@@ -23,7 +23,7 @@ def authenticate_device() -> Caller:
     token = bearer_token()
     if token is None:
         raise TokenMissing("Send Authorization: Bearer kith_… with the token of this device.")
-    tokens: TokenService = current_app.extensions["kith"].tokens
+    tokens: DeviceTokenService = current_app.extensions["kith"].tokens
     caller = tokens.authenticate(token)
     hold_connection(caller)
     return caller

@@ -11,7 +11,7 @@ from flask import current_app
 from core.budgets import Budget
 from core.commands import CommandGroup
 from tokens.models import ServiceToken
-from tokens.services import DISCOVERY, LONGEST_LIFE, SCOPES, ServiceTokenService, budget_of
+from tokens.service_tokens import DISCOVERY, MAX_LIFETIME, SCOPES, ServiceTokenService, budget_of
 
 tokens_commands = CommandGroup("tokens", help="Service tokens: issue, list and revoke them.")
 
@@ -29,8 +29,8 @@ class Life(click.ParamType[timedelta]):
         if not found:
             self.fail(f"{value} is not a time such as 90d or 12h.", param, ctx)
         life = timedelta(**{"days" if found[2] == "d" else "hours": int(found[1])})
-        if not timedelta(0) < life <= LONGEST_LIFE:
-            self.fail(f"a token lives for 1h to {LONGEST_LIFE.days}d.", param, ctx)
+        if not timedelta(0) < life <= MAX_LIFETIME:
+            self.fail(f"a token lives for 1h to {MAX_LIFETIME.days}d.", param, ctx)
         return life
 
 
@@ -69,7 +69,7 @@ def _service() -> ServiceTokenService:
     type=Life(),
     default="90d",
     show_default=True,
-    help=f"How long it is good, in days or hours, up to {LONGEST_LIFE.days}d.",
+    help=f"How long it is good, in days or hours, up to {MAX_LIFETIME.days}d.",
 )
 @click.option(
     "--budget",

@@ -11,8 +11,8 @@ from sqlalchemy import Connection
 
 from core.commands import CommandGroup, read_number
 from core.database import find
+from tokens.devices import DeviceService
 from tokens.models import Account, Device
-from tokens.service import DeviceService
 
 log = structlog.get_logger()
 

@@ -10,13 +10,13 @@ from datetime import datetime, timedelta
 from core.database import Database
 from core.problems import InvalidFields
 from tokens.accounts import change_account, own_account
+from tokens.devices import Caller
 from tokens.events import AccountEvents
 from tokens.models import Account
 from tokens.pins import why_obvious
 from tokens.problems import RegistrationLocked
 from tokens.registration_lock import RegistrationLockService
 from tokens.schemas import LockState
-from tokens.service import Caller
 
 #: How long a lock stays whose removal was asked for without its PIN.
 REMOVAL_TAKES = timedelta(days=7)

@@ -12,11 +12,11 @@ from uuid import UUID
 from sqlalchemy import Connection, Executable, bindparam, delete, select, update
 
 from core.database import dialect_of, insert_into, table
-from tokens.device_tokens import TOKEN_PREFIX, Credential
+from tokens.devices import DeviceService, RegisteredDevice
 from tokens.events import AccountEvents
 from tokens.models import Device, RetiredToken
 from tokens.schemas import DeviceDescription
-from tokens.service import DeviceService, Joined
+from tokens.token_issuer import TOKEN_PREFIX, Credential
 
 #: How long a device without a valid token is kept.
 RETENTION = timedelta(days=30)
@@ -116,7 +116,7 @@ class RevocationService:
         device_id: UUID,
         description: DeviceDescription,
         secret: bytes,
-    ) -> Joined:
+    ) -> RegisteredDevice:
         """Give a device of an account a new token, in the caller's transaction; its mailbox stays.
 
         What it had before, valid or not, is not valid, and raises no alarm any more: whoever stole one
@@ -141,7 +141,7 @@ class RevocationService:
             )
         )
         self._events.replace_token(connection, account_id, device_id, credential.secret_hash)
-        return Joined(account_id, device_id, credential.format(TOKEN_PREFIX))
+        return RegisteredDevice(account_id, device_id, credential.format(TOKEN_PREFIX))
 
     def purge(self, connection: Connection, now: datetime) -> int:
         """Delete the devices of one account whose tokens were revoked 30 days ago; give their number.

@@ -9,6 +9,8 @@ from core.api import Api, idempotency_key
 from core.problems import TooManyConnections
 from tokens.accounts import AccountService
 from tokens.authenticate import Caller, authenticate_device
+from tokens.device_tokens import DeviceTokenService
+from tokens.devices import DeviceService, MailboxFill
 from tokens.lock_changes import LockChanges
 from tokens.models import Account, Device
 from tokens.problems import (
@@ -34,17 +36,15 @@ from tokens.schemas import (
     DeviceName,
     DevicePath,
     DevicesAnswer,
-    JoinedAnswer,
     LinkAnswer,
     LinkRedemption,
     MailboxFillAnswer,
+    RegisteredDeviceAnswer,
     RegistrationLockBody,
     RegistrationLockRemoval,
     RemovedDevices,
     RotatedAnswer,
 )
-from tokens.service import DeviceService, MailboxFill
-from tokens.tokens import TokenService
 
 AUTHENTICATION = (TokenMissing, TokenInvalid, TokenExpired, TokenReused, TooManyConnections)
 
@@ -220,15 +220,15 @@ def create_device_link(caller: Caller) -> tuple[LinkAnswer, int]:
 @links_api.operation(
     "POST",
     "/device-links/redeem",
-    answer=JoinedAnswer,
+    answer=RegisteredDeviceAnswer,
     status=201,
     problems=(LinkCodeInvalid, TooManyDevices),
     takes_idempotency_key=True,
 )
-def redeem_device_link(body: LinkRedemption) -> tuple[JoinedAnswer, int]:
+def redeem_device_link(body: LinkRedemption) -> tuple[RegisteredDeviceAnswer, int]:
     """Join an account with a link code."""
     joined = _devices().redeem_link(body.link_code, body.device, idempotency_key())
-    return JoinedAnswer.model_validate(joined, from_attributes=True), 201
+    return RegisteredDeviceAnswer.model_validate(joined, from_attributes=True), 201
 
 
 @accounts_api.operation(
@@ -240,8 +240,8 @@ def redeem_device_link(body: LinkRedemption) -> tuple[JoinedAnswer, int]:
     takes_idempotency_key=True,
 )
 def rotate_token(caller: Caller) -> tuple[RotatedAnswer, int]:
-    """Mint the next token; the old one works until the new one is first used, and never after."""
-    tokens: TokenService = current_app.extensions["kith"].tokens
+    """TokenIssuer the next token; the old one works until the new one is first used, and never after."""
+    tokens: DeviceTokenService = current_app.extensions["kith"].tokens
     return RotatedAnswer(device_token=tokens.rotate(caller, idempotency_key())), 201
 
 

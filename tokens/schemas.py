@@ -131,7 +131,7 @@ class LinkRedemption(Body):
     device: DeviceDescription = DeviceDescription()
 
 
-class JoinedAnswer(Answer):
+class RegisteredDeviceAnswer(Answer):
     """A device and the token that only it holds."""
 
     account_id: UUID

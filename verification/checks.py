@@ -32,10 +32,11 @@ from verification.problems import (
     TooManyWrongCodes,
     VerificationClosed,
 )
+from verification.profile import VerificationProfile
 from verification.proofs import prove
 from verification.schemas import CheckCode, VerificationAnswer
 from verification.sending import carry_over
-from verification.sessions import (
+from verification.store import (
     VerificationKey,
     count_check,
     load,
@@ -43,7 +44,6 @@ from verification.sessions import (
     save,
     show,
 )
-from verification.terms import Terms
 
 
 class CheckService:
@@ -69,7 +69,7 @@ class CheckService:
         self._sends = sends
         self._clock = clock
         self._metrics = metrics
-        self._terms = Terms.open_to_all(settings)
+        self._terms = VerificationProfile.open_to_all(settings)
 
     def code_length(
         self, connection: Connection, number_digest: bytes, fixed: int | None = None
@@ -115,7 +115,7 @@ class CheckService:
         row = self.judge(VerificationKey.parse(verification_id), body.code, self._terms)
         return show(row, self._clock(), self._terms.most_checks)
 
-    def judge(self, key: VerificationKey, typed: str, terms: Terms) -> Verification:
+    def judge(self, key: VerificationKey, typed: str, terms: VerificationProfile) -> Verification:
         """Judge a code as a person typed it, on the terms of a door.
 
         Raises CodeRejected when it is wrong, and CodeUnreadable, uncounted, when it cannot be the code.
@@ -135,7 +135,7 @@ class CheckService:
         key: VerificationKey,
         code: str | None,
         now: datetime,
-        terms: Terms,
+        terms: VerificationProfile,
     ) -> tuple[Verification, Problem | None]:
         """Count a guess and judge it; what is raised here rolls back a guess that was not judged."""
         row = count_check(connection, key, now, terms.most_checks, len(code)) if code else None
@@ -188,7 +188,7 @@ class CheckService:
         key: VerificationKey,
         code: str | None,
         now: datetime,
-        terms: Terms,
+        terms: VerificationProfile,
     ) -> Verification:
         """Answer a check of a verification that is over.
 

@@ -16,8 +16,8 @@ from core.database import UtcDateTime, table
 from tokens.accounts import AccountService
 from verification.models import Verification
 from verification.problems import VerificationClosed, VerificationExpired, VerificationNotVerified
-from verification.sessions import save, status_of
-from verification.terms import MATRIX_USERS
+from verification.profile import MATRIX_USERS
+from verification.store import save, status_of
 
 _ROWS = table(Verification)
 _IS_NEWEST = _ROWS.c.nonce == bindparam("newest")

@@ -14,17 +14,17 @@ from core import idempotency
 from core.database import Database
 from core.metrics import Metrics
 from tokens.accounts import AccountService
-from tokens.device_tokens import Mint
+from tokens.devices import Caller, DeviceService, RegisteredDevice
 from tokens.models import Account
 from tokens.problems import RegistrationLocked
 from tokens.registration_lock import RegistrationLockService
 from tokens.revocation import RevocationService
-from tokens.service import Caller, DeviceService, Joined
+from tokens.token_issuer import TokenIssuer
 from verification.models import Verification
 from verification.problems import DeviceNotRecoverable, VerificationUsed
 from verification.proofs import ProofService
 from verification.schemas import ChangePhoneNumber, RegisterDevice
-from verification.sessions import VerificationKey, load, save
+from verification.store import VerificationKey, load, save
 
 #: Tells whether a device of an account signed a message: (connection, account_id, device_id, message,
 #: signature).
@@ -37,7 +37,7 @@ RECOVERY_PREFIX = b"\x03"
 class Registered:
     """What a registration gave."""
 
-    joined: Joined
+    joined: RegisteredDevice
     e164: str
     reregistered: bool
 
@@ -53,7 +53,7 @@ class RegistrationService:
         revocations: RevocationService,
         proofs: ProofService,
         locks: RegistrationLockService,
-        mint: Mint,
+        mint: TokenIssuer,
         clock: Callable[[], datetime],
         entropy: Callable[[int], bytes],
         metrics: Metrics,

@@ -47,7 +47,7 @@ from verification.schemas import (
     VerificationPath,
 )
 from verification.service import VerificationService
-from verification.sessions import Answered
+from verification.store import Answered
 
 verifications_api = Api(
     "verifications", __name__, description="Is this number yours? Open to all, limited"

@@ -33,7 +33,7 @@ from verification.policy.owners import is_known
 from verification.policy.rules import BUCKETS
 from verification.policy.service import PolicyService, Ruling
 from verification.problems import ChallengeRejected, TooManySends, VerificationClosed
-from verification.sessions import Answered, Before, key_of, show
+from verification.store import Answered, Before, key_of, show
 from verification.supersession import NOTHING, Supersession, supersede
 from verification.templates import fill
 

@@ -14,7 +14,6 @@ from sqlalchemy import Connection
 
 from core import idempotency
 from core.database import Database, purge
-from core.fixed_codes import FixedCode
 from core.idempotency import Earlier, IdempotencyKey
 from core.metrics import Metrics
 from core.phone_numbers import PhoneNumber, PhoneNumberRefused, prefix_of
@@ -23,16 +22,18 @@ from core.repeats import Repeats
 from core.requester import Requester
 from core.secrets import Keyring
 from core.settings import Settings
+from core.test_numbers import TestNumber
 from verification.checks import CheckService
+from verification.code_binding import permitted_origin
 from verification.codes import FIXED
-from verification.last_lines import permitted_origin
 from verification.models import Verification
 from verification.policy.challenge import ChallengeService, Solution
 from verification.policy.facts import Attempt
 from verification.problems import ChallengeRejected
+from verification.profile import VerificationProfile
 from verification.schemas import SendAgain, StartVerification, VerificationAnswer
 from verification.sending import Begun, CodeSender, carry_back, carry_over
-from verification.sessions import (
+from verification.store import (
     Answered,
     VerificationKey,
     climb,
@@ -44,10 +45,9 @@ from verification.sessions import (
     store,
 )
 from verification.supersession import Supersession
-from verification.terms import Terms
-from verification.test_numbers import FixedCodes
+from verification.test_numbers import TestNumbers
 
-KEPT = timedelta(days=1)
+RETENTION = timedelta(days=1)
 
 
 class VerificationService:
@@ -61,7 +61,7 @@ class VerificationService:
         checks: CheckService,
         sender: CodeSender,
         challenges: ChallengeService,
-        fixed_codes: FixedCodes,
+        fixed_codes: TestNumbers,
         clock: Callable[[], datetime],
         entropy: Callable[[int], bytes],
         metrics: Metrics,
@@ -78,14 +78,14 @@ class VerificationService:
         self._metrics = metrics
         self._repeats = Repeats(database, clock)
         self._most_checks = settings.checks_per_verification
-        self._terms = Terms.open_to_all(settings)
+        self._terms = VerificationProfile.open_to_all(settings)
 
     def start(
         self,
         body: StartVerification,
         requester: Requester,
         idempotency_key: str | None,
-        terms: Terms | None = None,
+        terms: VerificationProfile | None = None,
         template: str | None = None,
     ) -> Answered:
         """Start proving a number: send its first text or call.
@@ -176,8 +176,8 @@ class VerificationService:
                 return repeated
 
     def _number(
-        self, body: StartVerification, terms: Terms
-    ) -> tuple[PhoneNumber, FixedCode | None]:
+        self, body: StartVerification, terms: VerificationProfile
+    ) -> tuple[PhoneNumber, TestNumber | None]:
         """Read the number, and its fixed code if it is a test number."""
         number, fixed = self._read(body.phone_number, body.region)
         if not fixed and number.kind in terms.refused_types:
@@ -193,7 +193,7 @@ class VerificationService:
         """
         return self._read(typed, region)[0].e164
 
-    def _read(self, typed: str, region: str | None) -> tuple[PhoneNumber, FixedCode | None]:
+    def _read(self, typed: str, region: str | None) -> tuple[PhoneNumber, TestNumber | None]:
         region = region or self._settings.default_region
         fixed = self._fixed_codes.find(typed, region)
         return (fixed.number if fixed else PhoneNumber.parse(typed, region)), fixed
@@ -299,7 +299,7 @@ class VerificationService:
     @staticmethod
     def purge(connection: Connection, now: datetime) -> int:
         """Delete a batch of verifications, a day after their time was over."""
-        return purge(connection, Verification, Verification.expires_at < now - KEPT)
+        return purge(connection, Verification, Verification.expires_at < now - RETENTION)
 
 
 def _identify(

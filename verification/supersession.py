@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, update
 from core.database import table
 from verification.models import Verification
 from verification.problems import VerificationNotFound
-from verification.sessions import VerificationKey
+from verification.store import VerificationKey
 
 _ROWS = table(Verification)
 _CANCEL_NAMED = (

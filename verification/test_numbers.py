@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from core.fixed_codes import FixedCode
 from core.metrics import Metrics
 from core.phone_numbers import mask
 from core.secrets import Keyring
 from core.settings import Settings, SettingsError
+from core.test_numbers import TestNumber
 from core.typed_numbers import forms_of, read_region
 from verification.problems import TestNumberExpired
 
@@ -23,7 +23,7 @@ log = structlog.get_logger()
 LONGEST = timedelta(days=90)
 
 
-class FixedCodes:
+class TestNumbers:
     """Knows the test numbers and their codes."""
 
     def __init__(
@@ -40,7 +40,7 @@ class FixedCodes:
         }
         _look_at_dates(settings, clock())
 
-    def find(self, text: str, region: str | None) -> FixedCode | None:
+    def find(self, text: str, region: str | None) -> TestNumber | None:
         """Find what a person typed among the test numbers; raises TestNumberExpired."""
         if not self._numbers:
             return None
@@ -51,7 +51,7 @@ class FixedCodes:
             raise TestNumberExpired("Its last day has passed; the operator sets another one.")
         return found
 
-    def used(self, entry: FixedCode) -> None:
+    def used(self, entry: TestNumber) -> None:
         """Tell operators that a verification of a test number was started."""
         self._metrics.test_numbers.inc()
         log.info("test_number.used", number=mask(entry.e164))

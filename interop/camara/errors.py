@@ -13,7 +13,7 @@ from core.api import Refusals
 from core.phone_numbers import PhoneNumberInvalid, PhoneNumberRefused
 from core.problems import Problem, UnsupportedMediaType
 from interop.camara.schemas import ErrorInfo
-from interop.faults import Fault, Faults, describe_faults
+from interop.errors import Fault, Faults, describe_faults
 from sms.problems import SendBlocked, SendRejected
 from tokens.problems import ScopeMissing
 from verification.problems import (

@@ -24,7 +24,7 @@ from tokens.problems import (
     ServiceTokenInvalid,
     ServiceTokenMissing,
 )
-from tokens.services import SEND_AND_VALIDATE
+from tokens.service_tokens import SEND_AND_VALIDATE
 from verification.problems import (
     SEND_REFUSALS,
     ChecksExhausted,

@@ -9,8 +9,8 @@ from core.typed_fields import Form
 from core.typed_text import read_code, visible
 from verification.templates import LABEL
 
-LONGEST_ID = 36
-LONGEST_MESSAGE = 160
+MAX_ID_LENGTH = 36
+MAX_MESSAGE_LENGTH = 160
 _E164 = Form(
     r"^\+[1-9][0-9]{4,14}$",
     "Write the phoneNumber with + and country code, such as +4915112345678.",
@@ -50,7 +50,7 @@ class SendCodeBody(CamaraBody):
         examples=["+346661113334"],
     )
     message: Annotated[str, BeforeValidator(_line_ends), _WITH_LABEL] = Field(
-        max_length=LONGEST_MESSAGE,
+        max_length=MAX_MESSAGE_LENGTH,
         description=f"The text, which holds {LABEL} where the code is to stand.",
         examples=[f"{LABEL} is your short code to authenticate with Cool App via SMS"],
     )
@@ -61,13 +61,13 @@ class SendCodeResponse(Answer):
 
     model_config = ConfigDict(frozen=True, serialize_by_alias=True)
 
-    authentication_id: str = Field(serialization_alias="authenticationId", max_length=LONGEST_ID)
+    authentication_id: str = Field(serialization_alias="authenticationId", max_length=MAX_ID_LENGTH)
 
 
 class ValidateCodeBody(CamaraBody):
     """A code, and what it belongs to."""
 
-    authentication_id: str = Field(alias="authenticationId", min_length=1, max_length=LONGEST_ID)
+    authentication_id: str = Field(alias="authenticationId", min_length=1, max_length=MAX_ID_LENGTH)
     code: Annotated[str, BeforeValidator(_typed_code)] = Field(
         min_length=1, max_length=10, description="As its receiver typed it."
     )

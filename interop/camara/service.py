@@ -11,14 +11,14 @@ from core.problems import InvalidFields
 from core.requester import Requester
 from core.settings import Settings
 from interop.camara.schemas import SendCodeBody, ValidateCodeBody
-from tokens.services import ServiceCaller
+from tokens.service_tokens import ServiceCaller
 from verification.checks import CheckService
 from verification.problems import VerificationNotFound
+from verification.profile import VerificationProfile, sender_of
 from verification.schemas import StartVerification, VerificationAnswer
 from verification.service import VerificationService
-from verification.sessions import VerificationKey
+from verification.store import VerificationKey
 from verification.templates import fault_of
-from verification.terms import Terms, sender_of
 
 #: 36 characters of base64url hold 27 bytes: the number's digest, which is the shard key, and 88 random
 #: bits. So an id leads to its row with no table between, and only its service, with few tries, may ask.
@@ -39,7 +39,7 @@ class CamaraService:
         self._checks = checks
         self._longest_message = settings.camara_message_length
         self._lifetime = timedelta(seconds=settings.camara_lifetime)
-        self._tries = settings.camara_tries
+        self._tries = settings.camara_checks
         self._sends = rules.sends_by_service
 
     def send_code(self, caller: ServiceCaller, body: SendCodeBody) -> str:
@@ -67,8 +67,8 @@ class CamaraService:
         key = VerificationKey(data[:16], data[16:].ljust(16, b"\0"), caller.name)
         self._checks.judge(key, body.code, self._terms(caller))
 
-    def _terms(self, caller: ServiceCaller) -> Terms:
-        return Terms(
+    def _terms(self, caller: ServiceCaller) -> VerificationProfile:
+        return VerificationProfile(
             self._lifetime,
             self._tries,
             self._sends,

@@ -1,7 +1,7 @@
 """Accounts of this door: a Matrix user, vouched for by her homeserver, and her access tokens.
 
 Owns what an access token looks like and is worth: `kithmx_` and 70 characters of base64url, made like a
-device token (tokens/device_tokens.py), of which only a hash is stored. Owns the terms that she accepted.
+device token (tokens/token_issuer.py), of which only a hash is stored. Owns the terms that she accepted.
 Refuses tokens that were not used for 90 days, and more than 20 a user: the oldest goes.
 """
 
@@ -27,15 +27,15 @@ from interop.matrix.problems import (
     TooManyMatrixRegistrations,
 )
 from interop.matrix.terms import Policies
-from tokens.device_tokens import SECRET_SIZE, Credential
+from tokens.token_issuer import SECRET_SIZE, Credential
 
 TOKEN_PREFIX = "kithmx_"
-MOST_TOKENS = 20
+MAX_TOKENS = 20
 IDLE = timedelta(days=90)
 #: Who has no token any more is forgotten after this.
 FORGOTTEN = timedelta(days=180)
 #: Last uses are written once in this time, or every request would be a write.
-USED_GRAIN = timedelta(hours=1)
+USED_RESOLUTION = timedelta(hours=1)
 
 _USERS, _TOKENS = table(MatrixUser), table(MatrixToken)
 _AUTHENTICATING = (
@@ -58,7 +58,7 @@ _OLDER = (
     select(_TOKENS.c.token_hash)
     .where(_TOKENS.c.user == bindparam("who"))
     .order_by(_TOKENS.c.created_at.desc(), _TOKENS.c.token_hash)
-    .offset(MOST_TOKENS)
+    .offset(MAX_TOKENS)
 )
 
 
@@ -166,7 +166,7 @@ class MatrixAccountService:
             row = connection.execute(_AUTHENTICATING, values).one_or_none()
         if row is None:
             raise MatrixTokenInvalid("It is unknown, logged out or was not used for long.")
-        if now - row.last_used_at >= USED_GRAIN:
+        if now - row.last_used_at >= USED_RESOLUTION:
             self._mark_used(who, credential.secret_hash, now)
         if need_terms and not self.policies.accepted_by(row.accepted):
             raise MatrixTermsNotSigned("Accept what GET /_matrix/identity/v2/terms offers.")

@@ -27,7 +27,7 @@ from tokens.accounts import AccountService
 from verification.models import Verification
 from verification.problems import VerificationUsed
 from verification.proofs import ProofService
-from verification.sessions import save
+from verification.store import save
 
 MEDIUM = "msisdn"
 #: An association says until when it holds, and holds until it is ended: so far ahead.

@@ -13,7 +13,7 @@ from core.api import Refusals
 from core.phone_numbers import PhoneNumberInvalid, PhoneNumberRefused
 from core.problems import InvalidFields, MalformedRequest, Problem
 from discovery.problems import BudgetTooSmall, EpochUnknown
-from interop.faults import Fault, Faults, describe_faults
+from interop.errors import Fault, Faults, describe_faults
 from interop.matrix.problems import (
     HomeserverUnavailable,
     MatrixMediumUnknown,

@@ -34,7 +34,7 @@ USERINFO = "/_matrix/federation/v1/openid/userinfo?access_token="
 KEYS = "/_matrix/key/v2/server"
 #: Seconds to connect and between bytes, and for a whole request, its connection included.
 STEP_SECONDS, REQUEST_SECONDS = 3.0, 8.0
-LARGEST_ANSWER = 65_536
+MAX_ANSWER_BYTES = 65_536
 
 
 class _Failed(Exception):
@@ -168,7 +168,7 @@ def _exchange(secure: ssl.SSLSocket, authority: str, path: str) -> tuple[int, by
     headers = {"Host": authority, "Accept": "application/json", "Connection": "close"}
     connection.request("GET", path, headers=headers)
     with connection.getresponse() as answer:
-        return answer.status, answer.read(LARGEST_ANSWER)
+        return answer.status, answer.read(MAX_ANSWER_BYTES)
 
 
 def _shut(secure: ssl.SSLSocket) -> None:

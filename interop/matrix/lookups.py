@@ -17,7 +17,7 @@ from core.problems import InvalidFields
 from core.requester import Requester
 from core.secrets import Keyring
 from core.settings import Settings
-from discovery.askers import Asker, subjects_of
+from discovery.budget_owners import BudgetOwner, subjects_of
 from discovery.epochs import id_of
 from discovery.hashes import (
     HASH_LENGTH,
@@ -112,7 +112,7 @@ class MatrixLookupService:
     def _match(self, caller: MatrixCaller, pepper: str, page: Page, requester: Requester) -> bytes:
         """Write the members of `mappings`."""
 
-        def identified(connection: Connection) -> Asker:
+        def identified(connection: Connection) -> BudgetOwner:
             return self._identify(connection, caller, requester)
 
         _, found, _ = self._directory.find(id_of(pepper), page, identified, requester)
@@ -133,14 +133,14 @@ class MatrixLookupService:
 
     def _identify(
         self, connection: Connection, caller: MatrixCaller, requester: Requester
-    ) -> Asker:
+    ) -> BudgetOwner:
         """Say who pays: a number that the caller bound, or else validated in a session that still holds."""
         e164 = self._bindings.number_of(connection, caller)
         if e164 is None:
             e164 = self._validations.number_of(connection, caller)
         if e164 is None:
             return self._unproven.asker(caller, requester)
-        return Asker(caller.id, subjects_of(self._keyring, e164))
+        return BudgetOwner(caller.id, subjects_of(self._keyring, e164))
 
 
 class _Template:

@@ -14,10 +14,10 @@ from pydantic import (
 
 from core.api import Answer
 from core.typed_fields import Form, Region, TypedNumber
-from discovery.schemas import MOST_HASHES
+from discovery.schemas import MAX_HASHES
 from interop.matrix.identifiers import LONGEST, is_user_id
 
-LARGEST_INTEGER = 2**53 - 1
+MAX_INTEGER = 2**53 - 1
 #: A number as Matrix writes it: international digits.
 MSISDN = "[0-9]{1,15}"
 
@@ -50,11 +50,11 @@ def _user_id(value: str) -> str:
 SendAttempt = Annotated[
     int,
     BeforeValidator(_whole_number),
-    Field(ge=0, le=LARGEST_INTEGER),
+    Field(ge=0, le=MAX_INTEGER),
     WithJsonSchema(
         {
             "anyOf": [
-                {"type": "integer", "minimum": 0, "maximum": LARGEST_INTEGER},
+                {"type": "integer", "minimum": 0, "maximum": MAX_INTEGER},
                 {"type": "string", "pattern": "^[0-9]{1,15}$"},
             ]
         }
@@ -265,7 +265,7 @@ class LookupBody(MatrixBody):
 
     algorithm: str = Field(max_length=64)
     pepper: str = Field(max_length=255)
-    addresses: list[str] = Field(max_length=MOST_HASHES)
+    addresses: list[str] = Field(max_length=MAX_HASHES)
 
 
 class MappingsAnswer(Answer):

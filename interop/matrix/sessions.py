@@ -31,11 +31,11 @@ from verification.problems import (
     VerificationExpired,
     VerificationNotFound,
 )
+from verification.profile import MATRIX_USERS, VerificationProfile
 from verification.proofs import require_proof
 from verification.schemas import SendAgain, StartVerification, VerificationAnswer
 from verification.service import VerificationService
-from verification.sessions import VerificationKey, load
-from verification.terms import MATRIX_USERS, Terms
+from verification.store import VerificationKey, load
 
 #: What a session answers that sends no more: the next token is one of a new session.
 OVER = (
@@ -47,7 +47,7 @@ OVER = (
 )
 VALID_FOR = timedelta(days=1)
 #: Verifications are deleted a day after their time.
-KEPT = 2 * VALID_FOR
+RETENTION = 2 * VALID_FOR
 
 _SESSIONS = table(MatrixSession)
 _LOADING = select(*_SESSIONS.columns).where(
@@ -101,7 +101,7 @@ class ValidationService:
         self._verifications = verifications
         self._checks = checks
         self._clock = clock
-        self._starting = replace(Terms.open_to_all(settings), service=MATRIX_USERS)
+        self._starting = replace(VerificationProfile.open_to_all(settings), service=MATRIX_USERS)
         self._judging = replace(self._starting, lifetime=VALID_FOR)
 
     def request(
@@ -225,7 +225,7 @@ class ValidationService:
     @staticmethod
     def purge(connection: Connection, now: datetime) -> int:
         """Delete a batch of sessions whose verifications are gone."""
-        return purge(connection, MatrixSession, MatrixSession.touched_at < now - KEPT)
+        return purge(connection, MatrixSession, MatrixSession.touched_at < now - RETENTION)
 
 
 def _load(

@@ -17,8 +17,8 @@ from core.limits import DAY
 from core.requester import Requester
 from core.secrets import DIGEST_SIZE, Keyring
 from core.settings import Settings
-from discovery.askers import Asker
 from discovery.budget import Tier, Tiers
+from discovery.budget_owners import BudgetOwner
 from interop.matrix.accounts import MatrixCaller
 from interop.matrix.identifiers import ServerName, registrable_domain
 from interop.matrix.problems import HomeserverCeilingReached, MatrixLookupForbidden
@@ -41,7 +41,7 @@ class UnprovenBudgets:
         self._by_domain = settings.matrix_homeserver_ceiling
         self._in_total = settings.matrix_unproven_ceiling
 
-    def asker(self, caller: MatrixCaller, requester: Requester) -> Asker:
+    def asker(self, caller: MatrixCaller, requester: Requester) -> BudgetOwner:
         """Give the budget of a user; raises MatrixLookupForbidden unless their homeserver is named."""
         name = ServerName.parse(caller.homeserver)
         if name is None or self._homeservers.isdisjoint((name.host.lower(), name.text.lower())):
@@ -49,7 +49,7 @@ class UnprovenBudgets:
                 "Validate a number of yours here first; then look up on its budget."
             )
         subjects = self._keyring.digests("matrix-budget", caller.user_id)
-        return Asker(caller.id, subjects, self._tier, count=self._counting(name, requester))
+        return BudgetOwner(caller.id, subjects, self._tier, count=self._counting(name, requester))
 
     def _counting(
         self, name: ServerName, requester: Requester

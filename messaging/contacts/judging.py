@@ -21,8 +21,8 @@ from core.limits import EPOCH, Limit, Limits
 from core.problems import Allowance
 from core.secrets import DIGEST_SIZE
 from messaging.contacts.service import STATES, Standing, State, accept_written_to, standings_of
-from messaging.letters import Attempt, Verdict
-from messaging.problems import BlockedByYou, MessageLimit
+from messaging.message_types import Attempt, Verdict
+from messaging.problems import MessageRateLimited, RecipientBlocked
 
 _DELIVERED, _REQUEST = Verdict(), Verdict(is_request=True)
 # Of a blocked sender the share is asked for that was theirs before, or a full one would tell.
@@ -128,7 +128,7 @@ class Judge:
 
 def _verdict(standing: Standing) -> Verdict:
     if standing.sender in STATES["blocked"]:
-        return Verdict(BlockedByYou("Nothing was sent; accept it first, or forget it."))
+        return Verdict(RecipientBlocked("Nothing was sent; accept it first, or forget it."))
     if standing.recipient in _DROPPED:
         return _DROPPED[State(standing.recipient)]
     return _REQUEST if standing.recipient is None else _DELIVERED
@@ -190,4 +190,4 @@ def _refusal(window: _Window, now: datetime) -> Verdict:
     limit = window.limit
     wait = math.ceil((window.ends_at - now).total_seconds())
     allowance = Allowance(limit.name, limit.capacity, round(limit.period.total_seconds()), 0, wait)
-    return Verdict(MessageLimit(_WHY[limit.name], allowance=allowance))
+    return Verdict(MessageRateLimited(_WHY[limit.name], allowance=allowance))

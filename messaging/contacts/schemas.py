@@ -8,7 +8,7 @@ from pydantic import Field
 from core.api import Answer, Body, Query
 from messaging.contacts.service import WireState
 
-MOST_LISTED_CONTACTS = 1000
+MAX_LISTED_CONTACTS = 1000
 
 
 class ContactChange(Body):
@@ -25,7 +25,7 @@ class ContactsQuery(Query):
 
     state: WireState | None = None
     after: UUID | None = Field(None, description="The last `account_id` of the page before.")
-    limit: int = Field(100, ge=1, le=MOST_LISTED_CONTACTS)
+    limit: int = Field(100, ge=1, le=MAX_LISTED_CONTACTS)
 
 
 class ContactAnswer(Answer):

@@ -27,15 +27,15 @@ from sqlalchemy.dialects.postgresql import Insert
 from core.database import Database, dialect_of, find_all, insert_into, table
 from core.problems import InvalidFields
 from messaging.contacts.numbers import mark_of, unblock_numbers
-from messaging.letters import Attempt
+from messaging.message_types import Attempt
 from messaging.models import Contact
 from messaging.problems import TooManyContacts
 from tokens.accounts import hold_accounts
+from tokens.devices import Caller
 from tokens.problems import AccountNotFound, TokenInvalid
-from tokens.service import Caller
 
 #: Of each state, set by hand.
-MOST_CONTACTS = 10_000
+MAX_CONTACTS = 10_000
 
 WireState = Literal["accepted", "blocked"]
 
@@ -98,9 +98,9 @@ class ContactService:
             if connection.execute(_setting(dialect_of(connection), choice), values).first() is None:
                 return
             held = connection.scalar(_COUNTING[choice], {"account": mine}) or 0
-            if held > MOST_CONTACTS:
+            if held > MAX_CONTACTS:
                 # The rollback takes the row back; nothing else was recorded.
-                raise TooManyContacts(f"At most {MOST_CONTACTS} can be {choice} by hand.")
+                raise TooManyContacts(f"At most {MAX_CONTACTS} can be {choice} by hand.")
 
     def forget(self, caller: Caller, peer_id: UUID) -> None:
         """Stand to an account as if they had never met; doing it again changes nothing."""

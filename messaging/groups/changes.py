@@ -17,7 +17,7 @@ from messaging.groups.consent import judge
 from messaging.groups.membership import Role, State, View
 from messaging.groups.notices import GroupNotices
 from messaging.groups.rules import count, hold_all, refuse_twice, seen
-from messaging.groups.schemas import MOST_MEMBERS, GroupAnswer
+from messaging.groups.schemas import MAX_MEMBERS, GroupAnswer
 from messaging.problems import (
     GroupChanged,
     GroupFull,
@@ -26,7 +26,7 @@ from messaging.problems import (
     NotAnAdmin,
     NotJoined,
 )
-from tokens.service import Caller
+from tokens.devices import Caller
 
 
 class GroupChanges:
@@ -64,8 +64,8 @@ class GroupChanges:
             hold_all(connection, caller, account_ids)
             view = self._advance(connection, caller, group_id, version)
             members = len(view.members.keys() | set(account_ids))
-            if members > MOST_MEMBERS:
-                raise GroupFull(f"It would have {members}; {MOST_MEMBERS} is the most.")
+            if members > MAX_MEMBERS:
+                raise GroupFull(f"It would have {members}; {MAX_MEMBERS} is the most.")
             joined = view.in_state(State.JOINED)
             waiting = [account for account in account_ids if account not in joined]
             judged = judge(connection, caller, waiting, self._limits.group_strangers, now)
@@ -106,7 +106,7 @@ class GroupChanges:
     ) -> View:
         """Make the next version for an admin's change, and hold the group; give it as it is then.
 
-        Raises GroupNotFound, NotJoined, NotAnAdmin, GroupChanged or GroupLimit.
+        Raises GroupNotFound, NotJoined, NotAnAdmin, GroupChanged or GroupRateLimited.
         """
         count(connection, self._limits.group_changes, caller, self._clock())
         advanced = membership.advance(connection, group_id, version)

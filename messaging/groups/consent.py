@@ -19,11 +19,11 @@ from messaging.contacts.numbers import mark_of
 from messaging.groups import membership
 from messaging.groups.membership import State
 from messaging.models import Contact
-from messaging.problems import GroupLimit
-from tokens.service import Caller
+from messaging.problems import GroupRateLimited
+from tokens.devices import Caller
 
 #: Groups that an account may have joined.
-MOST_GROUPS = 1_000
+MAX_GROUPS = 1_000
 #: Invitations of an account that may wait to be answered.
 MAX_INVITATIONS = 100
 #: Those of them by one inviter, who could otherwise fill all of them.
@@ -48,7 +48,7 @@ def judge(
     In touch with the inviter they join, unless they are in as many groups as they may be. Else they are
     invited; and are not told when they have blocked the inviter or the inviter's number, or have as many
     invitations as may wait, of all or of this inviter.
-    Raises GroupLimit when the inviter has invited too many who are not in touch with it.
+    Raises GroupRateLimited when the inviter has invited too many who are not in touch with it.
     """
     standings = _standings(connection, inviter, invited)
     others = sum(standings.get(account) != _IN_TOUCH for account in invited)
@@ -81,7 +81,7 @@ def _standings(
 def _state(
     contact: int | None, groups: Mapping[tuple[UUID, State], int], by_inviter: int, account: UUID
 ) -> State:
-    if contact == _IN_TOUCH and groups.get((account, State.JOINED), 0) < MOST_GROUPS:
+    if contact == _IN_TOUCH and groups.get((account, State.JOINED), 0) < MAX_GROUPS:
         return State.JOINED
     blocked = contact not in (None, _IN_TOUCH)
     full = (
@@ -101,7 +101,7 @@ def _count_strangers(
     if counted.used > limit.capacity:
         left = max(0, limit.capacity - counted.used + number)
         wait = round((counted.ends_at - now).total_seconds())
-        raise GroupLimit(
+        raise GroupRateLimited(
             f"{number} of these accounts are not in touch with you; {left} of such may be invited now.",
             allowance=Allowance(
                 limit.name, limit.capacity, round(limit.period.total_seconds()), left, wait

@@ -12,12 +12,12 @@ from sqlalchemy import Connection, bindparam, select
 from core.database import Database, table
 from messaging.groups import membership
 from messaging.groups.membership import State, View
-from messaging.letters import GroupChanged, Notice
+from messaging.message_types import GroupChanged, Notice
 from messaging.models import GroupMember
 from tokens.models import Device
 
 #: Members that are told of one change; only an account that leaves many groups at once has more.
-MOST_TOLD = 2_000
+MAX_TOLD = 2_000
 
 _MEMBERS, _DEVICES = table(GroupMember).c, table(Device).c
 _TOLD = (
@@ -26,7 +26,7 @@ _TOLD = (
         _MEMBERS.group_id.in_(bindparam("groups", expanding=True)),
         _MEMBERS.state != State.WITHHELD,
     )
-    .limit(MOST_TOLD)
+    .limit(MAX_TOLD)
 )
 _THEIR_DEVICES = select(_DEVICES.account_id, _DEVICES.id).where(
     _DEVICES.account_id.in_(bindparam("accounts", expanding=True))

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from core.database import table
 from messaging.groups.membership import State
-from messaging.letters import Roster
+from messaging.message_types import Roster
 from messaging.models import Group, GroupMember
 
 _GROUPS, _MEMBERS = table(Group).c, table(GroupMember).c

@@ -29,8 +29,8 @@ from messaging.problems import (
     AccountsUnknown,
     GroupChanged,
     GroupFull,
-    GroupLimit,
     GroupNotFound,
+    GroupRateLimited,
     LastAdmin,
     MemberNotFound,
     NotAnAdmin,
@@ -41,7 +41,7 @@ from tokens.authenticate import Caller, authenticate_device
 from tokens.routes import AUTHENTICATION
 
 #: What every change that is for admins can be refused with.
-CHANGING = (GroupNotFound, NotJoined, NotAnAdmin, GroupChanged, GroupLimit)
+CHANGING = (GroupNotFound, NotJoined, NotAnAdmin, GroupChanged, GroupRateLimited)
 
 groups_api = Api(
     "groups",
@@ -81,7 +81,7 @@ def _account_id(path: MemberPath) -> UUID:
     "/groups",
     answer=GroupAnswer,
     status=201,
-    problems=(AccountsUnknown, TooManyGroups, GroupLimit, IdempotencyKeyReused),
+    problems=(AccountsUnknown, TooManyGroups, GroupRateLimited, IdempotencyKeyReused),
     takes_idempotency_key=True,
 )
 def create_group(caller: Caller, body: NewGroup) -> tuple[str, int]:

@@ -12,22 +12,22 @@ from sqlalchemy import Connection
 from core.limits import Limit, take
 from core.problems import InvalidFields
 from messaging.groups import membership
-from messaging.groups.consent import MOST_GROUPS
+from messaging.groups.consent import MAX_GROUPS
 from messaging.groups.membership import State, View
-from messaging.problems import AccountsUnknown, GroupLimit, GroupNotFound, TooManyGroups
+from messaging.problems import AccountsUnknown, GroupNotFound, GroupRateLimited, TooManyGroups
 from tokens.accounts import hold_accounts
+from tokens.devices import Caller
 from tokens.problems import TokenInvalid
-from tokens.service import Caller
 
 
 def count(connection: Connection, limit: Limit, caller: Caller, now: datetime) -> None:
     """Count one against a limit of the caller; it counts for nothing when the rest is refused.
 
-    Raises GroupLimit.
+    Raises GroupRateLimited.
     """
     taken, allowance = take(connection, limit, caller.subject, now)
     if not taken:
-        raise GroupLimit("Nothing happened; come back later.", allowance=allowance)
+        raise GroupRateLimited("Nothing happened; come back later.", allowance=allowance)
 
 
 def seen(connection: Connection, caller: Caller, group_id: UUID) -> View:
@@ -53,8 +53,8 @@ def hold_all(connection: Connection, caller: Caller, others: Collection[UUID]) -
 def refuse_one_more(connection: Connection, caller: Caller) -> None:
     """Refuse when the caller, who is held, is in as many groups as she may be."""
     joined = membership.count_by_state(connection, [caller.account_id])
-    if joined.get((caller.account_id, State.JOINED), 0) >= MOST_GROUPS:
-        raise TooManyGroups(f"It is in {MOST_GROUPS}, the most it may; leave one first.")
+    if joined.get((caller.account_id, State.JOINED), 0) >= MAX_GROUPS:
+        raise TooManyGroups(f"It is in {MAX_GROUPS}, the most it may; leave one first.")
 
 
 def refuse_twice(field: str, account_ids: Sequence[UUID], caller: Caller) -> None:

@@ -9,9 +9,9 @@ from core.api import Answer, Body, Name, Query
 from messaging.groups.membership import Member, Role, State, View
 
 #: Of a group, those who are invited included.
-MOST_MEMBERS = 1_024
-MOST_LISTED_GROUPS = 100
-HIGHEST_VERSION = 2**31 - 1
+MAX_MEMBERS = 1_024
+MAX_LISTED_GROUPS = 100
+MAX_VERSION = 2**31 - 1
 
 WireRole = Literal["admin", "member"]
 WireState = Literal["joined", "invited"]
@@ -37,7 +37,7 @@ class NewGroup(Body):
 
     name: Name
     members: list[UUID] = Field(
-        max_length=MOST_MEMBERS - 1,
+        max_length=MAX_MEMBERS - 1,
         description="Other accounts: those in touch with the caller join, the others are invited.",
     )
 
@@ -45,7 +45,7 @@ class NewGroup(Body):
 class VersionedChange(Body):
     """A change of one version of a group."""
 
-    version: int = Field(ge=1, le=HIGHEST_VERSION, description="The version that is changed.")
+    version: int = Field(ge=1, le=MAX_VERSION, description="The version that is changed.")
 
 
 class GroupChange(VersionedChange):
@@ -57,7 +57,7 @@ class GroupChange(VersionedChange):
 class Invitation(VersionedChange):
     """Accounts to add to a group, or to invite."""
 
-    account_ids: list[UUID] = Field(min_length=1, max_length=MOST_MEMBERS - 1)
+    account_ids: list[UUID] = Field(min_length=1, max_length=MAX_MEMBERS - 1)
 
 
 class RoleChange(VersionedChange):
@@ -73,14 +73,14 @@ class Acceptance(Body):
 class RemovalQuery(Query):
     """The version that a removal is for; leaving names none."""
 
-    version: int | None = Field(None, ge=1, le=HIGHEST_VERSION)
+    version: int | None = Field(None, ge=1, le=MAX_VERSION)
 
 
 class GroupsQuery(Query):
     """Which groups to list."""
 
     after: UUID | None = Field(None, description="The last `id` of the page before.")
-    limit: int = Field(MOST_LISTED_GROUPS, ge=1, le=MOST_LISTED_GROUPS)
+    limit: int = Field(MAX_LISTED_GROUPS, ge=1, le=MAX_LISTED_GROUPS)
 
 
 class MemberAnswer(Answer):

@@ -21,9 +21,9 @@ from messaging.groups.membership import State
 from messaging.groups.notices import GroupNotices
 from messaging.groups.rules import count, hold_all, refuse_one_more, refuse_twice, seen
 from messaging.groups.schemas import GroupAnswer, GroupSummary, NewGroup
+from messaging.mailbox.recipients import AccountDevice, devices_digest, devices_of
 from messaging.problems import NotJoined
-from messaging.recipients import AccountDevice, devices_digest, devices_of
-from tokens.service import Caller
+from tokens.devices import Caller
 
 
 class GroupDevices(NamedTuple):
@@ -54,7 +54,7 @@ class GroupService:
     def create(self, caller: Caller, body: NewGroup, idempotency_key: str | None) -> str:
         """Make a group of the caller and others, and give its JSON; the same key gives the same.
 
-        Raises InvalidFields, AccountsUnknown, TooManyGroups or GroupLimit; nothing is made then.
+        Raises InvalidFields, AccountsUnknown, TooManyGroups or GroupRateLimited; nothing is made then.
         """
         refuse_twice("/members", body.members, caller)
         group_id = UUID(bytes=self._entropy(16), version=4)

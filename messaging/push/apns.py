@@ -21,7 +21,7 @@ from messaging.push.provider import LIFETIME, TIMEOUTS, TOPIC, Failed, Gone, Tar
 TOKEN_LIFETIME = timedelta(minutes=40)
 #: Reasons that say that the address is not one of the app's (any more).
 GONE = frozenset({"Unregistered", "ExpiredToken", "BadDeviceToken", "DeviceTokenNotForTopic"})
-LONGEST_RETRY = 3600
+MAX_RETRY = 3600
 _PAYLOAD = json.dumps({"aps": {"content-available": 1}}).encode()
 _REASON = re.compile(r"[A-Za-z]{1,40}")
 
@@ -127,4 +127,4 @@ def _reason(answer: httpx.Response) -> str | None:
 
 def _retry_after(answer: httpx.Response) -> int | None:
     value = answer.headers.get("retry-after", "")
-    return min(int(value[:9]), LONGEST_RETRY) if value.isascii() and value.isdigit() else None
+    return min(int(value[:9]), MAX_RETRY) if value.isascii() and value.isdigit() else None

@@ -11,9 +11,9 @@ REPEATS = (
     timedelta(days=1),
 )
 #: The wait after the first failure; it doubles up to the longest.
-FIRST_BACK_OFF, LONGEST_BACK_OFF = timedelta(minutes=1), timedelta(hours=6)
+FIRST_BACK_OFF, MAX_BACK_OFF = timedelta(minutes=1), timedelta(hours=6)
 #: Doublings after which the longest is passed by far.
-_MOST_DOUBLINGS = 16
+_MAX_DOUBLINGS = 16
 
 
 def next_repeat(woken: int, now: datetime) -> datetime | None:
@@ -33,5 +33,5 @@ def next_look(woken: int, failures: int, now: datetime) -> datetime | None:
 
 def next_try(failures: int, now: datetime, retry_after: int | None) -> datetime:
     """Say when a wake-up is tried again that failed so often before; `retry_after` is in seconds."""
-    back_off = min(FIRST_BACK_OFF * (1 << min(failures, _MOST_DOUBLINGS)), LONGEST_BACK_OFF)
+    back_off = min(FIRST_BACK_OFF * (1 << min(failures, _MAX_DOUBLINGS)), MAX_BACK_OFF)
     return now + max(back_off, timedelta(seconds=retry_after or 0))

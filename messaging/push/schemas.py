@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from core.api import Answer, Body
 from core.base64url import decode
 
-LONGEST_ENDPOINT = 2048
+MAX_ENDPOINT_LENGTH = 2048
 #: What each type has beside `type`.
 FIELDS: dict[str, set[str]] = {
     "webpush": {"endpoint", "p256dh", "auth"},
@@ -46,7 +46,9 @@ class PushSubscriptionBody(Body):
 
     type: Literal["webpush", "apns", "fcm"]
     endpoint: (
-        Annotated[str, StringConstraints(max_length=LONGEST_ENDPOINT, pattern=r"^https?://[!-~]+$")]
+        Annotated[
+            str, StringConstraints(max_length=MAX_ENDPOINT_LENGTH, pattern=r"^https?://[!-~]+$")
+        ]
         | None
     ) = Field(None, description="Web Push: `endpoint` of the browser's subscription.")
     p256dh: Annotated[str, StringConstraints(max_length=88), AfterValidator(_p256dh)] | None = (

@@ -30,8 +30,8 @@ from messaging.push.vapid import Vapid
 from messaging.push.waker import Ask, Waker
 from messaging.push.web_push import WebPushProvider
 from messaging.push.webhook import PushWebhookProvider
+from tokens.devices import Caller
 from tokens.problems import TokenInvalid
-from tokens.service import Caller
 
 
 class PushService:

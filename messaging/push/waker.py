@@ -19,11 +19,12 @@ from uuid import UUID
 import structlog
 
 from core.database import Database
-from core.failures import told
+from core.database_errors import told
 from core.metrics import Metrics
-from messaging.push import due, schedule
-from messaging.push.due import Claim
+from messaging.push import schedule
+from messaging.push import wakeup_queue as due
 from messaging.push.provider import Failed, Gone, PushProvider
+from messaging.push.wakeup_queue import Claim
 
 log = structlog.get_logger()
 
@@ -36,7 +37,7 @@ GATHER = 0.2
 #: Seconds between looks at what others left, and at what is to be repeated.
 POLL = 5.0
 #: Devices that may gather; beyond them the walk finds them.
-MOST_UNHEARD = 100_000
+MAX_UNHEARD = 100_000
 #: Mailboxes looked at in one step of the walk, and seconds between two steps; a process begins with a
 #: whole walk, since marks are lost only where one died.
 STEP, WALK, FIRST_WALK = 5000, 60.0, 0.05
@@ -96,7 +97,7 @@ class Waker:
         if not self._providers:
             return
         with self._lock:
-            if len(self._unheard) < MOST_UNHEARD:
+            if len(self._unheard) < MAX_UNHEARD:
                 self._unheard.update(device_ids)
         self._news.set()
 
@@ -108,13 +109,13 @@ class Waker:
         if not self._providers:
             return
         with self._lock:
-            if len(self._left) < MOST_UNHEARD:
+            if len(self._left) < MAX_UNHEARD:
                 self._left[device_id] = stopping
         self._news.set()
 
     def polled(self, device_id: UUID) -> None:
         """Have a device woken if it does not acknowledge what a long poll gave it; never waits."""
-        if self._providers and len(self._polled) < MOST_UNHEARD:
+        if self._providers and len(self._polled) < MAX_UNHEARD:
             self._polled.append((time.monotonic() + POLLED, device_id))
 
     def turn(self) -> None:

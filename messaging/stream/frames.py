@@ -11,14 +11,14 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from core.problems import Problem
-from messaging.letters import GroupChanged, KeysLow, LockRemoval, Missed, Notice
-from messaging.schemas import HIGHEST_INTEGER, HIGHEST_SEQ, LONGEST_LIFE, MOST_ENVELOPES
+from messaging.mailbox.schemas import MAX_ENVELOPES, MAX_INTEGER, MAX_LIFETIME, MAX_SEQ
+from messaging.message_types import GroupChanged, KeysLow, LockRemoval, Missed, Notice
 
 #: Bytes of a signal's content, and seconds it may be on its way.
-LARGEST_SIGNAL = 16_384
-LONGEST_SIGNAL_LIFE = 30
+MAX_SIGNAL_BYTES = 16_384
+MAX_SIGNAL_LIFETIME = 30
 #: Devices that one signal is for.
-MOST_SIGNALLED = 100
+MAX_SIGNALLED = 100
 
 Content = TypeVar("Content")
 DeviceDigest = TypeVar("DeviceDigest")
@@ -38,14 +38,14 @@ class SealedFor(Struct, Generic[Content], forbid_unknown_fields=True):
 
     device_id: UUID
     content: Content
-    registration_id: Annotated[int, Meta(ge=1, le=HIGHEST_INTEGER)] | None = None
+    registration_id: Annotated[int, Meta(ge=1, le=MAX_INTEGER)] | None = None
 
 
 class GroupAsOf(Struct, forbid_unknown_fields=True):
     """A group, as of one version."""
 
     id: UUID
-    version: Annotated[int, Meta(ge=1, le=HIGHEST_INTEGER)]
+    version: Annotated[int, Meta(ge=1, le=MAX_INTEGER)]
 
 
 class Send(Frame, Generic[Content, DeviceDigest], tag="send"):
@@ -55,18 +55,18 @@ class Send(Frame, Generic[Content, DeviceDigest], tag="send"):
     to: UUID | None = None
     group: GroupAsOf | None = None
     envelopes: (
-        Annotated[list[SealedFor[Content]], Meta(min_length=1, max_length=MOST_ENVELOPES)] | None
+        Annotated[list[SealedFor[Content]], Meta(min_length=1, max_length=MAX_ENVELOPES)] | None
     ) = None
     content: Content | None = None
     devices: DeviceDigest | None = None
     urgent: bool = True
-    expires_in: Annotated[int, Meta(ge=1, le=LONGEST_LIFE)] = LONGEST_LIFE
+    expires_in: Annotated[int, Meta(ge=1, le=MAX_LIFETIME)] = MAX_LIFETIME
 
 
 class Acknowledge(Frame, tag="ack"):
     """All messages up to one are safe with the client."""
 
-    through: Annotated[int, Meta(ge=0, le=HIGHEST_SEQ)]
+    through: Annotated[int, Meta(ge=0, le=MAX_SEQ)]
 
 
 class SignalFor(Struct, Generic[SmallContent], forbid_unknown_fields=True):
@@ -81,9 +81,9 @@ class Ephemeral(Frame, Generic[SmallContent], tag="ephemeral"):
 
     to: UUID
     envelopes: Annotated[
-        list[SignalFor[SmallContent]], Meta(min_length=1, max_length=MOST_SIGNALLED)
+        list[SignalFor[SmallContent]], Meta(min_length=1, max_length=MAX_SIGNALLED)
     ]
-    expires_in: Annotated[int, Meta(ge=1, le=LONGEST_SIGNAL_LIFE)] = LONGEST_SIGNAL_LIFE
+    expires_in: Annotated[int, Meta(ge=1, le=MAX_SIGNAL_LIFETIME)] = MAX_SIGNAL_LIFETIME
 
 
 class Ping(Frame, tag="ping"):

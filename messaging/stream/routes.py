@@ -15,13 +15,13 @@ from wsproto.utilities import generate_accept_token
 from core.api import Api
 from core.problems import MalformedRequest
 from messaging.problems import SubprotocolUnknown, UpgradeRequired
-from messaging.stream.forms import FORMS, JSON, Form
+from messaging.stream.codecs import FORMS, JSON, Codec
 from messaging.stream.service import SocketService
 from messaging.stream.websocket import Wire
 from tokens.authenticate import Caller, authenticate_device, hold_connection
+from tokens.device_tokens import DeviceTokenService
 from tokens.problems import TokenMissing
 from tokens.routes import AUTHENTICATION
-from tokens.tokens import TokenService
 
 #: How a browser, which can set no header, offers the token beside the subprotocol.
 BEARER = "bearer."
@@ -35,7 +35,7 @@ def authenticate_socket() -> Caller:
         return authenticate_device()
     if len(tokens) > 1:
         raise TokenMissing("Offer one token.")
-    service: TokenService = current_app.extensions["kith"].tokens
+    service: DeviceTokenService = current_app.extensions["kith"].tokens
     caller = service.authenticate(tokens[0])
     hold_connection(caller)
     return caller
@@ -111,7 +111,7 @@ def _key() -> str:
     raise MalformedRequest("Sec-WebSocket-Key is 16 bytes in base64.")
 
 
-def _form() -> Form:
+def _form() -> Codec:
     offers = _offers()
     if not offers:
         return JSON

@@ -14,16 +14,16 @@ import structlog
 
 from core.metrics import Metrics
 from core.settings import Settings
-from messaging.letters import Closing, Notice
-from messaging.service import MessageService
-from messaging.stream.forms import Form
+from messaging.mailbox.service import MessageService
+from messaging.message_types import Closing, Notice
+from messaging.stream.codecs import Codec
 from messaging.stream.frames import Frame, Ready
-from messaging.stream.outlet import Outlet
+from messaging.stream.outbound_queue import OutboundQueue
 from messaging.stream.signals import SignalService
 from messaging.stream.stream import STOPPING, Ending, Stream
 from messaging.stream.websocket import WebSocket, Wire
 from messaging.stream.window import UNACKNOWLEDGED
-from tokens.service import Caller
+from tokens.devices import Caller
 
 log = structlog.get_logger()
 
@@ -58,13 +58,13 @@ class SocketService:
         self._lock = threading.Lock()
         self._stopping = False
 
-    def serve(self, caller: Caller, form: Form, wire: Wire, head: bytes, request_id: str) -> None:
+    def serve(self, caller: Caller, form: Codec, wire: Wire, head: bytes, request_id: str) -> None:
         """Accept a connection whose handshake was agreed to, and serve it until it ends.
 
         head: the answer to the handshake.
         """
         socket = WebSocket(wire, self._largest, self.patience)
-        outlet = Outlet(
+        outlet = OutboundQueue(
             form,
             self._clock,
             lambda after, limit: self._messages.page(caller.device_id, after, limit),

@@ -13,11 +13,11 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from core.database import Database
-from messaging.letters import Attempt, Signal
+from messaging.message_types import Attempt, Signal
+from messaging.notifications.listeners import ListenerRegistry
 from messaging.problems import DevicesMismatched, TooManySignals
-from messaging.wakeups import Wakeups
+from tokens.devices import Caller, DeviceService
 from tokens.problems import AccountNotFound
-from tokens.service import Caller, DeviceService
 
 #: Signals of one device: so many at once, so many a second.
 BURST = 60
@@ -69,7 +69,7 @@ class SignalService:
         self,
         database: Database,
         clock: Callable[[], datetime],
-        wakeups: Wakeups,
+        wakeups: ListenerRegistry,
         may_signal: MaySignal,
     ) -> None:
         self._database = database

@@ -16,10 +16,10 @@ from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError
 
 from core.problems import InvalidFields, Problem
-from messaging.letters import Accepted, Closing
-from messaging.service import MessageService
+from messaging.mailbox.service import MessageService
+from messaging.message_types import Accepted, Closing
 from messaging.stream import frames
-from messaging.stream.forms import Form, NotAFrame
+from messaging.stream.codecs import Codec, NotAFrame
 from messaging.stream.frames import (
     Acknowledge,
     Ephemeral,
@@ -29,10 +29,10 @@ from messaging.stream.frames import (
     Ping,
     Send,
 )
-from messaging.stream.outlet import Outlet
+from messaging.stream.outbound_queue import OutboundQueue
 from messaging.stream.signals import SignalService
 from messaging.stream.websocket import LAST_SECONDS, Violation, WebSocket
-from tokens.service import Caller
+from tokens.devices import Caller
 
 log = structlog.get_logger()
 
@@ -68,9 +68,9 @@ class Stream:
     def __init__(
         self,
         caller: Caller,
-        form: Form,
+        form: Codec,
         socket: WebSocket,
-        outlet: Outlet,
+        outlet: OutboundQueue,
         messages: MessageService,
         signals: SignalService,
         count: Count,

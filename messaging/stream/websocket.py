@@ -19,7 +19,7 @@ from wsproto.utilities import LocalProtocolError
 
 RECEIVE_BYTES = 65_536
 #: Fragments of one message: enough for clients that cut at 4 KiB, and an end to those of no bytes.
-MOST_FRAGMENTS = 4096
+MAX_FRAGMENTS = 4096
 #: Seconds a peer has to read the last frame and answer it.
 LAST_SECONDS = 1.0
 
@@ -111,7 +111,7 @@ class WebSocket:
         # A character counts as one byte, as most are; the bound is against memory, not for billing.
         self._size += len(event.data)
         self._fragments += event.frame_finished
-        if self._size > self._largest or self._fragments > MOST_FRAGMENTS:
+        if self._size > self._largest or self._fragments > MAX_FRAGMENTS:
             reason = f"a message has at most {self._largest} bytes"
             raise Violation(CloseReason.MESSAGE_TOO_BIG, reason)
         if event.data or event.message_finished:

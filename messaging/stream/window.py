@@ -7,15 +7,15 @@ sent without a gap; whatever does not follow is left to the table. Sends nothing
 from collections import deque
 from collections.abc import Sequence
 
-from messaging.letters import Delivery, within
+from messaging.message_types import Delivery, within
 
 #: Messages that may be unacknowledged at once.
 UNACKNOWLEDGED = 256
 #: Messages read from the table at once, and bytes of those kept in memory for a peer that is slow: read ones,
 #: and those that were just stored.
-MOST_AT_ONCE = 128
-MOST_READ_BYTES = 262_144
-MOST_BYTES = 1_048_576
+MAX_AT_ONCE = 128
+MAX_READ_BYTES = 262_144
+MAX_BYTES = 1_048_576
 
 
 class Window:
@@ -37,7 +37,7 @@ class Window:
         self._behind = True
         self._catching_up = True
         #: Fewer are read at once where they are large.
-        self._at_once = MOST_AT_ONCE
+        self._at_once = MAX_AT_ONCE
 
     def offer(self, deliveries: Sequence[Delivery]) -> None:
         """Take what was stored, in order; nothing means that the table knows what."""
@@ -46,7 +46,7 @@ class Window:
         if follows:
             fresh.extend(deliveries)
             self._fresh_bytes += sum(len(delivery.content) for delivery in deliveries)
-        if not follows or len(fresh) > UNACKNOWLEDGED or self._fresh_bytes > MOST_BYTES:
+        if not follows or len(fresh) > UNACKNOWLEDGED or self._fresh_bytes > MAX_BYTES:
             self._look()
 
     def _look(self) -> None:
@@ -109,13 +109,13 @@ class Window:
 
     def put(self, found: Sequence[Delivery], wanted: int, last_seq: int = 0) -> None:
         """Take what was read; last_seq: the number given out last as of then."""
-        kept = within(found, MOST_READ_BYTES)
+        kept = within(found, MAX_READ_BYTES)
         self._read.extend(kept)
         if len(kept) < len(found):
             self._at_once = len(kept)
             self._look()
         elif len(kept) == wanted:
-            self._at_once = min(2 * wanted, MOST_AT_ONCE)
+            self._at_once = min(2 * wanted, MAX_AT_ONCE)
             self._look()
         else:
             self._read_through = last_seq

@@ -80,7 +80,7 @@ class TestWhoseItIs:
 
     def test_limits_are_of_this_door_alone(self, make_app: MakeApp, clock: Clock) -> None:
         """Sends, tries and lifetime here are neither taken from nor given to the native routes."""
-        app = make_app(camara_sends_per_day=1, camara_tries=1, camara_lifetime=60)
+        app = make_app(camara_sends_per_day=1, camara_checks=1, camara_lifetime=60)
         service, client = Service(app), app.test_client()
         identity = service.sent()
         assert error(service.send()) == (403, f"{OWN}MAX_OTP_CODES_EXCEEDED")

@@ -81,7 +81,7 @@ def test_a_test_number_whose_guesses_are_used(make_app: MakeApp, clock: Clock) -
 
 def test_at_the_camara_door(make_app: MakeApp, clock: Clock) -> None:
     """A service is told by its own limit, which is the one that a new code waits for."""
-    service = Service(make_app(camara_sends_per_day=2, camara_tries=1))
+    service = Service(make_app(camara_sends_per_day=2, camara_checks=1))
     for wait in ("0", "43200"):
         identity = service.sent()
         wrong = other_than(service.code())

@@ -12,8 +12,8 @@ from sqlalchemy import func, select
 from core.database import table
 from tests.conftest import KEY, NUMBER, OTHER_NUMBER, Clock, MakeApp, Person, problem_code
 from tests.contract.openapi import ContractClient
+from tokens.device_tokens import MAX_NEVER_USED
 from tokens.models import RetiredToken
-from tokens.tokens import MAX_NEVER_USED
 
 Register = Callable[..., Person]
 
@@ -71,7 +71,7 @@ def test_missing_tokens(client: ContractClient, header: str | None) -> None:
 
 def test_another_devices_secret(client: ContractClient, register: Register) -> None:
     """A well-formed token with the right ids and a made-up secret is refused and revokes nothing."""
-    from tokens.device_tokens import TOKEN_PREFIX, Credential
+    from tokens.token_issuer import TOKEN_PREFIX, Credential
 
     person = register()
     genuine = Credential.parse(TOKEN_PREFIX, 2, person.token)

@@ -10,7 +10,7 @@ from argon2.profiles import CHEAPEST
 from flask_openapi3 import OpenAPI
 from sqlalchemy import update
 
-from messaging.letters import LockRemoval
+from messaging.message_types import LockRemoval
 from tests.conftest import NUMBER, Clock, MakeApp, Person, problem_code
 from tests.contract.openapi import ContractClient
 from tokens.models import Account

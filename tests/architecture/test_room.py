@@ -21,11 +21,11 @@ interop/matrix/sessions.py: submit
 messaging/contacts/service.py: forget
 messaging/groups/changes.py: remove rename set_role
 messaging/groups/service.py: accept leave
-messaging/keys.py: take
+messaging/keys/service.py: take
 messaging/push/service.py: delete
 messaging/push/waker.py: _mark_at _mark_some_left _record turn
-messaging/service.py: _commit
-messaging/workers/net.py: _mark_seen
+messaging/mailbox/service.py: _commit
+messaging/notifications/mailbox_poller.py: _mark_seen
 sms/delivery.py: report
 sms/outbox.py: send
 sms/service.py: _fail_over
@@ -34,9 +34,9 @@ tokens/accounts.py: delete set_discoverable
 tokens/device_commands.py: revoke
 tokens/lock_changes.py: _store end keep
 tokens/registration_lock.py: _judge hash
-tokens/service.py: remove remove_others rename
-tokens/services.py: authenticate revoke
-tokens/tokens.py: _judge_stranger _mark_seen _promote
+tokens/devices.py: remove remove_others rename
+tokens/service_tokens.py: authenticate revoke
+tokens/device_tokens.py: _judge_stranger _mark_seen _promote
 verification/checks.py: judge
 verification/registration.py: _change_number
 verification/sending.py: _hand_over

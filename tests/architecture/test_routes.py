@@ -24,7 +24,7 @@ from tokens.authenticate import (
     authenticate_service,
 )
 from tokens.authenticate import authenticate_device_or_service as authenticate_either
-from tokens.services import SCOPES
+from tokens.service_tokens import SCOPES
 
 #: What is open to all, and what guards it instead.
 PUBLIC = {

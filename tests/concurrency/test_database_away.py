@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from core.database import Database, confirm
-from core.failures import problem_of
+from core.database_errors import problem_of
 from core.postgresql import Bounds
 from core.problems import OutcomeUnknown, ServiceUnavailable
 from tests.postgresql import Server, servers, wait_until

@@ -154,10 +154,10 @@ def test_who_is_behind_what_was_deleted_reads_the_table(
         entries.list_account(connection, epoch.number, DIGESTS[0], UUID(int=1), NOW)
     ahead = make_replica()
     with database.write() as connection:
-        assert changes.forget_old(connection, NOW + changes.KEPT) == 0
+        assert changes.forget_old(connection, NOW + changes.RETENTION) == 0
     with database.write() as connection:
         # Two anchors and the change.
-        later = NOW + changes.KEPT + changes.KEPT
+        later = NOW + changes.RETENTION + changes.RETENTION
         assert changes.forget_old(connection, later) == 3
     with database.read() as connection:
         assert not changes.read_tail(connection, 1, behind.history, behind.position).complete

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from core.database import Database, table
-from core.history import read_history
+from core.database_history import read_history
 from core.metrics import Metrics
 from discovery import changes, entries, epochs
 from discovery.building import HistoryChanged, Order, build
@@ -29,7 +29,7 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 #: Sorted, as a page of a lookup is.
 DIGESTS = sorted(os.urandom(32) for _ in range(40))
 #: What each was listed as: before the standby fell behind, lost with the primary, and on the new primary.
-KEPT, LOST, NEW = DIGESTS[:12], DIGESTS[12:24], DIGESTS[24:36]
+RETENTION, LOST, NEW = DIGESTS[:12], DIGESTS[12:24], DIGESTS[24:36]
 
 
 def account_of(digest: bytes) -> UUID:
@@ -99,27 +99,27 @@ def pair() -> Iterator[Pair]:
 def test_after_a_failover_exactly_who_is_in_the_table_is_found(pair: Pair, tmp_path: Path) -> None:
     """Neither a replica in memory nor a snapshot on disk answers for a primary that is lost."""
     long_running, restarted = Worker(pair.database, tmp_path), Worker(pair.database, tmp_path)
-    listing(pair.database, *KEPT)
+    listing(pair.database, *RETENTION)
     long_running.keep()
     pair.lose_touch()
     listing(pair.database, *LOST)
-    assert long_running.look_up() == {*KEPT, *LOST}
+    assert long_running.look_up() == {*RETENTION, *LOST}
     # The file holds them as well, with an anchor that the standby never received.
     (tmp_path / f"{long_running.epoch().id}.snapshot").unlink()
     restarted.keep()
-    assert restarted.look_up() == {*KEPT, *LOST}
+    assert restarted.look_up() == {*RETENTION, *LOST}
 
     pair.fail_over()
     listing(pair.database, *NEW)
-    assert truth(pair.database) == {*KEPT, *NEW}
+    assert truth(pair.database) == {*RETENTION, *NEW}
     for worker in (long_running, restarted):
-        assert worker.look_up() == {*KEPT, *NEW}
+        assert worker.look_up() == {*RETENTION, *NEW}
         assert worker.answered_from("table") == 1
     with pytest.raises(SnapshotUnusable, match="foreign"):
         restarted.directory.adopt(restarted.epoch())
     for worker in (long_running, restarted):
         worker.keep()
-        assert worker.look_up() == {*KEPT, *NEW}
+        assert worker.look_up() == {*RETENTION, *NEW}
         assert worker.answered_from("table") == 1
 
 
@@ -141,7 +141,7 @@ def test_an_anchor_that_the_standby_has_does_not_vouch_for_what_it_lacks(
 
 def test_a_snapshot_of_two_histories_is_not_made(pair: Pair, tmp_path: Path) -> None:
     """A failover while its pages are read ends the building."""
-    listing(pair.database, *KEPT)
+    listing(pair.database, *RETENTION)
     order = Order(str(tmp_path), "epoch", 1)
     with pytest.raises(HistoryChanged):
         build(
@@ -156,7 +156,7 @@ def test_a_snapshot_of_two_histories_is_not_made(pair: Pair, tmp_path: Path) -> 
 
 def test_a_position_is_never_beyond_what_a_crash_leaves(pair: Pair) -> None:
     """Ids of transactions that were rolled back may be given out again after a crash, and are read then."""
-    listing(pair.database, *KEPT)
+    listing(pair.database, *RETENTION)
     with pair.database.read() as connection:
         history, before = read_history(connection), changes.position(connection, 1)
     for _ in range(20):

@@ -6,8 +6,8 @@ from uuid import UUID
 import pytest
 from flask_openapi3 import OpenAPI
 
-from messaging.letters import Closing, Delivery, Notice, Signal
-from messaging.workers.net import Net
+from messaging.message_types import Closing, Delivery, Notice, Signal
+from messaging.notifications.mailbox_poller import MailboxPoller
 from tests.conftest import MakeApp, Person
 from tests.contract.openapi import ContractClient
 from tests.postgresql import Pair, servers
@@ -68,7 +68,7 @@ def test_who_listens_begins_anew(
     """Numbers in a mailbox are given out again: whoever goes on counting would miss the new messages."""
     anna, ben = register("+4915112345601"), register("+4915112345602")
     kith = app.extensions["kith"]
-    listener, net = Listener(), Net(pair.database, kith.clock, kith.messaging.wakeups)
+    listener, net = Listener(), MailboxPoller(pair.database, kith.clock, kith.messaging.wakeups)
 
     def send(name: str) -> None:
         body = {

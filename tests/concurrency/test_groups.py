@@ -14,7 +14,7 @@ from messaging.groups import changes as group_changes
 from messaging.groups import consent
 from messaging.groups.membership import Role
 from messaging.groups.schemas import GroupAnswer, NewGroup
-from messaging.letters import Outgoing, Shared, ToGroup
+from messaging.message_types import Outgoing, Shared, ToGroup
 from messaging.models import Envelope, Group, GroupMember, Membership
 from tests.concurrency.test_mailbox import in_parallel
 from tests.people import caller, put_in_touch, settle
@@ -111,7 +111,7 @@ def test_when_all_leave_at_once_nothing_stays(kith, friends, make):
 
 def test_parallel_invitations_never_overfill_a_group(kith, friends, make, monkeypatch):
     """Each names the version it was told last; so many get in as there is room."""
-    monkeypatch.setattr(group_changes, "MOST_MEMBERS", 6)
+    monkeypatch.setattr(group_changes, "MAX_MEMBERS", 6)
     anna, others = friends
     group = make(anna)
 
@@ -141,13 +141,13 @@ def test_parallel_invitations_of_strangers_are_counted(kith, make):
     )
     pairs = zip(strangers[::2], strangers[1::2], strict=True)
     answers = in_parallel(*[partial(make, anna, *pair) for pair in pairs])
-    assert codes(answers) == {"done": 2, "group-limit": THREADS - 2}
+    assert codes(answers) == {"done": 2, "group-rate-limited": THREADS - 2}
     assert rows(kith, Group) == 2
 
 
 def test_parallel_groups_never_overfill_an_account(kith, make, monkeypatch):
     """Somebody whom all of them may add joins as many groups as she may, and is invited to the rest."""
-    monkeypatch.setattr(consent, "MOST_GROUPS", 3)
+    monkeypatch.setattr(consent, "MAX_GROUPS", 3)
     dora, *makers = settle(kith, THREADS + 1)
     for maker in makers:
         put_in_touch(kith, [dora], maker)

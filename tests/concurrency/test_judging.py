@@ -13,10 +13,10 @@ from core.limits import LimitCounter, Limits
 from core.settings import Settings
 from messaging.contacts import service as rules
 from messaging.contacts.judging import Judge
-from messaging.letters import Attempt
+from messaging.message_types import Attempt
 from messaging.models import Contact
 from messaging.problems import TooManyContacts
-from tokens.service import Caller
+from tokens.devices import Caller
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ANNA, BEN = UUID(int=1), UUID(int=2)
@@ -80,7 +80,7 @@ def test_a_sender_sends_exactly_as_many_as_are_allowed(outcomes, used):
 def test_exactly_as_many_strangers_as_are_allowed(outcomes, used, database):
     """And only those are in touch afterwards."""
     batches = [[Attempt(ANNA, uuid4())] for _ in range(BATCHES)]
-    ended = outcomes(batches, strangers_per_day=3)
+    ended = outcomes(batches, new_recipients_per_day=3)
     assert ended == {"passed": 3, "strangers": BATCHES - 3}
     assert used("strangers") == 3
     with database.read() as connection:
@@ -97,7 +97,7 @@ def test_batches_over_the_same_people_in_any_order_do_not_block_each_other(outco
 
 def test_exactly_as_many_contacts_as_are_allowed(app, monkeypatch):
     """Parallel requests of one account are counted one by one."""
-    monkeypatch.setattr(rules, "MOST_CONTACTS", 3)
+    monkeypatch.setattr(rules, "MAX_CONTACTS", 3)
     kith = app.extensions["kith"]
     with kith.database.write() as connection:
         mine, *peers = [

@@ -10,13 +10,13 @@ from sqlalchemy import func, select
 
 from core.base64url import encode
 from core.problems import Problem
-from messaging.key_schemas import KeysUpload
+from messaging.keys.schemas import KeysUpload
 from messaging.models import DeviceKeys as DeviceKeysRow
 from messaging.models import OneTimePrekey
 from tests.concurrency.test_verification import together
 from tests.device_keys import DeviceKeys
+from tokens.devices import Caller
 from tokens.schemas import DeviceDescription
-from tokens.service import Caller
 
 KEYS = 30
 TAKERS = 40
@@ -115,7 +115,7 @@ def test_parallel_taking_keeps_to_the_limit(kith, join, upload):
     answers = together(
         50, lambda _: outcome(lambda: kith.messaging.keys.take(taker, owner.account_id, None))
     )
-    assert Counter(answers) == {"done": 10, "too-many-key-takes": 40}
+    assert Counter(answers) == {"done": 10, "too-many-key-fetches": 40}
     assert kith.messaging.keys.count(owner) == (KEYS - 10, 0)
 
 

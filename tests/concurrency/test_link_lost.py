@@ -17,7 +17,7 @@ import json, subprocess, time
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from core.database import Database
-from core.failures import problem_of
+from core.database_errors import problem_of
 from tests.postgresql import servers
 
 def use(transaction):

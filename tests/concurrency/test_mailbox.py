@@ -16,10 +16,10 @@ from core.limits import LimitCounter
 from core.problems import Problem
 from discovery.models import DiscoveryEpoch
 from messaging.contacts.service import State
-from messaging.letters import Outgoing, Sealed
+from messaging.message_types import Outgoing, Sealed
 from messaging.models import Contact, Envelope, Mailbox, SentMessage
+from tokens.devices import Caller
 from tokens.schemas import DeviceDescription
-from tokens.service import Caller
 
 THREADS = 12
 
@@ -199,7 +199,7 @@ def test_a_message_sent_many_times_at_once_counts_once(
     processes, make_app, add_devices, senders, database
 ):
     """Repeats use up nothing of the limits, and none is refused because of another."""
-    limits = {"stranger_messages_per_day": 1, "messages_per_minute": 1, "strangers_per_day": 1}
+    limits = {"stranger_messages_per_day": 1, "messages_per_minute": 1, "new_recipients_per_day": 1}
     apps = [make_app(**limits).extensions["kith"] for _ in range(processes)]
     (device,) = add_devices(uuid4(), 1)
     elsewhere = [replace(senders[0], kith=kith) for kith in apps] * (THREADS // processes)
@@ -215,7 +215,8 @@ def test_a_message_sent_many_times_at_once_counts_once(
         ("strangers", 1),
     }
     assert (
-        code(in_parallel(lambda: elsewhere[0].send([device], client_id="2"))[0]) == "message-limit"
+        code(in_parallel(lambda: elsewhere[0].send([device], client_id="2"))[0])
+        == "message-rate-limited"
     )
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import insert
 from core.database import Database
 from core.metrics import Metrics
 from messaging.models import Mailbox, PushSubscription
-from messaging.push import due
+from messaging.push import wakeup_queue as due
 from messaging.push.provider import Target
 from messaging.push.waker import Waker
 from tests.conftest import Clock

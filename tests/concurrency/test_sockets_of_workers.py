@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from app import Kith
-from messaging.letters import Closing
+from messaging.message_types import Closing
 from messaging.push.waker import AWAY
 from messaging.stream.window import UNACKNOWLEDGED
 from tests.conftest import Clock, MakeApp, Person

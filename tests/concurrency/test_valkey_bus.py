@@ -12,11 +12,12 @@ import valkey as valkey_client
 from structlog.testing import capture_logs
 
 from core.metrics import Metrics
-from messaging.letters import Closing, GroupChanged, KeysLow, Notice, Signal
-from messaging.wakeups import Waiter, Wakeups
-from messaging.workers import valkey_bus, valkey_line
-from messaging.workers.hints import Stored, encode
-from messaging.workers.valkey_bus import ValkeyBus
+from messaging.message_types import Closing, GroupChanged, KeysLow, Notice, Signal
+from messaging.notifications import valkey_bus
+from messaging.notifications import valkey_connection as valkey_line
+from messaging.notifications.listeners import ListenerRegistry, Waiter
+from messaging.notifications.notifications import Stored, encode
+from messaging.notifications.valkey_bus import ValkeyBus
 from tests.tls_front import CERTIFICATE, tls_front
 from tests.valkey import Valkey, running_valkey
 
@@ -37,7 +38,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Notice what happens, and try again, sooner than in production."""
     monkeypatch.setattr(valkey_line, "SILENCE_SECONDS", 0.5)
     monkeypatch.setattr(valkey_bus, "PING_SECONDS", 0.1)
-    monkeypatch.setattr(valkey_bus, "LONGEST_RETRY", 0.2)
+    monkeypatch.setattr(valkey_bus, "MAX_RETRY", 0.2)
 
 
 class Listener(Waiter):
@@ -69,7 +70,7 @@ class Worker:
     """What of a worker is about wake-ups."""
 
     def __init__(self, url: str, namespace: str) -> None:
-        self.wakeups, self.metrics = Wakeups(), Metrics()
+        self.wakeups, self.metrics = ListenerRegistry(), Metrics()
         self.unheard: list[UUID] = []
         self._changed = threading.Condition()
         self._joined: list[UUID] = []
@@ -293,7 +294,7 @@ def test_valkey_is_away(own: Valkey, hanging: bool) -> None:
         assert here.unheard == [HERS]
         assert here.value("kith_bus_hints_total", step="dropped") == 1
         own.thaw() if hanging else own.start()
-        # Joined again, which has the net look for what was missed.
+        # RegisteredDevice again, which has the net look for what was missed.
         there.rejoined(times=2)
         there.until(lambda: there._joined.count(UUID(int=309)) >= 1)
         here.until_up(2)

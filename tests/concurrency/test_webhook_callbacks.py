@@ -52,7 +52,7 @@ def test_of_twenty_identical_reports_one_is_taken(app: OpenAPI, clock: Clock) ->
         problem_code(answer) if answer.status_code == 403 else str(answer.status_code)
         for answer in answers
     )
-    assert codes == {"204": 1, "callback-replayed": 19}
+    assert codes == {"204": 1, "callback-duplicate": 19}
     assert deliveries(app) == 1
     assert sent_row(app).status == "delivered"
 

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from bench.stream_client import JSON, CaughtUp, Client
-from messaging.letters import Closing
+from messaging.message_types import Closing
 from tests.crash.people import Person, read_code, register, start
 from tests.server import RunningServer, running_server
 from tests.valkey import Valkey, running_valkey

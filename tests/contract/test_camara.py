@@ -242,7 +242,7 @@ def test_400_8_validate_code_verification_expired_scenario_3(service: Service) -
 
 def test_400_9_validate_code_verification_failed_scenario(make_app: MakeApp) -> None:
     """The wrong code that is the last one allowed fails the verification, and nothing mends it."""
-    service = Service(make_app(camara_tries=3))
+    service = Service(make_app(camara_checks=3))
     identity, code = service.sent(), service.code()
     for _ in range(2):
         assert error(service.validate(identity, other_than(code))) == (400, f"{OWN}INVALID_OTP")

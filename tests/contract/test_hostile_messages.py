@@ -215,7 +215,7 @@ def test_bundles_asked_for_without_end(town: Town, mallory: Person) -> None:
     assert town.call(town.ben, "PUT", "/keys", DeviceKeys().first(30)).status_code == 204
     answers = [town.call(mallory, "GET", f"/keys/{town.ben.account_id}") for _ in range(500)]
     assert [answer.status_code for answer in answers] == [200] * 10 + [429] * 490
-    assert _code(answers[-1]) == (429, "too-many-key-takes")
+    assert _code(answers[-1]) == (429, "too-many-key-fetches")
     assert int(answers[-1].headers["Retry-After"]) > 0
     left = town.call(town.ben, "GET", "/keys/count").json()["one_time_prekeys"]
     assert left == 20
@@ -241,4 +241,4 @@ def test_a_group_of_strangers(town: Town, mallory: Person) -> None:
     assert town.call(town.others[0], "GET", "/messages").json()["messages"] == []
     more = {"version": group["version"], "account_ids": [last]}
     answer = town.call(mallory, "POST", f"/groups/{group['id']}/members", more)
-    assert _code(answer) == (429, "group-limit")
+    assert _code(answer) == (429, "group-rate-limited")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from flask_openapi3 import OpenAPI
 
-from interop.matrix.accounts import MOST_TOKENS
+from interop.matrix.accounts import MAX_TOKENS
 from interop.matrix.errors import CORS, PREFIX
 from tests.conftest import Clock, MakeApp
 from tests.matrix import V2, Homeserver, MatrixClient, fault, open_door
@@ -79,7 +79,7 @@ def test_tokens_are_few(
 ) -> None:
     """Of more than a user may have, the oldest goes."""
     second = None
-    for _ in range(MOST_TOKENS):
+    for _ in range(MAX_TOKENS):
         clock.advance(120)
         second = second or MatrixClient.register(door, homeserver)
         newest = MatrixClient.register(door, homeserver) if second else second

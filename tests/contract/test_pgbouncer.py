@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from core.database import Database
-from core.failures import problem_of
+from core.database_errors import problem_of
 from core.postgresql import Bounds
 from core.problems import ServiceUnavailable
 from tests.conftest import MakeApp, Person

@@ -163,7 +163,7 @@ def test_repeated_report_is_counted_once(app: OpenAPI, post: Post) -> None:
     answers = [post(report("delivered")) for _ in range(3)]
 
     assert [answer.status_code for answer in answers] == [204, 403, 403]
-    assert problem_code(answers[1]) == "callback-replayed"
+    assert problem_code(answers[1]) == "callback-duplicate"
 
     metrics = app.extensions["kith"].metrics.render().decode()
     assert 'kith_deliveries_total{provider="twilio",status="delivered"} 1.0' in metrics
@@ -214,7 +214,7 @@ def test_forged_report_changes_nothing(app: OpenAPI, post: Post, changed: dict[s
     """A signature of another secret, address or form is refused."""
     answer = post(report(), **changed)
 
-    assert (answer.status_code, problem_code(answer)) == (403, "callback-forged")
+    assert (answer.status_code, problem_code(answer)) == (403, "callback-signature-invalid")
     assert sent_row(app).status == "queued"
 
 
@@ -222,7 +222,7 @@ def test_missing_signature_changes_nothing(app: OpenAPI) -> None:
     """A report without a signature is refused."""
     answer = app.test_client().post(f"/v1/callbacks/twilio/{REFERENCE}", data=report())
 
-    assert (answer.status_code, problem_code(answer)) == (403, "callback-forged")
+    assert (answer.status_code, problem_code(answer)) == (403, "callback-signature-invalid")
     assert sent_row(app).status == "queued"
 
 
@@ -244,7 +244,7 @@ def test_other_account_changes_nothing(app: OpenAPI, post: Post, account: str) -
     """A report on another account's message is refused even if it is signed."""
     answer = post(report(AccountSid=account))
 
-    assert (answer.status_code, problem_code(answer)) == (403, "callback-forged")
+    assert (answer.status_code, problem_code(answer)) == (403, "callback-signature-invalid")
     assert sent_row(app).status == "queued"
 
 
@@ -255,7 +255,7 @@ def test_malformed_reference_changes_nothing(app: OpenAPI, post: Post, name: str
     """A reference that cannot be one of ours is refused like a forged report."""
     answer = post(report(), name=name)
 
-    assert (answer.status_code, problem_code(answer)) == (403, "callback-forged")
+    assert (answer.status_code, problem_code(answer)) == (403, "callback-signature-invalid")
     assert sent_row(app).status == "queued"
 
 
@@ -314,7 +314,7 @@ def test_rubbish_is_refused(app: OpenAPI, request_fields: dict[str, Any]) -> Non
         **request_fields,
     )
 
-    assert (answer.status_code, problem_code(answer)) == (403, "callback-forged")
+    assert (answer.status_code, problem_code(answer)) == (403, "callback-signature-invalid")
 
 
 def test_nobody_reports_without_twilio(make_app: MakeApp) -> None:
@@ -324,7 +324,7 @@ def test_nobody_reports_without_twilio(make_app: MakeApp) -> None:
 
     for token in ("", "None", AUTH_TOKEN):
         answer = deliver(app, report(), token=token)
-        assert (answer.status_code, problem_code(answer)) == (403, "callback-forged")
+        assert (answer.status_code, problem_code(answer)) == (403, "callback-signature-invalid")
     assert sent_row(app).status == "queued"
 
 

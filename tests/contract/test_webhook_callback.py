@@ -145,7 +145,7 @@ def test_replayed_report_is_refused(app: OpenAPI, post: Post, clock: Clock) -> N
 
     for headers in ({}, {"X-Another": "field"}):
         again = post(report("sent"), age=300, headers=headers)
-        assert refused(again) == (403, "callback-replayed")
+        assert refused(again) == (403, "callback-duplicate")
     assert sent_row(app).updated_at == before
     assert remembered(app) == 1
 
@@ -158,13 +158,13 @@ def test_replay_in_another_spelling_is_refused(app: OpenAPI, post: Post, clock: 
 
     for spelling in (f"v1,AAAA {right}", f"{right}  {right}", f" {right} "):
         again = post(report("sent"), headers={"webhook-signature": spelling})
-        assert refused(again) == (403, "callback-replayed")
+        assert refused(again) == (403, "callback-duplicate")
 
 
 def test_replay_under_the_other_secret_is_refused(app: OpenAPI, post: Post) -> None:
     """A report that both secrets signed is one report."""
     assert post(report("sent"), secret=OLD_SECRET).status_code == 204
-    assert refused(post(report("sent"))) == (403, "callback-replayed")
+    assert refused(post(report("sent"))) == (403, "callback-duplicate")
 
 
 def test_replay_after_its_time_is_stale(app: OpenAPI, post: Post, clock: Clock) -> None:
@@ -174,7 +174,7 @@ def test_replay_after_its_time_is_stale(app: OpenAPI, post: Post, clock: Clock) 
     app.extensions["kith"].maintenance.run()
 
     assert remembered(app) == 0
-    assert refused(post(report("sent"), age=30 * 86_400 + 1)) == (403, "callback-stale")
+    assert refused(post(report("sent"), age=30 * 86_400 + 1)) == (403, "callback-expired")
 
 
 def test_replay_to_a_clock_that_jumped_back_is_refused(
@@ -186,7 +186,7 @@ def test_replay_to_a_clock_that_jumped_back_is_refused(
     app.extensions["kith"].maintenance.run()
     clock.advance(hours=-2)
 
-    assert refused(post(report("sent"))) == (403, "callback-replayed")
+    assert refused(post(report("sent"))) == (403, "callback-duplicate")
 
 
 def test_a_repeat_that_is_signed_anew_is_taken(app: OpenAPI, post: Post, clock: Clock) -> None:
@@ -206,7 +206,7 @@ def test_replay_of_a_report_on_nothing_is_refused(app: OpenAPI, post: Post) -> N
     gone = report(reference="A" * 43)
 
     assert post(gone).status_code == 204
-    assert refused(post(gone)) == (403, "callback-replayed")
+    assert refused(post(gone)) == (403, "callback-duplicate")
     assert sent_row(app).status == "queued"
 
 
@@ -220,7 +220,7 @@ def test_report_at_the_edge_of_its_time_is_taken(app: OpenAPI, post: Post, age: 
 @pytest.mark.parametrize("age", [301, -301, 86_400, -86_400])
 def test_stale_report_changes_nothing(app: OpenAPI, post: Post, age: int) -> None:
     """A report of another time, past or future, is refused whoever signed it."""
-    assert refused(post(report(), age=age)) == (403, "callback-stale")
+    assert refused(post(report(), age=age)) == (403, "callback-expired")
     assert (sent_row(app).status, remembered(app)) == ("queued", 0)
 
 
@@ -236,7 +236,7 @@ def test_moments_of_another_age_are_refused(app: OpenAPI, post: Post, timestamp:
     answer = post(report(), headers=headers)
 
     assert answer.status_code == 403
-    assert problem_code(answer) in ("callback-stale", "callback-forged")
+    assert problem_code(answer) in ("callback-expired", "callback-signature-invalid")
     assert sent_row(app).status == "queued"
 
 
@@ -271,7 +271,7 @@ OTHER_SECRET = "whsec_" + "A" * 32
 )
 def test_forged_report_changes_nothing(app: OpenAPI, post: Post, changed: dict[str, Any]) -> None:
     """A signature of another secret, body, id or moment is refused."""
-    assert refused(post(report(), **changed)) == (403, "callback-forged")
+    assert refused(post(report(), **changed)) == (403, "callback-signature-invalid")
     assert (sent_row(app).status, remembered(app)) == ("queued", 0)
 
 
@@ -279,7 +279,7 @@ def test_unsigned_report_changes_nothing(app: OpenAPI) -> None:
     """Without the three fields there is nothing to verify, whatever the body is."""
     client = app.test_client()
     for request in ({"json": report()}, {"data": b"\x00"}, {}, {"data": {"a": "b"}}):
-        assert refused(client.post(PATH, **request)) == (403, "callback-forged")
+        assert refused(client.post(PATH, **request)) == (403, "callback-signature-invalid")
     assert sent_row(app).status == "queued"
 
 
@@ -399,7 +399,7 @@ def test_nobody_reports_without_a_secret(make_app: MakeApp, clock: Clock) -> Non
     for secret in ("whsec_", SECRET):
         assert refused(deliver(app, report(), clock=clock, secret=secret)) == (
             403,
-            "callback-forged",
+            "callback-signature-invalid",
         )
     assert (sent_row(app).status, remembered(app)) == ("queued", 0)
 

@@ -16,11 +16,11 @@ import httpx
 
 from bench.people import Person
 from core.base64url import encode
-from messaging.schemas import decode_content
+from messaging.mailbox.schemas import decode_content
 from tests.sockets import Frame, TestSocket
 
 #: Messages of one writer that wait for their answer: together more than one transaction takes.
-MOST_IN_FLIGHT = 200
+MAX_IN_FLIGHT = 200
 PATIENCE = 30.0
 #: How likely a reader acknowledges after a message.
 OFTEN = 0.05
@@ -128,8 +128,8 @@ class Writer:
             socket.expect("ready")
             socket.expect("caught_up")
             while due or in_flight or not life.is_last:
-                room = MOST_IN_FLIGHT - in_flight
-                if room > MOST_IN_FLIGHT // 2:
+                room = MAX_IN_FLIGHT - in_flight
+                if room > MAX_IN_FLIGHT // 2:
                     burst = self._burst(due, self._chance.randint(1, room), life)
                     socket.send(*({"type": "send"} | self._message(n, bytes) for n in burst))
                     in_flight += len(burst)

@@ -18,7 +18,7 @@ from tests.sockets import JSON, MSGPACK
 
 KILLS = 20
 #: Seconds after its first answer in which the server is killed.
-LONGEST_LIFE = 0.6
+MAX_LIFETIME = 0.6
 NO_LIMITS = dict.fromkeys(
     (
         "KITH_MESSAGES_PER_MINUTE",
@@ -102,7 +102,7 @@ def test_messages_outlive_kills(database_url: str, tmp_path: Path) -> None:
             if life == 0:
                 people.link(server)
             if life < KILLS:
-                people.live(server, chance.uniform(0, LONGEST_LIFE))
+                people.live(server, chance.uniform(0, MAX_LIFETIME))
             else:
                 people.end(server)
     for reader in people.readers:

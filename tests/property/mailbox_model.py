@@ -76,7 +76,7 @@ class Model:
         if any(mismatch.values()):
             return {"type": "devices-mismatched", **mismatch}
         if self.contacts.get((sender.account, body["to"])) in BLOCKED:
-            return {"type": "blocked-by-you"}
+            return {"type": "recipient-blocked"}
         if sender.account != body["to"]:
             self.contacts.setdefault((sender.account, body["to"]), "accepted")
         fits = all(self._fits(device, sender.account, size_of(body)) for device in targets.values())

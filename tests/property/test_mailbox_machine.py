@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 )
 
 from app import Kith
-from messaging.letters import Closing
+from messaging.message_types import Closing
 from tests.conftest import Clock, MakeApp, Person, problem_code
 from tests.contract.openapi import ContractClient
 from tests.device_keys import DeviceKeys
@@ -31,7 +31,7 @@ from tests.sockets import JSON, MSGPACK
 #: Two of the larger contents fill half of a mailbox exactly, and so do four of the smaller ones.
 ROOM, ROOM_BYTES = 8, 48
 CONTENTS = ["A" * 4, "B" * 16]
-MOST_DEVICES = 3
+MAX_DEVICES = 3
 #: Of keys that nobody has.
 STALE = 7
 #: Few and long: after its first ten examples Hypothesis tries variations of them, most of which are
@@ -41,7 +41,7 @@ EXAMPLES, STEPS = 10, 120
 RUNS = count()
 ADDRESSES = count()
 
-WHICH = st.integers(0, 2 * MOST_DEVICES - 1)
+WHICH = st.integers(0, 2 * MAX_DEVICES - 1)
 CONTENT = st.sampled_from(CONTENTS)
 #: What people may do: a method and what it takes. They write and read more than they do anything else.
 ACTS: list[tuple[str, *tuple[st.SearchStrategy[Any], ...]]] = [
@@ -136,7 +136,7 @@ class Machine(RuleBasedStateMachine):
         account = self.people[self.people.index(sender.account) ^ other]
         devices = [one for one in self.model.of(account) if one is not sender]
         if fault == "missing":
-            del devices[wrong % MOST_DEVICES :]
+            del devices[wrong % MAX_DEVICES :]
         elif fault == "extra":
             devices.append(self.model.devices[wrong % len(self.model.devices)])
         for content in contents:
@@ -239,7 +239,7 @@ class Machine(RuleBasedStateMachine):
     def link(self, which: int) -> None:
         """Somebody links one more device."""
         device = self._one(which)
-        if len(self.model.of(device.account)) < MOST_DEVICES:
+        if len(self.model.of(device.account)) < MAX_DEVICES:
             made = self._ask(device, "POST", "/v1/device-links").json
             redeeming = {"link_code": made["link_code"], "device": {}}
             joined = self.client.post("/v1/device-links/redeem", json=redeeming).json

@@ -7,7 +7,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.history import History
+from core.database_history import History
 from discovery import replica as module
 from discovery.changes import Anchor, Change, Tail
 from discovery.hashes import digest_words
@@ -43,7 +43,7 @@ def test_the_last_change_prevails(
     tails = [Tail(log[begin:end], 0, True) for begin, end in windows] + [Tail(log, 0, True)]
     chance.shuffle(tails)  # type: ignore[attr-defined]
     expected: dict[bytes, UUID | None] = before | dict(after)
-    usual, module.MOST_RECENT = module.MOST_RECENT, most_recent
+    usual, module.MAX_RECENT = module.MAX_RECENT, most_recent
     try:
         with tempfile.TemporaryDirectory() as directory:
             replica = Replica(_snapshot(Path(directory), before))
@@ -51,7 +51,7 @@ def test_the_last_change_prevails(
                 replica.absorb(tail)
         found = replica.find(digest_words(b"".join(DIGESTS)))
     finally:
-        module.MOST_RECENT = usual
+        module.MAX_RECENT = usual
     for place, digest in enumerate(DIGESTS):
         account = UUID(bytes=found.accounts[place].tobytes()) if found.here[place] else None
         assert account == expected.get(digest)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from core.budgets import LONGEST_REFILL, MOST, Budget
+from core.budgets import MAX_REFILL, MOST, Budget
 
 
-@pytest.mark.parametrize("text", ["20000:500", "1:1", f"{LONGEST_REFILL}:1", f"{MOST}:{MOST}"])
+@pytest.mark.parametrize("text", ["20000:500", "1:1", f"{MAX_REFILL}:1", f"{MOST}:{MOST}"])
 def test_it_is_written_as_it_is_read(text: str) -> None:
     """Burst and rate a day, up to the bounds."""
     assert str(Budget.read(text)) == text
@@ -25,7 +25,7 @@ def test_it_is_written_as_it_is_read(text: str) -> None:
         ("0:1", "such as"),
         ("1:0", "such as"),
         (f"{MOST + 1}:{MOST}", "such as"),
-        (f"{LONGEST_REFILL + 1}:1", "days to refill"),
+        (f"{MAX_REFILL + 1}:1", "days to refill"),
     ],
 )
 def test_what_cannot_be_is_refused(text: str, named: str) -> None:

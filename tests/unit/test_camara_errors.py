@@ -5,7 +5,7 @@ import pytest
 import app as application
 from core.problems import Problem
 from interop.camara.errors import FAULTS
-from interop.faults import Fault
+from interop.errors import Fault
 from tests.problems import every_problem
 
 #: All codes that one-time-password-sms 1.1.1 and Commonalities 0.6 name, by status.

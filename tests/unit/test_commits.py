@@ -8,9 +8,9 @@ from sqlalchemy.exc import OperationalError
 
 from core.metrics import Metrics
 from core.problems import Problem
-from messaging import commits
-from messaging.commits import Committer
-from messaging.jobs import Acknowledging
+from messaging.mailbox import group_commit as commits
+from messaging.mailbox.group_commit import Committer
+from messaging.mailbox.jobs import Acknowledging
 
 #: Far longer than any test may take.
 LONG = 20
@@ -88,7 +88,7 @@ def test_a_batch_is_bounded(monkeypatch):
 
 def test_too_long_a_queue_refuses_at_once(monkeypatch):
     """Who comes after the bound is told when to come again; who waits is stored."""
-    monkeypatch.setattr(commits, "MOST_WEIGHT", 3)
+    monkeypatch.setattr(commits, "MAX_WEIGHT", 3)
     gate = Gate()
     gate.put(0)
     assert gate.entered.acquire(timeout=LONG)

@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as DatabaseBusy
 
 from core import database as module
 from core.database import Database
-from core.failures import problem_of
+from core.database_errors import problem_of
 from core.problems import ServiceUnavailable
 from tests.databases import ROOT
 
@@ -79,7 +79,7 @@ monkey.patch_all()
 import sys, threading
 from sqlalchemy import text
 from core.database import Database
-from core.failures import problem_of
+from core.database_errors import problem_of
 from core.problems import ServiceUnavailable
 native = monkey.get_original("_thread", "get_ident")
 database = Database("sqlite:///" + sys.argv[1])

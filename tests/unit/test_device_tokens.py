@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.secrets import Keyring
-from tokens.device_tokens import (
+from tokens.token_issuer import (
     LINK_PREFIX,
     TOKEN_PREFIX,
     Credential,
-    Mint,
+    TokenIssuer,
     decode,
     encode,
 )
@@ -143,7 +143,7 @@ def test_of_a_secret_its_hash_is_stored() -> None:
 class TestMint:
     """Secrets are random, or derived so that a repeated request gets its token again."""
 
-    mint = Mint(Keyring((NEW, OLD)), lambda size: b"r" * size)
+    mint = TokenIssuer(Keyring((NEW, OLD)), lambda size: b"r" * size)
 
     def test_without_a_key_it_is_random(self) -> None:
         """The source of entropy gives all of it."""
@@ -158,7 +158,7 @@ class TestMint:
 
     def test_occasions_keys_and_server_secrets_are_apart(self) -> None:
         """Any other occasion, key or server secret gives another secret."""
-        old = Mint(Keyring((OLD,)), lambda size: b"r" * size)
+        old = TokenIssuer(Keyring((OLD,)), lambda size: b"r" * size)
         secrets = {
             self.mint.secret(b"occasion", "key"),
             self.mint.secret(b"occasion", "other"),
@@ -170,7 +170,7 @@ class TestMint:
 
     def test_while_rotating_the_secret_before_is_found(self) -> None:
         """The secrets under every accepted server secret are given, the current one's first."""
-        old = Mint(Keyring((OLD,)), lambda size: b"r" * size)
+        old = TokenIssuer(Keyring((OLD,)), lambda size: b"r" * size)
         current, before = self.mint.secrets(b"occasion", "key")
         assert current == self.mint.secret(b"occasion", "key")
         assert before == old.secret(b"occasion", "key")

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from messaging.recipients import devices_digest
+from messaging.mailbox.recipients import devices_digest
 
 FIRST = UUID("00112233-4455-4677-8899-aabbccddeeff")
 SECOND = UUID("ffeeddcc-bbaa-4988-b766-554433221100")

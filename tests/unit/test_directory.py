@@ -109,7 +109,7 @@ def test_it_is_built_anew_when_much_has_changed(
     setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Up to the bound the changes are held in memory; past it a new snapshot has them."""
-    monkeypatch.setattr(module, "FEWEST_CHANGES", 10)
+    monkeypatch.setattr(module, "MIN_CHANGES", 10)
     setup.directory.keep_snapshot(setup.epoch)
     for number in range(10, 19):
         setup.change(number)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messaging.letters import Closing, GroupChanged, KeysLow, LockRemoval, Missed, Signal
-from messaging.workers.hints import (
+from messaging.message_types import Closing, GroupChanged, KeysLow, LockRemoval, Missed, Signal
+from messaging.notifications.notifications import (
     LARGEST,
     Arrived,
     Changed,

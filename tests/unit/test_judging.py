@@ -10,7 +10,7 @@ from core.limits import LimitCounter, Limits
 from core.settings import Settings
 from messaging.contacts.judging import Judge
 from messaging.contacts.service import ContactService, State
-from messaging.letters import Attempt, Verdict
+from messaging.message_types import Attempt, Verdict
 from messaging.models import Contact
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -19,7 +19,7 @@ LIMITS = {
     "messages_per_minute": 8,
     "messages_to_one_per_minute": 6,
     "stranger_messages_per_day": 3,
-    "strangers_per_day": 2,
+    "new_recipients_per_day": 2,
 }
 
 
@@ -123,7 +123,7 @@ def test_what_a_blocked_account_writes_is_dropped(judge, stand, contacts, state)
 def test_nobody_writes_to_whom_she_has_blocked(judge, stand, contacts, held, state):
     """The message is refused, counts nowhere, and lifts no block."""
     stand(ANNA, BEN, state)
-    assert outcomes(judge(*[(ANNA, BEN)] * 20)) == ["blocked-by-you"] * 20
+    assert outcomes(judge(*[(ANNA, BEN)] * 20)) == ["recipient-blocked"] * 20
     assert contacts() == {(ANNA, BEN): state}
     assert held() == []
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sms.provider import Channel
-from verification.ladder import CALL_WAITS, MOST_CALLS, SMS_WAITS, History
+from verification.resend_schedule import CALL_WAITS, MAX_CALLS, SMS_WAITS, History
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -50,7 +50,7 @@ def test_three_calls_at_most(count: int, wait: int | None) -> None:
     """After the first call it is 60 seconds, then 120, then never."""
     sent = history(1, count, last_call=70, life=3600)
     assert sent.next_at("voice") == (None if wait is None else at(70 + wait))
-    assert MOST_CALLS == 3
+    assert MAX_CALLS == 3
 
 
 def test_the_first_call_waits_for_the_first_text() -> None:

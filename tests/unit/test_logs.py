@@ -21,8 +21,8 @@ from kith.errors import redact as redact_in_client
 from tests.conftest import NUMBER, OTHER_NUMBER, Clock, MakeApp, Person, problem_code
 from tests.contract.openapi import ContractClient
 from tests.databases import ROOT
-from tokens.device_tokens import LINK_PREFIX, TOKEN_PREFIX, Credential
-from tokens.services import SERVICE_PREFIX
+from tokens.service_tokens import SERVICE_PREFIX
+from tokens.token_issuer import LINK_PREFIX, TOKEN_PREFIX, Credential
 
 PIN, WRONG_PIN = "correct-horse-4711", "battery-staple-0815"
 TOKEN = TOKEN_PREFIX + "Ab-_" * 22 + "xyz"

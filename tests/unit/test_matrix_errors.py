@@ -4,7 +4,7 @@ import pytest
 
 import app as application
 from core.problems import Problem
-from interop.faults import Fault
+from interop.errors import Fault
 from interop.matrix.errors import FAULTS
 from tests.problems import every_problem
 

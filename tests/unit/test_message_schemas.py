@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from messaging.schemas import LONGEST_CONTENT, OutgoingEnvelope
+from messaging.mailbox.schemas import MAX_CONTENT_LENGTH, OutgoingEnvelope
 
 DEVICE = UUID(int=1)
 
@@ -45,4 +45,4 @@ def test_only_canonical_base64url_is_taken(text):
 
 def test_the_longest_content_is_the_largest_that_settings_allow():
     """The schema's bound in characters is the settings' upper bound in bytes."""
-    assert len(base64.urlsafe_b64encode(bytes(262_144)).rstrip(b"=")) == LONGEST_CONTENT
+    assert len(base64.urlsafe_b64encode(bytes(262_144)).rstrip(b"=")) == MAX_CONTENT_LENGTH

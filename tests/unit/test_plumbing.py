@@ -16,7 +16,7 @@ from core.database import Database
 from tests.conftest import NUMBER, MakeApp, problem_code
 from tests.contract.openapi import ContractClient
 from tests.databases import new_postgresql_url
-from tokens.device_tokens import TOKEN_PREFIX, Credential
+from tokens.token_issuer import TOKEN_PREFIX, Credential
 
 
 def test_a_request_id_is_made(client: ContractClient) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import event, insert
 
 from core.database import Database
 from messaging.models import Mailbox, PushSubscription
-from messaging.push import due
+from messaging.push import wakeup_queue as due
 from tests.conftest import Clock
 from tests.unit.test_query_plans import plan
 

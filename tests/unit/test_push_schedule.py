@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from messaging.push.schedule import LONGEST_BACK_OFF, next_repeat, next_try
+from messaging.push.schedule import MAX_BACK_OFF, next_repeat, next_try
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -18,7 +18,7 @@ def test_a_back_off_doubles_up_to_its_longest() -> None:
     """However often it failed."""
     waits = [next_try(failures, NOW, None) - NOW for failures in (0, 1, 2, 8, 9, 10_000)]
     assert waits[:4] == [timedelta(minutes=minutes) for minutes in (1, 2, 4, 256)]
-    assert waits[4:] == [LONGEST_BACK_OFF] * 2
+    assert waits[4:] == [MAX_BACK_OFF] * 2
 
 
 def test_the_provider_may_ask_for_longer_but_not_for_shorter() -> None:

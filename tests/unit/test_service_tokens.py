@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 from core.budgets import Budget
 from core.database import Database
 from tests.conftest import Clock
-from tokens.device_tokens import Credential
 from tokens.problems import ServiceTokenExpired, ServiceTokenInvalid
-from tokens.services import (
+from tokens.service_tokens import (
     DISCOVERY,
-    LONGEST_LIFE,
+    MAX_LIFETIME,
     SCOPES,
     SEND_AND_VALIDATE,
     SERVICE_PREFIX,
-    USED_GRAIN,
+    USED_RESOLUTION,
     ServiceTokenService,
 )
+from tokens.token_issuer import Credential
 
 DAY = timedelta(days=1)
 BUDGET = Budget(20_000, 500)
@@ -77,7 +77,7 @@ def test_it_says_whose_it_is(service: ServiceTokenService) -> None:
         ("shop", ["everything"], DAY),
         ("shop", [*SCOPES, "everything"], DAY),
         ("shop", SCOPES, timedelta(0)),
-        ("shop", SCOPES, LONGEST_LIFE + timedelta(seconds=1)),
+        ("shop", SCOPES, MAX_LIFETIME + timedelta(seconds=1)),
     ],
 )
 def test_what_cannot_be_is_not_issued(
@@ -114,7 +114,7 @@ def test_it_says_what_its_budget_is(service: ServiceTokenService) -> None:
 
 def test_the_bounds_themselves_are_issued(service: ServiceTokenService) -> None:
     """The longest name and life, and the shortest name, are good."""
-    assert service.authenticate(issue(service, "s" * 64, LONGEST_LIFE)).name == "s" * 64
+    assert service.authenticate(issue(service, "s" * 64, MAX_LIFETIME)).name == "s" * 64
     assert service.authenticate(issue(service, "1")).name == "1"
 
 
@@ -162,12 +162,12 @@ def test_when_it_was_used_is_written_now_and_then(
     token, start = issue(service), clock.now
     assert service.all()[0].last_used_at is None
     service.authenticate(token)
-    clock.advance(USED_GRAIN.total_seconds() - 1)
+    clock.advance(USED_RESOLUTION.total_seconds() - 1)
     service.authenticate(token)
     assert service.all()[0].last_used_at == start
     clock.advance(1)
     service.authenticate(token)
-    assert service.all()[0].last_used_at == start + USED_GRAIN
+    assert service.all()[0].last_used_at == start + USED_RESOLUTION
 
 
 def test_no_secret_is_stored(service: ServiceTokenService) -> None:

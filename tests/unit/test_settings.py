@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from core.fixed_codes import FixedCode
 from core.settings import Settings, SettingsError
+from core.test_numbers import TestNumber
 from tests.databases import ROOT
 
 TWILIO = {
@@ -337,9 +337,9 @@ def test_test_numbers(load) -> None:
         KITH_TEST_NUMBERS="+14155550100=123456@2027-01-31 , +15550100=00314159,,+999123456789=000000"
     )
     assert settings.test_numbers == (
-        FixedCode("+14155550100", "123456", date(2027, 1, 31)),
-        FixedCode("+15550100", "00314159", None),
-        FixedCode("+999123456789", "000000", None),
+        TestNumber("+14155550100", "123456", date(2027, 1, 31)),
+        TestNumber("+15550100", "00314159", None),
+        TestNumber("+999123456789", "000000", None),
     )
     assert not re.search(r"\d{5}", repr(settings.test_numbers))
 

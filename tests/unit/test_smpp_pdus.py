@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sms.smpp_pdus import HEADER_SIZE, LARGEST_PDU, Nonsense, read_body, read_header, write
+from sms.smpp_pdus import HEADER_SIZE, MAX_PDU_BYTES, Nonsense, read_body, read_header, write
 from sms.smpp_receipts import is_receipt, read_receipt
 
 
@@ -32,10 +32,10 @@ def test_headers_are_not_believed(octets: bytes) -> None:
         header = read_header(octets)
     except Nonsense:
         return
-    assert HEADER_SIZE <= header.length <= LARGEST_PDU
+    assert HEADER_SIZE <= header.length <= MAX_PDU_BYTES
 
 
-@pytest.mark.parametrize("length", [0, 15, LARGEST_PDU + 1, 0x7FFFFFFF, 0xFFFFFFFF])
+@pytest.mark.parametrize("length", [0, 15, MAX_PDU_BYTES + 1, 0x7FFFFFFF, 0xFFFFFFFF])
 def test_lengths_that_no_pdu_has(length: int) -> None:
     """Neither less than a header nor more than the largest PDU is waited for."""
     with pytest.raises(Nonsense):

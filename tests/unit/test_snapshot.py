@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.history import History
+from core.database_history import History
 from discovery.changes import Anchor
 from discovery.hashes import Page, digest_words
 from discovery.index import RECORD_WORDS, DigestIndex

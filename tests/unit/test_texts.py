@@ -8,19 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.settings import LONGEST_APP_NAME
+from core.settings import MAX_APP_NAME_LENGTH
 from tests.unit.test_catalogues import LANGUAGES, UNSPOKEN
 from verification.catalogues import wordings
 from verification.texts import BARE, GSM_BASIC, call, segments, sms_text
 
 SPOKEN = [language for language in LANGUAGES if language not in UNSPOKEN]
 CODES = ["314159", "31415926"]
-NAMES = ["K", "Kith", "W" * LONGEST_APP_NAME, "A&B-c. D 9" * 2]
+NAMES = ["K", "Kith", "W" * MAX_APP_NAME_LENGTH, "A&B-c. D 9" * 2]
 HASH = "FA+9qCX9/Su"
-LONGEST_HOST = "a" * 48 + "." + "b" * 47 + ".com"
+MAX_HOST = "a" * 48 + "." + "b" * 47 + ".com"
 
 names = st.text(
-    string.ascii_letters + string.digits + " .&-", min_size=1, max_size=LONGEST_APP_NAME
+    string.ascii_letters + string.digits + " .&-", min_size=1, max_size=MAX_APP_NAME_LENGTH
 )
 hosts = st.from_regex(r"[a-z0-9]([a-z0-9.-]{0,98}[a-z0-9])?", fullmatch=True)
 ENDINGS: list[dict[str, str]] = [
@@ -28,7 +28,7 @@ ENDINGS: list[dict[str, str]] = [
     {"app_hash": HASH},
     {"web_origin": "a.io"},
     {"web_origin": "accounts.example.com"},
-    {"web_origin": LONGEST_HOST},
+    {"web_origin": MAX_HOST},
 ]
 
 codes = st.from_regex(r"[0-9]{6}([0-9]{2})?", fullmatch=True)
@@ -37,7 +37,7 @@ codes = st.from_regex(r"[0-9]{6}([0-9]{2})?", fullmatch=True)
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_text_is_one_segment(language: str) -> None:
     """Whatever the language, name, code and last line: one segment, the code in front and once."""
-    assert len(LONGEST_HOST) == 100
+    assert len(MAX_HOST) == 100
     for name, code, ending in product(NAMES, CODES, ENDINGS):
         body, chosen = sms_text(language, "en", name, code, **ending)
 
@@ -62,7 +62,7 @@ def test_each_wording_has_its_place(language: str) -> None:
     The third has room for a hash, or for an origin of usual length.
     """
     best, second, short = wordings()[language].sms
-    longest, eight = "W" * LONGEST_APP_NAME, "31415926"
+    longest, eight = "W" * MAX_APP_NAME_LENGTH, "31415926"
     usual = {"web_origin": "accounts.example.com"}
 
     plain, _ = sms_text(language, "en", "Kith", "314159")
@@ -87,7 +87,7 @@ def test_the_longest_origin_leaves_words_in_gsm_only() -> None:
     worded = {
         language
         for language in LANGUAGES
-        if not sms_text(language, "en", "Kith", "314159", web_origin=LONGEST_HOST)[0].startswith(
+        if not sms_text(language, "en", "Kith", "314159", web_origin=MAX_HOST)[0].startswith(
             BARE.format(code="314159", app="Kith")
         )
     }

@@ -13,7 +13,7 @@ from flask_openapi3 import OpenAPI
 
 from tests.conftest import Clock
 from tests.databases import ROOT
-from tokens.services import DISCOVERY, SEND_AND_VALIDATE
+from tokens.service_tokens import DISCOVERY, SEND_AND_VALIDATE
 
 ISSUE = ("issue-service", "shop", "--scope", SEND_AND_VALIDATE)
 LOOK_UP = ("issue-service", "crm", "--scope", DISCOVERY, "--budget", "20000:500")

@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
-from messaging.letters import Delivery, Message
+from messaging.message_types import Delivery, Message
 from messaging.stream.window import (
-    MOST_AT_ONCE,
-    MOST_BYTES,
-    MOST_READ_BYTES,
+    MAX_AT_ONCE,
+    MAX_BYTES,
+    MAX_READ_BYTES,
     UNACKNOWLEDGED,
     Window,
 )
@@ -40,7 +40,7 @@ def test_it_begins_with_the_table() -> None:
     window = Window()
     window.offer(_deliveries(1))
     assert _taken(window) == []
-    assert window.wants() == MOST_AT_ONCE
+    assert window.wants() == MAX_AT_ONCE
 
 
 def test_what_follows_is_taken_from_memory() -> None:
@@ -102,7 +102,7 @@ def test_a_hint_without_messages_leads_to_the_table() -> None:
     """Nothing in hand means that another process stored something."""
     window = _current(7)
     window.offer(())
-    assert window.wants() == MOST_AT_ONCE
+    assert window.wants() == MAX_AT_ONCE
 
 
 def test_what_comes_while_the_table_is_read_comes_once() -> None:
@@ -126,8 +126,8 @@ def test_no_more_than_the_window() -> None:
     window.offer(())
     assert window.wants() == 0
     window.acknowledged(2)
-    assert window.wants() == MOST_AT_ONCE
-    window.put(_deliveries(257, 258, 259), MOST_AT_ONCE)
+    assert window.wants() == MAX_AT_ONCE
+    window.put(_deliveries(257, 258, 259), MAX_AT_ONCE)
     assert _taken(window) == [257, 258]
 
 
@@ -135,11 +135,11 @@ def test_memory_is_bounded() -> None:
     """Too many, or too large ones for a peer that does not take them are left to the table."""
     for deliveries in (
         _deliveries(*range(1, 258)),
-        _deliveries(*range(1, 6), size=MOST_BYTES // 4),
+        _deliveries(*range(1, 6), size=MAX_BYTES // 4),
     ):
         window = _current()
         window.offer(deliveries)
-        assert window.wants() == MOST_AT_ONCE
+        assert window.wants() == MAX_AT_ONCE
 
 
 def test_bytes_end_a_turn() -> None:
@@ -182,7 +182,7 @@ def test_large_messages_are_read_few_at_a_time() -> None:
         sent += [delivery.seq for delivery in taken]
         window.acknowledged(sent[-1])
     assert sent == list(range(1, 201))
-    assert most <= MOST_READ_BYTES
+    assert most <= MAX_READ_BYTES
 
 
 def test_after_large_messages_many_small_ones_are_read_at_once_again() -> None:

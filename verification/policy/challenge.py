@@ -15,7 +15,7 @@ from sqlalchemy import Connection, delete
 
 from core.database import insert, purge
 from core.secrets import Keyring
-from verification.policy.file import HARDEST, ChallengeParameters
+from verification.policy.file import MAX_DIFFICULTY, ChallengeParameters
 from verification.policy.models import SpentChallenge
 from verification.problems import ChallengeRejected
 
@@ -32,7 +32,7 @@ class Solution:
     number_digest: bytes
     nonce: bytes
     expires_at: datetime
-    #: How hard it was: 1 to HARDEST.
+    #: How hard it was: 1 to MAX_DIFFICULTY.
     strength: int
 
     def suffices(self, pressure: float) -> bool:
@@ -65,8 +65,8 @@ class Solution:
 
 
 def strength_of(pressure: float) -> int:
-    """Give how hard a challenge is that far over a limit: 1 to HARDEST."""
-    return max(1, min(HARDEST, round(pressure)))
+    """Give how hard a challenge is that far over a limit: 1 to MAX_DIFFICULTY."""
+    return max(1, min(MAX_DIFFICULTY, round(pressure)))
 
 
 class ChallengeService:

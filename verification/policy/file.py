@@ -41,7 +41,7 @@ DEFAULT = Path(__file__).with_name("default.toml")
 #: that each try costs besides (docs/policy.md says where from). What the hardest challenge may take there.
 PHONE_ITERATIONS, PHONE_TRY_SECONDS, PHONE_SECONDS = 400_000, 0.0002, 10.0
 #: The hardest challenge holds so many times the tries of the easiest.
-HARDEST = 8
+MAX_DIFFICULTY = 8
 
 
 class ChallengeParameters(TomlTable):
@@ -63,12 +63,12 @@ class ChallengeParameters(TomlTable):
     @model_validator(mode="after")
     def _phones_solve_it(self) -> "ChallengeParameters":
         a_try = self.iterations / PHONE_ITERATIONS + PHONE_TRY_SECONDS
-        seconds = HARDEST * self.tries * a_try
+        seconds = MAX_DIFFICULTY * self.tries * a_try
         if seconds > PHONE_SECONDS:
             raise ValueError(
                 f"the hardest challenge would take a five-year-old phone {seconds:.1f} seconds;"
                 f" at most {PHONE_SECONDS:.0f}, so at most"
-                f" {int(PHONE_SECONDS / HARDEST / a_try)} tries of so many iterations"
+                f" {int(PHONE_SECONDS / MAX_DIFFICULTY / a_try)} tries of so many iterations"
             )
         return self
 

@@ -19,10 +19,10 @@ from sqlalchemy import Connection
 
 from verification.policy import traffic
 from verification.policy.counters import settle_money, take_back
+from verification.policy.evaluation import Judge
 from verification.policy.facts import Attempt
 from verification.policy.file import Policy
 from verification.policy.history import Past, Refused
-from verification.policy.judging import Judge
 from verification.policy.rules import Verdict
 
 #: No verification sends anything, or is verified, longer than this after its start.

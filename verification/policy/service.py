@@ -18,9 +18,9 @@ from core.problems import Allowance, Problem
 from verification.policy import refusals, traffic
 from verification.policy.challenge import ChallengeService, Solution
 from verification.policy.counters import Counted, settle_money, take_back
+from verification.policy.evaluation import Judge, Judged, Judgement
 from verification.policy.facts import Attempt, Facts
 from verification.policy.file import Policy
-from verification.policy.judging import Judge, Judged, Judgement
 from verification.policy.models import Decision
 from verification.policy.owners import note_proven
 from verification.policy.rules import VelocityRule

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from core.base64url import encode
 from core.limits import LimitCounter
 from messaging.contacts.service import State
-from messaging.letters import Closing
+from messaging.message_types import Closing
 from messaging.models import Contact
 from tests.api.contacts.conftest import BEN
 from tests.conftest import problem_code
@@ -17,7 +17,7 @@ from tokens.models import FormerNumber
 
 NEW = "+4915112345603"
 RECYCLED = 120
-LIMITS = {"stranger_messages_per_day": 3, "strangers_per_day": 2}
+LIMITS = {"stranger_messages_per_day": 3, "new_recipients_per_day": 2}
 
 
 @pytest.fixture
@@ -276,7 +276,7 @@ class TestLimits:
         assert [send(ben, anna).status_code for _ in range(4)] == [202] * 3 + [429]
         ben = again(ben)
         refused = send(ben, anna)
-        assert problem_code(refused) == "message-limit"
+        assert problem_code(refused) == "message-rate-limited"
         cleo, dora = register(NEW), register("+4915112345604")
         assert send(ben, cleo).status_code == 202
         assert send(again(ben), dora).status_code == 429

@@ -135,7 +135,7 @@ def test_contacts_are_listed_by_page_and_state(app, contacts, anna):
 
 def test_so_many_and_no_more(put, forget, contacts, anna, ben, register, monkeypatch):
     """Of each state; what is there may still change, and one that is forgotten makes room."""
-    monkeypatch.setattr(rules, "MOST_CONTACTS", 1)
+    monkeypatch.setattr(rules, "MAX_CONTACTS", 1)
     cleo, dora = register("+4915112345603"), register("+4915112345604")
     assert put(anna, ben.account_id, "blocked").status_code == 204
     response = put(anna, cleo.account_id, "blocked")

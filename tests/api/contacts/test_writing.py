@@ -94,7 +94,7 @@ def test_nobody_writes_to_whom_she_has_blocked(put, write, inbox, anna, ben):
     """She is told, and may send the same message again once she has lifted it."""
     put(anna, ben.account_id, "blocked")
     response = write(anna, ben, client_id="1")
-    assert (response.status_code, problem_code(response)) == (409, "blocked-by-you")
+    assert (response.status_code, problem_code(response)) == (409, "recipient-blocked")
     put(anna, ben.account_id, "accepted")
     assert write(anna, ben, client_id="1").status_code == 202
     assert inbox(ben) == [True]
@@ -105,7 +105,7 @@ def test_a_stranger_is_told_when_she_may_write_again(write, inbox, anna, ben):
     for _ in range(20):
         assert write(anna, ben).status_code == 202
     response = write(anna, ben, client_id="last")
-    assert (response.status_code, problem_code(response)) == (429, "message-limit")
+    assert (response.status_code, problem_code(response)) == (429, "message-rate-limited")
     assert response.headers["RateLimit-Policy"] == '"stranger-messages";q=20;w=86400'
     assert response.headers["Retry-After"] == str(response.json["retry_after"]) == "86400"
     write(ben, anna)

@@ -131,7 +131,7 @@ def test_ceilings_raise_an_alarm_and_refuse_nobody(make_app, register, parameter
 
     Neighbours count together, and a request that is repeated counts once.
     """
-    app = make_app(discovery_network_ceiling=100, discovery_ceiling=150)
+    app = make_app(discovery_network_ceiling=100, discovery_alert_per_day=150)
     client, value = app.test_client(), app.extensions["kith"].metrics.registry.get_sample_value
 
     def alarms():

@@ -11,7 +11,7 @@ from core.database import table
 from discovery.models import DirectoryEntry
 from tests.api.discovery.conftest import BEN, CARLA, encode, use_snapshot
 from tests.conftest import problem_code
-from tokens.service import Caller
+from tokens.devices import Caller
 
 
 def test_parameters_say_how_to_hash(parameters, anna):

@@ -8,7 +8,7 @@ import pytest
 from core.budgets import Budget
 from tests.api.discovery.conftest import BEN, CARLA, made_up
 from tests.conftest import problem_code
-from tokens.services import DISCOVERY
+from tokens.service_tokens import DISCOVERY
 
 BUDGET = Budget(100, 10)
 

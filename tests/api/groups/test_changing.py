@@ -4,7 +4,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from messaging.letters import GroupChanged
+from messaging.message_types import GroupChanged
 from tests.api.groups.conftest import ADMIN, INVITED, MEMBER, roles
 from tests.conftest import problem_code
 from tests.people import caller, put_in_touch, settle
@@ -139,7 +139,7 @@ def test_changes_an_hour_are_limited(people, group, change, kith):
     for version in range(1, 601):
         kith.messaging.group_changes.rename(caller(anna), UUID(group["id"]), version, "Family")
     refused = change(anna, "PATCH", body={"name": "Again"}, version=601)
-    assert (refused.status_code, problem_code(refused)) == (429, "group-limit")
+    assert (refused.status_code, problem_code(refused)) == (429, "group-rate-limited")
 
 
 def test_an_invitation_is_judged_by_who_invites(kith, people, change, group):

@@ -103,7 +103,7 @@ def test_invitations_that_wait_are_bounded(kith, people, make, call, monkeypatch
 def test_groups_an_account_is_in_are_bounded(kith, people, make, call, monkeypatch):
     """At the bound she is invited where she would have joined, and makes and accepts none herself."""
     for module in (consent, group_rules):
-        monkeypatch.setattr(module, "MOST_GROUPS", 1)
+        monkeypatch.setattr(module, "MAX_GROUPS", 1)
     anna, ben, cleo, _ = people
     make(anna, ben)
     put_in_touch(kith, [ben], cleo)

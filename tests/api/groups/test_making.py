@@ -4,7 +4,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from messaging.letters import GroupChanged
+from messaging.message_types import GroupChanged
 from tests.api.groups.conftest import ADMIN, INVITED, MEMBER, roles
 from tests.conftest import problem_code
 from tests.people import settle
@@ -131,7 +131,7 @@ def test_groups_a_day_are_limited(people, call, clock):
     answers = [call(anna, "POST", body=body) for _ in range(51)]
     assert {answer.status_code for answer in answers[:-1]} == {201}
     refused = answers[-1]
-    assert (refused.status_code, problem_code(refused)) == (429, "group-limit")
+    assert (refused.status_code, problem_code(refused)) == (429, "group-rate-limited")
     assert refused.headers["RateLimit-Policy"].startswith('"groups-made";q=50')
     clock.advance(int(refused.headers["Retry-After"]))
     assert call(anna, "POST", body=body).status_code == 201
@@ -142,9 +142,9 @@ def test_a_group_of_strangers_is_refused(kith, people, call):
     anna, *_ = people
     strangers = [one.account_id for one in settle(kith, 101)]
     refused = call(anna, "POST", body={"name": "All", "members": strangers})
-    assert (refused.status_code, problem_code(refused)) == (429, "group-limit")
+    assert (refused.status_code, problem_code(refused)) == (429, "group-rate-limited")
     assert refused.headers["RateLimit"].startswith('"group-strangers";r=100')
     assert call(anna, "GET").json["groups"] == []
     assert call(anna, "POST", body={"name": "Some", "members": strangers[1:]}).status_code == 201
     again = call(anna, "POST", body={"name": "One", "members": strangers[:1]})
-    assert problem_code(again) == "group-limit"
+    assert problem_code(again) == "group-rate-limited"

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func, select
 
 from core import limits
-from messaging.letters import KeysLow
+from messaging.message_types import KeysLow
 from messaging.models import TakenPrekey
 from tests.api.messages.conftest import NOBODY
 from tests.conftest import OTHER_NUMBER, problem_code
@@ -285,7 +285,7 @@ def test_taking_from_one_account_is_limited(app, ben, link, anna, upload, take, 
     answers = [take(ben, taker=taker).status_code for taker in [anna, second] * 5]
     assert answers == [200] * 10
     refused = take(ben)
-    assert (refused.status_code, problem_code(refused)) == (429, "too-many-key-takes")
+    assert (refused.status_code, problem_code(refused)) == (429, "too-many-key-fetches")
     assert refused.headers["Retry-After"] == "600"
     assert left() == (2, 0)
     app.extensions["kith"].clock.advance(600)

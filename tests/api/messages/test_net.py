@@ -6,8 +6,8 @@ from uuid import UUID
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from messaging.letters import Closing
-from messaging.workers import net
+from messaging.message_types import Closing
+from messaging.notifications import mailbox_poller as net
 from tests.conftest import problem_code
 
 #: Far longer than any test may take.

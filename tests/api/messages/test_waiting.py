@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from messaging.service import MessageService
+from messaging.mailbox.service import MessageService
 from tests.api.messages.conftest import numbers
 
 #: Far longer than any test may take: a wait that ends was ended by what the test is about.

@@ -10,8 +10,8 @@ from messaging.push.schemas import PushSubscriptionBody
 from tests.api.messages.conftest import pointers
 from tests.conftest import problem_code
 from tests.contract.fake_push import Browser, decode, encode
+from tokens.devices import Caller
 from tokens.problems import TokenInvalid
-from tokens.service import Caller
 
 PATH = "/v1/push-subscription"
 FCM = {"type": "fcm", "token": "registration:token-1_2"}

@@ -4,11 +4,11 @@ from uuid import UUID
 
 import pytest
 
-from messaging.push import due
+from messaging.notifications.listeners import Waiter
 from messaging.push import waker as module
+from messaging.push import wakeup_queue as due
 from messaging.push.schedule import REPEATS
 from messaging.push.waker import AWAY, CLAIM, GATHER, GRACE, STOPPED
-from messaging.wakeups import Waiter
 from tests.contract.fake_http import Answer
 from tests.contract.fake_push import vapid_claims
 

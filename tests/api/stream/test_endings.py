@@ -10,7 +10,7 @@ import pytest
 from flask_openapi3 import OpenAPI
 from prometheus_client import CollectorRegistry
 
-from messaging.letters import Closing
+from messaging.message_types import Closing
 from tests.api.stream.conftest import Open, message
 from tests.conftest import MakeApp, Person
 from tests.sockets import JSON, TestSocket

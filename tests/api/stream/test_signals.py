@@ -8,8 +8,8 @@ from flask_openapi3 import OpenAPI
 from sqlalchemy import func, select
 
 from core.database import Database
-from messaging.key_schemas import KeysUpload
-from messaging.letters import GroupChanged, KeysLow
+from messaging.keys.schemas import KeysUpload
+from messaging.message_types import GroupChanged, KeysLow
 from messaging.models import Envelope
 from messaging.stream.signals import BURST, PER_SECOND, SignalLimit
 from tests.api.stream.conftest import Open

@@ -1,0 +1,115 @@
+"""What operators and developers ask of a running service: health, metrics, and its own description."""
+
+from functools import cache
+from pathlib import Path
+from typing import Literal, cast
+
+import flask_openapi3_swagger
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from flask import Blueprint, Response, current_app, render_template
+from flask_openapi3 import OpenAPI
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from core.api import Answer, Api
+from core.database import Database
+from core.database_errors import NOT_MIGRATED, UNMIGRATED_RETRY
+from core.problems import NotFound, ServiceUnavailable
+
+#: Where an application keeps the description of its API, as it is sent.
+DOCUMENT = "openapi.json"
+MIGRATIONS = Path(__file__).parents[1] / "migrations"
+
+health_api = Api("operations", __name__, description="Health and metrics", url_prefix=None)
+health_api.template_folder = "templates"
+#: Swagger UI, served from its package: nothing is fetched from elsewhere.
+docs_assets = Blueprint(
+    "docs_assets",
+    __name__,
+    static_folder=str(Path(flask_openapi3_swagger.__file__).parent / "templates" / "swagger"),
+    static_url_path="/docs/assets",
+)
+
+
+class HealthAnswer(Answer):
+    """The service is well."""
+
+    status: str = "ok"
+
+
+class ReadyAnswer(HealthAnswer):
+    """The service is ready, though perhaps only to drain."""
+
+    #: `reserve` while only the reserve of the disk is left: what only adds is refused with `storage-full`.
+    storage: Literal["ok", "reserve"] = "ok"
+
+
+_WELL = HealthAnswer()
+
+
+@health_api.operation("GET", "/livez", answer=HealthAnswer)
+def livez() -> HealthAnswer:
+    """Say that the process answers."""
+    return _WELL
+
+
+@cache
+def _newest() -> frozenset[str]:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    return frozenset(ScriptDirectory.from_config(config).get_heads())
+
+
+def is_migrated(database: Database) -> bool:
+    """Say whether the tables are those of this version, neither older nor newer."""
+    with database.read() as connection:
+        current = MigrationContext.configure(connection).get_current_heads()
+    return set(current) == _newest()
+
+
+@health_api.operation("GET", "/readyz", answer=ReadyAnswer)
+def readyz() -> ReadyAnswer:
+    """Say that the database answers and has the tables of this version.
+
+    A full disk is no reason to send nobody here: whoever comes may make room.
+    """
+    database: Database = current_app.extensions["kith"].database
+    if not is_migrated(database):
+        raise ServiceUnavailable(NOT_MIGRATED, retry_after=UNMIGRATED_RETRY)
+    return ReadyAnswer(storage="reserve" if database.storage.low() else "ok")
+
+
+@health_api.operation(
+    "GET",
+    "/metrics",
+    answer={"description": "Prometheus text format", "content": {"text/plain": {}}},
+    problems=(NotFound,),
+)
+def metrics() -> Response:
+    """Give the metrics; keep this path inside your network, or give it a port of its own."""
+    return Response(
+        current_app.extensions["kith"].metrics.render(), content_type=CONTENT_TYPE_LATEST
+    )
+
+
+@health_api.operation(
+    "GET",
+    "/v1/openapi.json",
+    answer={"description": "OpenAPI 3.1", "content": {"application/json": {}}},
+)
+def openapi() -> Response:
+    """Describe this API."""
+    app = cast(OpenAPI, current_app)
+    if DOCUMENT not in app.extensions:
+        # The routes are all there before the first request; writing the document takes a tenth of a second.
+        app.extensions[DOCUMENT] = app.json.dumps(app.api_doc).encode()
+    return Response(app.extensions[DOCUMENT], mimetype="application/json")
+
+
+@health_api.operation(
+    "GET", "/docs", answer={"description": "A page", "content": {"text/html": {}}}
+)
+def docs() -> Response:
+    """Show the API as a page."""
+    return Response(render_template("docs.html"), mimetype="text/html")

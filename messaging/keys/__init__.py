@@ -1,0 +1,1 @@
+"""The keys that devices publish so that others can start sessions with them."""

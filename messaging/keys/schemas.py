@@ -1,0 +1,154 @@
+"""What crosses the wire about keys.
+
+Owns their lengths and spelling. Refuses nothing that only arithmetic can tell: see `key_checks`.
+"""
+
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer, WithJsonSchema
+
+from core.api import Answer, Body, Query
+from core.base64url import encode
+from core.binary_fields import described, reads
+
+MAX_PREKEYS = 100
+MAX_KEY_ID = 2**31 - 1
+#: Bytes of an ML-KEM-1024 encapsulation key (FIPS 203, table 3).
+KEM_KEY_SIZE = 1_568
+
+
+Key = Annotated[bytes, BeforeValidator(reads(32)), described(32)]
+KemKey = Annotated[bytes, BeforeValidator(reads(KEM_KEY_SIZE)), described(KEM_KEY_SIZE)]
+Signature = Annotated[bytes, BeforeValidator(reads(64)), described(64)]
+#: Bytes of ours on their way out.
+Binary = Annotated[
+    bytes,
+    PlainSerializer(encode, return_type=str),
+    WithJsonSchema({"type": "string", "description": "Base64url without padding."}),
+]
+KeyId = Annotated[int, Field(ge=0, le=MAX_KEY_ID)]
+RegistrationId = Annotated[int, Field(ge=1, le=MAX_KEY_ID)]
+
+
+class OneTimePrekeyBody(Body):
+    """An X25519 key for one session; nothing signs it."""
+
+    key_id: KeyId
+    public_key: Key
+
+
+class SignedPrekeyBody(Body):
+    """An X25519 key, and the identity key's signature over `0x01` and the key."""
+
+    key_id: KeyId
+    public_key: Key
+    signature: Signature
+
+
+class KemPrekeyBody(Body):
+    """An ML-KEM-1024 key, and the identity key's signature over `0x02` and the key."""
+
+    key_id: KeyId
+    public_key: KemKey
+    signature: Signature
+
+
+class KeysUpload(Body):
+    """Public keys of the calling device: at first the first three, later any part."""
+
+    registration_id: RegistrationId | None = Field(
+        None, description="Another one than before begins anew, and needs a signed_prekey."
+    )
+    identity_key: Key | None = Field(
+        None, description="Ed25519. Another one than before needs another registration_id."
+    )
+    signed_prekey: SignedPrekeyBody | None = None
+    last_resort_kem_prekey: KemPrekeyBody | None = None
+    one_time_prekeys: list[OneTimePrekeyBody] | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_PREKEYS,
+        description="Take the place of those that are left.",
+    )
+    one_time_kem_prekeys: list[KemPrekeyBody] | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_PREKEYS,
+        description="Take the place of those that are left; need a last resort, here or before.",
+    )
+
+
+class KeysPath(BaseModel):
+    """An account whose keys are taken."""
+
+    account_id: UUID
+
+
+class KeysQuery(Query):
+    """Which of the account's devices, if not all."""
+
+    device_id: UUID | None = None
+
+
+class OneTimePrekey(Answer):
+    """An X25519 key that nobody else gets."""
+
+    key_id: int
+    public_key: Binary
+
+
+class SignedPrekey(Answer):
+    """An X25519 or ML-KEM-1024 key, and the identity key's signature over it."""
+
+    key_id: int
+    public_key: Binary
+    signature: Binary
+
+
+class Bundle(Answer):
+    """What a session with one device begins with."""
+
+    device_id: UUID
+    registration_id: int
+    identity_key: Binary
+    signed_prekey: SignedPrekey
+    one_time_prekey: OneTimePrekey | None
+    kem_prekey: SignedPrekey | None = Field(
+        description="One that nobody else gets, else the last resort."
+    )
+
+
+class BundlesAnswer(Answer):
+    """A bundle for each device that has published keys, and the devices that have not."""
+
+    devices: list[Bundle]
+    without_keys: list[UUID]
+
+
+class IdentityAnswer(Answer):
+    """The key that a device is told from others by: Ed25519, 32 bytes."""
+
+    device_id: UUID
+    registration_id: int
+    identity_key: Binary
+
+
+class IdentitiesAnswer(Answer):
+    """The identity key of each device that has published keys, and the devices that have not."""
+
+    devices: list[IdentityAnswer]
+    without_keys: list[UUID]
+
+
+class KeyCountsAnswer(Answer):
+    """How many one-time keys of each kind are left."""
+
+    one_time_prekeys: int
+    one_time_kem_prekeys: int
+
+
+class KeysDigest(Body):
+    """SHA-256 over the keys that the device believes it has published."""
+
+    digest: Key

@@ -1,0 +1,1 @@
+"""Mailboxes: messages stored for each device until it acknowledges them."""

@@ -1,0 +1,210 @@
+"""What crosses the wire about messages."""
+
+import base64
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any, Self
+from uuid import UUID
+
+from pydantic import Field, StringConstraints, model_validator
+
+from core.api import Answer, Body, Query
+from core.base64url import encode
+from messaging.message_types import Delivery, Outgoing, Sealed, Shared, ToGroup
+from tokens.devices import Caller
+
+#: Each device of each member of a full group, with the most devices that the settings allow.
+MAX_ENVELOPES = 1024 * 100
+MAX_MESSAGES = 100
+MAX_WAIT = 60
+MAX_LIFETIME = 30 * 86_400
+MAX_SEQ = 2**63 - 1
+MAX_INTEGER = 2**31 - 1
+#: The longest text of the largest content that the settings allow.
+MAX_CONTENT_LENGTH = 349_526
+
+#: Base64url without padding whose spare bits are zero, so that one content has one text.
+BASE64URL = r"^(?:[A-Za-z0-9_-]{4})*(?:[A-Za-z0-9_-][AQgw]|[A-Za-z0-9_-]{2}[AEIMQUYcgkosw048])?$"
+Content = Annotated[
+    str, StringConstraints(min_length=2, max_length=MAX_CONTENT_LENGTH, pattern=BASE64URL)
+]
+Digest = Annotated[str, StringConstraints(min_length=43, max_length=43, pattern=BASE64URL)]
+
+
+class OutgoingEnvelope(Body):
+    """Ciphertext for one device of the recipient."""
+
+    device_id: UUID
+    registration_id: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_INTEGER,
+        description="For which of its keys it was encrypted; without it nobody compares.",
+    )
+    content: Content
+
+
+class GroupVersion(Body):
+    """A group, as of the version that the sender knows."""
+
+    id: UUID
+    version: int = Field(ge=1, le=MAX_INTEGER)
+
+
+class OutgoingMessage(Body):
+    """One message: an envelope for each device of an account, or of the members of a group."""
+
+    to: UUID | None = Field(None, description="The recipient's account; or `group`.")
+    group: GroupVersion | None = None
+    client_id: Annotated[
+        str, StringConstraints(min_length=1, max_length=64, pattern=r"^[!-~]+$")
+    ] = Field(description="The same message sent again under it within a day is stored once.")
+    envelopes: list[OutgoingEnvelope] | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_ENVELOPES,
+        description="One for each device of the recipient; to the own account, for each other one.",
+    )
+    content: Content | None = Field(
+        None, description="To a group, in place of `envelopes`: the same for all of its devices."
+    )
+    devices: Digest | None = Field(
+        None, description="SHA-256 over the devices that `content` was encrypted for."
+    )
+    urgent: bool = Field(True, description="Whether devices that are not connected are woken.")
+    expires_in: int = Field(
+        MAX_LIFETIME,
+        ge=1,
+        le=MAX_LIFETIME,
+        description="Seconds after which it is dropped if it was not acknowledged.",
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        require_whole(self)
+        return self
+
+    def read(self, caller: Caller) -> Outgoing:
+        """Give the message that a device sends with it."""
+        return read_message(self, decode_content, caller)
+
+
+def require_whole(message: Any) -> None:
+    """Raise ValueError when the parts of a message, here or in a frame of the stream, do not go together."""
+    if (message.to is None) == (message.group is None):
+        raise ValueError("must have either to or group")
+    if (message.content is None) != (message.devices is None):
+        raise ValueError("must have content and devices together")
+    if (message.envelopes is None) == (message.content is None):
+        raise ValueError("must have either envelopes or content")
+    if message.content is not None and message.group is None:
+        raise ValueError("must be to a group to have one content for all devices")
+
+
+def read_message(message: Any, decode: Callable[[Any], bytes], caller: Caller) -> Outgoing:
+    """Give the message that a device sends with a body, or with a frame of the stream that has its fields.
+
+    decode: gives the bytes of a content as it is written there.
+    """
+    group = message.group
+    if message.content is not None:
+        sealed: list[Sealed] | Shared = Shared(decode(message.content), decode(message.devices))
+    else:
+        sealed = [
+            Sealed(one.device_id, decode(one.content), one.registration_id)
+            for one in message.envelopes
+        ]
+    return Outgoing(
+        caller.account_id,
+        caller.device_id,
+        message.client_id,
+        message.to if group is None else ToGroup(group.id, group.version),
+        sealed,
+        message.urgent,
+        message.expires_in,
+        caller.number_id,
+    )
+
+
+def decode_content(text: str) -> bytes:
+    """Decode base64url whose alphabet and length were checked."""
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+class AcceptedAnswer(Answer):
+    """A message that is stored for each device."""
+
+    id: UUID
+    accepted_at: datetime
+
+
+class MailboxQuery(Query):
+    """How much to fetch, and how long to wait for the first message."""
+
+    limit: int = Field(
+        50,
+        ge=1,
+        le=MAX_MESSAGES,
+        description="At most; fewer come, and `more` is true, where their contents are over 1 MiB.",
+    )
+    wait: int = Field(0, ge=0, le=MAX_WAIT, description="Seconds, while the mailbox is empty.")
+
+
+class IncomingGroup(Answer):
+    """The group a message was sent to, as of the version that its sender knew."""
+
+    id: UUID
+    version: int
+
+
+class IncomingMessage(Answer):
+    """One message in the mailbox of the calling device."""
+
+    seq: int
+    id: UUID
+    from_account_id: UUID
+    from_device_id: UUID
+    content: str = Field(description="Base64url without padding.")
+    sent_at: datetime
+    request: bool = Field(description="Whether you are not in touch with the sender yet.")
+    group: IncomingGroup | None = None
+
+    @classmethod
+    def show(cls, delivery: Delivery) -> Self:
+        """Show what waits for a device."""
+        message = delivery.message
+        return cls(
+            seq=delivery.seq,
+            id=message.id,
+            from_account_id=message.from_account_id,
+            from_device_id=message.from_device_id,
+            content=encode(delivery.content),
+            sent_at=message.sent_at,
+            request=delivery.is_request,
+            group=message.group and IncomingGroup(**message.group._asdict()),
+        )
+
+
+class MissedMessages(Answer):
+    """Messages that were not stored for this device, because its mailbox was full or it was away for long."""
+
+    since: datetime = Field(description="When the first of them came.")
+    through: int = Field(
+        description="Acknowledging this number ends it; it is in the order of `seq`."
+    )
+
+
+class MailboxAnswer(Answer):
+    """The oldest messages, in order; `more` wait behind them."""
+
+    messages: list[IncomingMessage]
+    more: bool
+    missed: MissedMessages | None = Field(
+        None, description="Whether messages to this device were not stored."
+    )
+
+
+class Acknowledgement(Body):
+    """The number of the last message that is safe with the client; all up to it are deleted."""
+
+    through: int = Field(ge=0, le=MAX_SEQ)
