@@ -4,7 +4,7 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := app.py wsgi.py gunicorn.conf.py core sms tokens verification discovery messaging interop kith migrations tests bench
+SOURCES := app.py settings.py wsgi.py gunicorn.conf.py core sms tokens verification discovery messaging interop kith migrations tests bench
 
 .DEFAULT_GOAL := help
 

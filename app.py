@@ -23,7 +23,6 @@ from core.name_lookups import Resolve
 from core.problems import ProblemDocument
 from core.requester import RequesterResolver
 from core.secrets import Keyring, load_keyring
-from core.settings import Settings
 from discovery import changes
 from discovery.budget import Budgets, Tiers
 from discovery.ceilings import Ceilings
@@ -49,6 +48,7 @@ from messaging.mailbox.routes import messages_api
 from messaging.push.routes import push_api
 from messaging.stream.routes import stream_api
 from messaging.wiring import Messaging
+from settings import Settings
 from sms import outcomes
 from sms.delivery import DeliveryService
 from sms.outbox import OutboxProvider

@@ -14,8 +14,9 @@ from gunicorn.workers.base import Worker
 
 from core.directories import require_folders
 from core.private_files import private_directory
-from core.settings import Settings, SettingsError
+from core.settings import SettingsError
 from interop.matrix.terms import Policies
+from settings import Settings
 from sms.routing_file import load_routing
 from verification import catalogues
 from verification.policy.file import load_policy

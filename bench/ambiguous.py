@@ -24,7 +24,7 @@ from bench.load import Answer, once, request
 from bench.slow_provider import slow_provider
 from core.database import Database
 from core.secrets import load_keyring
-from core.settings import Settings
+from settings import Settings
 from sms.models import OutboxMessage, Send
 from sms.routing_file import DEFAULT_FILE
 from tests.server import running_server

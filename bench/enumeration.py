@@ -12,9 +12,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from core.settings import Settings
 from discovery.budget import DAY_SECONDS, Bucket, Charge, Tier, Tiers
 from discovery.schemas import MAX_HASHES
+from settings import Settings
 
 SECOND_US = 1_000_000
 

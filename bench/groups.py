@@ -25,8 +25,8 @@ from app import Ports, create_app
 from bench import databases
 from bench.people import MANY_CONNECTIONS
 from bench.report import machine, percentile
-from core.settings import Settings
 from messaging.groups.schemas import MAX_MEMBERS, NewGroup
+from settings import Settings
 from tests.conftest import Person
 from tests.people import add_device, caller, put_in_touch, settle
 from tests.server import running_server

@@ -20,10 +20,10 @@ from rich.table import Table
 from bench import databases
 from core.database import Database
 from core.limits import Limits
-from core.message_limit_settings import MOST
-from core.settings import Settings
 from messaging.contacts.judging import Judge
 from messaging.message_types import Attempt
+from messaging.settings import MAX_RATE
+from settings import Settings
 
 BATCHES = (1, 64, 512)
 PAIRS = (50, 512)
@@ -50,7 +50,7 @@ def main(rounds: int) -> None:
 
 
 def _measure(database: Database, pairs: int, rounds: int) -> list[float]:
-    settings = Settings(messages_per_minute=MOST, messages_to_one_per_minute=MOST)
+    settings = Settings(messages_per_minute=MAX_RATE, messages_to_one_per_minute=MAX_RATE)
     judge, now = Judge(Limits.from_settings(settings)), datetime.now(UTC)
     couples = [(uuid4(), uuid4()) for _ in range(pairs)]
     ways = [Attempt(*couple) for couple in couples] + [Attempt(b, a) for a, b in couples]

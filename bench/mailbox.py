@@ -23,10 +23,10 @@ from rich.table import Table
 from app import Kith, Ports, build
 from bench import databases
 from core.problems import Problem
-from core.settings import Settings
 from messaging.mailbox.service import MessageService
 from messaging.message_types import Accepted, Delivery, Outgoing, Sealed
 from messaging.notifications.listeners import Waiter
+from settings import Settings
 from tokens.devices import Caller
 from tokens.schemas import DeviceDescription
 

@@ -26,7 +26,7 @@ from bench import databases
 from core import logs
 from core.database import Database
 from core.metrics import Metrics
-from core.settings import Settings
+from settings import Settings
 from sms.delivery import DeliveryService
 from sms.provider import BOTH, Message, Unavailable
 from sms.routing import Router, doublings

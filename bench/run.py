@@ -12,7 +12,7 @@ from bench import databases, jobs
 from bench.load import Measured, Recorder, Script, drive, once, request
 from bench.people import MANY_CONNECTIONS
 from core.secrets import load_keyring
-from core.settings import Settings
+from settings import Settings
 from tests.server import RunningServer, running_server
 
 LIVEZ = request("GET", "/livez")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from core.postgresql import read_url
 from core.private_files import private_directory
-from core.settings import Settings, SettingsError
+from core.settings import CoreSettings, SettingsError
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def told_by(setting: str, path: Path | None = None) -> Iterator[None]:
         raise SettingsError.listing([fault]) from None
 
 
-def require_folders(settings: Settings) -> None:
+def require_folders(settings: CoreSettings) -> None:
     """Make the data directory and the one of SQLite's file, and try to write to both.
 
     Raises SettingsError.
@@ -40,7 +40,7 @@ def require_folders(settings: Settings) -> None:
             _write_to(folder)
 
 
-def database_setting(settings: Settings) -> str:
+def database_setting(settings: CoreSettings) -> str:
     """Name the setting that says where the database is."""
     return "KITH_DATABASE_URL" if settings.database_url else "KITH_DATA_DIR"
 

@@ -8,6 +8,7 @@ that jumps back only makes a limit stricter, because all state is a time in the 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
+from typing import Protocol
 
 from sqlalchemy import (
     BigInteger,
@@ -26,7 +27,6 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from core.database import Base, dialect_of, insert_into, purge, table
 from core.problems import Allowance
-from core.settings import Settings
 
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
@@ -59,6 +59,30 @@ class Limit:
 
 def _window(name: str, capacity: int, period: timedelta) -> Limit:
     return Limit(name, capacity, period, refills=False)
+
+
+class LimitSettings(Protocol):
+    """The settings that change a limit."""
+
+    @property
+    def camara_sends_per_day(self) -> int:
+        """Codes a number and service."""
+
+    @property
+    def messages_per_minute(self) -> int:
+        """Messages of an account."""
+
+    @property
+    def messages_to_one_per_minute(self) -> int:
+        """Those of them to one account."""
+
+    @property
+    def stranger_messages_per_day(self) -> int:
+        """Messages to an account that has not answered."""
+
+    @property
+    def new_recipients_per_day(self) -> int:
+        """Such accounts."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +133,7 @@ class Limits:
     group_strangers: Limit = Limit("group-strangers", 100, DAY, refills=False)
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> "Limits":
+    def from_settings(cls, settings: "LimitSettings") -> "Limits":
         """Build the table; what an operator may change is taken from the settings."""
         return cls(
             sends_by_service=Limit(SENDS_BY_SERVICE, settings.camara_sends_per_day, DAY),

@@ -13,7 +13,7 @@ import click
 import structlog
 
 from core.phone_numbers import mask
-from core.settings import Settings
+from core.settings import CoreSettings
 
 #: After a plus, or what stands for it in the target of a request.
 _NUMBER = re.compile(r"((?<!\w)\+|%2[Bb])(\d{7,17})(?!\d)")
@@ -50,7 +50,7 @@ def _redacted(value: Any) -> Any:
             return redact(str(value))
 
 
-def configure(settings: Settings) -> None:
+def configure(settings: CoreSettings) -> None:
     """Send structlog and the standard library's loggers to standard output, one line an event.
 
     In an operator's command standard output is the command's own, so the log goes to standard error.

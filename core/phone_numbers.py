@@ -4,7 +4,7 @@ What a typed text means is decided in core/typed_numbers.py.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumberType
@@ -31,6 +31,21 @@ def known_region(code: str) -> str:
         raise ValueError(f"there is no country {code}; use ISO 3166 codes like DE")
     return region
 
+
+NumberType = Literal[
+    "fixed_line",
+    "mobile",
+    "fixed_line_or_mobile",
+    "toll_free",
+    "premium_rate",
+    "shared_cost",
+    "voip",
+    "personal_number",
+    "pager",
+    "uan",
+    "voicemail",
+    "unknown",
+]
 
 TYPE_NAMES: dict[int, str] = {
     PhoneNumberType.FIXED_LINE: "fixed_line",

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from core.private_files import private_directory
-from core.settings import Settings
+from core.settings import CoreSettings
 
 DIGEST_SIZE = 16
 
@@ -66,7 +66,7 @@ def _key_id(secret: bytes) -> str:
     return _expand(secret, "key-id")[:4].hex()
 
 
-def load_keyring(settings: Settings) -> Keyring:
+def load_keyring(settings: CoreSettings) -> Keyring:
     """Take the secrets from the settings, or in development from a 0600 file made once."""
     current = settings.secret_key
     secret = (

@@ -1,12 +1,15 @@
 """Types of settings that several parts share: lists with commas, addresses, certificates."""
 
+import base64
 import ipaddress
 import ssl
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, FilePath
+from pydantic import AfterValidator, FilePath, SecretStr
+
+WEBHOOK_SECRET_PREFIX = "whsec_"
 
 
 def split(value: object) -> object:
@@ -54,3 +57,28 @@ HttpUrl = Annotated[HttpAddress, AfterValidator(_without_slash)]
 CertificateFile = Annotated[FilePath, AfterValidator(_certificates)]
 #: A network in CIDR notation, or one address.
 Network = Annotated[str, AfterValidator(_network)]
+
+
+def keeps_secrets(address: str) -> bool:
+    """Say whether nobody on the way can read what is sent to an address."""
+    parts = urlsplit(address)
+    if parts.scheme == "https" or parts.hostname == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _webhook_secret(value: SecretStr) -> SecretStr:
+    secret = value.get_secret_value()
+    try:
+        size = len(base64.b64decode(secret.removeprefix(WEBHOOK_SECRET_PREFIX), validate=True))
+    except ValueError:
+        size = 0
+    if not secret.startswith(WEBHOOK_SECRET_PREFIX) or not 24 <= size <= 64:
+        raise ValueError(f"must be {WEBHOOK_SECRET_PREFIX} and the base64 of 24 to 64 bytes")
+    return value
+
+
+WebhookSecret = Annotated[SecretStr, AfterValidator(_webhook_secret)]

@@ -19,9 +19,9 @@ from sqlalchemy import Connection, Executable, bindparam, select, update
 from core.database import insert_into, purge, table
 from core.limits import microseconds
 from core.problems import Allowance, Problem
-from core.settings import Settings
 from discovery.models import DiscoveryBudget
 from discovery.problems import BudgetExhausted, BudgetTooSmall
+from discovery.settings import DiscoverySettings
 
 NAME = "discovery"
 DAY_SECONDS = 86_400
@@ -51,7 +51,7 @@ class Tiers:
     others: Mapping[str, Tier]
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> "Tiers":
+    def from_settings(cls, settings: DiscoverySettings) -> "Tiers":
         """Read what the operator set."""
         default = Tier("default", settings.discovery_burst, settings.discovery_per_day)
         tiers = [text.split(":") for text in settings.discovery_tiers]

@@ -14,7 +14,7 @@ from core.limits import DAY
 from core.metrics import Metrics
 from core.requester import Requester
 from core.secrets import Keyring
-from core.settings import Settings
+from discovery.settings import DiscoverySettings
 
 log = structlog.get_logger()
 
@@ -24,7 +24,7 @@ EVERYBODY = bytes(16)
 class Ceilings:
     """Counts what was charged, and tells when a day's count passes its ceiling."""
 
-    def __init__(self, settings: Settings, keyring: Keyring, metrics: Metrics) -> None:
+    def __init__(self, settings: DiscoverySettings, keyring: Keyring, metrics: Metrics) -> None:
         self._ceilings = (
             ("network", settings.discovery_network_ceiling),
             ("everybody", settings.discovery_alert_per_day),

@@ -13,7 +13,6 @@ from core.database import Database
 from core.limits import Limits
 from core.metrics import Metrics
 from core.name_lookups import Resolve
-from core.settings import Settings
 from messaging.contacts import numbers as blocked_numbers
 from messaging.contacts.judging import Judge
 from messaging.contacts.service import ContactService
@@ -29,6 +28,7 @@ from messaging.notifications.mailbox_poller import MailboxPoller
 from messaging.notifications.revocation import Revocation
 from messaging.notifications.valkey_bus import ValkeyBus
 from messaging.push.service import PushService
+from messaging.settings import MessagingSettings
 from messaging.stream.service import SocketService
 from messaging.stream.signals import SignalService
 from tokens.events import AccountEvents
@@ -59,7 +59,7 @@ class Messaging:
         clock: Callable[[], datetime],
         entropy: Callable[[int], bytes],
         metrics: Metrics,
-        settings: Settings,
+        settings: MessagingSettings,
         rules: Limits,
         resolver: Resolve,
         events: AccountEvents,

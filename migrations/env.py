@@ -9,7 +9,8 @@ from sqlalchemy.exc import OperationalError
 from app import VERSION  # noqa: F401 (imports every model)
 from core.database import Base, Database, UtcDateTime
 from core.directories import database_setting, told_by
-from core.settings import Settings, SettingsError
+from core.settings import SettingsError
+from settings import Settings
 
 
 def render_item(kind: str, item: object, autogen_context: object) -> str | bool:

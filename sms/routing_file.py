@@ -11,10 +11,9 @@ from typing import Annotated, cast, get_args
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from core.phone_numbers import known_region
-from core.provider_settings import ProviderName
-from core.settings import Settings
 from core.toml_file import TomlTable, load_toml
 from sms.provider import Channel
+from sms.settings import ProviderName, SmsSettings
 
 DEFAULT_FILE = Path(__file__).with_name("routing.toml")
 MICROS = 1_000_000
@@ -109,7 +108,7 @@ class Routing(TomlTable):
         return round(by_country.get(country, by_country[DEFAULT]) * MICROS)
 
 
-def load_routing(settings: Settings, providers: Sequence[str]) -> Routing:
+def load_routing(settings: SmsSettings, providers: Sequence[str]) -> Routing:
     """Read the file that the settings name, for the providers in use.
 
     Raises SettingsError, which names every fault with its line.

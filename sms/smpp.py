@@ -15,9 +15,10 @@ from smpplib import consts
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.metrics import Metrics
-from core.settings import Settings, SettingsError
+from core.settings import SettingsError
 from sms import gsm
 from sms.provider import Ambiguous, Channel, Message, Unavailable
+from sms.settings import SmsSettings
 from sms.smpp_codes import judge
 from sms.smpp_connection import Login, SmppConnection, Times
 from sms.smpp_inbox import SmppInbox
@@ -93,7 +94,7 @@ class SmppProvider:
         }
 
     @classmethod
-    def from_settings(cls, settings: Settings, messages: SmppMessages, metrics: Metrics) -> Self:
+    def from_settings(cls, settings: SmsSettings, messages: SmppMessages, metrics: Metrics) -> Self:
         """Build it from the settings; raises SettingsError when they do not name an SMSC."""
         host, system_id = settings.smpp_host, settings.smpp_system_id
         password, sender = settings.smpp_password, settings.smpp_from

@@ -15,8 +15,8 @@ from typing import NamedTuple, Self
 from pydantic import SecretStr
 from werkzeug.datastructures import Headers
 
-from core.provider_settings import WEBHOOK_SECRET_PREFIX
-from core.settings import Settings
+from core.setting_types import WEBHOOK_SECRET_PREFIX
+from sms.settings import SmsSettings
 
 #: Visible ASCII but the full stop, which separates what is signed.
 _MESSAGE_ID = re.compile(r"[!-\-/-~]{1,128}")
@@ -37,7 +37,7 @@ class WebhookSecrets:
     keys: tuple[bytes, ...]
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self:
+    def from_settings(cls, settings: SmsSettings) -> Self:
         """Take the secrets that are set, the current one first."""
         return cls.of(settings.webhook_secret, settings.webhook_secret_previous)
 

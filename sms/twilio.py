@@ -16,9 +16,10 @@ from twilio.http.response import Response
 from twilio.rest import Client
 from twilio.twiml.voice_response import VoiceResponse
 
-from core.settings import Settings, SettingsError
+from core.settings import SettingsError
 from sms.one_request import HttpAnswer, OneRequest, message_id
 from sms.provider import BOTH, Ambiguous, Blocked, Message, Rejected, SendFailure, Unavailable
+from sms.settings import SmsSettings
 from sms.twilio_codes import BLOCKED, BUSY, REJECTED
 from sms.twilio_voices import Voice, voice_of
 
@@ -67,7 +68,7 @@ class TwilioProvider:
             log.warning("twilio.no_delivery_reports", reason="KITH_PUBLIC_URL is not public")
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self:
+    def from_settings(cls, settings: SmsSettings) -> Self:
         """Build it from the settings; raises SettingsError when they do not name Twilio."""
         account, token = settings.twilio_account_sid, settings.twilio_auth_token
         if not (account and token and settings.twilio_from):

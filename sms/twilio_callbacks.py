@@ -13,9 +13,9 @@ from twilio.request_validator import RequestValidator
 
 from core.api import Api
 from core.problems import BodyTooLarge, MalformedRequest
-from core.settings import Settings
 from sms.delivery import Outcome
 from sms.problems import CallbackDuplicate, CallbackSignatureInvalid
+from sms.settings import SmsSettings
 from sms.twilio import CALLBACK_PATH, TwilioProvider
 
 MAX_FORM_BYTES = 16_384
@@ -79,7 +79,7 @@ def take_twilio_report(path: CallbackPath) -> None:
     kith.deliveries.report(TwilioProvider.name, path.reference, outcome, once=once)
 
 
-def _authenticate(settings: Settings, reference: str) -> str:
+def _authenticate(settings: SmsSettings, reference: str) -> str:
     """Check the signature over the address that Twilio was given and every field of the form; give it.
 
     The address is the configured one: `Host` and `X-Forwarded-*` are the caller's to write.

@@ -12,10 +12,11 @@ from typing import Self
 
 import structlog
 
-from core.settings import Settings, SettingsError
+from core.settings import SettingsError
 from sms.one_request import HttpAnswer, OneRequest, message_id
 from sms.provider import Ambiguous, Blocked, Channel, Message, Rejected, SendFailure, Unavailable
 from sms.schemas import WebhookMessage
+from sms.settings import SmsSettings
 from sms.standard_webhooks import WebhookSecrets
 
 log = structlog.get_logger()
@@ -61,7 +62,7 @@ class WebhookProvider:
         )
 
     @classmethod
-    def from_settings(cls, settings: Settings, clock: Callable[[], datetime]) -> Self:
+    def from_settings(cls, settings: SmsSettings, clock: Callable[[], datetime]) -> Self:
         """Build it from the settings; raises SettingsError when they do not name a sender."""
         if not (settings.webhook_url and settings.webhook_secret):
             raise SettingsError("The webhook provider needs an address and a secret")

@@ -18,7 +18,7 @@ from werkzeug.test import TestResponse
 
 from app import Ports, create_app
 from core.database import Database
-from core.settings import Settings
+from settings import Settings
 from tests.contract.openapi import ContractClient
 from tests.databases import fresh_database_url
 

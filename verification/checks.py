@@ -18,7 +18,6 @@ from core.metrics import Metrics
 from core.phone_numbers import prefix_of
 from core.problems import Allowance, Problem
 from core.secrets import Keyring
-from core.settings import Settings
 from core.typed_text import read_code
 from sms.service import SendService
 from verification.codes import FIXED, LONG, SHORT, CodeBook
@@ -36,6 +35,7 @@ from verification.profile import VerificationProfile
 from verification.proofs import prove
 from verification.schemas import CheckCode, VerificationAnswer
 from verification.sending import carry_over
+from verification.settings import VerificationSettings
 from verification.store import (
     VerificationKey,
     count_check,
@@ -52,7 +52,7 @@ class CheckService:
     def __init__(
         self,
         database: Database,
-        settings: Settings,
+        settings: VerificationSettings,
         keyring: Keyring,
         rules: Limits,
         codes: CodeBook,

@@ -4,12 +4,12 @@ Owns whom an operator allows. Refuses strangers in production: a text bound to a
 the code there, and the app that a hash names reads it.
 """
 
-from core.settings import Settings
 from verification.problems import AppHashRefused, WebOriginRefused
 from verification.schemas import StartVerification
+from verification.settings import VerificationSettings
 
 
-def permitted_origin(settings: Settings, body: StartVerification) -> str | None:
+def permitted_origin(settings: VerificationSettings, body: StartVerification) -> str | None:
     """Give the host of the web origin, if the operator allows it and the app hash.
 
     An empty list allows any in development and none in production. Raises WebOriginRefused or

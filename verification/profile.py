@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from core.limits import Limit
-from core.settings import Settings
+from verification.settings import VerificationSettings
 
 #: Value of `VerificationProfile.service` for Matrix users; a service name holds no colon.
 MATRIX_USERS = "matrix:"
@@ -43,6 +43,6 @@ class VerificationProfile:
     good_once: bool = False
 
     @classmethod
-    def open_to_all(cls, settings: Settings) -> "VerificationProfile":
+    def open_to_all(cls, settings: VerificationSettings) -> "VerificationProfile":
         """Give the terms of the native routes."""
         return cls(timedelta(seconds=settings.code_lifetime), settings.checks_per_verification)

@@ -19,7 +19,6 @@ from core.phone_numbers import prefix_of
 from core.problems import Problem
 from core.requester import Requester
 from core.secrets import Keyring
-from core.settings import Settings
 from sms.problems import SendUnavailable
 from sms.routing import Route
 from sms.service import Delivered, Queued, SendService
@@ -33,6 +32,7 @@ from verification.policy.owners import is_known
 from verification.policy.rules import BUCKETS
 from verification.policy.service import PolicyService, Ruling
 from verification.problems import ChallengeRejected, TooManySends, VerificationClosed
+from verification.settings import VerificationSettings
 from verification.store import Answered, Before, key_of, show
 from verification.supersession import NOTHING, Supersession, supersede
 from verification.templates import fill
@@ -72,7 +72,7 @@ class CodeSender:
     def __init__(
         self,
         database: Database,
-        settings: Settings,
+        settings: VerificationSettings,
         keyring: Keyring,
         codes: CodeBook,
         policy: PolicyService,

@@ -21,7 +21,6 @@ from core.problems import IdempotencyAnswerWithheld, Problem
 from core.repeats import Repeats
 from core.requester import Requester
 from core.secrets import Keyring
-from core.settings import Settings
 from core.test_numbers import TestNumber
 from verification.checks import CheckService
 from verification.code_binding import permitted_origin
@@ -33,6 +32,7 @@ from verification.problems import ChallengeRejected
 from verification.profile import VerificationProfile
 from verification.schemas import SendAgain, StartVerification, VerificationAnswer
 from verification.sending import Begun, CodeSender, carry_back, carry_over
+from verification.settings import VerificationSettings
 from verification.store import (
     Answered,
     VerificationKey,
@@ -56,7 +56,7 @@ class VerificationService:
     def __init__(
         self,
         database: Database,
-        settings: Settings,
+        settings: VerificationSettings,
         keyring: Keyring,
         checks: CheckService,
         sender: CodeSender,

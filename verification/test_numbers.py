@@ -12,10 +12,11 @@ import structlog
 from core.metrics import Metrics
 from core.phone_numbers import mask
 from core.secrets import Keyring
-from core.settings import Settings, SettingsError
+from core.settings import SettingsError
 from core.test_numbers import TestNumber
 from core.typed_numbers import forms_of, read_region
 from verification.problems import TestNumberExpired
+from verification.settings import VerificationSettings
 
 log = structlog.get_logger()
 
@@ -27,7 +28,11 @@ class TestNumbers:
     """Knows the test numbers and their codes."""
 
     def __init__(
-        self, settings: Settings, keyring: Keyring, clock: Callable[[], datetime], metrics: Metrics
+        self,
+        settings: VerificationSettings,
+        keyring: Keyring,
+        clock: Callable[[], datetime],
+        metrics: Metrics,
     ) -> None:
         self._numbers = {entry.e164: entry for entry in settings.test_numbers}
         self._clock = clock
@@ -57,7 +62,7 @@ class TestNumbers:
         log.info("test_number.used", number=mask(entry.e164))
 
 
-def _look_at_dates(settings: Settings, now: datetime) -> None:
+def _look_at_dates(settings: VerificationSettings, now: datetime) -> None:
     """Warn of what is over; raise SettingsError for a last day that is too far in production."""
     latest = (now + LONGEST).date()
     faults = []

@@ -24,7 +24,7 @@ from core.serving.connections import Bounds, Connections
 from core.serving.files import raise_file_limit
 from core.serving.log import RedactedStream
 from core.serving.refusals import refuse, status_of
-from core.settings import Settings
+from core.settings import CoreSettings
 
 #: Seconds between two signs of life to the master, which ends a worker that gives none.
 ALIVE_SECONDS = 1.0
@@ -39,7 +39,7 @@ OTHER_FILES = 256
 class Served(Protocol):
     """What a worker needs to know of the application."""
 
-    settings: Settings
+    settings: CoreSettings
     metrics: Metrics
 
     def end_polls(self) -> None:
@@ -201,7 +201,7 @@ def _take_queued(server: StreamServer) -> None:
         server.do_handle(*args)
 
 
-def _bounds(settings: Settings) -> Bounds:
+def _bounds(settings: CoreSettings) -> Bounds:
     return Bounds(
         settings.max_connections,
         raise_file_limit() - OTHER_FILES,

@@ -9,8 +9,8 @@ from core.base64url import decode, encode
 from core.limits import Limits
 from core.problems import InvalidFields
 from core.requester import Requester
-from core.settings import Settings
 from interop.camara.schemas import SendCodeBody, ValidateCodeBody
+from interop.camara.settings import CamaraSettings
 from tokens.service_tokens import ServiceCaller
 from verification.checks import CheckService
 from verification.problems import VerificationNotFound
@@ -32,7 +32,7 @@ class CamaraService:
         self,
         verifications: VerificationService,
         checks: CheckService,
-        settings: Settings,
+        settings: CamaraSettings,
         rules: Limits,
     ) -> None:
         self._verifications = verifications

@@ -16,7 +16,6 @@ from sqlalchemy import Connection
 from core.problems import InvalidFields
 from core.requester import Requester
 from core.secrets import Keyring
-from core.settings import Settings
 from discovery.budget_owners import BudgetOwner, subjects_of
 from discovery.epochs import id_of
 from discovery.hashes import (
@@ -35,6 +34,7 @@ from interop.matrix.accounts import MatrixCaller
 from interop.matrix.bindings import MEDIUM, BindingService
 from interop.matrix.schemas import HashDetailsAnswer, LookupBody
 from interop.matrix.sessions import ValidationService
+from interop.matrix.settings import MatrixSettings
 from interop.matrix.unproven import UnprovenBudgets
 
 SHA256, NONE = "sha256", "none"
@@ -55,7 +55,7 @@ class MatrixLookupService:
         bindings: BindingService,
         validations: ValidationService,
         keyring: Keyring,
-        settings: Settings,
+        settings: MatrixSettings,
     ) -> None:
         self._directory = directory
         self._bindings = bindings

@@ -13,7 +13,6 @@ from core.limits import Limits
 from core.metrics import Metrics
 from core.name_lookups import Resolve
 from core.secrets import Keyring
-from core.settings import Settings
 from discovery.service import DirectoryService
 from interop.matrix.accounts import MatrixAccountService
 from interop.matrix.bindings import BindingService
@@ -21,6 +20,7 @@ from interop.matrix.federation import Homeservers
 from interop.matrix.lookups import MatrixLookupService
 from interop.matrix.server_keys import RememberedKeys
 from interop.matrix.sessions import ValidationService
+from interop.matrix.settings import MatrixSettings
 from interop.matrix.signed_requests import RequestVerifier
 from interop.matrix.signing import Signer
 from interop.matrix.terms import Policies
@@ -45,7 +45,7 @@ class MatrixService:
     def build(
         cls,
         database: Database,
-        settings: Settings,
+        settings: MatrixSettings,
         keyring: Keyring,
         rules: Limits,
         metrics: Metrics,

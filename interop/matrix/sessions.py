@@ -18,10 +18,10 @@ from sqlalchemy import Connection, Executable, bindparam, select
 from core.database import Database, dialect_of, insert_into, purge, table
 from core.requester import Requester
 from core.secrets import Keyring
-from core.settings import Settings
 from interop.matrix.accounts import MatrixCaller, remember_validated
 from interop.matrix.models import MatrixSession
 from interop.matrix.schemas import RequestToken
+from interop.matrix.settings import MatrixSettings
 from verification.checks import CheckService
 from verification.models import Verification
 from verification.problems import (
@@ -90,7 +90,7 @@ class ValidationService:
     def __init__(
         self,
         database: Database,
-        settings: Settings,
+        settings: MatrixSettings,
         keyring: Keyring,
         verifications: VerificationService,
         checks: CheckService,

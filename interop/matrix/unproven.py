@@ -16,12 +16,12 @@ from core.counting import Amount, add
 from core.limits import DAY
 from core.requester import Requester
 from core.secrets import DIGEST_SIZE, Keyring
-from core.settings import Settings
 from discovery.budget import Tier, Tiers
 from discovery.budget_owners import BudgetOwner
 from interop.matrix.accounts import MatrixCaller
 from interop.matrix.identifiers import ServerName, registrable_domain
 from interop.matrix.problems import HomeserverCeilingReached, MatrixLookupForbidden
+from interop.matrix.settings import MatrixSettings
 
 #: Of a budget, for a user; and of such shares, for the wider network.
 SHARE, WIDER = 10, 4
@@ -31,7 +31,7 @@ EVERYBODY = bytes(DIGEST_SIZE)
 class UnprovenBudgets:
     """Says who pays for the lookups of users without a proven number."""
 
-    def __init__(self, keyring: Keyring, settings: Settings) -> None:
+    def __init__(self, keyring: Keyring, settings: MatrixSettings) -> None:
         self._keyring = keyring
         self._homeservers = frozenset(name.lower() for name in settings.matrix_homeservers)
         tier = Tiers.from_settings(settings).default

@@ -16,7 +16,6 @@ from core.database import Database
 from core.database_errors import NO_ROOM, STORAGE_RETRY
 from core.metrics import Metrics
 from core.problems import InvalidFields, Problem, StorageFull
-from core.settings import Settings
 from messaging.mailbox import client_ids
 from messaging.mailbox import store as mailbox
 from messaging.mailbox.box import Bounds
@@ -27,6 +26,7 @@ from messaging.mailbox.recipients import Rosters
 from messaging.mailbox.store import Page
 from messaging.message_types import Accepted, Delivery, Missed, Notice, Outgoing, Shared, within
 from messaging.notifications.listeners import ListenerRegistry, Waiter
+from messaging.settings import MessagingSettings
 from tokens.devices import IDLE_AFTER, Caller, DeviceService, MailboxFill
 
 #: Bytes of content in an answer: a hundred of the largest messages would be ten times that, for a reader who
@@ -43,7 +43,7 @@ class MessageService:
         clock: Callable[[], datetime],
         entropy: Callable[[int], bytes],
         metrics: Metrics,
-        settings: Settings,
+        settings: MessagingSettings,
         judge: Judge,
         rosters: Rosters,
         wakeups: ListenerRegistry,

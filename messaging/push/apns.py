@@ -13,9 +13,9 @@ import httpx
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from core.push_settings import PushName, p256_key
-from core.settings import Settings, SettingsError
+from core.settings import SettingsError
 from messaging.push.provider import LIFETIME, TIMEOUTS, TOPIC, Failed, Gone, Target, failure
+from messaging.push.settings import PushName, PushSettings, p256_key
 
 #: Apple takes a token for an hour, and refuses whoever makes new ones more often than every 20 minutes.
 TOKEN_LIFETIME = timedelta(minutes=40)
@@ -57,7 +57,7 @@ class ApnsProvider:
         self._token: tuple[str, datetime] | None = None
 
     @classmethod
-    def from_settings(cls, settings: Settings, clock: Callable[[], datetime]) -> "ApnsProvider":
+    def from_settings(cls, settings: PushSettings, clock: Callable[[], datetime]) -> "ApnsProvider":
         """Build it from the settings; raises SettingsError when they do not name key and app."""
         file, key_id = settings.apns_key_file, settings.apns_key_id
         team_id, topic = settings.apns_team_id, settings.apns_topic

@@ -12,8 +12,7 @@ from urllib.parse import urlencode
 
 import jwt
 
-from core.push_settings import PushName, ServiceAccount
-from core.settings import Settings, SettingsError
+from core.settings import SettingsError
 from messaging.push.provider import (
     CONTENT,
     LIFETIME,
@@ -25,6 +24,7 @@ from messaging.push.provider import (
     failure,
     request,
 )
+from messaging.push.settings import PushName, PushSettings, ServiceAccount
 from sms.one_request import HttpAnswer, OneRequest
 
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
@@ -49,7 +49,7 @@ class FcmProvider:
         self._token: tuple[str, datetime] | None = None
 
     @classmethod
-    def from_settings(cls, settings: Settings, clock: Callable[[], datetime]) -> "FcmProvider":
+    def from_settings(cls, settings: PushSettings, clock: Callable[[], datetime]) -> "FcmProvider":
         """Build it from the settings; raises SettingsError when they do not name an account."""
         if settings.fcm_service_account_file is None:
             raise SettingsError("FCM needs the key file of a service account")

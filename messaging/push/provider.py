@@ -10,7 +10,7 @@ from uuid import UUID
 
 import structlog
 
-from core.push_settings import PushName
+from messaging.push.settings import PushName
 from sms.one_request import HttpAnswer, OneRequest
 from sms.provider import Ambiguous, SendFailure
 

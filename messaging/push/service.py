@@ -18,14 +18,13 @@ from core.database import Database, dialect_of, insert_into
 from core.metrics import Metrics
 from core.name_lookups import Resolve
 from core.problems import InvalidFields
-from core.push_settings import PushName
-from core.settings import Settings
 from messaging.models import Mailbox, PushSubscription
 from messaging.push.apns import ApnsProvider
 from messaging.push.fcm import FcmProvider
 from messaging.push.problems import PushSubscriptionNotFound, PushTypeNotOffered
 from messaging.push.provider import PushProvider
 from messaging.push.schemas import PushParameters, PushSubscriptionAnswer, PushSubscriptionBody
+from messaging.push.settings import PushName, PushSettings
 from messaging.push.vapid import Vapid
 from messaging.push.waker import Ask, Waker
 from messaging.push.web_push import WebPushProvider
@@ -42,7 +41,7 @@ class PushService:
         database: Database,
         clock: Callable[[], datetime],
         metrics: Metrics,
-        settings: Settings,
+        settings: PushSettings,
         resolver: Resolve,
         ask: Ask,
     ) -> None:
@@ -55,7 +54,7 @@ class PushService:
         self.waker = Waker(database, clock, metrics, self._providers(settings, clock), ask)
 
     def _providers(
-        self, settings: Settings, clock: Callable[[], datetime]
+        self, settings: PushSettings, clock: Callable[[], datetime]
     ) -> tuple[PushProvider, ...]:
         """Build those that the settings name."""
         builders: dict[PushName, Callable[[], PushProvider]] = {

@@ -12,9 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.hazmat.primitives.serialization import PublicFormat as Public
 
 from core.base64url import encode
-from core.push_settings import p256_key
 from core.secrets import made_once
-from core.settings import Settings
+from messaging.push.settings import PushSettings, p256_key
 
 #: How long a proof is good for; at most a day (RFC 8292, section 2).
 LIFETIME = timedelta(hours=12)
@@ -32,7 +31,7 @@ class Vapid:
         )
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> "Vapid":
+    def from_settings(cls, settings: PushSettings) -> "Vapid":
         """Take the key that is set, or in development the one that is made."""
         given = settings.vapid_private_key
         text = given.get_secret_value() if given else _development_key(settings)
@@ -46,7 +45,7 @@ class Vapid:
         return f"vapid t={token}, k={self.public_key}"
 
 
-def _development_key(settings: Settings) -> str:
+def _development_key(settings: PushSettings) -> str:
     def make() -> str:
         key = ec.generate_private_key(ec.SECP256R1())
         return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()

@@ -36,9 +36,9 @@ from sqlalchemy import (
 from sqlalchemy.sql.elements import ColumnElement
 
 from core.database import UtcDateTime, dialect_of, insert_into, table
-from core.push_settings import PushName
 from messaging.models import Mailbox, PushSubscription
 from messaging.push.provider import Target
+from messaging.push.settings import PushName
 
 #: Devices that one statement names at most.
 BATCH = 1000

@@ -13,7 +13,6 @@ from pywebpush import WebPusher
 from core.addresses import Addresses
 from core.base64url import encode
 from core.guarded_requests import GuardedAdapter
-from core.push_settings import PushName
 from messaging.push.provider import (
     CONTENT,
     LIFETIME,
@@ -25,6 +24,7 @@ from messaging.push.provider import (
     failure,
     request,
 )
+from messaging.push.settings import PushName
 from messaging.push.vapid import Vapid
 from sms.one_request import OneRequest
 

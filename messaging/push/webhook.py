@@ -8,9 +8,9 @@ import uuid
 from collections.abc import Callable
 from datetime import datetime
 
-from core.push_settings import PushName
-from core.settings import Settings, SettingsError
+from core.settings import SettingsError
 from messaging.push.provider import CONTENT, TIMEOUTS, Target, failure, request
+from messaging.push.settings import PushName, PushSettings
 from sms.one_request import OneRequest
 from sms.standard_webhooks import WebhookSecrets
 from sms.webhook import HEADERS
@@ -29,7 +29,7 @@ class PushWebhookProvider:
 
     @classmethod
     def from_settings(
-        cls, settings: Settings, clock: Callable[[], datetime]
+        cls, settings: PushSettings, clock: Callable[[], datetime]
     ) -> "PushWebhookProvider":
         """Build it from the settings; raises SettingsError when they do not name an endpoint."""
         if settings.push_webhook_url is None:

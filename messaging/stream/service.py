@@ -13,9 +13,9 @@ from functools import partial
 import structlog
 
 from core.metrics import Metrics
-from core.settings import Settings
 from messaging.mailbox.service import MessageService
 from messaging.message_types import Closing, Notice
+from messaging.settings import MessagingSettings
 from messaging.stream.codecs import Codec
 from messaging.stream.frames import Frame, Ready
 from messaging.stream.outbound_queue import OutboundQueue
@@ -40,7 +40,7 @@ class SocketService:
         signals: SignalService,
         clock: Callable[[], datetime],
         metrics: Metrics,
-        settings: Settings,
+        settings: MessagingSettings,
         greet: Callable[[Caller], Sequence[Notice]],
         leave: Leave,
     ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from core.settings import Settings
+from settings import Settings
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {f"KITH_{name.upper()}" for name in Settings.model_fields}

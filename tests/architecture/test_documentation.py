@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from core.problems import Problem
-from core.settings import Settings
+from settings import Settings
 from tests.databases import ROOT
 
 

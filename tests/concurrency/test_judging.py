@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import func, select
 
 from core.limits import LimitCounter, Limits
-from core.settings import Settings
 from messaging.contacts import service as rules
 from messaging.contacts.judging import Judge
 from messaging.message_types import Attempt
 from messaging.models import Contact
 from messaging.problems import TooManyContacts
+from settings import Settings
 from tokens.devices import Caller
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -11,7 +11,7 @@ from flask_openapi3 import OpenAPI
 from core import logs
 from core.database import Database
 from core.metrics import Metrics
-from core.settings import Settings
+from settings import Settings
 from sms.smpp import SmppProvider
 from tests.conftest import Clock, MakeApp
 from tests.contract.fake_sender import FakeSender

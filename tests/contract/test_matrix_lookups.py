@@ -8,7 +8,7 @@ from flask_openapi3 import OpenAPI
 from pydantic import ValidationError
 from werkzeug.test import TestResponse
 
-from core.settings import Settings
+from settings import Settings
 from tests.conftest import NUMBER, OTHER_NUMBER, Clock, MakeApp, Person
 from tests.matrix import Homeserver, MatrixClient, fault, hashed, open_door
 

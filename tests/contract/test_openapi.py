@@ -23,9 +23,9 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from app import create_app
-from core.settings import Settings
 from discovery.schemas import HASHES_TYPE
 from interop.matrix.errors import PREFIX as MATRIX
+from settings import Settings
 from tests.camara import PREFIX, Service
 from tests.conftest import MakeApp, Person
 from tests.contract.openapi import ContractClient

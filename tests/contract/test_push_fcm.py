@@ -10,9 +10,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from core.push_settings import ServiceAccount
 from messaging.push.fcm import SCOPE, FcmProvider
 from messaging.push.provider import Failed, Gone, Target
+from messaging.push.settings import ServiceAccount
 from tests.conftest import Clock
 from tests.contract.fake_fcm import SEND, FakeFcm
 from tests.contract.fake_http import Answer

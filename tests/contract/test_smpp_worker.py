@@ -19,7 +19,8 @@ from sqlalchemy import select
 from structlog.testing import capture_logs
 
 from core import logs
-from core.settings import Settings, SettingsError
+from core.settings import SettingsError
+from settings import Settings
 from sms.models import Send
 from sms.provider import SendFailure, Unavailable
 from sms.smpp import SmppProvider

@@ -12,7 +12,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from core.settings import Settings, SettingsError
+from core.settings import SettingsError
+from settings import Settings
 from sms.provider import Ambiguous, Blocked, Message, Rejected, SendFailure, Unavailable
 from sms.twilio import TwilioProvider
 from sms.twilio_codes import BLOCKED, BUSY, REJECTED

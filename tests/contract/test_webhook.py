@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from core.settings import Settings, SettingsError
+from core.settings import SettingsError
+from settings import Settings
 from sms.provider import Ambiguous, Blocked, Message, Rejected, SendFailure, Unavailable
 from sms.schemas import WebhookMessage
 from sms.standard_webhooks import WebhookSecrets

@@ -12,7 +12,8 @@ from babel.messages.pofile import read_po
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.settings import Settings, SettingsError
+from core.settings import SettingsError
+from settings import Settings
 from tests.conftest import MakeApp
 from verification.catalogues import (
     CALL_CONTEXT,

@@ -10,8 +10,8 @@ from flask_openapi3 import OpenAPI
 from app import Ports, create_app
 from core.commands import CommandGroup
 from core.database import Database
-from core.settings import Settings
 from core.storage import RecentlyFull
+from settings import Settings
 from tests.databases import new_postgresql_url
 
 NUMBER = "+4915112345678"

@@ -4,7 +4,7 @@ import pytest
 
 from core.database_settings import DatabaseSettings
 from core.postgresql import check_url, read_url
-from core.settings import Settings
+from settings import Settings
 
 SECRET = "s3cr3t"
 

@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import insert, select
 
 from core.limits import LimitCounter, Limits
-from core.settings import Settings
 from messaging.contacts.judging import Judge
 from messaging.contacts.service import ContactService, State
 from messaging.message_types import Attempt, Verdict
 from messaging.models import Contact
+from settings import Settings
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ANNA, BEN, CLEO, DORA = (UUID(int=place) for place in range(1, 5))

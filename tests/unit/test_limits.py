@@ -14,7 +14,7 @@ from core.database import Database
 from core.limits import DAY, Limit, LimitCounter, Limits
 from core.maintenance import purge_limits
 from core.problems import Allowance
-from core.settings import Settings
+from settings import Settings
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 BUCKET = Limit("bucket", 4, timedelta(seconds=40))

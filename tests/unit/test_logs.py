@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.logs import configure, redact
-from core.settings import Settings
 from interop.matrix.accounts import TOKEN_PREFIX as MATRIX_PREFIX
 from kith.errors import redact as redact_in_client
+from settings import Settings
 from tests.conftest import NUMBER, OTHER_NUMBER, Clock, MakeApp, Person, problem_code
 from tests.contract.openapi import ContractClient
 from tests.databases import ROOT

@@ -8,8 +8,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from core.push_settings import p256_key
-from core.settings import Settings, SettingsError
+from core.settings import SettingsError
+from messaging.push.settings import p256_key
+from settings import Settings
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 PRODUCTION = {

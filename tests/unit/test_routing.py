@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from core.database import Database
-from core.settings import Settings
+from settings import Settings
 from sms import outcomes
 from sms.outcomes import Evidence, Seen, slot_of, weigh
 from sms.problems import SendUnavailable

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from core.settings import Settings, SettingsError
+from core.settings import SettingsError
+from settings import Settings
 from sms.routing_file import Routing, load_routing
 from tests.databases import ROOT
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.secrets import Keyring, load_keyring
-from core.settings import Settings
+from settings import Settings
 from tests.databases import ROOT
 
 OLD, NEW, OTHER = b"o" * 32, b"n" * 32, b"x" * 32
@@ -65,7 +65,7 @@ def test_many_first_starts_at_once_in_threads(tmp_path: Path) -> None:
 def test_many_first_starts_at_once_in_processes(tmp_path: Path) -> None:
     """Of four processes that start together all get one secret."""
     script = (
-        "import sys; from core.secrets import load_keyring; from core.settings import Settings;"
+        "import sys; from core.secrets import load_keyring; from settings import Settings;"
         " sys.stdin.read(); print(load_keyring(Settings.load()).secrets[0].decode())"
     )
     environment = os.environ | {"KITH_DATA_DIR": str(tmp_path / "data")}

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select, update
 from core.base64url import encode
 from core.database import Database
 from core.metrics import Metrics
-from core.settings import Settings
+from settings import Settings
 from sms.delivery import DeliveryService, Outcome
 from sms.models import Send
 from sms.problems import SendBlocked, SendRejected, SendUnavailable

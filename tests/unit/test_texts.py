@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.settings import MAX_APP_NAME_LENGTH
 from tests.unit.test_catalogues import LANGUAGES, UNSPOKEN
 from verification.catalogues import wordings
+from verification.settings import MAX_APP_NAME_LENGTH
 from verification.texts import BARE, GSM_BASIC, call, segments, sms_text
 
 SPOKEN = [language for language in LANGUAGES if language not in UNSPOKEN]

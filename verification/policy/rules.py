@@ -15,9 +15,8 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from core.limits import Limit
-from core.phone_numbers import PhoneNumberRefused, known_region
+from core.phone_numbers import NumberType, PhoneNumberRefused, known_region
 from core.problems import Allowance, Problem
-from core.settings import NumberType
 from core.toml_file import TomlTable
 from verification.policy.facts import Facts, Subject
 from verification.problems import DestinationRefused, SendsPaused, TooManySends

@@ -3,18 +3,23 @@
 Owns what a provider cannot do without. Refuses, in production, the mock and what would carry codes in clear.
 """
 
-import base64
-import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
-from pydantic_settings import BaseSettings, NoDecode
+from pydantic_settings import NoDecode
 
-from core.setting_types import CertificateFile, HttpAddress, HttpUrl, distinct, split
+from core.setting_types import (
+    CertificateFile,
+    HttpAddress,
+    HttpUrl,
+    WebhookSecret,
+    distinct,
+    keeps_secrets,
+    split,
+)
+from core.settings import CoreSettings
 
-WEBHOOK_SECRET_PREFIX = "whsec_"
 ProviderName = Literal["outbox", "twilio", "webhook", "smpp"]
 #: What a provider cannot do without.
 REQUIRED: dict[ProviderName, tuple[str, ...]] = {
@@ -24,33 +29,8 @@ REQUIRED: dict[ProviderName, tuple[str, ...]] = {
 }
 
 
-def keeps_secrets(address: str) -> bool:
-    """Say whether nobody on the way can read what is sent to an address."""
-    parts = urlsplit(address)
-    if parts.scheme == "https" or parts.hostname == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        return False
-
-
-def _webhook_secret(value: SecretStr) -> SecretStr:
-    secret = value.get_secret_value()
-    try:
-        size = len(base64.b64decode(secret.removeprefix(WEBHOOK_SECRET_PREFIX), validate=True))
-    except ValueError:
-        size = 0
-    if not secret.startswith(WEBHOOK_SECRET_PREFIX) or not 24 <= size <= 64:
-        raise ValueError(f"must be {WEBHOOK_SECRET_PREFIX} and the base64 of 24 to 64 bytes")
-    return value
-
-
-WebhookSecret = Annotated[SecretStr, AfterValidator(_webhook_secret)]
-
-
-class ProviderSettings(BaseSettings):
-    """The part of the settings that says how texts and calls reach a phone."""
+class SmsSettings(CoreSettings):
+    """The settings section of SMS providers and routing."""
 
     sms_provider: Annotated[
         tuple[ProviderName, ...], NoDecode, BeforeValidator(split), AfterValidator(distinct)
@@ -70,6 +50,9 @@ class ProviderSettings(BaseSettings):
         ge=0,
         le=25,
         description="Seconds after which a request whose send failed starts no other provider.",
+    )
+    code_lifetime: int = Field(
+        600, ge=60, le=3600, description="Seconds a code can be checked, and a proof can be used."
     )
     twilio_account_sid: str | None = Field(
         None, pattern=r"^AC[0-9a-fA-F]{32}$", description="Twilio account."
@@ -191,15 +174,15 @@ class ProviderSettings(BaseSettings):
         """Whether texts stay in the outbox, where `/dev/outbox` shows them."""
         return "outbox" in self.sms_provider
 
-    def faults_of_providers(self, *, production: bool) -> list[str]:
+    def faults(self) -> list[str]:
         """List what is missing or unsafe of the providers that are named."""
-        faults = [
+        faults = super().faults() + [
             f"KITH_{name.upper()} is required by KITH_SMS_PROVIDER={provider}"
             for provider in self.sms_provider
             for name in REQUIRED.get(provider, ())
             if not getattr(self, name)
         ]
-        if production:
+        if self.environment == "production":
             if "outbox" in self.sms_provider:
                 faults.append(
                     "KITH_SMS_PROVIDER=outbox is a mock that shows every code; in production name"
@@ -210,3 +193,10 @@ class ProviderSettings(BaseSettings):
                     "KITH_WEBHOOK_URL must be https:// in production, since codes are posted there"
                 )
         return faults
+
+    def warnings(self) -> list[str]:
+        """List what is in use without protection."""
+        warnings = super().warnings()
+        if self.environment == "production" and "smpp" in self.sms_provider and not self.smpp_tls:
+            warnings.append("KITH_SMPP_TLS is off: codes and the password are sent in the clear")
+        return warnings

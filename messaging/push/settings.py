@@ -12,11 +12,18 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, FilePath, SecretStr
-from pydantic_settings import BaseSettings, NoDecode
+from pydantic_settings import NoDecode
 
 from core.base64url import decode
-from core.provider_settings import WebhookSecret, keeps_secrets
-from core.setting_types import HttpAddress, HttpUrl, distinct, split
+from core.setting_types import (
+    HttpAddress,
+    HttpUrl,
+    WebhookSecret,
+    distinct,
+    keeps_secrets,
+    split,
+)
+from core.settings import CoreSettings
 
 PushName = Literal["webpush", "webhook", "apns", "fcm"]
 #: What a way cannot do without; Web Push is in the text, since only production needs it.
@@ -74,8 +81,8 @@ def _service_account_file(value: Path) -> Path:
     return value
 
 
-class PushSettings(BaseSettings):
-    """The part of the settings that says how devices without an open socket are woken."""
+class PushSettings(CoreSettings):
+    """The settings section of push wake-ups."""
 
     push: Annotated[
         tuple[PushName, ...], NoDecode, BeforeValidator(split), AfterValidator(distinct)
@@ -132,12 +139,13 @@ class PushSettings(BaseSettings):
     )
     fcm_url: HttpUrl = Field("https://fcm.googleapis.com", description="Base address of FCM.")
 
-    def faults_of_push(self, *, production: bool) -> list[str]:
+    def faults(self) -> list[str]:
         """List what is missing or unsafe of the ways that are named."""
+        production = self.environment == "production"
         required = dict(REQUIRED)
         if production:
             required["webpush"] = ("vapid_private_key", "vapid_subject")
-        faults = [
+        faults = super().faults() + [
             f"KITH_{name.upper()} is required by KITH_PUSH={way}"
             for way in self.push
             for name in required.get(way, ())

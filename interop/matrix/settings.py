@@ -1,12 +1,14 @@
-"""Settings of the doors for other protocols: CAMARA and Matrix."""
+"""Settings of the Matrix adapter."""
 
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
-from pydantic_settings import BaseSettings, NoDecode
+from pydantic_settings import NoDecode
 
 from core.setting_types import CertificateFile, Network, distinct, split
+from discovery.settings import DiscoverySettings
+from verification.settings import VerificationSettings
 
 #: A Matrix server name: a host or an address, and a port where one is part of the name.
 ServerName = Annotated[
@@ -19,19 +21,9 @@ ServerName = Annotated[
 ]
 
 
-class DoorSettings(BaseSettings):
-    """The part of the settings that is about `interop/`."""
+class MatrixSettings(VerificationSettings, DiscoverySettings):
+    """The settings section of the Matrix adapter."""
 
-    camara_message_length: int = Field(
-        160, ge=8, le=160, description="Longest message that the CAMARA door takes, in characters."
-    )
-    camara_sends_per_day: int = Field(
-        5, ge=1, le=1000, description="Codes a number and service through it, refilled over a day."
-    )
-    camara_checks: int = Field(5, ge=1, le=10, description="Guesses a code sent through it.")
-    camara_lifetime: int = Field(
-        600, ge=60, le=3600, description="Seconds a code sent through it can be validated."
-    )
     matrix_enabled: bool = Field(
         False,
         description="Whether the Matrix door is open. Behind it strangers name homeservers that this"

@@ -1,13 +1,15 @@
 """Settings of discovery: pages, budgets, ceilings and epochs."""
 
 import re
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, BeforeValidator, Field
-from pydantic_settings import BaseSettings, NoDecode
+from pydantic_settings import NoDecode
 
 from core.budgets import MAX_REFILL, Budget
 from core.setting_types import split
+from core.settings import CoreSettings
 
 
 def _tier(value: str) -> str:
@@ -18,8 +20,12 @@ def _tier(value: str) -> str:
     return value
 
 
-class DiscoverySettings(BaseSettings):
-    """The part of the settings that is about lookups."""
+class DiscoverySettings(CoreSettings):
+    """The settings section of discovery."""
+
+    RETIRED: ClassVar[Mapping[str, str]] = {
+        "KITH_DISCOVERY_CEILING": "is called KITH_DISCOVERY_ALERT_PER_DAY now",
+    }
 
     max_hashes: int = Field(10_000, ge=1, le=10_000, description="Hashes a lookup.")
     discovery_burst: int = Field(
@@ -66,9 +72,9 @@ class DiscoverySettings(BaseSettings):
         7, ge=1, le=365, description="Days that the epoch before still answers after a rotation."
     )
 
-    def faults_of_discovery(self) -> list[str]:
+    def faults(self) -> list[str]:
         """List what is only wrong together."""
-        faults = []
+        faults = super().faults()
         if self.discovery_burst > MAX_REFILL * self.discovery_per_day:
             faults.append(f"KITH_DISCOVERY_BURST would take more than {MAX_REFILL} days to refill")
         tiers = [tier.partition(":")[0] for tier in self.discovery_tiers]

@@ -1,0 +1,46 @@
+"""Settings of messages and mailboxes: sizes, and how much an account may send to whom."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from pydantic import Field
+
+from messaging.push.settings import PushSettings
+
+MAX_RATE = 1_000_000_000
+
+
+class MessagingSettings(PushSettings):
+    """The settings section of messages and mailboxes."""
+
+    RETIRED: ClassVar[Mapping[str, str]] = {
+        "KITH_STRANGERS_PER_DAY": "is called KITH_NEW_RECIPIENTS_PER_DAY now",
+    }
+
+    max_content_bytes: int = Field(
+        65_536, ge=1024, le=262_144, description="Largest ciphertext of one envelope."
+    )
+    max_mailbox_messages: int = Field(
+        100_000, ge=100, description="Envelopes that wait for one device."
+    )
+    max_mailbox_bytes: int = Field(
+        268_435_456,
+        ge=1_048_576,
+        le=2**40,
+        description="Bytes of content that wait for one device, shared ones of groups included.",
+    )
+    messages_per_minute: int = Field(
+        1200, ge=1, le=MAX_RATE, description="Messages that an account sends to others in a minute."
+    )
+    messages_to_one_per_minute: int = Field(
+        600, ge=1, le=MAX_RATE, description="Those of them that go to one account."
+    )
+    stranger_messages_per_day: int = Field(
+        20,
+        ge=1,
+        le=MAX_RATE,
+        description="Messages a day to an account that has neither answered nor accepted.",
+    )
+    new_recipients_per_day: int = Field(
+        100, ge=1, le=MAX_RATE, description="Such accounts that one account writes to in a day."
+    )
