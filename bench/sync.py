@@ -24,7 +24,7 @@ from rich.table import Table
 
 from bench import databases, jobs
 from kith import Kith
-from kith.hashing import digest_number
+from kith.api.discovery import digest_number
 from tests.server import ROOT, running_server
 
 ASKER = "+14165550123"

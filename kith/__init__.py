@@ -1,31 +1,30 @@
-"""Own the public names of the Kith client library: a typed client over HTTP, its answers and its
-exceptions.
+"""The Kith client library: a typed client over HTTP, its answers and its exceptions.
 
-Import nothing of the server. The command lives in `kith.cli`, contact files in `kith.contacts`.
+`kith.contacts` reads address books, `kith.sync` matches them, `kith.messaging` encrypts messages (with
+the extra `kith[messages]`), `kith.cli` is the command. Nothing of the server is imported.
 """
 
 from kith import problems
-from kith.challenges import solve_challenge
+from kith.api.discovery import hash_number
+from kith.api.keys import (
+    FetchedKeys,
+    KeyBundle,
+    KeyCounts,
+    Prekey,
+    SignedPrekey,
+    keys_digest,
+)
+from kith.api.verification import DeviceRecovery, solve_challenge
 from kith.client import Kith
 from kith.errors import (
     ChallengeRefused,
-    FieldFault,
+    FieldError,
     KithAnswerUnreadable,
     KithAuthoritiesUnreadable,
     KithCertificateRefused,
     KithError,
     KithProblem,
     KithUnreachable,
-)
-from kith.hashing import hash_number
-from kith.key_models import (
-    DeviceRecovery,
-    KeyBundle,
-    KeyCounts,
-    Prekey,
-    SignedPrekey,
-    TakenKeys,
-    keys_digest,
 )
 from kith.models import (
     AcceptedMessage,
@@ -53,7 +52,7 @@ from kith.models import (
     Registration,
     Verification,
 )
-from kith.requests import NO_RETRIES, RetryPolicy
+from kith.transport import NO_RETRIES, RetryPolicy
 
 __all__ = [
     "NO_RETRIES",
@@ -67,7 +66,8 @@ __all__ = [
     "DeviceRecovery",
     "DiscoveryParameters",
     "Envelope",
-    "FieldFault",
+    "FetchedKeys",
+    "FieldError",
     "Group",
     "GroupDevice",
     "GroupDevices",
@@ -95,7 +95,6 @@ __all__ = [
     "Registration",
     "RetryPolicy",
     "SignedPrekey",
-    "TakenKeys",
     "Verification",
     "hash_number",
     "keys_digest",

@@ -1,128 +1,101 @@
-"""Own how every failure of a call looks to a Python program: KithError and its kinds.
-
-Refuse to repeat secrets: device tokens, codes and whole phone numbers never enter a message or a
-repr, even when a server or a proxy in between puts them into its answer.
+"""Exceptions of the client library. Tokens, codes and whole phone numbers never enter a message or a
+repr, even when a server or a proxy puts them into its answer.
 """
 
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-LONGEST_TEXT = 500
+import msgspec
+
+MAX_TEXT = 500
 
 _SECRETS = re.compile(
-    r"kith[a-z]*_[A-Za-z0-9_-]+"  # a credential: a device's, a link's, a service's, a Matrix user's
-    r"|\+\d[\d ()./-]{5,}\d"  # a number written with spaces or dashes
-    r"|\d{6,}"  # a code, or a number without a plus
+    r"kith[a-z]*_[A-Za-z0-9_-]+"  # a token or a link code
+    r"|\+\d[\d ()./-]{5,}\d"  # a phone number with spaces or dashes
+    r"|\d{6,}"  # a code, or a phone number without a plus
 )
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 def redact(text: str) -> str:
-    """Return `text` with tokens, codes and whole numbers masked, at most 500 characters long."""
-    return _SECRETS.sub("•••", text[:LONGEST_TEXT])
+    """Return `text` with tokens, codes and phone numbers masked, at most 500 characters long."""
+    return _SECRETS.sub("•••", text[:MAX_TEXT])
 
 
-@dataclass(frozen=True)
-class FieldFault:
-    """Name a refused field of a request: `pointer` is a JSON pointer, `detail` the reason."""
+class FieldError(msgspec.Struct, frozen=True):
+    """An invalid field of a request: a JSON pointer and the reason."""
 
-    pointer: str
-    detail: str
+    pointer: str = ""
+    detail: str = ""
 
 
 class KithError(Exception):
-    """Stand for everything a call can fail with; catch this to catch all."""
+    """Base class of every exception that a call raises."""
 
 
 class KithUnreachable(KithError):
-    """Report that no answer came: refused connection, broken connection, time-out.
+    """No answer came: connection refused or broken, or a time-out.
 
-    The server may still have done what was asked. Calls that are safe to repeat were already
-    repeated.
+    The server may still have processed the request. Calls that are safe to repeat were retried.
     """
 
 
 class KithCertificateRefused(KithUnreachable):
-    """Report a server whose certificate is not accepted: another name's, expired, or not of an
-    authority that this machine trusts. Nothing was asked of it.
-    """
+    """The server's certificate is expired, for another name or from an untrusted authority."""
 
 
 class KithAuthoritiesUnreadable(KithError):
-    """Report certificate authorities that SSL_CERT_FILE or SSL_CERT_DIR names and that cannot be
-    read.
-    """
+    """The certificate authorities that SSL_CERT_FILE or SSL_CERT_DIR names cannot be read."""
 
 
 class KithAnswerUnreadable(KithError):
-    """Report an answer with a success status that is not what the Kith API promises, often another
-    server's.
-    """
+    """A successful answer does not follow the Kith API; often it is another server's."""
 
 
 class ChallengeRefused(KithError):
-    """Report a challenge of the server's that this client does not solve: one that cannot be read,
-    is of another kind or asks for too much work.
-    """
+    """The server's challenge is malformed, of an unsupported kind, or needs too much work."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class KithProblem(KithError):
-    """Report a refusal by the server (RFC 9457); a code that this version does not know arrives as
-    this class.
+    """A problem that the server reports (RFC 9457). `kith.problems` has classes for codes that
+    programs handle; every other code arrives as this class.
 
-    code: last segment of the problem's `type`, or "http-<status>" when the answer was no problem
-    document. retry_after: whole seconds after which trying again makes sense, or None. errors: the
-    refused fields. checks_left: guesses left in this verification, or None. missing, extra, stale:
-    device ids, filled for devices-mismatched only. left, capacity, needed: hashes, filled for
-    budget-exhausted and budget-too-small. challenge: what is to be solved, for challenge-required
-    only. decision: the name under which the server's operator finds why a text was not sent, or None.
-    version: of the group, for group-changed only. unknown: account ids, for accounts-unknown only.
+    code: the last segment of the problem's `type`, or "http-<status>" without a problem document.
+    retry_after: seconds. checks_left: guesses left in this verification. missing, extra, stale:
+    device ids, for devices-mismatched. left, capacity, needed: hashes, for budget-exhausted and
+    budget-too-small. challenge: for challenge-required. decision: the id under which the server's
+    operator finds why a text was not sent. version: of the group, for group-changed. unknown:
+    account ids, for accounts-unknown.
     """
 
-    code: str = ""
+    code: str
+    title: str
+    status: int
+    detail: str = ""
+    request_id: str | None = None
+    retry_after: Count | None = None
+    errors: tuple[FieldError, ...] = ()
+    checks_left: Count | None = None
+    missing: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+    stale: tuple[str, ...] = ()
+    left: Count | None = None
+    capacity: Count | None = None
+    needed: Count | None = None
+    challenge: dict[str, Any] | None = None
+    decision: str | None = None
+    version: Count | None = None
+    unknown: tuple[str, ...] = ()
 
-    def __init__(
-        self,
-        *,
-        code: str,
-        title: str,
-        status: int,
-        detail: str = "",
-        request_id: str | None = None,
-        retry_after: int | None = None,
-        errors: Sequence[FieldFault] = (),
-        checks_left: int | None = None,
-        missing: Sequence[str] = (),
-        extra: Sequence[str] = (),
-        stale: Sequence[str] = (),
-        left: int | None = None,
-        capacity: int | None = None,
-        needed: int | None = None,
-        challenge: Mapping[str, Any] | None = None,
-        decision: str | None = None,
-        version: int | None = None,
-        unknown: Sequence[str] = (),
-    ) -> None:
-        """Take the members of a problem document; texts are redacted here, once for all uses."""
-        self.code = redact(code)
-        self.title = redact(title)
-        self.status = status
-        self.detail = redact(detail)
-        self.request_id = request_id
-        self.retry_after = retry_after
-        self.errors = tuple(FieldFault(fault.pointer, redact(fault.detail)) for fault in errors)
-        self.checks_left = checks_left
-        self.missing = tuple(missing)
-        self.extra = tuple(extra)
-        self.stale = tuple(stale)
-        self.left = left
-        self.capacity = capacity
-        self.needed = needed
-        self.challenge = challenge
-        self.decision = decision
-        self.version = version
-        self.unknown = tuple(unknown)
-        super().__init__(
-            ": ".join(text for text in (self.title, self.detail) if text) + f" ({self.code})"
-        )
+    def __init_subclass__(cls, *, code: str) -> None:
+        """Set the problem code that a subclass stands for."""
+        cls.code = code
+
+    def __post_init__(self) -> None:
+        """Redact every text once, for all uses."""
+        self.code, self.title, self.detail = map(redact, (self.code, self.title, self.detail))
+        self.errors = tuple(FieldError(one.pointer, redact(one.detail)) for one in self.errors)
+        super().__init__(": ".join(filter(None, (self.title, self.detail))) + f" ({self.code})")

@@ -1,32 +1,45 @@
-"""Own the shapes of the API's answers as frozen dataclasses, and the checked reading of JSON into
-them.
-
-Refuse answers that lack a member or hold another type; ignore members that a newer server adds.
-Secrets (tokens, link codes, message contents) do not show in a repr.
+"""Answers of the API as immutable structs, read by msgspec: unknown members are ignored, a missing or
+mistyped one raises KithAnswerUnreadable.
 """
 
 import base64
-import dataclasses
-import types
-import typing
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from abc import ABCMeta
 from datetime import datetime
-from functools import cache
-from typing import Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
+
+import msgspec
 
 from kith.errors import KithAnswerUnreadable
 
 Channel = Literal["sms", "voice"]
 ContactState = Literal["accepted", "blocked"]
+Role = Literal["admin", "member"]
+Time = Annotated[datetime, msgspec.Meta(tz=True)]
+
+if TYPE_CHECKING:
+    Binary = bytes
+else:
+    # Bytes that the API writes as unpadded base64url: msgspec decodes `bytes` from padded base64.
+    Binary = ABCMeta("Binary", (), {})
+    Binary.register(bytes)
 
 
-@dataclass(frozen=True)
-class Verification:
-    """A run at proving a number; waits are whole seconds, None meaning not any more in this
-    verification.
+class Answer(msgspec.Struct, frozen=True):
+    """An answer; its repr leaves out the members that `secret` names."""
+
+    secret: ClassVar[frozenset[str]] = frozenset()
+
+    def __repr__(self) -> str:
+        """Return the members without secrets."""
+        members = (name for name in self.__struct_fields__ if name not in self.secret)
+        return f"{type(self).__name__}({', '.join(f'{n}={getattr(self, n)!r}' for n in members)})"
+
+
+class Verification(Answer, frozen=True):
+    """A verification of a phone number.
 
     status: "pending", "verified", "expired", "failed" or "canceled". code_length: 6 or 8 digits.
+    next_sms_in, next_voice_in: seconds until another text or call, None when there is none left.
     """
 
     id: str
@@ -34,29 +47,28 @@ class Verification:
     status: str
     channel: str
     code_length: int
-    expires_at: datetime
+    expires_at: Time
     checks_left: int
-    next_sms_in: int | None
-    next_voice_in: int | None
+    next_sms_in: int | None = None
+    next_voice_in: int | None = None
 
 
-@dataclass(frozen=True)
-class Registration:
-    """A new device of the account that belongs to a verified number; keep `device_token` secret."""
+class Registration(Answer, frozen=True):
+    """A new device of the account that the verified number belongs to; its token is secret."""
 
+    secret = frozenset({"device_token"})
     account_id: str
     phone_number: str
     device_id: str
-    device_token: str = field(repr=False)
+    device_token: str
     reregistered: bool = False
 
 
-@dataclass(frozen=True)
-class Account:
-    """The account that the device token belongs to; `device_id` is the asking device.
+class Account(Answer, frozen=True):
+    """The account of the device token; `device_id` is the device of the token.
 
-    registration_lock_state: "active", or "lapsed" while no device was used for 7 days; None without
-    a PIN. registration_lock_ends_at: when it is removed, as was asked for without the PIN.
+    registration_lock_state: "active", or "lapsed" after 7 days without any device; None without a
+    PIN. registration_lock_ends_at: when a removal that was requested without the PIN takes effect.
     """
 
     account_id: str
@@ -64,14 +76,13 @@ class Account:
     device_id: str
     discoverable: bool
     registration_lock: bool
-    created_at: datetime
+    created_at: Time
     registration_lock_state: str | None = None
-    registration_lock_ends_at: datetime | None = None
+    registration_lock_ends_at: Time | None = None
 
 
-@dataclass(frozen=True)
-class MailboxFill:
-    """What waits for a device, and how much may."""
+class MailboxFill(Answer, frozen=True):
+    """How many messages and bytes wait for a device, and the limits."""
 
     messages: int
     bytes: int
@@ -79,82 +90,74 @@ class MailboxFill:
     max_bytes: int
 
 
-@dataclass(frozen=True)
-class Missed:
-    """Messages to this device were not stored since a time; acknowledging `through` ends this."""
+class Missed(Answer, frozen=True):
+    """Messages since a time were not stored for this device; acknowledging `through` clears this."""
 
-    since: datetime
+    since: Time
     through: int
 
 
-@dataclass(frozen=True)
-class Device:
-    """One device of the own account; `current` marks the asking one.
+class Device(Answer, frozen=True):
+    """A device of the account; `current` marks the device of the token.
 
-    token_revoked_at: since when it is signed out, with its mailbox kept for 30 days.
+    token_revoked_at: when it was signed out; its mailbox is kept for 30 days.
     """
 
     id: str
     name: str | None
     platform: str | None
-    created_at: datetime
-    last_seen_at: datetime | None
+    created_at: Time
+    last_seen_at: Time | None
     current: bool
-    token_revoked_at: datetime | None = None
+    token_revoked_at: Time | None = None
     mailbox: MailboxFill | None = None
 
 
-@dataclass(frozen=True)
-class DeviceLink:
-    """A code that makes one other device part of the account, once and until `expires_at`."""
+class DeviceLink(Answer, frozen=True):
+    """A code that adds one device to the account, once and until `expires_at`."""
 
-    link_code: str = field(repr=False)
-    expires_at: datetime
+    secret = frozenset({"link_code"})
+    link_code: str
+    expires_at: Time
 
 
-@dataclass(frozen=True)
-class LinkedDevice:
-    """A device that joined an account by a link code; keep `device_token` secret."""
+class LinkedDevice(Answer, frozen=True):
+    """A device that was added by a link code; its token is secret."""
 
+    secret = frozenset({"device_token"})
     account_id: str
     device_id: str
-    device_token: str = field(repr=False)
+    device_token: str
 
 
-@dataclass(frozen=True)
-class Budget:
-    """How many hashes may still be looked up for the first time, of how many, and what comes back
-    in a day.
-    """
+class Budget(Answer, frozen=True):
+    """How many new hashes may still be looked up, the most there can be, and the daily refill."""
 
     left: int
     capacity: int
     refill_per_day: int
 
 
-@dataclass(frozen=True)
-class DiscoveryParameters:
-    """How to hash numbers until `expires_at`, how many hashes one lookup takes, and the budget,
-    None where the server has none.
+class DiscoveryParameters(Answer, frozen=True):
+    """How to hash numbers until `expires_at`, the most hashes of one lookup, and the budget.
 
-    asker: who pays, and whom sync tokens are bound to; None where the server is older.
+    budget: None on a server without budgets. asker: the id of the budget's owner, to which sync
+    tokens are bound; None on an older server.
     """
 
     epoch: str
     algorithm: str
     salt: str
     max_hashes: int
-    expires_at: datetime | None
+    expires_at: Time | None = None
     budget: Budget | None = None
     asker: str | None = None
 
 
-@dataclass(frozen=True)
-class Lookup:
-    """What a lookup found: the account id of each hash that has one.
+class Lookup(Answer, frozen=True):
+    """The account id of each hash that belongs to an account.
 
-    sync_token: proves that all hashes of the request are paid for, None where the server has no
-    budget.
+    sync_token: proves that every hash of the request is paid for; None without budgets.
     """
 
     matches: dict[str, str]
@@ -162,77 +165,70 @@ class Lookup:
     budget: Budget | None = None
 
 
-@dataclass(frozen=True)
-class Envelope:
-    """Ciphertext for one device of the recipient, and for which of its keys, where that is known."""
+class Envelope(Answer, frozen=True):
+    """Ciphertext for one device, and the registration id of the keys it is encrypted for."""
 
+    secret = frozenset({"content"})
     device_id: str
-    content: bytes = field(repr=False)
+    content: Binary
     registration_id: int | None = None
 
 
-@dataclass(frozen=True)
-class GroupVersion:
-    """A group, as of one version of its membership."""
+class GroupVersion(Answer, frozen=True):
+    """A group at one version of its membership."""
 
     id: str
     version: int
 
 
-@dataclass(frozen=True)
-class AcceptedMessage:
-    """A message that the server has stored for every device named in it."""
+class AcceptedMessage(Answer, frozen=True):
+    """A message that the server has stored for every device."""
 
     id: str
-    accepted_at: datetime
+    accepted_at: Time
 
 
-@dataclass(frozen=True)
-class Message:
-    """One ciphertext from this device's mailbox; `seq` is what an acknowledgement names.
+class Message(Answer, frozen=True):
+    """A ciphertext from this device's mailbox; acknowledgements name its `seq`.
 
-    request: the account is not in touch with the sender yet. group: what it was sent to, if not to
-    the account.
+    request: this account has not accepted the sender yet. group: set for a message to a group.
     """
 
+    secret = frozenset({"content"})
     seq: int
     id: str
     from_account_id: str
     from_device_id: str
-    content: bytes = field(repr=False)
-    sent_at: datetime
+    content: Binary
+    sent_at: Time
     request: bool | None = None
     group: GroupVersion | None = None
 
 
-@dataclass(frozen=True)
-class MessagePage:
-    """Messages in order; `more` says that others wait behind them."""
+class MessagePage(Answer, frozen=True):
+    """Messages in order; `more` is set when others follow."""
 
     messages: tuple[Message, ...]
     more: bool
     missed: Missed | None = None
 
 
-@dataclass(frozen=True)
-class PeerContact:
-    """Another account and how the own one stands to it: "accepted" or "blocked"."""
+class PeerContact(Answer, frozen=True):
+    """Another account and its state for this one: "accepted" or "blocked"."""
 
     account_id: str
     state: str
-    since: datetime
+    since: Time
 
 
-@dataclass(frozen=True)
-class ContactPage:
-    """Contacts by ascending id; `more` says that others follow."""
+class ContactPage(Answer, frozen=True):
+    """Contacts by ascending id; `more` is set when others follow."""
 
     contacts: tuple[PeerContact, ...]
     more: bool
 
 
-@dataclass(frozen=True)
-class GroupMember:
+class GroupMember(Answer, frozen=True):
     """An account in a group: role "admin" or "member", state "joined" or "invited"."""
 
     account_id: str
@@ -240,9 +236,8 @@ class GroupMember:
     state: str
 
 
-@dataclass(frozen=True)
-class Group:
-    """A group and who is in it, as of a version."""
+class Group(Answer, frozen=True):
+    """A group and its members at a version."""
 
     id: str
     name: str
@@ -250,9 +245,8 @@ class Group:
     members: tuple[GroupMember, ...]
 
 
-@dataclass(frozen=True)
-class GroupSummary:
-    """A group without its members, and the own role and state in it."""
+class GroupSummary(Answer, frozen=True):
+    """A group without its members, and this account's role and state in it."""
 
     id: str
     name: str
@@ -261,125 +255,76 @@ class GroupSummary:
     state: str
 
 
-@dataclass(frozen=True)
-class GroupPage:
-    """Groups by ascending id; `more` says that others follow after the last."""
+class GroupPage(Answer, frozen=True):
+    """Groups by ascending id; `more` is set when others follow."""
 
     groups: tuple[GroupSummary, ...]
     more: bool
 
 
-@dataclass(frozen=True)
-class PushParameters:
-    """The types of push subscription that the server takes; vapid_public_key: what a browser
-    subscribes with.
-    """
+class PushParameters(Answer, frozen=True):
+    """The subscription types that the server supports, and the VAPID key for browsers."""
 
     types: tuple[str, ...]
-    vapid_public_key: str | None
+    vapid_public_key: str | None = None
 
 
-@dataclass(frozen=True)
-class PushSubscription:
-    """How this device is woken: "webpush", "apns" or "fcm"."""
+class PushSubscription(Answer, frozen=True):
+    """The push service of this device: "webpush", "apns" or "fcm"."""
 
     type: str
 
 
-@dataclass(frozen=True)
-class GroupDevice:
-    """A device of a member to encrypt for; `registration_id` is None while it has no keys."""
+class GroupDevice(Answer, frozen=True):
+    """A member's device; `registration_id` is None while it has no keys."""
 
     account_id: str
     device_id: str
-    registration_id: int | None
+    registration_id: int | None = None
 
 
-@dataclass(frozen=True)
-class GroupDevices:
-    """All devices of a group but the asking one, and the digest over them, as of a version."""
+class GroupDevices(Answer, frozen=True):
+    """All devices of a group but this one, and the digest over them, at a version."""
 
     version: int
     devices: tuple[GroupDevice, ...]
-    digest: bytes
+    digest: Binary
 
 
-@dataclass(frozen=True)
-class OutboxText:
-    """A text or call that the mock provider would have sent (development servers only)."""
+class OutboxText(Answer, frozen=True):
+    """A text or call of the mock provider (development servers only)."""
 
+    secret = frozenset({"body"})
     to: str
-    body: str = field(repr=False)
+    body: str
     channel: str
-    sent_at: datetime
+    sent_at: Time
 
 
 Model = TypeVar("Model")
 
 
-def read(model: type[Model], document: object) -> Model:
-    """Return `document`, a decoded JSON value, as `model`.
-
-    Raise KithAnswerUnreadable, naming the member but never its value, when something is missing or
-    of another type.
+def decode(model: type[Model], content: bytes) -> Model:
+    """Return a JSON document as `model`; raise KithAnswerUnreadable, which names the member and
+    never its value.
     """
-    return cast(Model, _convert(model, document, model.__name__))
-
-
-@cache
-def _hints(model: type) -> dict[str, Any]:
-    return typing.get_type_hints(model)
-
-
-def _convert(kind: Any, value: object, place: str) -> object:
-    origin = typing.get_origin(kind)
-    if origin is types.UnionType:
-        return None if value is None else _convert(typing.get_args(kind)[0], value, place)
-    if origin is tuple and isinstance(value, list):
-        return tuple(_convert(typing.get_args(kind)[0], item, place) for item in value)
-    if origin is dict and isinstance(value, dict):
-        inner = typing.get_args(kind)[1]
-        return {name: _convert(inner, item, place) for name, item in value.items()}
-    if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
-        hints = _hints(cast(type, kind))
-        return cast(Any, kind)(
-            **{
-                name: _convert(hint, value.get(name), f"{place}.{name}")
-                for name, hint in hints.items()
-            }
-        )
-    if kind is datetime and isinstance(value, str):
-        return _time(value, place)
-    if kind is bytes and isinstance(value, str):
-        return _binary(value, place)
-    if type(value) is kind:
-        return value
-    raise _unreadable(place)
-
-
-def _time(text: str, place: str) -> datetime:
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise _unreadable(place) from None
-    if moment.tzinfo is None:
-        raise _unreadable(place)
-    return moment
+        return msgspec.json.decode(content, type=model, dec_hook=_decode_binary)
+    except msgspec.ValidationError as error:
+        raise KithAnswerUnreadable(
+            f"The answer does not follow the Kith API: {error}. Is this a Kith server?"
+        ) from None
+    except (msgspec.DecodeError, RecursionError):
+        raise KithAnswerUnreadable("The answer is not JSON. Is this a Kith server?") from None
 
 
-def _binary(text: str, place: str) -> bytes:
+def _decode_binary(_: type, text: Any) -> bytes:
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except ValueError:
-        raise _unreadable(place) from None
+    except (TypeError, ValueError):
+        raise ValueError("Expected base64url") from None
 
 
 def base64url(content: bytes) -> str:
     """Return `content` as the API writes binary: base64url without padding."""
     return base64.urlsafe_b64encode(content).rstrip(b"=").decode("ascii")
-
-
-def _unreadable(place: str) -> KithAnswerUnreadable:
-    return KithAnswerUnreadable(
-        f"The answer is not what the Kith API promises, at {place}. Is this a Kith server?"
-    )

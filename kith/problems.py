@@ -1,499 +1,269 @@
-"""Own one exception class for each problem code of the API.
+"""Problem codes that programs handle, one exception class each, and the reading of a problem.
 
-Refuse to interpret: what to do about a problem is the caller's decision.
+A code without a class here arrives as a plain `KithProblem`, which carries the same members.
 """
 
+import contextlib
+import email.utils
+import typing
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import msgspec
 
 from kith.errors import KithProblem
 
+MAX_ID = 128
 
-class MalformedRequest(KithProblem):
-    """Report a body that is not JSON."""
 
-    code = "malformed-request"
+class InvalidFields(KithProblem, code="invalid-fields"):
+    """Fields are missing, unknown or out of range; `errors` names them."""
 
 
-class InvalidFields(KithProblem):
-    """Report fields that are missing, unknown or out of range; `errors` names them."""
+class NotFound(KithProblem, code="not-found"):
+    """The server does not serve this path."""
 
-    code = "invalid-fields"
 
+class IdempotencyInProgress(KithProblem, code="idempotency-in-progress"):
+    """The first request with this Idempotency-Key is still being processed."""
 
-class UnsupportedMediaType(KithProblem):
-    """Report a body of another content type than the call takes."""
 
-    code = "unsupported-media-type"
+class VerificationNotFound(KithProblem, code="verification-not-found"):
+    """The verification does not exist."""
 
 
-class NotFound(KithProblem):
-    """Report an address that the server does not serve."""
+class VerificationExpired(KithProblem, code="verification-expired"):
+    """The verification has expired; start another."""
 
-    code = "not-found"
 
+class VerificationClosed(KithProblem, code="verification-closed"):
+    """The verification is already verified, canceled or failed."""
 
-class MethodNotAllowed(KithProblem):
-    """Report a method that the address does not take."""
 
-    code = "method-not-allowed"
+class CodeRejected(KithProblem, code="code-rejected"):
+    """The code is wrong; `checks_left` guesses remain."""
 
 
-class BodyTooLarge(KithProblem):
-    """Report a body above the server's limit."""
+class CodeUnreadable(KithProblem, code="code-unreadable"):
+    """The text cannot be a code; it does not count as a guess."""
 
-    code = "body-too-large"
 
+class ChecksExhausted(KithProblem, code="checks-exhausted"):
+    """The verification has no guesses left; start another."""
 
-class RequestTimeout(KithProblem):
-    """Report a body that came too slowly; nothing was done."""
 
-    code = "request-timeout"
+class SendTooSoon(KithProblem, code="send-too-soon"):
+    """The next text or call may go out in `retry_after` seconds."""
 
 
-class TooManyConnections(KithProblem):
-    """Report that the device has too many requests and sockets open at once."""
+class TooManySends(KithProblem, code="too-many-sends"):
+    """The phone number or the requester has reached its limit of texts."""
 
-    code = "too-many-connections"
 
+class NoSendsLeft(KithProblem, code="no-sends-left"):
+    """The verification may send no more; start another later."""
 
-class InternalError(KithProblem):
-    """Report a fault of the server; `request_id` finds it in its log."""
 
-    code = "internal-error"
+class SendsPaused(KithProblem, code="sends-paused"):
+    """The server's policy stops texts like this one for now."""
 
 
-class ServiceUnavailable(KithProblem):
-    """Report that the server cannot answer now."""
+class DestinationRefused(KithProblem, code="destination-refused"):
+    """The server does not send to this country."""
 
-    code = "service-unavailable"
 
+class ChallengeRequired(KithProblem, code="challenge-required"):
+    """A proof of work is required first; `kith.solve_challenge` solves `challenge`."""
 
-class OutcomeUnknown(KithProblem):
-    """Report that the server does not know whether it was done; a repeat does it once."""
 
-    code = "outcome-unknown"
+class ChallengeRejected(KithProblem, code="challenge-rejected"):
+    """The solution is wrong, expired or already used; send the request again without it."""
 
 
-class StorageFull(KithProblem):
-    """Report that the server has no room to store what was asked for."""
+class DeviceNotRecoverable(KithProblem, code="device-not-recoverable"):
+    """The device is gone or its signature is wrong; the verification can still be used."""
 
-    code = "storage-full"
 
+class RegistrationLocked(KithProblem, code="registration-locked"):
+    """The account has a registration lock, and the PIN is missing or wrong."""
 
-class IdempotencyKeyReused(KithProblem):
-    """Report an Idempotency-Key that was sent with another body before."""
 
-    code = "idempotency-key-reused"
+class TokenMissing(KithProblem, code="token-missing"):
+    """The call needs a device token."""
 
 
-class IdempotencyAnswerWithheld(KithProblem):
-    """Report a request that was done before, under a key too short to be told its answer for."""
+class TokenInvalid(KithProblem, code="token-invalid"):
+    """The device token is unknown or revoked."""
 
-    code = "idempotency-answer-withheld"
 
+class TokenExpired(KithProblem, code="token-expired"):
+    """The device was not used for too long."""
 
-class IdempotencyInProgress(KithProblem):
-    """Report that the first request with this Idempotency-Key is still running."""
 
-    code = "idempotency-in-progress"
+class TokenReused(KithProblem, code="token-reused"):
+    """An old token was used after its successor; the device is revoked because one was stolen."""
 
 
-class PhoneNumberInvalid(KithProblem):
-    """Report a text that is no phone number."""
+class ServiceTokenInvalid(KithProblem, code="service-token-invalid"):
+    """The service token is unknown or revoked."""
 
-    code = "phone-number-invalid"
 
+class ServiceTokenExpired(KithProblem, code="service-token-expired"):
+    """The service token has expired."""
 
-class PhoneNumberRefused(KithProblem):
-    """Report a number that this service does not verify."""
 
-    code = "phone-number-refused"
+class ScopeMissing(KithProblem, code="scope-missing"):
+    """The service token lacks the scope of this call."""
 
 
-class TestNumberExpired(KithProblem):
-    """Report a test number whose last day has passed."""
+class AccountNotFound(KithProblem, code="account-not-found"):
+    """The account does not exist."""
 
-    code = "test-number-expired"
 
+class DeviceNotFound(KithProblem, code="device-not-found"):
+    """The device does not exist."""
 
-class WebOriginRefused(KithProblem):
-    """Report a web origin that may not stand in the text."""
 
-    code = "web-origin-refused"
+class LinkCodeInvalid(KithProblem, code="link-code-invalid"):
+    """The link code is wrong, used or expired."""
 
 
-class AppHashRefused(KithProblem):
-    """Report an Android app hash that may not stand in the text."""
+class EpochUnknown(KithProblem, code="epoch-unknown"):
+    """The epoch of the hashes is over; fetch the discovery parameters again."""
 
-    code = "app-hash-refused"
 
+class BudgetExhausted(KithProblem, code="budget-exhausted"):
+    """The lookup has more new hashes than the budget has left; nothing was looked up or charged."""
 
-class VerificationNotFound(KithProblem):
-    """Report an unknown verification."""
 
-    code = "verification-not-found"
+class BudgetTooSmall(KithProblem, code="budget-too-small"):
+    """The lookup has more new hashes than the budget's capacity; look up fewer at once."""
 
 
-class VerificationExpired(KithProblem):
-    """Report a verification whose time is over; start another."""
-
-    code = "verification-expired"
-
-
-class VerificationClosed(KithProblem):
-    """Report a verification that is already verified, canceled or failed."""
-
-    code = "verification-closed"
-
-
-class CodeRejected(KithProblem):
-    """Report a wrong code; `checks_left` guesses remain."""
-
-    code = "code-rejected"
-
-
-class CodeUnreadable(KithProblem):
-    """Report a text that cannot be the code; it did not count as a guess."""
-
-    code = "code-unreadable"
-
-
-class ChecksExhausted(KithProblem):
-    """Report that this verification has no guesses left; start another."""
-
-    code = "checks-exhausted"
-
-
-class TooManyWrongCodes(KithProblem):
-    """Report too many wrong codes for this number over all verifications."""
-
-    code = "too-many-wrong-codes"
-
-
-class LongerCodeRequired(KithProblem):
-    """Report that this number needs a longer code now; start another verification."""
-
-    code = "longer-code-required"
-
-
-class SendTooSoon(KithProblem):
-    """Report that the next text or call may go out in `retry_after` seconds only."""
-
-    code = "send-too-soon"
-
-
-class TooManySends(KithProblem):
-    """Report that this number or requester has had its texts for now."""
-
-    code = "too-many-sends"
-
-
-class NoSendsLeft(KithProblem):
-    """Report that this verification may send no more; start another later."""
-
-    code = "no-sends-left"
-
-
-class SendsPaused(KithProblem):
-    """Report that the server's policy stops texts like this one for now."""
-
-    code = "sends-paused"
-
-
-class DestinationRefused(KithProblem):
-    """Report a country that the server does not send to."""
-
-    code = "destination-refused"
-
-
-class ChallengeRequired(KithProblem):
-    """Report that a proof of work is asked for first; `kith.solve_challenge` solves `challenge`."""
-
-    code = "challenge-required"
-
-
-class ChallengeRejected(KithProblem):
-    """Report a solution that is wrong, has expired or was used before; ask again without it."""
-
-    code = "challenge-rejected"
-
-
-class SendRejected(KithProblem):
-    """Report that the number cannot receive the text or call."""
-
-    code = "send-rejected"
-
-
-class SendBlocked(KithProblem):
-    """Report that sending to this number is blocked."""
-
-    code = "send-blocked"
-
-
-class SendUnavailable(KithProblem):
-    """Report that no provider could send now."""
-
-    code = "send-unavailable"
-
-
-class VerificationNotVerified(KithProblem):
-    """Report a verification whose code has not been checked yet."""
-
-    code = "verification-not-verified"
-
-
-class DeviceNotRecoverable(KithProblem):
-    """Report a device that is gone, or whose signature is wrong; the verification is not used up."""
-
-    code = "device-not-recoverable"
-
-
-class VerificationUsed(KithProblem):
-    """Report a verification that has already served once."""
-
-    code = "verification-used"
-
-
-class RegistrationLocked(KithProblem):
-    """Report that the number's account is locked and the PIN is missing or wrong."""
-
-    code = "registration-locked"
-
-
-class TooManyPinTries(KithProblem):
-    """Report that the PIN may be tried again in `retry_after` seconds only."""
-
-    code = "too-many-pin-tries"
-
-
-class TooManyRotations(KithProblem):
-    """Report that the token was rotated too often; `retry_after` says when it can be again."""
-
-    code = "too-many-rotations"
-
-
-class TokenMissing(KithProblem):
-    """Report a call that needs a device token and had none."""
-
-    code = "token-missing"
-
-
-class TokenInvalid(KithProblem):
-    """Report a device token that is unknown or revoked."""
-
-    code = "token-invalid"
-
-
-class TokenExpired(KithProblem):
-    """Report a token whose device was not seen for too long."""
-
-    code = "token-expired"
-
-
-class TokenReused(KithProblem):
-    """Report an old device token used after its successor: the device is revoked, one of the two
-    was stolen.
+class DevicesMismatched(KithProblem, code="devices-mismatched"):
+    """The envelopes do not match the recipient's devices: `missing`, `extra`, `stale`; nothing was
+    stored.
     """
 
-    code = "token-reused"
+
+class ClientIdReused(KithProblem, code="client-id-reused"):
+    """The client_id was used for another message."""
 
 
-class ServiceTokenInvalid(KithProblem):
-    """Report a service token that is unknown or revoked."""
-
-    code = "service-token-invalid"
+class MailboxFull(KithProblem, code="mailbox-full"):
+    """The recipient's mailbox is full."""
 
 
-class ServiceTokenExpired(KithProblem):
-    """Report a service token whose time is over."""
-
-    code = "service-token-expired"
+class RecipientBlocked(KithProblem, code="recipient-blocked"):
+    """The account has blocked the recipient; accept or forget it first."""
 
 
-class ScopeMissing(KithProblem):
-    """Report a service token that was issued for something else."""
-
-    code = "scope-missing"
+class MessageRateLimited(KithProblem, code="message-rate-limited"):
+    """The account may send again in `retry_after` seconds."""
 
 
-class AccountNotFound(KithProblem):
-    """Report an unknown account."""
-
-    code = "account-not-found"
+class PushSubscriptionNotFound(KithProblem, code="push-subscription-not-found"):
+    """The device has no push subscription."""
 
 
-class DeviceNotFound(KithProblem):
-    """Report an unknown device."""
-
-    code = "device-not-found"
+class KeysDiffer(KithProblem, code="keys-differ"):
+    """The digest does not match the keys that the server hands out."""
 
 
-class TooManyDevices(KithProblem):
-    """Report that the account has as many devices as it may have."""
-
-    code = "too-many-devices"
+class TooManyKeyFetches(KithProblem, code="too-many-key-fetches"):
+    """The account has fetched too many key bundles, of this recipient or in all."""
 
 
-class LinkCodeInvalid(KithProblem):
-    """Report a link code that is wrong, used or too old."""
-
-    code = "link-code-invalid"
+class GroupNotFound(KithProblem, code="group-not-found"):
+    """The group does not exist, or the account is not in it."""
 
 
-class EpochUnknown(KithProblem):
-    """Report hashes of an epoch that is over; fetch the discovery parameters again."""
-
-    code = "epoch-unknown"
+class GroupChanged(KithProblem, code="group-changed"):
+    """The group has another version, `version`; nothing was changed."""
 
 
-class BudgetExhausted(KithProblem):
-    """Report a lookup of more new hashes than the budget holds: `left`, `capacity`, `needed`;
-    nothing was looked up or paid for.
+class AccountsUnknown(KithProblem, code="accounts-unknown"):
+    """Some accounts, `unknown`, do not exist; nothing was changed."""
+
+
+class GroupRateLimited(KithProblem, code="group-rate-limited"):
+    """The account creates groups, changes them or invites strangers too often."""
+
+
+CLASSES: Mapping[str, type[KithProblem]] = {
+    vars(one)["code"]: one for one in KithProblem.__subclasses__()
+}
+_MEMBERS = typing.get_type_hints(KithProblem, include_extras=True)
+
+
+def read_problem(response: httpx.Response) -> KithProblem:
+    """Return the problem that an answer outside 2xx reports, whatever its body is.
+
+    A member of another type than documented is left out, so that a proxy's page or a newer server
+    never hides the problem.
     """
+    document = _document(response)
+    members = {
+        name: value
+        for name, hint in _MEMBERS.items()
+        if (value := _converted(document.get(name), hint)) is not None
+    }
+    kind = document.get("type")
+    code = kind.rsplit("/", 1)[-1] if isinstance(kind, str) and kind != "about:blank" else ""
+    code = code or f"http-{response.status_code}"
+    request_id = _converted(document.get("instance"), str) or response.headers.get("X-Request-Id")
+    return CLASSES.get(code, KithProblem)(
+        **members
+        | {
+            "code": code,
+            "title": members.get("title") or response.reason_phrase or "Unexpected answer",
+            "status": response.status_code,
+            "request_id": (request_id or "")[:MAX_ID] or None,
+            "decision": members.get("decision", "")[:MAX_ID] or None,
+            "retry_after": _retry_after(response, members.get("retry_after")),
+        }
+    )
 
-    code = "budget-exhausted"
+
+def _document(response: httpx.Response) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(response.content, type=dict[str, Any])
+    except (msgspec.MsgspecError, RecursionError):
+        return {}
 
 
-class BudgetTooSmall(KithProblem):
-    """Report a lookup of more new hashes than the budget ever holds: `capacity`, `needed`; ask
-    about fewer at once.
+def _converted(value: object, hint: Any) -> Any:
+    """Return a member, or None for one of another type; an array keeps its valid items."""
+    if typing.get_origin(hint) is tuple and isinstance(value, list):
+        item = typing.get_args(hint)[0]
+        return tuple(one for one in (_converted(one, item) for one in value) if one is not None)
+    with contextlib.suppress(msgspec.ValidationError):
+        return msgspec.convert(value, hint)
+    return None
+
+
+def _retry_after(response: httpx.Response, member: int | None) -> int | None:
+    """Return how many seconds to wait: the Retry-After header (seconds or HTTP-date), else the
+    problem's member.
+
+    A date is compared to the answer's own Date header where there is one, so that a wrong local
+    clock does not matter.
     """
-
-    code = "budget-too-small"
-
-
-class DevicesMismatched(KithProblem):
-    """Report envelopes that do not fit the recipient's devices: `missing`, `extra`, `stale`;
-    nothing was stored.
-    """
-
-    code = "devices-mismatched"
-
-
-class ClientIdReused(KithProblem):
-    """Report a client_id that was sent with another message before."""
-
-    code = "client-id-reused"
-
-
-class MailboxFull(KithProblem):
-    """Report a recipient whose mailbox takes no more."""
-
-    code = "mailbox-full"
-
-
-class PushTypeNotOffered(KithProblem):
-    """Report that this server does not wake devices in this way."""
-
-    code = "push-type-not-offered"
-
-
-class PushSubscriptionNotFound(KithProblem):
-    """Report that this device has no push subscription."""
-
-    code = "push-subscription-not-found"
-
-
-class AcknowledgementAhead(KithProblem):
-    """Report an acknowledgement of a message that was not delivered yet."""
-
-    code = "acknowledgement-ahead"
-
-
-class KeysDiffer(KithProblem):
-    """Report a digest of keys that are not those the server would hand out."""
-
-    code = "keys-differ"
-
-
-class TooManyKeyUploads(KithProblem):
-    """Report more uploads of keys than this device may make."""
-
-    code = "too-many-key-uploads"
-
-
-class TooManyKeyTakes(KithProblem):
-    """Report more bundles taken than this account may take, of this recipient or in all."""
-
-    code = "too-many-key-takes"
-
-
-class BlockedByYou(KithProblem):
-    """Report a recipient whom the own account has blocked; accept or forget it first."""
-
-    code = "blocked-by-you"
-
-
-class MessageLimit(KithProblem):
-    """Report that the account may write more in `retry_after` seconds only."""
-
-    code = "message-limit"
-
-
-class TooManyContacts(KithProblem):
-    """Report that the account has accepted or blocked as many others as it may."""
-
-    code = "too-many-contacts"
-
-
-class GroupNotFound(KithProblem):
-    """Report a group that this account is not in, or that is not there."""
-
-    code = "group-not-found"
-
-
-class GroupChanged(KithProblem):
-    """Report that the group has another version, `version`; nothing happened."""
-
-    code = "group-changed"
-
-
-class NotAnAdmin(KithProblem):
-    """Report a change of a group that is for its admins."""
-
-    code = "not-an-admin"
-
-
-class NotJoined(KithProblem):
-    """Report that the invitation to the group must be accepted first."""
-
-    code = "not-joined"
-
-
-class LastAdmin(KithProblem):
-    """Report that the group would be left without an admin."""
-
-    code = "last-admin"
-
-
-class MemberNotFound(KithProblem):
-    """Report an account that is not in the group."""
-
-    code = "member-not-found"
-
-
-class AccountsUnknown(KithProblem):
-    """Report accounts that are not there: `unknown`; nothing happened."""
-
-    code = "accounts-unknown"
-
-
-class GroupFull(KithProblem):
-    """Report a group that would have more than 1,024 members."""
-
-    code = "group-full"
-
-
-class TooManyGroups(KithProblem):
-    """Report that the account is in as many groups as it may be."""
-
-    code = "too-many-groups"
-
-
-class GroupLimit(KithProblem):
-    """Report too many groups made, changes, or invitations of strangers for now."""
-
-    code = "group-limit"
-
-
-KNOWN: Mapping[str, type[KithProblem]] = {kind.code: kind for kind in KithProblem.__subclasses__()}
+    header = response.headers.get("Retry-After", "").strip()
+    if header.isascii() and header.isdigit() and len(header) < 10:
+        return int(header)
+    moment = _http_date(header)
+    if moment is None:
+        return member
+    now = _http_date(response.headers.get("Date", "")) or datetime.now(UTC)
+    return max(0, round((moment - now).total_seconds()))
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 
+from kith.api.discovery import hash_number
 from kith.client import Kith
 from kith.commands.failures import LOCAL_FILE, REFUSED, Failure
 from kith.commands.output import ask_secret, note
@@ -22,7 +23,6 @@ from kith.commands.session import Session
 from kith.contacts.numbers import NumberUnreadable, normalise, region_of
 from kith.credentials import Credentials, CredentialsFile, default_state_directory
 from kith.errors import KithError
-from kith.hashing import hash_number
 from kith.messaging.addresses import Addresses
 from kith.messaging.messenger import Messenger, TextUnfit
 from kith.messaging.refusals import KeysChanged, KeysUnfit, NobodyReads

@@ -5,7 +5,6 @@ Refuse to pass control characters on: a contact's name or a server's text must n
 terminal.
 """
 
-import dataclasses
 import getpass
 import json
 import sys
@@ -13,9 +12,10 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, TextIO
+from typing import TextIO
 
 import click
+import msgspec
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -118,8 +118,9 @@ def tell_lock_removal(ends_at: datetime | None) -> None:
 
 
 def print_json(value: object) -> None:
-    """Write `value` (dataclasses and times included) as JSON to stdout, in ASCII."""
-    click.echo(json.dumps(_plain(value), indent=2))
+    """Write `value` (structs and times included) as JSON to stdout, in ASCII."""
+    plain = msgspec.to_builtins(value, builtin_types=(datetime,))
+    click.echo(json.dumps(plain, indent=2, default=datetime.isoformat))
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -139,13 +140,3 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 def local_time(moment: datetime | None) -> str:
     """Return a time as this machine's clock shows it, to the minute."""
     return "" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M")
-
-
-def _plain(value: object) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {item.name: _plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value.isoformat() if isinstance(value, datetime) else value

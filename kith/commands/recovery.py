@@ -6,10 +6,10 @@ import time
 
 import click
 
+from kith.api.verification import DeviceRecovery
 from kith.commands.messaging import open_store, store_path
 from kith.commands.output import note
 from kith.commands.session import Session
-from kith.key_models import DeviceRecovery
 from kith.messaging.keys import OwnKeys
 from kith.messaging.vault import StoreBroken, StoreLocked
 from kith.models import Verification

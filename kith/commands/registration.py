@@ -8,6 +8,7 @@ from typing import TextIO
 
 import click
 
+from kith.api.verification import DeviceRecovery
 from kith.client import Kith
 from kith.codes import read_code
 from kith.commands.failures import REFUSED, Failure, duration, failure_of
@@ -18,7 +19,6 @@ from kith.commands.session import Session
 from kith.contacts.numbers import NumberUnreadable, normalise
 from kith.credentials import Credentials
 from kith.errors import KithProblem, KithUnreachable
-from kith.key_models import DeviceRecovery
 from kith.models import Channel, Registration, Verification
 from kith.problems import (
     CodeRejected,

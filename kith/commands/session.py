@@ -15,7 +15,7 @@ from typing import Any
 import click
 import httpx
 
-from kith.challenges import solve_challenge
+from kith.api.verification import solve_challenge
 from kith.client import Kith
 from kith.commands.failures import LOCAL_FILE, REFUSED, Failure
 from kith.commands.output import note, working
@@ -25,7 +25,7 @@ from kith.credentials import (
     CredentialsMissing,
     default_directory,
 )
-from kith.requests import VISIBLE
+from kith.transport import VISIBLE_ASCII
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 
@@ -101,7 +101,7 @@ class Session:
             return None
         if self.wanted_server is None:
             raise click.UsageError("Say whose token it is, with --server or KITH_SERVER.")
-        if not VISIBLE.fullmatch(token):
+        if not VISIBLE_ASCII.fullmatch(token):
             raise Failure(
                 "What was given by --token-file or KITH_TOKEN is no token.", exit_code=REFUSED
             )

@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM1024PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from kith.api.keys import Prekey, SignedPrekey, keys_digest
+from kith.api.verification import DeviceRecovery
 from kith.client import Kith
-from kith.key_models import DeviceRecovery, Prekey, SignedPrekey, keys_digest
 from kith.messaging.agreement import (
     KEM_PREKEY_MARK,
     PREKEY_MARK,

@@ -12,9 +12,9 @@ from collections.abc import Callable
 import msgspec
 from msgspec.structs import replace
 
+from kith.api.keys import KeyBundle
 from kith.client import Kith
 from kith.errors import KithProblem
-from kith.key_models import KeyBundle
 from kith.messaging import envelopes, payloads
 from kith.messaging.agreement import AgreementRefused
 from kith.messaging.discreet import Discreet
@@ -26,7 +26,7 @@ from kith.messaging.refusals import KeysChanged, KeysUnfit, NobodyReads, NotSent
 from kith.messaging.sessions import Sessions
 from kith.messaging.store import Store
 from kith.models import Envelope, GroupVersion
-from kith.problems import ClientIdReused, DevicesMismatched, GroupChanged, TooManyKeyTakes
+from kith.problems import ClientIdReused, DevicesMismatched, GroupChanged, TooManyKeyFetches
 
 LONGEST_WAIT = 23 * 3_600  # the server knows a client id for a day
 MOST_TRIES = 5  # an account whose devices change more often than that meanwhile is a fault
@@ -218,7 +218,7 @@ class Outbox:
             if self._sessions.peer(account_id, device_id) is None:
                 # Looked for each time, and only so often: there may still be none.
                 keyless = device_id in self._people.of(account_id).keyless
-                with contextlib.suppress(*((TooManyKeyTakes,) if keyless else ())):
+                with contextlib.suppress(*((TooManyKeyFetches,) if keyless else ())):
                     bundles |= self._recipients.fetch(account_id, device_id)
         return self._seal(outgoing, bundles)
 

@@ -7,8 +7,8 @@ Refuse to encrypt and to send; `kith.messaging.outbox` does.
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from kith.api.keys import FetchedKeys, Identities, KeyBundle
 from kith.client import Kith
-from kith.key_models import Identities, KeyBundle, TakenKeys
 from kith.messaging.people import People, Person
 from kith.messaging.refusals import KeysChanged
 from kith.messaging.sessions import Sessions
@@ -81,12 +81,12 @@ class Recipients:
 
     def fetch(self, account_id: str, device_id: str | None = None) -> dict[str, KeyBundle]:
         """Take bundles of an account, and note whose keys they are."""
-        found = self._kith.take_keys(account_id, device_id=device_id)
+        found = self._kith.fetch_keys(account_id, device_id=device_id)
         with self._store.transaction():
             self._note(account_id, found)
         return {one.device_id: one for one in found.devices if one.device_id != self._own.device_id}
 
-    def _note(self, account_id: str, found: TakenKeys | Identities) -> Person:
+    def _note(self, account_id: str, found: FetchedKeys | Identities) -> Person:
         """Note whose keys devices have; return what is known of their account now."""
         for one in found.devices:
             if one.device_id != self._own.device_id:

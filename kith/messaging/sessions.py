@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from kith.key_models import KeyBundle
+from kith.api.keys import KeyBundle
 from kith.messaging import agreement, envelopes
 from kith.messaging.agreement import AgreementRefused, Party, SignedKey, TheirKeys
 from kith.messaging.discreet import Discreet

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
+from kith.api.discovery import digest_number
 from kith.contacts import Fault
-from kith.hashing import digest_number
 
 _TABLES = """
 PRAGMA temp_store = FILE;

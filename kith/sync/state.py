@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from kith.api.discovery import DIGEST_BYTES
 from kith.databases import Marks, create, is_empty, marks_of, open_private
-from kith.hashing import DIGEST_SIZE
 
 MARKS = Marks(application_id=0x4B697468, version=2)  # "Kith"
 RETRY_SECONDS = 1.0  # between looks at a file that another run works with
@@ -272,4 +272,4 @@ class State:
 
 
 def _split(digests: bytes) -> Sequence[bytes]:
-    return [digests[i : i + DIGEST_SIZE] for i in range(0, len(digests), DIGEST_SIZE)]
+    return [digests[i : i + DIGEST_BYTES] for i in range(0, len(digests), DIGEST_BYTES)]

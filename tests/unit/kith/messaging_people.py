@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kith import Kith
-from kith.key_models import KeyBundle
+from kith.api.keys import KeyBundle
 from kith.messaging.history import Entry
 from kith.messaging.keys import OwnKeys
 from kith.messaging.messenger import Messenger
@@ -84,7 +84,7 @@ class Machine:
     def bundle(self) -> KeyBundle:
         """Take one of this device's bundles."""
         somebody = self.office.client("somebody", "else")
-        (bundle,) = somebody.take_keys(self.account_id, device_id=self.device_id).devices
+        (bundle,) = somebody.fetch_keys(self.account_id, device_id=self.device_id).devices
         return bundle
 
     def first(self, other: "Machine", text: bytes) -> bytes:

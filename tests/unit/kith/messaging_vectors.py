@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM1024PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from kith.key_models import SignedPrekey, keys_digest
+from kith.api.keys import SignedPrekey, keys_digest
 from kith.messaging import agreement, envelopes, payloads
 from kith.messaging.agreement import (
     KEM_PREKEY_MARK,

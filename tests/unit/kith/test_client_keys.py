@@ -5,12 +5,12 @@ import hashlib
 import pytest
 
 from kith import (
+    FetchedKeys,
     Kith,
     KithAnswerUnreadable,
     KithProblem,
     Prekey,
     SignedPrekey,
-    TakenKeys,
     keys_digest,
 )
 from tests.unit.kith.canned import Script, ok, problem
@@ -69,10 +69,10 @@ def test_taken_keys_are_typed(client: Kith, script: Script) -> None:
     """A bundle is bytes and numbers; of one device it is asked for by the query."""
     script.on("GET /v1/keys/a1", ok({"devices": [BUNDLE], "without_keys": ["d2"]}))
 
-    taken = client.take_keys("a1")
-    client.take_keys("a1", device_id="d1")
+    taken = client.fetch_keys("a1")
+    client.fetch_keys("a1", device_id="d1")
 
-    assert isinstance(taken, TakenKeys)
+    assert isinstance(taken, FetchedKeys)
     (bundle,) = taken.devices
     assert (bundle.device_id, bundle.registration_id, bundle.identity_key) == ("d1", 5, b"\x01")
     assert bundle.signed_prekey == SIGNED
@@ -89,7 +89,7 @@ def test_a_bundle_without_a_signed_prekey_is_unreadable(client: Kith, script: Sc
     )
 
     with pytest.raises(KithAnswerUnreadable, match="signed_prekey"):
-        client.take_keys("a1")
+        client.fetch_keys("a1")
 
 
 def test_keys_are_counted(client: Kith, script: Script) -> None:

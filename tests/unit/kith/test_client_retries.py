@@ -196,7 +196,7 @@ def test_sleep_defaults_to_the_real_one() -> None:
     """Without an injected sleep the client really waits."""
     client = Kith("http://kith.test")
 
-    assert client._requests._sleep is time.sleep
+    assert client._transport._sleep is time.sleep
 
 
 def test_lookups_are_repeatable(client: Kith, script: Script) -> None:

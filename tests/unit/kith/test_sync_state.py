@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from kith import Kith
+from kith.api.discovery import DIGEST_BYTES
 from kith.contacts import Contact, WrittenNumber
-from kith.hashing import DIGEST_SIZE
 from kith.sync import Book, State, StateBroken, StateInUse, gather, synchronise
 from tests.unit.kith.canned import Script
 from tests.unit.kith.lookup_server import LookupServer, account_of
 from tests.unit.kith.states import as_version_1
 
-DIGESTS = [bytes([n]) * DIGEST_SIZE for n in range(4)]
+DIGESTS = [bytes([n]) * DIGEST_BYTES for n in range(4)]
 NUMBER = "+4915111111111"
 
 

@@ -1,8 +1,6 @@
-"""Own one request to the server: headers, time-outs, retries, and turning a refusal into its
-exception.
+"""HTTP requests to one server: headers, time-outs, retries and problems.
 
-Refuse to follow redirects (a token must not travel to another address) and to repeat what is not
-safe to repeat.
+Redirects are not followed, so that a token never goes to another address.
 """
 
 import json
@@ -13,7 +11,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import httpx
 
@@ -25,19 +23,19 @@ from kith.errors import (
     KithUnreachable,
     redact,
 )
-from kith.refusals import problem_of
+from kith.problems import read_problem
 
-VISIBLE = re.compile(r"[!-~]+")
-_BUSY = frozenset({502, 503, 504})  # 502 and 504 are what a proxy says while the server restarts
+VISIBLE_ASCII = re.compile(r"[!-~]+")
+_UNAVAILABLE = frozenset({502, 503, 504})  # 502 and 504: a proxy, while the server restarts
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often and how long a request that is safe to repeat is repeated; all times in seconds.
+    """How often and how long a request that is safe to repeat is retried; all times in seconds.
 
-    tries: requests in all. first_delay doubles up to longest_delay, and half of each delay is left
-    to chance. total_wait: bound of all waiting of one call. patience: longest Retry-After that is
-    waited out after a 429 or an idempotency-in-progress; a longer one is the caller's to decide.
+    tries: requests in all. first_delay doubles up to longest_delay, with up to half of it random.
+    total_wait: limit of all waits of one call. patience: the longest Retry-After to wait for after
+    a 429 or an idempotency-in-progress; with a longer one the problem is raised.
     """
 
     tries: int = 3
@@ -47,16 +45,31 @@ class RetryPolicy:
     patience: float = 5.0
 
     def delay(self, attempt: int) -> float:
-        """Return the pause after failed try number `attempt` (from 1)."""
+        """Return the seconds to wait after failed try `attempt` (from 1)."""
         whole = min(self.longest_delay, self.first_delay * 2.0 ** (attempt - 1))
-        return whole * random.uniform(0.5, 1.0)  # noqa: S311  # spreads load, guards nothing
+        return whole * random.uniform(0.5, 1.0)  # noqa: S311  # jitter
 
 
 NO_RETRIES = RetryPolicy(tries=1)
 
 
-class Requests:
-    """Send requests to one server; thread-safe as far as httpx.Client is."""
+class CallOptions(TypedDict, total=False):
+    """Options of one call.
+
+    repeatable: whether the request may reach the server twice (the default). done_when: problems
+    that mean success when an earlier try got no answer, as "not found" does for a repeated DELETE.
+    wait: seconds that the server was asked to hold the answer back.
+    """
+
+    query: Mapping[str, str | int] | None
+    idempotency_key: str
+    repeatable: bool
+    done_when: tuple[type[KithProblem], ...]
+    wait: float
+
+
+class Transport:
+    """Sends requests to one server; as thread-safe as httpx.Client."""
 
     def __init__(
         self,
@@ -68,8 +81,8 @@ class Requests:
         retries: RetryPolicy,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Open nothing yet; raise ValueError for an address that is not
-        http(s)://host[:port][/path], and KithAuthoritiesUnreadable.
+        """Raise ValueError for an address that is not http(s)://host[:port][/path], and
+        KithAuthoritiesUnreadable. No connection is opened yet.
         """
         try:
             url = httpx.URL(base_url)
@@ -101,8 +114,8 @@ class Requests:
 
     @device_token.setter
     def device_token(self, token: str | None) -> None:
-        # httpx would fail on such a token too, but with the token in its message.
-        if token is not None and not VISIBLE.fullmatch(token):
+        # httpx rejects such a token as well, but with the token in its message.
+        if token is not None and not VISIBLE_ASCII.fullmatch(token):
             raise ValueError("A device token holds visible ASCII characters only.")
         self._device_token = token
 
@@ -115,22 +128,13 @@ class Requests:
         method: str,
         path: str,
         body: Mapping[str, Any] | None = None,
-        *,
-        query: Mapping[str, str | int] | None = None,
-        idempotency_key: str | None = None,
-        repeatable: bool = True,
-        done_when: tuple[type[KithProblem], ...] = (),
-        wait: float = 0,
+        **options: Unpack[CallOptions],
     ) -> httpx.Response:
-        """Return the 2xx answer to one request, repeating it where that is safe and helps.
-
-        repeatable: the request may reach the server twice without doing more than once. done_when:
-        problems that mean success when an earlier try got no answer, as "not found" does for a
-        repeated DELETE. wait: seconds that the server was asked to hold the answer back. Raise
-        KithProblem or KithUnreachable.
+        """Return the 2xx answer to one request, retried where that is safe; raise KithProblem or
+        KithUnreachable.
         """
-        request = self._request(method, path, body, query, idempotency_key, wait)
-        policy = self._retries if repeatable else NO_RETRIES
+        request = self._request(method, path, body, options)
+        policy = self._retries if options.get("repeatable", True) else NO_RETRIES
         waited, unanswered, attempt = 0.0, False, 0
         while True:
             attempt += 1
@@ -140,37 +144,30 @@ class Requests:
                 raise KithAnswerUnreadable("The answer's content encoding is broken.") from None
             except httpx.TransportError as error:
                 unanswered = True
-                pause: float | None = policy.delay(attempt)
                 failure: KithUnreachable | KithProblem = self._unreachable(error)
-                if isinstance(failure, KithCertificateRefused):
-                    pause = None  # it is the same in a second
+                # A certificate does not change within seconds.
+                certificate = isinstance(failure, KithCertificateRefused)
+                pause = None if certificate else policy.delay(attempt)
             else:
                 if response.is_success:
                     return response
-                problem = problem_of(response)
-                if unanswered and isinstance(problem, done_when):
+                failure = read_problem(response)
+                if unanswered and isinstance(failure, options.get("done_when", ())):
                     return response
-                pause = _pause(problem, policy, attempt)
-                failure = problem
+                pause = _pause(failure, policy, attempt)
             if pause is None or attempt >= policy.tries or waited + pause > policy.total_wait:
                 raise failure from None
             self._sleep(pause)
             waited += pause
 
     def _request(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None,
-        query: Mapping[str, str | int] | None,
-        idempotency_key: str | None,
-        wait: float,
+        self, method: str, path: str, body: Mapping[str, Any] | None, options: CallOptions
     ) -> httpx.Request:
         headers = {"Accept": "application/json"}
         if self._device_token is not None:
             headers["Authorization"] = f"Bearer {self._device_token}"
-        if idempotency_key is not None:
-            headers["Idempotency-Key"] = idempotency_key
+        if "idempotency_key" in options:
+            headers["Idempotency-Key"] = options["idempotency_key"]
         content = None
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -180,12 +177,12 @@ class Requests:
             path,
             content=content,
             headers=headers,
-            params=query,
-            timeout=httpx.Timeout(self.timeout, read=self.timeout + wait),
+            params=options.get("query"),
+            timeout=httpx.Timeout(self.timeout, read=self.timeout + options.get("wait", 0)),
         )
 
     def _unreachable(self, error: httpx.TransportError) -> KithUnreachable:
-        refused = _certificate_fault(error)
+        refused = _certificate_error(error)
         if refused is not None:
             return KithCertificateRefused(
                 f"The certificate of {self.host} is not accepted: {refused}."
@@ -199,10 +196,8 @@ class Requests:
         )
 
 
-def _certificate_fault(error: BaseException | None) -> str | None:
-    """Return what is wrong with the certificate that ended a connection; None when another
-    fault did.
-    """
+def _certificate_error(error: BaseException | None) -> str | None:
+    """Return what is wrong with the server's certificate, None for an error of another kind."""
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError):
             return redact(error.verify_message.rstrip(".")) or "no reason given"
@@ -211,18 +206,12 @@ def _certificate_fault(error: BaseException | None) -> str | None:
 
 
 def _pause(problem: KithProblem, policy: RetryPolicy, attempt: int) -> float | None:
-    wanted = problem.retry_after
-    if problem.status in _BUSY:
-        return (
-            policy.delay(attempt) if wanted is None else max(float(wanted), policy.delay(attempt))
-        )
+    """Return the seconds to wait before a retry, None when a retry does not help."""
+    wait, delay = problem.retry_after, policy.delay(attempt)
+    if problem.status in _UNAVAILABLE:
+        return delay if wait is None else max(float(wait), delay)
     if problem.code == "checks-exhausted":
-        # It says when another verification may be started; this one's answer stays the same.
-        return None
+        return None  # its Retry-After is for another verification
     if problem.status == 429 or problem.code == "idempotency-in-progress":
-        return (
-            None
-            if wanted is None or wanted > policy.patience
-            else max(float(wanted), policy.delay(attempt))
-        )
+        return None if wait is None or wait > policy.patience else max(float(wait), delay)
     return None
