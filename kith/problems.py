@@ -30,6 +30,10 @@ class IdempotencyInProgress(KithProblem, code="idempotency-in-progress"):
     """The first request with this Idempotency-Key is still being processed."""
 
 
+class ServiceUnavailable(KithProblem, code="service-unavailable"):
+    """The server cannot answer now."""
+
+
 class VerificationNotFound(KithProblem, code="verification-not-found"):
     """The verification does not exist."""
 

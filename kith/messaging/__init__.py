@@ -1,6 +1,6 @@
 """Own the encryption of messages: keys, sessions and what is kept of them on this device.
 
-The server is given ciphertext only (`kith.calls.messaging`); docs/messaging.md says what it is made
+The server is given ciphertext only (`kith.api.messages`); docs/messaging.md says what it is made
 of.
 """
 

@@ -1,8 +1,7 @@
 """Sessions: two devices understand each other, and nobody else, whatever happens on the way."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from kith.messaging.agreement import AgreementRefused
 from kith.messaging.envelopes import NOTHING
