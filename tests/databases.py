@@ -11,7 +11,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 from sqlalchemy.orm import Session
 
 from core.database import Base, Database
@@ -88,11 +88,32 @@ def objects(database: Database) -> Iterator[Session]:
         yield session
 
 
+@cache
+def _select_used() -> TextClause:
+    """Select the tables that have rows, and the sequences that have counted."""
+    tables = " UNION ALL ".join(
+        f"SELECT 'table', '{name}' WHERE EXISTS (SELECT 1 FROM \"{name}\")"
+        for name in Base.metadata.tables
+    )
+    return text(
+        f"{tables} UNION ALL SELECT 'sequence', sequencename FROM pg_sequences"
+        " WHERE last_value IS NOT NULL"
+    )
+
+
 def empty(database: Database) -> None:
-    """Empty every table of a PostgreSQL database."""
+    """Empty every table of a PostgreSQL database.
+
+    Most are empty already, and truncating all of them takes ten times as long as looking.
+    """
     with database.engine.begin() as connection:
-        names = ", ".join(f'"{name}"' for name in Base.metadata.tables)
-        connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY"))
+        used = connection.execute(_select_used()).all()
+        tables = ", ".join(f'"{name}"' for kind, name in used if kind == "table")
+        if tables:
+            connection.execute(text(f"TRUNCATE {tables} CASCADE"))
+        for kind, name in used:
+            if kind == "sequence":
+                connection.execute(text(f'ALTER SEQUENCE "{name}" RESTART'))
 
 
 def fresh_database_url(dialect: str, directory: Path) -> str:
