@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
+from functools import cached_property
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
@@ -53,8 +54,13 @@ class Homeservers:
     ) -> None:
         self._addresses = addresses
         self._clock = clock
-        self._tls = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+        self._ca_file = ca_file
         self._metrics = metrics
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        # Reading the system's certificates takes 20 ms, and many services ask no homeserver.
+        return ssl.create_default_context(cafile=str(self._ca_file) if self._ca_file else None)
 
     def user_of(self, server_name: str, access_token: str) -> str:
         """Give the user id whose OpenID token this is, by word of her homeserver.
