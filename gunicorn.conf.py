@@ -3,13 +3,16 @@
 Owns the directory in which several workers put their metrics together, while the master runs.
 """
 
+import errno
 import gc
 import logging
 import os
 import shutil
+import socket
 import sys
 
 import gevent
+from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 
 from core.directories import require_folders
@@ -71,12 +74,34 @@ limit_request_line = 8190
 limit_request_fields = 60
 
 
-def on_starting(server: object) -> None:
-    """Make the directory of metrics, empty."""
+def on_starting(server: Arbiter) -> None:
+    """Make sure that the ports are free, and make the directory of metrics, empty."""
+    _require_ports(server.cfg.address)
     if settings.workers > 1:
         shutil.rmtree(metrics_directory, ignore_errors=True)
         private_directory(settings.data_dir)
         metrics_directory.mkdir(parents=True)
+
+
+def _require_ports(addresses: list[tuple[str, int] | str | int]) -> None:
+    """End in a sentence where a port cannot be had; gunicorn would try again for five seconds."""
+    if "GUNICORN_FD" in os.environ or "LISTEN_FDS" in os.environ:
+        return  # The sockets are handed over by the server before, or by systemd.
+    for address in addresses:
+        if not isinstance(address, tuple):
+            continue
+        name = "KITH_METRICS_PORT" if address[1] == settings.metrics_port else "KITH_PORT"
+        try:
+            with socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+        except OSError as error:
+            advice = {
+                errno.EADDRINUSE: f"port {address[1]} is taken: end what listens there, or set"
+                f" {name} to another port",
+                errno.EACCES: f"port {address[1]} is for root: set {name} to 1024 or more",
+            }.get(error.errno or 0, f"{address[0]} is no address of this machine: set KITH_HOST")
+            sys.exit(f"Kith cannot start: {advice}.")
 
 
 def child_exit(server: object, worker: Worker) -> None:
