@@ -1,26 +1,27 @@
 # Everything here works from a fresh clone: it makes .venv and installs the pinned requirements first.
-# The usual way in: make run · make demo · make test · make check. `make help` lists all.
+# The usual way in: make run · make demo · make quick · make check. `make help` lists all.
+# PYTHON=python3.12 picks the interpreter; ARGS="-k budget" goes to pytest.
 
-PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := app.py settings.py wsgi.py gunicorn.conf.py core sms tokens verification discovery messaging interop kith migrations tests bench
+SOURCES := app.py wsgi.py gunicorn.conf.py core sms tokens verification discovery messaging interop kith migrations tests bench
+# A group of tests shares servers or a folder, and stays with one process.
+PYTEST := $(BIN)/pytest -n auto --dist loadgroup
+export PYTHON
+# make lock LOCK= adds what is missing and keeps the versions that are pinned.
+LOCK ?= --upgrade
 
 .DEFAULT_GOAL := help
 
 help:  ## list what there is to do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
-$(VENV)/installed: requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Kith needs Python 3.11 or newer")'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing the pinned requirements into $(VENV) (once; takes a minute)…"
-	@$(BIN)/pip install -qq --disable-pip-version-check -r requirements.txt
-	@$(BIN)/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+$(VENV)/installed: requirements.txt pyproject.toml deploy/install.sh
+	@sh deploy/install.sh
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
-	@$(BIN)/pip install -qq --disable-pip-version-check -r requirements-dev.txt
+	@sh deploy/install.sh --dev
 	@touch $@
 
 install: $(VENV)/installed  ## set up .venv with what running needs
@@ -34,15 +35,18 @@ migrate: $(VENV)/installed  ## bring the database up to date
 demo: $(VENV)/installed  ## play the whole journey against a fresh server
 	@$(BIN)/python -m bench.demo
 
-test: $(VENV)/installed-dev  ## run every test, on SQLite and PostgreSQL
-	@$(BIN)/pytest -n 2 --dist loadgroup
+test: $(VENV)/installed-dev  ## run every test, on SQLite and PostgreSQL; ARGS="-k budget" runs a part
+	@$(PYTEST) $(ARGS)
+
+quick: $(VENV)/installed-dev  ## run the unit and API tests on SQLite, without those marked slow
+	@$(PYTEST) -m "not slow and not postgresql" tests/unit tests/api $(ARGS)
 
 check: $(VENV)/installed-dev  ## what CI runs: format, lint, types, imports, migrations, tests with coverage
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --dist loadgroup --cov --cov-report=term
+	$(PYTEST) --cov --cov-report=term
 
 format: $(VENV)/installed-dev  ## format and mend what can be mended
 	$(BIN)/ruff check --fix $(SOURCES)
@@ -56,13 +60,12 @@ catalogues: $(VENV)/installed  ## bring the message catalogues up to date with t
 bench: $(VENV)/installed-dev  ## measure this machine: journeys, authenticated requests, lookups
 	@$(BIN)/python -m bench
 
-lock: $(VENV)/installed-dev  ## pin the newest versions of requirements*.in
-	@$(BIN)/pip install --quiet pip-tools
-	@for file in requirements requirements-dev; do $(BIN)/pip-compile --quiet --upgrade --allow-unsafe --no-header \
-	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --strip-extras --annotation-style=line \
-	  -o $$file.txt $$file.in; done
+lock: $(VENV)/installed  ## pin the newest versions of requirements*.in, with their hashes, for every Python and system
+	@$(BIN)/pip install --quiet --disable-pip-version-check uv
+	@for file in requirements requirements-dev; do $(BIN)/uv pip compile --quiet $(LOCK) --universal --python-version 3.11 \
+	  --generate-hashes --no-header -o $$file.txt $$file.in; done
 
 clean:  ## remove .venv, caches and the development database
 	rm -rf $(VENV) data build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
 
-.PHONY: help install run migrate demo test check format catalogues bench lock clean
+.PHONY: help install run migrate demo test quick check format catalogues bench lock clean
