@@ -23,9 +23,9 @@ except SettingsError as error:
 
 _kith = app.extensions["kith"]
 try:
-    if is_migrated(_kith.database):
+    if is_migrated(_kith.runtime.database):
         # Read once what every registration needs.
-        _kith.directory.parameters()
+        _kith.discovery.directory.parameters()
     else:
         log.error("database.unready", error=NOT_MIGRATED)
 except (DBAPIError, DatabaseBusy) as error:

@@ -45,7 +45,7 @@ def fill(url: str, data_dir: Path, others: int, devices: int) -> tuple[Person, s
             add_device(kith, UUID(member.account_id))
     body = NewGroup(name="Everybody", members=[UUID(one.account_id) for one in members])
     made = json.loads(kith.messaging.groups.create(caller(anna), body, None))
-    kith.database.close()
+    kith.runtime.database.close()
     return anna, made["id"]
 
 

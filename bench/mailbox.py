@@ -123,8 +123,10 @@ class Countdown:
 
 def _device(kith: Kith) -> Caller:
     account_id, device_id = uuid4(), uuid4()
-    with kith.database.write() as connection:
-        kith.devices.add(connection, account_id, device_id, DeviceDescription(), os.urandom(32))
+    with kith.runtime.database.write() as connection:
+        kith.tokens.devices.add(
+            connection, account_id, device_id, DeviceDescription(), os.urandom(32)
+        )
     return Caller(account_id, device_id, b"")
 
 
@@ -155,7 +157,7 @@ def _converse(kith: Kith, pairs: int, under_way: int, number: int) -> list[str]:
 
 
 def _transactions(kith: Kith) -> float:
-    return kith.metrics.registry.get_sample_value("kith_message_commit_jobs_count") or 0
+    return kith.runtime.metrics.registry.get_sample_value("kith_message_commit_jobs_count") or 0
 
 
 def _drain(kith: Kith, number: int) -> list[str]:
@@ -199,7 +201,7 @@ def main(messages: int, pairs: int, dialects: Sequence[str]) -> None:
                 shown.add_row(dialect, f"{count} under way", *costs)
             shown.add_row(dialect, "one pair alone", *_converse(kith, 1, 1, 1_000))
             shown.add_row(dialect, "drain", *_drain(kith, messages))
-            kith.database.close()
+            kith.runtime.database.close()
     Console().print(shown)
 
 

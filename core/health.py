@@ -74,7 +74,7 @@ def readyz() -> ReadyAnswer:
 
     A full disk is no reason to send nobody here: whoever comes may make room.
     """
-    database: Database = current_app.extensions["kith"].database
+    database: Database = current_app.extensions["kith"].runtime.database
     if not is_migrated(database):
         raise ServiceUnavailable(NOT_MIGRATED, retry_after=UNMIGRATED_RETRY)
     return ReadyAnswer(storage="reserve" if database.storage.low() else "ok")
@@ -89,7 +89,7 @@ def readyz() -> ReadyAnswer:
 def metrics() -> Response:
     """Give the metrics; keep this path inside your network, or give it a port of its own."""
     return Response(
-        current_app.extensions["kith"].metrics.render(), content_type=CONTENT_TYPE_LATEST
+        current_app.extensions["kith"].runtime.metrics.render(), content_type=CONTENT_TYPE_LATEST
     )
 
 

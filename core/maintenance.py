@@ -4,8 +4,9 @@ Owns when it runs and that one process at a time does; the parts own what there 
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import structlog
 from sqlalchemy import Connection, String
@@ -18,8 +19,18 @@ from core.metrics import Metrics
 
 log = structlog.get_logger()
 
-#: Deletes one batch as of a moment and gives the number of rows.
-Job = Callable[[Connection, datetime], int]
+
+class Job(NamedTuple):
+    """Periodic work: `run` deletes one batch of what is expired at a time and returns the number of rows.
+
+    While it deletes as many rows as `batch`, there may be more. None: as `core.database.purge` does.
+    """
+
+    name: str
+    run: Callable[[Connection, datetime], int]
+    batch: int | None = None
+
+
 LEASE = timedelta(minutes=5)
 #: Seconds between two batches of a job.
 PAUSE = 0.05
@@ -38,30 +49,29 @@ class MaintenanceLease(Base):
 class Maintenance:
     """Runs the jobs, once on demand or for ever beside the server."""
 
-    def __init__(self, database: Database, clock: Callable[[], datetime], metrics: Metrics) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Callable[[], datetime],
+        metrics: Metrics,
+        jobs: Iterable[Job],
+    ) -> None:
         self._database = database
         self._clock = clock
         self._metrics = metrics
-        self._jobs: dict[str, Job] = {"limits": purge_limits}
-        self._batches: dict[str, int] = {}
+        self._jobs = (Job("limits", purge_limits), *jobs)
         self._stopped = threading.Event()
-
-    def add(self, name: str, job: Job, batch: int | None = None) -> None:
-        """Register a job of a part; while it deletes as many rows as `batch` there may be more."""
-        self._jobs[name] = job
-        if batch is not None:
-            self._batches[name] = batch
 
     def run(self) -> dict[str, int] | None:
         """Do all the work there is; give the rows deleted a job, None if another process is at it."""
         lease = self._lease(LEASE)
         if lease is None:
             return None
-        deleted = dict.fromkeys(self._jobs, 0)
+        deleted = dict.fromkeys((job.name for job in self._jobs), 0)
         try:
-            for name in self._jobs:
-                batch = self._batches.get(name, PURGE_BATCH)
-                while lease is not None and self._batch(name, deleted) >= batch:
+            for job in self._jobs:
+                batch = job.batch or PURGE_BATCH
+                while lease is not None and self._batch(job, deleted) >= batch:
                     # Between batches others get the write lock, and a long purge keeps its lease.
                     self._stopped.wait(PAUSE)
                     lease = self._lease(LEASE, held=lease)
@@ -71,11 +81,11 @@ class Maintenance:
         log.info("maintenance.done", **deleted)
         return deleted
 
-    def _batch(self, name: str, deleted: dict[str, int]) -> int:
+    def _batch(self, job: Job, deleted: dict[str, int]) -> int:
         with self._database.write() as connection:
-            rows = self._jobs[name](connection, self._clock())
-        deleted[name] += rows
-        self._metrics.purged.labels(name).inc(rows)
+            rows = job.run(connection, self._clock())
+        deleted[job.name] += rows
+        self._metrics.purged.labels(job.name).inc(rows)
         return rows
 
     def _lease(self, length: timedelta, *, held: datetime | None = None) -> datetime | None:

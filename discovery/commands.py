@@ -27,12 +27,12 @@ def rotate() -> None:
     it goes on where it was. Example: flask --app app discovery rotate
     """
     kith = _kith()
-    kith.rotation.announce()
+    kith.discovery.rotation.announce()
     with click.progressbar(length=1000, label="filling the new epoch") as bar:
-        for share in kith.keeper.steps():
+        for share in kith.discovery.keeper.steps():
             bar.update(int(share * 1000) - bar.pos)
         bar.update(1000 - bar.pos)
-    current, previous = kith.directory.parameters()
+    current, previous = kith.discovery.directory.parameters()
     click.echo(f"Epoch {current.id} answers.")
     if previous:
         click.echo(f"Epoch {previous.id} answers until {previous.expires_at:%Y-%m-%d %H:%M} UTC.")
@@ -45,13 +45,19 @@ def rebuild() -> None:
     They do the same by themselves when they need it. Example: flask --app app discovery rebuild
     """
     kith = _kith()
-    epoch, _ = kith.directory.parameters()
+    epoch, _ = kith.discovery.directory.parameters()
     with suppress(SnapshotUnusable):
-        kith.replicas.adopt(epoch)
-    with kith.database.read() as connection:
+        kith.discovery.replicas.adopt(epoch)
+    with kith.runtime.database.read() as connection:
         people = epochs.count_accounts(connection)
     with click.progressbar(length=max(people, 1), label="building the snapshot") as bar:
-        build(kith.database, kith.replicas.order(epoch), kith.clock, os.urandom, bar.update)
+        build(
+            kith.runtime.database,
+            kith.discovery.replicas.order(epoch),
+            kith.runtime.clock,
+            os.urandom,
+            bar.update,
+        )
 
 
 @discovery_commands.command("epochs")
@@ -60,7 +66,7 @@ def list_epochs() -> None:
 
     Example: flask --app app discovery epochs
     """
-    with _kith().database.read() as connection:
+    with _kith().runtime.database.read() as connection:
         for epoch in epochs.read(connection):
             ends = f"until {epoch.expires_at:%Y-%m-%d %H:%M} UTC" if epoch.expires_at else ""
             begun = f"{epoch.created_at:%Y-%m-%d %H:%M} UTC"
@@ -76,7 +82,7 @@ def budget(number: str, tier: str | None) -> None:
     What it has spent stays spent. Example: flask --app app discovery budget +4915112345678 --tier partner
     """
     e164 = read_number(number)
-    service = _kith().directory
+    service = _kith().discovery.directory
     try:
         left = service.budget_of(e164) if tier is None else service.assign_tier(e164, tier)
     except KeyError:

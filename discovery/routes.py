@@ -34,7 +34,7 @@ discovery_api = Api(
 
 
 def _directory() -> DirectoryService:
-    service: DirectoryService = current_app.extensions["kith"].directory
+    service: DirectoryService = current_app.extensions["kith"].discovery.directory
     return service
 
 

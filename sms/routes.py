@@ -16,7 +16,7 @@ outbox_api.template_folder = "templates"
 
 
 def _outbox() -> OutboxProvider:
-    provider = current_app.extensions["kith"].providers["outbox"]
+    provider = current_app.extensions["kith"].sms.providers["outbox"]
     assert isinstance(provider, OutboxProvider)
     return provider
 

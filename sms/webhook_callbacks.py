@@ -31,7 +31,7 @@ def authenticate_sender() -> SignedMessage:
         raise CallbackSignatureInvalid(
             "It is not signed with the secret, or was altered on its way."
         )
-    if abs(kith.clock() - message.signed_at) > TOLERANCE:
+    if abs(kith.runtime.clock() - message.signed_at) > TOLERANCE:
         minutes = TOLERANCE // timedelta(minutes=1)
         raise CallbackExpired(
             f"Its timestamp is more than {minutes} minutes from this clock's time."
@@ -55,6 +55,6 @@ webhook_callbacks_api = Api(
 def take_webhook_report(body: WebhookReport, caller: SignedMessage) -> None:
     """Take a delivery report that is signed by Standard Webhooks, once."""
     outcome = Outcome(body.status, provider_message_id=body.id, error_code=body.error_code)
-    current_app.extensions["kith"].deliveries.report(
+    current_app.extensions["kith"].sms.deliveries.report(
         WebhookProvider.name, body.reference, outcome, once=caller.digest
     )

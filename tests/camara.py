@@ -32,7 +32,7 @@ class Service:
 
     def renew(self) -> None:
         """Have the operator issue it another."""
-        tokens = self.app.extensions["kith"].service_tokens
+        tokens = self.app.extensions["kith"].tokens.service_tokens
         self.token, _ = tokens.issue(self.name, [SEND_AND_VALIDATE], self.life)
 
     def post(
@@ -61,7 +61,7 @@ class Service:
 
     def text(self, number: str = NUMBER) -> str:
         """Read the newest text of a number."""
-        (message,) = self.app.extensions["kith"].providers["outbox"].read(number, limit=1)
+        (message,) = self.app.extensions["kith"].sms.providers["outbox"].read(number, limit=1)
         return str(message.body)
 
     def code(self, number: str = NUMBER) -> str:

@@ -126,7 +126,7 @@ def make_app(database_url: str, clock: Clock, tmp_path: Path) -> Iterator[MakeAp
         if thread.name == "commits":
             thread.join()
     for app in made:
-        app.extensions["kith"].database.close()
+        app.extensions["kith"].runtime.database.close()
 
 
 @pytest.fixture

@@ -180,7 +180,7 @@ class MatrixClient:
 
     def texts(self, number: str = NUMBER) -> list[str]:
         """Read the texts of a number, newest first."""
-        outbox = self.app.extensions["kith"].providers["outbox"]
+        outbox = self.app.extensions["kith"].sms.providers["outbox"]
         return [str(message.body) for message in outbox.read(number, limit=20)]
 
     def code(self, number: str = NUMBER) -> str:

@@ -15,8 +15,8 @@ from tokens.schemas import DeviceDescription
 def settle(kith: Kith, number: int) -> list[Person]:
     """Make so many accounts of one device each."""
     ids = [uuid4() for _ in range(number)]
-    now = kith.clock()
-    with kith.database.write() as connection:
+    now = kith.runtime.clock()
+    with kith.runtime.database.write() as connection:
         connection.execute(
             table(Account).insert(),
             [
@@ -35,8 +35,8 @@ def settle(kith: Kith, number: int) -> list[Person]:
 
 def add_device(kith: Kith, account_id: UUID) -> Person:
     """Add a device to an account; give it as a person."""
-    with kith.database.write() as connection:
-        joined = kith.devices.add(
+    with kith.runtime.database.write() as connection:
+        joined = kith.tokens.devices.add(
             connection, account_id, uuid4(), DeviceDescription(), os.urandom(32)
         )
     return Person("", str(account_id), str(joined.device_id), joined.device_token, False)
@@ -44,7 +44,7 @@ def add_device(kith: Kith, account_id: UUID) -> Person:
 
 def put_in_touch(kith: Kith, people: list[Person], inviter: Person, state: int = 1) -> None:
     """Have people accept an account, or stand to it in another state."""
-    with kith.database.write() as connection:
+    with kith.runtime.database.write() as connection:
         connection.execute(
             table(Contact).insert(),
             [
@@ -52,7 +52,7 @@ def put_in_touch(kith: Kith, people: list[Person], inviter: Person, state: int =
                     "account_id": UUID(she.account_id),
                     "peer_id": UUID(inviter.account_id),
                     "state": state,
-                    "since": kith.clock(),
+                    "since": kith.runtime.clock(),
                 }
                 for she in people
             ],

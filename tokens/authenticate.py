@@ -23,7 +23,7 @@ def authenticate_device() -> Caller:
     token = bearer_token()
     if token is None:
         raise TokenMissing("Send Authorization: Bearer kith_… with the token of this device.")
-    tokens: DeviceTokenService = current_app.extensions["kith"].tokens
+    tokens: DeviceTokenService = current_app.extensions["kith"].tokens.device_tokens
     caller = tokens.authenticate(token)
     hold_connection(caller)
     return caller
@@ -47,7 +47,7 @@ def authenticate_service(scope: str) -> ServiceCaller:
     token = bearer_token()
     if token is None:
         raise ServiceTokenMissing("Send Authorization: Bearer kithsvc_… with a service token.")
-    services: ServiceTokenService = current_app.extensions["kith"].service_tokens
+    services: ServiceTokenService = current_app.extensions["kith"].tokens.service_tokens
     caller = services.authenticate(token)
     if scope not in caller.scopes:
         raise ScopeMissing(f"It was not issued for the scope {scope}.")

@@ -50,7 +50,7 @@ class LookupBudget(click.ParamType[Budget]):
 
 
 def _service() -> ServiceTokenService:
-    service: ServiceTokenService = current_app.extensions["kith"].service_tokens
+    service: ServiceTokenService = current_app.extensions["kith"].tokens.service_tokens
     return service
 
 

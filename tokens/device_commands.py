@@ -28,7 +28,7 @@ def _account(connection: Connection, who: str) -> UUID:
     try:
         account_id: UUID | None = UUID(who)
     except ValueError:
-        account_id = _kith().accounts.hold(connection, read_number(who))
+        account_id = _kith().tokens.accounts.hold(connection, read_number(who))
     if account_id is None:
         raise click.ClickException("No account has this number.")
     if find(connection, Account, Account.id == account_id) is None:
@@ -44,11 +44,11 @@ def list_devices(who: str, as_json: bool) -> None:
 
     Example: flask --app app devices list +4915112345678
     """
-    with _kith().database.read() as connection:
+    with _kith().runtime.database.read() as connection:
         account_id = _account(connection, who)
         devices = DeviceService.of_account(connection, account_id)
         account = find(connection, Account, Account.id == account_id)
-    state = None if account is None else _kith().lock_changes.show(account)[0]
+    state = None if account is None else _kith().tokens.lock_changes.show(account)[0]
     click.echo(f"Registration lock: {state or 'none'}.", err=True)
     rows = [_shown(device) for device in devices]
     if as_json:
@@ -79,7 +79,7 @@ def revoke(who: str, device_ids: tuple[UUID, ...], every: bool, delete: bool) ->
     if every == bool(device_ids):
         raise click.UsageError("Name devices, or give --all.")
     kith = _kith()
-    with kith.database.write() as connection:
+    with kith.runtime.database.write() as connection:
         account_id = _account(connection, who)
         there = DeviceService.device_ids(connection, account_id)
         named = there if every else list(device_ids)
@@ -87,9 +87,11 @@ def revoke(who: str, device_ids: tuple[UUID, ...], every: bool, delete: bool) ->
             listed = ", ".join(sorted(map(str, unknown)))
             raise click.ClickException(f"It has no device {listed}; see: devices list")
         if delete:
-            done = kith.devices.remove_devices(connection, account_id, named)
+            done = kith.tokens.devices.remove_devices(connection, account_id, named)
         else:
-            done = [one for one in named if kith.revocations.revoke(connection, account_id, one)]
+            done = [
+                one for one in named if kith.tokens.revocations.revoke(connection, account_id, one)
+            ]
     log.info("devices.revoked", account_id=str(account_id), devices=len(done), deleted=delete)
     what = "deleted" if delete else "revoked"
     click.echo(f"{len(done)} of {len(named)} devices were {what}.", err=True)

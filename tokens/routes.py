@@ -59,17 +59,17 @@ links_api = Api("device links", __name__, description="How a second device joins
 
 
 def _accounts() -> AccountService:
-    service: AccountService = current_app.extensions["kith"].accounts
+    service: AccountService = current_app.extensions["kith"].tokens.accounts
     return service
 
 
 def _lock_changes() -> LockChanges:
-    service: LockChanges = current_app.extensions["kith"].lock_changes
+    service: LockChanges = current_app.extensions["kith"].tokens.lock_changes
     return service
 
 
 def _devices() -> DeviceService:
-    service: DeviceService = current_app.extensions["kith"].devices
+    service: DeviceService = current_app.extensions["kith"].tokens.devices
     return service
 
 
@@ -241,7 +241,7 @@ def redeem_device_link(body: LinkRedemption) -> tuple[RegisteredDeviceAnswer, in
 )
 def rotate_token(caller: Caller) -> tuple[RotatedAnswer, int]:
     """TokenIssuer the next token; the old one works until the new one is first used, and never after."""
-    tokens: DeviceTokenService = current_app.extensions["kith"].tokens
+    tokens: DeviceTokenService = current_app.extensions["kith"].tokens.device_tokens
     return RotatedAnswer(device_token=tokens.rotate(caller, idempotency_key())), 201
 
 

@@ -66,8 +66,8 @@ def print_report(
     """
     dimensions = tuple(dict.fromkeys(by))
     kith = current_app.extensions["kith"]
-    until = kith.clock()
-    with kith.database.read() as connection:
+    until = kith.runtime.clock()
+    with kith.runtime.database.read() as connection:
         found = report(connection, until - since, dimensions, country=country, limit=limit)
     if as_json:
         print_json(

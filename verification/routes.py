@@ -79,12 +79,12 @@ PROOF: tuple[type[Problem], ...] = (
 
 
 def _service() -> VerificationService:
-    service: VerificationService = current_app.extensions["kith"].verifications
+    service: VerificationService = current_app.extensions["kith"].verification.verifications
     return service
 
 
 def _registrations() -> RegistrationService:
-    service: RegistrationService = current_app.extensions["kith"].registrations
+    service: RegistrationService = current_app.extensions["kith"].verification.registrations
     return service
 
 
@@ -162,7 +162,7 @@ def send_again(path: VerificationPath, body: SendAgain) -> tuple[str, int, dict[
 )
 def check_code(path: VerificationPath, body: CheckCode) -> VerificationAnswer:
     """Judge a code; the right one verifies the number."""
-    checks: CheckService = current_app.extensions["kith"].checks
+    checks: CheckService = current_app.extensions["kith"].verification.checks
     return checks.check(path.verification_id, body)
 
 

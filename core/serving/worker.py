@@ -17,7 +17,7 @@ from gunicorn import http, util
 from gunicorn.http.errors import NoMoreData
 from gunicorn.workers.ggevent import GeventWorker
 
-from core.metrics import Metrics
+from core.runtime import Runtime
 from core.serving.body import RequestBody
 from core.serving.connection import Connection
 from core.serving.connections import Bounds, Connections
@@ -40,7 +40,7 @@ class Served(Protocol):
     """What a worker needs to know of the application."""
 
     settings: CoreSettings
-    metrics: Metrics
+    runtime: Runtime
 
     def end_polls(self) -> None:
         """Answer whoever waits for messages."""
@@ -77,7 +77,7 @@ class KithWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         self.app_services = self.wsgi.extensions["kith"]
         settings = self.app_services.settings
         self._metrics_port = settings.metrics_port
-        refused = self.app_services.metrics.refused_connections
+        refused = self.app_services.runtime.metrics.refused_connections
         self.connections = Connections(
             _bounds(settings),
             _trusted(settings.trusted_proxies),
@@ -190,7 +190,9 @@ class KithWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def _refuse(self, connection: Connection, status: HTTPStatus) -> None:
         """Answer what is no request. It is counted and not logged: strangers could fill the disk."""
-        self.app_services.metrics.refused_connections.labels(f"answered-{status.value}").inc()
+        self.app_services.runtime.metrics.refused_connections.labels(
+            f"answered-{status.value}"
+        ).inc()
         with suppress(OSError):
             refuse(connection, status)
 

@@ -69,7 +69,7 @@ def refuse_unusable_correlator() -> None:
 
 
 def _service() -> CamaraService:
-    service: CamaraService = current_app.extensions["kith"].camara
+    service: CamaraService = current_app.extensions["kith"].camara.service
     return service
 
 

@@ -35,7 +35,7 @@ def authenticate_socket() -> Caller:
         return authenticate_device()
     if len(tokens) > 1:
         raise TokenMissing("Offer one token.")
-    service: DeviceTokenService = current_app.extensions["kith"].tokens
+    service: DeviceTokenService = current_app.extensions["kith"].tokens.device_tokens
     caller = service.authenticate(tokens[0])
     hold_connection(caller)
     return caller

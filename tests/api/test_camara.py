@@ -43,7 +43,7 @@ class TestWhoseItIs:
         self, app: OpenAPI, service: Service
     ) -> None:
         """Tokens of one name speak for one service, so that they can be replaced at any time."""
-        tokens = app.extensions["kith"].service_tokens
+        tokens = app.extensions["kith"].tokens.service_tokens
         (last,) = tokens.all()
         identity = service.sent()
         service.renew()
@@ -149,7 +149,7 @@ class TestToken:
 
     def test_revoked(self, app: OpenAPI, service: Service) -> None:
         """A revoked token is worth nothing from the next request on."""
-        tokens = app.extensions["kith"].service_tokens
+        tokens = app.extensions["kith"].tokens.service_tokens
         service.sent()
         tokens.revoke(tokens.all()[0].id)
         assert error(service.send()) == (401, "UNAUTHENTICATED")
@@ -290,7 +290,7 @@ class TestFailing:
         def fail(*_: object) -> None:
             raise fault
 
-        monkeypatch.setattr(app.extensions["kith"].camara, "send_code", fail)
+        monkeypatch.setattr(app.extensions["kith"].camara.service, "send_code", fail)
         app.config["PROPAGATE_EXCEPTIONS"] = False
         assert error(service.send()) == expected
 

@@ -117,7 +117,7 @@ def test_any_other_registration_deletes_it(
     assert done.json["account_id"] == stolen.account_id
     assert done.json["device_id"] != stolen.device_id
     assert waiting(client, bearer(done)) == 0
-    with app.extensions["kith"].database.read() as connection:
+    with app.extensions["kith"].runtime.database.read() as connection:
         assert connection.scalar(select(func.count()).select_from(Envelope)) == 0
 
 
@@ -243,7 +243,7 @@ def test_it_is_deleted_after_thirty_days(
     assert kith.maintenance.run()["revoked devices"] == 0
     clock.advance(days=1, seconds=1)
     assert kith.maintenance.run()["revoked devices"] == 1
-    with kith.database.read() as connection:
+    with kith.runtime.database.read() as connection:
         gone = str(stolen.device_id).replace("-", "")
         for model, column in ((Device, Device.id), (Mailbox, Mailbox.device_id)):
             ids = {one.hex for one in connection.scalars(select(column).select_from(model))}

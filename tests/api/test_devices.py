@@ -190,7 +190,7 @@ class TestRotation:
     ) -> None:
         """The last ten raise the alarm; older ones are gone, those from before the bound too."""
         person = register()
-        with app.extensions["kith"].database.write() as connection:
+        with app.extensions["kith"].runtime.database.write() as connection:
             connection.execute(
                 table(RetiredToken).insert(),
                 [
@@ -208,7 +208,7 @@ class TestRotation:
         for _ in range(15):
             minted.append(self.rotate(client, person.token))
             clock.advance(360)
-        with app.extensions["kith"].database.read() as connection:
+        with app.extensions["kith"].runtime.database.read() as connection:
             kept = connection.scalar(select(func.count()).select_from(RetiredToken))
         assert kept == MAX_NEVER_USED == 10
         assert problem_code(account(client, minted[3])) == "token-invalid"

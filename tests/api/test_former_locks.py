@@ -56,7 +56,7 @@ def registration(client: ContractClient, identity: str, **fields: Any) -> Any:
 
 def left(app: OpenAPI) -> int:
     """Count the locks that were left on numbers."""
-    with app.extensions["kith"].database.read() as connection:
+    with app.extensions["kith"].runtime.database.read() as connection:
         return connection.scalar(select(func.count()).select_from(FormerLock)) or 0
 
 

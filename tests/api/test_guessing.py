@@ -41,7 +41,7 @@ def guess(client: ContractClient, address: str, code_of: Callable[[str], str]) -
 
 def newest_code(app: OpenAPI, number: str) -> str:
     """Read only the newest text: a hundred of them as JSON, a thousand times, would take minutes."""
-    (message,) = app.extensions["kith"].providers["outbox"].read(number, limit=1)
+    (message,) = app.extensions["kith"].sms.providers["outbox"].read(number, limit=1)
     found = re.search(r"\d{6,8}", message.body)
     assert found
     return found.group()
@@ -128,7 +128,7 @@ def test_a_number_that_is_guessed_out_waits(
     code = newest_code(app, NUMBER)
     wrong = f"{(int(code) + 1) % 10**6:06d}"
     assert problem_code(client.post(f"{path}/checks", json={"code": wrong})) == "code-rejected"
-    with objects(app.extensions["kith"].database) as session:
+    with objects(app.extensions["kith"].runtime.database) as session:
         counter = session.scalars(select(LimitCounter).filter_by(name="wrong-codes")).one()
         counter.used = 2500
     clock.advance(100)

@@ -150,7 +150,7 @@ class TestSetting:
     ) -> None:
         """At a registration, and as the current PIN; a new one has six characters."""
         hasher = PasswordHasher.from_parameters(CHEAPEST)
-        with app.extensions["kith"].database.write() as connection:
+        with app.extensions["kith"].runtime.database.write() as connection:
             connection.execute(
                 update(Account)
                 .where(Account.id == UUID(owner.account_id))
@@ -158,7 +158,7 @@ class TestSetting:
             )
         assert problem_code(put("1234", "1234")) == "invalid-fields"
         assert put(PIN, "1234").status_code == 204
-        with app.extensions["kith"].database.write() as connection:
+        with app.extensions["kith"].runtime.database.write() as connection:
             connection.execute(update(Account).values(registration_lock=hasher.hash("1234")))
         assert register_again(client, verify(), "1234").status_code == 201
 
@@ -270,7 +270,7 @@ class TestRemoving:
         code = client.post("/v1/device-links", headers=locked.headers).json["link_code"]
         linked = client.post("/v1/device-links/redeem", json={"link_code": code}).json
         other = {"Authorization": f"Bearer {linked['device_token']}"}
-        caller = kith.tokens.authenticate(linked["device_token"])
+        caller = kith.tokens.device_tokens.authenticate(linked["device_token"])
         with kith.messaging.wakeups.listening(UUID(locked.device_id), Listener()):
             client.delete(PATH, headers=other)
             ends_at = heard.pop().ends_at
@@ -312,9 +312,9 @@ def test_of_two_changes_at_once_one_is_refused(make_app: MakeApp, register: Regi
     """A PIN that was changed after it was judged is not overwritten."""
     app = make_app()
     kith, person = app.extensions["kith"], register()
-    caller = kith.tokens.authenticate(person.token)
-    kith.lock_changes.set(caller, PIN, None)
-    account = kith.accounts.get(caller)
-    kith.lock_changes.set(caller, OTHER_PIN, PIN)
+    caller = kith.tokens.device_tokens.authenticate(person.token)
+    kith.tokens.lock_changes.set(caller, PIN, None)
+    account = kith.tokens.accounts.get(caller)
+    kith.tokens.lock_changes.set(caller, OTHER_PIN, PIN)
     with pytest.raises(RegistrationLocked, match="changed just now"):
-        kith.lock_changes._store(caller, account.registration_lock, None)
+        kith.tokens.lock_changes._store(caller, account.registration_lock, None)

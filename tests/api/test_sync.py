@@ -107,7 +107,7 @@ def test_a_service_with_a_budget_of_its_own(app, register, sync, issue):
     assert [match["account_id"] for match in found["matches"]] == [ben.account_id]
     assert found["waiting"] == 0
 
-    services = app.extensions["kith"].service_tokens
+    services = app.extensions["kith"].tokens.service_tokens
     for token in services.all():
         services.revoke(token.id)
     assert sync(*numbers, given=first, exit_code=NOT_SIGNED_IN) == {}

@@ -61,7 +61,7 @@ def count_sent(app: OpenAPI) -> int:
 
 def count(app: OpenAPI, *models: type[Base]) -> int:
     """Count the rows of tables."""
-    with objects(app.extensions["kith"].database) as session:
+    with objects(app.extensions["kith"].runtime.database) as session:
         return sum(session.scalar(select(func.count()).select_from(model)) or 0 for model in models)
 
 

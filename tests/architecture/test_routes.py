@@ -176,7 +176,7 @@ def test_without_a_matrix_token_nothing_is_done(app: OpenAPI) -> None:
 def test_with_another_services_token_nothing_is_done(app: OpenAPI) -> None:
     """What services share with devices refuses a forged token of a service, and one without the scope."""
     client = app.test_client()
-    services = app.extensions["kith"].service_tokens
+    services = app.extensions["kith"].tokens.service_tokens
     token, _ = services.issue("shop", set(SERVICES.values()), timedelta(days=1))
     for operation in BOTH:
         method, path = operation.split(" ")

@@ -32,7 +32,7 @@ def test_blocking_while_the_account_is_deleted(
 
     answers = together(BLOCKERS + 1, act)
     assert answers.pop(BLOCKERS // 2) == 204
-    with kith.database.read() as connection:
+    with kith.runtime.database.read() as connection:
         rows = connection.execute(select(Contact.account_id, Contact.peer_id, Contact.state)).all()
     number = mark_of(UUID(ben.account_id))
     blocked = {
@@ -60,5 +60,5 @@ def test_forgetting_while_the_account_is_deleted(
         return int(app.test_client().delete(path, headers=person.headers).status_code)
 
     assert together(BLOCKERS + 1, act) == [204] * (BLOCKERS + 1)
-    with kith.database.read() as connection:
+    with kith.runtime.database.read() as connection:
         assert connection.execute(select(Contact.state)).all() == []

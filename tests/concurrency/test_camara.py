@@ -22,9 +22,9 @@ def test_sixty_parallel_validations_judge_exactly_three(make_app: MakeApp) -> No
         (400, f"{OWN}VERIFICATION_FAILED"): 58,
     }
     kith = app.extensions["kith"]
-    counted = kith.metrics.registry.get_sample_value
+    counted = kith.runtime.metrics.registry.get_sample_value
     assert counted("kith_verifications_total", {"step": "code_rejected"}) == 3
-    with kith.database.read() as connection:
+    with kith.runtime.database.read() as connection:
         assert connection.scalar(select(table(Verification).c.checks_used)) == 3
 
 
@@ -43,4 +43,4 @@ def test_parallel_sends_keep_to_the_limit(make_app: MakeApp) -> None:
     answers = together(20, lambda _: service.send())
     refused = [error(answer) for answer in answers if answer.status_code != 200]
     assert refused == [(403, f"{OWN}MAX_OTP_CODES_EXCEEDED")] * 17
-    assert len(app.extensions["kith"].providers["outbox"].read(None)) == 3
+    assert len(app.extensions["kith"].sms.providers["outbox"].read(None)) == 3

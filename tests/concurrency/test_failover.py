@@ -68,7 +68,10 @@ def test_who_listens_begins_anew(
     """Numbers in a mailbox are given out again: whoever goes on counting would miss the new messages."""
     anna, ben = register("+4915112345601"), register("+4915112345602")
     kith = app.extensions["kith"]
-    listener, net = Listener(), MailboxPoller(pair.database, kith.clock, kith.messaging.wakeups)
+    listener, net = (
+        Listener(),
+        MailboxPoller(pair.database, kith.runtime.clock, kith.messaging.wakeups),
+    )
 
     def send(name: str) -> None:
         body = {

@@ -57,7 +57,7 @@ def codes(answers):
 
 def rows(kith, model):
     """Count the rows of a table."""
-    with kith.database.read() as connection:
+    with kith.runtime.database.read() as connection:
         return connection.scalar(select(func.count()).select_from(table(model)))
 
 
@@ -206,7 +206,7 @@ def test_a_message_is_before_a_removal_or_after_it(kith, friends, make):
     *written, _ = in_parallel(*[partial(write, sender) for sender in senders], remove)
     ended = codes([answer for answers in written for answer in answers])
     assert ended.keys() <= {"done", "group-changed"}
-    with kith.database.read() as connection:
+    with kith.runtime.database.read() as connection:
         received = connection.scalars(
             select(table(Envelope).c.group_version).where(
                 table(Envelope).c.device_id == UUID(ben.device_id)
@@ -222,7 +222,7 @@ def test_accounts_that_are_deleted_meanwhile_are_in_no_group(kith, friends, make
     group = make(anna, *others)
     found = kith.messaging.groups.devices(caller(anna), group.id)
     answers = in_parallel(
-        *[partial(kith.accounts.delete, caller(who)) for who in leaving],
+        *[partial(kith.tokens.accounts.delete, caller(who)) for who in leaving],
         *[partial(make, who, anna) for who in staying],
         *[partial(make, anna, *others) for _ in range(3)],
         *[partial(send, kith, anna, group, found) for _ in range(3)],
@@ -234,7 +234,7 @@ def test_accounts_that_are_deleted_meanwhile_are_in_no_group(kith, friends, make
         "devices-mismatched",
     }
     gone = [UUID(who.account_id) for who in leaving]
-    with kith.database.read() as connection:
+    with kith.runtime.database.read() as connection:
         for model in (GroupMember, Membership):
             columns = table(model).c
             assert not connection.execute(

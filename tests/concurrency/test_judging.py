@@ -99,9 +99,9 @@ def test_exactly_as_many_contacts_as_are_allowed(app, monkeypatch):
     """Parallel requests of one account are counted one by one."""
     monkeypatch.setattr(rules, "MAX_CONTACTS", 3)
     kith = app.extensions["kith"]
-    with kith.database.write() as connection:
+    with kith.runtime.database.write() as connection:
         mine, *peers = [
-            kith.accounts.claim(connection, f"+49151123456{place:02}", None).account_id
+            kith.tokens.accounts.claim(connection, f"+49151123456{place:02}", None).account_id
             for place in range(1 + PARALLEL)
         ]
     caller = Caller(mine, uuid4(), b"")

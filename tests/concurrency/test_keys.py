@@ -34,8 +34,10 @@ def join(kith):
 
     def join(account_id=None):
         account_id, device_id = account_id or uuid4(), uuid4()
-        with kith.database.write() as connection:
-            kith.devices.add(connection, account_id, device_id, DeviceDescription(), os.urandom(32))
+        with kith.runtime.database.write() as connection:
+            kith.tokens.devices.add(
+                connection, account_id, device_id, DeviceDescription(), os.urandom(32)
+            )
         return Caller(account_id, device_id, b"")
 
     return join
@@ -146,7 +148,7 @@ def test_a_bundle_is_of_one_upload(kith, join, upload):
         for key in filter(None, (bundle.one_time_prekey, bundle.kem_prekey)):
             made = by_registration[bundle.registration_id]
             assert (key.key_id, encode(key.public_key)) in made
-    with kith.database.read() as connection:
+    with kith.runtime.database.read() as connection:
         assert connection.scalar(select(func.count()).select_from(DeviceKeysRow)) == 1
 
 
@@ -173,9 +175,9 @@ def test_a_device_removed_meanwhile_leaves_no_keys(kith, join, upload):
     takers = [join() for _ in range(10)]
 
     def remove():
-        with kith.database.write() as connection:
+        with kith.runtime.database.write() as connection:
             ids = [device.device_id for device in others]
-            kith.devices.remove_devices(connection, owner.account_id, ids)
+            kith.tokens.devices.remove_devices(connection, owner.account_id, ids)
 
     def act(place):
         if place == 0:
@@ -188,6 +190,6 @@ def test_a_device_removed_meanwhile_leaves_no_keys(kith, join, upload):
     assert set(answers) <= {"done", "token-invalid"}
     assert answers[0] == "done"
     assert outcome(lambda: upload(others[0], body)) == "token-invalid"
-    with kith.database.read() as connection:
+    with kith.runtime.database.read() as connection:
         for model in (DeviceKeysRow, OneTimePrekey):
             assert connection.scalar(select(func.count()).select_from(model)) == 0

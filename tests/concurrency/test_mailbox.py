@@ -35,11 +35,11 @@ def add_devices(kith):
     """Add devices to an account; give them as callers."""
 
     def add(account_id, number):
-        with kith.database.write() as connection:
+        with kith.runtime.database.write() as connection:
             return [
                 Caller(account_id, joined.device_id, b"")
                 for joined in (
-                    kith.devices.add(
+                    kith.tokens.devices.add(
                         connection, account_id, uuid4(), DeviceDescription(), os.urandom(32)
                     )
                     for _ in range(number)
@@ -98,7 +98,7 @@ def code(answer):
 
 def stored(kith, device):
     """Give the numbers in a mailbox, and how many it counts."""
-    with kith.database.read() as connection:
+    with kith.runtime.database.read() as connection:
         numbers = connection.scalars(
             select(Envelope.seq)
             .where(Envelope.device_id == device.device_id)
@@ -177,7 +177,7 @@ def test_a_mailbox_takes_exactly_what_it_may_hold(kith, add_devices, senders, bo
     answers = in_parallel(*[lambda sender=sender: sender.send(devices) for sender in senders])
     assert Counter(map(code, answers)) == {"accepted": 5, "mailbox-full": THREADS - 5}
     assert [stored(kith, device) for device in devices] == [([1, 2, 3, 4, 5], 5)] * 2
-    with kith.database.read() as connection:
+    with kith.runtime.database.read() as connection:
         assert connection.scalar(select(func.count()).select_from(SentMessage)) == 5
 
 
@@ -225,8 +225,8 @@ def test_a_device_removed_meanwhile_leaves_nothing(kith, add_devices, senders):
     staying, leaving = add_devices(uuid4(), 2)
 
     def remove():
-        with kith.database.write() as connection:
-            kith.devices.remove_devices(connection, leaving.account_id, [leaving.device_id])
+        with kith.runtime.database.write() as connection:
+            kith.tokens.devices.remove_devices(connection, leaving.account_id, [leaving.device_id])
         return "removed"
 
     answers = in_parallel(
@@ -256,7 +256,7 @@ def test_the_count_of_a_mailbox_stays_true(kith, clock, add_devices, senders):
 
     def expire():
         for _ in range(5):
-            with kith.database.write() as connection:
+            with kith.runtime.database.write() as connection:
                 kith.messaging.messages.purge_envelopes(connection, clock())
 
     in_parallel(
@@ -270,7 +270,7 @@ def test_the_count_of_a_mailbox_stays_true(kith, clock, add_devices, senders):
 
 def test_the_first_epoch_is_made_once(make_app, database):
     """Processes that all find none agree on one salt, whether they list or look up first."""
-    services = [make_app().extensions["kith"].directory for _ in range(THREADS)]
+    services = [make_app().extensions["kith"].discovery.directory for _ in range(THREADS)]
 
     def list_someone(service, number):
         with database.write() as connection:
@@ -301,14 +301,14 @@ def test_one_sender_takes_exactly_their_half(kith, make_app, add_devices, bound)
     )
     (device,) = add_devices(uuid4(), 1)
     (known,) = add_devices(uuid4(), 1)
-    with kith.database.write() as connection:
+    with kith.runtime.database.write() as connection:
         connection.execute(
             table(Contact).insert(),
             {
                 "account_id": device.account_id,
                 "peer_id": known.account_id,
                 "state": State.ACCEPTED,
-                "since": kith.clock(),
+                "since": kith.runtime.clock(),
             },
         )
     senders = [Sender(one, known) for one in (kith, other)] * 30

@@ -71,7 +71,7 @@ def test_a_number_that_many_prove_is_bound_by_one(
     users = [MatrixClient.register(app, homeserver, f"user{n}") for n in range(5)]
     sessions = []
     for n, user in enumerate(users):
-        app.extensions["kith"].clock.advance(1)
+        app.extensions["kith"].runtime.clock.advance(1)
         secret = f"secret{n}"
         body = {"client_secret": secret, "country": "DE", "phone_number": NUMBER, "send_attempt": 1}
         answer = user.post("/validate/msisdn/requestToken", body)

@@ -94,7 +94,7 @@ def test_of_sixty_at_once_as_many_as_are_allowed_are_sent(
     statuses = Counter(answer.status_code for answer in answers)
     assert statuses == {201: admitted, otherwise: 60 - admitted}
     assert len(provider.taken) == admitted
-    with app.extensions["kith"].database.read() as connection:
+    with app.extensions["kith"].runtime.database.read() as connection:
         allowed = connection.scalars(select(Decision.verdict)).all()
         refused = select(Refusal.verdict, func.sum(Refusal.requests)).group_by(Refusal.verdict)
         counted = [(verdict, int(requests)) for verdict, requests in connection.execute(refused)]
@@ -108,7 +108,10 @@ def test_of_sixty_texts_to_one_known_number_at_once_three_come_from_the_reserve(
 ) -> None:
     """Each is asked for from a network of its own, with a solution; the reserve would pay for all."""
     app = serve(budget("total", 8.0, reserve=0.9), velocity("reserve-number", 3, over="deny"))
-    database, keyring = app.extensions["kith"].database, app.extensions["kith"].keyring
+    database, keyring = (
+        app.extensions["kith"].runtime.database,
+        app.extensions["kith"].runtime.keyring,
+    )
     for n in range(100, 116):
         assert start(app, number(n), address(n)).status_code == 201
     with database.write() as connection:
@@ -130,12 +133,12 @@ def test_of_sixty_misses_at_once_ten_are_asked_about(
     kith = app.extensions["kith"]
     for n in range(100, 102):
         assert start(app, number(n), address(n)).status_code == 201
-    with kith.database.write() as connection:
-        note_proven(connection, kith.keyring.digest("number", number(99)), Clock.now)
+    with kith.runtime.database.write() as connection:
+        note_proven(connection, kith.runtime.keyring.digest("number", number(99)), Clock.now)
     solutions = [solve(start(app, number(n), HERE).json["challenge"]) for n in (*range(60), 99)]
     answers = together(60, lambda n: start(app, number(n), HERE, challenge_solution=solutions[n]))
     assert Counter(answer.status_code for answer in answers) == {429: 60}
-    with kith.database.read() as connection:
+    with kith.runtime.database.read() as connection:
         misses = select(LimitCounter.until_us).where(LimitCounter.name == MISSES.name)
         (until_us,) = connection.scalars(misses)
     assert until_us == microseconds(Clock.now) + 10 * MISSES.interval_us
@@ -148,8 +151,8 @@ def test_of_sixty_known_numbers_at_once_as_many_as_the_reserve_pays_for(
 ) -> None:
     """Strangers have spent the rest; each solves a challenge, and seven texts are kept for the known."""
     app = serve(budget("total", 0.7, reserve=0.5))
-    database = app.extensions["kith"].database
-    keyring = app.extensions["kith"].keyring
+    database = app.extensions["kith"].runtime.database
+    keyring = app.extensions["kith"].runtime.keyring
     for n in range(100, 107):
         assert start(app, number(n), address(n)).status_code == 201
     with database.write() as connection:
@@ -176,7 +179,7 @@ def test_countries_of_one_network_at_once(serve: MakePolicyApp, provider: Script
     answers = together(60, lambda n: start(app, ABROAD[n % 12], HERE))
     assert Counter(answer.status_code for answer in answers) == {201: 15, 428: 45}
     assert len({message.to for message in provider.taken}) == 3
-    with app.extensions["kith"].database.read() as connection:
+    with app.extensions["kith"].runtime.database.read() as connection:
         assert connection.scalar(select(func.count()).select_from(NetworkCountry)) == 3
 
 
@@ -189,7 +192,7 @@ def test_one_solution_of_many_at_once(serve: MakePolicyApp, provider: Scripted) 
     answers = together(20, lambda n: start(app, number(1), address(n), challenge_solution=solution))
     assert Counter(answer.status_code for answer in answers) == {201: 1, 422: 19}
     assert len(provider.taken) == 2
-    with app.extensions["kith"].database.read() as connection:
+    with app.extensions["kith"].runtime.database.read() as connection:
         assert connection.scalar(select(func.count()).select_from(SpentChallenge)) == 1
 
 
@@ -270,7 +273,7 @@ def test_counters_are_what_was_sent(make_app: MakeApp, tmp_path: Path, clock: Cl
 def _recount(app: OpenAPI) -> None:
     """Hold what was counted against the sends and the verifications."""
     happened = func.sum(case((Send.status != "failed", 1), else_=0))
-    with app.extensions["kith"].database.read() as connection:
+    with app.extensions["kith"].runtime.database.read() as connection:
         for scope in (Send.prefix, Send.country):
             query = select(scope, happened, func.sum(Send.price_micros)).group_by(scope)
             for name, count, _ in connection.execute(query):

@@ -45,7 +45,7 @@ def test_everyone_falls_to_the_other_provider_once(make_app: MakeApp) -> None:
         ),
     )
     assert {answer.status_code for answer in checked} == {200}
-    with app.extensions["kith"].database.read() as connection:
+    with app.extensions["kith"].runtime.database.read() as connection:
         totals = connection.execute(
             select(func.sum(RoutingOutcome.sends), func.sum(RoutingOutcome.verified))
         ).one()
@@ -68,6 +68,6 @@ def test_nobody_gets_two_when_answers_are_lost(make_app: MakeApp) -> None:
     app = make_app(ports={"providers": providers})
     assert {answer.status_code for answer in start_twice(app)} == {201}
     assert taken == dict.fromkeys(NUMBERS, 1)
-    with app.extensions["kith"].database.read() as connection:
+    with app.extensions["kith"].runtime.database.read() as connection:
         assert set(connection.scalars(select(Send.status))) == {"unknown"}
         assert connection.scalar(select(func.sum(RoutingOutcome.sends))) == PEOPLE

@@ -260,7 +260,7 @@ def test_parallel_rotations_are_counted(app: OpenAPI, register: Callable[..., Pe
         60, lambda _: app.test_client().post("/v1/tokens/rotate", headers=person.headers)
     )
     assert Counter(answer.status_code for answer in answers) == {201: 10, 429: 50}
-    with app.extensions["kith"].database.read() as connection:
+    with app.extensions["kith"].runtime.database.read() as connection:
         assert connection.scalar(select(func.count()).select_from(RetiredToken)) == 9
 
 
@@ -334,7 +334,7 @@ def test_no_transaction_is_open_while_the_provider_is_called(make_app: MakeApp) 
         for _ in held:
             assert provider.arrived.acquire(timeout=30)
         assert client.get("/livez").status_code == 200
-        with app.extensions["kith"].database.write() as connection:
+        with app.extensions["kith"].runtime.database.write() as connection:
             assert connection.scalar(text("SELECT 1")) == 1
         provider.go_on.set()
         assert {future.result().status_code for future in held} == {201}

@@ -39,7 +39,7 @@ def report(app: OpenAPI, clock: Clock, name: str) -> TestResponse:
 
 def deliveries(app: OpenAPI) -> float | None:
     """Count the deliveries that were news."""
-    registry = app.extensions["kith"].metrics.registry
+    registry = app.extensions["kith"].runtime.metrics.registry
     labels = {"provider": "webhook", "status": "delivered"}
     return registry.get_sample_value("kith_deliveries_total", labels)
 

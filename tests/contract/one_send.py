@@ -16,10 +16,10 @@ def queue(app: OpenAPI, outcome: Outcome | None = None) -> None:
     """Queue one send, and record how its hand-over ended."""
     kith = app.extensions["kith"]
     # The id is the service's to draw, so the row's is turned into the one that tests know.
-    with kith.database.write() as connection:
-        queued = kith.sends.queue(
+    with kith.runtime.database.write() as connection:
+        queued = kith.sms.sends.queue(
             connection,
-            kith.sends.route(connection, "DE", "sms"),
+            kith.sms.sends.route(connection, "DE", "sms"),
             number_digest=DIGEST,
             verification=bytes(16),
             prefix="+4915112",
@@ -28,11 +28,11 @@ def queue(app: OpenAPI, outcome: Outcome | None = None) -> None:
         connection.execute(update(Send).where(Send.id == queued.id).values(id=SEND_ID))
         if outcome:
             provider = queued.candidate.provider
-            kith.deliveries.record(connection, provider, DIGEST, SEND_ID, outcome)
+            kith.sms.deliveries.record(connection, provider, DIGEST, SEND_ID, outcome)
 
 
 def sent_row(app: OpenAPI) -> Send:
     """Read the one send there is."""
-    with objects(app.extensions["kith"].database) as session:
+    with objects(app.extensions["kith"].runtime.database) as session:
         row: Send = session.scalars(select(Send)).one()
         return row

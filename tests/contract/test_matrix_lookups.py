@@ -51,8 +51,8 @@ def test_the_pepper_before_holds_while_it_rotates(
     alice.bound()
     before = alice.pepper()
     kith = door.extensions["kith"]
-    kith.rotation.announce()
-    for _ in kith.keeper.steps():
+    kith.discovery.rotation.announce()
+    for _ in kith.discovery.keeper.steps():
         pass
     after = alice.pepper()
     assert after != before

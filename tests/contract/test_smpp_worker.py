@@ -200,7 +200,7 @@ def app(make_app: MakeApp, smsc: FakeSmsc) -> Iterator[OpenAPI]:
         smpp_response_timeout=1,
     )
     yield app
-    app.extensions["kith"].providers["smpp"].close()
+    app.extensions["kith"].sms.providers["smpp"].close()
 
 
 def start(app: OpenAPI) -> Any:
@@ -210,7 +210,7 @@ def start(app: OpenAPI) -> Any:
 
 def statuses(app: OpenAPI) -> list[str]:
     """Read how far each send has come."""
-    with app.extensions["kith"].database.read() as connection:
+    with app.extensions["kith"].runtime.database.read() as connection:
         return list(connection.scalars(select(Send.status).order_by(Send.created_at)))
 
 
@@ -284,6 +284,8 @@ def test_a_server_that_stops_takes_leave(database_url: str, smsc: FakeSmsc, tmp_
 def test_settings_without_an_smsc(app: OpenAPI) -> None:
     """The provider refuses settings that do not name an SMSC."""
     kith = app.extensions["kith"]
-    messages = SmppMessages(kith.database, kith.clock, kith.deliveries, kith.metrics)
+    messages = SmppMessages(
+        kith.runtime.database, kith.runtime.clock, kith.sms.deliveries, kith.runtime.metrics
+    )
     with pytest.raises(SettingsError):
-        SmppProvider.from_settings(Settings(), messages, kith.metrics)
+        SmppProvider.from_settings(Settings(), messages, kith.runtime.metrics)

@@ -165,7 +165,7 @@ def test_repeated_report_is_counted_once(app: OpenAPI, post: Post) -> None:
     assert [answer.status_code for answer in answers] == [204, 403, 403]
     assert problem_code(answers[1]) == "callback-duplicate"
 
-    metrics = app.extensions["kith"].metrics.render().decode()
+    metrics = app.extensions["kith"].runtime.metrics.render().decode()
     assert 'kith_deliveries_total{provider="twilio",status="delivered"} 1.0' in metrics
 
 

@@ -90,7 +90,7 @@ def refused(answer: TestResponse) -> tuple[int, str]:
 
 def remembered(app: OpenAPI) -> int:
     """Count the reports that were taken."""
-    with app.extensions["kith"].database.read() as connection:
+    with app.extensions["kith"].runtime.database.read() as connection:
         return connection.scalar(select(func.count()).select_from(TakenReport)) or 0
 
 
@@ -197,7 +197,7 @@ def test_a_repeat_that_is_signed_anew_is_taken(app: OpenAPI, post: Post, clock: 
 
     assert post(report("delivered")).status_code == 204
     assert sent_row(app).updated_at == before
-    metrics = app.extensions["kith"].metrics.render().decode()
+    metrics = app.extensions["kith"].runtime.metrics.render().decode()
     assert 'kith_deliveries_total{provider="webhook",status="delivered"} 1.0' in metrics
 
 
@@ -384,7 +384,7 @@ def test_report_on_another_providers_send_changes_nothing(
     """The sender reports on what it was given, and on nothing else."""
     app = make_webhook_app()
     queue(app)
-    with app.extensions["kith"].database.write() as connection:
+    with app.extensions["kith"].runtime.database.write() as connection:
         connection.execute(update(Send).values(provider="outbox"))
 
     assert deliver(app, report(), clock=clock).status_code == 204
@@ -459,7 +459,7 @@ def test_what_is_remembered_lies_with_the_send(app: OpenAPI, post: Post) -> None
     """A report is remembered on the shard of the number that it is about."""
     post(report())
 
-    with app.extensions["kith"].database.read() as connection:
+    with app.extensions["kith"].runtime.database.read() as connection:
         assert [bytes(one) for one in connection.scalars(select(TakenReport.number_digest))] == [
             DIGEST
         ]

@@ -39,7 +39,7 @@ def application(tmp_path: Path, url: str) -> OpenAPI:
 def run(app: OpenAPI, *arguments: str) -> Result:
     """Run a command; what it does not catch is raised."""
     done = app.test_cli_runner().invoke(args=arguments, catch_exceptions=False)
-    app.extensions["kith"].database.close()
+    app.extensions["kith"].runtime.database.close()
     return done
 
 

@@ -171,7 +171,7 @@ def test_any_id_is_read(app: OpenAPI, begins: bytes) -> None:
     """An id may begin with a dash or two; one of the CAMARA door leaves out the zeros at its end."""
     kith = app.extensions["kith"]
     whole = begins.ljust(27, b"x").ljust(32, b"\0")
-    with kith.database.write() as connection:
+    with kith.runtime.database.write() as connection:
         connection.execute(
             table(Decision).insert(),
             {
@@ -188,7 +188,7 @@ def test_any_id_is_read(app: OpenAPI, begins: bytes) -> None:
                 "solved": False,
                 "verdict": "allow",
                 "findings": "[]",
-                "created_at": kith.clock(),
+                "created_at": kith.runtime.clock(),
             },
         )
     assert len(explained(app, encode(whole[:27]))) == len(explained(app, encode(whole))) == 1

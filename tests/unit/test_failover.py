@@ -62,10 +62,10 @@ class Sends:
 
     def queue(self, *, first: bool = True) -> Queued:
         """Record a send."""
-        with self.kith.database.write() as connection:
-            return self.kith.sends.queue(
+        with self.kith.runtime.database.write() as connection:
+            return self.kith.sms.sends.queue(
                 connection,
-                self.kith.sends.route(connection, "DE", "sms"),
+                self.kith.sms.sends.route(connection, "DE", "sms"),
                 number_digest=DIGEST,
                 verification=VERIFICATION,
                 prefix="+4915112",
@@ -74,39 +74,39 @@ class Sends:
 
     def deliver(self, queued: Queued) -> Delivered:
         """Hand a send over, and record how that ended."""
-        delivered: Delivered = self.kith.sends.deliver(
+        delivered: Delivered = self.kith.sms.sends.deliver(
             queued, to=NUMBER, body="a code", language="en"
         )
-        with self.kith.database.write() as connection:
-            self.kith.sends.record(connection, delivered)
+        with self.kith.runtime.database.write() as connection:
+            self.kith.sms.sends.record(connection, delivered)
         return delivered
 
     def verified(self) -> None:
         """Say that the code was right."""
-        with self.kith.database.write() as connection:
-            self.kith.sends.verified(connection, DIGEST, VERIFICATION)
+        with self.kith.runtime.database.write() as connection:
+            self.kith.sms.sends.verified(connection, DIGEST, VERIFICATION)
 
     def set(self, queued: Queued, status: str) -> None:
         """Let a send have come this far."""
-        with self.kith.database.write() as connection:
+        with self.kith.runtime.database.write() as connection:
             connection.execute(update(Send).where(Send.id == queued.id).values(status=status))
 
     def rows(self) -> list[Any]:
         """Read all attempts, by provider."""
         query = select(*Send.__table__.columns).order_by(Send.created_at, Send.provider)
-        with self.kith.database.read() as connection:
+        with self.kith.runtime.database.read() as connection:
             rows = {row.provider: row for row in connection.execute(query)}
         return [rows[name] for name in ("one", "two", "three") if name in rows]
 
     def outcomes(self) -> list[tuple[str, int, int]]:
         """Read what the router is to learn."""
         query = select(RoutingOutcome.provider, RoutingOutcome.sends, RoutingOutcome.verified)
-        with self.kith.database.read() as connection:
+        with self.kith.runtime.database.read() as connection:
             return [tuple(row) for row in connection.execute(query)]
 
     def empty(self) -> None:
         """Begin anew."""
-        with self.kith.database.write() as connection:
+        with self.kith.runtime.database.write() as connection:
             connection.execute(Send.__table__.delete())
             connection.execute(RoutingOutcome.__table__.delete())
 
@@ -197,8 +197,8 @@ def test_a_crash_during_an_attempt(
         sends.deliver(sends.queue())
     assert [row.status for row in sends.rows()] == ["failed"] * at + ["queued"]
     clock.advance(minutes=6)
-    with sends.kith.database.write() as connection:
-        sends.kith.deliveries.settle(connection, clock())
+    with sends.kith.runtime.database.write() as connection:
+        sends.kith.sms.deliveries.settle(connection, clock())
     assert [row.status for row in sends.rows()] == ["failed"] * at + ["unknown"]
     assert sends.rows()[at].price_micros == PRICES[at]
 
@@ -210,12 +210,12 @@ def test_late_reports_of_who_failed(sends: Sends, providers: Providers, clock: C
     delivered = sends.deliver(queued)
     for status in ("sent", "delivered", "undelivered", "failed"):
         for reference in (queued.reference, delivered.queued.reference):
-            assert not sends.kith.deliveries.report("one", reference, Outcome(status, "late"))
+            assert not sends.kith.sms.deliveries.report("one", reference, Outcome(status, "late"))
     assert [(row.status, row.provider_message_id) for row in sends.rows()] == [
         ("failed", None),
         ("sent", "id-1"),
     ]
-    assert sends.kith.deliveries.report("two", delivered.queued.reference, Outcome("delivered"))
+    assert sends.kith.sms.deliveries.report("two", delivered.queued.reference, Outcome("delivered"))
 
 
 def test_who_was_away_goes_last_for_a_while(
@@ -252,7 +252,7 @@ def test_a_code_settles_what_is_unknown(sends: Sends) -> None:
         sends.set(queued, status)
         sends.verified()
         (row,) = sends.rows()
-        assert (row.status, row.verified_at) == ("delivered", sends.kith.clock())
+        assert (row.status, row.verified_at) == ("delivered", sends.kith.runtime.clock())
         assert [one[2] for one in sends.outcomes()] == [1]
 
 
@@ -264,7 +264,7 @@ def test_a_code_that_several_may_have_brought(sends: Sends, clock: Clock) -> Non
     again = sends.queue(first=False)
     sends.set(again, "sent")
     sends.verified()
-    with sends.kith.database.read() as connection:
+    with sends.kith.runtime.database.read() as connection:
         rows = {row.id: row for row in connection.execute(select(*Send.__table__.columns))}
     assert (rows[first.id].status, rows[first.id].verified_at) == ("unknown", None)
     assert (rows[again.id].status, rows[again.id].verified_at) == ("sent", clock())
@@ -279,7 +279,7 @@ def test_a_code_after_a_known_failure(sends: Sends, clock: Clock, known: str) ->
     clock.advance(60)
     again = sends.queue(first=False)
     sends.verified()
-    with sends.kith.database.read() as connection:
+    with sends.kith.runtime.database.read() as connection:
         rows = {row.id: row for row in connection.execute(select(*Send.__table__.columns))}
     assert (rows[first.id].status, rows[first.id].verified_at) == (known, None)
     assert (rows[again.id].status, rows[again.id].verified_at) == ("delivered", clock())

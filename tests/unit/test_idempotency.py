@@ -275,7 +275,7 @@ def test_a_send_cut_off_by_a_crash_is_unknown(make_app: MakeApp, clock: Clock) -
     kith = app.extensions["kith"]
 
     def status() -> str:
-        with kith.database.read() as connection:
+        with kith.runtime.database.read() as connection:
             return str(connection.scalars(select(Send.status)).one())
 
     clock.advance(300)

@@ -18,7 +18,7 @@ from core import maintenance as core_maintenance
 from core.database import Base, Database
 from core.idempotency import IdempotencyRecord
 from core.limits import EPOCH, LimitCounter
-from core.maintenance import LEASE, Maintenance, MaintenanceLease
+from core.maintenance import LEASE, Job, Maintenance, MaintenanceLease
 from core.metrics import Metrics
 from discovery.models import DirectoryChange, DiscoveryBudget
 from interop.matrix.models import MatrixSession, MatrixToken, MatrixUser
@@ -376,14 +376,14 @@ def test_everything_that_is_over_goes_and_nothing_else(app: OpenAPI) -> None:
         for _, make, kept in JOBS
         for n, extra in ((1, TOUCH), (2, timedelta(0)), (3, -timedelta(hours=1)))
     ]
-    fill(kith.database, rows)
+    fill(kith.runtime.database, rows)
     deleted = kith.maintenance.run()
     assert deleted == {"unsettled sends": 0, "epochs that are over": 0} | {
         name: 1 for name, _, _ in JOBS
     }
     for _, make, _ in JOBS:
-        assert count(kith.database, type(make(1, DAY))) == 2
-    with kith.database.read() as connection:
+        assert count(kith.runtime.database, type(make(1, DAY))) == 2
+    with kith.runtime.database.read() as connection:
         assert connection.scalars(select(Mailbox.waiting)).one() == 2
         assert {bytes(row) for row in connection.scalars(select(Send.id))} == {_id(2), _id(3)}
     assert set(kith.maintenance.run().values()) == {0}
@@ -393,9 +393,11 @@ def test_sends_a_crash_left_are_settled(app: OpenAPI) -> None:
     """Those queued for more than five minutes become unknown; others stay as they are."""
     kith = app.extensions["kith"]
     five = timedelta(minutes=5)
-    fill(kith.database, [queued(1, five + TOUCH), queued(2, five), send(3, DAY, "delivered")])
+    fill(
+        kith.runtime.database, [queued(1, five + TOUCH), queued(2, five), send(3, DAY, "delivered")]
+    )
     assert kith.maintenance.run()["unsettled sends"] == 1
-    with kith.database.read() as connection:
+    with kith.runtime.database.read() as connection:
         statuses = connection.scalars(select(Send.status).order_by(Send.id)).all()
     assert statuses == ["unknown", "queued", "delivered"]
 
@@ -411,10 +413,10 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_batches(app: OpenAPI, small_batches: None, rows: int) -> None:
     """All that is over goes, however many batches that is, and is counted."""
     kith = app.extensions["kith"]
-    fill(kith.database, [idempotency_key(n, 2 * DAY) for n in range(rows)])
+    fill(kith.runtime.database, [idempotency_key(n, 2 * DAY) for n in range(rows)])
     assert kith.maintenance.run()["idempotency keys"] == rows
-    assert count(kith.database, IdempotencyRecord) == 0
-    value = kith.metrics.registry.get_sample_value
+    assert count(kith.runtime.database, IdempotencyRecord) == 0
+    value = kith.runtime.metrics.registry.get_sample_value
     assert value("kith_purged_rows_total", {"job": "idempotency keys"}) == rows
 
 
@@ -423,7 +425,7 @@ class TestLease:
 
     def test_the_second_runner_gets_nothing(self, database: Database, clock: Clock) -> None:
         """While one is at work, the other is told so; afterwards it may work itself."""
-        second = Maintenance(database, clock, Metrics())
+        second = Maintenance(database, clock, Metrics(), [])
         given = []
 
         def look() -> datetime:
@@ -435,13 +437,13 @@ class TestLease:
             return clock()
 
         looks: list[int] = []
-        assert Maintenance(database, look, Metrics()).run() == {"limits": 0}
+        assert Maintenance(database, look, Metrics(), []).run() == {"limits": 0}
         assert given == [None]
         assert second.run() == {"limits": 0}
 
     def test_an_expired_lease_is_taken_over(self, database: Database, clock: Clock) -> None:
         """What a process left behind when it died holds nobody up for longer than the lease."""
-        maintenance = Maintenance(database, clock, Metrics())
+        maintenance = Maintenance(database, clock, Metrics(), [])
         store(database, MaintenanceLease(name="purge", until=clock.now + LEASE))
         assert maintenance.run() is None
         clock.advance(LEASE.total_seconds() - 1)
@@ -451,7 +453,6 @@ class TestLease:
 
     def test_a_job_that_fails_gives_the_lease_back(self, database: Database, clock: Clock) -> None:
         """The next run starts at once, and what the failing job did is rolled back."""
-        first, second = (Maintenance(database, clock, Metrics()) for _ in range(2))
 
         def broken(connection: Any, now: datetime) -> int:
             connection.execute(
@@ -459,7 +460,8 @@ class TestLease:
             )
             raise ZeroDivisionError
 
-        first.add("broken", broken)
+        first = Maintenance(database, clock, Metrics(), [Job("broken", broken)])
+        second = Maintenance(database, clock, Metrics(), [])
         with pytest.raises(ZeroDivisionError):
             first.run()
         assert second.run() == {"limits": 0}
@@ -469,7 +471,7 @@ class TestLease:
 def test_the_command(app: OpenAPI) -> None:
     """It says what was deleted, or that another process is at it."""
     kith = app.extensions["kith"]
-    fill(kith.database, [text(n, 8 * DAY) for n in range(2)])
+    fill(kith.runtime.database, [text(n, 8 * DAY) for n in range(2)])
     done = app.test_cli_runner().invoke(args=["maintenance", "run"])
     assert done.exit_code == 0
     said: dict[str, Any] = dict(
@@ -477,7 +479,7 @@ def test_the_command(app: OpenAPI) -> None:
     )
     assert said["outbox"] == "2"
     assert len(said) == len(JOBS) + 2
-    with kith.database.write() as connection:
+    with kith.runtime.database.write() as connection:
         connection.execute(update(MaintenanceLease).values(until=NOW + LEASE))
     busy = app.test_cli_runner().invoke(args=["maintenance", "run"])
     assert (busy.exit_code, "Another process" in busy.output) == (0, True)

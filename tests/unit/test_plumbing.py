@@ -104,9 +104,9 @@ def test_a_database_that_comes_back(app: OpenAPI, client: ContractClient, dialec
     kith, path = app.extensions["kith"], "/v1/verifications/" + "A" * 43
     assert client.get(path).status_code == 404
     if dialect == "postgresql":
-        with kith.database.engine.connect() as connection:
+        with kith.runtime.database.engine.connect() as connection:
             pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
-        url = kith.database.url.render_as_string(hide_password=False)
+        url = kith.runtime.database.url.render_as_string(hide_password=False)
         with closing(Database(url)) as other, other.write() as connection:
             connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
     answers = [client.get(path).status_code for _ in range(3)]
@@ -133,13 +133,13 @@ def test_another_version_of_the_tables_is_not_ready(app: OpenAPI, client: Contra
     """A database of an older or newer version is not served from."""
     kith = app.extensions["kith"]
     assert client.get("/readyz").json == {"status": "ok", "storage": "ok"}
-    with kith.database.write() as connection:
+    with kith.runtime.database.write() as connection:
         before = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
         connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
     try:
         assert problem_code(client.get("/readyz")) == "service-unavailable"
     finally:
-        with kith.database.write() as connection:
+        with kith.runtime.database.write() as connection:
             connection.execute(text(f"UPDATE alembic_version SET version_num = '{before}'"))
 
 
@@ -147,7 +147,7 @@ def test_readiness_waits_for_no_writer(make_app: MakeApp, monkeypatch: pytest.Mo
     """While a long transaction writes, a monitor is answered at once."""
     monkeypatch.setattr(core_database, "SQLITE_BUSY_SECONDS", 0.05)
     app = make_app()
-    with app.extensions["kith"].database.write() as connection:
+    with app.extensions["kith"].runtime.database.write() as connection:
         connection.execute(text("DELETE FROM limits"))
         assert app.test_client().get("/readyz").status_code == 200
 

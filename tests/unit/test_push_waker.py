@@ -53,7 +53,7 @@ def test_they_run_until_they_are_stopped(
     kith = app.extensions["kith"]
     before = set(threading.enumerate())
     provider, metrics = Broken(), Metrics()
-    waker = Waker(kith.database, clock, metrics, [provider])
+    waker = Waker(kith.runtime.database, clock, metrics, [provider])
     kith.messaging.messages.wakeups.unheard[:] = [waker.wake]
     walked, walk = threading.Semaphore(0), waker.walk
     monkeypatch.setattr(waker, "walk", lambda after: [walk(after), walked.release()][0])

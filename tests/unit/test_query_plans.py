@@ -145,7 +145,7 @@ def statements(policy_app: OpenAPI) -> Iterator[dict[str, Any]]:
     def note(_: Any, __: Any, statement: str, parameters: Any, ___: Any, many: bool) -> None:
         seen.setdefault(statement, parameters[0] if many else parameters)
 
-    engine = policy_app.extensions["kith"].database.engine
+    engine = policy_app.extensions["kith"].runtime.database.engine
     event.listen(engine, "before_cursor_execute", note)
     yield seen
     event.remove(engine, "before_cursor_execute", note)
@@ -154,7 +154,7 @@ def statements(policy_app: OpenAPI) -> Iterator[dict[str, Any]]:
 def live(app: OpenAPI, clock: Clock) -> None:
     """Ask for codes, again, over a soft limit too, and type one in."""
     client = app.test_client()
-    providers = app.extensions["kith"].providers.values()
+    providers = app.extensions["kith"].sms.providers.values()
     sent: list[Message] = []
     for provider in providers:
         provider.before_answer = sent.append
@@ -186,7 +186,7 @@ def test_nothing_on_the_way_of_a_text_scans_a_table(
     policy_app: OpenAPI, statements: dict[str, Any], clock: Clock
 ) -> None:
     """Each statement that touches a table which grows with the traffic finds its rows by an index."""
-    database: Database = policy_app.extensions["kith"].database
+    database: Database = policy_app.extensions["kith"].runtime.database
     with database.write() as connection:
         _fill(connection)
     with database.write() as connection:

@@ -292,7 +292,7 @@ def test_metrics_count_who_sent_it_and_who_was_refused(make_app: MakeApp, tmp_pa
         for last in range(3)
     ]
     assert statuses == [201, 201, 428]
-    registry = app.extensions["kith"].metrics.registry
+    registry = app.extensions["kith"].runtime.metrics.registry
 
     def counted(name: str, provider: str, **labels: str) -> float:
         value = registry.get_sample_value(name, {"country": "DE", "provider": provider, **labels})

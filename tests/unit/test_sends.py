@@ -241,7 +241,7 @@ def test_a_start_that_did_not_happen(
     expected = str(getattr(fault, "retry_after", None) or 30) if status == 503 else None
     assert refused.headers.get("Retry-After") == expected
     assert client.get(f"/v1/verifications/{older['id']}").json == older
-    with app.extensions["kith"].database.read() as connection:
+    with app.extensions["kith"].runtime.database.read() as connection:
         assert sorted(connection.scalars(select(Send.status))) == ["failed", "sent"]
 
     again = start(named, headers=KEY)

@@ -36,7 +36,7 @@ def test_issue_prints_the_token_alone(app: OpenAPI) -> None:
     assert done.exit_code == 0
     assert TOKEN.fullmatch(done.stdout)
     assert done.stdout.strip() not in done.stderr
-    caller = app.extensions["kith"].service_tokens.authenticate(done.stdout.strip())
+    caller = app.extensions["kith"].tokens.service_tokens.authenticate(done.stdout.strip())
     assert str(caller.id) in done.stderr
     assert caller.name == "shop"
 
@@ -87,7 +87,7 @@ def test_list_shows_what_each_is(app: OpenAPI, clock: Clock) -> None:
     nothing = run(app, "list-services")
     assert (nothing.exit_code, nothing.stdout) == (0, "")
     tokens = [run(app, *ISSUE, "--expires", life).stdout.strip() for life in ("1h", "2d", "3d")]
-    service = app.extensions["kith"].service_tokens
+    service = app.extensions["kith"].tokens.service_tokens
     service.authenticate(tokens[1])
     longest = max(rows(app), key=lambda row: row["expires"])
     run(app, "revoke-service", longest["id"])

@@ -110,7 +110,7 @@ def replay_history(file: Path, since: timedelta, as_json: bool) -> None:
     """
     kith = current_app.extensions["kith"]
     policies = [load_policy(path) for path in (kith.settings.policy_file, file)]
-    until = kith.clock()
+    until = kith.runtime.clock()
     counted_from = until - since
     warm_from = counted_from - WARM_UP
     began = time.monotonic()
@@ -119,8 +119,8 @@ def replay_history(file: Path, since: timedelta, as_json: bool) -> None:
         opinions += [Again(policy, stack.enter_context(scratch())) for policy in policies]
         columns = [Column(opinion, counted_from) for opinion in opinions]
         progress = stack.enter_context(_progress())
-        stored = history.count(kith.database, warm_from, until)
-        past = history.read(kith.database, warm_from, until)
+        stored = history.count(kith.runtime.database, warm_from, until)
+        past = history.read(kith.runtime.database, warm_from, until)
         replay(progress.track(past, total=stored.rows, description="judging"), columns)
     figures = [column.figures for column in columns]
     if as_json:

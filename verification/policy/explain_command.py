@@ -58,7 +58,7 @@ def _explain_id(identity: str, as_json: bool) -> None:
             "an id has 43 letters, digits, - and _; a number begins with +", param_hint="ID|NUMBER"
         )
     name = name.ljust(_ID_SIZE, b"\0")
-    with current_app.extensions["kith"].database.read() as connection:
+    with current_app.extensions["kith"].runtime.database.read() as connection:
         decisions = explain.decisions_of(connection, name[:DIGEST_SIZE], name[DIGEST_SIZE:])
         refused = [] if decisions else refusals.find(connection, name)
     if not decisions and not refused:
@@ -79,9 +79,9 @@ def _explain_number(text: str, since: timedelta, as_json: bool) -> None:
     except PhoneNumberInvalid as invalid:
         raise click.BadParameter(invalid.detail or invalid.title, param_hint="NUMBER") from None
     kith = current_app.extensions["kith"]
-    digests = kith.keyring.digests("number", number.e164)
-    prefix, begin = prefix_of(number.e164), kith.clock() - since
-    with kith.database.read() as connection:
+    digests = kith.runtime.keyring.digests("number", number.e164)
+    prefix, begin = prefix_of(number.e164), kith.runtime.clock() - since
+    with kith.runtime.database.read() as connection:
         known = is_known(connection, number.e164, digests)
         decisions = explain.decisions_about(connection, digests, begin)
         sends = explain.sends_about(connection, digests, begin)
@@ -192,4 +192,4 @@ def _print_findings(findings: list[dict[str, Any]]) -> None:
 def currency() -> str:
     """Name the currency that prices are in."""
     kith = current_app.extensions["kith"]
-    return load_routing(kith.settings, list(kith.providers)).currency
+    return load_routing(kith.settings, list(kith.sms.providers)).currency

@@ -81,7 +81,7 @@ def rows(app):
 
     def rows(person):
         query = select(Contact.state).where(Contact.account_id == UUID(person.account_id))
-        with app.extensions["kith"].database.read() as connection:
+        with app.extensions["kith"].runtime.database.read() as connection:
             return sorted(State(state) for state in connection.scalars(query))
 
     return rows
@@ -192,7 +192,7 @@ def test_a_number_that_was_idle_is_a_new_persons(
         assert rows(anna) == []
     assert arrives(register(BEN), anna)
     assert rows(anna) == []
-    with kith.database.read() as connection:
+    with kith.runtime.database.read() as connection:
         assert connection.scalar(select(func.count()).select_from(FormerNumber)) == 0
 
 
@@ -300,11 +300,11 @@ class TestLimits:
             return made.status_code
 
         assert [invite(ben) for _ in range(2)] == [201] * 2
-        with app.extensions["kith"].database.read() as connection:
+        with app.extensions["kith"].runtime.database.read() as connection:
             before = _counters(connection)
         ben = again(ben)
         assert invite(ben) == 201
-        with app.extensions["kith"].database.read() as connection:
+        with app.extensions["kith"].runtime.database.read() as connection:
             after = _counters(connection)
         assert before["group-strangers"] == 2
         assert after["group-strangers"] == 3
@@ -333,7 +333,7 @@ def test_a_change_of_the_secret_loses_no_block(client, put, anna, ben, register,
     put(anna, ben.account_id, "blocked")
     client.delete("/v1/account", headers=ben.headers)
     kith = client.application.extensions["kith"]
-    keyring = kith.accounts._former_numbers._keyring
+    keyring = kith.tokens.accounts._former_numbers._keyring
     rotated = type(keyring)((b"another", *keyring.secrets))
-    kith.accounts._former_numbers._keyring = rotated
+    kith.tokens.accounts._former_numbers._keyring = rotated
     assert not arrives(register(BEN), anna)

@@ -29,7 +29,7 @@ def states(app):
 
     def states(account_id):
         query = select(Contact.state).where(Contact.account_id == UUID(account_id))
-        with app.extensions["kith"].database.read() as connection:
+        with app.extensions["kith"].runtime.database.read() as connection:
             return [State(state) for state in connection.scalars(query)]
 
     return states
@@ -109,14 +109,14 @@ def test_what_is_no_page(client, anna, query):
 def test_contacts_are_listed_by_page_and_state(app, contacts, anna):
     """In the order of their ids, each once."""
     peers = sorted(uuid4() for _ in range(7))
-    with app.extensions["kith"].database.write() as connection:
+    with app.extensions["kith"].runtime.database.write() as connection:
         for place, peer in enumerate(peers):
             connection.execute(
                 insert(Contact).values(
                     account_id=UUID(anna.account_id),
                     peer_id=peer,
                     state=State(1 + place % 3),
-                    since=app.extensions["kith"].clock(),
+                    since=app.extensions["kith"].runtime.clock(),
                 )
             )
     listed, after = [], {}

@@ -119,5 +119,5 @@ def test_a_message_that_is_refused_puts_nobody_in_touch(app, write, anna, ben):
     assert write(anna, ben, to=nobody).status_code == 404
     envelopes = [{"device_id": anna.device_id, "content": "AAAA"}]
     assert write(anna, ben, envelopes=envelopes).status_code == 409
-    with app.extensions["kith"].database.read() as connection:
+    with app.extensions["kith"].runtime.database.read() as connection:
         assert connection.scalar(select(func.count()).select_from(Contact)) == 0

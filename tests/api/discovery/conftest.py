@@ -39,7 +39,9 @@ def app(request: pytest.FixtureRequest, make_app: MakeApp) -> OpenAPI:
     app = make_app()
     kith = app.extensions["kith"]
     # In this process, which is what the one of its own does too; tests of the command take that one.
-    kith.replicas._build = lambda database, order: build(database, order, kith.clock, os.urandom)
+    kith.discovery.replicas._build = lambda database, order: build(
+        database, order, kith.runtime.clock, os.urandom
+    )
     if request.param == "snapshot":
         use_snapshot(app)
     return app
@@ -48,11 +50,11 @@ def app(request: pytest.FixtureRequest, make_app: MakeApp) -> OpenAPI:
 def use_snapshot(app: OpenAPI) -> None:
     """Build a snapshot of the current epoch and let the application answer from it."""
     kith = app.extensions["kith"]
-    epoch, _ = kith.directory.parameters()
+    epoch, _ = kith.discovery.directory.parameters()
     order = Order(str(kith.settings.data_dir / "discovery"), epoch.id, epoch.number)
     order.path.unlink(missing_ok=True)
-    build(kith.database, order, kith.clock, os.urandom)
-    assert kith.replicas.adopt(epoch)
+    build(kith.runtime.database, order, kith.runtime.clock, os.urandom)
+    assert kith.discovery.replicas.adopt(epoch)
 
 
 @pytest.fixture

@@ -132,7 +132,10 @@ def test_ceilings_raise_an_alarm_and_refuse_nobody(make_app, register, parameter
     Neighbours count together, and a request that is repeated counts once.
     """
     app = make_app(discovery_network_ceiling=100, discovery_alert_per_day=150)
-    client, value = app.test_client(), app.extensions["kith"].metrics.registry.get_sample_value
+    client, value = (
+        app.test_client(),
+        app.extensions["kith"].runtime.metrics.registry.get_sample_value,
+    )
 
     def alarms():
         name = "kith_discovery_ceilings_total"

@@ -28,15 +28,15 @@ def fetch(client, anna):
 
 def rotate(kith):
     """Rotate, from the announcement to the switch."""
-    kith.rotation.announce()
-    for _ in kith.keeper.steps():
+    kith.discovery.rotation.announce()
+    for _ in kith.discovery.keeper.steps():
         pass
 
 
 def people(kith, count):
     """Make accounts past the service, as if they had registered long ago."""
-    now = kith.clock()
-    with kith.database.write() as connection:
+    now = kith.runtime.clock()
+    with kith.runtime.database.write() as connection:
         connection.execute(
             insert(table(Account)),
             [
@@ -83,39 +83,39 @@ def test_both_epochs_answer_until_the_old_ones_end(kith, fetch, look_up, registe
 def test_until_the_switch_only_the_old_epoch_answers(kith, fetch, look_up, register):
     """While the new one is announced and filled nobody hears of it; then all do at once."""
     ben, old = register(BEN), fetch()
-    announced = kith.rotation.announce()
-    assert kith.rotation.announce() == announced
+    announced = kith.discovery.rotation.announce()
+    assert kith.discovery.rotation.announce() == announced
     for _ in range(3):
         assert fetch() | {"budget": old["budget"]} == old
         refused = look_up([hash_number(BEN, announced.salt)], epoch=announced.id)
         assert problem_code(refused) == "epoch-unknown"
         assert matched(look_up([hash_number(BEN, old["salt"])])) == {ben.account_id}
-        kith.rotation.fill()
-    assert kith.rotation.pending().state == "filled"
-    kith.rotation.open()
+        kith.discovery.rotation.fill()
+    assert kith.discovery.rotation.pending().state == "filled"
+    kith.discovery.rotation.open()
     found = look_up([hash_number(BEN, announced.salt)], epoch=announced.id)
     assert matched(found) == {ben.account_id}
-    assert kith.rotation.pending() is None
+    assert kith.discovery.rotation.pending() is None
 
 
 def test_whoever_changes_while_it_is_filled_is_right_in_it(kith, client, fetch, look_up, register):
     """People who come, go or hide between two batches are in the new epoch as they are then."""
     people(kith, 2 * BATCH)
     ben, carla = register(BEN), register(CARLA)
-    announced = kith.rotation.announce()
-    assert kith.rotation.fill() == BATCH
+    announced = kith.discovery.rotation.announce()
+    assert kith.discovery.rotation.fill() == BATCH
     client.delete("/v1/account", headers=ben.headers)
     client.patch("/v1/account", json={"discoverable": False}, headers=carla.headers)
     late = register("+4915112345699")
-    while kith.rotation.pending().state == "announced":
-        kith.rotation.fill()
+    while kith.discovery.rotation.pending().state == "announced":
+        kith.discovery.rotation.fill()
     client.patch("/v1/account", json={"discoverable": True}, headers=carla.headers)
-    kith.rotation.open()
+    kith.discovery.rotation.open()
     assert fetch()["epoch"] == announced.id
     asked = [hash_number(n, announced.salt) for n in (BEN, CARLA, "+4915112345699")]
     found = matched(look_up(asked, epoch=announced.id))
     assert found == {carla.account_id, late.account_id}
-    with kith.database.read() as connection:
+    with kith.runtime.database.read() as connection:
         count = select(func.count()).select_from(DirectoryEntry)
         # Nine of ten made-up people want to be found, and Anna, Carla and the late one.
         expected = 2 * BATCH * 9 // 10 + 3
@@ -143,11 +143,11 @@ def test_an_epoch_that_is_over_goes_with_its_entries(kith, fetch, look_up, regis
     assert kith.maintenance.run()["epochs that are over"] == 0
     register(CARLA)
     assert kith.maintenance.run()["epochs that are over"] == 2
-    with kith.database.read() as connection:
+    with kith.runtime.database.read() as connection:
         assert connection.scalars(select(DiscoveryEpoch.number)).all() == [2]
         entries = select(DirectoryEntry.epoch, func.count()).group_by(DirectoryEntry.epoch)
         assert [tuple(row) for row in connection.execute(entries)] == [(2, 3)]
-    kith.keeper.keep()
+    kith.discovery.keeper.keep()
     assert not list(kith.settings.data_dir.glob(f"discovery/{old['epoch']}*"))
     new = fetch()
     assert matched(look_up([hash_number(BEN, new["salt"])], epoch=new["epoch"])) == {ben.account_id}
@@ -157,14 +157,14 @@ def test_an_epoch_that_is_over_goes_with_its_entries(kith, fetch, look_up, regis
 def test_it_rotates_by_itself_when_it_is_time(make_app, clock, anna):
     """With a number of days set, the server begins the next epoch after them."""
     kith = make_app(epoch_days=30).extensions["kith"]
-    first, _ = kith.directory.parameters()
-    kith.keeper.keep()
+    first, _ = kith.discovery.directory.parameters()
+    kith.discovery.keeper.keep()
     clock.advance(days=30, seconds=-1)
-    kith.keeper.keep()
-    assert kith.directory.parameters() == (first, None)
+    kith.discovery.keeper.keep()
+    assert kith.discovery.directory.parameters() == (first, None)
     clock.advance(1)
-    kith.keeper.keep()
-    current, previous = kith.directory.parameters()
+    kith.discovery.keeper.keep()
+    current, previous = kith.discovery.directory.parameters()
     assert (current.number, previous.id) == (2, first.id)
     assert previous.expires_at == clock() + timedelta(days=7)
 
@@ -174,7 +174,7 @@ def test_each_change_of_a_listing_has_written_before_it_reads_the_epochs(client,
     """A rotation waits for transactions that PostgreSQL counts; one that had only read it would not."""
     transactions = []
     told = "SELECT pg_current_xact_id_if_assigned() IS NOT NULL"
-    kith.accounts._events.listing_changed.insert(
+    kith.tokens.accounts._events.listing_changed.insert(
         0, lambda connection, *_: transactions.append(connection.scalar(text(told)))
     )
     ben = register(BEN)
@@ -188,35 +188,35 @@ def test_each_change_of_a_listing_has_written_before_it_reads_the_epochs(client,
 def test_filling_waits_for_transactions_that_began_before(kith, register):
     """One that does not know the new epoch yet must end before the accounts are read."""
     register(BEN)
-    with kith.database.engine.connect() as other:
+    with kith.runtime.database.engine.connect() as other:
         other.begin()
-        other.execute(update(Account).values(last_seen_at=kith.clock()))
-        kith.rotation.announce()
-        assert kith.rotation.fill() == 0
-        assert kith.rotation.pending().cursor is None
+        other.execute(update(Account).values(last_seen_at=kith.runtime.clock()))
+        kith.discovery.rotation.announce()
+        assert kith.discovery.rotation.fill() == 0
+        assert kith.discovery.rotation.pending().cursor is None
         other.rollback()
-    assert kith.rotation.fill() == 1
+    assert kith.discovery.rotation.fill() == 1
 
 
 @pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
 def test_filling_does_not_wait_long_for_an_account_that_is_held(kith, register):
     """Somebody who holds an account may want another that filling holds: filling gives way."""
     ben = register(BEN)
-    kith.rotation.announce()
-    with kith.database.engine.connect() as other:
+    kith.discovery.rotation.announce()
+    with kith.runtime.database.engine.connect() as other:
         other.begin()
         held = select(Account.id).where(Account.id == UUID(ben.account_id)).with_for_update()
         other.execute(held)
-        assert kith.rotation.fill() == 0
+        assert kith.discovery.rotation.fill() == 0
         other.rollback()
-    assert kith.rotation.fill() == 1
+    assert kith.discovery.rotation.fill() == 1
 
 
 def test_the_log_tells_every_epoch(kith, register):
     """A change while two epochs live is in the log of both."""
     rotate(kith)
     register(BEN)
-    with kith.database.read() as connection:
+    with kith.runtime.database.read() as connection:
         change = table(DirectoryChange).c
         rows = connection.execute(select(change.epoch).where(change.account_id.is_not(None)))
         assert sorted(rows.scalars()) == [1, 2]

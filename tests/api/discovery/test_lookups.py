@@ -81,8 +81,8 @@ def test_a_changed_number_leads_to_the_account_and_the_old_one_nowhere(
     ben = register(BEN)
     kith = app.extensions["kith"]
     caller = Caller(UUID(ben.account_id), UUID(ben.device_id), b"")
-    with kith.database.write() as session:
-        kith.accounts.change_number(session, caller, CARLA)
+    with kith.runtime.database.write() as session:
+        kith.tokens.accounts.change_number(session, caller, CARLA)
     assert look_up([hashed(BEN), hashed(CARLA)]).json["matches"] == {hashed(CARLA): ben.account_id}
 
 
@@ -90,19 +90,19 @@ def test_a_late_withdrawal_does_not_unlist_the_next_owner(app, register, look_up
     """Taking a number out for its former account leaves it with the present one."""
     ben = register(BEN)
     kith = app.extensions["kith"]
-    with kith.database.write() as session:
-        kith.directory.listing_changed(session, UUID(int=1), BEN, False)
+    with kith.runtime.database.write() as session:
+        kith.discovery.directory.listing_changed(session, UUID(int=1), BEN, False)
     assert look_up([hashed(BEN)]).json["matches"] == {hashed(BEN): ben.account_id}
 
 
 def test_an_epoch_that_was_rolled_back_is_not_used(make_app):
     """Parameters made in a transaction that failed are never handed out."""
     kith = make_app().extensions["kith"]
-    with pytest.raises(RuntimeError), kith.database.write() as connection:
-        kith.directory.listing_changed(connection, UUID(int=1), BEN, True)
+    with pytest.raises(RuntimeError), kith.runtime.database.write() as connection:
+        kith.discovery.directory.listing_changed(connection, UUID(int=1), BEN, True)
         raise RuntimeError
     again = make_app().extensions["kith"]
-    assert kith.directory.parameters() == again.directory.parameters()
+    assert kith.discovery.directory.parameters() == again.directory.parameters()
 
 
 @pytest.mark.parametrize("from_snapshot", [False, True])
@@ -111,7 +111,7 @@ def test_a_full_page_finds_all_who_are_here(make_app, anna, parameters, from_sna
     app = make_app(discovery_burst=10_000)
     digests = [hashlib.sha256(str(n).encode()).digest() for n in range(10_000)]
     here = {encode(digest): UUID(int=n) for n, digest in enumerate(digests) if n % 4 == 0}
-    with app.extensions["kith"].database.write() as connection:
+    with app.extensions["kith"].runtime.database.write() as connection:
         connection.execute(
             insert(table(DirectoryEntry)),
             [
@@ -139,7 +139,7 @@ def test_a_page_over_the_limit_is_refused(look_up):
 
 def test_a_lower_limit_of_the_operator_holds(app, client, anna, look_up, monkeypatch):
     """The setting bounds a page below the schema's bound, and the parameters announce it."""
-    monkeypatch.setattr(app.extensions["kith"].directory, "max_hashes", 2)
+    monkeypatch.setattr(app.extensions["kith"].discovery.directory, "max_hashes", 2)
     announced = client.get("/v1/discovery/parameters", headers=anna.headers).json["max_hashes"]
     response = look_up(["A" * 43] * 3)
     assert announced == 2
@@ -237,6 +237,6 @@ def test_lookups_are_counted(app, register, look_up, hashed):
     """The metrics tell hashes and matches."""
     register(BEN)
     look_up([hashed(BEN), hashed(CARLA)])
-    metrics = app.extensions["kith"].metrics.render().decode()
+    metrics = app.extensions["kith"].runtime.metrics.render().decode()
     assert "kith_discovery_hashes_total 2.0" in metrics
     assert "kith_discovery_matches_total 1.0" in metrics

@@ -21,7 +21,7 @@ def issue(app):
     """Issue a token to a service; it looks up as a person does."""
 
     def make(name="crm", budget=BUDGET):
-        services = app.extensions["kith"].service_tokens
+        services = app.extensions["kith"].tokens.service_tokens
         token, _ = services.issue(name, [DISCOVERY], timedelta(days=90), budget)
         return SimpleNamespace(headers={"Authorization": f"Bearer {token}"})
 
@@ -87,7 +87,10 @@ def test_more_than_it_ever_holds(issue, look_up):
 def test_what_it_asks_is_not_its_networks(make_app, issue, anna, parameters):
     """It counts under its name, so that a large job raises no alarm for those around it."""
     app = make_app(discovery_network_ceiling=100)
-    client, value = app.test_client(), app.extensions["kith"].metrics.registry.get_sample_value
+    client, value = (
+        app.test_client(),
+        app.extensions["kith"].runtime.metrics.registry.get_sample_value,
+    )
 
     def alarms_after(asker, hashes):
         body = {"epoch": parameters["epoch"], "hashes": hashes}

@@ -26,7 +26,7 @@ def rows(kith):
     """Count what is stored of groups."""
 
     def rows():
-        with kith.database.read() as connection:
+        with kith.runtime.database.read() as connection:
             return [
                 len(connection.execute(model.__table__.select()).all())
                 for model in (Group, GroupMember, Membership)

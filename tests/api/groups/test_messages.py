@@ -29,7 +29,7 @@ def publish(kith):
     """Publish keys of a device under a registration id."""
 
     def publish(who, registration_id):
-        with kith.database.write() as connection:
+        with kith.runtime.database.write() as connection:
             connection.execute(
                 table(DeviceKeys).insert(),
                 {
@@ -40,7 +40,7 @@ def publish(kith):
                     "signed_prekey_id": 1,
                     "signed_prekey": b"p" * 32,
                     "signed_prekey_signature": b"s" * 64,
-                    "updated_at": kith.clock(),
+                    "updated_at": kith.runtime.clock(),
                 },
             )
 
@@ -126,7 +126,7 @@ def test_one_content_reaches_every_member_once(kith, people, group, devices, sen
         assert (message["content"], message["id"]) == (encode(b"to all"), sent.json["id"])
         assert (message["from_account_id"], message["request"]) == (anna.account_id, False)
     assert fetch(anna) == fetch(dora) == []
-    with kith.database.read() as connection:
+    with kith.runtime.database.read() as connection:
         payloads = connection.execute(table(Payload).select()).all()
     assert [(row.content, row.waiting) for row in payloads] == [(b"to all", 2)]
 
@@ -222,7 +222,7 @@ def test_1024_members_get_a_message_once(kith, make, call, client):
     body = {"group": {"id": group["id"], "version": 1}, "client_id": "all", **shared(found)}
     for _ in range(2):
         assert client.post("/v1/messages", json=body, headers=anna.headers).status_code == 202
-    with kith.database.read() as connection:
+    with kith.runtime.database.read() as connection:
         waiting = connection.exec_driver_sql(
             "SELECT count(*), count(DISTINCT device_id), count(content) FROM envelopes"
         ).one()

@@ -227,7 +227,7 @@ class TestADiskThatIsReallyFull:
     def app(self, make_app, database_url):
         """The application, as it runs in a worker: it keeps a reserve."""
         app = make_app({"database": Database(database_url, reserve=8 * MANY)})
-        app.extensions["kith"].database.storage.start()
+        app.extensions["kith"].runtime.database.storage.start()
         return app
 
     def test_it_drains(self, client, small_disk, anna, ben, send, fetch, acknowledge, link, app):

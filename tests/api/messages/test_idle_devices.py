@@ -22,7 +22,7 @@ def pass_days(app, anna, ben, client):
 
     def pass_days(days, *users):
         for _ in range(days):
-            app.extensions["kith"].clock.advance(DAY)
+            app.extensions["kith"].runtime.clock.advance(DAY)
             for user in users:
                 assert client.get("/v1/account", headers=user.headers).status_code == 200
 
@@ -56,7 +56,7 @@ def test_a_device_that_returns_is_told_what_it_missed(
 ):
     """It is in the list again with its first request, keeps what it has, and is told of the gap."""
     assert client.get("/v1/messages", headers=second.headers).status_code == 200
-    seen = app.extensions["kith"].clock.now
+    seen = app.extensions["kith"].runtime.clock.now
     pass_days(29, anna, ben)
     assert send(ben, ben, second).status_code == 202
     pass_days(11, anna, ben)

@@ -231,7 +231,7 @@ def test_keys_go_with_the_device_and_with_the_account(app, client, ben, link, up
     upload(second, DeviceKeys().first(2, 2))
 
     def rows():
-        with app.extensions["kith"].database.read() as connection:
+        with app.extensions["kith"].runtime.database.read() as connection:
             return tuple(
                 connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar()
                 for table in ("device_keys", "one_time_prekeys")
@@ -256,7 +256,7 @@ def test_what_is_not_there_is_not_found(ben, anna, take, client):
 def test_a_device_with_few_keys_is_told(app, clock, ben, upload, take, keys, told):
     """By each taking that leaves fewer than 20 of a kind, and when it opens a socket."""
     kith = app.extensions["kith"]
-    caller = kith.tokens.authenticate(ben.token)
+    caller = kith.tokens.device_tokens.authenticate(ben.token)
     assert kith.messaging.keys.greet(caller) == ()
     upload(ben, keys.first(21, 21))
     take(ben)
@@ -269,7 +269,7 @@ def test_a_device_with_few_keys_is_told(app, clock, ben, upload, take, keys, tol
 def test_a_device_is_asked_for_kem_keys_if_it_has_any(app, clock, ben, upload, take, keys, told):
     """None are missed from one without a last resort."""
     kith = app.extensions["kith"]
-    caller = kith.tokens.authenticate(ben.token)
+    caller = kith.tokens.device_tokens.authenticate(ben.token)
     upload(ben, keys.first(30))
     take(ben)
     assert (told, kith.messaging.keys.greet(caller)) == ([], ())
@@ -288,7 +288,7 @@ def test_taking_from_one_account_is_limited(app, ben, link, anna, upload, take, 
     assert (refused.status_code, problem_code(refused)) == (429, "too-many-key-fetches")
     assert refused.headers["Retry-After"] == "600"
     assert left() == (2, 0)
-    app.extensions["kith"].clock.advance(600)
+    app.extensions["kith"].runtime.clock.advance(600)
     assert [take(ben).status_code for _ in range(2)] == [200, 429]
     assert left() == (1, 0)
 
@@ -311,7 +311,7 @@ def test_taking_in_all_is_limited(app, ben, anna, take, monkeypatch):
     )
     assert [take(owner).status_code for owner in (ben, anna, ben)] == [200, 200, 429]
     monkeypatch.undo()
-    with kith.database.write() as connection:
+    with kith.runtime.database.write() as connection:
         limits.forget(connection, rule, UUID(anna.account_id).bytes)
     assert [take(ben).status_code for _ in range(10)] == [200] * 9 + [429]
 
@@ -324,7 +324,7 @@ def test_uploads_are_limited(app, ben, link, upload, keys):
     assert (refused.status_code, problem_code(refused)) == (429, "too-many-key-uploads")
     assert refused.headers["Retry-After"] == "180"
     assert upload(link(ben), body).status_code == 204
-    app.extensions["kith"].clock.advance(180)
+    app.extensions["kith"].runtime.clock.advance(180)
     assert upload(ben, body).status_code == 204
 
 
@@ -332,7 +332,7 @@ def test_what_is_handed_out_is_counted(app, ben, take, published):
     """The metrics tell of takers who get no one-time key."""
     for _ in range(3):
         take(ben)
-    metrics = app.extensions["kith"].metrics.render().decode()
+    metrics = app.extensions["kith"].runtime.metrics.render().decode()
     for kind, source, times in (
         ("x25519", "one_time", 2),
         ("x25519", "none", 1),

@@ -10,9 +10,9 @@ from tests.conftest import problem_code
 def test_a_message_expires(app, ben, send, fetch, life, default):
     """After its time a message is not delivered any more: 30 days when none was named."""
     send(ben, **({} if default else {"expires_in": life}))
-    app.extensions["kith"].clock.advance(life - 1)
+    app.extensions["kith"].runtime.clock.advance(life - 1)
     assert numbers(fetch(ben)) == [1]
-    app.extensions["kith"].clock.advance(1)
+    app.extensions["kith"].runtime.clock.advance(1)
     assert fetch(ben) == {"messages": [], "more": False, "missed": None}
 
 
@@ -22,7 +22,7 @@ def test_an_expired_message_leaves_the_others_in_order(app, ben, send, fetch, ac
     send(ben)
     send(ben, expires_in=60)
     send(ben)
-    kith.clock.advance(60)
+    kith.runtime.clock.advance(60)
     assert numbers(fetch(ben)) == [1, 3]
     assert kith.maintenance.run()["envelopes"] == 1
     assert numbers(fetch(ben)) == [1, 3]
@@ -65,7 +65,7 @@ def test_expiry_makes_room(app, ben, send, fetch, room_for_two):
     kith = app.extensions["kith"]
     send(ben)
     send(ben, expires_in=60)
-    kith.clock.advance(60)
+    kith.runtime.clock.advance(60)
     kith.maintenance.run()
     assert send(ben).status_code == 202
     assert send(ben).status_code == 429
@@ -106,9 +106,9 @@ def test_envelopes_are_counted(app, ben, send, fetch, acknowledge):
     send(ben, expires_in=60)
     acknowledge(ben, 1)
     acknowledge(ben, 1)
-    kith.clock.advance(60)
+    kith.runtime.clock.advance(60)
     kith.maintenance.run()
-    metrics = kith.metrics.render().decode()
+    metrics = kith.runtime.metrics.render().decode()
     assert 'kith_envelopes_total{step="stored"} 2.0' in metrics
     assert 'kith_envelopes_total{step="acknowledged"} 1.0' in metrics
     assert 'kith_envelopes_total{step="expired"} 1.0' in metrics

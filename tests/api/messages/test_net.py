@@ -45,7 +45,7 @@ def kith(app):
 def listening(kith, ben):
     """Ben listens with the token he has, and is not told what is stored."""
     listener = Listener()
-    token = kith.tokens.authenticate(ben.token).token_hash
+    token = kith.tokens.device_tokens.authenticate(ben.token).token_hash
     with kith.messaging.wakeups.listening(UUID(ben.device_id), listener, token):
         yield listener
 
@@ -99,7 +99,7 @@ def test_a_token_that_was_replaced(kith, client, ben, listening, monkeypatch):
     newer = client.post("/v1/tokens/rotate", headers=ben.headers).json["device_token"]
     kith.messaging.net.look()
     assert listening.why == []
-    kith.tokens.authenticate(newer)
+    kith.tokens.device_tokens.authenticate(newer)
     kith.messaging.net.look()
     assert listening.why == [Closing.TOKEN_REPLACED]
 
@@ -107,8 +107,8 @@ def test_a_token_that_was_replaced(kith, client, ben, listening, monkeypatch):
 def test_a_token_that_was_revoked(kith, ben, listening, monkeypatch):
     """Whose tokens were revoked by another process, such as the operator's command, is ended."""
     monkeypatch.setattr(kith.messaging.wakeups, "close", lambda *_: None)
-    with kith.database.write() as connection:
-        assert kith.revocations.revoke(connection, UUID(ben.account_id), UUID(ben.device_id))
+    with kith.runtime.database.write() as connection:
+        assert kith.tokens.revocations.revoke(connection, UUID(ben.account_id), UUID(ben.device_id))
     kith.messaging.net.look()
     assert listening.why == [Closing.REVOKED]
 
@@ -139,11 +139,11 @@ def test_revocation_is_told(client, ben, listening, kith, clock):
     """Each way in which a device or a token ends, ends who listens, at once."""
     newer = client.post("/v1/tokens/rotate", headers=ben.headers).json["device_token"]
     assert listening.why == []
-    caller = kith.tokens.authenticate(newer)
+    caller = kith.tokens.device_tokens.authenticate(newer)
     assert listening.why == [Closing.TOKEN_REPLACED]
     listener = Listener()
     with kith.messaging.wakeups.listening(caller.device_id, listener, caller.token_hash):
-        kith.tokens.authenticate(newer)
+        kith.tokens.device_tokens.authenticate(newer)
         late = client.get("/v1/account", headers=ben.headers)
         assert problem_code(late) == "token-invalid"
         assert listener.why == []

@@ -134,7 +134,7 @@ def test_a_message_sent_twice_is_stored_once(app, ben, link, send, fetch):
     """The same client id gives the same answer, in whatever order the envelopes come."""
     second = link(ben)
     first = send(ben, ben, second, client_id="1")
-    app.extensions["kith"].clock.advance(60)
+    app.extensions["kith"].runtime.clock.advance(60)
     again = send(ben, second, ben, client_id="1")
     assert (again.status_code, again.json) == (first.status_code, first.json)
     assert numbers(fetch(ben)) == numbers(fetch(second)) == [1]
@@ -171,11 +171,11 @@ def test_a_client_id_is_free_again_after_a_day(app, ben, send, fetch):
     """The memory of what was sent ends with the periodic work a day later."""
     kith = app.extensions["kith"]
     send(ben, client_id="1")
-    kith.clock.advance(DAY - 1)
+    kith.runtime.clock.advance(DAY - 1)
     kith.maintenance.run()
     assert send(ben, client_id="1").status_code == 202
     assert numbers(fetch(ben)) == [1]
-    kith.clock.advance(2)
+    kith.runtime.clock.advance(2)
     kith.maintenance.run()
     assert send(ben, client_id="1").status_code == 202
     assert numbers(fetch(ben)) == [1, 2]

@@ -92,7 +92,7 @@ def test_the_server_sees_nothing(app, register, link, messenger, capfd, tmp_path
     needles = [text.encode() for text in TEXTS] + list(WORDS)
     for device in (anna, ben, carla, laptop):
         needles += _private(device.store)
-    rows = _everything(app.extensions["kith"].database)
+    rows = _everything(app.extensions["kith"].runtime.database)
     assert len(needles) > 800
     assert sum(map(len, rows)) > 100_000
     logged = "".join(capfd.readouterr()).encode()

@@ -53,7 +53,7 @@ def fill(send):
 
 def shares(app, device):
     """Give what is stored of the shares in a mailbox, and whether they are counted."""
-    with app.extensions["kith"].database.read() as connection:
+    with app.extensions["kith"].runtime.database.read() as connection:
         box = connection.execute(
             select(Mailbox.has_shares).where(Mailbox.device_id == UUID(device.device_id))
         ).scalar_one()

@@ -80,7 +80,7 @@ def test_a_newer_wait_ends_the_older(ben, send, waiting):
 def test_who_waits_holds_no_connection(app, ben, send, waiting):
     """Thousands may wait on a pool of a few connections."""
     answer = waiting(ben)
-    assert app.extensions["kith"].database.engine.pool.checkedout() == 0
+    assert app.extensions["kith"].runtime.database.engine.pool.checkedout() == 0
     send(ben)
     assert numbers(answer.result(LONG / 2)) == [1]
 

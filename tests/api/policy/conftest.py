@@ -41,8 +41,8 @@ class Service:
         self.app = app
         self.client = app.test_client()
         self.providers = providers
-        self.database = app.extensions["kith"].database
-        self.clock = app.extensions["kith"].clock
+        self.database = app.extensions["kith"].runtime.database
+        self.clock = app.extensions["kith"].runtime.clock
 
     def start(
         self, phone_number: str = number(1), by: str = HERE, key: str | None = None, **fields: Any

@@ -65,7 +65,7 @@ def rows(app):
     """Read what subscriptions remember."""
 
     def rows():
-        with app.extensions["kith"].database.read() as connection:
+        with app.extensions["kith"].runtime.database.read() as connection:
             return connection.execute(table(PushSubscription).select()).all()
 
     return rows

@@ -25,7 +25,7 @@ def test_a_message_wakes_the_browser(client, app, service, browser, subscribed, 
     assert browser.open(request) == {"type": "messages.waiting"}
     parameters = client.get("/v1/push-subscription/parameters", headers=subscribed.headers).json
     claims = vapid_claims(request, parameters["vapid_public_key"])
-    now = app.extensions["kith"].clock().timestamp()
+    now = app.extensions["kith"].runtime.clock().timestamp()
     assert (claims["aud"], claims["sub"]) == (service.url, "mailto:ops@example.com")
     assert now < claims["exp"] <= now + 86_400
     assert (request.headers["TTL"], request.headers["Topic"]) == ("86400", "messages")
@@ -105,7 +105,7 @@ def test_nothing_is_repeated_once_all_is_acknowledged(
 def test_who_listens_is_not_woken(app, service, subscribed, send, turn) -> None:
     """A device with an open socket or long poll hears of the message there."""
     wakeups = app.extensions["kith"].messaging.messages.wakeups
-    device_id = app.extensions["kith"].tokens.authenticate(subscribed.token).device_id
+    device_id = app.extensions["kith"].tokens.device_tokens.authenticate(subscribed.token).device_id
     with wakeups.listening(device_id, Waiter()):
         send(subscribed)
     turn()
@@ -173,7 +173,7 @@ def test_what_went_wrong_is_counted_and_tried_again(
     turn()
 
     assert len(service.received) == 2
-    counted = app.extensions["kith"].metrics.registry.get_sample_value
+    counted = app.extensions["kith"].runtime.metrics.registry.get_sample_value
     name = "kith_push_wakeups_total"
     assert counted(name, {"provider": "webpush", "outcome": outcome}) == 1
     assert counted(name, {"provider": "webpush", "outcome": "woken"}) == 1
@@ -405,7 +405,7 @@ def test_a_process_that_dies_while_it_sends_leaves_it_to_the_next(
     kith = app.extensions["kith"]
     send(subscribed)
     kith.messaging.push.waker._mark()
-    with kith.database.write() as connection:
+    with kith.runtime.database.write() as connection:
         until = clock() + CLAIM
         assert len(due.claim(connection, "webpush", clock(), until, 10)) == 1
     turn()
@@ -422,7 +422,7 @@ def test_a_claim_that_ran_out_writes_nothing(
     kith = app.extensions["kith"]
     send(subscribed)
     kith.messaging.push.waker._mark()
-    with kith.database.write() as connection:
+    with kith.runtime.database.write() as connection:
         (late,) = due.claim(connection, "webpush", clock(), clock() + CLAIM, 10)
         clock.advance(CLAIM.total_seconds())
         (now,) = due.claim(connection, "webpush", clock(), clock() + CLAIM, 10)
@@ -439,7 +439,7 @@ def test_a_message_that_is_not_urgent_wakes_nobody(
     kith = app.extensions["kith"]
     kith.messaging.messages.wakeups.unheard.clear()
     send(subscribed)
-    with kith.database.write() as connection:
+    with kith.runtime.database.write() as connection:
         connection.exec_driver_sql("UPDATE mailboxes SET urgent_seq = 0")
     kith.messaging.push.waker.walk(BEGIN)
     clock.advance(days=1)

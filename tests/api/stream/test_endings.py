@@ -112,7 +112,7 @@ def test_it_is_logged_and_counted(
     open_ready: Open, app: OpenAPI, alice: Person, bob: Person, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Opening and end are in the log with a reason, never with a token; frames and ends are counted."""
-    registry: CollectorRegistry = app.extensions["kith"].metrics.registry
+    registry: CollectorRegistry = app.extensions["kith"].runtime.metrics.registry
     socket, other = open_ready(alice), open_ready(bob)
     assert registry.get_sample_value("kith_stream_sockets") == 2
     socket.send({"type": "ping"})

@@ -107,7 +107,9 @@ def test_keys_that_run_out_are_told_once(
 ) -> None:
     """Once a connection, from its beginning on, until the device uploads new ones."""
     service, keys = app.extensions["kith"].messaging.keys, DeviceKeys()
-    caller, taker = (app.extensions["kith"].tokens.authenticate(one.token) for one in (bob, alice))
+    caller, taker = (
+        app.extensions["kith"].tokens.device_tokens.authenticate(one.token) for one in (bob, alice)
+    )
 
     def upload(body: dict[str, Any]) -> None:
         clock.advance(1)

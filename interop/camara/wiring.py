@@ -1,0 +1,19 @@
+"""The CAMARA adapter: one-time passwords for services, over verifications."""
+
+from core.runtime import Part, Runtime
+from interop.camara.routes import camara_api
+from interop.camara.service import CamaraService
+from interop.camara.settings import CamaraSettings
+from verification.wiring import Verification
+
+
+class Camara(Part):
+    """The CAMARA adapter."""
+
+    def __init__(
+        self, runtime: Runtime, settings: CamaraSettings, verification: Verification
+    ) -> None:
+        self.service = CamaraService(
+            verification.verifications, verification.checks, settings, runtime.limits
+        )
+        self.blueprints = (camara_api,)

@@ -1,0 +1,73 @@
+"""The part that carries texts and calls to phones: providers, router, sends and their delivery."""
+
+from collections.abc import Callable
+
+from core.maintenance import Job
+from core.runtime import Part, Runtime
+from sms import outcomes
+from sms.delivery import DeliveryService
+from sms.outbox import OutboxProvider
+from sms.provider import Provider
+from sms.routes import outbox_api
+from sms.routing import Router
+from sms.routing_file import load_routing
+from sms.service import SendService
+from sms.settings import SmsSettings
+from sms.smpp import SmppProvider
+from sms.smpp_messages import SmppMessages
+from sms.twilio import TwilioProvider
+from sms.twilio_callbacks import callbacks_api
+from sms.webhook import WebhookProvider
+from sms.webhook_callbacks import webhook_callbacks_api
+
+
+class Sms(Part):
+    """Sends, and what providers report of them."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        settings: SmsSettings,
+        providers: tuple[Provider, ...] | None = None,
+    ) -> None:
+        """Build the providers that the settings name, unless they are given."""
+        database, clock, metrics = runtime.database, runtime.clock, runtime.metrics
+        self.deliveries = DeliveryService(database, clock, metrics)
+        smpp_messages = SmppMessages(database, clock, self.deliveries, metrics)
+        builders: dict[str, Callable[[], Provider]] = {
+            "outbox": lambda: OutboxProvider(database, clock),
+            "twilio": lambda: TwilioProvider.from_settings(settings),
+            "webhook": lambda: WebhookProvider.from_settings(settings, clock),
+            "smpp": lambda: SmppProvider.from_settings(settings, smpp_messages, metrics),
+        }
+        providers = providers or tuple(builders[name]() for name in settings.sms_provider)
+        self.providers = {provider.name: provider for provider in providers}
+        self.sends = SendService(
+            database,
+            providers,
+            Router(load_routing(settings, list(self.providers)), providers, clock, runtime.entropy),
+            self.deliveries,
+            clock,
+            runtime.entropy,
+            metrics,
+            settings.failover_seconds,
+        )
+        self.blueprints = (
+            callbacks_api,
+            webhook_callbacks_api,
+            *((outbox_api,) if settings.mock_sms else ()),
+        )
+        self.jobs = (
+            Job("unsettled sends", self.deliveries.settle),
+            Job("sends", self.sends.purge_sends),
+            Job("routing outcomes", outcomes.purge_outcomes),
+            Job("outbox", self.sends.purge_outbox),
+            Job("taken reports", self.deliveries.purge_reports),
+            Job("smpp messages", SmppMessages.purge),
+        )
+
+    def close(self) -> None:
+        """Unbind from SMSCs."""
+        for provider in self.providers.values():
+            if isinstance(provider, SmppProvider):
+                provider.close()

@@ -1,0 +1,60 @@
+"""The part that knows devices: accounts, devices, device and service tokens, registration locks."""
+
+from datetime import timedelta
+
+from core.maintenance import Job
+from core.runtime import Part, Runtime
+from tokens.accounts import AccountService
+from tokens.commands import tokens_commands
+from tokens.device_commands import devices_commands
+from tokens.device_tokens import DeviceTokenService
+from tokens.devices import DeviceService
+from tokens.events import AccountEvents
+from tokens.former_locks import FormerLocks
+from tokens.former_numbers import FormerNumbers
+from tokens.lock_changes import LockChanges
+from tokens.registration_lock import RegistrationLockService
+from tokens.revocation import RevocationService
+from tokens.routes import accounts_api, links_api
+from tokens.service_tokens import ServiceTokenService
+from tokens.settings import TokenSettings
+from tokens.token_issuer import TokenIssuer
+
+
+class Tokens(Part):
+    """Accounts and who may act for them."""
+
+    def __init__(self, runtime: Runtime, settings: TokenSettings) -> None:
+        database, clock, entropy = runtime.database, runtime.clock, runtime.entropy
+        keyring = runtime.keyring
+        self.events = events = AccountEvents()
+        self.issuer = TokenIssuer(keyring, entropy)
+        self.devices = DeviceService(
+            database, clock, entropy, self.issuer, events, settings.max_devices
+        )
+        self.revocations = RevocationService(clock, self.devices, events)
+        max_idle = timedelta(days=settings.token_idle_days) if settings.token_idle_days else None
+        self.device_tokens = DeviceTokenService(
+            database, clock, self.issuer, self.revocations, events, runtime.limits, max_idle
+        )
+        self.service_tokens = ServiceTokenService(database, clock, entropy)
+        former_locks = FormerLocks(keyring, clock)
+        self.locks = RegistrationLockService(
+            database, clock, runtime.hasher, runtime.limits, former_locks
+        )
+        former_numbers = FormerNumbers(keyring, clock, events)
+        self.accounts = AccountService(
+            database, clock, entropy, self.devices, self.locks, former_numbers, events
+        )
+        self.lock_changes = LockChanges(database, clock, self.locks, events)
+        self.blueprints = (accounts_api, links_api)
+        self.commands = (tokens_commands, devices_commands)
+        self.jobs = (
+            Job("device links", self.devices.purge_links),
+            Job("retired tokens", self.device_tokens.purge_retired),
+            Job("former numbers", former_numbers.purge),
+            Job("former locks", former_locks.purge),
+            Job("service tokens", self.service_tokens.purge),
+            # A transaction for each account.
+            Job("revoked devices", self.revocations.purge, batch=1),
+        )
