@@ -24,7 +24,7 @@ from app import Kith, Ports, build
 from bench import databases
 from core.problems import Problem
 from messaging.mailbox.service import MessageService
-from messaging.message_types import Accepted, Delivery, Outgoing, Sealed
+from messaging.message_types import AcceptedMessage, Delivery, DeviceEnvelope, MessageSubmission
 from messaging.notifications.listeners import Waiter
 from settings import Settings
 from tokens.devices import Caller
@@ -46,12 +46,12 @@ class Sender:
         finished: Callable[[], None],
     ) -> None:
         self._messages = messages
-        self._outgoing = Outgoing(
+        self._outgoing = MessageSubmission(
             me.account_id,
             me.device_id,
             "",
             to.account_id,
-            [Sealed(to.device_id, os.urandom(200))],
+            [DeviceEnvelope(to.device_id, os.urandom(200))],
             urgent=True,
             expires_in=86_400,
         )
@@ -66,7 +66,7 @@ class Sender:
                 replace(self._outgoing, client_id=f"{self._left}"), self._answered
             )
 
-    def _answered(self, answer: Accepted | Problem) -> None:
+    def _answered(self, answer: AcceptedMessage | Problem) -> None:
         if isinstance(answer, Problem):
             raise answer
         self._unanswered -= 1

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from core.database import Database, table
-from messaging.contacts.service import State
-from messaging.models import Contact, Envelope, Mailbox
+from messaging.contacts.models import Contact
+from messaging.contacts.service import ContactState
+from messaging.mailbox.models import Envelope, Mailbox
 from tokens.models import Account, Device
 from tokens.token_issuer import SECRET_SIZE, TOKEN_PREFIX, Credential
 
@@ -22,7 +23,7 @@ MANY_CONNECTIONS = {
 UNLIMITED = MANY_CONNECTIONS | {
     "KITH_MESSAGES_PER_MINUTE": "1000000000",
     "KITH_MESSAGES_TO_ONE_PER_MINUTE": "1000000000",
-    "KITH_STRANGER_MESSAGES_PER_DAY": "1000000000",
+    "KITH_MESSAGES_TO_NEW_RECIPIENT_PER_DAY": "1000000000",
 }
 
 
@@ -87,7 +88,7 @@ def settle(url: str, count: int) -> list[Person]:
         connection.execute(
             table(Contact).insert(),
             [
-                {"account_id": one, "peer_id": other, "state": State.ACCEPTED, "since": now}
+                {"account_id": one, "peer_id": other, "state": ContactState.ACCEPTED, "since": now}
                 for pair in neighbours
                 for one, other in (pair, pair[::-1])
             ],

@@ -77,7 +77,7 @@ class LimitSettings(Protocol):
         """Those of them to one account."""
 
     @property
-    def stranger_messages_per_day(self) -> int:
+    def messages_to_new_recipient_per_day(self) -> int:
         """Messages to an account that has not answered."""
 
     @property
@@ -99,9 +99,9 @@ class Limits:
     #: By number and recipient who is in touch with it, by setting.
     messages_to_one: Limit
     #: By number and recipient who is not, by setting.
-    stranger_messages: Limit
+    messages_to_new_recipient: Limit
     #: By number: recipients who are not in touch with it and whom it wrote to, by setting.
-    strangers: Limit
+    new_recipients: Limit
     #: By number: 25 in a window of a day, then its codes have 8 digits.
     wrong_codes_6_digits: Limit = Limit("wrong-codes", 25, DAY, refills=False)
     #: By number: 2,500 in the same window, then it waits.
@@ -122,15 +122,15 @@ class Limits:
     #: By device: 20, refilled over an hour, for each may hold a hundred signatures to check.
     key_uploads: Limit = Limit("key-uploads", 20, timedelta(hours=1))
     #: By taking number and account: 10, then one every 10 minutes, so that nobody drains anybody's.
-    key_takes_of_account: Limit = Limit("key-takes-of-account", 10, timedelta(minutes=100))
+    key_fetches_of_account: Limit = Limit("key-fetches-of-account", 10, timedelta(minutes=100))
     #: By taking number: 2,000, refilled over a day; the largest group has 1,024 members.
-    key_takes: Limit = Limit("key-takes", 2_000, DAY)
+    key_fetches: Limit = Limit("key-fetches", 2_000, DAY)
     #: By number: 50, refilled over a day.
     groups_made: Limit = Limit("groups-made", 50, DAY)
     #: By number: 600, refilled over an hour, for each is told to every member.
     group_changes: Limit = Limit("group-changes", 600, timedelta(hours=1))
     #: By number: 100 invitations in a window of a day to those who are not in touch with it.
-    group_strangers: Limit = Limit("group-strangers", 100, DAY, refills=False)
+    group_invitations: Limit = Limit("group-invitations", 100, DAY, refills=False)
 
     @classmethod
     def from_settings(cls, settings: "LimitSettings") -> "Limits":
@@ -139,8 +139,10 @@ class Limits:
             sends_by_service=Limit(SENDS_BY_SERVICE, settings.camara_sends_per_day, DAY),
             messages=_window("messages", settings.messages_per_minute, MINUTE),
             messages_to_one=_window("messages-to-one", settings.messages_to_one_per_minute, MINUTE),
-            stranger_messages=_window("stranger-messages", settings.stranger_messages_per_day, DAY),
-            strangers=_window("strangers", settings.new_recipients_per_day, DAY),
+            messages_to_new_recipient=_window(
+                "messages-to-new-recipient", settings.messages_to_new_recipient_per_day, DAY
+            ),
+            new_recipients=_window("new-recipients", settings.new_recipients_per_day, DAY),
         )
 
 

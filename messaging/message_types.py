@@ -14,7 +14,7 @@ from uuid import UUID
 from core.problems import Problem
 
 
-class Sealed(NamedTuple):
+class DeviceEnvelope(NamedTuple):
     """Ciphertext for one device, and for which of its keys; None says nothing about that."""
 
     device_id: UUID
@@ -22,14 +22,14 @@ class Sealed(NamedTuple):
     registration_id: int | None = None
 
 
-class Shared(NamedTuple):
+class SharedContent(NamedTuple):
     """Ciphertext for all devices of a group, and SHA-256 over the devices it is for."""
 
     content: bytes
     devices_digest: bytes
 
 
-class ToGroup(NamedTuple):
+class GroupAtVersion(NamedTuple):
     """A group, as of one version."""
 
     id: UUID
@@ -37,16 +37,16 @@ class ToGroup(NamedTuple):
 
 
 @dataclass(slots=True)
-class Outgoing:
+class MessageSubmission:
     """A message that a device hands in."""
 
     from_account_id: UUID
     from_device_id: UUID
     client_id: str
     #: An account, or a group as the sender knows it.
-    to: UUID | ToGroup
+    to: UUID | GroupAtVersion
     #: One for each device, or one for all devices of a group.
-    sealed: Sequence[Sealed] | Shared
+    sealed: Sequence[DeviceEnvelope] | SharedContent
     #: Whether a device that is not connected is woken for it.
     urgent: bool
     #: Seconds.
@@ -55,14 +55,14 @@ class Outgoing:
     number_id: UUID | None = None
 
 
-class Accepted(NamedTuple):
+class AcceptedMessage(NamedTuple):
     """A message that is on disk for each device of the recipient."""
 
     id: UUID
     accepted_at: datetime
 
 
-class Message(NamedTuple):
+class MessageHeader(NamedTuple):
     """What the envelopes of one message have in common."""
 
     id: UUID
@@ -70,19 +70,19 @@ class Message(NamedTuple):
     from_device_id: UUID
     sent_at: datetime
     expires_at: datetime
-    group: ToGroup | None = None
+    group: GroupAtVersion | None = None
 
 
 class Delivery(NamedTuple):
     """One envelope in the mailbox of a device."""
 
     seq: int
-    message: Message
+    message: MessageHeader
     content: bytes
     is_request: bool
 
 
-def within(deliveries: Sequence[Delivery], most_bytes: int) -> Sequence[Delivery]:
+def first_within(deliveries: Sequence[Delivery], most_bytes: int) -> Sequence[Delivery]:
     """Give as many of the first as have together no more bytes of content, and at least one."""
     size = 0
     for number, delivery in enumerate(deliveries):
@@ -102,7 +102,7 @@ class Signal(NamedTuple):
     expires_at: datetime
 
 
-class KeysLow(NamedTuple):
+class KeysLowNotice(NamedTuple):
     """A device should upload new one-time keys: so many of each kind are left."""
 
     one_time_prekeys: int
@@ -111,21 +111,21 @@ class KeysLow(NamedTuple):
     uploaded_at: datetime | None = None
 
 
-class GroupChanged(NamedTuple):
+class GroupChangedNotice(NamedTuple):
     """A group of the account has another version now."""
 
     group_id: UUID
     version: int
 
 
-class Missed(NamedTuple):
+class MissedNotice(NamedTuple):
     """Messages to a device were not stored: since when, and the number whose acknowledgement ends this."""
 
     since: datetime
     through: int
 
 
-class LockRemoval(NamedTuple):
+class LockRemovalNotice(NamedTuple):
     """Somebody asked without the PIN to remove the account's registration lock, which happens then.
 
     None: it stays.
@@ -135,10 +135,10 @@ class LockRemoval(NamedTuple):
 
 
 #: What an open socket is told beside messages; a hint, which may be lost.
-Notice = KeysLow | GroupChanged | Missed | LockRemoval
+Notice = KeysLowNotice | GroupChangedNotice | MissedNotice | LockRemovalNotice
 
 
-class Attempt(NamedTuple):
+class SenderRecipient(NamedTuple):
     """A message or signal from an account to another one or to a group, as it is judged."""
 
     from_account_id: UUID
@@ -153,7 +153,7 @@ class Attempt(NamedTuple):
         return self.number_id or self.from_account_id
 
 
-class Verdict(NamedTuple):
+class DeliveryDecision(NamedTuple):
     """Whether it is refused (and why), or dropped without a word, or else comes as a request."""
 
     refusal: Problem | None = None
@@ -161,14 +161,14 @@ class Verdict(NamedTuple):
     is_request: bool = False
 
 
-class Roster(NamedTuple):
+class JoinedMembers(NamedTuple):
     """The accounts that joined a group, as of its current version."""
 
     version: int
     accounts: frozenset[UUID]
 
 
-class Closing(IntEnum):
+class CloseCode(IntEnum):
     """Why a socket is closed from elsewhere, as WebSocket close codes."""
 
     REPLACED = 4001

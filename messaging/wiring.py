@@ -2,13 +2,13 @@
 
 from core.maintenance import Job
 from core.runtime import Part, Runtime
-from messaging.contacts import numbers as blocked_numbers
-from messaging.contacts.judging import Judge
+from messaging.contacts import blocked_numbers
 from messaging.contacts.routes import contacts_api
+from messaging.contacts.sender_rules import SenderRules
 from messaging.contacts.service import ContactService
-from messaging.groups.changes import GroupChanges
-from messaging.groups.notices import GroupNotices
-from messaging.groups.rosters import rosters
+from messaging.groups.administration import GroupAdministration
+from messaging.groups.change_notices import GroupNotices
+from messaging.groups.joined_members import find_joined_members
 from messaging.groups.routes import groups_api
 from messaging.groups.service import GroupService
 from messaging.keys import prekeys
@@ -49,7 +49,14 @@ class Messaging(Part):
                 address, settings.valkey_namespace, wakeups, self.net.look_soon, metrics
             )
         self.messages = messages = MessageService(
-            database, clock, entropy, metrics, settings, Judge(rules).judge, rosters, wakeups
+            database,
+            clock,
+            entropy,
+            metrics,
+            settings,
+            SenderRules(rules).judge,
+            find_joined_members,
+            wakeups,
         )
         self.keys = keys = KeyService(database, clock, metrics, rules, wakeups.notice)
         self.contacts = ContactService(database, clock)
@@ -58,7 +65,7 @@ class Messaging(Part):
         )
         notices = GroupNotices(database, wakeups.notice)
         self.groups = GroupService(database, clock, entropy, rules, notices)
-        self.group_changes = GroupChanges(database, clock, rules, notices)
+        self.group_changes = GroupAdministration(database, clock, rules, notices)
         lock_notices = LockNotices(database, clock, wakeups.notice)
         signals = SignalService(database, clock, wakeups, self.contacts.may_signal)
         self.sockets = SocketService(
@@ -99,7 +106,7 @@ class Messaging(Part):
         self.jobs = (
             Job("envelopes", messages.purge_envelopes),
             Job("sent messages", client_ids.purge_old),
-            Job("taken prekeys", prekeys.purge_taken),
+            Job("taken prekeys", prekeys.purge_consumed),
         )
 
     def start(self) -> None:

@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 from app import Kith
 from core.database import table
-from messaging.models import Contact
+from messaging.contacts.models import Contact
 from tests.conftest import Person
 from tokens.devices import Caller
 from tokens.models import Account

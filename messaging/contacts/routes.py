@@ -3,6 +3,7 @@
 from flask import current_app
 
 from core.api import Api
+from messaging.contacts.problems import TooManyContacts
 from messaging.contacts.schemas import (
     ContactAnswer,
     ContactChange,
@@ -10,7 +11,6 @@ from messaging.contacts.schemas import (
     ContactsQuery,
 )
 from messaging.contacts.service import ContactService, wire_state
-from messaging.problems import TooManyContacts
 from tokens.authenticate import Caller, authenticate_device
 from tokens.problems import AccountNotFound
 from tokens.routes import AUTHENTICATION, account_id_of

@@ -26,10 +26,10 @@ from sqlalchemy.dialects.postgresql import Insert
 
 from core.database import Database, dialect_of, find_all, insert_into, table
 from core.problems import InvalidFields
-from messaging.contacts.numbers import mark_of, unblock_numbers
-from messaging.message_types import Attempt
-from messaging.models import Contact
-from messaging.problems import TooManyContacts
+from messaging.contacts.blocked_numbers import peer_id_of_number, unblock_numbers
+from messaging.contacts.models import Contact
+from messaging.contacts.problems import TooManyContacts
+from messaging.message_types import SenderRecipient
 from tokens.accounts import hold_accounts
 from tokens.devices import Caller
 from tokens.problems import AccountNotFound, TokenInvalid
@@ -40,7 +40,7 @@ MAX_CONTACTS = 10_000
 WireState = Literal["accepted", "blocked"]
 
 
-class State(IntEnum):
+class ContactState(IntEnum):
     """How an account stands to another one; there is no row for one it never met."""
 
     ACCEPTED = 1
@@ -51,18 +51,18 @@ class State(IntEnum):
     BLOCKED_NUMBER = 4
 
 
-STATES: dict[WireState, tuple[State, ...]] = {
-    "accepted": (State.ACCEPTED,),
-    "blocked": (State.BLOCKED, State.BLOCKED_AFTER_ACCEPTED),
+WIRE_STATES: dict[WireState, tuple[ContactState, ...]] = {
+    "accepted": (ContactState.ACCEPTED,),
+    "blocked": (ContactState.BLOCKED, ContactState.BLOCKED_AFTER_ACCEPTED),
 }
 
 
 def wire_state(state: int) -> WireState:
     """Name a state as its owner sees it."""
-    return "accepted" if state == State.ACCEPTED else "blocked"
+    return "accepted" if state == ContactState.ACCEPTED else "blocked"
 
 
-class Standing(NamedTuple):
+class Relation(NamedTuple):
     """How a sender stands to a recipient, and the recipient to them; a `State` or None each."""
 
     sender: int | None
@@ -118,7 +118,11 @@ class ContactService:
         self, caller: Caller, choice: WireState | None, after: UUID | None, limit: int
     ) -> tuple[list[Contact], bool]:
         """Give the caller's contacts in the order of their ids, and whether more follow."""
-        listed = STATES[choice] if choice is not None else (*STATES["accepted"], *STATES["blocked"])
+        listed = (
+            WIRE_STATES[choice]
+            if choice is not None
+            else (*WIRE_STATES["accepted"], *WIRE_STATES["blocked"])
+        )
         rows = select(*table(Contact).columns).where(
             Contact.account_id == caller.account_id, Contact.state.in_(listed)
         )
@@ -129,28 +133,30 @@ class ContactService:
         return found[:limit], len(found) > limit
 
     @staticmethod
-    def may_signal(connection: Connection, attempts: Sequence[Attempt]) -> list[bool]:
+    def may_signal(connection: Connection, attempts: Sequence[SenderRecipient]) -> list[bool]:
         """Say of each signal whether its recipient is in touch with the sender; nothing is counted."""
-        standings = standings_of(connection, set(attempts))
-        passed = (None, State.ACCEPTED), (State.ACCEPTED, State.ACCEPTED)
+        standings = relations_of(connection, set(attempts))
+        passed = (None, ContactState.ACCEPTED), (ContactState.ACCEPTED, ContactState.ACCEPTED)
         return [standings[attempt] in passed for attempt in attempts]
 
 
-def standings_of(connection: Connection, attempts: Collection[Attempt]) -> dict[Attempt, Standing]:
+def relations_of(
+    connection: Connection, attempts: Collection[SenderRecipient]
+) -> dict[SenderRecipient, Relation]:
     """Read how senders and recipients stand to each other, in one statement for all of them."""
     ids = [(attempt.from_account_id.hex, attempt.to_id.hex) for attempt in attempts]
     pairs = [sender + recipient for sender, recipient in ids]
     pairs += [recipient + sender for sender, recipient in ids]
     # Only of senders whose number had an account before: it may have been blocked.
-    numbers: dict[Attempt, int] = {}
+    numbers: dict[SenderRecipient, int] = {}
     for attempt in attempts:
         if attempt.number_id is not None:
             numbers[attempt] = len(pairs)
-            pairs.append(attempt.to_id.hex + mark_of(attempt.number_id).hex)
+            pairs.append(attempt.to_id.hex + peer_id_of_number(attempt.number_id).hex)
     rows = connection.execute(_READING[dialect_of(connection)], {"pairs": json.dumps(pairs)})
     states: dict[int, int] = dict(rows.all())
     return {
-        attempt: Standing(
+        attempt: Relation(
             states.get(place),
             # What was chosen about the account itself is newer than what was about its number.
             states.get(place + len(ids)) or states.get(numbers.get(attempt, -1)),
@@ -159,7 +165,9 @@ def standings_of(connection: Connection, attempts: Collection[Attempt]) -> dict[
     }
 
 
-def accept_written_to(connection: Connection, attempts: Collection[Attempt], now: datetime) -> None:
+def accept_recipients(
+    connection: Connection, attempts: Collection[SenderRecipient], now: datetime
+) -> None:
     """Put senders in touch with whom they wrote to; whoever set something meanwhile is left with it."""
     rows = [
         {"account": attempt.from_account_id, "peer": attempt.to_id, "now": now}
@@ -173,7 +181,7 @@ _COUNTING = {
     choice: select(func.count())
     .select_from(table(Contact))
     .where(table(Contact).c.account_id == bindparam("account"), table(Contact).c.state.in_(states))
-    for choice, states in STATES.items()
+    for choice, states in WIRE_STATES.items()
 }
 # The driver's order of a join is forced on SQLite, which would else read the whole table first.
 _READING = {
@@ -193,13 +201,15 @@ _READING = {
 @cache
 def _setting(dialect: str, choice: WireState) -> Executable:
     """Write the upsert of a choice; it returns nothing when that was chosen before."""
-    first = _inserting(dialect, State.ACCEPTED if choice == "accepted" else State.BLOCKED)
+    first = _inserting(
+        dialect, ContactState.ACCEPTED if choice == "accepted" else ContactState.BLOCKED
+    )
     state = table(Contact).c.state
-    accepted = state == State.ACCEPTED
+    accepted = state == ContactState.ACCEPTED
     becomes, changes = (
-        (State.ACCEPTED, ~accepted)
+        (ContactState.ACCEPTED, ~accepted)
         if choice == "accepted"
-        else (State.BLOCKED_AFTER_ACCEPTED, accepted)
+        else (ContactState.BLOCKED_AFTER_ACCEPTED, accepted)
     )
     return first.on_conflict_do_update(
         index_elements=["account_id", "peer_id"],
@@ -210,10 +220,10 @@ def _setting(dialect: str, choice: WireState) -> Executable:
 
 @cache
 def _meeting(dialect: str) -> Executable:
-    return _inserting(dialect, State.ACCEPTED).on_conflict_do_nothing()
+    return _inserting(dialect, ContactState.ACCEPTED).on_conflict_do_nothing()
 
 
-def _inserting(dialect: str, state: State) -> Insert:
+def _inserting(dialect: str, state: ContactState) -> Insert:
     return insert_into(dialect, Contact).values(
         account_id=bindparam("account"),
         peer_id=bindparam("peer"),

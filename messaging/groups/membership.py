@@ -1,6 +1,6 @@
 """Who is in a group: the rows, and the statements that change them under the lock of the group's row.
 
-Owns how `groups`, `group_members` and `memberships` are read and written; `departures.py` deletes from
+Owns how `groups`, `group_members` and `memberships` are read and written; `leaving.py` deletes from
 them. Accounts are held before groups, and groups in the order of their ids, so that no two transactions
 wait for each other. Refuses nothing by raising; who may do what is the services' to judge.
 """
@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 from core.database import dialect_of, insert_into, table
-from messaging.models import Group, GroupMember, Membership
+from messaging.groups.models import Group, GroupMember, Membership
 
 
 class Role(IntEnum):
@@ -34,7 +34,7 @@ class Role(IntEnum):
     ADMIN = 2
 
 
-class State(IntEnum):
+class MemberState(IntEnum):
     """How far an account is in a group; the less, the further."""
 
     JOINED = 1
@@ -47,10 +47,10 @@ class Member(NamedTuple):
     """An account in a group."""
 
     role: Role
-    state: State
+    state: MemberState
 
 
-class View(NamedTuple):
+class GroupView(NamedTuple):
     """A group as of one version, its members by how long they have been in it."""
 
     id: UUID
@@ -61,15 +61,15 @@ class View(NamedTuple):
     def seen_by(self, account_id: UUID) -> Member | None:
         """Give what an account is in the group; None when the group is not there for it."""
         member = self.members.get(account_id)
-        return None if member is None or member.state == State.WITHHELD else member
+        return None if member is None or member.state == MemberState.WITHHELD else member
 
-    def in_state(self, state: State) -> set[UUID]:
+    def in_state(self, state: MemberState) -> set[UUID]:
         """Give the accounts in a state."""
         return {account for account, member in self.members.items() if member.state == state}
 
     def admins(self) -> set[UUID]:
         """Give the accounts that may change the group now."""
-        joined = Member(Role.ADMIN, State.JOINED)
+        joined = Member(Role.ADMIN, MemberState.JOINED)
         return {account for account, member in self.members.items() if member == joined}
 
 
@@ -78,7 +78,7 @@ def make(connection: Connection, group_id: UUID, name: str, maker: UUID, now: da
     connection.execute(
         insert(table(Group)), {"id": group_id, "name": name, "version": 1, "created_at": now}
     )
-    place(connection, group_id, {maker: State.JOINED}, None, now)
+    place(connection, group_id, {maker: MemberState.JOINED}, None, now)
     set_role(connection, group_id, maker, Role.ADMIN)
 
 
@@ -93,19 +93,19 @@ def hold(connection: Connection, group_ids: Collection[UUID]) -> set[UUID]:
     return set(connection.scalars(_HOLDING, {"groups": list(group_ids)}))
 
 
-def read(connection: Connection, group_id: UUID) -> View | None:
+def read(connection: Connection, group_id: UUID) -> GroupView | None:
     """Read a group and its members as of one moment."""
     rows = connection.execute(_READING, {"group": group_id}).all()
     if not rows:
         return None
-    members = {row.account_id: Member(Role(row.role), State(row.state)) for row in rows}
-    return View(group_id, rows[0].name, rows[0].version, members)
+    members = {row.account_id: Member(Role(row.role), MemberState(row.state)) for row in rows}
+    return GroupView(group_id, rows[0].name, rows[0].version, members)
 
 
 def place(
     connection: Connection,
     group_id: UUID,
-    states: Mapping[UUID, State],
+    states: Mapping[UUID, MemberState],
     invited_by: UUID | None,
     now: datetime,
     number_id: UUID | None = None,
@@ -140,7 +140,7 @@ def groups_seen_by(
 ) -> list[UUID]:
     """Give ids of groups, upwards, that an account has joined or was told that it is invited to."""
     seen = select(_WAYS.group_id).where(
-        _WAYS.account_id == account_id, _WAYS.state != State.WITHHELD
+        _WAYS.account_id == account_id, _WAYS.state != MemberState.WITHHELD
     )
     if after is not None:
         seen = seen.where(_WAYS.group_id > after)
@@ -153,16 +153,17 @@ def summaries(
     """Give id, name and version of groups by ascending id, and what an account is in each."""
     rows = connection.execute(_SUMMARIES, {"groups": list(group_ids), "account": account_id})
     return [
-        (row.id, row.name, row.version, Member(Role(row.role), State(row.state))) for row in rows
+        (row.id, row.name, row.version, Member(Role(row.role), MemberState(row.state)))
+        for row in rows
     ]
 
 
 def count_by_state(
     connection: Connection, account_ids: Collection[UUID]
-) -> dict[tuple[UUID, State], int]:
+) -> dict[tuple[UUID, MemberState], int]:
     """Count the groups that accounts are in, by their state in them."""
     rows = connection.execute(_COUNTING, {"accounts": list(account_ids)})
-    return {(row.account_id, State(row.state)): row.groups for row in rows}
+    return {(row.account_id, MemberState(row.state)): row.groups for row in rows}
 
 
 def count_invitations(
@@ -207,7 +208,7 @@ _COUNT_INVITATIONS = (
     select(_WAYS.account_id, func.count().label("invitations"))
     .where(
         _WAYS.account_id.in_(bindparam("accounts", expanding=True)),
-        _WAYS.state == State.INVITED,
+        _WAYS.state == MemberState.INVITED,
         _WAYS.invited_by == bindparam("inviter"),
     )
     .group_by(_WAYS.account_id)

@@ -7,7 +7,19 @@ from flask import current_app
 from core.api import Api, idempotency_key
 from core.base64url import encode
 from core.problems import IdempotencyKeyReused, InvalidFields
-from messaging.groups.changes import GroupChanges
+from messaging.groups.administration import GroupAdministration
+from messaging.groups.problems import (
+    AccountsUnknown,
+    GroupChanged,
+    GroupFull,
+    GroupNotFound,
+    GroupRateLimited,
+    LastAdmin,
+    MemberNotFound,
+    NotAnAdmin,
+    NotJoined,
+    TooManyGroups,
+)
 from messaging.groups.schemas import (
     ROLES,
     Acceptance,
@@ -25,18 +37,6 @@ from messaging.groups.schemas import (
     RoleChange,
 )
 from messaging.groups.service import GroupService
-from messaging.problems import (
-    AccountsUnknown,
-    GroupChanged,
-    GroupFull,
-    GroupNotFound,
-    GroupRateLimited,
-    LastAdmin,
-    MemberNotFound,
-    NotAnAdmin,
-    NotJoined,
-    TooManyGroups,
-)
 from tokens.authenticate import Caller, authenticate_device
 from tokens.routes import AUTHENTICATION
 
@@ -57,8 +57,8 @@ def _groups() -> GroupService:
     return service
 
 
-def _changes() -> GroupChanges:
-    service: GroupChanges = current_app.extensions["kith"].messaging.group_changes
+def _changes() -> GroupAdministration:
+    service: GroupAdministration = current_app.extensions["kith"].messaging.group_changes
     return service
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from core.api import Answer, Body, Name, Query
-from messaging.groups.membership import Member, Role, State, View
+from messaging.groups.membership import GroupView, Member, MemberState, Role
 
 #: Of a group, those who are invited included.
 MAX_MEMBERS = 1_024
@@ -105,7 +105,7 @@ class GroupAnswer(Answer):
     members: list[MemberAnswer]
 
     @classmethod
-    def of(cls, view: View) -> Self:
+    def of(cls, view: GroupView) -> Self:
         """Show a group."""
         return cls(
             id=view.id,
@@ -160,4 +160,4 @@ class GroupDevicesAnswer(Answer):
 
 
 def _wire_state(member: Member) -> WireState:
-    return "joined" if member.state == State.JOINED else "invited"
+    return "joined" if member.state == MemberState.JOINED else "invited"

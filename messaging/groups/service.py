@@ -15,14 +15,20 @@ from core import idempotency
 from core.database import Database
 from core.idempotency import IdempotencyKey
 from core.limits import Limits
-from messaging.groups import departures, membership
-from messaging.groups.consent import judge
-from messaging.groups.membership import State
-from messaging.groups.notices import GroupNotices
-from messaging.groups.rules import count, hold_all, refuse_one_more, refuse_twice, seen
+from messaging.groups import leaving, membership
+from messaging.groups.change_notices import GroupNotices
+from messaging.groups.checks import (
+    check_distinct,
+    check_group_count,
+    count_against,
+    lock_accounts,
+    read_visible,
+)
+from messaging.groups.invitations import decide_states
+from messaging.groups.membership import MemberState
+from messaging.groups.problems import NotJoined
 from messaging.groups.schemas import GroupAnswer, GroupSummary, NewGroup
 from messaging.mailbox.recipients import AccountDevice, devices_digest, devices_of
-from messaging.problems import NotJoined
 from tokens.devices import Caller
 
 
@@ -56,7 +62,7 @@ class GroupService:
 
         Raises InvalidFields, AccountsUnknown, TooManyGroups or GroupRateLimited; nothing is made then.
         """
-        refuse_twice("/members", body.members, caller)
+        check_distinct("/members", body.members, caller)
         group_id = UUID(bytes=self._entropy(16), version=4)
         me, now = caller.account_id, self._clock()
         request = _identify(me, body, idempotency_key)
@@ -64,10 +70,12 @@ class GroupService:
             earlier = idempotency.claim(connection, request, group_id.bytes, now)
             if earlier is not None and earlier.answer is not None:
                 return earlier.answer
-            count(connection, self._limits.groups_made, caller, now)
-            hold_all(connection, caller, body.members)
-            refuse_one_more(connection, caller)
-            states = judge(connection, caller, body.members, self._limits.group_strangers, now)
+            count_against(connection, self._limits.groups_made, caller, now)
+            lock_accounts(connection, caller, body.members)
+            check_group_count(connection, caller)
+            states = decide_states(
+                connection, caller, body.members, self._limits.group_invitations, now
+            )
             membership.make(connection, group_id, body.name, me, now)
             membership.place(connection, group_id, states, me, now, caller.number_id)
             answer = GroupAnswer.of(self._notices.changed(connection, group_id)).model_dump_json()
@@ -87,7 +95,7 @@ class GroupService:
     def get(self, caller: Caller, group_id: UUID) -> GroupAnswer:
         """Give a group that the caller is in, or invited to; raises GroupNotFound."""
         with self._database.read() as connection:
-            return GroupAnswer.of(seen(connection, caller, group_id))
+            return GroupAnswer.of(read_visible(connection, caller, group_id))
 
     def devices(self, caller: Caller, group_id: UUID) -> GroupDevices:
         """Give the devices of joined members but the calling one, and the digest over them.
@@ -95,8 +103,8 @@ class GroupService:
         Raises GroupNotFound or NotJoined.
         """
         with self._database.read() as connection:
-            view = seen(connection, caller, group_id)
-            joined = view.in_state(State.JOINED)
+            view = read_visible(connection, caller, group_id)
+            joined = view.in_state(MemberState.JOINED)
             if caller.account_id not in joined:
                 raise NotJoined("Accept the invitation first.")
             devices = [
@@ -111,7 +119,7 @@ class GroupService:
         """Leave a group, or decline its invitation; raises GroupNotFound."""
         with self._database.write() as connection:
             membership.hold(connection, [group_id])
-            seen(connection, caller, group_id)
+            read_visible(connection, caller, group_id)
             self._depart(connection, [group_id], caller.account_id)
 
     def accept(self, caller: Caller, group_id: UUID) -> GroupAnswer:
@@ -121,21 +129,21 @@ class GroupService:
         """
         me = caller.account_id
         with self._database.write() as connection:
-            hold_all(connection, caller, ())
+            lock_accounts(connection, caller, ())
             membership.hold(connection, [group_id])
-            view = seen(connection, caller, group_id)
-            if view.members[me].state == State.JOINED:
+            view = read_visible(connection, caller, group_id)
+            if view.members[me].state == MemberState.JOINED:
                 return GroupAnswer.of(view)
-            refuse_one_more(connection, caller)
+            check_group_count(connection, caller)
             membership.advance(connection, group_id, view.version)
-            membership.place(connection, group_id, {me: State.JOINED}, None, self._clock())
+            membership.place(connection, group_id, {me: MemberState.JOINED}, None, self._clock())
             return GroupAnswer.of(self._notices.changed(connection, group_id))
 
     def account_deleted(
         self, connection: Connection, account_id: UUID, number_id: UUID | None
     ) -> None:
         """Let an account that is deleted go out of its groups, in the transaction that deletes it."""
-        group_ids = departures.groups_of(connection, account_id)
+        group_ids = leaving.groups_of(connection, account_id)
         if group_ids:
             membership.hold(connection, group_ids)
             self._depart(connection, group_ids, account_id)
@@ -143,7 +151,7 @@ class GroupService:
     def _depart(
         self, connection: Connection, group_ids: Collection[UUID], account_id: UUID
     ) -> None:
-        versions = departures.depart(connection, group_ids, account_id)
+        versions = leaving.depart(connection, group_ids, account_id)
         self._notices.after_commit(connection, versions, also={account_id})
 
 

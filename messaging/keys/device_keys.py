@@ -14,8 +14,8 @@ from sqlalchemy import Connection, Executable, FromClause, bindparam, delete, se
 from sqlalchemy.sql.elements import ColumnElement
 
 from core.database import dialect_of, insert_into, table
+from messaging.keys.models import DeviceKeys
 from messaging.keys.schemas import KeysUpload
-from messaging.models import DeviceKeys
 
 
 class Prekey(NamedTuple):

@@ -30,17 +30,17 @@ from sqlalchemy import (
 
 from core.database import PURGE_BATCH, dialect_of, insert_into, table
 from messaging.keys.device_keys import Prekey, of_devices
-from messaging.models import DeviceKeys, OneTimePrekey, TakenPrekey
+from messaging.keys.models import ConsumedPrekey, DeviceKeys, OneTimePrekey
 
 
-class Kind(IntEnum):
+class PrekeyKind(IntEnum):
     """What a one-time prekey is for."""
 
     X25519 = 1
     ML_KEM = 2
 
 
-class Left(NamedTuple):
+class PrekeyCounts(NamedTuple):
     """How many one-time keys a device has left."""
 
     one_time_prekeys: int = 0
@@ -51,7 +51,7 @@ DIGEST_SIZE = 16
 #: How long it is remembered that a key was handed out: three times as long as a message can wait for it.
 RETENTION = timedelta(days=90)
 
-_PREKEYS, _TAKEN = table(OneTimePrekey), table(TakenPrekey)
+_PREKEYS, _TAKEN = table(OneTimePrekey), table(ConsumedPrekey)
 _OF_DEVICES = of_devices(_PREKEYS)
 _ADDING = insert(_PREKEYS)
 _REMOVING = delete(_PREKEYS).where(*_OF_DEVICES)
@@ -63,8 +63,8 @@ _SELECT_TAKEN = select(_TAKEN.c.digest).where(
 _COUNTING = (
     select(
         _PREKEYS.c.device_id,
-        func.count().filter(_PREKEYS.c.kind == Kind.X25519).label("x25519"),
-        func.count().filter(_PREKEYS.c.kind == Kind.ML_KEM).label("ml_kem"),
+        func.count().filter(_PREKEYS.c.kind == PrekeyKind.X25519).label("x25519"),
+        func.count().filter(_PREKEYS.c.kind == PrekeyKind.ML_KEM).label("ml_kem"),
     )
     .where(*_OF_DEVICES)
     .group_by(_PREKEYS.c.device_id)
@@ -75,7 +75,7 @@ def replace(
     connection: Connection,
     account_id: UUID,
     device_id: UUID,
-    kind: Kind,
+    kind: PrekeyKind,
     prekeys: Sequence[Prekey],
 ) -> None:
     """Put these in the place of what is left of a kind, except those that were handed out before.
@@ -100,7 +100,7 @@ def replace(
         )
 
 
-def take(
+def consume(
     connection: Connection, account_id: UUID, device_ids: Collection[UUID], now: datetime
 ) -> dict[tuple[UUID, int], Prekey]:
     """Delete the first key of each kind of each device, and give them by device and kind."""
@@ -132,7 +132,7 @@ def _digest(public_key: bytes) -> bytes:
 
 @cache
 def _remembering(dialect: str) -> Executable:
-    return insert_into(dialect, TakenPrekey).on_conflict_do_nothing()
+    return insert_into(dialect, ConsumedPrekey).on_conflict_do_nothing()
 
 
 @cache
@@ -152,7 +152,7 @@ def _taking(dialect: str) -> Executable:
     else:
         keys = table(DeviceKeys)
         kinds = values(column("kind", SmallInteger), name="kinds").data(
-            [(kind.value,) for kind in Kind]
+            [(kind.value,) for kind in PrekeyKind]
         )
         lowest = (
             select(every.c.device_id, every.c.kind, every.c.key_id)
@@ -186,11 +186,11 @@ def _taking(dialect: str) -> Executable:
 
 def count(
     connection: Connection, account_id: UUID, device_ids: Collection[UUID]
-) -> dict[UUID, Left]:
+) -> dict[UUID, PrekeyCounts]:
     """Count what is left of each kind, by device."""
     counted = connection.execute(_COUNTING, {"account": account_id, "devices": list(device_ids)})
-    left = {row.device_id: Left(row.x25519, row.ml_kem) for row in counted}
-    return {device_id: left.get(device_id, Left()) for device_id in device_ids}
+    left = {row.device_id: PrekeyCounts(row.x25519, row.ml_kem) for row in counted}
+    return {device_id: left.get(device_id, PrekeyCounts()) for device_id in device_ids}
 
 
 def remove(connection: Connection, account_id: UUID, device_ids: Collection[UUID]) -> None:
@@ -203,7 +203,7 @@ def forget(connection: Connection, account_id: UUID, device_ids: Collection[UUID
     connection.execute(_FORGETTING, {"account": account_id, "devices": list(device_ids)})
 
 
-def purge_taken(connection: Connection, now: datetime) -> int:
+def purge_consumed(connection: Connection, now: datetime) -> int:
     """Forget a batch of what was handed out long ago; give their number."""
     old = (
         select(_TAKEN.c.account_id, _TAKEN.c.device_id, _TAKEN.c.digest)

@@ -3,6 +3,7 @@
 from flask import current_app
 
 from core.api import Api
+from messaging.keys.problems import KeysDiffer, TooManyKeyFetches, TooManyKeyUploads
 from messaging.keys.schemas import (
     BundlesAnswer,
     IdentitiesAnswer,
@@ -13,7 +14,6 @@ from messaging.keys.schemas import (
     KeysUpload,
 )
 from messaging.keys.service import KeyService
-from messaging.problems import KeysDiffer, TooManyKeyFetches, TooManyKeyUploads
 from tokens.authenticate import Caller, authenticate_device
 from tokens.problems import AccountNotFound, DeviceNotFound
 from tokens.routes import AUTHENTICATION

@@ -91,14 +91,14 @@ class KeysQuery(Query):
     device_id: UUID | None = None
 
 
-class OneTimePrekey(Answer):
+class OneTimePrekeyAnswer(Answer):
     """An X25519 key that nobody else gets."""
 
     key_id: int
     public_key: Binary
 
 
-class SignedPrekey(Answer):
+class SignedPrekeyAnswer(Answer):
     """An X25519 or ML-KEM-1024 key, and the identity key's signature over it."""
 
     key_id: int
@@ -106,15 +106,15 @@ class SignedPrekey(Answer):
     signature: Binary
 
 
-class Bundle(Answer):
+class BundleAnswer(Answer):
     """What a session with one device begins with."""
 
     device_id: UUID
     registration_id: int
     identity_key: Binary
-    signed_prekey: SignedPrekey
-    one_time_prekey: OneTimePrekey | None
-    kem_prekey: SignedPrekey | None = Field(
+    signed_prekey: SignedPrekeyAnswer
+    one_time_prekey: OneTimePrekeyAnswer | None
+    kem_prekey: SignedPrekeyAnswer | None = Field(
         description="One that nobody else gets, else the last resort."
     )
 
@@ -122,7 +122,7 @@ class Bundle(Answer):
 class BundlesAnswer(Answer):
     """A bundle for each device that has published keys, and the devices that have not."""
 
-    devices: list[Bundle]
+    devices: list[BundleAnswer]
     without_keys: list[UUID]
 
 

@@ -21,21 +21,21 @@ from messaging.keys import device_keys as published
 from messaging.keys import prekeys
 from messaging.keys import validation as key_checks
 from messaging.keys.device_keys import Prekey
-from messaging.keys.prekeys import Kind, Left
+from messaging.keys.models import DeviceKeys
+from messaging.keys.prekeys import PrekeyCounts, PrekeyKind
+from messaging.keys.problems import KeysDiffer, TooManyKeyFetches, TooManyKeyUploads
 from messaging.keys.schemas import KeysUpload
 from messaging.mailbox.recipients import devices_of
-from messaging.message_types import KeysLow, Notice
-from messaging.models import DeviceKeys
-from messaging.problems import KeysDiffer, TooManyKeyFetches, TooManyKeyUploads
+from messaging.message_types import KeysLowNotice, Notice
 from tokens.devices import Caller
 from tokens.models import Device
 from tokens.problems import AccountNotFound, DeviceNotFound, TokenInvalid
 
 #: With fewer one-time keys of a kind than this a device is asked for new ones.
-FEW = 20
+LOW_PREKEY_COUNT = 20
 
 
-class Bundle(NamedTuple):
+class PrekeyBundle(NamedTuple):
     """What a session with one device begins with."""
 
     device_id: UUID
@@ -46,10 +46,10 @@ class Bundle(NamedTuple):
     kem_prekey: Prekey | None
 
 
-class Taken(NamedTuple):
+class FetchedBundles(NamedTuple):
     """Bundles of an account's devices, and the devices that have published nothing."""
 
-    devices: list[Bundle]
+    devices: list[PrekeyBundle]
     without_keys: list[UUID]
 
 
@@ -129,14 +129,14 @@ class KeyService:
         if published.begins_anew(upload, stored):
             prekeys.remove(connection, caller.account_id, [caller.device_id])
         for kind, uploaded in (
-            (Kind.X25519, upload.one_time_prekeys),
-            (Kind.ML_KEM, upload.one_time_kem_prekeys),
+            (PrekeyKind.X25519, upload.one_time_prekeys),
+            (PrekeyKind.ML_KEM, upload.one_time_kem_prekeys),
         ):
             if uploaded:
                 fresh = [Prekey(**key.model_dump()) for key in uploaded]
                 prekeys.replace(connection, caller.account_id, caller.device_id, kind, fresh)
 
-    def take(self, caller: Caller, account_id: UUID, device_id: UUID | None) -> Taken:
+    def take(self, caller: Caller, account_id: UUID, device_id: UUID | None) -> FetchedBundles:
         """Take a bundle for each device of an account, or for one; of the own, for each other one.
 
         Raises TooManyKeyFetches, AccountNotFound or DeviceNotFound; nothing is charged or taken then.
@@ -147,13 +147,13 @@ class KeyService:
             # Shared, so that takers do not wait for each other, and one-time keys are of the same upload.
             keys = published.share(connection, account_id, wanted)
             device_ids = [row.device_id for row in keys]
-            one_time = prekeys.take(connection, account_id, device_ids, self._clock())
+            one_time = prekeys.consume(connection, account_id, device_ids, self._clock())
             left = prekeys.count(connection, account_id, device_ids)
         bundles = [self._bundle(row, one_time) for row in keys]
         for row in keys:
             for notice in _low(row, left[row.device_id]):
                 self._notice(row.device_id, notice)
-        return Taken(bundles, sorted(set(wanted) - set(device_ids)))
+        return FetchedBundles(bundles, sorted(set(wanted) - set(device_ids)))
 
     def identities(self, account_id: UUID) -> Identities:
         """Give the identity keys of an account's devices; no one-time key is handed out for it.
@@ -173,23 +173,23 @@ class KeyService:
         """Count a taking; what is refused rolls back, because then nothing is handed out."""
         pair = hashlib.sha256(caller.subject + account_id.bytes).digest()[:16]
         for limit, subject in (
-            (self._rules.key_takes_of_account, pair),
-            (self._rules.key_takes, caller.subject),
+            (self._rules.key_fetches_of_account, pair),
+            (self._rules.key_fetches, caller.subject),
         ):
             allowed, allowance = limits.take(connection, limit, subject, self._clock())
             if not allowed:
                 raise TooManyKeyFetches("No key was handed out.", allowance=allowance)
 
-    def _bundle(self, row: DeviceKeys, one_time: Mapping[tuple[UUID, int], Prekey]) -> Bundle:
-        prekey = one_time.get((row.device_id, Kind.X25519))
-        kem_prekey = one_time.get((row.device_id, Kind.ML_KEM))
+    def _bundle(self, row: DeviceKeys, one_time: Mapping[tuple[UUID, int], Prekey]) -> PrekeyBundle:
+        prekey = one_time.get((row.device_id, PrekeyKind.X25519))
+        kem_prekey = one_time.get((row.device_id, PrekeyKind.ML_KEM))
         last_resort = published.last_resort(row)
         counted = self._metrics.prekeys.labels
         counted("x25519", "one_time" if prekey else "none").inc()
         counted(
             "ml_kem", "one_time" if kem_prekey else "last_resort" if last_resort else "none"
         ).inc()
-        return Bundle(
+        return PrekeyBundle(
             row.device_id,
             row.registration_id,
             row.identity_key,
@@ -198,7 +198,7 @@ class KeyService:
             kem_prekey or last_resort,
         )
 
-    def count(self, caller: Caller) -> Left:
+    def count(self, caller: Caller) -> PrekeyCounts:
         """Count what the calling device has left."""
         with self._database.read() as connection:
             return _left(connection, caller)
@@ -226,7 +226,7 @@ class KeyService:
         prekeys.forget(connection, account_id, device_ids)
 
 
-def _left(connection: Connection, caller: Caller) -> Left:
+def _left(connection: Connection, caller: Caller) -> PrekeyCounts:
     return prekeys.count(connection, caller.account_id, [caller.device_id])[caller.device_id]
 
 
@@ -249,7 +249,11 @@ def _wanted(
     return [device_id]
 
 
-def _low(row: DeviceKeys, left: Left) -> Sequence[KeysLow]:
+def _low(row: DeviceKeys, left: PrekeyCounts) -> Sequence[KeysLowNotice]:
     """Give the hint that a device should upload one-time keys; of KEM keys, if it has any at all."""
-    few_kem = row.last_resort_id is not None and left.one_time_kem_prekeys < FEW
-    return (KeysLow(*left, row.updated_at),) if left.one_time_prekeys < FEW or few_kem else ()
+    few_kem = row.last_resort_id is not None and left.one_time_kem_prekeys < LOW_PREKEY_COUNT
+    return (
+        (KeysLowNotice(*left, row.updated_at),)
+        if left.one_time_prekeys < LOW_PREKEY_COUNT or few_kem
+        else ()
+    )

@@ -14,8 +14,8 @@ from nacl.signing import VerifyKey
 
 from core.problems import FieldFault, InvalidFields
 from messaging.keys.device_keys import begins_anew
+from messaging.keys.models import DeviceKeys
 from messaging.keys.schemas import KemPrekeyBody, KeysUpload, OneTimePrekeyBody, SignedPrekeyBody
-from messaging.models import DeviceKeys
 
 #: What is signed begins with what it is, so that a signature over a key of one kind is not one over another.
 X25519_PREFIX = b"\x01"

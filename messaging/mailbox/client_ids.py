@@ -11,10 +11,10 @@ from sqlalchemy import Connection, delete
 
 from core.bulk import Bulk, BulkInsert, Row
 from core.database import confirm, purge, table
-from messaging.mailbox.jobs import Sending
-from messaging.message_types import Accepted
-from messaging.models import SentMessage
-from messaging.problems import ClientIdReused
+from messaging.mailbox.jobs import SendJob
+from messaging.mailbox.models import SentMessage
+from messaging.mailbox.problems import ClientIdReused
+from messaging.message_types import AcceptedMessage
 
 #: How long a client id names its message.
 RETENTION = timedelta(days=1)
@@ -30,27 +30,27 @@ _FINDING = Bulk(
 _CLAIMING = BulkInsert(table(SentMessage))
 
 
-class Overtaken(Exception):
+class ConcurrentDuplicate(Exception):
     """Reports a refused message that another process has stored meanwhile: its batch is to begin anew."""
 
 
 class ClientIds:
     """What the senders of a batch of messages sent before under the client ids that they use now."""
 
-    def __init__(self, connection: Connection, jobs: Sequence[Sending]) -> None:
+    def __init__(self, connection: Connection, jobs: Sequence[SendJob]) -> None:
         self._connection = connection
         self._earlier = {
-            (device_id.int, client_id): (fingerprint, Accepted(message_id, accepted_at))
+            (device_id.int, client_id): (fingerprint, AcceptedMessage(message_id, accepted_at))
             for device_id, client_id, fingerprint, message_id, accepted_at in _find(
                 connection, jobs
             )
         }
-        self._claimed: list[tuple[Sending, Accepted]] = []
+        self._claimed: list[tuple[SendJob, AcceptedMessage]] = []
         if self._earlier:
             # Their first commit may not have been confirmed.
             confirm(connection)
 
-    def answer(self, job: Sending) -> Accepted | ClientIdReused | None:
+    def answer(self, job: SendJob) -> AcceptedMessage | ClientIdReused | None:
         """Give the answer to a message whose client id is taken; None when it is not."""
         earlier = self._earlier.get(job.name)
         if earlier is None:
@@ -60,18 +60,18 @@ class ClientIds:
             return reused()
         return accepted
 
-    def claim(self, job: Sending, accepted: Accepted) -> None:
+    def claim(self, job: SendJob, accepted: AcceptedMessage) -> None:
         """Have a client id name its message."""
         self._earlier[job.name] = (job.fingerprint, accepted)
         self._claimed.append((job, accepted))
 
-    def refuse(self, jobs: Sequence[Sending]) -> None:
+    def refuse(self, jobs: Sequence[SendJob]) -> None:
         """Look again for refused messages; raises Overtaken when one was stored after the first look.
 
         Its repeat was counted too, and may be refused only because of that.
         """
         if jobs and _find(self._connection, jobs):
-            raise Overtaken
+            raise ConcurrentDuplicate
 
     def write(self) -> None:
         """Store what was claimed.
@@ -93,7 +93,7 @@ def reused() -> ClientIdReused:
     return ClientIdReused("Take a new client_id for each message.")
 
 
-def _find(connection: Connection, jobs: Sequence[Sending]) -> list[Row]:
+def _find(connection: Connection, jobs: Sequence[SendJob]) -> list[Row]:
     asked = [(job.outgoing.from_device_id, job.outgoing.client_id) for job in jobs]
     return _FINDING.run(connection, asked)
 

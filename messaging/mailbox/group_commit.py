@@ -16,20 +16,20 @@ from sqlalchemy.exc import IntegrityError
 from core.database_errors import problem_of
 from core.metrics import Metrics
 from core.problems import InternalError, Problem, ServiceUnavailable, StorageFull
-from messaging.mailbox.client_ids import Overtaken
-from messaging.mailbox.jobs import Job, Sending, refuse_sendings
+from messaging.mailbox.client_ids import ConcurrentDuplicate
+from messaging.mailbox.jobs import Job, SendJob, refuse_sends
 
 log = structlog.get_logger()
 
 #: Envelopes with acknowledgements, and bytes of content, after which a transaction takes no further job.
-BATCH_WEIGHT, BATCH_BYTES = 512, 8 * 2**20
+MAX_BATCH_WEIGHT, MAX_BATCH_BYTES = 512, 8 * 2**20
 #: What may wait for the transactions to come.
-MAX_WEIGHT, MAX_BYTES = 16_384, 64 * 2**20
+MAX_QUEUED_WEIGHT, MAX_QUEUED_BYTES = 16_384, 64 * 2**20
 #: Seconds after which who is refused may come again.
-RETRY = 2
+RETRY_AFTER_SECONDS = 2
 
 
-class Committer:
+class GroupCommit:
     """Stores jobs in the order they came, many in one transaction.
 
     commit: stores a batch in one transaction, gives each job its answer, and leaves no job's answer or rows
@@ -47,7 +47,7 @@ class Committer:
     def put(self, job: Job) -> None:
         """Take a job, which is told its answer later; or at once, when too much waits already."""
         with self._lock:
-            full = self._weight >= MAX_WEIGHT or self._bytes >= MAX_BYTES
+            full = self._weight >= MAX_QUEUED_WEIGHT or self._bytes >= MAX_QUEUED_BYTES
             if not full:
                 self._waiting.append(job)
                 self._weight += job.weight
@@ -56,7 +56,9 @@ class Committer:
             if start:
                 self._running = True
         if full:
-            job.answer = ServiceUnavailable("Too much waits to be stored.", retry_after=RETRY)
+            job.answer = ServiceUnavailable(
+                "Too much waits to be stored.", retry_after=RETRY_AFTER_SECONDS
+            )
             self._tell([job])
         if start:
             threading.Thread(target=self._run, name="commits", daemon=True).start()
@@ -74,7 +76,7 @@ class Committer:
         batch: list[Job] = []
         weight = size = 0
         with self._lock:
-            while self._waiting and weight < BATCH_WEIGHT and size < BATCH_BYTES:
+            while self._waiting and weight < MAX_BATCH_WEIGHT and size < MAX_BATCH_BYTES:
                 job = self._waiting.popleft()
                 batch.append(job)
                 weight += job.weight
@@ -99,7 +101,7 @@ class Committer:
                 # What a lost connection left committed is found by its client id when it comes again.
                 self._refuse_all(batch, problem)
                 return
-            if isinstance(error, IntegrityError | Overtaken) and not repeated:
+            if isinstance(error, IntegrityError | ConcurrentDuplicate) and not repeated:
                 # Another process stored one of the messages meanwhile, and is found this time.
                 self._store(batch, repeated=True)
                 return
@@ -114,9 +116,9 @@ class Committer:
 
     def _refuse_all(self, batch: Sequence[Job], problem: Problem) -> None:
         """Tell a batch that it was not stored; without room what makes some is tried by itself."""
-        others = refuse_sendings(batch, problem)
+        others = refuse_sends(batch, problem)
         if isinstance(problem, StorageFull) and 0 < len(others) < len(batch):
-            self._tell([job for job in batch if isinstance(job, Sending)])
+            self._tell([job for job in batch if isinstance(job, SendJob)])
             self._store(others)
             return
         for job in others:

@@ -17,60 +17,63 @@ from sqlalchemy import Connection
 from core.problems import Problem
 from messaging.mailbox import shares as mailbox_shares
 from messaging.mailbox import store as mailbox
-from messaging.mailbox.box import Bounds, Box, Room
 from messaging.mailbox.client_ids import ClientIds, reused
-from messaging.mailbox.jobs import Acknowledging, Job, Sending
-from messaging.mailbox.recipients import Recipients, Rosters, mismatched
+from messaging.mailbox.jobs import AcknowledgeJob, Job, SendJob
+from messaging.mailbox.locked_mailbox import LockedMailbox, MailboxQuota, QuotaResult
+from messaging.mailbox.problems import AcknowledgementAhead, MailboxFull
+from messaging.mailbox.recipients import FindJoinedMembers, Recipients, mismatched
 from messaging.message_types import (
-    Accepted,
-    Attempt,
+    AcceptedMessage,
     Delivery,
-    Message,
-    Missed,
-    Outgoing,
-    Sealed,
-    Shared,
-    ToGroup,
-    Verdict,
+    DeliveryDecision,
+    DeviceEnvelope,
+    GroupAtVersion,
+    MessageHeader,
+    MessageSubmission,
+    MissedNotice,
+    SenderRecipient,
+    SharedContent,
 )
-from messaging.problems import AcknowledgementAhead, MailboxFull
 
 #: Judges messages to other accounts and to groups, and counts them; called once a batch, in its transaction.
-Judge = Callable[[Connection, Sequence[Attempt], datetime], list[Verdict]]
+EvaluateSenders = Callable[
+    [Connection, Sequence[SenderRecipient], datetime], list[DeliveryDecision]
+]
 #: Seconds after which sending to a full mailbox is worth another try.
-FULL_RETRY = 300
-_PASSED = Verdict()
+FULL_RETRY_SECONDS = 300
+_PASSED = DeliveryDecision()
 _WHY_FULL = {
-    Room.MAILBOX_FULL: "A device of the recipient has not fetched its messages for long; nothing was stored.",
-    Room.SENDER_FULL: "A device of the recipient has not fetched its messages for long, and half of its"
-    " mailbox is from you; nothing was stored.",
-    Room.STRANGERS_FULL: "The recipient has as many messages waiting from people they are not in touch"
-    " with as they may; nothing was stored.",
+    QuotaResult.MAILBOX_FULL: "A device of the recipient has not fetched its messages for a long time."
+    " Nothing was stored.",
+    QuotaResult.SENDER_FULL: "A device of the recipient has not fetched its messages for a long time, and"
+    " half of its mailbox is from you. Nothing was stored.",
+    QuotaResult.REQUESTS_FULL: "The recipient has as many message requests waiting as it may."
+    " Nothing was stored.",
 }
 
 
-class Posted(NamedTuple):
+class BatchResult(NamedTuple):
     """What a batch stored and deleted."""
 
     deliveries: Mapping[UUID, Sequence[Delivery]]
     #: Devices that are to be woken if nobody listens.
     urgent: Collection[UUID]
     #: Devices that missed a message to a group, with the number and the time that tell them since when.
-    missed: Mapping[UUID, Missed]
+    missed: Mapping[UUID, MissedNotice]
     #: Envelopes by what became of them: stored, dropped, missed, acknowledged.
     steps: Mapping[str, int]
 
 
 @dataclass(frozen=True)
-class MessageBatch:
+class BatchProcessor:
     """Posts batches; the same bounds and judges for all of them."""
 
     entropy: Callable[[int], bytes]
-    judge: Judge
-    rosters: Rosters
-    bounds: Bounds
+    judge: EvaluateSenders
+    rosters: FindJoinedMembers
+    bounds: MailboxQuota
 
-    def post(self, connection: Connection, jobs: Sequence[Job], now: datetime) -> Posted:
+    def post(self, connection: Connection, jobs: Sequence[Job], now: datetime) -> BatchResult:
         """Do a batch in the caller's transaction: each job has its answer then."""
         for job in jobs:
             job.answer = None
@@ -81,28 +84,28 @@ class _Batch:
     """One batch on its way."""
 
     def __init__(
-        self, rules: MessageBatch, connection: Connection, jobs: Sequence[Job], now: datetime
+        self, rules: BatchProcessor, connection: Connection, jobs: Sequence[Job], now: datetime
     ) -> None:
         self._rules = rules
         self._connection = connection
         self._now = now
-        self._sendings = [job for job in jobs if isinstance(job, Sending)]
+        self._sendings = [job for job in jobs if isinstance(job, SendJob)]
         #: The first message under each name; whatever else is under it is answered by what becomes of that.
         self._leads = {job.name: job for job in reversed(self._sendings)}
-        self._acknowledgings = [job for job in jobs if isinstance(job, Acknowledging)]
+        self._acknowledgings = [job for job in jobs if isinstance(job, AcknowledgeJob)]
         self._client_ids = ClientIds(connection, self._sendings)
-        self._boxes: dict[UUID, Box] = {}
+        self._boxes: dict[UUID, LockedMailbox] = {}
         self._shared: dict[UUID, int] = {}
         self._steps = Counter[str]()
 
-    def post(self) -> Posted:
+    def post(self) -> BatchResult:
         targets = self._find_targets()
         verdicts = self._judge(targets)
         device_ids = {job.device_id for job in self._acknowledgings}
         device_ids.update(*targets.values())
         self._boxes = mailbox.lock(self._connection, device_ids)
         self._acknowledge()
-        refused: list[Sending] = []
+        refused: list[SendJob] = []
         for message_id, job in zip(self._new_ids(), self._sendings, strict=True):
             lead = self._leads[job.name]
             job.answer = self._client_ids.answer(job) or job.answer
@@ -117,11 +120,11 @@ class _Batch:
         self._client_ids.write()
         mailbox.deposit(self._connection, self._boxes, self._shared)
         mailbox.write(self._connection, self._boxes, self._rules.bounds)
-        return Posted(
+        return BatchResult(
             {device_id: box.deliveries for device_id, box in self._boxes.items() if box.deliveries},
             {device_id for device_id, box in self._boxes.items() if box.urgent},
             {
-                device_id: Missed(box.missed_since or self._now, box.missed_seq)
+                device_id: MissedNotice(box.missed_since or self._now, box.missed_seq)
                 for device_id, box in self._boxes.items()
                 if box.missed
             },
@@ -133,13 +136,13 @@ class _Batch:
         drawn = self._rules.entropy(16 * len(self._sendings))
         return [UUID(bytes=drawn[at : at + 16], version=4) for at in range(0, len(drawn), 16)]
 
-    def _find_targets(self) -> dict[Sending, Collection[UUID]]:
+    def _find_targets(self) -> dict[SendJob, Collection[UUID]]:
         """Find the devices of each message that is new and for exactly those; refuse the others."""
         fresh = [job for job in self._leads.values() if self._client_ids.answer(job) is None]
         recipients = Recipients(
             self._connection, [job.outgoing for job in fresh], self._rules.rosters, self._now
         )
-        targets: dict[Sending, Collection[UUID]] = {}
+        targets: dict[SendJob, Collection[UUID]] = {}
         for job in fresh:
             try:
                 targets[job] = recipients.devices(job.outgoing)
@@ -147,15 +150,15 @@ class _Batch:
                 job.answer = problem
         return targets
 
-    def _judge(self, jobs: Collection[Sending]) -> dict[Sending, Verdict]:
+    def _judge(self, jobs: Collection[SendJob]) -> dict[SendJob, DeliveryDecision]:
         """Have the messages to other accounts and to groups judged, each once."""
         attempts = {}
         for job in jobs:
             sender, to = job.outgoing.from_account_id, job.outgoing.to
-            if isinstance(to, ToGroup):
-                attempts[job] = Attempt(sender, to.id, True, job.outgoing.number_id)
+            if isinstance(to, GroupAtVersion):
+                attempts[job] = SenderRecipient(sender, to.id, True, job.outgoing.number_id)
             elif to != sender:
-                attempts[job] = Attempt(sender, to, False, job.outgoing.number_id)
+                attempts[job] = SenderRecipient(sender, to, False, job.outgoing.number_id)
         if not attempts:
             return {}
         verdicts = self._rules.judge(self._connection, list(attempts.values()), self._now)
@@ -174,57 +177,61 @@ class _Batch:
         self._steps["acknowledged"] += mailbox.acknowledge(self._connection, self._boxes, through)
 
     def _send(
-        self, job: Sending, message_id: UUID, targets: Collection[UUID], verdict: Verdict
-    ) -> Accepted | Problem:
+        self, job: SendJob, message_id: UUID, targets: Collection[UUID], verdict: DeliveryDecision
+    ) -> AcceptedMessage | Problem:
         """Put a message into its mailboxes, or say why not."""
         if verdict.refusal is not None:
             return verdict.refusal
         refusal = self._put(job.outgoing, message_id, targets, verdict)
         if refusal is not None:
             return refusal
-        accepted = Accepted(message_id, self._now)
+        accepted = AcceptedMessage(message_id, self._now)
         self._client_ids.claim(job, accepted)
         return accepted
 
     def _put(
-        self, outgoing: Outgoing, message_id: UUID, targets: Collection[UUID], verdict: Verdict
+        self,
+        outgoing: MessageSubmission,
+        message_id: UUID,
+        targets: Collection[UUID],
+        verdict: DeliveryDecision,
     ) -> Problem | None:
         """Put a message into each of its mailboxes if all have room; else say why not.
 
         A member of a group whose mailbox has no room misses the message, and the others get it.
         """
-        to_group = isinstance(outgoing.to, ToGroup)
-        places: list[tuple[Box, bytes]] = []
-        full: list[Box] = []
+        to_group = isinstance(outgoing.to, GroupAtVersion)
+        places: list[tuple[LockedMailbox, bytes]] = []
+        full: list[LockedMailbox] = []
         for device_id, content in _contents(outgoing.sealed, targets):
             box = self._boxes.get(device_id)
             if box is None:
                 # Removed since the devices were read, which only another process can do.
                 return mismatched(extra=set(targets) - self._boxes.keys())
             room = self._room(device_id, box, outgoing, len(content), verdict)
-            if room is Room.FREE:
+            if room is QuotaResult.FREE:
                 places.append((box, content))
             elif to_group:
                 full.append(box)
             else:
-                return MailboxFull(_WHY_FULL[room], retry_after=FULL_RETRY)
+                return MailboxFull(_WHY_FULL[room], retry_after=FULL_RETRY_SECONDS)
         if verdict.dropped:
             # Only now, so that a full mailbox does not tell who was blocked.
             self._steps["dropped"] += len(places)
             return None
-        message = Message(
+        message = MessageHeader(
             message_id,
             outgoing.from_account_id,
             outgoing.from_device_id,
             self._now,
             self._now + timedelta(seconds=outgoing.expires_in),
-            outgoing.to if isinstance(outgoing.to, ToGroup) else None,
+            outgoing.to if isinstance(outgoing.to, GroupAtVersion) else None,
         )
         for box, content in places:
             box.put(message, content, is_request=verdict.is_request, urgent=outgoing.urgent)
         for box in full:
             box.miss(self._now)
-        if places and isinstance(outgoing.sealed, Shared):
+        if places and isinstance(outgoing.sealed, SharedContent):
             self._shared[message_id] = len(places)
         self._steps["stored"] += len(places)
         if full:
@@ -232,26 +239,34 @@ class _Batch:
         return None
 
     def _room(
-        self, device_id: UUID, box: Box, outgoing: Outgoing, size: int, verdict: Verdict
-    ) -> Room:
+        self,
+        device_id: UUID,
+        box: LockedMailbox,
+        outgoing: MessageSubmission,
+        size: int,
+        verdict: DeliveryDecision,
+    ) -> QuotaResult:
         sender, bounds = outgoing.from_account_id, self._rules.bounds
-        kind = {"is_request": verdict.is_request, "to_group": isinstance(outgoing.to, ToGroup)}
+        kind = {
+            "is_request": verdict.is_request,
+            "to_group": isinstance(outgoing.to, GroupAtVersion),
+        }
         room = box.room(sender, size, bounds, **kind)
-        if room is Room.UNCOUNTED:
+        if room is QuotaResult.UNCOUNTED:
             mailbox_shares.load(self._connection, device_id, box, sender)
             room = box.room(sender, size, bounds, **kind)
         return room
 
 
-def _answer_after(lead: Sending, job: Sending) -> Accepted | Problem | None:
+def _answer_after(lead: SendJob, job: SendJob) -> AcceptedMessage | Problem | None:
     """Answer a message under the name of one that was refused: as that, if it is the same."""
     return lead.answer if lead.fingerprint == job.fingerprint else reused()
 
 
 def _contents(
-    sealed: Sequence[Sealed] | Shared, targets: Collection[UUID]
+    sealed: Sequence[DeviceEnvelope] | SharedContent, targets: Collection[UUID]
 ) -> list[tuple[UUID, bytes]]:
     """Give what each device gets."""
-    if isinstance(sealed, Shared):
+    if isinstance(sealed, SharedContent):
         return [(device_id, sealed.content) for device_id in targets]
     return [(one.device_id, one.content) for one in sealed]

@@ -14,15 +14,22 @@ from sqlalchemy import Boolean, Column, Connection
 
 from core.bulk import Bulk
 from core.database import table
-from messaging.message_types import Outgoing, Roster, Sealed, Shared, ToGroup
-from messaging.models import DeviceKeys
-from messaging.problems import DevicesMismatched, GroupChanged, GroupNotFound
+from messaging.groups.problems import GroupChanged, GroupNotFound
+from messaging.keys.models import DeviceKeys
+from messaging.mailbox.problems import DevicesMismatched
+from messaging.message_types import (
+    DeviceEnvelope,
+    GroupAtVersion,
+    JoinedMembers,
+    MessageSubmission,
+    SharedContent,
+)
 from tokens.devices import IDLE_AFTER
 from tokens.models import Device
 from tokens.problems import AccountNotFound
 
 #: Finds groups as of now; one that is not there is missing.
-Rosters = Callable[[Connection, Collection[UUID]], Mapping[UUID, Roster]]
+FindJoinedMembers = Callable[[Connection, Collection[UUID]], Mapping[UUID, JoinedMembers]]
 #: Devices, and the registration id of the keys that each has published.
 Devices = Mapping[UUID, int | None]
 
@@ -57,12 +64,12 @@ class Recipients:
     def __init__(
         self,
         connection: Connection,
-        messages: Sequence[Outgoing],
-        rosters: Rosters,
+        messages: Sequence[MessageSubmission],
+        rosters: FindJoinedMembers,
         now: datetime,
     ) -> None:
-        accounts = {one.to for one in messages if not isinstance(one.to, ToGroup)}
-        groups = {one.to.id for one in messages if isinstance(one.to, ToGroup)}
+        accounts = {one.to for one in messages if not isinstance(one.to, GroupAtVersion)}
+        groups = {one.to.id for one in messages if isinstance(one.to, GroupAtVersion)}
         self._rosters = rosters(connection, groups) if groups else {}
         accounts.update(*(roster.accounts for roster in self._rosters.values()))
         self._of_account: dict[UUID, dict[UUID, int | None]] = {}
@@ -70,12 +77,12 @@ class Recipients:
             self._of_account.setdefault(account_id, {})[device_id] = registration_id
         self._of_group: dict[UUID, dict[UUID, int | None]] = {}
 
-    def devices(self, message: Outgoing) -> Collection[UUID]:
+    def devices(self, message: MessageSubmission) -> Collection[UUID]:
         """Give the devices that get a message, which it is exactly for.
 
         Raises AccountNotFound, GroupNotFound, GroupChanged or DevicesMismatched.
         """
-        if isinstance(message.to, ToGroup):
+        if isinstance(message.to, GroupAtVersion):
             devices = self._group(message.to, message.from_account_id)
         else:
             devices = self._of_account.get(message.to, {})
@@ -87,14 +94,14 @@ class Recipients:
                 for device_id, registration_id in devices.items()
                 if device_id != message.from_device_id
             }
-        if isinstance(message.sealed, Shared):
+        if isinstance(message.sealed, SharedContent):
             if devices_digest(devices) != message.sealed.devices_digest:
                 raise DevicesMismatched("Nothing was stored; fetch the group's devices again.")
         else:
             _compare(devices, message.sealed)
         return devices
 
-    def _group(self, group: ToGroup, sender: UUID) -> Devices:
+    def _group(self, group: GroupAtVersion, sender: UUID) -> Devices:
         roster = self._rosters.get(group.id)
         if roster is None or sender not in roster.accounts:
             raise GroupNotFound("It is not there, or you are not in it.")
@@ -135,7 +142,7 @@ def devices_digest(devices: Devices) -> bytes:
     ).digest()
 
 
-def _compare(devices: Devices, sealed: Sequence[Sealed]) -> None:
+def _compare(devices: Devices, sealed: Sequence[DeviceEnvelope]) -> None:
     """Refuse a list that is not exactly for these devices and what they published."""
     missing = devices.keys() - {one.device_id for one in sealed}
     extra = [one.device_id for one in sealed if one.device_id not in devices]

@@ -3,6 +3,15 @@
 from flask import current_app
 
 from core.api import Api
+from messaging.groups.problems import GroupChanged, GroupNotFound
+from messaging.mailbox.problems import (
+    AcknowledgementAhead,
+    ClientIdReused,
+    DevicesMismatched,
+    MailboxFull,
+    MessageRateLimited,
+    RecipientBlocked,
+)
 from messaging.mailbox.schemas import (
     AcceptedAnswer,
     Acknowledgement,
@@ -13,16 +22,6 @@ from messaging.mailbox.schemas import (
     OutgoingMessage,
 )
 from messaging.mailbox.service import MessageService
-from messaging.problems import (
-    AcknowledgementAhead,
-    ClientIdReused,
-    DevicesMismatched,
-    GroupChanged,
-    GroupNotFound,
-    MailboxFull,
-    MessageRateLimited,
-    RecipientBlocked,
-)
 from tokens.authenticate import Caller, authenticate_device
 from tokens.problems import AccountNotFound
 from tokens.routes import AUTHENTICATION

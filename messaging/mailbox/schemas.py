@@ -10,7 +10,13 @@ from pydantic import Field, StringConstraints, model_validator
 
 from core.api import Answer, Body, Query
 from core.base64url import encode
-from messaging.message_types import Delivery, Outgoing, Sealed, Shared, ToGroup
+from messaging.message_types import (
+    Delivery,
+    DeviceEnvelope,
+    GroupAtVersion,
+    MessageSubmission,
+    SharedContent,
+)
 from tokens.devices import Caller
 
 #: Each device of each member of a full group, with the most devices that the settings allow.
@@ -84,7 +90,7 @@ class OutgoingMessage(Body):
         require_whole(self)
         return self
 
-    def read(self, caller: Caller) -> Outgoing:
+    def read(self, caller: Caller) -> MessageSubmission:
         """Give the message that a device sends with it."""
         return read_message(self, decode_content, caller)
 
@@ -101,24 +107,26 @@ def require_whole(message: Any) -> None:
         raise ValueError("must be to a group to have one content for all devices")
 
 
-def read_message(message: Any, decode: Callable[[Any], bytes], caller: Caller) -> Outgoing:
+def read_message(message: Any, decode: Callable[[Any], bytes], caller: Caller) -> MessageSubmission:
     """Give the message that a device sends with a body, or with a frame of the stream that has its fields.
 
     decode: gives the bytes of a content as it is written there.
     """
     group = message.group
     if message.content is not None:
-        sealed: list[Sealed] | Shared = Shared(decode(message.content), decode(message.devices))
+        sealed: list[DeviceEnvelope] | SharedContent = SharedContent(
+            decode(message.content), decode(message.devices)
+        )
     else:
         sealed = [
-            Sealed(one.device_id, decode(one.content), one.registration_id)
+            DeviceEnvelope(one.device_id, decode(one.content), one.registration_id)
             for one in message.envelopes
         ]
-    return Outgoing(
+    return MessageSubmission(
         caller.account_id,
         caller.device_id,
         message.client_id,
-        message.to if group is None else ToGroup(group.id, group.version),
+        message.to if group is None else GroupAtVersion(group.id, group.version),
         sealed,
         message.urgent,
         message.expires_in,

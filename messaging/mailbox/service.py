@@ -18,13 +18,21 @@ from core.metrics import Metrics
 from core.problems import InvalidFields, Problem, StorageFull
 from messaging.mailbox import client_ids
 from messaging.mailbox import store as mailbox
-from messaging.mailbox.box import Bounds
-from messaging.mailbox.group_commit import Committer
-from messaging.mailbox.jobs import Acknowledging, Job, Sending, refuse_sendings
-from messaging.mailbox.message_batch import Judge, MessageBatch
-from messaging.mailbox.recipients import Rosters
-from messaging.mailbox.store import Page
-from messaging.message_types import Accepted, Delivery, Missed, Notice, Outgoing, Shared, within
+from messaging.mailbox.group_commit import GroupCommit
+from messaging.mailbox.jobs import AcknowledgeJob, Job, SendJob, refuse_sends
+from messaging.mailbox.locked_mailbox import MailboxQuota
+from messaging.mailbox.message_batch import BatchProcessor, EvaluateSenders
+from messaging.mailbox.recipients import FindJoinedMembers
+from messaging.mailbox.store import MailboxPage
+from messaging.message_types import (
+    AcceptedMessage,
+    Delivery,
+    MessageSubmission,
+    MissedNotice,
+    Notice,
+    SharedContent,
+    first_within,
+)
 from messaging.notifications.listeners import ListenerRegistry, Waiter
 from messaging.settings import MessagingSettings
 from tokens.devices import IDLE_AFTER, Caller, DeviceService, MailboxFill
@@ -44,21 +52,21 @@ class MessageService:
         entropy: Callable[[int], bytes],
         metrics: Metrics,
         settings: MessagingSettings,
-        judge: Judge,
-        rosters: Rosters,
+        judge: EvaluateSenders,
+        rosters: FindJoinedMembers,
         wakeups: ListenerRegistry,
     ) -> None:
         self._database = database
         self._clock = clock
         self._metrics = metrics
         self._max_content_bytes = settings.max_content_bytes
-        self._posting = MessageBatch(
+        self._posting = BatchProcessor(
             entropy,
             judge,
             rosters,
-            Bounds(settings.max_mailbox_messages, settings.max_mailbox_bytes),
+            MailboxQuota(settings.max_mailbox_messages, settings.max_mailbox_bytes),
         )
-        self._committer = Committer(self._commit, metrics)
+        self._committer = GroupCommit(self._commit, metrics)
         #: Told of devices to which a long poll gave something that they have to acknowledge.
         self.polled: list[Callable[[UUID], None]] = []
         #: Who listens for which mailbox.
@@ -67,7 +75,9 @@ class MessageService:
         self._polls = set[Waiter]()
         self._stopping = False
 
-    def submit(self, outgoing: Outgoing, done: Callable[[Accepted | Problem], None]) -> None:
+    def submit(
+        self, outgoing: MessageSubmission, done: Callable[[AcceptedMessage | Problem], None]
+    ) -> None:
         """Take a message without waiting; sent again it is answered the same.
 
         done: called with the answer once it is stored for each device, or with the refusal:
@@ -79,7 +89,7 @@ class MessageService:
         if fault is not None:
             done(fault)
         else:
-            self._committer.put(Sending(outgoing, done))
+            self._committer.put(SendJob(outgoing, done))
 
     def submit_acknowledgement(
         self, device_id: UUID, through: int, done: Callable[[Problem | None], None]
@@ -89,11 +99,11 @@ class MessageService:
         done: called with None once that is on disk, or with the refusal: AcknowledgementAhead when the
         number was never given out, or ServiceUnavailable. Must not wait.
         """
-        self._committer.put(Acknowledging(device_id, through, done))
+        self._committer.put(AcknowledgeJob(device_id, through, done))
 
-    def send(self, outgoing: Outgoing) -> Accepted:
+    def send(self, outgoing: MessageSubmission) -> AcceptedMessage:
         """Store a message and wait for it; raises what `submit` may refuse with."""
-        answer = Future[Accepted | Problem]()
+        answer = Future[AcceptedMessage | Problem]()
         self.submit(outgoing, answer.set_result)
         accepted = answer.result()
         if isinstance(accepted, Problem):
@@ -109,11 +119,11 @@ class MessageService:
             raise problem
         self.wakeups.acknowledged(caller.device_id, through)
 
-    def _fault(self, outgoing: Outgoing) -> InvalidFields | None:
+    def _fault(self, outgoing: MessageSubmission) -> InvalidFields | None:
         """Say what no schema knows to be wrong with a message."""
         most = self._max_content_bytes
         sealed = outgoing.sealed
-        if isinstance(sealed, Shared):
+        if isinstance(sealed, SharedContent):
             if len(sealed.content) > most:
                 return InvalidFields.at("/content", f"at most {most} bytes before encoding")
             return None
@@ -135,7 +145,7 @@ class MessageService:
         make room, are not.
         """
         if self._database.storage.low():
-            jobs = refuse_sendings(jobs, StorageFull(NO_ROOM, retry_after=STORAGE_RETRY))
+            jobs = refuse_sends(jobs, StorageFull(NO_ROOM, retry_after=STORAGE_RETRY))
             if not jobs:
                 return
         with self._database.write() as connection:
@@ -151,7 +161,7 @@ class MessageService:
         with self._database.read() as connection:
             return mailbox.read(connection, device_id, after, self._clock(), limit)
 
-    def page(self, device_id: UUID, after: int, limit: int) -> Page:
+    def page(self, device_id: UUID, after: int, limit: int) -> MailboxPage:
         """Give the same, and the number given out last."""
         with self._database.read() as connection:
             return mailbox.read_page(connection, device_id, after, self._clock(), limit)
@@ -198,7 +208,7 @@ class MessageService:
         for waiter in list(self._polls):
             waiter.wake(())
 
-    def missed(self, caller: Caller) -> Missed | None:
+    def missed(self, caller: Caller) -> MissedNotice | None:
         """Say since when messages to the calling device were not stored; None when nothing is missing."""
         with self._database.read() as connection:
             return mailbox.missed(connection, caller.device_id)
@@ -210,7 +220,7 @@ class MessageService:
 
     def _look(self, device_id: UUID, limit: int) -> tuple[Sequence[Delivery], bool]:
         found = self.pending(device_id, 0, limit + 1)
-        page = within(found[:limit], PAGE_BYTES)
+        page = first_within(found[:limit], PAGE_BYTES)
         return page, len(found) > len(page)
 
     def mailboxes_of(

@@ -12,8 +12,8 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from core.bulk import Bulk
 from core.database import table
-from messaging.mailbox.box import NOTHING, Bounds, Box, Waiting
-from messaging.models import Envelope, MailboxShare
+from messaging.mailbox.locked_mailbox import NO_USAGE, LockedMailbox, MailboxQuota, Usage
+from messaging.mailbox.models import Envelope, MailboxShare
 
 _SHARES, _ENVELOPES = table(MailboxShare).c, table(Envelope).c
 _COUNT = insert(table(MailboxShare)).from_select(
@@ -38,22 +38,24 @@ _ADD = Bulk(
 )
 
 
-def load(connection: Connection, device_id: UUID, box: Box, sender: UUID) -> None:
+def load(connection: Connection, device_id: UUID, box: LockedMailbox, sender: UUID) -> None:
     """Read the share of a sender in a locked mailbox, counting all shares first if they are not counted."""
     if not box.has_shares:
         connection.execute(_COUNT, {"device": device_id})
         box.has_shares = True
         # What this transaction deletes is deleted already; what it adds is not stored yet.
         for delivery in box.deliveries:
-            change = box.share_changes.get(delivery.message.from_account_id, NOTHING)
+            change = box.share_changes.get(delivery.message.from_account_id, NO_USAGE)
             box.share_changes[delivery.message.from_account_id] = change.plus(
                 1, len(delivery.content)
             )
     row = connection.execute(_SELECT, {"device": device_id, "sender": sender}).one_or_none()
-    box.stored_shares[sender] = NOTHING if row is None else Waiting(*row)
+    box.stored_shares[sender] = NO_USAGE if row is None else Usage(*row)
 
 
-def write(connection: Connection, boxes: Mapping[UUID, Box], bounds: Bounds) -> None:
+def write(
+    connection: Connection, boxes: Mapping[UUID, LockedMailbox], bounds: MailboxQuota
+) -> None:
     """Write what changed of the shares in locked mailboxes, and end those that are not needed any more."""
     counted = {device_id: box for device_id, box in boxes.items() if box.has_shares}
     if not counted:

@@ -20,9 +20,9 @@ from sqlalchemy import Connection, Executable, Select, and_, bindparam, delete, 
 from core.bulk import Bulk, BulkInsert, Row
 from core.database import PURGE_BATCH, dialect_of, insert_into, table
 from messaging.mailbox import shares as mailbox_shares
-from messaging.mailbox.box import Bounds, Box, Waiting
-from messaging.message_types import Delivery, Message, Missed, ToGroup
-from messaging.models import Envelope, Mailbox, MailboxShare, Payload
+from messaging.mailbox.locked_mailbox import LockedMailbox, MailboxQuota, Usage
+from messaging.mailbox.models import Envelope, Mailbox, MailboxShare, Payload
+from messaging.message_types import Delivery, GroupAtVersion, MessageHeader, MissedNotice
 
 _MAILBOXES, _ENVELOPES, _PAYLOADS = table(Mailbox).c, table(Envelope).c, table(Payload).c
 _BOX = [
@@ -88,13 +88,15 @@ _WRITE = Bulk(
 )
 
 
-def lock(connection: Connection, device_ids: Collection[UUID]) -> dict[UUID, Box]:
+def lock(connection: Connection, device_ids: Collection[UUID]) -> dict[UUID, LockedMailbox]:
     """Lock the mailboxes of devices, as far as there are any."""
     rows = _LOCK.run(connection, [(device_id,) for device_id in device_ids])
-    return {row[0]: Box(*row[1:]) for row in rows}
+    return {row[0]: LockedMailbox(*row[1:]) for row in rows}
 
 
-def write(connection: Connection, boxes: Mapping[UUID, Box], bounds: Bounds) -> None:
+def write(
+    connection: Connection, boxes: Mapping[UUID, LockedMailbox], bounds: MailboxQuota
+) -> None:
     """Write locked mailboxes back."""
     mailbox_shares.write(connection, boxes, bounds)
     _WRITE.run(
@@ -125,7 +127,9 @@ _STORING = BulkInsert(table(Envelope))
 _STORING_PAYLOADS = BulkInsert(table(Payload))
 
 
-def deposit(connection: Connection, boxes: Mapping[UUID, Box], shared: Mapping[UUID, int]) -> None:
+def deposit(
+    connection: Connection, boxes: Mapping[UUID, LockedMailbox], shared: Mapping[UUID, int]
+) -> None:
     """Store what was put into locked mailboxes.
 
     shared: the messages whose content is stored once, and how many envelopes lead to each.
@@ -155,7 +159,7 @@ def deposit(connection: Connection, boxes: Mapping[UUID, Box], shared: Mapping[U
     _STORING_PAYLOADS.run(connection, list(payloads.values()))
 
 
-class Page(NamedTuple):
+class MailboxPage(NamedTuple):
     """Envelopes of a mailbox in order, and the number that was given out last when they were read.
 
     Where the page is not full, all up to that number was read: what is missing was acknowledged or expired.
@@ -220,14 +224,14 @@ def read(
 
 def read_page(
     connection: Connection, device_id: UUID, after: int, now: datetime, limit: int
-) -> Page:
+) -> MailboxPage:
     """Give the same, and how far it goes."""
     values = {"device": device_id, "after": after, "now": now, "most": limit}
     rows = connection.execute(_reading_page(), values).all()
     deliveries = [_delivery(*row[1:]) for row in rows if row.seq is not None]
     # A join keeps no order; sorted here, no database has to carry the contents through a sort.
     deliveries.sort(key=itemgetter(0))
-    return Page(deliveries, rows[0].last_seq if rows else after)
+    return MailboxPage(deliveries, rows[0].last_seq if rows else after)
 
 
 def _delivery(
@@ -242,8 +246,12 @@ def _delivery(
     group_version: int | None,
     content: bytes,
 ) -> Delivery:
-    group = None if group_id is None or group_version is None else ToGroup(group_id, group_version)
-    message = Message(message_id, from_account_id, from_device_id, sent_at, expires_at, group)
+    group = (
+        None
+        if group_id is None or group_version is None
+        else GroupAtVersion(group_id, group_version)
+    )
+    message = MessageHeader(message_id, from_account_id, from_device_id, sent_at, expires_at, group)
     return Delivery(seq, message, content, is_request)
 
 
@@ -252,10 +260,10 @@ _SELECT_FILL = select(_MAILBOXES.device_id, _MAILBOXES.waiting, _MAILBOXES.waiti
 )
 
 
-def fill(connection: Connection, device_ids: Collection[UUID]) -> dict[UUID, Waiting]:
+def fill(connection: Connection, device_ids: Collection[UUID]) -> dict[UUID, Usage]:
     """Say what waits for devices; one without a mailbox is missing."""
     rows = connection.execute(_SELECT_FILL, {"devices": list(device_ids)})
-    return {row.device_id: Waiting(row.waiting, row.waiting_bytes) for row in rows}
+    return {row.device_id: Usage(row.waiting, row.waiting_bytes) for row in rows}
 
 
 _SELECT_MISSED = select(_MAILBOXES.missed_since, _MAILBOXES.missed_seq).where(
@@ -263,13 +271,13 @@ _SELECT_MISSED = select(_MAILBOXES.missed_since, _MAILBOXES.missed_seq).where(
 )
 
 
-def missed(connection: Connection, device_id: UUID) -> Missed | None:
+def missed(connection: Connection, device_id: UUID) -> MissedNotice | None:
     """Say since when messages to a device were not stored; None when nothing is missing."""
     row = connection.execute(_SELECT_MISSED, {"device": device_id}).one_or_none()
-    return None if row is None else Missed(*row)
+    return None if row is None else MissedNotice(*row)
 
 
-def miss(connection: Connection, device_id: UUID, since: datetime, bounds: Bounds) -> None:
+def miss(connection: Connection, device_id: UUID, since: datetime, bounds: MailboxQuota) -> None:
     """Note that messages were not for a device since a time, as it was idle until now."""
     boxes = lock(connection, [device_id])
     for box in boxes.values():
@@ -297,7 +305,7 @@ _DELETING = Bulk(
 
 
 def acknowledge(
-    connection: Connection, boxes: Mapping[UUID, Box], through: Mapping[UUID, int]
+    connection: Connection, boxes: Mapping[UUID, LockedMailbox], through: Mapping[UUID, int]
 ) -> int:
     """Delete the envelopes of locked mailboxes up to a number each, given out; give how many."""
     ahead = {
@@ -313,7 +321,7 @@ def acknowledge(
     return len(gone)
 
 
-def expire(connection: Connection, now: datetime, bounds: Bounds) -> int:
+def expire(connection: Connection, now: datetime, bounds: MailboxQuota) -> int:
     """Delete a batch of expired envelopes and make room in their mailboxes; give their number."""
     batch = connection.execute(
         select(Envelope.device_id, Envelope.seq)
@@ -341,7 +349,9 @@ def remove(connection: Connection, device_ids: Collection[UUID]) -> None:
     _release(connection, [tuple(row) for row in payloads])
 
 
-def _take_out(connection: Connection, boxes: Mapping[UUID, Box], gone: Sequence[Row]) -> None:
+def _take_out(
+    connection: Connection, boxes: Mapping[UUID, LockedMailbox], gone: Sequence[Row]
+) -> None:
     """Count deleted envelopes out of their mailboxes and payloads."""
     payloads = Counter[UUID]()
     for device_id, sender, size, is_request, group_version, payload in gone:

@@ -17,12 +17,12 @@ from uuid import UUID
 
 from messaging.mailbox.schemas import MAX_WAIT
 from messaging.message_types import (
-    Closing,
+    CloseCode,
     Delivery,
-    GroupChanged,
-    KeysLow,
-    LockRemoval,
-    Missed,
+    GroupChangedNotice,
+    KeysLowNotice,
+    LockRemovalNotice,
+    MissedNotice,
     Notice,
     Signal,
 )
@@ -62,7 +62,7 @@ class Listener(Protocol):
     def acknowledged(self, through: int) -> None:
         """Hear that the device acknowledged messages in another way."""
 
-    def close(self, why: Closing) -> None:
+    def close(self, why: CloseCode) -> None:
         """End, because this device is not to listen here any more."""
 
 
@@ -95,7 +95,7 @@ class Waiter:
     def acknowledged(self, through: int) -> None:
         """Let it go: a poll has no window."""
 
-    def close(self, why: Closing) -> None:
+    def close(self, why: CloseCode) -> None:
         """End the wait, and the request."""
         self.closed = True
         self._event.set()
@@ -190,7 +190,7 @@ class ListenerRegistry:
             older = kind.get(device_id)
             kind[device_id] = seat
         if older is not None:
-            older.listener.close(Closing.REPLACED)
+            older.listener.close(CloseCode.REPLACED)
         self._tell_bus(device_id)
         try:
             yield
@@ -285,7 +285,7 @@ class ListenerRegistry:
         elif self.bus is not None:
             self.bus.publish(device_id, Emptied(through))
 
-    def close(self, device_id: UUID, why: Closing, unless_token: bytes | None = None) -> None:
+    def close(self, device_id: UUID, why: CloseCode, unless_token: bytes | None = None) -> None:
         """End whoever listens for a device, here and elsewhere.
 
         unless_token: hash of the token with which a listener stays.
@@ -339,7 +339,7 @@ class ListenerRegistry:
             elif other.is_poll and not seat.is_poll:
                 seat.polled_until = time.monotonic() + POLL_SECONDS
             elif seat.is_older_than(other):
-                seat.listener.close(Closing.REPLACED)
+                seat.listener.close(CloseCode.REPLACED)
             elif other.again or seat.since - other.since > SKEW:
                 # The other one did not hear of this newer one.
                 self._announce_again(device_id, seat)
@@ -359,11 +359,11 @@ def _may_be_elsewhere(socket: ListenerSlot | None) -> bool:
 def _hint(notice: Notice) -> Hint:
     """Write a hint to a listener as it goes to other processes."""
     match notice:
-        case KeysLow():
+        case KeysLowNotice():
             return Low(notice)
-        case GroupChanged():
+        case GroupChangedNotice():
             return Changed(notice)
-        case Missed():
+        case MissedNotice():
             return LeftOut(notice)
-        case LockRemoval():
+        case LockRemovalNotice():
             return Unlocking(notice)

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Connection, bindparam, select
 
 from core.database import Database, table
-from messaging.message_types import LockRemoval, Notice
+from messaging.message_types import LockRemovalNotice, Notice
 from tokens.devices import Caller, DeviceService
 from tokens.models import Account
 
@@ -35,11 +35,11 @@ class LockNotices:
     ) -> None:
         """Tell all devices, after the commit."""
         for device_id in DeviceService.device_ids(connection, account_id):
-            call = partial(self._notice, device_id, LockRemoval(ends_at))
+            call = partial(self._notice, device_id, LockRemovalNotice(ends_at))
             self._database.afterwards(connection, call)
 
     def greet(self, caller: Caller) -> Sequence[Notice]:
         """Give what a socket that opens should hear: that the lock is about to be removed."""
         with self._database.read() as connection:
             ends_at = connection.scalar(_ENDING, {"account": caller.account_id})
-        return () if ends_at is None or ends_at <= self._clock() else (LockRemoval(ends_at),)
+        return () if ends_at is None or ends_at <= self._clock() else (LockRemovalNotice(ends_at),)

@@ -18,8 +18,8 @@ from sqlalchemy import bindparam, select, tuple_
 
 from core.database import Database, table
 from core.database_history import History, read_history
-from messaging.message_types import Closing
-from messaging.models import Mailbox
+from messaging.mailbox.models import Mailbox
+from messaging.message_types import CloseCode
 from messaging.notifications.listeners import ListenerRegistry, ListenerSlot
 from tokens.device_tokens import SEEN_RESOLUTION, mark_seen
 from tokens.models import Device
@@ -105,7 +105,7 @@ class MailboxPoller:
         seats = self._wakeups.seats()
         if seats and device_ids is None and self._failed_over():
             for seat in chain.from_iterable(seats.values()):
-                seat.listener.close(Closing.FAILED_OVER)
+                seat.listener.close(CloseCode.FAILED_OVER)
             return
         wanted = iter(seats if device_ids is None else [d for d in device_ids if d in seats])
         while chunk := list(islice(wanted, CHUNK)):
@@ -155,9 +155,9 @@ class MailboxPoller:
 def _judge(seat: ListenerSlot, found: _Found | None) -> None:
     # Without a token hash the device is kept, but its tokens were revoked.
     if found is None or not found.token_hash:
-        seat.listener.close(Closing.REVOKED)
+        seat.listener.close(CloseCode.REVOKED)
     elif seat.token is not None and seat.holds_other_than(found.token_hash):
-        seat.listener.close(Closing.TOKEN_REPLACED)
+        seat.listener.close(CloseCode.TOKEN_REPLACED)
     else:
         if found.acked_seq > seat.acked:
             seat.acked = found.acked_seq

@@ -9,7 +9,14 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from messaging.message_types import Closing, GroupChanged, KeysLow, LockRemoval, Missed, Signal
+from messaging.message_types import (
+    CloseCode,
+    GroupChangedNotice,
+    KeysLowNotice,
+    LockRemovalNotice,
+    MissedNotice,
+    Signal,
+)
 
 #: Changes with the fields; workers of another version do not understand each other, and look at the table.
 VERSION = b"\x01"
@@ -43,7 +50,7 @@ class Arrived(Struct, array_like=True, frozen=True, tag=2):
 class Close(Struct, array_like=True, frozen=True, tag=3):
     """Whoever listens is to end, unless it came with a token whose hash begins so."""
 
-    why: Closing
+    why: CloseCode
     unless_token: _Name | None
 
 
@@ -56,19 +63,19 @@ class Passed(Struct, array_like=True, frozen=True, tag=4):
 class Low(Struct, array_like=True, frozen=True, tag=5):
     """One-time keys are running out."""
 
-    notice: KeysLow
+    notice: KeysLowNotice
 
 
 class Changed(Struct, array_like=True, frozen=True, tag=6):
     """A group of the account changed."""
 
-    notice: GroupChanged
+    notice: GroupChangedNotice
 
 
 class LeftOut(Struct, array_like=True, frozen=True, tag=7):
     """A message was not stored, because the mailbox is full."""
 
-    notice: Missed
+    notice: MissedNotice
 
 
 class Emptied(Struct, array_like=True, frozen=True, tag=8):
@@ -80,7 +87,7 @@ class Emptied(Struct, array_like=True, frozen=True, tag=8):
 class Unlocking(Struct, array_like=True, frozen=True, tag=9):
     """The registration lock of the account is to be removed, or is not any more."""
 
-    notice: LockRemoval
+    notice: LockRemovalNotice
 
 
 Hint = Stored | Arrived | Close | Passed | Low | Changed | LeftOut | Emptied | Unlocking

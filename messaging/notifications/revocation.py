@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from core.database import Database
-from messaging.message_types import Closing
+from messaging.message_types import CloseCode
 from messaging.notifications.listeners import ListenerRegistry
 from tokens.devices import DeviceService
 
@@ -28,20 +28,20 @@ class Revocation:
         """End who listens for devices that are gone."""
         for device_id in device_ids:
             self._database.afterwards(
-                connection, partial(self._wakeups.close, device_id, Closing.REVOKED)
+                connection, partial(self._wakeups.close, device_id, CloseCode.REVOKED)
             )
 
     def token_revoked(self, connection: Connection, account_id: UUID, device_id: UUID) -> None:
         """End who listens for a device without a valid token."""
         self._database.afterwards(
-            connection, partial(self._wakeups.close, device_id, Closing.REVOKED)
+            connection, partial(self._wakeups.close, device_id, CloseCode.REVOKED)
         )
 
     def number_left(self, connection: Connection, account_id: UUID, number_id: UUID) -> None:
         """End who listens for an account that has another number: sockets are known by the one before."""
         for device_id in DeviceService.device_ids(connection, account_id):
             self._database.afterwards(
-                connection, partial(self._wakeups.close, device_id, Closing.NUMBER_CHANGED)
+                connection, partial(self._wakeups.close, device_id, CloseCode.NUMBER_CHANGED)
             )
 
     def token_replaced(
@@ -50,5 +50,5 @@ class Revocation:
         """End who listens with an older token than this one."""
         self._database.afterwards(
             connection,
-            partial(self._wakeups.close, device_id, Closing.TOKEN_REPLACED, token_hash),
+            partial(self._wakeups.close, device_id, CloseCode.TOKEN_REPLACED, token_hash),
         )

@@ -18,9 +18,10 @@ from core.database import Database, dialect_of, insert_into
 from core.metrics import Metrics
 from core.name_lookups import Resolve
 from core.problems import InvalidFields
-from messaging.models import Mailbox, PushSubscription
+from messaging.mailbox.models import Mailbox
 from messaging.push.apns import ApnsProvider
 from messaging.push.fcm import FcmProvider
+from messaging.push.models import PushSubscription
 from messaging.push.problems import PushSubscriptionNotFound, PushTypeNotOffered
 from messaging.push.provider import PushProvider
 from messaging.push.schemas import PushParameters, PushSubscriptionAnswer, PushSubscriptionBody

@@ -36,7 +36,8 @@ from sqlalchemy import (
 from sqlalchemy.sql.elements import ColumnElement
 
 from core.database import UtcDateTime, dialect_of, insert_into, table
-from messaging.models import Mailbox, PushSubscription
+from messaging.mailbox.models import Mailbox
+from messaging.push.models import PushSubscription
 from messaging.push.provider import Target
 from messaging.push.settings import PushName
 

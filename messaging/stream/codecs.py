@@ -23,8 +23,7 @@ from messaging.mailbox.schemas import (
     read_message,
     require_whole,
 )
-from messaging.message_types import Delivery, Outgoing, Signal
-from messaging.problems import FrameUnsupported
+from messaging.message_types import Delivery, MessageSubmission, Signal
 from messaging.stream.frames import (
     MAX_SIGNAL_BYTES,
     Acknowledge,
@@ -41,6 +40,7 @@ from messaging.stream.frames import (
     ShortText,
     SignalFrame,
 )
+from messaging.stream.problems import FrameUnsupported
 from tokens.devices import Caller
 
 #: Frames in one WebSocket message.
@@ -156,7 +156,7 @@ class Codec:
             id_ = self._decode_id(part).id
         return Name(frame_type[:MAX_TYPE_LENGTH], client_id, id_)
 
-    def outgoing(self, frame: Send[Any, Any], caller: Caller) -> Outgoing:
+    def outgoing(self, frame: Send[Any, Any], caller: Caller) -> MessageSubmission:
         """Give the message that a device sends; raises InvalidFields when its parts do not go together."""
         try:
             require_whole(frame)

@@ -12,7 +12,13 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from core.problems import Problem
 from messaging.mailbox.schemas import MAX_ENVELOPES, MAX_INTEGER, MAX_LIFETIME, MAX_SEQ
-from messaging.message_types import GroupChanged, KeysLow, LockRemoval, Missed, Notice
+from messaging.message_types import (
+    GroupChangedNotice,
+    KeysLowNotice,
+    LockRemovalNotice,
+    MissedNotice,
+    Notice,
+)
 
 #: Bytes of a signal's content, and seconds it may be on its way.
 MAX_SIGNAL_BYTES = 16_384
@@ -216,13 +222,13 @@ def refused(problem: Problem, request_id: str, name: Name) -> Refused:
 def notice(told: Notice) -> GroupChangedFrame | KeysLowFrame | MissedFrame | LockRemovalFrame:
     """Say what an open socket is told beside messages."""
     match told:
-        case GroupChanged():
+        case GroupChangedNotice():
             return GroupChangedFrame(told.group_id, told.version)
-        case KeysLow():
+        case KeysLowNotice():
             return KeysLowFrame(told.one_time_prekeys, told.one_time_kem_prekeys)
-        case Missed():
+        case MissedNotice():
             return MissedFrame(told.since, told.through)
-        case LockRemoval():
+        case LockRemovalNotice():
             return LockRemovalFrame(told.ends_at)
 
 

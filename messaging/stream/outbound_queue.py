@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from messaging.mailbox.store import Page
-from messaging.message_types import Delivery, KeysLow, Notice, Signal
+from messaging.mailbox.store import MailboxPage
+from messaging.message_types import Delivery, KeysLowNotice, Notice, Signal
 from messaging.stream.codecs import Codec
 from messaging.stream.frames import CaughtUp, Frame, notice
 from messaging.stream.window import Window
@@ -32,7 +32,7 @@ class OutboundQueue:
         self,
         form: Codec,
         clock: Callable[[], datetime],
-        pending: Callable[[int, int], Page],
+        pending: Callable[[int, int], MailboxPage],
         ready: Frame,
         told: Sequence[Notice],
     ) -> None:
@@ -54,7 +54,7 @@ class OutboundQueue:
         self._signals: list[Signal] = []
         self._notices: list[Notice] = []
         #: The hint about keys that was given last: one is enough until there are others.
-        self._keys_low = next((one for one in told if isinstance(one, KeysLow)), None)
+        self._keys_low = next((one for one in told if isinstance(one, KeysLowNotice)), None)
         self._has_room = threading.Event()
         self._over = False
 
@@ -74,7 +74,7 @@ class OutboundQueue:
     def notice(self, told: Notice) -> None:
         """Give a hint; of keys that run out once, until the device uploads some."""
         with self._lock:
-            if isinstance(told, KeysLow):
+            if isinstance(told, KeysLowNotice):
                 known, self._keys_low = self._keys_low, told
                 if known is not None and known.uploaded_at == told.uploaded_at:
                     return

@@ -14,8 +14,8 @@ from wsproto.utilities import generate_accept_token
 
 from core.api import Api
 from core.problems import MalformedRequest
-from messaging.problems import SubprotocolUnknown, UpgradeRequired
 from messaging.stream.codecs import FORMS, JSON, Codec
+from messaging.stream.problems import SubprotocolUnknown, UpgradeRequired
 from messaging.stream.service import SocketService
 from messaging.stream.websocket import Wire
 from tokens.authenticate import Caller, authenticate_device, hold_connection

@@ -14,7 +14,7 @@ import structlog
 
 from core.metrics import Metrics
 from messaging.mailbox.service import MessageService
-from messaging.message_types import Closing, Notice
+from messaging.message_types import CloseCode, Notice
 from messaging.settings import MessagingSettings
 from messaging.stream.codecs import Codec
 from messaging.stream.frames import Frame, Ready
@@ -99,7 +99,7 @@ class SocketService:
 
     def _left(self, caller: Caller, ending: Ending) -> None:
         """Tell that a device does not listen any more, unless it does, or is gone itself."""
-        if ending.code in (Closing.REPLACED, Closing.REVOKED):
+        if ending.code in (CloseCode.REPLACED, CloseCode.REVOKED):
             return
         if not self._messages.wakeups.seats_of(caller.device_id):
             self._leave(caller.device_id, stopping=ending is STOPPING)

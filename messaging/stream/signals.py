@@ -13,9 +13,10 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from core.database import Database
-from messaging.message_types import Attempt, Signal
+from messaging.mailbox.problems import DevicesMismatched
+from messaging.message_types import SenderRecipient, Signal
 from messaging.notifications.listeners import ListenerRegistry
-from messaging.problems import DevicesMismatched, TooManySignals
+from messaging.stream.problems import TooManySignals
 from tokens.devices import Caller, DeviceService
 from tokens.problems import AccountNotFound
 
@@ -26,7 +27,7 @@ PER_SECOND = 20
 MANY_BUCKETS = 1024
 
 #: Says for each attempt whether the recipient hears it, in a connection that only reads.
-MaySignal = Callable[[Connection, Sequence[Attempt]], list[bool]]
+MaySignal = Callable[[Connection, Sequence[SenderRecipient]], list[bool]]
 
 
 class SignalLimit:
@@ -99,7 +100,7 @@ class SignalService:
                     stale=[],
                 )
             if to != caller.account_id:
-                attempt = Attempt(caller.account_id, to, number_id=caller.number_id)
+                attempt = SenderRecipient(caller.account_id, to, number_id=caller.number_id)
                 (heard,) = self.may_signal(connection, [attempt])
                 if not heard:
                     return

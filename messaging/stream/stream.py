@@ -17,7 +17,7 @@ from wsproto.utilities import LocalProtocolError
 
 from core.problems import InvalidFields, Problem
 from messaging.mailbox.service import MessageService
-from messaging.message_types import Accepted, Closing
+from messaging.message_types import AcceptedMessage, CloseCode
 from messaging.stream import frames
 from messaging.stream.codecs import Codec, NotAFrame
 from messaging.stream.frames import (
@@ -37,10 +37,10 @@ from tokens.devices import Caller
 log = structlog.get_logger()
 
 REASONS = {
-    Closing.REPLACED: "a newer socket of this device",
-    Closing.TOKEN_REPLACED: "the token was replaced by a newer one",
-    Closing.REVOKED: "the device was removed, or its token revoked",
-    Closing.NUMBER_CHANGED: "what you are known by, or the database, changed; connect again",
+    CloseCode.REPLACED: "a newer socket of this device",
+    CloseCode.TOKEN_REPLACED: "the token was replaced by a newer one",
+    CloseCode.REVOKED: "the device was removed, or its token revoked",
+    CloseCode.NUMBER_CHANGED: "what you are known by, or the database, changed; connect again",
 }
 
 
@@ -111,7 +111,7 @@ class Stream:
             self._last_timer.cancel()
         return ending
 
-    def close(self, why: Closing) -> None:
+    def close(self, why: CloseCode) -> None:
         """End it from elsewhere."""
         self.end(Ending(why, REASONS[why], "service"))
 
@@ -201,7 +201,7 @@ class Stream:
         self._outlet.expect()
         self._messages.submit(outgoing, partial(self._sent, frame.client_id))
 
-    def _sent(self, client_id: str, done: Accepted | Problem) -> None:
+    def _sent(self, client_id: str, done: AcceptedMessage | Problem) -> None:
         self._outlet.answer(
             frames.refused(done, self._request_id, Name("send", client_id))
             if isinstance(done, Problem)

@@ -7,7 +7,7 @@ sent without a gap; whatever does not follow is left to the table. Sends nothing
 from collections import deque
 from collections.abc import Sequence
 
-from messaging.message_types import Delivery, within
+from messaging.message_types import Delivery, first_within
 
 #: Messages that may be unacknowledged at once.
 UNACKNOWLEDGED = 256
@@ -109,7 +109,7 @@ class Window:
 
     def put(self, found: Sequence[Delivery], wanted: int, last_seq: int = 0) -> None:
         """Take what was read; last_seq: the number given out last as of then."""
-        kept = within(found, MAX_READ_BYTES)
+        kept = first_within(found, MAX_READ_BYTES)
         self._read.extend(kept)
         if len(kept) < len(found):
             self._at_once = len(kept)

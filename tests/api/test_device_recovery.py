@@ -9,7 +9,7 @@ from flask_openapi3 import OpenAPI
 from sqlalchemy import func, select
 
 from core.base64url import encode
-from messaging.models import Envelope, Mailbox
+from messaging.mailbox.models import Envelope, Mailbox
 from tests.conftest import KEY, NUMBER, OTHER_NUMBER, Clock, Person, problem_code
 from tests.contract.openapi import ContractClient
 from tests.device_keys import DeviceKeys

@@ -10,7 +10,7 @@ from argon2.profiles import CHEAPEST
 from flask_openapi3 import OpenAPI
 from sqlalchemy import update
 
-from messaging.message_types import LockRemoval
+from messaging.message_types import LockRemovalNotice
 from tests.conftest import NUMBER, Clock, MakeApp, Person, problem_code
 from tests.contract.openapi import ContractClient
 from tokens.models import Account
@@ -275,10 +275,12 @@ class TestRemoving:
             client.delete(PATH, headers=other)
             ends_at = heard.pop().ends_at
             assert f"{ends_at:%Y-%m-%d %H:%M}" == "2026-03-08 12:00"
-            assert LockRemoval(ends_at) in kith.messaging.sockets._greet(caller)
+            assert LockRemovalNotice(ends_at) in kith.messaging.sockets._greet(caller)
             client.post(f"{PATH}/keep", headers=other)
-            assert heard == [LockRemoval(None)]
-        assert not [n for n in kith.messaging.sockets._greet(caller) if type(n) is LockRemoval]
+            assert heard == [LockRemovalNotice(None)]
+        assert not [
+            n for n in kith.messaging.sockets._greet(caller) if type(n) is LockRemovalNotice
+        ]
 
 
 class TestLapsing:

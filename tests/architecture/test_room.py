@@ -19,7 +19,7 @@ interop/matrix/bindings.py: unbind
 interop/matrix/server_keys.py: _count
 interop/matrix/sessions.py: submit
 messaging/contacts/service.py: forget
-messaging/groups/changes.py: remove rename set_role
+messaging/groups/administration.py: remove rename set_role
 messaging/groups/service.py: accept leave
 messaging/keys/service.py: take
 messaging/push/service.py: delete

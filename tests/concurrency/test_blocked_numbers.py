@@ -6,8 +6,8 @@ from uuid import UUID
 from flask_openapi3 import OpenAPI
 from sqlalchemy import select
 
-from messaging.contacts.numbers import mark_of
-from messaging.models import Contact
+from messaging.contacts.blocked_numbers import peer_id_of_number
+from messaging.contacts.models import Contact
 from tests.concurrency.test_verification import together
 from tests.conftest import Person
 from tests.contract.openapi import ContractClient
@@ -34,7 +34,7 @@ def test_blocking_while_the_account_is_deleted(
     assert answers.pop(BLOCKERS // 2) == 204
     with kith.runtime.database.read() as connection:
         rows = connection.execute(select(Contact.account_id, Contact.peer_id, Contact.state)).all()
-    number = mark_of(UUID(ben.account_id))
+    number = peer_id_of_number(UUID(ben.account_id))
     blocked = {
         UUID(one.account_id) for one, answer in zip(people, answers, strict=True) if answer == 204
     }

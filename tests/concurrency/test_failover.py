@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from flask_openapi3 import OpenAPI
 
-from messaging.message_types import Closing, Delivery, Notice, Signal
+from messaging.message_types import CloseCode, Delivery, Notice, Signal
 from messaging.notifications.mailbox_poller import MailboxPoller
 from tests.conftest import MakeApp, Person
 from tests.contract.openapi import ContractClient
@@ -21,7 +21,7 @@ class Listener:
 
     def __init__(self) -> None:
         self.woken = 0
-        self.why: list[Closing] = []
+        self.why: list[CloseCode] = []
 
     def wake(self, deliveries: Sequence[Delivery]) -> None:
         """Count."""
@@ -36,7 +36,7 @@ class Listener:
     def notice(self, notice: Notice) -> None:
         """Let it go."""
 
-    def close(self, why: Closing) -> None:
+    def close(self, why: CloseCode) -> None:
         """Keep why."""
         self.why.append(why)
 
@@ -97,7 +97,7 @@ def test_who_listens_begins_anew(
         pair.fail_over()
         assert numbers() == [1]
         net.look()
-        assert listener.why == [Closing.FAILED_OVER]
+        assert listener.why == [CloseCode.FAILED_OVER]
     send("new")
     assert numbers() == [1, 2]
     another = Listener()

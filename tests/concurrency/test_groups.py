@@ -10,12 +10,13 @@ from sqlalchemy import func, select
 
 from core.database import table
 from core.problems import Problem
-from messaging.groups import changes as group_changes
-from messaging.groups import consent
+from messaging.groups import administration as group_changes
+from messaging.groups import invitations
 from messaging.groups.membership import Role
+from messaging.groups.models import Group, GroupMember, Membership
 from messaging.groups.schemas import GroupAnswer, NewGroup
-from messaging.message_types import Outgoing, Shared, ToGroup
-from messaging.models import Envelope, Group, GroupMember, Membership
+from messaging.mailbox.models import Envelope
+from messaging.message_types import GroupAtVersion, MessageSubmission, SharedContent
 from tests.concurrency.test_mailbox import in_parallel
 from tests.people import caller, put_in_touch, settle
 
@@ -137,7 +138,7 @@ def test_parallel_invitations_of_strangers_are_counted(kith, make):
     anna, *strangers = settle(kith, 2 * THREADS + 1)
     kith.messaging.groups._limits = replace(
         kith.messaging.groups._limits,
-        group_strangers=replace(kith.messaging.groups._limits.group_strangers, capacity=5),
+        group_invitations=replace(kith.messaging.groups._limits.group_invitations, capacity=5),
     )
     pairs = zip(strangers[::2], strangers[1::2], strict=True)
     answers = in_parallel(*[partial(make, anna, *pair) for pair in pairs])
@@ -147,7 +148,7 @@ def test_parallel_invitations_of_strangers_are_counted(kith, make):
 
 def test_parallel_groups_never_overfill_an_account(kith, make, monkeypatch):
     """Somebody whom all of them may add joins as many groups as she may, and is invited to the rest."""
-    monkeypatch.setattr(consent, "MAX_GROUPS", 3)
+    monkeypatch.setattr(invitations, "MAX_GROUPS", 3)
     dora, *makers = settle(kith, THREADS + 1)
     for maker in makers:
         put_in_touch(kith, [dora], maker)
@@ -168,12 +169,12 @@ def test_one_key_makes_one_group(kith, friends, make):
 def send(kith, sender, group, found):
     """Send one content to a group as somebody knows it."""
     return kith.messaging.messages.send(
-        Outgoing(
+        MessageSubmission(
             UUID(sender.account_id),
             UUID(sender.device_id),
             uuid4().hex,
-            ToGroup(group.id, found.version),
-            Shared(b"hello", found.digest),
+            GroupAtVersion(group.id, found.version),
+            SharedContent(b"hello", found.digest),
             urgent=False,
             expires_in=60,
         )

@@ -15,9 +15,10 @@ from core.database import table
 from core.limits import LimitCounter
 from core.problems import Problem
 from discovery.models import DiscoveryEpoch
-from messaging.contacts.service import State
-from messaging.message_types import Outgoing, Sealed
-from messaging.models import Contact, Envelope, Mailbox, SentMessage
+from messaging.contacts.models import Contact
+from messaging.contacts.service import ContactState
+from messaging.mailbox.models import Envelope, Mailbox, SentMessage
+from messaging.message_types import DeviceEnvelope, MessageSubmission
 from tokens.devices import Caller
 from tokens.schemas import DeviceDescription
 
@@ -73,12 +74,12 @@ class Sender:
 
     def send(self, devices, client_id=None, **changes):
         """Send a message to devices, in the order given."""
-        outgoing = Outgoing(
+        outgoing = MessageSubmission(
             self.caller.account_id,
             self.caller.device_id,
             client_id or uuid4().hex,
             devices[0].account_id,
-            [Sealed(device.device_id, b"abc") for device in devices],
+            [DeviceEnvelope(device.device_id, b"abc") for device in devices],
             urgent=False,
             expires_in=3600,
         )
@@ -199,7 +200,11 @@ def test_a_message_sent_many_times_at_once_counts_once(
     processes, make_app, add_devices, senders, database
 ):
     """Repeats use up nothing of the limits, and none is refused because of another."""
-    limits = {"stranger_messages_per_day": 1, "messages_per_minute": 1, "new_recipients_per_day": 1}
+    limits = {
+        "messages_to_new_recipient_per_day": 1,
+        "messages_per_minute": 1,
+        "new_recipients_per_day": 1,
+    }
     apps = [make_app(**limits).extensions["kith"] for _ in range(processes)]
     (device,) = add_devices(uuid4(), 1)
     elsewhere = [replace(senders[0], kith=kith) for kith in apps] * (THREADS // processes)
@@ -211,8 +216,8 @@ def test_a_message_sent_many_times_at_once_counts_once(
         counted = connection.execute(select(LimitCounter.name, LimitCounter.used)).all()
     assert set(map(tuple, counted)) >= {
         ("messages", 1),
-        ("stranger-messages", 1),
-        ("strangers", 1),
+        ("messages-to-new-recipient", 1),
+        ("new-recipients", 1),
     }
     assert (
         code(in_parallel(lambda: elsewhere[0].send([device], client_id="2"))[0])
@@ -307,7 +312,7 @@ def test_one_sender_takes_exactly_their_half(kith, make_app, add_devices, bound)
             {
                 "account_id": device.account_id,
                 "peer_id": known.account_id,
-                "state": State.ACCEPTED,
+                "state": ContactState.ACCEPTED,
                 "since": kith.runtime.clock(),
             },
         )

@@ -11,8 +11,9 @@ from sqlalchemy import insert
 
 from core.database import Database
 from core.metrics import Metrics
-from messaging.models import Mailbox, PushSubscription
+from messaging.mailbox.models import Mailbox
 from messaging.push import wakeup_queue as due
+from messaging.push.models import PushSubscription
 from messaging.push.provider import Target
 from messaging.push.waker import Waker
 from tests.conftest import Clock

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from app import Kith
-from messaging.message_types import Closing
+from messaging.message_types import CloseCode
 from messaging.push.waker import AWAY
 from messaging.stream.window import UNACKNOWLEDGED
 from tests.conftest import Clock, MakeApp, Person
@@ -194,7 +194,7 @@ def test_a_poll_and_a_socket_at_two_workers(
         poll = pool.submit(wait, there, ben)
         there.until_announced(ben)
         with there.open(ben, listeners=2) as newer:
-            assert socket.closing().code == Closing.REPLACED
+            assert socket.closing().code == CloseCode.REPLACED
             newest = pool.submit(wait, here, ben)
             assert poll.result(LONG) == []
             send(workers[sender_at], anna, ben, b"to both again")

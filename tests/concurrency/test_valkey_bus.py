@@ -12,7 +12,7 @@ import valkey as valkey_client
 from structlog.testing import capture_logs
 
 from core.metrics import Metrics
-from messaging.message_types import Closing, GroupChanged, KeysLow, Notice, Signal
+from messaging.message_types import CloseCode, GroupChangedNotice, KeysLowNotice, Notice, Signal
 from messaging.notifications import valkey_bus
 from messaging.notifications import valkey_connection as valkey_line
 from messaging.notifications.listeners import ListenerRegistry, Waiter
@@ -46,7 +46,7 @@ class Listener(Waiter):
 
     def __init__(self) -> None:
         super().__init__()
-        self.why: list[Closing] = []
+        self.why: list[CloseCode] = []
         self.said: list[Signal | Notice] = []
         self.ended, self.spoken_to = threading.Event(), threading.Event()
 
@@ -60,7 +60,7 @@ class Listener(Waiter):
         self.said.append(notice)
         self.spoken_to.set()
 
-    def close(self, why: Closing) -> None:
+    def close(self, why: CloseCode) -> None:
         """Keep why."""
         self.why.append(why)
         self.ended.set()
@@ -141,8 +141,8 @@ def test_what_is_stored_here_wakes_there(workers: tuple[Worker, Worker]) -> None
     now = datetime.now(UTC)
     said = [
         Signal(HIS, HIS, b"ring", now, now + timedelta(minutes=1)),
-        KeysLow(1, 2),
-        GroupChanged(HIS, 3),
+        KeysLowNotice(1, 2),
+        GroupChangedNotice(HIS, 3),
     ]
     with there.listening() as listener:
         here.wakeups.stored({HERS: (), HIS: ()})
@@ -198,7 +198,7 @@ def test_a_newer_listener_elsewhere(workers: tuple[Worker, Worker]) -> None:
     here, there = workers
     with here.listening() as older, there.listening() as newer:
         assert older.ended.wait(LONG)
-        assert older.why == [Closing.REPLACED]
+        assert older.why == [CloseCode.REPLACED]
         newest = Listener()
         with here.wakeups.listening(HERS, newest):
             assert newer.ended.wait(LONG)
@@ -239,10 +239,10 @@ def test_revoked_elsewhere(workers: tuple[Worker, Worker]) -> None:
     """A replaced token ends who came with it at another worker, and nobody else."""
     here, there = workers
     with there.listening(token=b"newer" * 4) as listener:
-        here.wakeups.close(HERS, Closing.TOKEN_REPLACED, b"newer" * 4)
-        here.wakeups.close(HERS, Closing.TOKEN_REPLACED, b"newest" * 4)
+        here.wakeups.close(HERS, CloseCode.TOKEN_REPLACED, b"newer" * 4)
+        here.wakeups.close(HERS, CloseCode.TOKEN_REPLACED, b"newest" * 4)
         assert listener.ended.wait(LONG)
-        assert listener.why == [Closing.TOKEN_REPLACED]
+        assert listener.why == [CloseCode.TOKEN_REPLACED]
 
 
 def test_garbage(workers: tuple[Worker, Worker], server: Valkey) -> None:
@@ -320,7 +320,7 @@ def test_two_that_came_while_it_was_away(own: Valkey) -> None:
     with here.wakeups.listening(HERS, older), there.wakeups.listening(HERS, newer):
         own.start()
         assert older.ended.wait(LONG)
-        assert (older.why, newer.why) == ([Closing.REPLACED], [])
+        assert (older.why, newer.why) == ([CloseCode.REPLACED], [])
     for worker in (here, there):
         worker.bus.stop()
 

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from bench.stream_client import JSON, CaughtUp, Client
-from messaging.message_types import Closing
+from messaging.message_types import CloseCode
 from tests.crash.people import Person, read_code, register, start
 from tests.server import RunningServer, running_server
 from tests.valkey import Valkey, running_valkey
@@ -228,12 +228,12 @@ def test_sockets_are_closed_from_another_worker(pair: list[RunningServer]) -> No
     older.wait_for(CaughtUp)
     newer = Client(there.address, ben, JSON)  # type: ignore[arg-type]
     newer.wait_for(CaughtUp)
-    assert _close_code(older) == Closing.REPLACED
+    assert _close_code(older) == CloseCode.REPLACED
     rotated = httpx.post(f"{here.base_url}/v1/tokens/rotate", headers=ben.headers).json()
     ben = replace(ben, token=rotated["device_token"])
     assert httpx.get(f"{here.base_url}/v1/account", headers=ben.headers).status_code == 200
-    assert _close_code(newer) == Closing.TOKEN_REPLACED
+    assert _close_code(newer) == CloseCode.TOKEN_REPLACED
     newest = Client(there.address, ben, JSON)  # type: ignore[arg-type]
     newest.wait_for(CaughtUp)
     httpx.delete(f"{here.base_url}/v1/devices/{ben.device_id}", headers=ben.headers)
-    assert _close_code(newest) == Closing.REVOKED
+    assert _close_code(newest) == CloseCode.REVOKED

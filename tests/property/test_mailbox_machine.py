@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 )
 
 from app import Kith
-from messaging.message_types import Closing
+from messaging.message_types import CloseCode
 from tests.conftest import Clock, MakeApp, Person, problem_code
 from tests.contract.openapi import ContractClient
 from tests.device_keys import DeviceKeys
@@ -226,7 +226,7 @@ class Machine(RuleBasedStateMachine):
         older = self.ears.pop(device, None)
         ear = self.ears[device] = Ear(device, self.address, form)
         if older is not None:
-            assert older.closing().code == Closing.REPLACED
+            assert older.closing().code == CloseCode.REPLACED
             older.drop()
         ear.hear_what_waits(device.shown(self.clock.now))
 
@@ -305,7 +305,7 @@ class Machine(RuleBasedStateMachine):
                 ear.hear_news()
                 assert ear.is_quiet()
             else:
-                assert ear.closing().code == Closing.REVOKED
+                assert ear.closing().code == CloseCode.REVOKED
                 self.ears.pop(ear.device).drop()
 
     def teardown(self) -> None:
@@ -320,7 +320,7 @@ class Machine(RuleBasedStateMachine):
 @pytest.fixture
 def app(make_app: MakeApp) -> OpenAPI:
     """An application in which nobody meets the limits on writing."""
-    return make_app(stranger_messages_per_day=1_000_000)
+    return make_app(messages_to_new_recipient_per_day=1_000_000)
 
 
 @pytest.mark.slow

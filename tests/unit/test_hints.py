@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messaging.message_types import Closing, GroupChanged, KeysLow, LockRemoval, Missed, Signal
+from messaging.message_types import (
+    CloseCode,
+    GroupChangedNotice,
+    KeysLowNotice,
+    LockRemovalNotice,
+    MissedNotice,
+    Signal,
+)
 from messaging.notifications.notifications import (
     LARGEST,
     Arrived,
@@ -33,16 +40,16 @@ SIGNAL = Signal(UUID(int=1), UUID(int=2), b"ring", NOW, NOW)
     [
         Stored(2**63 - 1, True),
         Arrived(b"12345678", 1.5, False),
-        Close(Closing.TOKEN_REPLACED, b"12345678"),
+        Close(CloseCode.TOKEN_REPLACED, b"12345678"),
         Passed(SIGNAL),
-        Low(KeysLow(3, 4)),
-        Low(KeysLow(3, 4, NOW)),
-        Changed(GroupChanged(UUID(int=3), 2)),
-        Close(Closing.NUMBER_CHANGED, None),
-        LeftOut(Missed(NOW, 3)),
+        Low(KeysLowNotice(3, 4)),
+        Low(KeysLowNotice(3, 4, NOW)),
+        Changed(GroupChangedNotice(UUID(int=3), 2)),
+        Close(CloseCode.NUMBER_CHANGED, None),
+        LeftOut(MissedNotice(NOW, 3)),
         Emptied(4),
-        Unlocking(LockRemoval(NOW)),
-        Unlocking(LockRemoval(None)),
+        Unlocking(LockRemovalNotice(NOW)),
+        Unlocking(LockRemovalNotice(None)),
     ],
 )
 def test_what_is_written_is_read(hint: Hint) -> None:
@@ -58,7 +65,7 @@ def test_what_is_written_is_read(hint: Hint) -> None:
         b"\x02" + encode(Stored(1, True))[1:],
         encode(Stored(1, True)) + b"\x00",
         encode(Arrived(b"123456789", 1.5, False)),
-        encode(Close(Closing.REVOKED, None)).replace(b"\xcd\x0f\xa3", b"\xcd\x0f\x00"),
+        encode(Close(CloseCode.REVOKED, None)).replace(b"\xcd\x0f\xa3", b"\xcd\x0f\x00"),
         encode(Passed(SIGNAL._replace(content=bytes(LARGEST)))),
     ],
 )

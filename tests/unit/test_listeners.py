@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from messaging.message_types import Closing, Signal
+from messaging.message_types import CloseCode, Signal
 from messaging.notifications.listeners import ListenerRegistry, Waiter
 from messaging.notifications.notifications import Arrived, Emptied, Hint, Passed, Stored
 
@@ -85,7 +85,7 @@ def test_a_poll_and_a_socket_live_side_by_side():
         wakeups.signal(HERS, Signal(HIS, HIS, b"ring", now, now))
         assert (len(poll.signals), len(socket.signals)) == (0, 1)
         with wakeups.listening(HERS, Told(), is_poll=True), wakeups.listening(HERS, Told()):
-            assert (poll.why, socket.why) == ([Closing.REPLACED], [Closing.REPLACED])
+            assert (poll.why, socket.why) == ([CloseCode.REPLACED], [CloseCode.REPLACED])
     assert len(wakeups.seats()) == 0
 
 
@@ -94,8 +94,8 @@ def test_a_revoked_device_has_neither():
     wakeups = ListenerRegistry()
     poll, socket = Told(), Told()
     with wakeups.listening(HERS, socket), wakeups.listening(HERS, poll, is_poll=True):
-        wakeups.close(HERS, Closing.REVOKED)
-    assert (poll.why, socket.why) == ([Closing.REVOKED], [Closing.REVOKED])
+        wakeups.close(HERS, CloseCode.REVOKED)
+    assert (poll.why, socket.why) == ([CloseCode.REVOKED], [CloseCode.REVOKED])
 
 
 def test_the_end_of_an_older_wait_leaves_the_newer_one():
@@ -129,7 +129,7 @@ def test_who_came_with_another_token_ends():
     for token, ends in ((b"older" * 4, True), (b"newer" * 4, False)):
         waiter = Waiter()
         with wakeups.listening(HERS, waiter, token):
-            wakeups.close(HERS, Closing.TOKEN_REPLACED, b"newer" * 4)
+            wakeups.close(HERS, CloseCode.TOKEN_REPLACED, b"newer" * 4)
             assert waiter.closed is ends
 
 
@@ -138,7 +138,7 @@ class Told(Waiter):
 
     def __init__(self) -> None:
         super().__init__()
-        self.why: list[Closing] = []
+        self.why: list[CloseCode] = []
         self.signals: list[Signal] = []
         self.through: list[int] = []
 
@@ -150,7 +150,7 @@ class Told(Waiter):
         """Keep a signal."""
         self.signals.append(signal)
 
-    def close(self, why: Closing) -> None:
+    def close(self, why: CloseCode) -> None:
         """Keep why."""
         self.why.append(why)
 
@@ -188,7 +188,7 @@ def test_who_is_announced_later_is_newer(met):
     wakeups.hear(HERS, own)
     assert listener.why == []
     wakeups.hear(HERS, other)
-    assert listener.why == [Closing.REPLACED]
+    assert listener.why == [CloseCode.REPLACED]
 
 
 def test_a_poll_elsewhere_is_told_too(met):
@@ -207,7 +207,7 @@ def test_a_poll_elsewhere_is_told_too(met):
         wakeups.hear(HIS, Arrived(b"a socket", own.since + 60, again=False))
         assert (poll.why, bus.published) == ([], [arrival])
         wakeups.hear(HIS, Arrived(b"a poll", own.since + 60, again=True, is_poll=True))
-        assert poll.why == [Closing.REPLACED]
+        assert poll.why == [CloseCode.REPLACED]
 
 
 def test_what_was_told_here_is_not_told_again(met):
@@ -240,7 +240,7 @@ def test_who_is_announced_again_is_compared_by_time(met):
     assert listener.why == []
     assert bus.published == [Arrived(own.name, own.since, again=True)]
     wakeups.hear(HERS, Arrived(b"newer", own.since + 1, again=True))
-    assert listener.why == [Closing.REPLACED]
+    assert listener.why == [CloseCode.REPLACED]
 
 
 def test_a_bus_that_stood_still(met):

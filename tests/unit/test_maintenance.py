@@ -22,7 +22,8 @@ from core.maintenance import LEASE, Job, Maintenance, MaintenanceLease
 from core.metrics import Metrics
 from discovery.models import DirectoryChange, DiscoveryBudget
 from interop.matrix.models import MatrixSession, MatrixToken, MatrixUser
-from messaging.models import Envelope, Mailbox, SentMessage, TakenPrekey
+from messaging.keys.models import ConsumedPrekey
+from messaging.mailbox.models import Envelope, Mailbox, SentMessage
 from sms.models import OutboxMessage, RoutingOutcome, Send, SmppMessage, TakenReport
 from sms.outcomes import slot_of
 from tests.conftest import NUMBER, Clock
@@ -223,7 +224,7 @@ def envelope(n: int, age: timedelta) -> Base:
 
 def taken_prekey(n: int, age: timedelta) -> Base:
     """Keep that a one-time key was handed out so long ago."""
-    return TakenPrekey(account_id=DEVICE, device_id=DEVICE, digest=_id(n), taken_at=NOW - age)
+    return ConsumedPrekey(account_id=DEVICE, device_id=DEVICE, digest=_id(n), taken_at=NOW - age)
 
 
 def sent_message(n: int, age: timedelta) -> Base:

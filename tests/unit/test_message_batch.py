@@ -11,20 +11,29 @@ from sqlalchemy import func, select
 
 from core.database import table
 from core.problems import Problem
+from messaging.keys.models import DeviceKeys
 from messaging.mailbox import store as mailbox
-from messaging.mailbox.box import Bounds
-from messaging.mailbox.jobs import Acknowledging, Sending
-from messaging.mailbox.message_batch import MessageBatch
+from messaging.mailbox.jobs import AcknowledgeJob, SendJob
+from messaging.mailbox.locked_mailbox import MailboxQuota
+from messaging.mailbox.message_batch import BatchProcessor
+from messaging.mailbox.models import Envelope, Mailbox, Payload, SentMessage
+from messaging.mailbox.problems import MailboxFull
 from messaging.mailbox.recipients import devices_digest
-from messaging.message_types import Accepted, Outgoing, Roster, Sealed, Shared, ToGroup, Verdict
-from messaging.models import DeviceKeys, Envelope, Mailbox, Payload, SentMessage
-from messaging.problems import MailboxFull
+from messaging.message_types import (
+    AcceptedMessage,
+    DeliveryDecision,
+    DeviceEnvelope,
+    GroupAtVersion,
+    JoinedMembers,
+    MessageSubmission,
+    SharedContent,
+)
 from tests.conftest import Clock
 from tokens.models import Device
 
 CONTENT = b"ciphertext"
 #: One sender can fill five messages and 100 bytes of it.
-BOUNDS = Bounds(10, 200)
+BOUNDS = MailboxQuota(10, 200)
 
 
 @dataclass
@@ -33,16 +42,16 @@ class House:
 
     database: object
     clock: Clock
-    posting: MessageBatch = None
+    posting: BatchProcessor = None
 
     def __post_init__(self):
         self.rosters, self.verdicts, self.attempts = {}, {}, []
-        self.posting = MessageBatch(os.urandom, self.judge, self.find, BOUNDS)
+        self.posting = BatchProcessor(os.urandom, self.judge, self.find, BOUNDS)
 
     def judge(self, connection, attempts, now):
         """Say of each recipient what the test wants."""
         self.attempts.append(len(attempts))
-        return [self.verdicts.get(attempt.to_id, Verdict()) for attempt in attempts]
+        return [self.verdicts.get(attempt.to_id, DeliveryDecision()) for attempt in attempts]
 
     def find(self, connection, groups):
         """Find the groups of the test."""
@@ -123,17 +132,20 @@ def house(database, clock):
 
 def sending(sender, to, sealed, **fields):
     """Make a message from the first device of an account."""
-    if not isinstance(sealed, Shared):
-        sealed = [one if isinstance(one, Sealed) else Sealed(one, CONTENT) for one in sealed]
+    if not isinstance(sealed, SharedContent):
+        sealed = [
+            one if isinstance(one, DeviceEnvelope) else DeviceEnvelope(one, CONTENT)
+            for one in sealed
+        ]
     fields = {"client_id": uuid4().hex, "urgent": False, "expires_in": 3600} | fields
-    return Sending(
-        Outgoing(sender[0], sender[1], to=to, sealed=sealed, **fields), lambda answer: None
+    return SendJob(
+        MessageSubmission(sender[0], sender[1], to=to, sealed=sealed, **fields), lambda answer: None
     )
 
 
 def acknowledging(device_id, through):
     """Make an acknowledgement."""
-    return Acknowledging(device_id, through, lambda answer: None)
+    return AcknowledgeJob(device_id, through, lambda answer: None)
 
 
 def test_each_refusal_beside_successes(house):
@@ -141,8 +153,8 @@ def test_each_refusal_beside_successes(house):
     anna, ben, full = house.account(1), house.account(7, None), house.account(None)
     blocked, silent = house.account(1), house.account(1)
     house.verdicts = {
-        blocked[0]: Verdict(refusal=MailboxFull("Not today.", retry_after=1)),
-        silent[0]: Verdict(dropped=True),
+        blocked[0]: DeliveryDecision(refusal=MailboxFull("Not today.", retry_after=1)),
+        silent[0]: DeliveryDecision(dropped=True),
     }
     house.post(*[sending(anna, full[0], full[1:]) for _ in range(5)])
     again = sending(anna, ben[0], ben[1:], client_id="1")
@@ -153,15 +165,19 @@ def test_each_refusal_beside_successes(house):
         sending(anna, uuid4(), [uuid4()]),
         sending(anna, ben[0], ben[1:2]),
         sending(anna, ben[0], [*ben[1:], uuid4()]),
-        sending(anna, ben[0], [Sealed(ben[1], CONTENT, 8), Sealed(ben[2], CONTENT, 1)]),
+        sending(
+            anna, ben[0], [DeviceEnvelope(ben[1], CONTENT, 8), DeviceEnvelope(ben[2], CONTENT, 1)]
+        ),
         sending(anna, blocked[0], blocked[1:]),
         dropped,
         sending(anna, full[0], full[1:]),
-        sending(anna, ToGroup(uuid4(), 1), [ben[1]]),
+        sending(anna, GroupAtVersion(uuid4(), 1), [ben[1]]),
         other,
         again,
         acknowledging(ben[1], 1),
-        sending(anna, ben[0], [Sealed(ben[1], b"last", 7), Sealed(ben[2], b"last")]),
+        sending(
+            anna, ben[0], [DeviceEnvelope(ben[1], b"last", 7), DeviceEnvelope(ben[2], b"last")]
+        ),
     ]
     answers = house.post(*jobs)
     assert answers[1:6] == [
@@ -171,9 +187,9 @@ def test_each_refusal_beside_successes(house):
     ]
     assert answers[7:10] == ["mailbox-full", "group-not-found", "client-id-reused"]
     assert answers[11] == "acknowledgement-ahead"
-    assert isinstance(answers[0], Accepted)
+    assert isinstance(answers[0], AcceptedMessage)
     assert answers[10] == answers[0]
-    assert isinstance(answers[6], Accepted)
+    assert isinstance(answers[6], AcceptedMessage)
     assert house.waiting(ben[1]) == house.waiting(ben[2]) == [(1, CONTENT), (2, b"last")]
     assert house.waiting(silent[1]) == []
     assert house.count(SentMessage) == 5 + 3
@@ -188,7 +204,11 @@ def test_what_a_mismatch_names(house):
     job = sending(
         anna,
         ben[0],
-        [Sealed(ben[1], CONTENT, 8), Sealed(ben[2], CONTENT, 1), Sealed(stranger, b"x")],
+        [
+            DeviceEnvelope(ben[1], CONTENT, 8),
+            DeviceEnvelope(ben[2], CONTENT, 1),
+            DeviceEnvelope(stranger, b"x"),
+        ],
     )
     house.post(job)
     assert job.answer.members == {
@@ -203,7 +223,7 @@ def test_to_the_own_account(house):
     """A message to oneself is for each other device, and nobody judges it."""
     anna = house.account(1, 2)
     (answer,) = house.post(sending(anna, anna[0], anna[2:]))
-    assert isinstance(answer, Accepted)
+    assert isinstance(answer, AcceptedMessage)
     assert house.post(sending(anna, anna[0], anna[1:])) == ["devices-mismatched"]
     assert house.attempts == []
 
@@ -211,7 +231,7 @@ def test_to_the_own_account(house):
 def test_judged_once_a_batch(house):
     """All messages to others are judged together, and what they are told goes with them."""
     anna, ben = house.account(1), house.account(1)
-    house.verdicts = {ben[0]: Verdict(is_request=True)}
+    house.verdicts = {ben[0]: DeliveryDecision(is_request=True)}
     house.post(*[sending(anna, ben[0], ben[1:]) for _ in range(3)])
     assert house.attempts == [3]
     assert all(delivery.is_request for delivery in house.posted.deliveries[ben[1]])
@@ -220,14 +240,14 @@ def test_judged_once_a_batch(house):
 def test_what_is_there_several_times_is_judged_once(house):
     """Repeats in one batch have one answer, a refusal too; another message under the name has none."""
     anna, ben, eve = house.account(1), house.account(1), house.account(1)
-    house.verdicts = {eve[0]: Verdict(refusal=MailboxFull("Not today.", retry_after=1))}
+    house.verdicts = {eve[0]: DeliveryDecision(refusal=MailboxFull("Not today.", retry_after=1))}
 
     def repeats(to, name):
         jobs = [sending(anna, to[0], to[1:], client_id=name) for _ in range(4)]
         return [*jobs, sending(anna, to[0], to[1:], client_id=name, expires_in=60)]
 
     first, *others, reused = house.post(*repeats(ben, "1"), *repeats(eve, "2"))[:5]
-    assert isinstance(first, Accepted)
+    assert isinstance(first, AcceptedMessage)
     assert others == [first] * 3
     assert reused == "client-id-reused"
     assert house.attempts == [2]
@@ -240,11 +260,11 @@ def test_what_is_there_several_times_is_judged_once(house):
 def test_a_mailbox_is_bounded_by_count_and_bytes(house):
     """The last that fits is taken; an acknowledgement in the same batch makes room."""
     anna, ben = house.account(1), house.account(1)
-    fits = sending(anna, ben[0], [Sealed(ben[1], bytes(100))])
-    assert isinstance(house.post(fits)[0], Accepted)
-    assert house.post(sending(anna, ben[0], [Sealed(ben[1], b"x")])) == ["mailbox-full"]
+    fits = sending(anna, ben[0], [DeviceEnvelope(ben[1], bytes(100))])
+    assert isinstance(house.post(fits)[0], AcceptedMessage)
+    assert house.post(sending(anna, ben[0], [DeviceEnvelope(ben[1], b"x")])) == ["mailbox-full"]
     answers = house.post(
-        *[sending(anna, ben[0], [Sealed(ben[1], b"x")]) for _ in range(6)],
+        *[sending(anna, ben[0], [DeviceEnvelope(ben[1], b"x")]) for _ in range(6)],
         acknowledging(ben[1], 1),
     )
     assert answers[5:] == ["mailbox-full", None]
@@ -285,10 +305,10 @@ def test_one_content_for_a_group(house):
     """It is stored once, goes to all but the sending device, and ends with its last envelope."""
     anna, ben, carl = house.account(1, 1), house.account(1), house.account(1)
     group = uuid4()
-    house.rosters[group] = Roster(3, frozenset({anna[0], ben[0], carl[0]}))
+    house.rosters[group] = JoinedMembers(3, frozenset({anna[0], ben[0], carl[0]}))
     digest = devices_digest(devices(anna[1:], ben, carl))
-    shared = sending(anna, ToGroup(group, 3), Shared(CONTENT, digest))
-    assert isinstance(house.post(shared)[0], Accepted)
+    shared = sending(anna, GroupAtVersion(group, 3), SharedContent(CONTENT, digest))
+    assert isinstance(house.post(shared)[0], AcceptedMessage)
     for device_id in (anna[2], ben[1], carl[1]):
         assert house.waiting(device_id) == [(1, CONTENT)]
     assert house.count(Payload) == 1
@@ -307,20 +327,20 @@ def test_what_a_group_refuses(house):
     """Strangers, another version, other devices; a list for each device is exact like any other."""
     anna, ben, eve = house.account(1), house.account(1), house.account(1)
     group = uuid4()
-    house.rosters[group] = Roster(3, frozenset({anna[0], ben[0]}))
+    house.rosters[group] = JoinedMembers(3, frozenset({anna[0], ben[0]}))
     right = devices_digest(devices(ben))
-    changed = sending(anna, ToGroup(group, 2), Shared(CONTENT, right))
+    changed = sending(anna, GroupAtVersion(group, 2), SharedContent(CONTENT, right))
     answers = house.post(
-        sending(eve, ToGroup(group, 3), Shared(CONTENT, right)),
+        sending(eve, GroupAtVersion(group, 3), SharedContent(CONTENT, right)),
         changed,
-        sending(anna, ToGroup(group, 3), Shared(CONTENT, bytes(32))),
-        sending(anna, ToGroup(group, 3), [ben[1], eve[1]]),
-        sending(anna, ToGroup(group, 3), ben[1:]),
+        sending(anna, GroupAtVersion(group, 3), SharedContent(CONTENT, bytes(32))),
+        sending(anna, GroupAtVersion(group, 3), [ben[1], eve[1]]),
+        sending(anna, GroupAtVersion(group, 3), ben[1:]),
     )
     assert answers[:4] == ["group-not-found", "group-changed", *["devices-mismatched"] * 2]
     assert changed.answer.members == {"version": 3}
     (delivery,) = house.posted.deliveries[ben[1]]
-    assert delivery.message.group == ToGroup(group, 3)
+    assert delivery.message.group == GroupAtVersion(group, 3)
     assert house.attempts == [1]  # those for nobody are not judged
 
 

@@ -4,13 +4,13 @@ from uuid import UUID
 
 import pytest
 
-from messaging.message_types import Closing
+from messaging.message_types import CloseCode
 from messaging.notifications import publish_queue as publications
 from messaging.notifications.notifications import Close, Stored
 from messaging.notifications.publish_queue import Publication, PublishQueue
 
 HERS, HIS = UUID(int=1), UUID(int=2)
-CLOSE = Close(Closing.REVOKED, None)
+CLOSE = Close(CloseCode.REVOKED, None)
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import event, insert
 
 from core.database import Database
-from messaging.models import Mailbox, PushSubscription
+from messaging.mailbox.models import Mailbox
 from messaging.push import wakeup_queue as due
+from messaging.push.models import PushSubscription
 from tests.conftest import Clock
 from tests.unit.test_query_plans import plan
 

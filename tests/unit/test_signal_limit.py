@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from uuid import UUID
 
-from messaging.problems import TooManySignals
+from messaging.stream.problems import TooManySignals
 from messaging.stream.signals import BURST, MANY_BUCKETS, PER_SECOND, SignalLimit
 
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
-from messaging.message_types import Delivery, Message
+from messaging.message_types import Delivery, MessageHeader
 from messaging.stream.window import (
     MAX_AT_ONCE,
     MAX_BYTES,
@@ -12,7 +12,9 @@ from messaging.stream.window import (
     Window,
 )
 
-_MESSAGE = Message(UUID(int=1), UUID(int=2), UUID(int=3), datetime.now(UTC), datetime.now(UTC))
+_MESSAGE = MessageHeader(
+    UUID(int=1), UUID(int=2), UUID(int=3), datetime.now(UTC), datetime.now(UTC)
+)
 ENDLESS = 2**40
 
 

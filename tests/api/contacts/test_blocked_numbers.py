@@ -8,16 +8,16 @@ from sqlalchemy import func, select
 
 from core.base64url import encode
 from core.limits import LimitCounter
-from messaging.contacts.service import State
-from messaging.message_types import Closing
-from messaging.models import Contact
+from messaging.contacts.models import Contact
+from messaging.contacts.service import ContactState
+from messaging.message_types import CloseCode
 from tests.api.contacts.conftest import BEN
 from tests.conftest import problem_code
 from tokens.models import FormerNumber
 
 NEW = "+4915112345603"
 RECYCLED = 120
-LIMITS = {"stranger_messages_per_day": 3, "new_recipients_per_day": 2}
+LIMITS = {"messages_to_new_recipient_per_day": 3, "new_recipients_per_day": 2}
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def rows(app):
     def rows(person):
         query = select(Contact.state).where(Contact.account_id == UUID(person.account_id))
         with app.extensions["kith"].runtime.database.read() as connection:
-            return sorted(State(state) for state in connection.scalars(query))
+            return sorted(ContactState(state) for state in connection.scalars(query))
 
     return rows
 
@@ -99,7 +99,7 @@ def test_a_new_account_of_a_blocked_number_is_blocked(
         ben = again(ben)
         assert not arrives(ben, anna)
         assert listed(anna) == {}
-        assert rows(anna) == [State.BLOCKED_NUMBER]
+        assert rows(anna) == [ContactState.BLOCKED_NUMBER]
 
 
 def test_a_block_of_the_new_account_goes_on_too(put, arrives, again, rows, anna, ben):
@@ -107,9 +107,9 @@ def test_a_block_of_the_new_account_goes_on_too(put, arrives, again, rows, anna,
     put(anna, ben.account_id, "blocked")
     ben = again(ben)
     put(anna, ben.account_id, "blocked")
-    assert rows(anna) == [State.BLOCKED, State.BLOCKED_NUMBER]
+    assert rows(anna) == [ContactState.BLOCKED, ContactState.BLOCKED_NUMBER]
     ben = again(ben)
-    assert rows(anna) == [State.BLOCKED_NUMBER]
+    assert rows(anna) == [ContactState.BLOCKED_NUMBER]
     assert not arrives(ben, anna)
 
 
@@ -203,7 +203,7 @@ def test_an_account_that_was_idle_owes_nothing(
     put(anna, ben.account_id, "blocked")
     ben = again(ben)
     idle()
-    assert rows(anna) == [State.BLOCKED_NUMBER]
+    assert rows(anna) == [ContactState.BLOCKED_NUMBER]
     assert arrives(register(BEN), anna)
     assert rows(anna) == []
 
@@ -265,7 +265,7 @@ class TestChangeOfNumber:
         wakeups = app.extensions["kith"].messaging.wakeups
         with wakeups.listening(UUID(ben.device_id), Listener()):
             move(ben, NEW)
-        assert heard == [Closing.NUMBER_CHANGED]
+        assert heard == [CloseCode.NUMBER_CHANGED]
 
 
 class TestLimits:
@@ -306,8 +306,8 @@ class TestLimits:
         assert invite(ben) == 201
         with app.extensions["kith"].runtime.database.read() as connection:
             after = _counters(connection)
-        assert before["group-strangers"] == 2
-        assert after["group-strangers"] == 3
+        assert before["group-invitations"] == 2
+        assert after["group-invitations"] == 3
         assert after.keys() == before.keys()
 
     def test_blocked_numbers_are_not_told_of_invitations(self, client, put, again, anna, ben):

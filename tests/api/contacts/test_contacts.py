@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import insert, select
 
 from messaging.contacts import service as rules
-from messaging.contacts.service import State
-from messaging.models import Contact
+from messaging.contacts.models import Contact
+from messaging.contacts.service import ContactState
 from tests.conftest import problem_code
 
 
@@ -30,7 +30,7 @@ def states(app):
     def states(account_id):
         query = select(Contact.state).where(Contact.account_id == UUID(account_id))
         with app.extensions["kith"].runtime.database.read() as connection:
-            return [State(state) for state in connection.scalars(query)]
+            return [ContactState(state) for state in connection.scalars(query)]
 
     return states
 
@@ -65,11 +65,11 @@ def test_a_block_remembers_what_was_before(put, states, anna, ben):
     """However often it is set, so that the limits of who is blocked stay what they were."""
     put(anna, ben.account_id, "blocked")
     put(anna, ben.account_id, "blocked")
-    assert states(anna.account_id) == [State.BLOCKED]
+    assert states(anna.account_id) == [ContactState.BLOCKED]
     put(anna, ben.account_id, "accepted")
     put(anna, ben.account_id, "blocked")
     put(anna, ben.account_id, "blocked")
-    assert states(anna.account_id) == [State.BLOCKED_AFTER_ACCEPTED]
+    assert states(anna.account_id) == [ContactState.BLOCKED_AFTER_ACCEPTED]
 
 
 @pytest.mark.parametrize("account_id", [str(UUID(int=4)), "nobody", "0" * 64])
@@ -115,7 +115,7 @@ def test_contacts_are_listed_by_page_and_state(app, contacts, anna):
                 insert(Contact).values(
                     account_id=UUID(anna.account_id),
                     peer_id=peer,
-                    state=State(1 + place % 3),
+                    state=ContactState(1 + place % 3),
                     since=app.extensions["kith"].runtime.clock(),
                 )
             )

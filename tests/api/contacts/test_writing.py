@@ -5,7 +5,7 @@ from itertools import count
 import pytest
 from sqlalchemy import func, select
 
-from messaging.models import Contact
+from messaging.contacts.models import Contact
 from tests.conftest import problem_code
 
 
@@ -106,7 +106,7 @@ def test_a_stranger_is_told_when_she_may_write_again(write, inbox, anna, ben):
         assert write(anna, ben).status_code == 202
     response = write(anna, ben, client_id="last")
     assert (response.status_code, problem_code(response)) == (429, "message-rate-limited")
-    assert response.headers["RateLimit-Policy"] == '"stranger-messages";q=20;w=86400'
+    assert response.headers["RateLimit-Policy"] == '"messages-to-new-recipient";q=20;w=86400'
     assert response.headers["Retry-After"] == str(response.json["retry_after"]) == "86400"
     write(ben, anna)
     assert write(anna, ben, client_id="last").status_code == 202

@@ -4,7 +4,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from messaging.message_types import GroupChanged
+from messaging.message_types import GroupChangedNotice
 from tests.api.groups.conftest import ADMIN, INVITED, MEMBER, roles
 from tests.conftest import problem_code
 from tests.people import caller, put_in_touch, settle
@@ -108,7 +108,7 @@ def test_a_removed_member_sees_nothing_more(people, group, change, call, told):
     assert problem_code(call(ben, "GET", f"/{group['id']}")) == "group-not-found"
     assert call(ben, "GET").json["groups"] == []
     assert {device for device, _ in told} == {UUID(who.device_id) for who in people}
-    assert {notice for _, notice in told} == {GroupChanged(UUID(group["id"]), 2)}
+    assert {notice for _, notice in told} == {GroupChangedNotice(UUID(group["id"]), 2)}
 
 
 def test_removing_names_a_version(people, group, call):

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from messaging.models import Group, GroupMember, Membership
+from messaging.groups.models import Group, GroupMember, Membership
 from tests.api.groups.conftest import ADMIN, MEMBER, roles
 from tests.conftest import problem_code
 from tests.people import put_in_touch, settle

@@ -4,7 +4,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from messaging.message_types import GroupChanged
+from messaging.message_types import GroupChangedNotice
 from tests.api.groups.conftest import ADMIN, INVITED, MEMBER, roles
 from tests.conftest import problem_code
 from tests.people import settle
@@ -120,7 +120,7 @@ def test_a_group_is_not_there_for_others(people, make, call):
 def test_members_devices_hear_of_it(people, make, told):
     """Each device of each member, joined or invited, is told what version the group has."""
     group = make(*people)
-    notice = GroupChanged(UUID(group["id"]), 1)
+    notice = GroupChangedNotice(UUID(group["id"]), 1)
     assert sorted(told) == sorted((UUID(who.device_id), notice) for who in people)
 
 
@@ -143,7 +143,7 @@ def test_a_group_of_strangers_is_refused(kith, people, call):
     strangers = [one.account_id for one in settle(kith, 101)]
     refused = call(anna, "POST", body={"name": "All", "members": strangers})
     assert (refused.status_code, problem_code(refused)) == (429, "group-rate-limited")
-    assert refused.headers["RateLimit"].startswith('"group-strangers";r=100')
+    assert refused.headers["RateLimit"].startswith('"group-invitations";r=100')
     assert call(anna, "GET").json["groups"] == []
     assert call(anna, "POST", body={"name": "Some", "members": strangers[1:]}).status_code == 201
     again = call(anna, "POST", body={"name": "One", "members": strangers[:1]})

@@ -8,7 +8,8 @@ from uuid import UUID
 import pytest
 
 from core.database import table
-from messaging.models import DeviceKeys, Payload
+from messaging.keys.models import DeviceKeys
+from messaging.mailbox.models import Payload
 from tests.conftest import problem_code
 from tests.people import add_device, put_in_touch, settle
 

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import func, select
 
 from core import limits
-from messaging.message_types import KeysLow
-from messaging.models import TakenPrekey
+from messaging.keys.models import ConsumedPrekey
+from messaging.message_types import KeysLowNotice
 from tests.api.messages.conftest import NOBODY
 from tests.conftest import OTHER_NUMBER, problem_code
 from tests.device_keys import DeviceKeys, digest_of
@@ -120,7 +120,7 @@ def test_what_was_handed_out_is_forgotten_with_the_device(
     take(ben)
     client.delete("/v1/account", headers=ben.headers)
     with database.read() as connection:
-        assert connection.scalar(select(func.count()).select_from(TakenPrekey)) == 0
+        assert connection.scalar(select(func.count()).select_from(ConsumedPrekey)) == 0
 
 
 def test_without_kem_keys_a_bundle_has_none(ben, upload, take, keys):
@@ -262,8 +262,8 @@ def test_a_device_with_few_keys_is_told(app, clock, ben, upload, take, keys, tol
     take(ben)
     assert (told, kith.messaging.keys.greet(caller)) == ([], ())
     take(ben)
-    assert told == [(caller.device_id, KeysLow(19, 19, clock()))]
-    assert kith.messaging.keys.greet(caller) == (KeysLow(19, 19, clock()),)
+    assert told == [(caller.device_id, KeysLowNotice(19, 19, clock()))]
+    assert kith.messaging.keys.greet(caller) == (KeysLowNotice(19, 19, clock()),)
 
 
 def test_a_device_is_asked_for_kem_keys_if_it_has_any(app, clock, ben, upload, take, keys, told):
@@ -275,7 +275,7 @@ def test_a_device_is_asked_for_kem_keys_if_it_has_any(app, clock, ben, upload, t
     assert (told, kith.messaging.keys.greet(caller)) == ([], ())
     upload(ben, {"last_resort_kem_prekey": keys.kem()})
     take(ben)
-    assert told == [(caller.device_id, KeysLow(28, 0, clock()))]
+    assert told == [(caller.device_id, KeysLowNotice(28, 0, clock()))]
 
 
 def test_taking_from_one_account_is_limited(app, ben, link, anna, upload, take, keys, left):
@@ -304,10 +304,10 @@ def test_another_taker_is_not_held_up(ben, register, upload, take, keys):
 def test_taking_in_all_is_limited(app, ben, anna, take, monkeypatch):
     """A refusal by the larger limit costs nothing of the smaller one."""
     kith = app.extensions["kith"]
-    rule = kith.messaging.keys._rules.key_takes
+    rule = kith.messaging.keys._rules.key_fetches
     small = replace(rule, capacity=2)
     monkeypatch.setattr(
-        kith.messaging.keys, "_rules", replace(kith.messaging.keys._rules, key_takes=small)
+        kith.messaging.keys, "_rules", replace(kith.messaging.keys._rules, key_fetches=small)
     )
     assert [take(owner).status_code for owner in (ben, anna, ben)] == [200, 200, 429]
     monkeypatch.undo()

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from messaging.message_types import Closing
+from messaging.message_types import CloseCode
 from messaging.notifications import mailbox_poller as net
 from tests.conftest import problem_code
 
@@ -90,7 +90,7 @@ def test_a_device_that_is_gone(kith, client, ben, listening, monkeypatch):
     monkeypatch.setattr(kith.messaging.wakeups, "close", lambda *_: None)
     client.delete("/v1/account", headers=ben.headers)
     kith.messaging.net.look()
-    assert listening.why == [Closing.REVOKED]
+    assert listening.why == [CloseCode.REVOKED]
 
 
 def test_a_token_that_was_replaced(kith, client, ben, listening, monkeypatch):
@@ -101,7 +101,7 @@ def test_a_token_that_was_replaced(kith, client, ben, listening, monkeypatch):
     assert listening.why == []
     kith.tokens.device_tokens.authenticate(newer)
     kith.messaging.net.look()
-    assert listening.why == [Closing.TOKEN_REPLACED]
+    assert listening.why == [CloseCode.TOKEN_REPLACED]
 
 
 def test_a_token_that_was_revoked(kith, ben, listening, monkeypatch):
@@ -110,7 +110,7 @@ def test_a_token_that_was_revoked(kith, ben, listening, monkeypatch):
     with kith.runtime.database.write() as connection:
         assert kith.tokens.revocations.revoke(connection, UUID(ben.account_id), UUID(ben.device_id))
     kith.messaging.net.look()
-    assert listening.why == [Closing.REVOKED]
+    assert listening.why == [CloseCode.REVOKED]
 
 
 @pytest.mark.usefixtures("unheard")
@@ -140,7 +140,7 @@ def test_revocation_is_told(client, ben, listening, kith, clock):
     newer = client.post("/v1/tokens/rotate", headers=ben.headers).json["device_token"]
     assert listening.why == []
     caller = kith.tokens.device_tokens.authenticate(newer)
-    assert listening.why == [Closing.TOKEN_REPLACED]
+    assert listening.why == [CloseCode.TOKEN_REPLACED]
     listener = Listener()
     with kith.messaging.wakeups.listening(caller.device_id, listener, caller.token_hash):
         kith.tokens.device_tokens.authenticate(newer)
@@ -150,7 +150,7 @@ def test_revocation_is_told(client, ben, listening, kith, clock):
         clock.advance(61)
         refused = client.get("/v1/account", headers=ben.headers)
         assert problem_code(refused) == "token-reused"
-        assert listener.why == [Closing.REVOKED]
+        assert listener.why == [CloseCode.REVOKED]
 
 
 @pytest.mark.parametrize("how", ["removed", "registered again", "deleted"])
@@ -162,4 +162,4 @@ def test_a_device_that_ends(client, ben, listening, register, how):
         register(ben.phone_number)
     else:
         client.delete("/v1/account", headers=ben.headers)
-    assert listening.why == [Closing.REVOKED]
+    assert listening.why == [CloseCode.REVOKED]

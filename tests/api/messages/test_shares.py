@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import func, select
 
-from messaging.models import Mailbox, MailboxShare
+from messaging.mailbox.models import Mailbox, MailboxShare
 from tests.api.messages.conftest import numbers
 from tests.conftest import problem_code
 

@@ -6,7 +6,7 @@ import pytest
 from flask_openapi3 import OpenAPI
 
 from core.database import table
-from messaging.models import PushSubscription
+from messaging.push.models import PushSubscription
 from tests.api.messages.conftest import (
     acknowledge,
     anna,

@@ -10,7 +10,7 @@ import pytest
 from flask_openapi3 import OpenAPI
 from prometheus_client import CollectorRegistry
 
-from messaging.message_types import Closing
+from messaging.message_types import CloseCode
 from tests.api.stream.conftest import Open, message
 from tests.conftest import MakeApp, Person
 from tests.sockets import JSON, TestSocket
@@ -42,9 +42,9 @@ def test_a_newer_socket_takes_the_place_of_the_older(
     assert newer.expect("message")["seq"] == 1
 
 
-@pytest.mark.parametrize("why", list(Closing))
+@pytest.mark.parametrize("why", list(CloseCode))
 def test_it_is_ended_from_elsewhere(
-    open_ready: Open, app: OpenAPI, bob: Person, why: Closing
+    open_ready: Open, app: OpenAPI, bob: Person, why: CloseCode
 ) -> None:
     """Whoever ends the listener of a device closes its socket with the code that says why."""
     socket = open_ready(bob)
@@ -58,7 +58,7 @@ def test_a_peer_that_never_reads_is_ended_from_elsewhere_too(
 ) -> None:
     """A write that does not get through holds up the end for no longer than a second."""
     _flood(open_ready(bob, receive_buffer=4096), open_ready(alice), bob)
-    app.extensions["kith"].messaging.messages.wakeups.close(UUID(bob.device_id), Closing.REVOKED)
+    app.extensions["kith"].messaging.messages.wakeups.close(UUID(bob.device_id), CloseCode.REVOKED)
     # Its patience is 25 seconds.
     _await_listeners(app, 1)
 
@@ -174,7 +174,7 @@ def test_who_is_told_to_come_back_and_who_is_gone(
     """A device that is gone has nobody to wake; one that met a stopping server has its time."""
     to_bob = open_ready(bob)
     wakeups = app.extensions["kith"].messaging.messages.wakeups
-    wakeups.close(UUID(bob.device_id), Closing.REVOKED)
+    wakeups.close(UUID(bob.device_id), CloseCode.REVOKED)
     assert to_bob.closing().code == 4003
     to_alice = open_ready(alice)
     app.extensions["kith"].messaging.sockets.stop()

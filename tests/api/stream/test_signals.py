@@ -9,8 +9,8 @@ from sqlalchemy import func, select
 
 from core.database import Database
 from messaging.keys.schemas import KeysUpload
-from messaging.message_types import GroupChanged, KeysLow
-from messaging.models import Envelope
+from messaging.mailbox.models import Envelope
+from messaging.message_types import GroupChangedNotice, KeysLowNotice
 from messaging.stream.signals import BURST, PER_SECOND, SignalLimit
 from tests.api.stream.conftest import Open
 from tests.conftest import Clock, Person
@@ -140,7 +140,7 @@ def test_notices_become_frames(open_ready: Open, app: OpenAPI, bob: Person) -> N
     """What else an open socket is told: keys that run out, groups that changed."""
     socket = open_ready(bob)
     wakeups = app.extensions["kith"].messaging.messages.wakeups
-    wakeups.notice(UUID(bob.device_id), KeysLow(3, 4))
+    wakeups.notice(UUID(bob.device_id), KeysLowNotice(3, 4))
     assert socket.expect("keys_low") == {"one_time_prekeys": 3, "one_time_kem_prekeys": 4}
-    wakeups.notice(UUID(bob.device_id), GroupChanged(UUID(bob.account_id), 7))
+    wakeups.notice(UUID(bob.device_id), GroupChangedNotice(UUID(bob.account_id), 7))
     assert socket.expect("group_changed") == {"group_id": bob.account_id, "version": 7}

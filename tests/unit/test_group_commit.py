@@ -9,8 +9,8 @@ from sqlalchemy.exc import OperationalError
 from core.metrics import Metrics
 from core.problems import Problem
 from messaging.mailbox import group_commit as commits
-from messaging.mailbox.group_commit import Committer
-from messaging.mailbox.jobs import Acknowledging
+from messaging.mailbox.group_commit import GroupCommit
+from messaging.mailbox.jobs import AcknowledgeJob
 
 #: Far longer than any test may take.
 LONG = 20
@@ -23,7 +23,7 @@ class Gate:
         self.batches, self.told = [], []
         self.entered, self.open = threading.Semaphore(0), threading.Event()
         self.fails = fails
-        self.committer = Committer(self.commit, Metrics())
+        self.committer = GroupCommit(self.commit, Metrics())
         self.answered = threading.Semaphore(0)
 
     def commit(self, jobs):
@@ -42,7 +42,7 @@ class Gate:
             self.told.append((number, answer.code if isinstance(answer, Problem) else answer))
             self.answered.release()
 
-        self.committer.put(Acknowledging(uuid4(), number, done))
+        self.committer.put(AcknowledgeJob(uuid4(), number, done))
 
     def wait(self, answers):
         """Wait for so many answers."""
@@ -75,7 +75,7 @@ def test_it_goes_on_after_it_was_idle():
 
 def test_a_batch_is_bounded(monkeypatch):
     """A long queue takes several transactions."""
-    monkeypatch.setattr(commits, "BATCH_WEIGHT", 4)
+    monkeypatch.setattr(commits, "MAX_BATCH_WEIGHT", 4)
     gate = Gate()
     gate.put(0)
     assert gate.entered.acquire(timeout=LONG)
@@ -88,7 +88,7 @@ def test_a_batch_is_bounded(monkeypatch):
 
 def test_too_long_a_queue_refuses_at_once(monkeypatch):
     """Who comes after the bound is told when to come again; who waits is stored."""
-    monkeypatch.setattr(commits, "MAX_WEIGHT", 3)
+    monkeypatch.setattr(commits, "MAX_QUEUED_WEIGHT", 3)
     gate = Gate()
     gate.put(0)
     assert gate.entered.acquire(timeout=LONG)
@@ -150,7 +150,7 @@ def test_who_cannot_hear_its_answer_harms_nobody():
 
     gate.put(0)
     assert gate.entered.acquire(timeout=LONG)
-    gate.committer.put(Acknowledging(uuid4(), 1, deaf))
+    gate.committer.put(AcknowledgeJob(uuid4(), 1, deaf))
     gate.put(2)
     gate.open.set()
     gate.wait(2)

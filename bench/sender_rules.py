@@ -1,4 +1,4 @@
-"""`python -m bench.judging`: what blocking, requests and limits cost a message, by size of batch.
+"""`python -m bench.sender_rules`: what blocking, requests and limits cost a message, by size of batch.
 
 100 people write to each other in 50 pairs, or everybody of a batch to somebody else; all are in touch. Timed
 is the judging inside its transaction and not the commit, which a batch has anyway; of many batches the
@@ -20,8 +20,8 @@ from rich.table import Table
 from bench import databases
 from core.database import Database
 from core.limits import Limits
-from messaging.contacts.judging import Judge
-from messaging.message_types import Attempt
+from messaging.contacts.sender_rules import SenderRules
+from messaging.message_types import SenderRecipient
 from messaging.settings import MAX_RATE
 from settings import Settings
 
@@ -51,9 +51,11 @@ def main(rounds: int) -> None:
 
 def _measure(database: Database, pairs: int, rounds: int) -> list[float]:
     settings = Settings(messages_per_minute=MAX_RATE, messages_to_one_per_minute=MAX_RATE)
-    judge, now = Judge(Limits.from_settings(settings)), datetime.now(UTC)
+    judge, now = SenderRules(Limits.from_settings(settings)), datetime.now(UTC)
     couples = [(uuid4(), uuid4()) for _ in range(pairs)]
-    ways = [Attempt(*couple) for couple in couples] + [Attempt(b, a) for a, b in couples]
+    ways = [SenderRecipient(*couple) for couple in couples] + [
+        SenderRecipient(b, a) for a, b in couples
+    ]
     # The first time they are strangers, and in touch from then on.
     for start in range(0, len(ways), 50):
         with database.write() as connection:
@@ -62,7 +64,12 @@ def _measure(database: Database, pairs: int, rounds: int) -> list[float]:
 
 
 def _median(
-    database: Database, judge: Judge, ways: list[Attempt], size: int, rounds: int, now: datetime
+    database: Database,
+    judge: SenderRules,
+    ways: list[SenderRecipient],
+    size: int,
+    rounds: int,
+    now: datetime,
 ) -> float:
     taken = []
     for _ in range(rounds):

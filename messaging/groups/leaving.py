@@ -11,8 +11,8 @@ from uuid import UUID
 from sqlalchemy import BindParameter, Connection, bindparam, delete, func, select, tuple_, update
 
 from core.database import table
-from messaging.groups.membership import Role, State
-from messaging.models import Group, GroupMember, Membership
+from messaging.groups.membership import MemberState, Role
+from messaging.groups.models import Group, GroupMember, Membership
 
 _GROUPS, _MEMBERS, _WAYS = table(Group).c, table(GroupMember).c, table(Membership).c
 _THESE: BindParameter[Any] = bindparam("groups", expanding=True)
@@ -25,7 +25,7 @@ _STEPPING = (
 )
 _WITH_MEMBERS = (
     select(_MEMBERS.group_id)
-    .where(_MEMBERS.group_id.in_(_THESE), _MEMBERS.state == State.JOINED)
+    .where(_MEMBERS.group_id.in_(_THESE), _MEMBERS.state == MemberState.JOINED)
     .distinct()
 )
 _RANKED = (
@@ -37,7 +37,7 @@ _RANKED = (
         .label("place"),
         func.max(_MEMBERS.role).over(partition_by=_MEMBERS.group_id).label("highest"),
     )
-    .where(_MEMBERS.group_id.in_(_THESE), _MEMBERS.state == State.JOINED)
+    .where(_MEMBERS.group_id.in_(_THESE), _MEMBERS.state == MemberState.JOINED)
     .subquery()
 )
 _PROMOTING = (

@@ -11,10 +11,10 @@ from sqlalchemy import func, select
 
 from core.limits import LimitCounter, Limits
 from messaging.contacts import service as rules
-from messaging.contacts.judging import Judge
-from messaging.message_types import Attempt
-from messaging.models import Contact
-from messaging.problems import TooManyContacts
+from messaging.contacts.models import Contact
+from messaging.contacts.problems import TooManyContacts
+from messaging.contacts.sender_rules import SenderRules
+from messaging.message_types import SenderRecipient
 from settings import Settings
 from tokens.devices import Caller
 
@@ -28,7 +28,7 @@ def outcomes(database):
     """Judge batches at once, each in a transaction of its own; count how messages ended."""
 
     def outcomes(batches, **settings):
-        judge = Judge(Limits.from_settings(Settings(**settings)))
+        judge = SenderRules(Limits.from_settings(Settings(**settings)))
         barrier = Barrier(PARALLEL)
 
         def run(mine):
@@ -64,14 +64,20 @@ def used(database):
 
 def test_a_stranger_gets_exactly_as_many_messages_as_are_allowed(outcomes, used):
     """60 batches with two messages each race for 7."""
-    ended = outcomes([[Attempt(ANNA, BEN)] * 2] * BATCHES, stranger_messages_per_day=7)
-    assert ended == {"passed": 7, "stranger-messages": 2 * BATCHES - 7}
-    assert (used("messages"), used("stranger-messages"), used("strangers")) == (7, 7, 1)
+    ended = outcomes(
+        [[SenderRecipient(ANNA, BEN)] * 2] * BATCHES, messages_to_new_recipient_per_day=7
+    )
+    assert ended == {"passed": 7, "messages-to-new-recipient": 2 * BATCHES - 7}
+    assert (used("messages"), used("messages-to-new-recipient"), used("new-recipients")) == (
+        7,
+        7,
+        1,
+    )
 
 
 def test_a_sender_sends_exactly_as_many_as_are_allowed(outcomes, used):
     """To whomever she writes."""
-    batches = [[Attempt(ANNA, BEN), Attempt(ANNA, uuid4())] for _ in range(BATCHES)]
+    batches = [[SenderRecipient(ANNA, BEN), SenderRecipient(ANNA, uuid4())] for _ in range(BATCHES)]
     ended = outcomes(batches, messages_per_minute=5)
     assert ended == {"passed": 5, "messages": 2 * BATCHES - 5}
     assert used("messages") == 5
@@ -79,10 +85,10 @@ def test_a_sender_sends_exactly_as_many_as_are_allowed(outcomes, used):
 
 def test_exactly_as_many_strangers_as_are_allowed(outcomes, used, database):
     """And only those are in touch afterwards."""
-    batches = [[Attempt(ANNA, uuid4())] for _ in range(BATCHES)]
+    batches = [[SenderRecipient(ANNA, uuid4())] for _ in range(BATCHES)]
     ended = outcomes(batches, new_recipients_per_day=3)
-    assert ended == {"passed": 3, "strangers": BATCHES - 3}
-    assert used("strangers") == 3
+    assert ended == {"passed": 3, "new-recipients": BATCHES - 3}
+    assert used("new-recipients") == 3
     with database.read() as connection:
         assert connection.scalar(select(func.count()).select_from(Contact)) == 3
 
@@ -90,9 +96,11 @@ def test_exactly_as_many_strangers_as_are_allowed(outcomes, used, database):
 def test_batches_over_the_same_people_in_any_order_do_not_block_each_other(outcomes):
     """Everybody writes to everybody, forwards in one batch and backwards in another."""
     people = [UUID(int=place) for place in range(1, 7)]
-    everybody = [Attempt(one, other) for one in people for other in people if one != other]
+    everybody = [SenderRecipient(one, other) for one in people for other in people if one != other]
     batches = [everybody, everybody[::-1]] * 12
-    assert outcomes(batches, stranger_messages_per_day=100) == {"passed": 24 * len(everybody)}
+    assert outcomes(batches, messages_to_new_recipient_per_day=100) == {
+        "passed": 24 * len(everybody)
+    }
 
 
 def test_exactly_as_many_contacts_as_are_allowed(app, monkeypatch):

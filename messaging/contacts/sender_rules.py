@@ -20,24 +20,30 @@ from core.counting import Amount
 from core.limits import EPOCH, Limit, Limits
 from core.problems import Allowance
 from core.secrets import DIGEST_SIZE
-from messaging.contacts.service import STATES, Standing, State, accept_written_to, standings_of
-from messaging.message_types import Attempt, Verdict
-from messaging.problems import MessageRateLimited, RecipientBlocked
+from messaging.contacts.service import (
+    WIRE_STATES,
+    ContactState,
+    Relation,
+    accept_recipients,
+    relations_of,
+)
+from messaging.mailbox.problems import MessageRateLimited, RecipientBlocked
+from messaging.message_types import DeliveryDecision, SenderRecipient
 
-_DELIVERED, _REQUEST = Verdict(), Verdict(is_request=True)
+_DELIVERED, _REQUEST = DeliveryDecision(), DeliveryDecision(is_request=True)
 # Of a blocked sender the share is asked for that was theirs before, or a full one would tell.
 _DROPPED = {
-    State.BLOCKED: Verdict(dropped=True, is_request=True),
-    State.BLOCKED_AFTER_ACCEPTED: Verdict(dropped=True),
-    State.BLOCKED_NUMBER: Verdict(dropped=True, is_request=True),
+    ContactState.BLOCKED: DeliveryDecision(dropped=True, is_request=True),
+    ContactState.BLOCKED_AFTER_ACCEPTED: DeliveryDecision(dropped=True),
+    ContactState.BLOCKED_NUMBER: DeliveryDecision(dropped=True, is_request=True),
 }
-_IN_TOUCH = (State.ACCEPTED, State.BLOCKED_AFTER_ACCEPTED)
-_AMONG_MEMBERS = Standing(State.ACCEPTED, State.ACCEPTED)
+_IN_TOUCH = (ContactState.ACCEPTED, ContactState.BLOCKED_AFTER_ACCEPTED)
+_AMONG_MEMBERS = Relation(ContactState.ACCEPTED, ContactState.ACCEPTED)
 _WHY = {
     "messages": "This account has written as much as it may in a minute.",
     "messages-to-one": "This account has written as much to one account or group as it may in a minute.",
-    "stranger-messages": "The recipient has not answered; until then this was all for a day.",
-    "strangers": "This account has written to as many strangers as it may in a day.",
+    "messages-to-new-recipient": "The recipient has not answered; until then this was all for a day.",
+    "new-recipients": "This account has written to as many strangers as it may in a day.",
 }
 
 
@@ -57,22 +63,22 @@ class _Window:
 _Windows = dict[tuple[str, bytes], _Window]
 
 
-class Judge:
+class SenderRules:
     """Judges messages by who is in touch with whom, and by limits."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
 
     def judge(
-        self, connection: Connection, attempts: Sequence[Attempt], now: datetime
-    ) -> list[Verdict]:
+        self, connection: Connection, attempts: Sequence[SenderRecipient], now: datetime
+    ) -> list[DeliveryDecision]:
         """Judge a batch of messages to accounts and groups; give the verdict on each, in their order.
 
         Who may write to a group was judged before; here it is limited as one recipient is. Who writes to
         somebody is in touch with her from then on. A refused message counts in no limit.
         """
         shares = Counter(attempts)
-        standings = standings_of(connection, [one for one in shares if not one.is_group])
+        standings = relations_of(connection, [one for one in shares if not one.is_group])
         standings |= {one: _AMONG_MEMBERS for one in shares if one.is_group}
         verdicts = {attempt: _verdict(standing) for attempt, standing in standings.items()}
         for attempt, verdict in verdicts.items():
@@ -90,26 +96,26 @@ class Judge:
             passed = [attempt for attempt, (_, pair, *_) in rations.items() if pair.passed]
             _take_back(connection, windows)
         met = [attempt for attempt in passed if standings[attempt].sender is None]
-        accept_written_to(connection, met, now)
+        accept_recipients(connection, met, now)
         return judged
 
     def _count(
         self,
         connection: Connection,
-        shares: Mapping[Attempt, int],
-        standings: Mapping[Attempt, Standing],
+        shares: Mapping[SenderRecipient, int],
+        standings: Mapping[SenderRecipient, Relation],
         now: datetime,
-    ) -> tuple[dict[Attempt, list[_Window]], list[_Window]]:
+    ) -> tuple[dict[SenderRecipient, list[_Window]], list[_Window]]:
         """Count all messages of a batch, whether or not there is room for them.
 
         Gives the windows that a message counts in, by who writes to whom, and all of them.
         """
         limits = self._limits
         counted: _Windows = {}
-        rations: dict[Attempt, list[_Window]] = {}
+        rations: dict[SenderRecipient, list[_Window]] = {}
         for attempt, count in shares.items():
             in_touch = standings[attempt].recipient in _IN_TOUCH
-            limit = limits.messages_to_one if in_touch else limits.stranger_messages
+            limit = limits.messages_to_one if in_touch else limits.messages_to_new_recipient
             rations[attempt] = [
                 _window(counted, limits.messages, attempt.subject.bytes, count),
                 _window(counted, limit, _digest(attempt), count),
@@ -118,23 +124,25 @@ class Judge:
         strangers: _Windows = {}
         for attempt, ration in rations.items():
             pair = ration[1]
-            if pair.limit is limits.stranger_messages and pair.room == pair.limit.capacity:
+            if pair.limit is limits.messages_to_new_recipient and pair.room == pair.limit.capacity:
                 # The first message to this stranger for a day.
                 subject = attempt.subject.bytes
-                ration.append(_window(strangers, limits.strangers, subject, 1))
+                ration.append(_window(strangers, limits.new_recipients, subject, 1))
         _add(connection, [*strangers.values()], now)
         return rations, [*counted.values(), *strangers.values()]
 
 
-def _verdict(standing: Standing) -> Verdict:
-    if standing.sender in STATES["blocked"]:
-        return Verdict(RecipientBlocked("Nothing was sent; accept it first, or forget it."))
+def _verdict(standing: Relation) -> DeliveryDecision:
+    if standing.sender in WIRE_STATES["blocked"]:
+        return DeliveryDecision(
+            RecipientBlocked("Nothing was sent; accept it first, or forget it.")
+        )
     if standing.recipient in _DROPPED:
-        return _DROPPED[State(standing.recipient)]
+        return _DROPPED[ContactState(standing.recipient)]
     return _REQUEST if standing.recipient is None else _DELIVERED
 
 
-def _digest(attempt: Attempt) -> bytes:
+def _digest(attempt: SenderRecipient) -> bytes:
     ids = attempt.subject.bytes + attempt.to_id.bytes
     return hashlib.sha256(ids).digest()[:DIGEST_SIZE]
 
@@ -164,7 +172,7 @@ def _add(connection: Connection, windows: list[_Window], now: datetime) -> None:
         window.ends_at = held.ends_at
 
 
-def _ration(ration: list[_Window], now: datetime) -> Verdict | None:
+def _ration(ration: list[_Window], now: datetime) -> DeliveryDecision | None:
     """Let one message pass if each of its windows has room; give the refusal if one has none."""
     for window in ration:
         if window.passed >= window.room:
@@ -186,8 +194,8 @@ def _take_back(connection: Connection, windows: list[_Window]) -> None:
     counting.correct(connection, amounts)
 
 
-def _refusal(window: _Window, now: datetime) -> Verdict:
+def _refusal(window: _Window, now: datetime) -> DeliveryDecision:
     limit = window.limit
     wait = math.ceil((window.ends_at - now).total_seconds())
     allowance = Allowance(limit.name, limit.capacity, round(limit.period.total_seconds()), 0, wait)
-    return Verdict(MessageRateLimited(_WHY[limit.name], allowance=allowance))
+    return DeliveryDecision(MessageRateLimited(_WHY[limit.name], allowance=allowance))

@@ -18,7 +18,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Executable, bindparam, delete, or_, select
 
 from core.database import dialect_of, insert_into, table
-from messaging.models import Contact
+from messaging.contacts.models import Contact
 from tokens.models import Account
 
 #: `contacts.service.State`; numbers here, because that imports this.
@@ -41,7 +41,7 @@ _UNBLOCKING = delete(table(Contact)).where(
 _NUMBER = select(table(Account).c.number_id).where(table(Account).c.id == bindparam("account"))
 
 
-def mark_of(number_id: UUID) -> UUID:
+def peer_id_of_number(number_id: UUID) -> UUID:
     """Give what a blocked number is known by among contacts; no account has it as its id."""
     return UUID(bytes=hashlib.sha256(b"number" + number_id.bytes).digest()[:16])
 
@@ -77,7 +77,7 @@ def number_left(connection: Connection, account_id: UUID, number_id: UUID) -> No
 
 def numbers_forgotten(connection: Connection, number_ids: Sequence[UUID]) -> None:
     """End the blocks of numbers that are a new person's."""
-    marks = [mark_of(number_id) for number_id in number_ids]
+    marks = [peer_id_of_number(number_id) for number_id in number_ids]
     rows = connection.execute(_WHO_KNOWS, {"peers": marks}).all()
     _run(
         connection,
@@ -91,7 +91,7 @@ def unblock_numbers(connection: Connection, account_id: UUID, peer_id: UUID) -> 
     number_id = connection.scalar(_NUMBER, {"account": peer_id})
     connection.execute(
         _UNBLOCKING,
-        {"account": account_id, "peer": peer_id, "number": mark_of(number_id or peer_id)},
+        {"account": account_id, "peer": peer_id, "number": peer_id_of_number(number_id or peer_id)},
     )
 
 
@@ -107,7 +107,7 @@ def _block_number(
             [
                 {
                     "account": row.account_id,
-                    "number": mark_of(number_id),
+                    "number": peer_id_of_number(number_id),
                     "since": row.since,
                     "peer": account_id,
                 }

@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import insert, select
 
 from core.limits import LimitCounter, Limits
-from messaging.contacts.judging import Judge
-from messaging.contacts.service import ContactService, State
-from messaging.message_types import Attempt, Verdict
-from messaging.models import Contact
+from messaging.contacts.models import Contact
+from messaging.contacts.sender_rules import SenderRules
+from messaging.contacts.service import ContactService, ContactState
+from messaging.message_types import DeliveryDecision, SenderRecipient
 from settings import Settings
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -18,7 +18,7 @@ ANNA, BEN, CLEO, DORA = (UUID(int=place) for place in range(1, 5))
 LIMITS = {
     "messages_per_minute": 8,
     "messages_to_one_per_minute": 6,
-    "stranger_messages_per_day": 3,
+    "messages_to_new_recipient_per_day": 3,
     "new_recipients_per_day": 2,
 }
 
@@ -26,13 +26,13 @@ LIMITS = {
 @pytest.fixture
 def judge(database):
     """Judge a batch of (sender, recipient) in a transaction of its own."""
-    judging = Judge(Limits.from_settings(Settings(**LIMITS)))
+    judging = SenderRules(Limits.from_settings(Settings(**LIMITS)))
 
     def judge(*attempts, seconds=0):
         with database.write() as connection:
             return judging.judge(
                 connection,
-                [Attempt(*attempt) for attempt in attempts],
+                [SenderRecipient(*attempt) for attempt in attempts],
                 NOON + timedelta(seconds=seconds),
             )
 
@@ -59,7 +59,7 @@ def contacts(database):
     def contacts():
         with database.read() as connection:
             rows = connection.execute(select(Contact.account_id, Contact.peer_id, Contact.state))
-            return {(account, peer): State(state) for account, peer, state in rows}
+            return {(account, peer): ContactState(state) for account, peer, state in rows}
 
     return contacts
 
@@ -93,10 +93,10 @@ def outcomes(verdicts):
 def test_a_strangers_message_is_a_request_until_it_is_answered(judge, contacts):
     """Writing puts the writer in touch with the other one, so an answer makes it mutual."""
     assert outcomes(judge((ANNA, BEN))) == ["request"]
-    assert contacts() == {(ANNA, BEN): State.ACCEPTED}
+    assert contacts() == {(ANNA, BEN): ContactState.ACCEPTED}
     assert outcomes(judge((BEN, ANNA), (ANNA, BEN))) == ["delivered", "request"]
     assert outcomes(judge((ANNA, BEN))) == ["delivered"]
-    assert contacts() == {(ANNA, BEN): State.ACCEPTED, (BEN, ANNA): State.ACCEPTED}
+    assert contacts() == {(ANNA, BEN): ContactState.ACCEPTED, (BEN, ANNA): ContactState.ACCEPTED}
 
 
 def test_a_batch_is_judged_in_its_order(judge):
@@ -111,15 +111,15 @@ def test_an_empty_batch_is_nothing(judge, held):
     assert (judge(), held()) == ([], [])
 
 
-@pytest.mark.parametrize("state", [State.BLOCKED, State.BLOCKED_AFTER_ACCEPTED])
+@pytest.mark.parametrize("state", [ContactState.BLOCKED, ContactState.BLOCKED_AFTER_ACCEPTED])
 def test_what_a_blocked_account_writes_is_dropped(judge, stand, contacts, state):
     """It stands to the recipient as if it had been delivered."""
     stand(BEN, ANNA, state)
     assert outcomes(judge((ANNA, BEN))) == ["dropped"]
-    assert contacts() == {(BEN, ANNA): state, (ANNA, BEN): State.ACCEPTED}
+    assert contacts() == {(BEN, ANNA): state, (ANNA, BEN): ContactState.ACCEPTED}
 
 
-@pytest.mark.parametrize("state", [State.BLOCKED, State.BLOCKED_AFTER_ACCEPTED])
+@pytest.mark.parametrize("state", [ContactState.BLOCKED, ContactState.BLOCKED_AFTER_ACCEPTED])
 def test_nobody_writes_to_whom_she_has_blocked(judge, stand, contacts, held, state):
     """The message is refused, counts nowhere, and lifts no block."""
     stand(ANNA, BEN, state)
@@ -131,10 +131,10 @@ def test_nobody_writes_to_whom_she_has_blocked(judge, stand, contacts, held, sta
 @pytest.mark.parametrize(
     ("before", "blocked", "as_before"),
     [
-        (None, State.BLOCKED, ["request"] * 3 + ["stranger-messages"] * 6),
+        (None, ContactState.BLOCKED, ["request"] * 3 + ["messages-to-new-recipient"] * 6),
         (
-            State.ACCEPTED,
-            State.BLOCKED_AFTER_ACCEPTED,
+            ContactState.ACCEPTED,
+            ContactState.BLOCKED_AFTER_ACCEPTED,
             ["delivered"] * 6 + ["messages-to-one"] * 3,
         ),
     ],
@@ -155,27 +155,27 @@ def test_limits_do_not_tell_that_one_is_blocked(judge, stand, held, before, bloc
 
 def test_a_stranger_gets_few_messages_until_she_answers(judge):
     """Her answer lifts that limit at once, without giving back what was used of the others."""
-    assert outcomes(judge(*[(ANNA, BEN)] * 4)) == ["request"] * 3 + ["stranger-messages"]
-    assert outcomes(judge((BEN, ANNA), (ANNA, BEN))) == ["delivered", "stranger-messages"]
+    assert outcomes(judge(*[(ANNA, BEN)] * 4)) == ["request"] * 3 + ["messages-to-new-recipient"]
+    assert outcomes(judge((BEN, ANNA), (ANNA, BEN))) == ["delivered", "messages-to-new-recipient"]
     assert outcomes(judge(*[(ANNA, BEN)] * 6)) == ["delivered"] * 5 + ["messages"]
 
 
 def test_few_strangers_a_day(judge, contacts):
     """Whoever was refused is not in touch with the stranger, and the next day begins anew."""
     verdicts = judge((ANNA, BEN), (ANNA, CLEO), (ANNA, DORA), (ANNA, BEN))
-    assert outcomes(verdicts) == ["request", "request", "strangers", "request"]
+    assert outcomes(verdicts) == ["request", "request", "new-recipients", "request"]
     assert (ANNA, DORA) not in contacts()
-    assert outcomes(judge((ANNA, DORA), (ANNA, CLEO))) == ["strangers", "request"]
-    assert outcomes(judge((ANNA, DORA), seconds=86_399)) == ["strangers"]
+    assert outcomes(judge((ANNA, DORA), (ANNA, CLEO))) == ["new-recipients", "request"]
+    assert outcomes(judge((ANNA, DORA), seconds=86_399)) == ["new-recipients"]
     assert outcomes(judge((ANNA, DORA), seconds=86_400)) == ["request"]
 
 
 def test_accepting_a_stranger_by_hand_does_not_make_her_less_of_one(judge, stand):
     """Only what the recipient says counts, or every limit for strangers could be set aside."""
     for stranger in (BEN, CLEO, DORA):
-        stand(ANNA, stranger, State.ACCEPTED)
+        stand(ANNA, stranger, ContactState.ACCEPTED)
     verdicts = judge((ANNA, BEN), (ANNA, CLEO), (ANNA, DORA))
-    assert outcomes(verdicts) == ["request", "request", "strangers"]
+    assert outcomes(verdicts) == ["request", "request", "new-recipients"]
 
 
 def test_an_answer_to_a_stranger_counts_for_no_stranger(judge, held):
@@ -203,10 +203,10 @@ def test_a_refused_message_takes_nothing(judge, held):
     judge(*[(ANNA, BEN)] * 50, *[(ANNA, CLEO)] * 50, *[(ANNA, DORA)] * 50)
     assert held() == [
         ("messages", 6),
-        ("stranger-messages", 0),
-        ("stranger-messages", 3),
-        ("stranger-messages", 3),
-        ("strangers", 2),
+        ("messages-to-new-recipient", 0),
+        ("messages-to-new-recipient", 3),
+        ("messages-to-new-recipient", 3),
+        ("new-recipients", 2),
     ]
 
 
@@ -217,8 +217,8 @@ def test_a_refusal_says_when_to_come_back(judge):
     assert verdict.refusal.status == 429
     assert verdict.refusal.retry_after == 86_400 - 1000
     assert verdict.refusal.allowance.headers() == {
-        "RateLimit-Policy": '"stranger-messages";q=3;w=86400',
-        "RateLimit": '"stranger-messages";r=0;t=85400',
+        "RateLimit-Policy": '"messages-to-new-recipient";q=3;w=86400',
+        "RateLimit": '"messages-to-new-recipient";r=0;t=85400',
     }
 
 
@@ -230,11 +230,11 @@ def test_directions_are_limited_apart(judge):
 
 def test_signals_reach_whoever_is_in_touch(database, judge, stand):
     """Not strangers, not blockers, not whom one has blocked; asking changes nothing."""
-    stand(BEN, ANNA, State.ACCEPTED)
-    stand(CLEO, ANNA, State.BLOCKED_AFTER_ACCEPTED)
-    stand(ANNA, DORA, State.BLOCKED)
-    stand(DORA, ANNA, State.ACCEPTED)
-    attempts = [Attempt(ANNA, peer) for peer in (BEN, CLEO, DORA, uuid4(), BEN)]
+    stand(BEN, ANNA, ContactState.ACCEPTED)
+    stand(CLEO, ANNA, ContactState.BLOCKED_AFTER_ACCEPTED)
+    stand(ANNA, DORA, ContactState.BLOCKED)
+    stand(DORA, ANNA, ContactState.ACCEPTED)
+    attempts = [SenderRecipient(ANNA, peer) for peer in (BEN, CLEO, DORA, uuid4(), BEN)]
     with database.read() as connection:
         passed = ContactService.may_signal(connection, attempts)
     assert passed == [True, False, False, False, True]
@@ -243,9 +243,9 @@ def test_signals_reach_whoever_is_in_touch(database, judge, stand):
 def test_a_group_is_limited_as_one_recipient(judge, contacts):
     """Members need not be in touch; their messages count for the sender, and for the group."""
     verdicts = judge(*[(ANNA, CLEO, True)] * 7)
-    assert verdicts[:6] == [Verdict()] * 6
+    assert verdicts[:6] == [DeliveryDecision()] * 6
     assert verdicts[6].refusal.allowance.name == "messages-to-one"
     verdicts = judge(*[(ANNA, DORA, True)] * 3)
-    assert verdicts[:2] == [Verdict()] * 2
+    assert verdicts[:2] == [DeliveryDecision()] * 2
     assert verdicts[2].refusal.allowance.name == "messages"
     assert contacts() == {}

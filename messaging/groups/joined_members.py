@@ -10,9 +10,9 @@ from uuid import UUID
 from sqlalchemy import Connection, bindparam, select
 
 from core.database import table
-from messaging.groups.membership import State
-from messaging.message_types import Roster
-from messaging.models import Group, GroupMember
+from messaging.groups.membership import MemberState
+from messaging.groups.models import Group, GroupMember
+from messaging.message_types import JoinedMembers
 
 _GROUPS, _MEMBERS = table(Group).c, table(GroupMember).c
 _HOLDING = (
@@ -22,11 +22,13 @@ _HOLDING = (
     .with_for_update(read=True)
 )
 _JOINED = select(_MEMBERS.group_id, _MEMBERS.account_id).where(
-    _MEMBERS.group_id.in_(bindparam("groups", expanding=True)), _MEMBERS.state == State.JOINED
+    _MEMBERS.group_id.in_(bindparam("groups", expanding=True)), _MEMBERS.state == MemberState.JOINED
 )
 
 
-def rosters(connection: Connection, group_ids: Collection[UUID]) -> dict[UUID, Roster]:
+def find_joined_members(
+    connection: Connection, group_ids: Collection[UUID]
+) -> dict[UUID, JoinedMembers]:
     """Give who joined each group, held until the transaction ends; a group that is gone is missing."""
     held = connection.execute(_HOLDING, {"groups": list(group_ids)})
     versions: dict[UUID, int] = dict(held.all())
@@ -36,6 +38,6 @@ def rosters(connection: Connection, group_ids: Collection[UUID]) -> dict[UUID, R
     for group_id, account_id in connection.execute(_JOINED, {"groups": list(versions)}):
         joined[group_id].append(account_id)
     return {
-        group_id: Roster(version, frozenset(joined[group_id]))
+        group_id: JoinedMembers(version, frozenset(joined[group_id]))
         for group_id, version in versions.items()
     }

@@ -11,9 +11,9 @@ from sqlalchemy import Connection, bindparam, select
 
 from core.database import Database, table
 from messaging.groups import membership
-from messaging.groups.membership import State, View
-from messaging.message_types import GroupChanged, Notice
-from messaging.models import GroupMember
+from messaging.groups.membership import GroupView, MemberState
+from messaging.groups.models import GroupMember
+from messaging.message_types import GroupChangedNotice, Notice
 from tokens.models import Device
 
 #: Members that are told of one change; only an account that leaves many groups at once has more.
@@ -24,7 +24,7 @@ _TOLD = (
     select(_MEMBERS.account_id, _MEMBERS.group_id)
     .where(
         _MEMBERS.group_id.in_(bindparam("groups", expanding=True)),
-        _MEMBERS.state != State.WITHHELD,
+        _MEMBERS.state != MemberState.WITHHELD,
     )
     .limit(MAX_TOLD)
 )
@@ -41,7 +41,9 @@ class GroupNotices:
         #: Tells one device; must not wait.
         self._notice = notice
 
-    def changed(self, connection: Connection, group_id: UUID, also: Collection[UUID] = ()) -> View:
+    def changed(
+        self, connection: Connection, group_id: UUID, also: Collection[UUID] = ()
+    ) -> GroupView:
         """Give a group as it was changed, and tell its members, and others, after the commit."""
         view = membership.read(connection, group_id)
         assert view is not None  # whoever changed it is in it
@@ -66,4 +68,4 @@ class GroupNotices:
                 devices[account].append(device_id)
         for account, group_id in told:
             for device_id in devices[account]:
-                self._notice(device_id, GroupChanged(group_id, versions[group_id]))
+                self._notice(device_id, GroupChangedNotice(group_id, versions[group_id]))

@@ -12,15 +12,20 @@ from sqlalchemy import Connection
 from core.limits import Limit, take
 from core.problems import InvalidFields
 from messaging.groups import membership
-from messaging.groups.consent import MAX_GROUPS
-from messaging.groups.membership import State, View
-from messaging.problems import AccountsUnknown, GroupNotFound, GroupRateLimited, TooManyGroups
+from messaging.groups.invitations import MAX_GROUPS
+from messaging.groups.membership import GroupView, MemberState
+from messaging.groups.problems import (
+    AccountsUnknown,
+    GroupNotFound,
+    GroupRateLimited,
+    TooManyGroups,
+)
 from tokens.accounts import hold_accounts
 from tokens.devices import Caller
 from tokens.problems import TokenInvalid
 
 
-def count(connection: Connection, limit: Limit, caller: Caller, now: datetime) -> None:
+def count_against(connection: Connection, limit: Limit, caller: Caller, now: datetime) -> None:
     """Count one against a limit of the caller; it counts for nothing when the rest is refused.
 
     Raises GroupRateLimited.
@@ -30,7 +35,7 @@ def count(connection: Connection, limit: Limit, caller: Caller, now: datetime) -
         raise GroupRateLimited("Nothing happened; come back later.", allowance=allowance)
 
 
-def seen(connection: Connection, caller: Caller, group_id: UUID) -> View:
+def read_visible(connection: Connection, caller: Caller, group_id: UUID) -> GroupView:
     """Read a group if it is there for the caller."""
     view = membership.read(connection, group_id)
     if view is None or view.seen_by(caller.account_id) is None:
@@ -38,7 +43,7 @@ def seen(connection: Connection, caller: Caller, group_id: UUID) -> View:
     return view
 
 
-def hold_all(connection: Connection, caller: Caller, others: Collection[UUID]) -> None:
+def lock_accounts(connection: Connection, caller: Caller, others: Collection[UUID]) -> None:
     """Hold the caller's account and others; raises TokenInvalid or AccountsUnknown for those not there."""
     wanted = {caller.account_id, *others}
     gone = wanted - hold_accounts(connection, wanted)
@@ -50,14 +55,14 @@ def hold_all(connection: Connection, caller: Caller, others: Collection[UUID]) -
         )
 
 
-def refuse_one_more(connection: Connection, caller: Caller) -> None:
+def check_group_count(connection: Connection, caller: Caller) -> None:
     """Refuse when the caller, who is held, is in as many groups as she may be."""
     joined = membership.count_by_state(connection, [caller.account_id])
-    if joined.get((caller.account_id, State.JOINED), 0) >= MAX_GROUPS:
+    if joined.get((caller.account_id, MemberState.JOINED), 0) >= MAX_GROUPS:
         raise TooManyGroups(f"It is in {MAX_GROUPS}, the most it may; leave one first.")
 
 
-def refuse_twice(field: str, account_ids: Sequence[UUID], caller: Caller) -> None:
+def check_distinct(field: str, account_ids: Sequence[UUID], caller: Caller) -> None:
     """Refuse a list that names the caller, or somebody twice."""
     named = {caller.account_id}
     for place, account_id in enumerate(account_ids):

@@ -12,13 +12,12 @@ from sqlalchemy import Connection
 
 from core.database import Database
 from core.limits import Limits
-from messaging.groups import departures, membership
-from messaging.groups.consent import judge
-from messaging.groups.membership import Role, State, View
-from messaging.groups.notices import GroupNotices
-from messaging.groups.rules import count, hold_all, refuse_twice, seen
-from messaging.groups.schemas import MAX_MEMBERS, GroupAnswer
-from messaging.problems import (
+from messaging.groups import leaving, membership
+from messaging.groups.change_notices import GroupNotices
+from messaging.groups.checks import check_distinct, count_against, lock_accounts, read_visible
+from messaging.groups.invitations import decide_states
+from messaging.groups.membership import GroupView, MemberState, Role
+from messaging.groups.problems import (
     GroupChanged,
     GroupFull,
     LastAdmin,
@@ -26,10 +25,11 @@ from messaging.problems import (
     NotAnAdmin,
     NotJoined,
 )
+from messaging.groups.schemas import MAX_MEMBERS, GroupAnswer
 from tokens.devices import Caller
 
 
-class GroupChanges:
+class GroupAdministration:
     """Changes groups for their admins, from one version to the next."""
 
     def __init__(
@@ -58,17 +58,17 @@ class GroupChanges:
 
         Raises InvalidFields, AccountsUnknown, GroupFull, and what `_advance` does.
         """
-        refuse_twice("/account_ids", account_ids, caller)
+        check_distinct("/account_ids", account_ids, caller)
         now = self._clock()
         with self._database.write(adds=True) as connection:
-            hold_all(connection, caller, account_ids)
+            lock_accounts(connection, caller, account_ids)
             view = self._advance(connection, caller, group_id, version)
             members = len(view.members.keys() | set(account_ids))
             if members > MAX_MEMBERS:
                 raise GroupFull(f"It would have {members}; {MAX_MEMBERS} is the most.")
-            joined = view.in_state(State.JOINED)
+            joined = view.in_state(MemberState.JOINED)
             waiting = [account for account in account_ids if account not in joined]
-            judged = judge(connection, caller, waiting, self._limits.group_strangers, now)
+            judged = decide_states(connection, caller, waiting, self._limits.group_invitations, now)
             further = {
                 account: state
                 for account, state in judged.items()
@@ -97,22 +97,22 @@ class GroupChanges:
             view = self._advance(connection, caller, group_id, version)
             if account_id not in view.members:
                 raise MemberNotFound("GET the group for who is in it.")
-            departures.remove(connection, [group_id], account_id)
+            leaving.remove(connection, [group_id], account_id)
             told = {account_id} if view.seen_by(account_id) else set()
             return GroupAnswer.of(self._notices.changed(connection, group_id, also=told))
 
     def _advance(
         self, connection: Connection, caller: Caller, group_id: UUID, version: int
-    ) -> View:
+    ) -> GroupView:
         """Make the next version for an admin's change, and hold the group; give it as it is then.
 
         Raises GroupNotFound, NotJoined, NotAnAdmin, GroupChanged or GroupRateLimited.
         """
-        count(connection, self._limits.group_changes, caller, self._clock())
+        count_against(connection, self._limits.group_changes, caller, self._clock())
         advanced = membership.advance(connection, group_id, version)
-        view = seen(connection, caller, group_id)
+        view = read_visible(connection, caller, group_id)
         me = view.members[caller.account_id]
-        if me.state != State.JOINED:
+        if me.state != MemberState.JOINED:
             raise NotJoined("Accept the invitation first.")
         if me.role != Role.ADMIN:
             raise NotAnAdmin("Ask an admin of the group.")

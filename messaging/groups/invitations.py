@@ -15,11 +15,11 @@ from core.database import table
 from core.limits import Limit
 from core.problems import Allowance
 from messaging.contacts import service as contacts
-from messaging.contacts.numbers import mark_of
+from messaging.contacts.blocked_numbers import peer_id_of_number
+from messaging.contacts.models import Contact
 from messaging.groups import membership
-from messaging.groups.membership import State
-from messaging.models import Contact
-from messaging.problems import GroupRateLimited
+from messaging.groups.membership import MemberState
+from messaging.groups.problems import GroupRateLimited
 from tokens.devices import Caller
 
 #: Groups that an account may have joined.
@@ -28,7 +28,7 @@ MAX_GROUPS = 1_000
 MAX_INVITATIONS = 100
 #: Those of them by one inviter, who could otherwise fill all of them.
 MAX_INVITATIONS_BY_ONE = 10
-_IN_TOUCH = contacts.State.ACCEPTED
+_IN_TOUCH = contacts.ContactState.ACCEPTED
 _CONTACTS = table(Contact).c
 _STANDING = select(_CONTACTS.account_id, _CONTACTS.peer_id, _CONTACTS.state).where(
     _CONTACTS.account_id.in_(bindparam("accounts", expanding=True)),
@@ -36,13 +36,13 @@ _STANDING = select(_CONTACTS.account_id, _CONTACTS.peer_id, _CONTACTS.state).whe
 )
 
 
-def judge(
+def decide_states(
     connection: Connection,
     inviter: Caller,
     invited: Collection[UUID],
     strangers: Limit,
     now: datetime,
-) -> dict[UUID, State]:
+) -> dict[UUID, MemberState]:
     """Say in which state each invited account comes into a group; their rows are held.
 
     In touch with the inviter they join, unless they are in as many groups as they may be. Else they are
@@ -69,7 +69,7 @@ def _standings(
     """Give how the invited accounts stand to the inviter, or else to the inviter's number."""
     peers = [inviter.account_id]
     if inviter.number_id is not None:
-        peers.append(mark_of(inviter.number_id))
+        peers.append(peer_id_of_number(inviter.number_id))
     rows = connection.execute(_STANDING, {"accounts": list(invited), "peers": peers}).all()
     standings: dict[UUID, int] = {}
     # What was chosen about the account itself comes last, and counts.
@@ -79,18 +79,21 @@ def _standings(
 
 
 def _state(
-    contact: int | None, groups: Mapping[tuple[UUID, State], int], by_inviter: int, account: UUID
-) -> State:
-    if contact == _IN_TOUCH and groups.get((account, State.JOINED), 0) < MAX_GROUPS:
-        return State.JOINED
+    contact: int | None,
+    groups: Mapping[tuple[UUID, MemberState], int],
+    by_inviter: int,
+    account: UUID,
+) -> MemberState:
+    if contact == _IN_TOUCH and groups.get((account, MemberState.JOINED), 0) < MAX_GROUPS:
+        return MemberState.JOINED
     blocked = contact not in (None, _IN_TOUCH)
     full = (
         by_inviter >= MAX_INVITATIONS_BY_ONE
-        or groups.get((account, State.INVITED), 0) >= MAX_INVITATIONS
+        or groups.get((account, MemberState.INVITED), 0) >= MAX_INVITATIONS
     )
     if blocked or full:
-        return State.WITHHELD
-    return State.INVITED
+        return MemberState.WITHHELD
+    return MemberState.INVITED
 
 
 def _count_strangers(

@@ -9,43 +9,43 @@ from enum import Enum
 from typing import NamedTuple
 from uuid import UUID
 
-from messaging.message_types import Delivery, Message
+from messaging.message_types import Delivery, MessageHeader
 
 
-class Waiting(NamedTuple):
+class Usage(NamedTuple):
     """Envelopes that wait, and the bytes of content in them."""
 
     messages: int
     size: int
 
-    def plus(self, messages: int, size: int) -> "Waiting":
+    def plus(self, messages: int, size: int) -> "Usage":
         """Add what came, or, with negative numbers, what went."""
-        return Waiting(self.messages + messages, self.size + size)
+        return Usage(self.messages + messages, self.size + size)
 
     def holds(self, messages: int, size: int) -> bool:
         """Say whether so much is within this, by both measures."""
         return messages <= self.messages and size <= self.size
 
 
-NOTHING = Waiting(0, 0)
+NO_USAGE = Usage(0, 0)
 
 
 @dataclass(frozen=True)
-class Bounds:
+class MailboxQuota:
     """How much may wait for one device, and which part of it one kind of sender can fill."""
 
     max_messages: int
     max_bytes: int
     #: The mailbox; what others leave of it is the own account's.
-    whole: Waiting = field(init=False)
+    whole: Usage = field(init=False)
     #: What one account can fill that the recipient is in touch with: half.
-    of_sender: Waiting = field(init=False)
+    of_sender: Usage = field(init=False)
     #: What all messages to groups can fill together, whoever wrote them: half.
-    of_groups: Waiting = field(init=False)
+    of_groups: Usage = field(init=False)
     #: What all accounts together can fill that the recipient is not in touch with: a tenth.
-    of_strangers: Waiting = field(init=False)
+    of_strangers: Usage = field(init=False)
     #: When no more waits than this, shares are not counted any more: well below the half where that begins.
-    uncrowded: Waiting = field(init=False)
+    uncrowded: Usage = field(init=False)
 
     def __post_init__(self) -> None:
         """Work out the parts."""
@@ -56,24 +56,24 @@ class Bounds:
             ("of_strangers", 10),
             ("uncrowded", 4),
         ):
-            bound = Waiting(max(1, self.max_messages // part), self.max_bytes // part)
+            bound = Usage(max(1, self.max_messages // part), self.max_bytes // part)
             object.__setattr__(self, name, bound)
 
 
-class Room(Enum):
+class QuotaResult(Enum):
     """Whether one more envelope fits, or what is full."""
 
     FREE = "free"
     MAILBOX_FULL = "mailbox"
     SENDER_FULL = "sender"
     GROUPS_FULL = "groups"
-    STRANGERS_FULL = "strangers"
+    REQUESTS_FULL = "requests"
     #: It depends on what waits of this sender, which must be counted first.
     UNCOUNTED = "uncounted"
 
 
 @dataclass(slots=True)
-class Box:
+class LockedMailbox:
     """A mailbox whose row is locked: what it is now, and is to be when it is written back."""
 
     account_id: UUID
@@ -101,39 +101,47 @@ class Box:
     #: Whether this transaction left a message out.
     missed: bool = False
     #: By sender, as stored; of those that were asked for. Empty unless `has_shares`.
-    stored_shares: dict[UUID, Waiting] = field(default_factory=dict)
+    stored_shares: dict[UUID, Usage] = field(default_factory=dict)
     #: By sender, what this transaction adds to its share. Empty unless `has_shares`.
-    share_changes: dict[UUID, Waiting] = field(default_factory=dict)
+    share_changes: dict[UUID, Usage] = field(default_factory=dict)
 
     def room(
-        self, sender: UUID, size: int, bounds: Bounds, *, is_request: bool, to_group: bool = False
-    ) -> Room:
+        self,
+        sender: UUID,
+        size: int,
+        bounds: MailboxQuota,
+        *,
+        is_request: bool,
+        to_group: bool = False,
+    ) -> QuotaResult:
         """Say whether one more envelope of a sender fits."""
         messages, total = self.waiting + 1, self.waiting_bytes + size
         # As long as no more waits than one sender may fill, nobody has filled more than that.
         if not is_request and bounds.of_sender.holds(messages, total):
-            return Room.FREE
+            return QuotaResult.FREE
         if not bounds.whole.holds(messages, total):
-            return Room.MAILBOX_FULL
+            return QuotaResult.MAILBOX_FULL
         if sender == self.account_id:
-            return Room.FREE
+            return QuotaResult.FREE
         if is_request:
             # The smallest mailbox has a tenth that is smaller than the largest message.
             fits = not self.requests or bounds.of_strangers.holds(
                 self.requests + 1, self.request_bytes + size
             )
-            return Room.FREE if fits else Room.STRANGERS_FULL
+            return QuotaResult.FREE if fits else QuotaResult.REQUESTS_FULL
         if to_group and not bounds.of_groups.holds(
             self.group_messages + 1, self.group_bytes + size
         ):
-            return Room.GROUPS_FULL
+            return QuotaResult.GROUPS_FULL
         stored = self.stored_shares.get(sender)
         if stored is None:
-            return Room.UNCOUNTED
-        share = stored.plus(*self.share_changes.get(sender, NOTHING)).plus(1, size)
-        return Room.FREE if bounds.of_sender.holds(*share) else Room.SENDER_FULL
+            return QuotaResult.UNCOUNTED
+        share = stored.plus(*self.share_changes.get(sender, NO_USAGE)).plus(1, size)
+        return QuotaResult.FREE if bounds.of_sender.holds(*share) else QuotaResult.SENDER_FULL
 
-    def put(self, message: Message, content: bytes, *, is_request: bool, urgent: bool) -> None:
+    def put(
+        self, message: MessageHeader, content: bytes, *, is_request: bool, urgent: bool
+    ) -> None:
         """Put in an envelope, under the next number."""
         self.last_seq += 1
         if urgent:
@@ -159,7 +167,7 @@ class Box:
             self.requests += messages
             self.request_bytes += size
         if self.has_shares:
-            self.share_changes[sender] = self.share_changes.get(sender, NOTHING).plus(
+            self.share_changes[sender] = self.share_changes.get(sender, NO_USAGE).plus(
                 messages, size
             )
 

@@ -10,9 +10,9 @@ from sqlalchemy import func, select
 
 from core.base64url import encode
 from core.problems import Problem
+from messaging.keys.models import DeviceKeys as DeviceKeysRow
+from messaging.keys.models import OneTimePrekey
 from messaging.keys.schemas import KeysUpload
-from messaging.models import DeviceKeys as DeviceKeysRow
-from messaging.models import OneTimePrekey
 from tests.concurrency.test_verification import together
 from tests.device_keys import DeviceKeys
 from tokens.devices import Caller

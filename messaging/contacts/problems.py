@@ -1,0 +1,9 @@
+"""Problems of contacts."""
+
+from core.problems import Problem
+
+
+class TooManyContacts(Problem):
+    """The account has accepted or blocked as many others as it may by hand."""
+
+    code, status, title = "too-many-contacts", 409, "The account has too many contacts"
