@@ -33,7 +33,7 @@ from settings import Settings
 from sms.provider import Provider
 from sms.wiring import Sms
 from tokens.wiring import Tokens
-from verification.wiring import Verification
+from verification.wiring import Verifications
 
 VERSION = "0.1.0"
 SECURITY_SCHEMES: SecuritySchemesDict = {
@@ -76,7 +76,9 @@ class Kith:
         self.runtime = runtime = _runtime(settings, ports)
         self.sms = Sms(runtime, settings, ports.providers)
         self.tokens = Tokens(runtime, settings)
-        self.verification = Verification(runtime, settings, self.sms, self.tokens, signed_by_device)
+        self.verification = Verifications(
+            runtime, settings, self.sms, self.tokens, signed_by_device
+        )
         self.discovery = Discovery(runtime, settings, self.tokens)
         self.messaging = Messaging(runtime, settings, self.tokens)
         self.camara = Camara(runtime, settings, self.verification)

@@ -1,1 +1,1 @@
-"""The same services behind other published protocols, one file or folder a protocol."""
+"""Protocol adapters: the same services behind other published protocols, one folder each."""

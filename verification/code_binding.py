@@ -1,7 +1,7 @@
-"""What a text may end in: the origin or the app that its code is bound to.
+"""Code binding: which web origins and Android apps the code in a text may be bound to.
 
-Owns whom an operator allows. Refuses strangers in production: a text bound to a stranger's origin fills in
-the code there, and the app that a hash names reads it.
+The browser fills in the code on the origin that the text names (origin-bound one-time codes), and the app
+with the hash reads it (SMS Retriever); so in production the operator lists them.
 """
 
 from verification.problems import AppHashRefused, WebOriginRefused
@@ -10,7 +10,7 @@ from verification.settings import VerificationSettings
 
 
 def permitted_origin(settings: VerificationSettings, body: StartVerification) -> str | None:
-    """Give the host of the web origin, if the operator allows it and the app hash.
+    """Return the host of the web origin, if the operator allows it and the app hash.
 
     An empty list allows any in development and none in production. Raises WebOriginRefused or
     AppHashRefused.

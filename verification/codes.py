@@ -1,4 +1,4 @@
-"""The code: derived, never stored. A test number's is fixed, and is in the settings only.
+"""Codes: derived and never stored; 6 digits, or 8 once many wrong codes were sent for a number.
 
 HOTP (RFC 4226) at counter 0 under a key of its own for each verification, derived from a server key. A
 resend therefore repeats the code, a stolen database holds none, and comparison takes constant time.
@@ -7,13 +7,28 @@ resend therefore repeats the code, a stolen database holds none, and comparison 
 import hashlib
 import hmac
 from collections.abc import Mapping
-from types import MappingProxyType
+from dataclasses import dataclass, field
+from datetime import datetime
 
+from sqlalchemy import Connection
+
+from core import limits
+from core.limits import Limit
+from core.problems import Allowance
 from core.secrets import DIGEST_SIZE, Keyring
+from verification.models import Verification
+from verification.policy.counters import sends_subject
+from verification.problems import (
+    ChecksExhausted,
+    LongerCodeRequired,
+    TooManyWrongCodes,
+)
+from verification.profile import VerificationProfile
+from verification.store import require_pending
 
 SHORT, LONG = 6, 8
-#: The key id of a verification whose code is its number's fixed one; no server secret is named so.
-FIXED = "fixed"
+#: `key_id` of a verification of a test number; no server secret has this name.
+TEST_KEY_ID = "fixed"
 
 
 def derive(key: bytes, verification_id: bytes, digits: int) -> str:
@@ -25,25 +40,117 @@ def derive(key: bytes, verification_id: bytes, digits: int) -> str:
     return str(number % 10**digits).zfill(digits)
 
 
+@dataclass(frozen=True)
 class CodeBook:
-    """Derives and judges codes with the server's keys; knows those of test numbers by digest."""
+    """Derives and compares codes.
 
-    def __init__(self, keyring: Keyring, fixed: Mapping[bytes, str] = MappingProxyType({})) -> None:
-        self._keyring = keyring
-        self._fixed = fixed
+    test_codes: codes of test numbers by the digest of their number.
+    """
+
+    keyring: Keyring
+    test_codes: Mapping[bytes, str] = field(default_factory=dict, repr=False)
 
     def code(self, key_id: str, verification_id: bytes, digits: int) -> str | None:
-        """Give the code of a verification of 32 bytes, whose first half is its number's digest.
+        """Return the code of a verification, whose id is 32 bytes and begins with its number's digest.
 
-        None once its server secret is no longer accepted, or its number has no fixed code any more.
+        None if its server secret is no longer accepted, or its number is no test number any more.
         """
-        if key_id == FIXED:
-            code = self._fixed.get(verification_id[:DIGEST_SIZE], "")
+        if key_id == TEST_KEY_ID:
+            code = self.test_codes.get(verification_id[:DIGEST_SIZE], "")
             return code if len(code) == digits else None
-        key = self._keyring.derive_for(key_id, "codes")
+        key = self.keyring.derive_for(key_id, "codes")
         return None if key is None else derive(key, verification_id, digits)
 
-    def matches(self, key_id: str, verification_id: bytes, digits: int, given: str) -> bool:
-        """Compare what was typed with the code, in constant time."""
+    def matches(self, key_id: str, verification_id: bytes, digits: int, typed: str) -> bool:
+        """Compare a typed code with the right one, in constant time."""
         code = self.code(key_id, verification_id, digits)
-        return code is not None and hmac.compare_digest(code.encode(), given.encode())
+        return code is not None and hmac.compare_digest(code.encode(), typed.encode())
+
+
+@dataclass(frozen=True)
+class GuessLimits:
+    """Bounds guessing by number, over all its verifications.
+
+    25 wrong codes a day are evaluated at 6 digits and 2,500 in all, so a day's guessing succeeds with
+    25/10^6 + 2,475/10^8, less than once in 10,000 days, whoever guesses.
+
+    send_limit: the policy's limit on a requester's sends to one number; None where it has none.
+    """
+
+    wrong_codes_6_digits: Limit
+    wrong_codes: Limit
+    send_limit: Limit | None
+
+    def code_length(
+        self, connection: Connection, number_digest: bytes, test_code: str | None, now: datetime
+    ) -> int:
+        """Return the length of a number's next code; a test number's code keeps its own.
+
+        Raises TooManyWrongCodes if no code of that length would be evaluated today.
+        """
+        length = len(test_code) if test_code else None
+        guessed = limits.peek(connection, self._limit(length), number_digest, now)
+        if guessed.left == 0:
+            raise _too_many(guessed)
+        if length is not None:
+            return length
+        wrong = guessed.capacity - guessed.left
+        return LONG if wrong >= self.wrong_codes_6_digits.capacity else SHORT
+
+    def count(
+        self, connection: Connection, number_digest: bytes, code_length: int, now: datetime
+    ) -> None:
+        """Count a guess before it is evaluated; raises TooManyWrongCodes or LongerCodeRequired."""
+        allowed, _ = limits.take(connection, self._limit(code_length), number_digest, now)
+        if allowed:
+            return
+        guessed = limits.peek(connection, self.wrong_codes, number_digest, now)
+        if guessed.left == 0:
+            raise _too_many(guessed)
+        raise LongerCodeRequired(
+            "Too many wrong codes were sent for this number today, so 6 digits are not accepted;"
+            " start a new verification to get 8."
+        )
+
+    def give_back(self, connection: Connection, number_digest: bytes, code_length: int) -> None:
+        """Undo `count` for a right code."""
+        limits.give_back(connection, self._limit(code_length), number_digest)
+
+    def require_open(
+        self, connection: Connection, row: Verification, now: datetime, profile: VerificationProfile
+    ) -> None:
+        """Raise ChecksExhausted, VerificationExpired or VerificationClosed unless a verification is pending.
+
+        ChecksExhausted says in how many seconds a new one can be started in the same way. A limit that
+        only asks for a challenge does not count: who solves it need not wait.
+        """
+        if row.status == "failed" and row.checks_used >= profile.max_checks:
+            is_test = row.key_id == TEST_KEY_ID
+            guesses = self._limit(row.code_length if is_test else None)
+            waits = [limits.peek(connection, guesses, row.number_digest, now).retry_after]
+            if not is_test:
+                subject = sends_subject(row.number_digest, row.requester)
+                sends = (profile.send_limit, self.send_limit if row.wider else None)
+                waits += [
+                    limits.peek(connection, limit, subject, now).retry_after
+                    for limit in sends
+                    if limit
+                ]
+            wait = max(waits)
+            when = f" in {wait} seconds" if wait else ""
+            raise ChecksExhausted(
+                f"All guesses are used; start a new verification{when}.",
+                retry_after=wait,
+                checks_left=0,
+            )
+        require_pending(row, now)
+
+    def _limit(self, code_length: int | None) -> Limit:
+        short = code_length == SHORT
+        return self.wrong_codes_6_digits if short else self.wrong_codes
+
+
+def _too_many(guessed: Allowance) -> TooManyWrongCodes:
+    return TooManyWrongCodes(
+        "Too many wrong codes were sent for this number; try again later.", allowance=guessed
+    )

@@ -8,9 +8,9 @@ from flask import current_app
 from core.commands import CommandGroup, CountryArgument, print_json, print_table
 from verification.policy.period import Period
 from verification.policy.rules import MICROS
-from verification.report import DIMENSIONS, Dimension, Funnel, report
+from verification.report import DIMENSIONS, Dimension, ReportRow, report
 
-verification_commands = CommandGroup("verification", help="Verifications: how many come how far.")
+verification_commands = CommandGroup("verification", help="Reports on verifications.")
 
 _HEADINGS = (
     "started",
@@ -28,7 +28,7 @@ _HEADINGS = (
 
 @verification_commands.command("report")
 @click.option(
-    "--since", type=Period(), default="7d", show_default=True, help="How far back starts count."
+    "--since", type=Period(), default="7d", show_default=True, help="How far back to count starts."
 )
 @click.option(
     "--by",
@@ -37,30 +37,29 @@ _HEADINGS = (
     multiple=True,
     default=("country",),
     show_default="country",
-    help="What a row is of; may be given several times.",
+    help="Group rows by this; repeatable.",
 )
-@click.option("--country", type=CountryArgument(), help="Only this one, as an ISO 3166 code.")
+@click.option("--country", type=CountryArgument(), help="Only this country, as an ISO 3166 code.")
 @click.option(
     "--limit",
     type=click.IntRange(1, 10_000),
     default=50,
     show_default=True,
-    help="Rows at most, those with most starts first.",
+    help="Maximum number of rows; those with most starts come first.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def print_report(
     since: timedelta, by: tuple[Dimension, ...], country: str | None, limit: int, as_json: bool
 ) -> None:
-    """Print how many verifications come how far, how fast, and what a verified number costs.
+    """Print conversion, speed and cost of verifications.
 
-    started: starts that were asked for, refused ones too; who solves a challenge asks twice. challenged,
-    denied: what the policy refused. sent: handed to a provider, without a certain failure. delivered: known
-    to have arrived. verified: the right code came, as a share of those sent. median s: the middle one of
-    the seconds from the first text or call to the code. money: all texts and calls of these verifications,
-    resends too. a number: money for each verified one.
+    started: requested starts, refused ones included; a solved challenge counts twice. challenged, denied:
+    refused by the policy. sent: accepted by a provider. delivered: confirmed by the provider. verified: the
+    right code came. of sent: verified as a share of sent. median s: seconds from the first text or call to
+    the code. money: all texts and calls, resends included. a number: money per verified number.
 
-    A verification belongs to the provider of its first text or call that did not fail; what was refused
-    belongs to none. Example:
+    A verification counts for the provider of its first text or call that did not fail; a refused one for
+    none. Example:
 
     flask --app app verification report --since 7d --by country --by provider
     """
@@ -74,34 +73,36 @@ def print_report(
             {
                 "since": (until - since).isoformat(),
                 "until": until.isoformat(),
-                "rows": [funnel.document() for funnel in found.funnels],
+                "rows": [row.document() for row in found.rows],
                 "more_rows": found.more,
                 "total": found.total.document(),
             }
         )
         return
     total = ("all", *[""] * (len(dimensions) - 1), *_cells(found.total))
-    rows = [(*(of or "-" for of in row.of.values()), *_cells(row)) for row in found.funnels]
+    rows = [(*(name or "-" for name in row.group.values()), *_cells(row)) for row in found.rows]
     print_table((*dimensions, *_HEADINGS), [*rows, total], words=len(dimensions))
     if found.more:
-        click.echo(f"{found.more} more rows are in the last line and not shown; see --limit.")
+        click.echo(
+            f"{found.more} more rows are not shown, but counted in the last line; see --limit."
+        )
 
 
-def _cells(funnel: Funnel) -> tuple[str, ...]:
+def _cells(row: ReportRow) -> tuple[str, ...]:
     counts = (
-        funnel.started,
-        funnel.challenged,
-        funnel.denied,
-        funnel.sent,
-        funnel.delivered,
-        funnel.verified,
+        row.started,
+        row.challenged,
+        row.denied,
+        row.sent,
+        row.delivered,
+        row.verified,
     )
     return (
         *(f"{count:,}" for count in counts),
-        _or_dash(funnel.conversion, ".1%"),
-        _or_dash(funnel.median_seconds, ".1f"),
-        f"{funnel.money_micros / MICROS:,.2f}",
-        _or_dash(funnel.price, ",.4f"),
+        _or_dash(row.conversion, ".1%"),
+        _or_dash(row.median_seconds, ".1f"),
+        f"{row.money_micros / MICROS:,.2f}",
+        _or_dash(row.price, ",.4f"),
     )
 
 

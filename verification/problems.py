@@ -1,4 +1,4 @@
-"""What can go wrong while a number is proven and a device registered."""
+"""Problems of verifications and registrations."""
 
 from core.phone_numbers import PhoneNumberRefused
 from core.problems import Problem
@@ -6,33 +6,33 @@ from sms.problems import SendBlocked, SendRejected, SendUnavailable
 
 
 class VerificationNotFound(Problem):
-    """There is no such verification."""
+    """No verification has this id."""
 
-    code, status, title = "verification-not-found", 404, "There is no such verification"
+    code, status, title = "verification-not-found", 404, "Verification not found"
 
 
 class VerificationExpired(Problem):
-    """Its time is over."""
+    """The verification has expired."""
 
-    code, status, title = "verification-expired", 410, "This verification has expired"
+    code, status, title = "verification-expired", 410, "The verification has expired"
 
 
 class VerificationClosed(Problem):
-    """It was verified, canceled or failed before, or a newer proof of the number voided it."""
+    """The verification was verified, canceled or failed, or a newer proof of the number voided it."""
 
-    code, status, title = "verification-closed", 409, "This verification is closed"
+    code, status, title = "verification-closed", 409, "The verification is closed"
 
 
 class CodeRejected(Problem):
-    """The code is wrong; `checks_left` says how many guesses remain."""
+    """The code is wrong; `checks_left` is how many guesses remain."""
 
     code, status, title = "code-rejected", 422, "The code is wrong"
 
 
 class CodeUnreadable(Problem):
-    """What was entered cannot be the code: it is not as many digits. It did not count as a guess."""
+    """The text cannot be the code: it has another number of digits. It did not count as a guess."""
 
-    code, status, title = "code-unreadable", 422, "This cannot be the code"
+    code, status, title = "code-unreadable", 422, "This is not a code"
 
 
 class ChecksExhausted(Problem):
@@ -42,96 +42,96 @@ class ChecksExhausted(Problem):
 
 
 class TooManyWrongCodes(Problem):
-    """The number was guessed at too often today, by whomever; it waits."""
+    """Too many wrong codes were sent for this number today, whoever sent them."""
 
     code, status, title = "too-many-wrong-codes", 429, "Too many wrong codes for this number"
 
 
 class LongerCodeRequired(Problem):
-    """Someone guessed at this number's 6-digit codes; only an 8-digit code is judged now."""
+    """Many wrong codes were sent for this number today; only 8-digit codes are accepted now."""
 
-    code, status, title = "longer-code-required", 410, "A longer code is needed"
+    code, status, title = "longer-code-required", 410, "A longer code is required"
 
 
 class SendTooSoon(Problem):
-    """The next text or call of this verification comes later."""
+    """The next text or call of this verification is not possible yet."""
 
     code, status, title = "send-too-soon", 429, "It is too soon to send again"
 
 
 class TooManySends(Problem):
-    """The requester had as many texts and calls to this number as a day holds."""
+    """The requester has used up the day's texts and calls to this number."""
 
     code, status, title = "too-many-sends", 429, "Too many messages to this number"
 
 
 class NoSendsLeft(Problem):
-    """The verification sends nothing more on this channel."""
+    """The verification has no sends left on this channel."""
 
-    code, status, title = "no-sends-left", 409, "This verification sends no more"
+    code, status, title = "no-sends-left", 409, "No more sends are left"
 
 
 class WebOriginRefused(Problem):
-    """The operator did not allow this web origin."""
+    """The operator does not allow this web origin."""
 
     code, status, title = "web-origin-refused", 422, "This web origin is not allowed"
 
 
 class AppHashRefused(Problem):
-    """The operator did not allow this Android app hash."""
+    """The operator does not allow this Android app hash."""
 
     code, status, title = "app-hash-refused", 422, "This app hash is not allowed"
 
 
 class TestNumberExpired(Problem):
-    """The number is one of the operator's test numbers, and its last day has passed."""
+    """The number is a test number, and its last day has passed."""
 
-    code, status, title = "test-number-expired", 422, "This test number has expired"
+    code, status, title = "test-number-expired", 422, "The test number has expired"
 
 
 class VerificationNotVerified(Problem):
-    """The number was not proven yet."""
+    """The code was not checked yet."""
 
     code, status, title = "verification-not-verified", 409, "The number is not verified yet"
 
 
 class DeviceNotRecoverable(Problem):
-    """The device that is to return is gone, or did not sign this."""
+    """The device to recover does not exist any more, or the signature is not its own."""
 
-    code, status, title = "device-not-recoverable", 409, "This device cannot be recovered"
+    code, status, title = "device-not-recoverable", 409, "The device cannot be recovered"
 
 
 class VerificationUsed(Problem):
-    """The proof was used before; a verification is good for one registration."""
+    """The verification was used before; it can be used once."""
 
-    code, status, title = "verification-used", 409, "This verification was used before"
+    code, status, title = "verification-used", 409, "The verification was used before"
 
 
 class SendsPaused(Problem):
-    """The policy stops sends of this kind for now; `decision` names what it decided, for operators."""
+    """The policy blocks sends of this kind for now; `decision` is the id of its decision, for operators."""
 
-    code, status, title = "sends-paused", 429, "Codes like this one are not sent right now"
+    code, status, title = "sends-paused", 429, "Sending is paused"
 
 
 class DestinationRefused(Problem):
-    """The policy does not send to this country."""
+    """The policy blocks sends to this country."""
 
-    code, status, title = "destination-refused", 403, "This service does not send there"
+    code, status, title = "destination-refused", 403, "This destination is not served"
 
 
 class ChallengeRequired(Problem):
     """Solve the `challenge` (ALTCHA) and send the same request with `challenge_solution`."""
 
-    code, status, title = "challenge-required", 428, "A challenge is to be solved first"
+    code, status, title = "challenge-required", 428, "A challenge is required"
 
 
 class ChallengeRejected(Problem):
-    """The solution is wrong, expired, used before, or of another number's challenge."""
+    """The solution is wrong, expired, was used before, or is of another number's challenge."""
 
-    code, status, title = "challenge-rejected", 422, "The challenge is not solved"
+    code, status, title = "challenge-rejected", 422, "The solution of the challenge is not valid"
 
 
-#: Why a text or a call is not sent, at whichever door it was asked for.
+#: Why a text or a call is not sent, natively and behind every protocol adapter.
 SEND_REFUSALS: tuple[type[Problem], ...] = (
     SendRejected,
     SendBlocked,
@@ -141,4 +141,15 @@ SEND_REFUSALS: tuple[type[Problem], ...] = (
     DestinationRefused,
     PhoneNumberRefused,
     ChallengeRequired,
+)
+#: Why a code is not accepted.
+CHECK_REFUSALS: tuple[type[Problem], ...] = (
+    VerificationNotFound,
+    CodeRejected,
+    CodeUnreadable,
+    ChecksExhausted,
+    VerificationExpired,
+    VerificationClosed,
+    LongerCodeRequired,
+    TooManyWrongCodes,
 )

@@ -1,11 +1,11 @@
 """Proofs: right codes that were not used yet, and the one check whether a proof may change an account.
 
-Of the proofs of a number the newest is the only one: a right code voids every older proof, whichever door
-either came through, because the number may have changed hands in between. Codes that are still pending stay,
-and so do the codes of services (CAMARA), which change no account.
+Only the newest proof of a number holds: a right code voids every older one, through whichever protocol
+either came, because the number may have changed hands in between. Pending codes stay, and so do the codes of
+services (CAMARA), which change no account.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
@@ -20,21 +20,22 @@ from verification.profile import MATRIX_USERS
 from verification.store import save, status_of
 
 _ROWS = table(Verification)
-_IS_NEWEST = _ROWS.c.nonce == bindparam("newest")
-#: A native proof that was used is history. A Matrix session that was used still reads and unbinds.
+_IS_NEWEST = _ROWS.c.nonce == bindparam("newest_nonce")
+#: A used native proof is history. A used Matrix session can still be read and unbound.
 _IS_OLDER = (_ROWS.c.status == "verified") & or_(
     _ROWS.c.service.is_(None) & _ROWS.c.used_at.is_(None),
     _ROWS.c.service == MATRIX_USERS,
 )
-#: Voids and proves in one statement on the number's shard. No verification is both, so in the rows of a
-#: digest under an older secret it only voids.
-_PROVE = (
+#: Voids and proves in one statement on the number's shard. Under a digest of an older secret there is no
+#: newest one, and it only voids.
+UPDATE_PROOFS = (
     update(_ROWS)
     .where(_ROWS.c.number_digest == bindparam("digest"), or_(_IS_NEWEST, _IS_OLDER))
     .values(
         status=case((_IS_NEWEST, "verified"), else_="canceled"),
         expires_at=case(
-            (_IS_NEWEST, bindparam("until", type_=UtcDateTime())), else_=_ROWS.c.expires_at
+            (_IS_NEWEST, bindparam("newest_expires_at", type_=UtcDateTime())),
+            else_=_ROWS.c.expires_at,
         ),
     )
 )
@@ -46,19 +47,22 @@ def prove(
     """Make a verification the proof of its number until `expires_at`; void every older proof.
 
     digests: those of the number under every accepted secret. The transaction holds the row, and the number's
-    counter of wrong codes (verification/checks.py), which makes the checks of a number take turns: of two
-    right codes at once the later sees what the earlier wrote, and one proof is left.
+    counter of wrong codes (checks.py), so the checks of a number take turns: of two right codes at once the
+    later one sees what the earlier one wrote, and one proof is left.
     """
     changes: dict[str, Any] = {"status": "verified", "expires_at": expires_at}
     if row.service not in (None, MATRIX_USERS):
         return save(connection, row, **changes)
     for digest in {row.number_digest, *digests}:
-        connection.execute(_PROVE, {"digest": digest, "newest": row.nonce, "until": expires_at})
+        connection.execute(
+            UPDATE_PROOFS,
+            {"digest": digest, "newest_nonce": row.nonce, "newest_expires_at": expires_at},
+        )
     return cast(Verification, cast(Any, row)._replace(**changes))
 
 
 def require_proof(row: Verification, now: datetime) -> None:
-    """Refuse a verification that proves nothing now, with the reason.
+    """Raise a problem unless a verification is a proof now.
 
     Raises VerificationNotVerified, VerificationExpired, or VerificationClosed when it failed, was canceled or
     a newer proof voided it.
@@ -76,29 +80,23 @@ def require_proof(row: Verification, now: datetime) -> None:
         raise VerificationClosed(f"It is {status}; start a new one.")
 
 
-class ProofService:
-    """Says whether a proof may change an account."""
+def admit(
+    connection: Connection,
+    accounts: AccountService,
+    row: Verification,
+    now: datetime,
+    *,
+    opened_lock: str | None = None,
+    owner: UUID | None = None,
+) -> None:
+    """Raise a problem unless a proof may change the account that its number leads to.
 
-    def __init__(self, accounts: AccountService, clock: Callable[[], datetime]) -> None:
-        self._accounts = accounts
-        self._clock = clock
+    It must be the number's newest proof, and the number must have no registration lock but the one that
+    `opened_lock` opened or that of `owner`, an account. Callers decide about a proof that was used before,
+    because they know the first answer. The transaction holds the proof's row, so that a newer proof waits for
+    it, and from here on the account.
 
-    def admit(
-        self,
-        connection: Connection,
-        row: Verification,
-        *,
-        opened_lock: str | None = None,
-        owner: UUID | None = None,
-    ) -> None:
-        """Refuse unless this proof may change the account that its number leads to.
-
-        It must be the number's newest proof, and no registration lock may guard the number but the one that
-        `opened_lock` opened or the caller's own (`owner`, an account). Whether it was used before is for the
-        caller to say, who knows what the first use was answered. The transaction holds the proof's row, so
-        that a newer proof waits for it, and from here on the account.
-
-        Raises what `require_proof` does, and RegistrationLocked.
-        """
-        require_proof(row, self._clock())
-        self._accounts.admit(connection, row.e164, opened_lock=opened_lock, owner=owner)
+    Raises what `require_proof` does, and RegistrationLocked.
+    """
+    require_proof(row, now)
+    accounts.admit(connection, row.e164, opened_lock=opened_lock, owner=owner)

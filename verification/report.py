@@ -1,7 +1,6 @@
-"""The report: from starts to verified numbers, how many come how far, how fast, and for what money.
+"""The conversion report: verifications by stage, their speed and cost, from the tables of sends and refusals.
 
-Owns those figures. Each is found by the database, over the rows of the time that is asked about and no
-others. Everything but money counts verifications.
+Everything but money counts verifications. The database computes it over the rows of the period alone.
 """
 
 from collections.abc import Sequence
@@ -43,41 +42,40 @@ _REFUSALS = table(Refusal).c
 
 
 @dataclass(frozen=True)
-class Funnel:
-    """The figures of one country, prefix, provider or combination of them; or of all."""
+class ReportRow:
+    """The figures of one group: a country, prefix, provider or combination of them; or of all."""
 
-    #: By dimension; None stands for the provider of what was refused before one was chosen, and for the
-    #: prefix of refusals that were of several.
-    of: dict[str, str | None]
-    #: Starts that were asked for; who solves a challenge asks a second time.
+    #: By dimension. The provider is None for refusals, and the prefix for refusals of several prefixes.
+    group: dict[str, str | None]
+    #: Requested starts; a solved challenge counts twice.
     started: int
     challenged: int
     denied: int
-    #: Handed to a provider, with a text or call that did not fail for certain.
+    #: Accepted by a provider: at least one text or call did not certainly fail.
     sent: int
-    #: Known to have arrived.
+    #: Confirmed by the provider.
     delivered: int
     verified: int
-    #: The middle one of the seconds from the first text or call to the right code.
+    #: Median of the seconds from the first text or call to the right code.
     median_seconds: float | None
-    #: All their texts and calls, in millionths of the currency.
+    #: Price of all texts and calls, in millionths of the currency.
     money_micros: int
 
     @property
     def conversion(self) -> float | None:
-        """Give verified ÷ sent."""
+        """Verified ÷ sent; None if nothing was sent."""
         return self.verified / self.sent if self.sent else None
 
     @property
     def price(self) -> float | None:
-        """Give the price of a verified number."""
+        """Money per verified number; None if there is none."""
         return self.money_micros / MICROS / self.verified if self.verified else None
 
     def document(self) -> dict[str, Any]:
-        """Give the figures as JSON has them."""
+        """Return the figures for JSON."""
         figures = asdict(self)
         return {
-            **figures.pop("of"),
+            **figures.pop("group"),
             **figures,
             "conversion": self.conversion,
             "price_of_a_verified_number": self.price,
@@ -86,11 +84,11 @@ class Funnel:
 
 @dataclass(frozen=True)
 class Report:
-    """The largest groups first, how many more there are, and all of them together."""
+    """The groups with most starts first, how many more there are, and the total of all."""
 
-    funnels: Sequence[Funnel]
+    rows: Sequence[ReportRow]
     more: int
-    total: Funnel
+    total: ReportRow
 
 
 def report(
@@ -101,17 +99,17 @@ def report(
     country: str | None = None,
     limit: int,
 ) -> Report:
-    """Count verifications that were started at `since` or after, in groups; `limit` of them at most."""
+    """Return the figures of verifications started at `since` or later, at most `limit` groups."""
     dialect = dialect_of(connection)
-    statement = _funnels(dialect, since, by, country)
+    statement = _select_rows(dialect, since, by, country)
     rows = connection.execute(statement.limit(limit)).all()
     groups = rows[0].groups if rows else 0
-    total = connection.execute(_funnels(dialect, since, (), country)).one()
-    return Report([_funnel(row, by) for row in rows], groups - len(rows), _funnel(total, ()))
+    total = connection.execute(_select_rows(dialect, since, (), country)).one()
+    return Report([_row(row, by) for row in rows], groups - len(rows), _row(total, ()))
 
 
-def _funnel(row: Any, by: Sequence[Dimension]) -> Funnel:
-    return Funnel(
+def _row(row: Any, by: Sequence[Dimension]) -> ReportRow:
+    return ReportRow(
         {name: getattr(row, name) for name in by},
         int(row.started or 0),
         int(row.challenged or 0),
@@ -124,13 +122,13 @@ def _funnel(row: Any, by: Sequence[Dimension]) -> Funnel:
     )
 
 
-def _funnels(
+def _select_rows(
     dialect: str, since: datetime, by: Sequence[Dimension], country: str | None
 ) -> Select[Any]:
-    """Write the statement that adds up the starts of each group, those with most starts first."""
+    """Return the statement that sums the starts of each group, those with most starts first."""
     starts = _ranked(dialect, since, by, country)
     columns = starts.c
-    # Of the verified ones in the order of their seconds, the one or two in the middle.
+    # The median: the one or two in the middle of the verified ones, ordered by seconds.
     middle = (columns.place * 2).between(columns.of_all, columns.of_all + 2)
     in_the_middle = and_(columns.verified == 1, middle)
     started = func.sum(columns.starts).label("started")
@@ -158,7 +156,7 @@ def _funnels(
 
 
 def _ranked(dialect: str, since: datetime, by: Sequence[Dimension], country: str | None) -> CTE:
-    """Write a row for each start, with its place among the verified ones of its group."""
+    """Select each start, with its place among the verified ones of its group."""
     starts = union_all(
         select(_sent(dialect, since, country)),
         select(_refused_singly(since, country)),
@@ -173,12 +171,11 @@ def _ranked(dialect: str, since: datetime, by: Sequence[Dimension], country: str
 
 
 def _sent(dialect: str, since: datetime, country: str | None) -> CTE:
-    """Write a row for each verification whose first send was queued in the time.
+    """Select each verification whose first send was queued in the period.
 
-    It belongs to the provider of its first text or call that was not a certain failure; if all were, of
-    the first that was tried.
+    Its provider is that of its first text or call that did not certainly fail; if all did, the first.
     """
-    # Found first and by themselves, or SQLite would read all of the table in the order of its key.
+    # Selected first and by themselves, or SQLite would read the whole table in the order of its key.
     recent = (
         select(
             _SENDS.number_digest,
@@ -193,7 +190,7 @@ def _sent(dialect: str, since: datetime, country: str | None) -> CTE:
             _flag(NEVER_SENT).label("never_sent"),
             _flag(_SENDS.status == "delivered").label("delivered"),
         )
-        .where(*_asked_for(_SENDS, since, country))
+        .where(*_conditions(_SENDS, since, country))
         .cte("recent")
         .prefix_with("MATERIALIZED")
     )
@@ -217,14 +214,14 @@ def _sent(dialect: str, since: datetime, country: str | None) -> CTE:
             func.sum(each.price_micros).label("money_micros"),
         )
         .group_by(each.number_digest, each.verification)
-        # A resend of an older one is no start.
+        # A resend of a verification from before the period is no start.
         .having(func.max(_flag(each.first)) == 1)
         .cte("sent")
     )
 
 
 def _refused(since: datetime, country: str | None) -> CTE:
-    """Write a row for the starts that a rule of the policy refused in each minute of the time."""
+    """Select the starts that a rule of the policy refused in each minute of the period."""
     challenged = _REFUSALS.verdict == "challenge"
     return (
         select(
@@ -242,8 +239,8 @@ def _refused(since: datetime, country: str | None) -> CTE:
         )
         .where(
             _REFUSALS.minute >= minute_of(since),
-            *_asked_for(_REFUSALS, since, country),
-            # Of a minute with both kinds it is not known how many were starts; all are taken to be.
+            *_conditions(_REFUSALS, since, country),
+            # Of a minute with starts and resends it is unknown how many were starts; all count as starts.
             _REFUSALS.resend.is_not(True),
         )
         .cte("refused")
@@ -251,7 +248,7 @@ def _refused(since: datetime, country: str | None) -> CTE:
 
 
 def _refused_singly(since: datetime, country: str | None) -> CTE:
-    """Write a row for each start that was refused before refusals were counted by the minute."""
+    """Select each start that was refused before refusals were counted by the minute."""
     return (
         select(
             _DECISIONS.country,
@@ -267,7 +264,7 @@ def _refused_singly(since: datetime, country: str | None) -> CTE:
             literal(0).label("money_micros"),
         )
         .where(
-            *_asked_for(_DECISIONS, since, country),
+            *_conditions(_DECISIONS, since, country),
             or_(_DECISIONS.verdict == "challenge", _DECISIONS.verdict == "deny"),
             ~_DECISIONS.resend,
         )
@@ -275,7 +272,7 @@ def _refused_singly(since: datetime, country: str | None) -> CTE:
     )
 
 
-def _asked_for(columns: Any, since: datetime, country: str | None) -> list[ColumnElement[bool]]:
+def _conditions(columns: Any, since: datetime, country: str | None) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = [columns.created_at >= since]
     if country:
         conditions.append(columns.country == country)
@@ -289,7 +286,7 @@ def _flag(condition: ColumnElement[bool]) -> ColumnElement[int]:
 def _seconds(
     dialect: str, began: ColumnElement[datetime], ended: ColumnElement[datetime]
 ) -> ColumnElement[float]:
-    """Write the seconds between two moments, which each database does in its own way."""
+    """Return the seconds between two moments, in the dialect of the database."""
     if dialect == "sqlite":
         return cast((func.julianday(ended) - func.julianday(began)) * 86_400, Float)
     return cast(func.extract("epoch", ended - began), Float)

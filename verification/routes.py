@@ -1,4 +1,4 @@
-"""Routes of verifications and registrations."""
+"""Routes of verifications, registrations and changes of number."""
 
 from flask import current_app, g
 
@@ -16,14 +16,12 @@ from tokens.routes import AUTHENTICATION, show_account
 from tokens.schemas import AccountAnswer
 from verification.checks import CheckService
 from verification.problems import (
+    CHECK_REFUSALS,
     SEND_REFUSALS,
     AppHashRefused,
     ChallengeRejected,
     ChecksExhausted,
-    CodeRejected,
-    CodeUnreadable,
     DeviceNotRecoverable,
-    LongerCodeRequired,
     NoSendsLeft,
     SendTooSoon,
     TestNumberExpired,
@@ -46,20 +44,26 @@ from verification.schemas import (
     VerificationAnswer,
     VerificationPath,
 )
+from verification.sending import CodeSent
 from verification.service import VerificationService
-from verification.store import Answered
+from verification.store import VerificationKey
 
 verifications_api = Api(
-    "verifications", __name__, description="Is this number yours? Open to all, limited"
+    "verifications", __name__, description="Verify a phone number. Public, rate-limited"
 )
-registrations_api = Api("registrations", __name__, description="A proven number becomes a device")
+registrations_api = Api(
+    "registrations", __name__, description="Register a device with a verified number"
+)
 phone_number_api = Api(
     "phone number",
     __name__,
-    description="An account moves to another number",
+    description="Move an account to another number",
     authenticate=authenticate_device,
     problems=AUTHENTICATION,
 )
+
+#: The verification, or the text that the first request under an idempotency key was answered.
+SentAnswer = tuple[VerificationAnswer | str, int, dict[str, str]]
 
 SENDING: tuple[type[Problem], ...] = (
     *SEND_REFUSALS,
@@ -88,8 +92,8 @@ def _registrations() -> RegistrationService:
     return service
 
 
-def _sent(answered: Answered) -> tuple[str, int, dict[str, str]]:
-    return answered.body, 201, answered.allowance.headers() if answered.allowance else {}
+def _sent(sent: CodeSent) -> SentAnswer:
+    return sent.shown, 201, sent.allowance.headers() if sent.allowance else {}
 
 
 @verifications_api.operation(
@@ -108,8 +112,8 @@ def _sent(answered: Answered) -> tuple[str, int, dict[str, str]]:
     ),
     takes_idempotency_key=True,
 )
-def start_verification(body: StartVerification) -> tuple[str, int, dict[str, str]]:
-    """Start proving a number: its owner gets a code by text or call."""
+def start_verification(body: StartVerification) -> SentAnswer:
+    """Start a verification: the number gets a code by text or call."""
     return _sent(_service().start(body, g.requester, idempotency_key()))
 
 
@@ -140,30 +144,25 @@ def get_verification(path: VerificationPath) -> VerificationAnswer:
     ),
     takes_idempotency_key=True,
 )
-def send_again(path: VerificationPath, body: SendAgain) -> tuple[str, int, dict[str, str]]:
+def send_again(path: VerificationPath, body: SendAgain) -> SentAnswer:
     """Send the code again, by text or by call; it stays the same."""
-    return _sent(_service().send_again(path.verification_id, body, g.requester, idempotency_key()))
+    return _sent(
+        _service().resend(
+            VerificationKey.parse(path.verification_id), body, g.requester, idempotency_key()
+        )
+    )
 
 
 @verifications_api.operation(
     "POST",
     "/verifications/<verification_id>/checks",
     answer=VerificationAnswer,
-    problems=(
-        CodeRejected,
-        CodeUnreadable,
-        VerificationNotFound,
-        VerificationExpired,
-        VerificationClosed,
-        ChecksExhausted,
-        TooManyWrongCodes,
-        LongerCodeRequired,
-    ),
+    problems=CHECK_REFUSALS,
 )
 def check_code(path: VerificationPath, body: CheckCode) -> VerificationAnswer:
-    """Judge a code; the right one verifies the number."""
+    """Check a code; the right one verifies the number."""
     checks: CheckService = current_app.extensions["kith"].verification.checks
-    return checks.check(path.verification_id, body)
+    return checks.check(path.verification_id, body.code)
 
 
 @verifications_api.operation(
@@ -187,23 +186,22 @@ def cancel_verification(path: VerificationPath) -> None:
     takes_idempotency_key=True,
 )
 def register_device(body: RegisterDevice) -> tuple[RegisteredAnswer, int]:
-    """Register a device for a verified number and mint its token.
+    """Register a device with a verified number; the answer holds its token.
 
-    It takes the place of all devices of the account, whose mailboxes are deleted. A device that returns
-    with `recover_device` keeps its id and its mailbox, whether it was signed out by a stolen token or
-    has a token still.
+    It replaces all devices of the account, and their mailboxes are deleted. A device that returns with
+    `recover_device` keeps its id and its mailbox, signed in or not.
     """
-    done = _registrations().register(body, idempotency_key())
+    registered = _registrations().register(body, idempotency_key())
     return RegisteredAnswer(
-        account_id=done.joined.account_id,
-        phone_number=done.e164,
-        device_id=done.joined.device_id,
-        device_token=done.joined.device_token,
-        reregistered=done.reregistered,
+        account_id=registered.device.account_id,
+        phone_number=registered.e164,
+        device_id=registered.device.device_id,
+        device_token=registered.device.device_token,
+        reregistered=registered.reregistered,
     ), 201
 
 
 @phone_number_api.operation("POST", "/account/phone-number", answer=AccountAnswer, problems=PROOF)
 def change_phone_number(caller: Caller, body: ChangePhoneNumber) -> AccountAnswer:
-    """Keep the account and change its number to a verified one."""
+    """Change the account's number to a verified one."""
     return show_account(_registrations().change_number(caller, body), caller)

@@ -1,4 +1,4 @@
-"""What crosses the wire about verifications and registrations."""
+"""Requests and answers about verifications and registrations."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -19,38 +19,41 @@ ChallengeSolution = Annotated[
     Field(
         max_length=2_000,
         pattern=r"^[A-Za-z0-9+/]+=*$",
-        description="What a client of ALTCHA makes of the `challenge` in a challenge-required problem.",
+        description="Solution of the `challenge` of a challenge-required problem (ALTCHA).",
     ),
 ]
 VerificationId = Annotated[str, Field(max_length=64)]
 
 
 class StartVerification(Body):
-    """A number to prove and how its owner likes to be told the code."""
+    """A number to verify, and how to send the code."""
 
     phone_number: TypedNumber = Field(
-        description="As it was typed: with + and country code, or national with `region`."
+        description="As typed: with + and country code, or national with `region`."
     )
     region: Region | None = Field(
-        None, description="ISO 3166, like DE, in any case; UK is GB. Where the number is from."
+        None, description="Country of the number: ISO 3166, like DE, in any case; UK is GB."
     )
     channel: Channel = "sms"
     locale: Locale = None
     app_hash: AppHash | None = Field(
-        None, description="The 11 characters by which Android's SMS Retriever names an app."
+        None,
+        description="Hash of the Android app that reads the code (SMS Retriever): 11 characters.",
     )
     web_origin: WebOrigin = None
     supersedes: VerificationId | None = Field(
         None,
-        description="Id of an earlier verification that this one replaces: it is canceled if it is still"
-        " pending. One that is over or unknown changes nothing.",
+        description="Id of an earlier verification that this one replaces. It is canceled if it is still"
+        " pending; a closed or unknown one changes nothing.",
     )
     challenge_solution: ChallengeSolution = None
 
     @model_validator(mode="after")
-    def _one_last_line(self) -> "StartVerification":
+    def _one_code_binding(self) -> "StartVerification":
         if self.app_hash and self.web_origin:
-            raise ValueError("send app_hash or web_origin, not both: each must be the last line")
+            raise ValueError(
+                "send app_hash or web_origin, not both: each must be the last line of the text"
+            )
         return self
 
 
@@ -62,11 +65,11 @@ class SendAgain(Body):
 
 
 class CheckCode(Body):
-    """The code as its owner typed it."""
+    """The code as typed."""
 
     code: str = Field(
         max_length=250,
-        description="6 or 8 digits of any script, with blanks or dashes between them or without.",
+        description="6 or 8 digits of any script; spaces and dashes are ignored.",
     )
 
 
@@ -77,10 +80,10 @@ class VerificationPath(BaseModel):
 
 
 class VerificationAnswer(Answer):
-    """A verification. Waits are in seconds; null when nothing more is sent on that channel.
+    """A verification. Waits are in seconds; null if the channel has no sends left.
 
     A `verified` one is the proof of its number until `expires_at`, until it is used, or until a newer proof
-    of the number voids it, through whatever door; then it is `canceled`.
+    of the number voids it, whichever protocol that came through; then it is `canceled`.
     """
 
     id: str
@@ -95,7 +98,7 @@ class VerificationAnswer(Answer):
 
 
 class RecoverDevice(Body):
-    """A device of the account that returns, and what its identity key signed."""
+    """A device of the account to recover, and its signature."""
 
     device_id: UUID
     signature: Annotated[
@@ -103,24 +106,26 @@ class RecoverDevice(Body):
         BeforeValidator(reads(64)),
         PlainSerializer(encode, return_type=str),
         described(64),
-        Field(description="Ed25519 over `0x03` and the `verification_id` in ASCII."),
+        Field(
+            description="Ed25519 by its identity key, over `0x03` and the `verification_id` in ASCII."
+        ),
     ]
 
 
 class RegisterDevice(Body):
-    """A proof and the device that brings it."""
+    """A proof, and the device to register."""
 
     verification_id: VerificationId
     device: DeviceDescription = DeviceDescription()
     registration_lock_pin: Pin | None = None
     recover_device: RecoverDevice | None = Field(
         None,
-        description="A device of this account that is to keep its id and its mailbox, signed in or not.",
+        description="A device of this account that keeps its id and its mailbox, signed in or not.",
     )
 
 
 class RegisteredAnswer(Answer):
-    """A registered device, and the token that only it holds."""
+    """A registered device and its token."""
 
     account_id: UUID
     phone_number: str

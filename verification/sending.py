@@ -1,23 +1,18 @@
-"""How a code reaches its owner: queued in one transaction, handed over, recorded in a second.
-
-Owns what is said to the provider. Refuses to leave anything behind of a send that did not happen, and
-to repeat one that may have.
-"""
+"""Sends of codes: permitted and queued in one transaction, handed to a provider, recorded in a second."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection
 
 from core import idempotency, limits
 from core.database import Database
 from core.idempotency import IdempotencyKey
-from core.limits import SENDS_BY_SERVICE, Limit
+from core.limits import Limit
 from core.phone_numbers import prefix_of
-from core.problems import Problem
-from core.requester import Requester
+from core.problems import Allowance, Problem
 from core.secrets import Keyring
 from sms.problems import SendUnavailable
 from sms.routing import Route
@@ -29,63 +24,64 @@ from verification.policy.challenge import Solution
 from verification.policy.counters import sends_subject
 from verification.policy.facts import Attempt
 from verification.policy.owners import is_known
-from verification.policy.rules import BUCKETS
 from verification.policy.service import PolicyService, Ruling
 from verification.problems import ChallengeRejected, TooManySends, VerificationClosed
+from verification.schemas import VerificationAnswer
 from verification.settings import VerificationSettings
-from verification.store import Answered, Before, key_of, show
+from verification.store import PreviousSend, VerificationKey, show, undo_send
 from verification.supersession import NOTHING, Supersession, supersede
 from verification.templates import fill
 
 
+@dataclass(frozen=True)
+class CodeSent:
+    """A verification whose code was sent, now or by the first request with the same idempotency key."""
+
+    key: VerificationKey
+    #: What the client is shown; the stored text where the first request's answer is repeated.
+    shown: VerificationAnswer | str
+    #: What the requester has left for this number; None where nothing was counted.
+    allowance: Allowance | None = None
+
+
 class Permit(NamedTuple):
-    """The policy's word that a text or a call may be sent, and who may send it."""
+    """Who may send, and what the policy counted for it."""
 
     route: Route
     ruling: Ruling
 
 
 @dataclass(frozen=True)
-class Pending:
-    """A send that is queued and not handed over yet."""
+class QueuedCode:
+    """A code that is queued and not yet handed to a provider."""
 
     row: Verification
     code: str = field(repr=False)
     send: Queued
     ruling: Ruling
-    #: Its door's own limit, which it was counted against besides.
+    #: The profile's limit that it was counted against.
     limit: Limit | None
     request: IdempotencyKey | None
-    #: What the verification showed before this send; None for its first.
-    before: Before | None
-    #: Which older verifications it ends; a resend ends none.
+    #: What a resend replaces; None for a first send.
+    previous: PreviousSend | None
     supersession: Supersession
 
 
-#: What a transaction began: a send, an answer that needs none, or a refusal that it has recorded.
-Begun = Pending | Answered | Problem
+#: What a transaction began: a send, an answer without one, or a refusal that it has recorded.
+Begun = QueuedCode | CodeSent | Problem
 
 
+@dataclass(frozen=True)
 class CodeSender:
     """Sends the codes of verifications."""
 
-    def __init__(
-        self,
-        database: Database,
-        settings: VerificationSettings,
-        keyring: Keyring,
-        codes: CodeBook,
-        policy: PolicyService,
-        sends: SendService,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self._database = database
-        self._settings = settings
-        self._keyring = keyring
-        self._codes = codes
-        self._policy = policy
-        self._sends = sends
-        self._clock = clock
+    database: Database
+    settings: VerificationSettings
+    keyring: Keyring
+    codes: CodeBook
+    policy: PolicyService
+    sends: SendService
+    clock: Callable[[], datetime]
 
     def permit(
         self,
@@ -96,18 +92,18 @@ class CodeSender:
         solution: Solution | ChallengeRejected | None,
         request: IdempotencyKey | None,
     ) -> Permit | Problem:
-        """Choose who may send, and ask the policy, which reserves the dearest of their prices.
+        """Choose a route and ask the policy, which reserves the dearest price of the route.
 
-        What it refuses may be asked again with the same key and a solution. A service comes through
-        another protocol, which has no place for a challenge.
+        A refused request may come again with the same key and a solution. A service comes through another
+        protocol, which has no place for a challenge.
         """
         if isinstance(solution, ChallengeRejected):
-            # Not before now: a request that was answered already gets its answer, however old.
+            # Not earlier: a repeated request gets its answer, however old its solution.
             raise solution
-        route = self._sends.route(connection, attempt.country, attempt.channel)
+        route = self.sends.route(connection, attempt.country, attempt.channel)
         priced = replace(attempt, price_micros=route.dearest)
-        digests = self._keyring.digests("number", e164)
-        ruling = self._policy.judge(
+        digests = self.keyring.digests("number", e164)
+        ruling = self.policy.judge(
             connection,
             priced,
             solution,
@@ -127,69 +123,56 @@ class CodeSender:
         permit: Permit,
         request: IdempotencyKey | None,
         limit: Limit | None = None,
-        before: Before | None = None,
+        previous: PreviousSend | None = None,
         supersession: Supersession = NOTHING,
-    ) -> Pending:
-        """Record a send that is permitted, and count it against its door's own limit if it has one.
-
-        Raises TooManySends; nothing is handed over yet.
-        """
-        code = self._code(row)
+    ) -> QueuedCode:
+        """Record a permitted send, and count it against the profile's limit; raises TooManySends."""
+        code = self.codes.code(row.key_id, VerificationKey.of(row).raw, row.code_length)
+        if code is None:
+            raise VerificationClosed("The server's secrets were changed; start a new one.")
         if limit:
             subject = sends_subject(row.number_digest, row.requester)
-            allowed, allowance = limits.take(connection, limit, subject, self._clock())
+            allowed, allowance = limits.take(connection, limit, subject, self.clock())
             if not allowed:
                 raise TooManySends("The limit refills over the day.", allowance=allowance)
-        send = self._sends.queue(
+        send = self.sends.queue(
             connection,
             permit.route,
             number_digest=row.number_digest,
             verification=row.nonce,
             prefix=prefix_of(row.e164),
-            first=before is None,
+            first=previous is None,
         )
-        return Pending(row, code, send, permit.ruling, limit, request, before, supersession)
+        return QueuedCode(row, code, send, permit.ruling, limit, request, previous, supersession)
 
-    def _code(self, row: Verification) -> str:
-        code = self._codes.code(row.key_id, key_of(row).whole, row.code_length)
-        if code is None:
-            raise VerificationClosed("The server's secrets were changed; start a new one.")
-        return code
+    def finish(self, begun: Begun) -> CodeSent:
+        """Complete what a transaction began, outside of any.
 
-    def finish(self, begun: Begun) -> Answered:
-        """Do what is to be done outside of the transaction that began it.
-
-        Raises what was refused there, or why it could not be sent.
+        Raises the recorded refusal, and SendRejected, SendBlocked or SendUnavailable if certainly nothing was
+        sent.
         """
         if isinstance(begun, Problem):
             raise begun
-        return begun if isinstance(begun, Answered) else self._hand_over(begun)
-
-    def _hand_over(self, pending: Pending) -> Answered:
-        """Have it sent outside of any transaction, then record how that ended.
-
-        Raises SendRejected, SendBlocked or SendUnavailable when for certain nothing was sent.
-        """
-        row = pending.row
-        body, language, spoken = self._text(pending)
-        delivered = self._sends.deliver(
-            pending.send, to=row.e164, body=body, language=language, spoken=spoken
+        if isinstance(begun, CodeSent):
+            return begun
+        body, language, spoken = self._text(begun)
+        delivered = self.sends.deliver(
+            begun.send, to=begun.row.e164, body=body, language=language, spoken=spoken
         )
-        most_checks = self._settings.checks_per_verification
-        answer = show(row, self._clock(), most_checks).model_dump_json()
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             if delivered.failure:
-                self._undo(connection, pending)
+                self._undo(connection, begun)
             else:
-                supersede(connection, row, pending.supersession)
-                if pending.request:
-                    idempotency.answer(connection, pending.request, answer)
-            self._sends.record(connection, delivered)
+                allowance = begun.ruling.allowance
+                sent = self.conclude(
+                    connection, begun.row, begun.request, begun.supersession, allowance
+                )
+            self.sends.record(connection, delivered)
             # Last, as in every transaction: all sends of a country lock these rows.
-            self._settle(connection, pending, delivered)
+            self._settle(connection, begun, delivered)
         if delivered.failure:
             raise delivered.failure
-        return Answered(answer, pending.ruling.allowance)
+        return sent
 
     def conclude(
         self,
@@ -197,20 +180,21 @@ class CodeSender:
         row: Verification,
         request: IdempotencyKey | None,
         supersession: Supersession = NOTHING,
-    ) -> Answered:
-        """Answer a send to a test number, of which no provider hears: nothing is sent or counted."""
-        answer = show(row, self._clock(), self._settings.checks_per_verification).model_dump_json()
+        allowance: Allowance | None = None,
+    ) -> CodeSent:
+        """Supersede older verifications and store the answer, in the transaction that makes it true."""
+        shown = show(row, self.clock(), self.settings.checks_per_verification)
         supersede(connection, row, supersession)
         if request:
-            idempotency.answer(connection, request, answer)
-        return Answered(answer)
+            idempotency.answer(connection, request, shown.model_dump_json())
+        return CodeSent(VerificationKey.of(row), shown, allowance)
 
-    def _text(self, pending: Pending) -> tuple[str, str, tuple[str, ...]]:
-        """Write what is sent or said, name its language, and give the parts of what is said."""
-        row, settings, code = pending.row, self._settings, pending.code
+    def _text(self, queued: QueuedCode) -> tuple[str, str, tuple[str, ...]]:
+        """Return the text that is sent or spoken, its language, and its parts if it is spoken."""
+        row, settings, code = queued.row, self.settings, queued.code
         locale = row.locale or settings.default_locale
-        if pending.send.channel == "voice":
-            return texts.call(locale, settings.default_locale, settings.app_name, code)
+        if queued.send.channel == "voice":
+            return texts.call_script(locale, settings.default_locale, settings.app_name, code)
         if row.template is not None:
             return fill(row.template, code), locale, ()
         body, language = texts.sms_text(
@@ -223,75 +207,22 @@ class CodeSender:
         )
         return body, language, ()
 
-    def _settle(self, connection: Connection, pending: Pending, delivered: Delivered) -> None:
-        """Put right what was counted, by what was paid.
+    def _settle(self, connection: Connection, queued: QueuedCode, delivered: Delivered) -> None:
+        """Correct what was counted, by what was paid.
 
-        A provider that is away is not the requester's fault. A rejected number is, or all could be tried
-        for free.
+        A provider that is down is not the requester's fault. A rejected number is, or anyone could try all
+        numbers for free.
         """
         paid = None if delivered.failure else delivered.price_micros
         asked_for = not isinstance(delivered.failure, SendUnavailable)
-        if pending.limit and not asked_for:
-            subject = sends_subject(pending.row.number_digest, pending.row.requester)
-            limits.give_back(connection, pending.limit, subject)
-        self._policy.settle(connection, pending.ruling, paid_micros=paid, asked_for=asked_for)
+        if queued.limit and not asked_for:
+            subject = sends_subject(queued.row.number_digest, queued.row.requester)
+            limits.give_back(connection, queued.limit, subject)
+        self.policy.settle(connection, queued.ruling, paid_micros=paid, asked_for=asked_for)
 
-    def _undo(self, connection: Connection, pending: Pending) -> None:
-        """Leave nothing behind of a send that for certain did not happen."""
-        row, before = pending.row, pending.before
-        if before is None:
-            values: dict[str, object] = {"status": "failed"}
-        elif pending.send.channel == "sms":
-            values = {"sms_count": Verification.sms_count - 1, "last_sms_at": before.at}
-        else:
-            values = {"call_count": Verification.call_count - 1, "last_call_at": before.at}
-        if before:
-            values["channel"] = before.channel
-        connection.execute(
-            update(Verification)
-            .where(
-                *key_of(row).here(),
-                Verification.status == "pending",
-            )
-            .values(values)
-        )
-        if pending.request:
-            idempotency.release(connection, pending.request)
-
-
-def carry_over(
-    connection: Connection, keyring: Keyring, e164: str, requesters: list[bytes] | None = None
-) -> None:
-    """While secrets are rotated, let counters under the previous one count on."""
-    digests = keyring.digests("number", e164)
-    if len(digests) > 1:
-        limits.carry_over(
-            connection, ("wrong-codes", BUCKETS["number"], BUCKETS["reserve-number"]), digests
-        )
-        if requesters:
-            subjects = [sends_subject(*pair) for pair in zip(digests, requesters, strict=True)]
-            own = (BUCKETS["number-and-requester"], SENDS_BY_SERVICE)
-            limits.carry_over(connection, own, subjects)
-            limits.carry_over(connection, (BUCKETS["network"],), requesters)
-
-
-def carry_back(
-    connection: Connection, keyring: Keyring, row: Verification, requester: Requester
-) -> None:
-    """Let counters count on for a resend of a verification from before the secret was rotated.
-
-    Its sends are counted under the digests it was begun with; a later start moved the counters from there.
-    """
-    numbers = keyring.digests("number", row.e164)
-    if row.number_digest not in numbers[1:]:
-        return
-    of_number = (BUCKETS["number"], BUCKETS["reserve-number"])
-    limits.carry_over(connection, of_number, [row.number_digest, numbers[0]])
-    by = keyring.digests("requester", requester.network)
-    if row.requester in by:
-        before = sends_subject(row.number_digest, row.requester)
-        now = sends_subject(numbers[0], by[0])
-        limits.carry_over(
-            connection, (BUCKETS["number-and-requester"], SENDS_BY_SERVICE), [before, now]
-        )
-        limits.carry_over(connection, (BUCKETS["network"],), [row.requester, by[0]])
+    @staticmethod
+    def _undo(connection: Connection, queued: QueuedCode) -> None:
+        """Undo a send that certainly did not happen, so that its request may be tried again."""
+        undo_send(connection, queued.row, queued.send.channel, queued.previous)
+        if queued.request:
+            idempotency.release(connection, queued.request)

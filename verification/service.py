@@ -1,13 +1,12 @@
-"""Verifications: start, send again, show, cancel.
+"""Verifications: start, resend, show, cancel.
 
-Owns the order of things: a request is claimed, the policy counts and judges it, its send is queued, all in
-one transaction that ends before any provider is called.
+A request is claimed, counted by the policy and queued in one transaction, which ends before any provider is
+called (sending.py).
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
@@ -22,27 +21,25 @@ from core.repeats import Repeats
 from core.requester import Requester
 from core.secrets import Keyring
 from core.test_numbers import TestNumber
-from verification.checks import CheckService
 from verification.code_binding import permitted_origin
-from verification.codes import FIXED
+from verification.codes import TEST_KEY_ID, GuessLimits
 from verification.models import Verification
 from verification.policy.challenge import ChallengeService, Solution
 from verification.policy.facts import Attempt
 from verification.problems import ChallengeRejected
 from verification.profile import VerificationProfile
 from verification.schemas import SendAgain, StartVerification, VerificationAnswer
-from verification.sending import Begun, CodeSender, carry_back, carry_over
+from verification.secret_rotation import carry_back, carry_over
+from verification.sending import Begun, CodeSender, CodeSent
 from verification.settings import VerificationSettings
 from verification.store import (
-    Answered,
     VerificationKey,
-    climb,
+    count_resend,
+    create,
     load,
-    require_pending,
-    require_step,
+    require_resend,
     save,
     show,
-    store,
 )
 from verification.supersession import Supersession
 from verification.test_numbers import TestNumbers
@@ -50,122 +47,76 @@ from verification.test_numbers import TestNumbers
 RETENTION = timedelta(days=1)
 
 
-class VerificationService:
-    """Proves numbers."""
+@dataclass(frozen=True)
+class _NewVerification:
+    """A verification that is asked for: all that is known before its transaction."""
 
-    def __init__(
-        self,
-        database: Database,
-        settings: VerificationSettings,
-        keyring: Keyring,
-        checks: CheckService,
-        sender: CodeSender,
-        challenges: ChallengeService,
-        fixed_codes: TestNumbers,
-        clock: Callable[[], datetime],
-        entropy: Callable[[int], bytes],
-        metrics: Metrics,
-    ) -> None:
-        self._database = database
-        self._settings = settings
-        self._keyring = keyring
-        self._checks = checks
-        self._sender = sender
-        self._challenges = challenges
-        self._fixed_codes = fixed_codes
-        self._clock = clock
-        self._entropy = entropy
-        self._metrics = metrics
-        self._repeats = Repeats(database, clock)
-        self._most_checks = settings.checks_per_verification
-        self._terms = VerificationProfile.open_to_all(settings)
+    attempt: Attempt
+    profile: VerificationProfile
+    e164: str
+    test_number: TestNumber | None
+    #: Digests of the number and of the requester under every accepted secret, the current one first.
+    numbers: list[bytes]
+    requesters: list[bytes]
+    solution: Solution | ChallengeRejected | None
+    supersession: Supersession
+    #: Further columns of its row.
+    columns: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class VerificationService:
+    """Starts and resends verifications."""
+
+    database: Database
+    settings: VerificationSettings
+    keyring: Keyring
+    guesses: GuessLimits
+    sender: CodeSender
+    challenges: ChallengeService
+    test_numbers: TestNumbers
+    clock: Callable[[], datetime]
+    entropy: Callable[[int], bytes]
+    metrics: Metrics
+    profile: VerificationProfile
+    repeats: Repeats
 
     def start(
         self,
         body: StartVerification,
         requester: Requester,
         idempotency_key: str | None,
-        terms: VerificationProfile | None = None,
+        profile: VerificationProfile | None = None,
         template: str | None = None,
-    ) -> Answered:
-        """Start proving a number: send its first text or call.
+    ) -> CodeSent:
+        """Start a verification: send its first text or call.
 
-        `terms` are those of another door; `template` is what its text says instead of ours, see
-        verification/templates.py.
+        profile: that of a protocol adapter. template: the text to send instead of ours (templates.py).
         """
-        terms = terms or self._terms
-        number, fixed = self._number(body, terms)
-        origin = permitted_origin(self._settings, body)
-        requesters = self._keyring.digests("requester", requester.network)
-        owners = list(zip(self._keyring.digests("number", number.e164), requesters, strict=True))
-        now = self._clock()
-        solution = self._challenges.judge(body.challenge_solution, [of for of, _ in owners], now)
-        attempt = Attempt(
-            number_digest=owners[0][0],
-            verification=self._entropy(terms.nonce_size).ljust(16, b"\0"),
-            network=requesters[0],
-            wider=self._keyring.digest("requester", requester.wider) if requester.wider else None,
-            country=number.region,
-            prefix=prefix_of(number.e164),
-            number_type=number.kind,
-            channel=body.channel,
-            resend=False,
-            solved=isinstance(solution, Solution),
-            at=now,
-        )
-        columns: dict[str, Any] = {
-            "e164": number.e164,
-            "key_id": FIXED if fixed else self._keyring.key_id(),
-            "locale": body.locale,
-            "app_hash": body.app_hash,
-            "web_origin": origin,
-            "service": terms.service,
-            "started_by": terms.sender,
-            "template": template,
-            "expires_at": now + terms.lifetime,
-        }
-
-        supersession = Supersession.of([of for of, _ in owners], body.supersedes)
-
-        def begin(connection: Connection, request: IdempotencyKey | None) -> Begun:
-            carry_over(connection, self._keyring, number.e164, requesters)
-            length = self._checks.code_length(
-                connection, attempt.number_digest, len(fixed.code) if fixed else None
-            )
-            if fixed:
-                row = store(connection, attempt, code_length=length, **columns)
-                return self._sender.conclude(connection, row, request, supersession)
-            permit = self._sender.permit(
-                connection, attempt, number.e164, terms.service, solution, request
-            )
-            if isinstance(permit, Problem):
-                return permit
-            row = store(connection, attempt, code_length=length, **columns)
-            return self._sender.queue(
-                connection, row, permit, request, terms.sends, supersession=supersession
-            )
-
-        # The same request may have come before the server's secret was rotated.
-        # A key that is a secret finds it again from another network.
+        new = self._new(body, requester, profile or self.profile, template)
+        service = new.profile.service
+        # A key that is a secret finds its request again from another network.
         secret = idempotency.is_secret(idempotency_key)
-        route = f"start {terms.service}" if terms.service else "start"
-        request, *before = [
-            _identify(of, b"" if secret else by, route, idempotency_key, body) for of, by in owners
+        route = f"start {service}" if service else "start"
+        # The same request may have come before the server's secret was rotated.
+        request, *older = [
+            _identify(number, b"" if secret else network, route, idempotency_key, body)
+            for number, network in zip(new.numbers, new.requesters, strict=True)
         ]
         while True:
-            with self._database.write(adds=True) as connection:
-                asked, earlier = idempotency.claim_over(
-                    connection, request, before, attempt.verification, now
+            with self.database.write(adds=True) as connection:
+                claimed, earlier = idempotency.claim_over(
+                    connection, request, older, new.attempt.verification, new.attempt.at
                 )
-                begun = None if earlier else begin(connection, request)
+                begun = None if earlier else self._begin(connection, new, request)
             if begun:
                 if not isinstance(begun, Problem):
-                    self._metrics.verifications.labels("started").inc()
-                if fixed:
-                    self._fixed_codes.used(fixed)
-                with self._repeats.wake(request):
-                    return self._sender.finish(begun)
-            repeated = self._answered(asked, earlier, terms.service)
+                    self.metrics.verifications.labels("started").inc()
+                if new.test_number:
+                    self.test_numbers.record_use(new.test_number)
+                with self.repeats.wake(request):
+                    return self.sender.finish(begun)
+            repeated = self._repeat(claimed, earlier, service)
             if repeated and not secret:
                 raise IdempotencyAnswerWithheld(
                     "Its text or call was asked for before. Only an Idempotency-Key of at least"
@@ -175,63 +126,129 @@ class VerificationService:
             if repeated:
                 return repeated
 
-    def _number(
-        self, body: StartVerification, terms: VerificationProfile
-    ) -> tuple[PhoneNumber, TestNumber | None]:
-        """Read the number, and its fixed code if it is a test number."""
-        number, fixed = self._read(body.phone_number, body.region)
-        if not fixed and number.kind in terms.refused_types:
+    def _new(
+        self,
+        body: StartVerification,
+        requester: Requester,
+        profile: VerificationProfile,
+        template: str | None,
+    ) -> _NewVerification:
+        number, test_number = self._read(body.phone_number, body.region)
+        if not test_number and number.kind in profile.refused_types:
             raise PhoneNumberRefused(
                 "Codes are not sent to numbers of this kind here.", number_type=number.kind
             )
-        return number, fixed
+        origin = permitted_origin(self.settings, body)
+        numbers = self.keyring.digests("number", number.e164)
+        requesters = self.keyring.digests("requester", requester.network)
+        now = self.clock()
+        solution = self.challenges.judge(body.challenge_solution, numbers, now)
+        attempt = Attempt(
+            number_digest=numbers[0],
+            verification=self.entropy(profile.nonce_size).ljust(16, b"\0"),
+            network=requesters[0],
+            wider=self.keyring.digest("requester", requester.wider) if requester.wider else None,
+            country=number.region,
+            prefix=prefix_of(number.e164),
+            number_type=number.kind,
+            channel=body.channel,
+            resend=False,
+            solved=isinstance(solution, Solution),
+            at=now,
+        )
+        columns = {
+            "e164": number.e164,
+            "key_id": TEST_KEY_ID if test_number else self.keyring.key_id(),
+            "locale": body.locale,
+            "app_hash": body.app_hash,
+            "web_origin": origin,
+            "service": profile.service,
+            "started_by": profile.sender,
+            "template": template,
+            "expires_at": now + profile.lifetime,
+        }
+        return _NewVerification(
+            attempt,
+            profile,
+            number.e164,
+            test_number,
+            numbers,
+            requesters,
+            solution,
+            Supersession.of(numbers, body.supersedes),
+            columns,
+        )
+
+    def _begin(
+        self, connection: Connection, new: _NewVerification, request: IdempotencyKey | None
+    ) -> Begun:
+        """Store a verification and queue its first send, if the policy allows that."""
+        carry_over(connection, new.numbers, new.requesters)
+        attempt, profile = new.attempt, new.profile
+        test_code = new.test_number.code if new.test_number else None
+        length = self.guesses.code_length(
+            connection, attempt.number_digest, test_code, self.clock()
+        )
+        if test_code:
+            row = create(connection, attempt, code_length=length, **new.columns)
+            return self.sender.conclude(connection, row, request, new.supersession)
+        permit = self.sender.permit(
+            connection, attempt, new.e164, profile.service, new.solution, request
+        )
+        if isinstance(permit, Problem):
+            return permit
+        row = create(connection, attempt, code_length=length, **new.columns)
+        return self.sender.queue(
+            connection,
+            row,
+            permit,
+            request,
+            profile.send_limit,
+            supersession=new.supersession,
+        )
 
     def read_number(self, typed: str, region: str | None) -> str:
-        """Give the E.164 form of a typed number, which may be a test number.
+        """Return the E.164 form of a typed number, which may be a test number.
 
         Raises PhoneNumberInvalid or TestNumberExpired.
         """
         return self._read(typed, region)[0].e164
 
     def _read(self, typed: str, region: str | None) -> tuple[PhoneNumber, TestNumber | None]:
-        region = region or self._settings.default_region
-        fixed = self._fixed_codes.find(typed, region)
-        return (fixed.number if fixed else PhoneNumber.parse(typed, region)), fixed
+        region = region or self.settings.default_region
+        test_number = self.test_numbers.find(typed, region)
+        number = test_number.number if test_number else PhoneNumber.parse(typed, region)
+        return number, test_number
 
-    def send_again(
+    def resend(
         self,
-        verification_id: str,
+        key: VerificationKey,
         body: SendAgain,
         requester: Requester,
         idempotency_key: str | None,
-        service: str | None = None,
-    ) -> Answered:
-        """Send a verification's code once more, by text or by call.
-
-        `service` is whose verification it is, at another door.
-        """
-        key = replace(VerificationKey.parse(verification_id), service=service)
+    ) -> CodeSent:
+        """Send a verification's code once more, by text or by call."""
         request = _identify(key.number_digest, key.nonce, "send", idempotency_key, body)
-        solution = self._challenges.judge(
-            body.challenge_solution, [key.number_digest], self._clock()
-        )
+        solution = self.challenges.judge(body.challenge_solution, [key.number_digest], self.clock())
         while True:
-            now = self._clock()
-            with self._database.write(adds=True) as connection:
+            now = self.clock()
+            with self.database.write(adds=True) as connection:
                 row = load(connection, key, lock=True)
                 earlier = idempotency.claim(connection, request, key.nonce, now)
-                carry_back(connection, self._keyring, row, requester)
+                carry_back(connection, self.keyring, row, requester)
                 begun = (
-                    None if earlier else self._again(connection, row, body, solution, request, now)
+                    None
+                    if earlier
+                    else self._begin_resend(connection, row, body, solution, request, now)
                 )
             if begun:
-                with self._repeats.wake(request):
-                    return self._sender.finish(begun)
-            repeated = self._answered(request, earlier, service)
+                with self.repeats.wake(request):
+                    return self.sender.finish(begun)
+            repeated = self._repeat(request, earlier, key.service)
             if repeated:
                 return repeated
 
-    def _again(
+    def _begin_resend(
         self,
         connection: Connection,
         row: Verification,
@@ -240,13 +257,12 @@ class VerificationService:
         request: IdempotencyKey | None,
         now: datetime,
     ) -> Begun:
-        """Take the next step of a verification's ladder, if it and the policy allow that."""
-        wait = partial(self._checks.next_start_in, connection, row, now, None)
-        require_pending(row, now, self._most_checks, wait)
-        require_step(row, body.channel, now)
-        if row.key_id == FIXED:
-            row, _ = climb(connection, row, body.channel, now)
-            return self._sender.conclude(connection, row, request)
+        """Queue a resend, if the schedule and the policy allow it."""
+        self.guesses.require_open(connection, row, now, self.profile)
+        require_resend(row, body.channel, now)
+        if row.key_id == TEST_KEY_ID:
+            row, _ = count_resend(connection, row, body.channel, now)
+            return self.sender.conclude(connection, row, request)
         attempt = Attempt(
             number_digest=row.number_digest,
             verification=row.nonce,
@@ -260,45 +276,46 @@ class VerificationService:
             solved=isinstance(solution, Solution),
             at=now,
         )
-        permit = self._sender.permit(connection, attempt, row.e164, row.service, solution, request)
+        permit = self.sender.permit(connection, attempt, row.e164, row.service, solution, request)
         if isinstance(permit, Problem):
             return permit
-        row, before = climb(connection, row, body.channel, now)
-        return self._sender.queue(connection, row, permit, request, before=before)
+        row, previous = count_resend(connection, row, body.channel, now)
+        return self.sender.queue(connection, row, permit, request, previous=previous)
 
-    def _answered(
+    def _repeat(
         self, request: IdempotencyKey | None, earlier: Earlier | None, service: str | None
-    ) -> Answered | None:
-        """Give the first request's answer; None when nothing came of it and it is ours to do."""
+    ) -> CodeSent | None:
+        """Return the first request's answer; None if it was released and this one may go on."""
         assert request and earlier, "only a request with a key has an earlier one"
-        found = self._repeats.wait(request, earlier)
+        found = self.repeats.wait(request, earlier)
         if found is None:
             return None
+        key = VerificationKey(request.owner, found.subject, service)
         if found.answer is not None:
-            return Answered(found.answer)
-        # The process died between queueing and recording: it may have been sent, so it stays so.
-        with self._database.read() as connection:
-            row = load(connection, VerificationKey(request.owner, found.subject, service))
-        return Answered(show(row, self._clock(), self._most_checks).model_dump_json())
+            return CodeSent(key, found.answer)
+        # The process died between queueing and recording: it may have been sent, so it is not sent again.
+        return CodeSent(key, self._show(key))
 
     def get(self, verification_id: str) -> VerificationAnswer:
-        """Show a verification."""
-        key = VerificationKey.parse(verification_id)
-        with self._database.read() as connection:
+        """Show a native verification."""
+        return self._show(VerificationKey.parse(verification_id))
+
+    def _show(self, key: VerificationKey) -> VerificationAnswer:
+        with self.database.read() as connection:
             row = load(connection, key)
-        return show(row, self._clock(), self._most_checks)
+        return show(row, self.clock(), self.profile.max_checks)
 
     def cancel(self, verification_id: str) -> None:
-        """Close a verification, so that its code and its proof are good for nothing."""
+        """Cancel a native verification, so that neither its code nor its proof can be used."""
         key = VerificationKey.parse(verification_id)
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             row = load(connection, key, lock=True)
             if row.used_at is None and row.status in ("pending", "verified"):
                 save(connection, row, status="canceled")
 
     @staticmethod
     def purge(connection: Connection, now: datetime) -> int:
-        """Delete a batch of verifications, a day after their time was over."""
+        """Delete a batch of verifications that ended a day ago."""
         return purge(connection, Verification, Verification.expires_at < now - RETENTION)
 
 

@@ -1,8 +1,4 @@
-"""Texts that a service words itself: a template, and the code in its place.
-
-Owns what a template may be. Refuses what would take a second SMS segment, as our own texts never do: it
-costs twice and can arrive in halves.
-"""
+"""Templates: the texts of services, with a label where the code goes. They fit into one SMS segment."""
 
 from unicodedata import category
 
@@ -13,17 +9,17 @@ LABEL = "{{code}}"
 
 
 def fill(template: str, code: str) -> str:
-    """Write the code wherever the template has its label."""
+    """Return the text with the code in place of every label."""
     return template.replace(LABEL, code)
 
 
-def fault_of(template: str) -> str | None:
-    """Say why a template cannot be sent; None when it can."""
+def error_of(template: str) -> str | None:
+    """Return why a template cannot be sent; None if it can."""
     if LABEL not in template:
-        return f"must hold {LABEL}, which the code is put in place of"
-    # Joiners, direction marks and no-break spaces are text in many languages; these are in none.
+        return f"must contain {LABEL} where the code goes"
+    # Joiners, direction marks and no-break spaces (Cf, Zs) are text in many languages.
     if any(category(character) in ("Cc", "Cs") for character in template.replace("\n", "")):
-        return "must not hold control characters"
+        return "must not contain control characters"
     if segments(fill(template, "0" * LONG)) > 1:
         return (
             "must fit into one SMS: 160 characters of the GSM alphabet, of which ^{}\\[~]|€ count"

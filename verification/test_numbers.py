@@ -1,7 +1,8 @@
-"""Test numbers: for reviewers of app stores and end-to-end suites, never sent to, their code fixed.
+"""Test numbers: for app store reviewers and end-to-end tests; nothing is sent to them, and settings hold
+their codes.
 
-Owns which number is one and until when. Refuses it afterwards, so that it does not turn into a number
-that is sent to. What is a limit on guessing for any number is one for these.
+After its last day a test number is refused, so that it never becomes a number that is sent to. Limits on
+guessing apply to it like to any number.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,12 +21,12 @@ from verification.settings import VerificationSettings
 
 log = structlog.get_logger()
 
-#: How far ahead a last day may be in production: a fixed code is a door to keep an eye on.
-LONGEST = timedelta(days=90)
+#: How far ahead a last day may be in production.
+MAX_VALIDITY = timedelta(days=90)
 
 
 class TestNumbers:
-    """Knows the test numbers and their codes."""
+    """The test numbers of the settings and their codes."""
 
     def __init__(
         self,
@@ -37,40 +38,40 @@ class TestNumbers:
         self._numbers = {entry.e164: entry for entry in settings.test_numbers}
         self._clock = clock
         self._metrics = metrics
-        #: Codes by the digest of their number, under every accepted secret.
-        self.by_digest: Mapping[bytes, str] = {
+        #: Codes by the digest of their number under every accepted secret.
+        self.codes: Mapping[bytes, str] = {
             digest: entry.code
             for entry in settings.test_numbers
             for digest in keyring.digests("number", entry.e164)
         }
-        _look_at_dates(settings, clock())
+        _check_last_days(settings, clock())
 
     def find(self, text: str, region: str | None) -> TestNumber | None:
-        """Find what a person typed among the test numbers; raises TestNumberExpired."""
+        """Return the test number that a person typed; None if it is none. Raises TestNumberExpired."""
         if not self._numbers:
             return None
-        # They need not be valid, so any form that the text may have is looked for.
+        # They need not be valid numbers, so every form of the text is looked up.
         forms = forms_of(text, read_region(region) if region else None)
         found = next((self._numbers[form] for form in forms if form in self._numbers), None)
         if found and found.is_over(self._clock()):
-            raise TestNumberExpired("Its last day has passed; the operator sets another one.")
+            raise TestNumberExpired("Its last day has passed; the operator can set another one.")
         return found
 
-    def used(self, entry: TestNumber) -> None:
-        """Tell operators that a verification of a test number was started."""
+    def record_use(self, entry: TestNumber) -> None:
+        """Count and log a started verification of a test number."""
         self._metrics.test_numbers.inc()
         log.info("test_number.used", number=mask(entry.e164))
 
 
-def _look_at_dates(settings: VerificationSettings, now: datetime) -> None:
-    """Warn of what is over; raise SettingsError for a last day that is too far in production."""
-    latest = (now + LONGEST).date()
+def _check_last_days(settings: VerificationSettings, now: datetime) -> None:
+    """Warn of expired test numbers; raise SettingsError for a last day too far ahead in production."""
+    latest = (now + MAX_VALIDITY).date()
     faults = []
     for entry in settings.test_numbers:
         number = mask(entry.e164)
         if entry.is_over(now):
             log.warning("test_number.expired", number=number, last_day=str(entry.last_day))
         elif entry.last_day and entry.last_day > latest:
-            faults.append(f"{number} must end within {LONGEST.days} days, by {latest}")
+            faults.append(f"{number} must end within {MAX_VALIDITY.days} days, by {latest}")
     if faults and settings.environment == "production":
         raise SettingsError.listing(f"KITH_TEST_NUMBERS: {fault}" for fault in faults)

@@ -1,7 +1,5 @@
-"""What a code is sent in: texts of one SMS segment, and what a call says.
-
-Owns how the wordings of the catalogues are fitted. Refuses to let a text grow into a second segment,
-which would cost twice and can arrive in halves.
+"""Texts and calls that carry a code. A text always fits into one SMS segment: two cost twice, and one of
+them can be lost.
 """
 
 import re
@@ -9,7 +7,7 @@ from typing import NamedTuple
 
 from verification import catalogues
 
-#: GSM 03.38 (3GPP TS 23.038, 6.2.1); what is in its extension takes an escape and counts twice.
+#: GSM 03.38 (3GPP TS 23.038, 6.2.1); a character of its extension takes an escape and counts twice.
 GSM_BASIC = frozenset(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ"
     " !\"#¤%&'()*+,-./0123456789:;<=>?"
@@ -17,14 +15,14 @@ GSM_BASIC = frozenset(
     "¿abcdefghijklmnopqrstuvwxyzäöñüà"
 )
 GSM_EXTENSION = frozenset("\f^{}\\[~]|€")
-#: The last resort in every language: plain ASCII, which fits beside the longest last line.
+#: The fallback in every language: plain ASCII, which fits beside the longest last line.
 BARE = "{code} - {app}"
 
 
 def segments(text: str) -> int:
-    """Count the SMS segments that a text takes: 160 septets or 70 UTF-16 units, if it is one.
+    """Count the SMS segments of a text: one has 160 septets or 70 UTF-16 units.
 
-    In more than one, a header leaves 153 or 67 to each, and no character is cut in two.
+    With more than one, a header leaves 153 or 67 to each, and no character is cut in two.
     """
     if GSM_BASIC.issuperset(text) or (GSM_BASIC | GSM_EXTENSION).issuperset(text):
         return _count([1 + (character in GSM_EXTENSION) for character in text], 160, 153)
@@ -51,43 +49,43 @@ def sms_text(
     web_origin: str | None = None,
     app_hash: str | None = None,
 ) -> tuple[str, str]:
-    """Write the text of a code; give it and its language.
+    """Return the text of a code, and its language.
 
     `locale` is any BCP 47 tag. The last line is `@web_origin #code` (WICG, Origin-bound one-time
-    codes delivered via SMS) or the Android SMS Retriever's `app_hash`; both cannot be last.
+    codes delivered via SMS) or the Android SMS Retriever's `app_hash`, not both.
     """
     if web_origin and app_hash:
-        raise ValueError("a text ends in an origin or in an app hash, not in both")
+        raise ValueError("a text ends with an origin or with an app hash, not both")
     language = catalogues.choose(locale, default_locale).language
     last_line = f"\n@{web_origin} #{code}" if web_origin else f"\n{app_hash}" if app_hash else ""
-    for wording in (*catalogues.wordings()[language].sms, BARE):
-        body = wording.format(code=code, app=app_name) + last_line
+    for message in (*catalogues.messages()[language].sms, BARE):
+        body = message.format(code=code, app=app_name) + last_line
         if segments(body) == 1:
             return body, language
     raise ValueError("the app name or the last line is too long for one segment")
 
 
-class Call(NamedTuple):
-    """What a call says: to be read, and as the parts between which a voice makes a pause."""
+class CallScript(NamedTuple):
+    """What a call says: as one text, and in parts with a pause after each."""
 
     body: str
-    #: BCP 47, with the territory whose voice is wanted: `de-AT`, `zh-Hant-HK`.
+    #: BCP 47, with the territory of the voice: `de-AT`, `zh-Hant-HK`.
     language: str
     parts: tuple[str, ...]
 
 
-def call(locale: str, default_locale: str, app_name: str, code: str) -> Call:
-    """Write what a call says: each digit alone, all twice.
+def call_script(locale: str, default_locale: str, app_name: str, code: str) -> CallScript:
+    """Return what a call says: each digit alone, all twice.
 
-    A language without a voice is spoken in the default's, else in English.
+    A language without a voice is replaced by the default's, else by English.
     """
     choice = catalogues.choose(locale, default_locale, spoken=True)
-    wording = catalogues.wordings()[choice.language].call
-    assert wording is not None, "only languages with a voice are chosen"
+    message = catalogues.messages()[choice.language].call
+    assert message is not None, "only languages with a voice are chosen"
     parts: list[str] = []
-    for words in wording.split("{digits}"):
-        # What separates words from digits on paper is a pause when it is spoken.
-        said = re.sub(r"^[\s;؛；·]+|\s+$", "", words.format(app=app_name))
-        parts += [*code, said] if parts else [said]
-    body = wording.format(app=app_name, digits=", ".join(code))
-    return Call(body, choice.spoken, tuple(parts))
+    for words in message.split("{digits}"):
+        # The punctuation between words and digits is a pause when it is spoken.
+        spoken = re.sub(r"^[\s;؛；·]+|\s+$", "", words.format(app=app_name))
+        parts += [*code, spoken] if parts else [spoken]
+    body = message.format(app=app_name, digits=", ".join(code))
+    return CallScript(body, choice.spoken, tuple(parts))

@@ -1,12 +1,13 @@
-"""The part that proves numbers: verifications, codes, the policy on texts, and registration."""
+"""The verification part: verifications, codes, the policy on sends, and registration."""
 
 from core.maintenance import Job
+from core.repeats import Repeats
 from core.runtime import Part, Runtime
 from sms.wiring import Sms
 from tokens.wiring import Tokens
 from verification import catalogues
 from verification.checks import CheckService
-from verification.codes import CodeBook
+from verification.codes import CodeBook, GuessLimits
 from verification.commands import verification_commands
 from verification.policy.challenge import ChallengeService, purge_spent
 from verification.policy.commands import policy_commands
@@ -16,7 +17,7 @@ from verification.policy.owners import purge_proven
 from verification.policy.refusals import purge_refusals
 from verification.policy.service import PolicyService
 from verification.policy.traffic import purge_traffic
-from verification.proofs import ProofService
+from verification.profile import VerificationProfile
 from verification.registration import RegistrationService, SignedByDevice
 from verification.routes import phone_number_api, registrations_api, verifications_api
 from verification.sending import CodeSender
@@ -25,8 +26,8 @@ from verification.settings import VerificationSettings
 from verification.test_numbers import TestNumbers
 
 
-class Verification(Part):
-    """Verifications and what a proven number may do."""
+class Verifications(Part):
+    """Verifications of numbers, and registrations with them."""
 
     def __init__(
         self,
@@ -50,38 +51,33 @@ class Verification(Part):
             development=settings.environment == "development",
         )
         test_numbers = TestNumbers(settings, keyring, clock, metrics)
-        codes = CodeBook(keyring, test_numbers.by_digest)
+        codes = CodeBook(keyring, test_numbers.codes)
+        profile = VerificationProfile.native(settings)
+        limits = runtime.limits
+        guesses = GuessLimits(limits.wrong_codes_6_digits, limits.wrong_codes, policies.own_limit)
         self.checks = CheckService(
-            database,
-            settings,
-            keyring,
-            runtime.limits,
-            codes,
-            policies,
-            sms.sends,
-            clock,
-            metrics,
+            database, keyring, guesses, codes, policies, sms.sends, clock, metrics, profile
         )
         sender = CodeSender(database, settings, keyring, codes, policies, sms.sends, clock)
         self.verifications = VerificationService(
             database,
             settings,
             keyring,
-            self.checks,
+            guesses,
             sender,
             challenges,
             test_numbers,
             clock,
             entropy,
             metrics,
+            profile,
+            Repeats(database, clock),
         )
-        self.proofs = ProofService(tokens.accounts, clock)
         self.registrations = RegistrationService(
             database,
             tokens.accounts,
             tokens.devices,
             tokens.revocations,
-            self.proofs,
             tokens.locks,
             tokens.issuer,
             clock,

@@ -1,5 +1,5 @@
-"""The CAMARA door: OTP Validation (one-time-password-sms 1.1.1, release r3.2) over our verifications.
+"""The CAMARA adapter: OTP Validation (one-time-password-sms 1.1.1, release r3.2) over verifications.
 
-The specification is https://github.com/camaraproject/OTPValidation, with its test definitions; what it
-leaves to CAMARA's Commonalities 0.6 is taken from there.
+Specification and test definitions: https://github.com/camaraproject/OTPValidation, and CAMARA's Commonalities
+0.6.
 """

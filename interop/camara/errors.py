@@ -1,8 +1,4 @@
-"""Errors as CAMARA writes them: our problems translated, whatever part of the service raised them.
-
-Owns the one table from problems to CAMARA's statuses and codes, and the correlation id of each answer. A
-problem that is not in the table goes by its status, so that a new rule below needs no change here.
-"""
+"""CAMARA's errors for our problems, and the correlation id of every response."""
 
 import re
 from typing import Any
@@ -13,7 +9,7 @@ from core.api import Refusals
 from core.phone_numbers import PhoneNumberInvalid, PhoneNumberRefused
 from core.problems import Problem, UnsupportedMediaType
 from interop.camara.schemas import ErrorInfo
-from interop.errors import Fault, Faults, describe_faults
+from interop.errors import ErrorMap, ErrorMapping, error_response, message_of
 from sms.problems import SendBlocked, SendRejected
 from tokens.problems import ScopeMissing
 from verification.problems import (
@@ -35,82 +31,81 @@ CORRELATOR_HEADER: dict[str, Any] = {
 }
 _CORRELATOR = re.compile(CORRELATOR_HEADER["schema"]["pattern"])
 
-INVALID_ARGUMENT = Fault(400, "INVALID_ARGUMENT")
-VERIFICATION_EXPIRED = Fault(400, "ONE_TIME_PASSWORD_SMS.VERIFICATION_EXPIRED")
-VERIFICATION_FAILED = Fault(400, "ONE_TIME_PASSWORD_SMS.VERIFICATION_FAILED")
-INVALID_OTP = Fault(400, "ONE_TIME_PASSWORD_SMS.INVALID_OTP")
-NOT_ALLOWED = Fault(403, "ONE_TIME_PASSWORD_SMS.PHONE_NUMBER_NOT_ALLOWED")
-BLOCKED = Fault(403, "ONE_TIME_PASSWORD_SMS.PHONE_NUMBER_BLOCKED")
-INTERNAL = Fault(500, "INTERNAL")
+INVALID_ARGUMENT = ErrorMapping(400, "INVALID_ARGUMENT")
+VERIFICATION_EXPIRED = ErrorMapping(400, "ONE_TIME_PASSWORD_SMS.VERIFICATION_EXPIRED")
+VERIFICATION_FAILED = ErrorMapping(400, "ONE_TIME_PASSWORD_SMS.VERIFICATION_FAILED")
+INVALID_OTP = ErrorMapping(400, "ONE_TIME_PASSWORD_SMS.INVALID_OTP")
+NOT_ALLOWED = ErrorMapping(403, "ONE_TIME_PASSWORD_SMS.PHONE_NUMBER_NOT_ALLOWED")
+BLOCKED = ErrorMapping(403, "ONE_TIME_PASSWORD_SMS.PHONE_NUMBER_BLOCKED")
 
-BY_PROBLEM: dict[type[Problem], Fault] = {
+BY_PROBLEM: dict[type[Problem], ErrorMapping] = {
     CodeRejected: INVALID_OTP,
-    # Well written and not the code; CAMARA does not tell which strings might be one.
+    # CAMARA does not say which texts cannot be a code.
     CodeUnreadable: INVALID_OTP,
     ChecksExhausted: VERIFICATION_FAILED,
     VerificationExpired: VERIFICATION_EXPIRED,
     VerificationClosed: VERIFICATION_EXPIRED,
     LongerCodeRequired: VERIFICATION_EXPIRED,
-    ScopeMissing: Fault(403, "PERMISSION_DENIED"),
-    TooManySends: Fault(403, "ONE_TIME_PASSWORD_SMS.MAX_OTP_CODES_EXCEEDED"),
+    ScopeMissing: ErrorMapping(403, "PERMISSION_DENIED"),
+    TooManySends: ErrorMapping(403, "ONE_TIME_PASSWORD_SMS.MAX_OTP_CODES_EXCEEDED"),
     PhoneNumberRefused: NOT_ALLOWED,
     TestNumberExpired: NOT_ALLOWED,
     SendRejected: NOT_ALLOWED,
     SendBlocked: BLOCKED,
     DestinationRefused: BLOCKED,
-    # Well written, but nobody's: Commonalities, test definition C02.02.
-    PhoneNumberInvalid: Fault(404, "NOT_FOUND"),
+    # Valid as E.164, but not assigned: test definition C02.02.
+    PhoneNumberInvalid: ErrorMapping(404, "NOT_FOUND"),
 }
 BY_STATUS = {
-    401: Fault(401, "UNAUTHENTICATED"),
+    401: ErrorMapping(401, "UNAUTHENTICATED"),
     403: NOT_ALLOWED,
-    404: Fault(404, "NOT_FOUND"),
-    405: Fault(405, "METHOD_NOT_ALLOWED"),
-    409: Fault(409, "CONFLICT"),
-    415: Fault(415, "UNSUPPORTED_MEDIA_TYPE"),
-    # To prove some work first is nothing that CAMARA knows; to come back later is.
-    428: Fault(429, "TOO_MANY_REQUESTS"),
-    429: Fault(429, "TOO_MANY_REQUESTS"),
-    503: Fault(503, "UNAVAILABLE"),
+    404: ErrorMapping(404, "NOT_FOUND"),
+    405: ErrorMapping(405, "METHOD_NOT_ALLOWED"),
+    409: ErrorMapping(409, "CONFLICT"),
+    415: ErrorMapping(415, "UNSUPPORTED_MEDIA_TYPE"),
+    # CAMARA has no challenge; it can say to come back later.
+    428: ErrorMapping(429, "TOO_MANY_REQUESTS"),
+    429: ErrorMapping(429, "TOO_MANY_REQUESTS"),
+    503: ErrorMapping(503, "UNAVAILABLE"),
 }
 
 
-FAULTS = Faults(BY_PROBLEM, BY_STATUS, INVALID_ARGUMENT, INTERNAL)
+CAMARA_ERROR_MAP = ErrorMap(
+    BY_PROBLEM,
+    BY_STATUS,
+    INVALID_ARGUMENT,
+    ErrorMapping(500, "INTERNAL"),
+    "ErrorInfo",
+    {CORRELATOR: CORRELATOR_HEADER},
+)
 
 
-def _translate(problem: Problem) -> Fault:
+def _translate(problem: Problem) -> ErrorMapping:
     if isinstance(problem, CodeRejected) and problem.members["checks_left"] == 0:
         return VERIFICATION_FAILED
     if isinstance(problem, UnsupportedMediaType) and not request.mimetype:
-        # No body at all has no media type either, and is what a client forgot.
+        # There is no body at all.
         return INVALID_ARGUMENT
-    return FAULTS.of(type(problem))
+    return CAMARA_ERROR_MAP.of(type(problem))
 
 
 def _render(problem: Problem) -> Response:
     status, code = _translate(problem)
-    body = ErrorInfo(status=status, code=code, message=f"{problem.title}. {problem.detail}")
-    return correlate(
-        Response(body.model_dump_json(), status, problem.headers(), mimetype="application/json")
-    )
-
-
-def _describe(problems: tuple[type[Problem], ...]) -> dict[str, Any]:
-    faults = [FAULTS.of(kind) for kind in problems]
-    return describe_faults(faults, "ErrorInfo", headers={CORRELATOR: CORRELATOR_HEADER})
+    body = ErrorInfo(status=status, code=code, message=message_of(problem))
+    return correlate(error_response(problem, status, body))
 
 
 def can_correlate(text: str) -> bool:
-    """Say whether a text can be a correlation id."""
+    """Return whether a text can be a correlation id."""
     return _CORRELATOR.fullmatch(text) is not None
 
 
 def correlate(response: Response) -> Response:
-    """Give an answer the correlation id of its request, or the request's id when it brought none."""
+    """Set the correlation id of a response: the request's, or else its request id."""
     given = request.headers.get(CORRELATOR)
     usable = given is not None and can_correlate(given)
     response.headers[CORRELATOR] = given if usable else g.request_id
     return response
 
 
-CAMARA_ERRORS = Refusals(_render, _describe)
+CAMARA_ERRORS = Refusals(_render, CAMARA_ERROR_MAP.describe)

@@ -1,4 +1,4 @@
-"""Routes of the CAMARA door."""
+"""Routes of the CAMARA adapter."""
 
 from functools import partial
 
@@ -26,16 +26,10 @@ from tokens.problems import (
 )
 from tokens.service_tokens import SEND_AND_VALIDATE
 from verification.problems import (
+    CHECK_REFUSALS,
     SEND_REFUSALS,
-    ChecksExhausted,
-    CodeRejected,
-    CodeUnreadable,
-    LongerCodeRequired,
     TestNumberExpired,
     TooManyWrongCodes,
-    VerificationClosed,
-    VerificationExpired,
-    VerificationNotFound,
 )
 
 camara_api = Api(
@@ -61,10 +55,10 @@ camara_api.after_request(correlate)
 
 @camara_api.before_request
 def refuse_unusable_correlator() -> None:
-    """Refuse a correlation id that could not be repeated in the answer."""
+    """Refuse a correlation id that could not be repeated in the response."""
     if not can_correlate(request.headers.get(CORRELATOR, "")):
         raise MalformedRequest(
-            "An x-correlator is up to 256 letters, digits and characters of -_:;./<>{}."
+            "An x-correlator is up to 256 letters, digits and any of -_:;./<>{}."
         )
 
 
@@ -85,7 +79,7 @@ def _service() -> CamaraService:
     ),
 )
 def send_code(caller: ServiceCaller, body: SendCodeBody) -> SendCodeResponse:
-    """Send a code to a number, in the caller's words."""
+    """Send a code to a number, in the service's own text."""
     return SendCodeResponse(authentication_id=_service().send_code(caller, body))
 
 
@@ -97,17 +91,8 @@ def send_code(caller: ServiceCaller, body: SendCodeBody) -> SendCodeResponse:
         "headers": {CORRELATOR: CORRELATOR_HEADER},
     },
     status=204,
-    problems=(
-        VerificationNotFound,
-        CodeRejected,
-        CodeUnreadable,
-        ChecksExhausted,
-        VerificationExpired,
-        VerificationClosed,
-        LongerCodeRequired,
-        TooManyWrongCodes,
-    ),
+    problems=CHECK_REFUSALS,
 )
 def validate_code(caller: ServiceCaller, body: ValidateCodeBody) -> None:
-    """Validate a code; the right one does so once."""
+    """Validate a code; the right one is accepted once."""
     _service().validate_code(caller, body)

@@ -4,16 +4,19 @@ from core.runtime import Part, Runtime
 from interop.camara.routes import camara_api
 from interop.camara.service import CamaraService
 from interop.camara.settings import CamaraSettings
-from verification.wiring import Verification
+from verification.wiring import Verifications
 
 
 class Camara(Part):
     """The CAMARA adapter."""
 
     def __init__(
-        self, runtime: Runtime, settings: CamaraSettings, verification: Verification
+        self, runtime: Runtime, settings: CamaraSettings, verification: Verifications
     ) -> None:
         self.service = CamaraService(
-            verification.verifications, verification.checks, settings, runtime.limits
+            verification.verifications,
+            verification.checks,
+            settings,
+            runtime.limits.sends_by_service,
         )
         self.blueprints = (camara_api,)

@@ -26,7 +26,7 @@ from interop.matrix.signing import Signer
 from tokens.accounts import AccountService
 from verification.models import Verification
 from verification.problems import VerificationUsed
-from verification.proofs import ProofService
+from verification.proofs import admit
 from verification.store import save
 
 MEDIUM = "msisdn"
@@ -56,14 +56,12 @@ class BindingService:
         database: Database,
         clock: Callable[[], datetime],
         accounts: AccountService,
-        proofs: ProofService,
         validations: ValidationService,
         signer: Signer,
     ) -> None:
         self._database = database
         self._clock = clock
         self._accounts = accounts
-        self._proofs = proofs
         self._validations = validations
         self._signer = signer
 
@@ -77,7 +75,7 @@ class BindingService:
         now = self._clock()
         with self._database.write(adds=True) as connection:
             row = self._validations.hold(connection, caller, body.sid, body.client_secret)
-            self._proofs.admit(connection, row)
+            admit(connection, self._accounts, row, self._clock())
             if row.used_at is not None:
                 now = self._bound_at(connection, caller, row)
             else:
@@ -126,7 +124,7 @@ class BindingService:
                 pass
             elif body.sid is not None and body.client_secret is not None:
                 row = self._validations.hold(connection, caller, body.sid, body.client_secret)
-                self._proofs.admit(connection, row)
+                admit(connection, self._accounts, row, self._clock())
                 if row.e164 != e164:
                     raise MatrixUserForbidden("The session validated another number.")
             else:

@@ -12,7 +12,7 @@ from discovery.problems import BudgetExhausted, BudgetTooSmall, EpochUnknown
 from interop.matrix.accounts import MatrixCaller
 from interop.matrix.authenticate import authenticate_unbinding, authenticate_user
 from interop.matrix.bindings import MEDIUM, milliseconds
-from interop.matrix.errors import MATRIX_ERRORS, PREFIX, share
+from interop.matrix.errors import MATRIX_ERRORS, PREFIX, allow_all_origins
 from interop.matrix.problems import (
     HomeserverCeilingReached,
     HomeserverUnavailable,
@@ -50,11 +50,8 @@ from interop.matrix.schemas import (
 from interop.matrix.signed_requests import HomeserverCaller
 from tokens.problems import RegistrationLocked
 from verification.problems import (
+    CHECK_REFUSALS,
     SEND_REFUSALS,
-    ChecksExhausted,
-    CodeRejected,
-    CodeUnreadable,
-    LongerCodeRequired,
     SendTooSoon,
     TestNumberExpired,
     TooManyWrongCodes,
@@ -96,7 +93,7 @@ unbinding_api = Api(
     parse=parse_json,
 )
 for api in (numbers_api, unbinding_api):
-    api.after_request(share)
+    api.after_request(allow_all_origins)
 
 #: What a person sees who followed a link with her token.
 PAGE = """<!doctype html>
@@ -104,16 +101,6 @@ PAGE = """<!doctype html>
 <title>Number validated</title>
 <p>Your number is validated. Please go back to your Matrix client.</p></html>
 """
-JUDGING = (
-    VerificationNotFound,
-    CodeRejected,
-    CodeUnreadable,
-    ChecksExhausted,
-    VerificationExpired,
-    VerificationClosed,
-    LongerCodeRequired,
-    TooManyWrongCodes,
-)
 SESSION = (
     VerificationNotFound,
     VerificationNotVerified,
@@ -152,7 +139,7 @@ def request_matrix_token(caller: MatrixCaller, body: RequestToken) -> SessionAns
 
 
 @numbers_api.operation(
-    "POST", "/v2/validate/msisdn/submitToken", answer=SuccessAnswer, problems=JUDGING
+    "POST", "/v2/validate/msisdn/submitToken", answer=SuccessAnswer, problems=CHECK_REFUSALS
 )
 def submit_matrix_token(caller: MatrixCaller, body: SubmitBody) -> SuccessAnswer:
     """Judge a token; the right one validates the session's number."""
@@ -165,7 +152,7 @@ def submit_matrix_token(caller: MatrixCaller, body: SubmitBody) -> SuccessAnswer
     "/v2/validate/msisdn/submitToken",
     answer={"description": "A page", "content": {"text/html": {}}},
     also={"302": {"description": "On to the session's `next_link`."}},
-    problems=JUDGING,
+    problems=CHECK_REFUSALS,
 )
 def follow_matrix_token(caller: MatrixCaller, query: SubmitQuery) -> Response:
     """Judge the token of a link that a person followed; lead her on, or show her a page."""
@@ -178,9 +165,11 @@ def follow_matrix_token(caller: MatrixCaller, query: SubmitQuery) -> Response:
 @numbers_api.operation("GET", "/v2/3pid/getValidated3pid", answer=ValidatedAnswer, problems=SESSION)
 def get_validated_number(caller: MatrixCaller, query: SessionQuery) -> ValidatedAnswer:
     """Say which number a session validated, and when."""
-    proven = _service().validations.read(caller, query.sid, query.client_secret)
+    number = _service().validations.read(caller, query.sid, query.client_secret)
     return ValidatedAnswer(
-        medium=MEDIUM, address=proven.address, validated_at=milliseconds(proven.at)
+        medium=MEDIUM,
+        address=number.e164.removeprefix("+"),
+        validated_at=milliseconds(number.validated_at),
     )
 
 

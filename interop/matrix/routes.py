@@ -9,7 +9,7 @@ from interop.matrix.authenticate import (
     authenticate_before_terms,
     authenticate_leaving,
 )
-from interop.matrix.errors import MATRIX_ERRORS, PREFIX, answer_preflight, share
+from interop.matrix.errors import MATRIX_ERRORS, PREFIX, allow_all_origins, answer_preflight
 from interop.matrix.problems import (
     HomeserverUnavailable,
     MatrixTokenInvalid,
@@ -73,7 +73,7 @@ terms_api.paths = open_api.paths
 open_api.components_schemas["MatrixError"] = Schema(**MatrixError.model_json_schema())
 open_api.before_app_request(answer_preflight)
 for api in (open_api, terms_api, leaving_api):
-    api.after_request(share)
+    api.after_request(allow_all_origins)
 
 
 def _accounts() -> MatrixAccountService:

@@ -16,16 +16,11 @@ from core.api import Answer
 from core.typed_fields import Form, Region, TypedNumber
 from discovery.schemas import MAX_HASHES
 from interop.matrix.identifiers import LONGEST, is_user_id
+from interop.schemas import AdapterBody
 
 MAX_INTEGER = 2**53 - 1
 #: A number as Matrix writes it: international digits.
 MSISDN = "[0-9]{1,15}"
-
-
-class MatrixBody(BaseModel):
-    """Base of what clients send: fields that nobody here knows are ignored."""
-
-    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
 
 class MatrixQuery(BaseModel):
@@ -94,7 +89,7 @@ class NothingAnswer(Answer):
     """An empty object: it is done."""
 
 
-class RegisterBody(MatrixBody):
+class RegisterBody(AdapterBody):
     """An OpenID token, as `/openid/request_token` of a homeserver answered it."""
 
     access_token: Annotated[
@@ -123,13 +118,13 @@ class TermsAnswer(Answer):
     policies: dict[str, dict[str, Any]]
 
 
-class AcceptBody(MatrixBody):
+class AcceptBody(AdapterBody):
     """The URLs of the policies that are accepted."""
 
     user_accepts: list[Annotated[str, StringConstraints(max_length=2_000)]] = Field(max_length=100)
 
 
-class RequestToken(MatrixBody):
+class RequestToken(AdapterBody):
     """A number to validate."""
 
     client_secret: Opaque
@@ -147,7 +142,7 @@ class SessionAnswer(Answer):
     msisdn: str
 
 
-class SubmitBody(MatrixBody):
+class SubmitBody(AdapterBody):
     """A session's token."""
 
     sid: Opaque
@@ -184,7 +179,7 @@ class ValidatedAnswer(Answer):
     validated_at: int
 
 
-class BindBody(MatrixBody):
+class BindBody(AdapterBody):
     """A validated session, and whom its number is bound to."""
 
     sid: Opaque
@@ -204,14 +199,14 @@ class AssociationAnswer(Answer):
     signatures: dict[str, dict[str, str]]
 
 
-class ThirdPartyId(MatrixBody):
+class ThirdPartyId(AdapterBody):
     """A number."""
 
     medium: Literal["msisdn"]
     address: Annotated[str, _DIGITS]
 
 
-class UnbindBody(MatrixBody):
+class UnbindBody(AdapterBody):
     """A number and whom it is bound to; a session that validated it, unless the caller is bound to it."""
 
     sid: Opaque | None = None
@@ -244,7 +239,7 @@ class ValidAnswer(Answer):
     valid: bool
 
 
-class InviteBody(MatrixBody):
+class InviteBody(AdapterBody):
     """Somebody to invite to a room; what else homeservers tell of the room is ignored."""
 
     medium: str = Field(max_length=255)
@@ -260,7 +255,7 @@ class HashDetailsAnswer(Answer):
     algorithms: list[str]
 
 
-class LookupBody(MatrixBody):
+class LookupBody(AdapterBody):
     """A page of addresses."""
 
     algorithm: str = Field(max_length=64)

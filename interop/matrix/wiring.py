@@ -17,7 +17,7 @@ from interop.matrix.signed_requests import RequestVerifier
 from interop.matrix.signing import Signer
 from interop.matrix.terms import Policies
 from tokens.wiring import Tokens
-from verification.wiring import Verification
+from verification.wiring import Verifications
 
 
 class Matrix(Part):
@@ -28,7 +28,7 @@ class Matrix(Part):
         runtime: Runtime,
         settings: MatrixSettings,
         tokens: Tokens,
-        verification: Verification,
+        verification: Verifications,
         discovery: Discovery,
     ) -> None:
         database, clock, keyring = runtime.database, runtime.clock, runtime.keyring
@@ -44,11 +44,11 @@ class Matrix(Part):
             runtime.limits.matrix_registrations,
         )
         self.validations = ValidationService(
-            database, settings, keyring, verification.verifications, verification.checks, clock
+            database, keyring, verification.verifications, verification.checks, clock
         )
         self.signer = Signer(keyring, settings.public_url)
         self.bindings = BindingService(
-            database, clock, tokens.accounts, verification.proofs, self.validations, self.signer
+            database, clock, tokens.accounts, self.validations, self.signer
         )
         self.lookups = MatrixLookupService(
             discovery.directory, self.bindings, self.validations, keyring, settings

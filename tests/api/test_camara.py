@@ -9,6 +9,7 @@ from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 
 from core.database import Database, table
+from interop.camara.service import CamaraService
 from sms.provider import BOTH, Message, Unavailable
 from tests.camara import CORRELATOR, MESSAGE, OWN, PREFIX, Service, error, other_than
 from tests.conftest import NUMBER, Clock, MakeApp, problem_code
@@ -290,7 +291,7 @@ class TestFailing:
         def fail(*_: object) -> None:
             raise fault
 
-        monkeypatch.setattr(app.extensions["kith"].camara.service, "send_code", fail)
+        monkeypatch.setattr(CamaraService, "send_code", fail)
         app.config["PROPAGATE_EXCEPTIONS"] = False
         assert error(service.send()) == expected
 

@@ -124,7 +124,7 @@ def test_other_numbers_are_sent_to(app: OpenAPI, client: ContractClient, start: 
     assert problem_code(start("+999123456788")) == "phone-number-invalid"
 
 
-def test_sending_again_does_nothing_but_the_ladder(
+def test_a_resend_only_follows_the_schedule(
     app: OpenAPI, client: ContractClient, start: Start, clock: Clock
 ) -> None:
     """A resend waits and counts as ever, by text and by call, and nothing is sent."""

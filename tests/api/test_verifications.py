@@ -48,7 +48,7 @@ def texts(client: ContractClient, number: str = NUMBER) -> list[dict[str, str]]:
 def test_a_start_says_what_comes(
     start: Callable[..., dict[str, Any]], client: ContractClient
 ) -> None:
-    """A new verification is pending, with all its checks and the waits of its ladder."""
+    """A new verification is pending, with all its checks and the waits of its schedule."""
     started = start()
     assert started["status"] == "pending"
     assert started["channel"] == "sms"
@@ -159,7 +159,7 @@ def test_a_resend_repeats_the_code_and_gives_no_checks_back(
     assert read_code(NUMBER) == code
 
 
-def test_the_ladder_of_texts(
+def test_the_schedule_of_texts(
     client: ContractClient, start: Callable[..., dict[str, Any]], clock: Clock
 ) -> None:
     """Texts come after 60, 120 and 300 seconds, never sooner, and say when."""
@@ -182,7 +182,7 @@ def test_the_ladder_of_texts(
 def test_the_fourth_resend_in_a_longer_life(
     make_app: MakeApp, clock: Clock, tmp_path: Path
 ) -> None:
-    """Where a code lives longer, the ladder's last wait is 600 seconds."""
+    """Where a code lives longer, the schedule's last wait is 600 seconds."""
     policy = write_policy(tmp_path, velocity("number-and-requester", 20))
     client = make_app(code_lifetime=3600, policy_file=policy).test_client()
     identity = client.post("/v1/verifications", json={"phone_number": NUMBER}).json["id"]
@@ -359,7 +359,7 @@ def test_an_idempotency_key_sends_once(client: ContractClient, clock: Clock) -> 
 def test_an_idempotent_resend(
     client: ContractClient, start: Callable[..., dict[str, Any]], clock: Clock
 ) -> None:
-    """A resend repeated with its key sends once; without one the ladder refuses it."""
+    """A resend repeated with its key sends once; without one the schedule refuses it."""
     identity = start()["id"]
     clock.advance(60)
     headers = {"Idempotency-Key": "again"}

@@ -37,9 +37,9 @@ tokens/registration_lock.py: _judge hash
 tokens/devices.py: remove remove_others rename
 tokens/service_tokens.py: authenticate revoke
 tokens/device_tokens.py: _judge_stranger _mark_seen _promote
-verification/checks.py: judge
+verification/checks.py: check_code
 verification/registration.py: _change_number
-verification/sending.py: _hand_over
+verification/sending.py: finish
 verification/service.py: cancel
 """
 

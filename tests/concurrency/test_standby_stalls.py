@@ -88,7 +88,7 @@ def test_what_is_repeated_is_done_once(
     clock.advance(121)
     assert [start(), start()] == [(201, "ok")] * 2
     assert texts() == 0
-    # The answer tells of a text that was never handed over: the next step of the ladder brings one.
+    # The answer tells of a text that was never handed over: the next resend brings one.
     clock.advance(61)
     again = client.post("/v1/verifications", json={"phone_number": OTHER_NUMBER})
     assert again.status_code == 201

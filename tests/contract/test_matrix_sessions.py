@@ -75,7 +75,7 @@ def test_the_same_attempt_sends_once(alice: MatrixClient, clock: Clock) -> None:
 
 
 def test_a_higher_attempt_sends_the_same_token_again(alice: MatrixClient, clock: Clock) -> None:
-    """It comes as soon as the ladder allows; until then the client is told how long to wait."""
+    """It comes as soon as the schedule allows; until then the client is told how long to wait."""
     sid = alice.session(send_attempt="1")
     early = alice.request_token(send_attempt="2")
     assert fault(early) == (429, "M_LIMIT_EXCEEDED")

@@ -101,7 +101,7 @@ def test_all_files_are_told_at_once_with_their_settings(tmp_path: Path) -> None:
             KITH_ROUTING_FILE="/nope",
         )
     )
-    assert "KITH_DEFAULT_LOCALE: there are no texts in xx" in told
+    assert "KITH_DEFAULT_LOCALE: there is no catalogue for xx" in told
     for setting in ("KITH_MATRIX_TERMS_FILE", "KITH_POLICY_FILE", "KITH_ROUTING_FILE"):
         assert (
             f"Kith cannot start with the file of {setting}:\n"

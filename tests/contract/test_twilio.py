@@ -21,7 +21,7 @@ from sms.twilio_voices import VOICES, voice_of
 from tests.contract import twilio_say
 from tests.contract.fake_http import Answer
 from tests.contract.fake_twilio import ACCOUNT_SID, AUTH_TOKEN, FakeTwilio, refusal
-from verification.catalogues import wordings
+from verification.catalogues import messages
 
 REFERENCE = "r" * 43
 NUMBER, CODE = "+4915112345678", "314159"
@@ -169,8 +169,8 @@ def test_voices(language: str, voice: tuple[str, str] | None) -> None:
 
 def test_every_language_of_calls_has_a_voice() -> None:
     """Whatever is written for calls can be spoken; what cannot is not written."""
-    spoken = {language for language, wording in wordings().items() if wording.call}
-    assert {language for language in wordings() if voice_of(language)} == spoken
+    spoken = {language for language, wording in messages().items() if wording.call}
+    assert {language for language in messages() if voice_of(language)} == spoken
 
 
 def test_every_voice_is_one_of_twilio() -> None:

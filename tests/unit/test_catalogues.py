@@ -21,9 +21,9 @@ from verification.catalogues import (
     SMS_CONTEXTS,
     TEMPLATE,
     choose,
+    messages,
     read,
     require,
-    wordings,
 )
 
 # fmt: off
@@ -46,13 +46,13 @@ def open_catalogue(path: Path) -> Catalog:
 
 def texts_of(language: str) -> list[str]:
     """Give everything that is said in a language."""
-    wording = wordings()[language]
+    wording = messages()[language]
     return [*wording.sms, *([wording.call] if wording.call else [])]
 
 
 def test_the_languages_promised() -> None:
     """The languages promised are the ones there are."""
-    assert sorted(wordings()) == LANGUAGES
+    assert sorted(messages()) == LANGUAGES
 
 
 @pytest.mark.parametrize("path", sorted(LOCALES.glob("*.po")), ids=lambda path: path.stem)
@@ -78,7 +78,7 @@ def test_the_template_explains_itself() -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_texts_can_be_formatted(language: str) -> None:
     """Each has its placeholders, the code of a text in front, and no digit that could be a code."""
-    wording = wordings()[language]
+    wording = messages()[language]
 
     for text in texts_of(language):
         fields = sorted(field[1] for field in Formatter().parse(text) if field[1] is not None)
@@ -93,7 +93,7 @@ def test_texts_can_be_formatted(language: str) -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_no_full_stop_after_a_digit(language: str) -> None:
     """A digit before a full stop would be read as an ordinal in German, Polish and Turkish."""
-    assert not re.search(r"\{digits\}\s*[.。।۔]", wordings()[language].call or "")
+    assert not re.search(r"\{digits\}\s*[.。।۔]", messages()[language].call or "")
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -222,27 +222,27 @@ def test_half_a_translation(tmp_path: Path) -> None:
     """What is fuzzy or missing is not used; what is there, is."""
     copy(LOCALES / TEMPLATE, tmp_path)
     text = (LOCALES / "it.po").read_text()
-    best, _, short, call = (*wordings()["it"].sms, wordings()["it"].call)
+    best, _, short, call = (*messages()["it"].sms, messages()["it"].call)
     assert call
     text = text.replace('#, python-brace-format\nmsgctxt "sms, 2"', '#, fuzzy\nmsgctxt "sms, 2"')
     (tmp_path / "it.po").write_text(text.partition("#. Spoken.")[0])
 
     found = read(tmp_path)
 
-    assert found == {"en": wordings()["en"], "it": ((best, short), None)}
+    assert found == {"en": messages()["en"], "it": ((best, short), None)}
 
 
 @pytest.mark.parametrize("default", ["km", "und", "english"])
 def test_a_default_without_texts(default: str) -> None:
-    """A default language that there are no texts in is refused, and the others are named."""
+    """A default language without a catalogue is refused, and the others are named."""
     with pytest.raises(
-        SettingsError, match=r"KITH_DEFAULT_LOCALE.* in \S+, but in ar, bg, .*zh-Hant"
+        SettingsError, match=r"KITH_DEFAULT_LOCALE.* for \S+; there are ar, bg, .*zh-Hant"
     ):
         require(default)
 
 
 def test_the_application_asks_for_the_default(make_app: MakeApp) -> None:
-    """It does not start with a default language that there are no texts in."""
+    """It does not start with a default language without a catalogue."""
     with pytest.raises(SettingsError, match="KITH_DEFAULT_LOCALE"):
         make_app(default_locale="km")
     assert make_app(default_locale="de-AT")

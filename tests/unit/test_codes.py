@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.secrets import Keyring
-from verification.codes import FIXED, LONG, SHORT, CodeBook, derive
+from verification.codes import LONG, SHORT, TEST_KEY_ID, CodeBook, derive
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32
 BOOK = CodeBook(Keyring((KEY, OTHER_KEY)))
@@ -111,10 +111,10 @@ def test_the_book_knows_fixed_codes() -> None:
     book = CodeBook(Keyring((KEY,)), {b"n" * 16: "123456"})
     identity = b"n" * 16 + b"r" * 16
 
-    assert book.code(FIXED, identity, SHORT) == "123456"
-    assert book.matches(FIXED, identity, SHORT, "123456")
-    assert book.code(FIXED, identity, LONG) is None
-    assert not book.matches(FIXED, b"o" * 16 + b"r" * 16, SHORT, "123456")
+    assert book.code(TEST_KEY_ID, identity, SHORT) == "123456"
+    assert book.matches(TEST_KEY_ID, identity, SHORT, "123456")
+    assert book.code(TEST_KEY_ID, identity, LONG) is None
+    assert not book.matches(TEST_KEY_ID, b"o" * 16 + b"r" * 16, SHORT, "123456")
     assert not book.matches(Keyring((KEY,)).key_id(), identity, SHORT, "123456")
 
 

@@ -20,7 +20,7 @@ from tests.policies import velocity, write_policy
 from tests.scripted import Scripted
 from verification.policy.models import Decision, Refusal
 from verification.policy.refusals import minute_of
-from verification.report import Dimension, Funnel, Report, _funnels, report
+from verification.report import Dimension, Report, ReportRow, _select_rows, report
 
 NOW = Clock.now
 _IDS = count(1)
@@ -153,7 +153,7 @@ def rows(database: Database) -> Rows:
     return rows
 
 
-def figures(funnel: Funnel) -> tuple[object, ...]:
+def figures(funnel: ReportRow) -> tuple[object, ...]:
     """Give started, challenged, denied, sent, delivered, verified, seconds, money."""
     return (
         funnel.started,
@@ -170,20 +170,20 @@ def figures(funnel: Funnel) -> tuple[object, ...]:
 def test_by_country(rows: Rows) -> None:
     """Each country has its own figures, the busiest first, and all are added up."""
     found = rows.report("country")
-    assert [(each.of, figures(each)) for each in found.funnels] == [
+    assert [(each.group, figures(each)) for each in found.rows] == [
         ({"country": "DE"}, (9, 1, 1, 6, 4, 5, 30.0, 320_000)),
         ({"country": "FR"}, (1, 0, 0, 1, 0, 0, None, 100_000)),
     ]
     assert figures(found.total) == (10, 1, 1, 7, 4, 5, 30.0, 420_000)
-    assert found.funnels[0].conversion == pytest.approx(5 / 6)
-    assert found.funnels[0].price == pytest.approx(0.064)
-    assert found.funnels[1].price is None
+    assert found.rows[0].conversion == pytest.approx(5 / 6)
+    assert found.rows[0].price == pytest.approx(0.064)
+    assert found.rows[1].price is None
 
 
 def test_by_provider(rows: Rows) -> None:
     """A verification is its provider's who took its first text; what was refused is nobody's."""
     found = rows.report("provider")
-    assert [(each.of["provider"], figures(each)) for each in found.funnels] == [
+    assert [(each.group["provider"], figures(each)) for each in found.rows] == [
         ("one", (6, 0, 0, 6, 4, 4, 30.0, 350_000)),
         *sorted(
             [
@@ -198,7 +198,7 @@ def test_by_provider(rows: Rows) -> None:
 def test_by_several_of_one_country(rows: Rows) -> None:
     """Groups combine, a country can be picked, and rows beyond the limit are told."""
     found = rows.report("country", "prefix", "provider", country="DE", limit=1)
-    assert [each.of for each in found.funnels] == [
+    assert [each.group for each in found.rows] == [
         {"country": "DE", "prefix": "+4915112", "provider": "one"}
     ]
     assert found.more == 2
@@ -208,14 +208,14 @@ def test_by_several_of_one_country(rows: Rows) -> None:
 def test_nothing_happened(database: Database) -> None:
     """An empty time has a total of nothing."""
     found = Rows(database).report("prefix")
-    assert found.funnels == [] and found.more == 0
+    assert found.rows == [] and found.more == 0
     assert figures(found.total) == (0, 0, 0, 0, 0, 0, None, 0)
     assert found.total.conversion is None and found.total.price is None
 
 
 def test_only_the_time_that_is_asked_about_is_read(database: Database) -> None:
     """Both tables are entered by the index on their time, on either database."""
-    statement = _funnels(database.dialect, NOW, ("country", "provider"), None)
+    statement = _select_rows(database.dialect, NOW, ("country", "provider"), None)
     compiled = statement.compile(database.engine)
     explain = "EXPLAIN QUERY PLAN " if database.dialect == "sqlite" else "EXPLAIN "
     with database.engine.begin() as connection:
@@ -318,10 +318,7 @@ def test_refusals_weigh_by_their_count(rows: Rows) -> None:
     rows.refuse_often("DE", "deny", 99, None, resend=True)
     rows.refuse_often("DE", "deny", 99, None, at=NOW - timedelta(days=2))
     report = rows.report("country", "prefix")
-    counted = {
-        (funnel.of["country"], funnel.of["prefix"]): figures(funnel)[:3]
-        for funnel in report.funnels
-    }
+    counted = {(row.group["country"], row.group["prefix"]): figures(row)[:3] for row in report.rows}
     # Seven were sent or tried, and one was refused each way before.
     assert counted["DE", "+4915112"] == (9 + 40, 1 + 40, 1)
     assert counted["DE", None] == (5, 0, 5)

@@ -275,7 +275,7 @@ def test_a_resend_that_did_not_happen(
     code: str,
     status: int,
 ) -> None:
-    """Its step of the ladder is free again, at once and with the same key; then it is taken."""
+    """Its place in the schedule is free again, at once and with the same key; then it is taken."""
     path = f"/v1/verifications/{start().json['id']}"
     clock.advance(60)
     before = client.get(path).json
@@ -309,7 +309,7 @@ def test_a_start_that_may_have_happened(
 def test_a_resend_that_may_have_happened(
     client: FlaskClient, provider: Scripted, start: Start, clock: Clock
 ) -> None:
-    """It takes its step of the ladder, and the same key gets the same answer without a send."""
+    """It takes its place in the schedule, and the same key gets the same answer without a send."""
     path = f"/v1/verifications/{start().json['id']}"
     clock.advance(60)
     provider.faults = [Ambiguous()]

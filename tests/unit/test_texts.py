@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.test_catalogues import LANGUAGES, UNSPOKEN
-from verification.catalogues import wordings
+from verification.catalogues import messages
 from verification.settings import MAX_APP_NAME_LENGTH
-from verification.texts import BARE, GSM_BASIC, call, segments, sms_text
+from verification.texts import BARE, GSM_BASIC, call_script, segments, sms_text
 
 SPOKEN = [language for language in LANGUAGES if language not in UNSPOKEN]
 CODES = ["314159", "31415926"]
@@ -61,7 +61,7 @@ def test_each_wording_has_its_place(language: str) -> None:
 
     The third has room for a hash, or for an origin of usual length.
     """
-    best, second, short = wordings()[language].sms
+    best, second, short = messages()[language].sms
     longest, eight = "W" * MAX_APP_NAME_LENGTH, "31415926"
     usual = {"web_origin": "accounts.example.com"}
 
@@ -94,7 +94,7 @@ def test_the_longest_origin_leaves_words_in_gsm_only() -> None:
     assert worded == {
         language
         for language in LANGUAGES
-        if GSM_BASIC.issuperset(wordings()[language].sms[-1].format(code="", app=""))
+        if GSM_BASIC.issuperset(messages()[language].sms[-1].format(code="", app=""))
     }
 
 
@@ -125,7 +125,7 @@ def test_any_hash_fits(language: str, name: str, code: str, app_hash: str) -> No
 
 def test_two_last_lines_are_refused() -> None:
     """An origin and a hash cannot both be last."""
-    with pytest.raises(ValueError, match="not in both"):
+    with pytest.raises(ValueError, match="not both"):
         sms_text("en", "en", "Kith", "314159", web_origin="example.com", app_hash=HASH)
 
 
@@ -139,7 +139,7 @@ def test_what_cannot_fit_is_refused() -> None:
 @pytest.mark.parametrize("code", CODES)
 def test_call_says_the_digits_twice(language: str, code: str) -> None:
     """A call says each digit on its own, twice, and never the code as one number."""
-    said = call(language, "en", "Kith", code)
+    said = call_script(language, "en", "Kith", code)
 
     assert said.language == language
     assert said.body.count(", ".join(code)) == 2
@@ -153,9 +153,9 @@ def test_call_says_the_digits_twice(language: str, code: str) -> None:
 
 def test_call_names_the_territory() -> None:
     """The voice of a person's region is asked for, and the default's where her language has none."""
-    assert call("fr-CA", "en", "Kith", "314159").language == "fr-CA"
-    spoken = call("fa-IR", "pt-BR", "Kith", "314159")
-    assert spoken == call("pt-BR", "en", "Kith", "314159")
+    assert call_script("fr-CA", "en", "Kith", "314159").language == "fr-CA"
+    spoken = call_script("fa-IR", "pt-BR", "Kith", "314159")
+    assert spoken == call_script("pt-BR", "en", "Kith", "314159")
     assert spoken.language == "pt-BR"
 
 

@@ -17,7 +17,7 @@ ROOMY = [
 
 
 def test_resends_are_judged_and_cost(serve: Serve) -> None:
-    """A resend counts and is paid for like a start; what is refused keeps its step of the ladder."""
+    """A resend counts and is paid for like a start; what is refused keeps its place in the schedule."""
     service = serve(velocity("network", 2, over="challenge"), budget("total", 0.15))
     identity = service.start().json["id"]
     path = f"/v1/verifications/{identity}"

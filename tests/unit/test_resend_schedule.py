@@ -1,4 +1,4 @@
-"""The ladder: when a verification may send again, from what it sent so far."""
+"""The resend schedule: when a verification may send again, from what it has sent."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sms.provider import Channel
-from verification.resend_schedule import CALL_WAITS, MAX_CALLS, SMS_WAITS, History
+from verification.resend_schedule import CALL_WAITS, MAX_CALLS, SMS_WAITS, SendHistory
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -24,9 +24,9 @@ def history(
     last_sms: float | None = 0,
     last_call: float | None = None,
     life: float = 600,
-) -> History:
+) -> SendHistory:
     """Build what a verification sent so far."""
-    return History(
+    return SendHistory(
         START,
         at(life),
         sms,
