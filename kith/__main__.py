@@ -1,4 +1,4 @@
-"""Own `python -m kith`, which is the `kith` command."""
+"""Run the `kith` command with `python -m kith`."""
 
 from kith.cli import main
 

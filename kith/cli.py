@@ -1,27 +1,55 @@
-"""Own the `kith` command: its global options, its list of commands, and what a failure looks like
-in a shell.
+"""The `kith` command: its global options and its list of commands."""
 
-Refuse tracebacks for what can be expected: one line on stderr says what is wrong, one what to do
-next.
-"""
+from importlib import import_module
 
 import click
 
-from kith.commands.account import discoverable, lock, logout, rotate, whoami
-from kith.commands.chat import chat
-from kith.commands.consent import accept, block, unblock
-from kith.commands.contacts import sync
-from kith.commands.devices import devices
-from kith.commands.failures import FailingGroup
-from kith.commands.groups import groups
-from kith.commands.keys import keys
-from kith.commands.messages import inbox, send
-from kith.commands.numbers import numbers
-from kith.commands.registration import link, register
-from kith.commands.session import Session, Wiring
+from kith.commands.errors import USAGE, ErrorGroup, Failure
+from kith.commands.session import Dependencies, Session
+from kith.errors import MessagesNotInstalled
+
+#: The module of each command, imported when the command runs.
+COMMANDS = {
+    **dict.fromkeys(("discoverable", "lock", "logout", "rotate", "whoami"), "account"),
+    **dict.fromkeys(("link", "register"), "registration"),
+    **dict.fromkeys(("accept", "block", "inbox", "send", "unblock"), "messages"),
+    **{name: name for name in ("chat", "devices", "groups", "keys", "numbers", "sync")},
+}
 
 
-@click.group(cls=FailingGroup, context_settings={"help_option_names": ["-h", "--help"]})
+class CommandGroup(ErrorGroup):
+    """Loads commands lazily; without `kith[messages]` those about messages say how to install it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, None for an unknown name."""
+        if cmd_name not in COMMANDS:
+            return None
+        try:
+            module = import_module(f"kith.commands.{COMMANDS[cmd_name]}")
+        except MessagesNotInstalled as missing:
+            return _unavailable(cmd_name, str(missing))
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+
+def _unavailable(name: str, reason: str) -> click.Command:
+    def fail(**_: object) -> None:
+        raise Failure(reason, exit_code=USAGE)
+
+    return click.Command(
+        name,
+        callback=fail,
+        params=[click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)],
+        context_settings={"ignore_unknown_options": True},
+        help=reason,
+    )
+
+
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--server",
     envvar="KITH_SERVER",
@@ -88,7 +116,7 @@ def main(
       130  stopped
       141  whoever read the output has closed it
     """
-    wiring = ctx.obj if isinstance(ctx.obj, Wiring) else Wiring()
+    dependencies = ctx.obj if isinstance(ctx.obj, Dependencies) else Dependencies()
     by_command_line = click.core.ParameterSource.COMMANDLINE
     by_option = ctx.get_parameter_source("credentials") is by_command_line
     if profile is not None and by_option:
@@ -96,17 +124,10 @@ def main(
     if ctx.get_parameter_source("token_file") is by_command_line and (profile or by_option):
         raise click.UsageError("Give --token-file or credentials, not both.")
     ctx.obj = Session.of(
-        wiring,
+        dependencies,
         server=server,
         profile=profile,
         credentials=credentials,
         token_file=token_file,
         insecure=insecure,
     )
-
-
-for _command in (
-    *(register, link, whoami, devices, lock, discoverable, sync, numbers, rotate, logout),
-    *(send, inbox, chat, keys, groups, accept, block, unblock),
-):
-    main.add_command(_command)

@@ -1,6 +1,6 @@
 """The client of the library: one object for one server and, with a token, one device.
 
-It stores nothing; `kith.credentials` keeps the credentials of the command.
+It stores nothing; `kith.storage` keeps the credentials of the command.
 """
 
 import time

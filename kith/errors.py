@@ -58,6 +58,14 @@ class ChallengeRefused(KithError):
     """The server's challenge is malformed, of an unsupported kind, or needs too much work."""
 
 
+class MessagesNotInstalled(ImportError):
+    """Encrypted messages need the packages of the extra `kith[messages]`."""
+
+    def __init__(self) -> None:
+        """Set the message, which says how to install them."""
+        super().__init__("Messages need more packages: pip install 'kith[messages]'")
+
+
 @dataclass(kw_only=True, eq=False, repr=False)
 class KithProblem(KithError):
     """A problem that the server reports (RFC 9457). `kith.problems` has classes for codes that

@@ -1,1 +1,1 @@
-"""Own the commands of `kith`, one file a subject; `kith.cli` puts them together."""
+"""The commands of `kith`, one module for each subject; `kith.cli` lists them."""

@@ -1,11 +1,11 @@
-"""Own the commands about the own account: whoami, discoverable, lock, rotate, logout."""
+"""Commands for the account: whoami, discoverable, lock, rotate, logout."""
 
 from dataclasses import replace
 from typing import TextIO
 
 import click
 
-from kith.commands.messaging import forget_store
+from kith.commands.message_store import delete_store
 from kith.commands.output import (
     PIN_FILE,
     ask_secret,
@@ -19,7 +19,7 @@ from kith.commands.session import Session
 from kith.models import Account
 from kith.problems import AccountNotFound, DeviceNotFound, TokenInvalid
 
-SHORTEST_PIN, LONGEST_PIN = 6, 64
+MIN_PIN_LENGTH, MAX_PIN_LENGTH = 6, 64
 
 
 @click.command()
@@ -108,7 +108,7 @@ def set_lock(session: Session, pin_file: TextIO | None, current_pin_file: TextIO
     """
     kith, _ = session.signed_in()
     pin = pin_from(pin_file) or ask_secret("New PIN (six digits)", again="New PIN again")
-    if not SHORTEST_PIN <= len(pin) <= LONGEST_PIN:
+    if not MIN_PIN_LENGTH <= len(pin) <= MAX_PIN_LENGTH:
         raise click.BadParameter("a PIN has 6 to 64 characters", param_hint="--pin-file")
     with kith:
         current = None
@@ -218,5 +218,5 @@ def logout(session: Session, delete_account: bool, yes: bool) -> None:
                 raise
             note("The server did not know this device any more.")
     session.file.remove()
-    forget_store(session.file, credentials)
+    delete_store(session.file, credentials)
     click.echo("The account is deleted." if delete_account else "Signed out.")

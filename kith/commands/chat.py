@@ -1,8 +1,4 @@
-"""Own `kith chat`: one conversation, live in the terminal.
-
-What is entered is sent, what comes is printed above the next line, and marks tell how far the own
-texts have come.
-"""
+"""`kith chat`: one conversation, live in the terminal."""
 
 import sys
 import threading
@@ -10,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from kith.commands.failures import NOT_SIGNED_IN, Failure, failure_of
+from kith.commands.errors import NOT_SIGNED_IN, Failure, describe_error
 from kith.commands.groups import group_named
 from kith.commands.messages import MARKS, line, warn_of_own_devices
 from kith.commands.messaging import Messaging, messaging, refusals
@@ -18,11 +14,11 @@ from kith.commands.output import clean, note, tell_lock_removal
 from kith.commands.session import Session
 from kith.errors import KithError, KithUnreachable
 from kith.messaging.history import Entry
+from kith.messaging.store_encryption import StoreBroken
 from kith.messaging.stream import Stream, StreamEnded
-from kith.messaging.vault import StoreBroken
 
-SHOWN_BEFORE = 20
-LONGEST_QUOTE = 40
+HISTORY_LINES = 20
+MAX_QUOTE_CHARACTERS = 40
 
 
 @click.command()
@@ -55,9 +51,9 @@ class _Chat:
 
     def run(self) -> None:
         messenger = self._opened.messenger
-        messenger.on_kept = self._tell_kept
+        messenger.on_queued_result = self._note_result
         messenger.receive()
-        before = messenger.history.newest(self._to, SHOWN_BEFORE)
+        before = messenger.history.newest(self._to, HISTORY_LINES)
         self._print(before)
         warn_of_own_devices(self._opened)
         stream = Stream(
@@ -86,7 +82,7 @@ class _Chat:
         except KithUnreachable:
             self._say(f"{MARKS['waiting']} no answer; it is kept, and goes out later")
         except (KithError, Failure, click.UsageError) as error:
-            failure = failure_of(error) if isinstance(error, KithError) else error
+            failure = describe_error(error) if isinstance(error, KithError) else error
             failure.show()
         else:
             self._say(MARKS[entry.state])
@@ -105,19 +101,19 @@ class _Chat:
                 self._mark(entry)
         self._print([entry for entry in own if not (entry.outgoing and entry.state != "sent")])
 
-    def _tell_kept(self, entry: Entry) -> None:
+    def _note_result(self, entry: Entry) -> None:
         if entry.conversation == self._to:
             self._mark(entry)
 
     def _mark(self, entry: Entry) -> None:
-        quote = clean(entry.text or "")[:LONGEST_QUOTE]
+        quote = clean(entry.text or "")[:MAX_QUOTE_CHARACTERS]
         self._say(f"{MARKS[entry.state]} {quote}")
 
     def _print(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
             mark = f" {MARKS[entry.state]}" if entry.outgoing else ""
             self._say(line(self._opened, entry) + mark)
-        self._opened.messenger.show([entry for entry in entries if entry.unread], tell=True)
+        self._opened.messenger.mark_shown([entry for entry in entries if entry.unread], tell=True)
 
     def _say(self, text: str) -> None:
         with self._printing:

@@ -1,8 +1,8 @@
-"""Own `kith devices`: list, rename, remove and link the devices of the own account."""
+"""`kith devices`: list, rename, remove and link the devices of the account."""
 
 import click
 
-from kith.commands.failures import REFUSED, Failure
+from kith.commands.errors import REFUSED, Failure
 from kith.commands.output import local_time, print_json, print_table
 from kith.commands.session import Session
 from kith.models import Device

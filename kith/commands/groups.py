@@ -1,9 +1,9 @@
-"""Own `kith groups`: make one, see who is in it, invite, join, leave."""
+"""`kith groups`: create a group, list members, invite, join, leave."""
 
 import click
 
 from kith.client import Kith
-from kith.commands.failures import REFUSED, Failure
+from kith.commands.errors import REFUSED, Failure
 from kith.commands.messaging import Messaging, all_groups, messaging
 from kith.commands.output import print_json, print_table
 from kith.commands.session import Session

@@ -1,16 +1,16 @@
-"""Own `kith keys`: what this device is, whose keys it has seen, and the comparing of them."""
+"""`kith keys`: show the keys of devices, compare safety numbers, accept keys, set a passphrase."""
 
 import click
 
-from kith.commands.failures import REFUSED, Failure
+from kith.commands.errors import REFUSED, Failure
 from kith.commands.messaging import Messaging, messaging
 from kith.commands.output import ask_secret, print_json, print_table
 from kith.commands.session import Session
-from kith.messaging.people import Person
-from kith.messaging.vault import Unlocking
+from kith.messaging.accounts import KnownAccount
+from kith.messaging.store_encryption import UnlockMethod
 
 
-class _NamesOrCommands(click.Group):
+class _KeysGroup(click.Group):
     """Take `kith keys NAME` for `kith keys show NAME`."""
 
     def resolve_command(
@@ -20,7 +20,7 @@ class _NamesOrCommands(click.Group):
         return super().resolve_command(ctx, args if args[0] in self.commands else ["show", *args])
 
 
-@click.group(cls=_NamesOrCommands, invoke_without_command=True)
+@click.group(cls=_KeysGroup, invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def keys(ctx: click.Context, as_json: bool) -> None:
@@ -36,7 +36,7 @@ def keys(ctx: click.Context, as_json: bool) -> None:
     with messaging(ctx.obj) as opened:
         account_id = opened.credentials.account_id
         rows = [(opened.credentials.device_id, opened.messenger.keys.identity().public_key, "this")]
-        rows += _devices(opened.messenger.meet(account_id))
+        rows += _devices(opened.messenger.fetch_identities(account_id))
         if as_json:
             print_json(_listed(rows))
             return
@@ -57,7 +57,7 @@ def show(session: Session, name: str, as_json: bool) -> None:
     with messaging(session) as opened:
         account_id = _other(opened, name)
         for one in (opened.credentials.account_id, account_id):
-            person = opened.messenger.meet(one)
+            person = opened.messenger.fetch_identities(one)
         if not person.devices:
             raise Failure("None of their devices has keys yet.", exit_code=REFUSED)
         number = opened.messenger.safety_number(account_id)
@@ -121,7 +121,7 @@ def passphrase(session: Session) -> None:
     with messaging(session, online=False) as opened:
         key_file = session.file.path.with_suffix(".key")
         chosen = ask_secret("New passphrase", again="Again", empty=True) or None
-        opened.store.rewrap(Unlocking(key_file, chosen))
+        opened.store.change_unlock(UnlockMethod(key_file, chosen))
         if chosen:
             key_file.unlink(missing_ok=True)
     click.echo("The passphrase is set." if chosen else "There is no passphrase any more.")
@@ -130,8 +130,8 @@ def passphrase(session: Session) -> None:
 def _accept(session: Session, name: str, *, verified: bool) -> None:
     with messaging(session) as opened:
         account_id = opened.account(name)
-        opened.messenger.meet(account_id)
-        person = opened.messenger.people.accept(account_id, verified=verified)
+        opened.messenger.fetch_identities(account_id)
+        person = opened.messenger.accounts.accept(account_id, verified=verified)
         click.echo(f"{opened.label(account_id)}: {_state(person)}")
         _print(_devices(person))
 
@@ -143,7 +143,7 @@ def _other(opened: Messaging, name: str) -> str:
     return account_id
 
 
-def _state(person: Person) -> str:
+def _state(person: KnownAccount) -> str:
     if person.verified == person.identity_keys:
         return "verified"
     if person.verified:
@@ -151,7 +151,7 @@ def _state(person: Person) -> str:
     return "changed, not accepted" if person.unaccepted else "not compared"
 
 
-def _devices(person: Person) -> list[tuple[str, bytes, str]]:
+def _devices(person: KnownAccount) -> list[tuple[str, bytes, str]]:
     return [
         (device.device_id, device.identity_key, "" if device.accepted else "not accepted")
         for device in person.devices.values()

@@ -1,4 +1,4 @@
-"""Own `kith send` and `kith inbox`, and how a message looks in a terminal."""
+"""`kith send`, `inbox`, `accept`, `block` and `unblock`, and how a message looks in a terminal."""
 
 import sys
 import time
@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from kith.client import Kith
+from kith.commands.errors import REFUSED, Failure
 from kith.commands.groups import group_named
 from kith.commands.messaging import Messaging, messaging
 from kith.commands.output import clean, local_time, note, print_json
@@ -15,9 +17,9 @@ from kith.commands.session import Session
 from kith.errors import KithError, KithProblem, KithUnreachable
 from kith.messaging.history import Entry
 
-LONGEST_POLL = 60
-PAUSE_WITHOUT_SERVER = 2.0
-RESTARTING = frozenset({502, 503, 504})
+MAX_POLL_SECONDS = 60
+RETRY_SECONDS = 2.0
+UNAVAILABLE = frozenset({502, 503, 504})
 MARKS = {"waiting": "…", "failed": "✗", "sent": "✓", "delivered": "✓✓", "read": "✓✓ read"}
 
 
@@ -89,7 +91,7 @@ def inbox(session: Session, wait: int, as_json: bool) -> None:
       kith inbox --wait 300 --json
     """
     with messaging(session) as opened:
-        _receive(opened, wait, session.wiring.sleep)
+        _receive(opened, wait, session.dependencies.sleep)
         gap = opened.messenger.gap()
         if gap is not None:
             since = local_time(datetime.fromtimestamp(gap.since / 1_000, UTC))
@@ -97,7 +99,7 @@ def inbox(session: Session, wait: int, as_json: bool) -> None:
                 f"Messages since {since} did not reach this device: it was away for long, or its"
                 " mailbox was full. Look at your other devices, or ask for them again."
             )
-            opened.messenger.show_gap(gap)
+            opened.messenger.mark_gap_shown(gap)
         unread = opened.messenger.history.unread()
         if as_json:
             print_json([described(opened, entry) for entry in unread])
@@ -108,7 +110,7 @@ def inbox(session: Session, wait: int, as_json: bool) -> None:
                 note("No new messages.")
         sys.stdout.flush()
         # Only now: what a broken pipe has swallowed is printed again.
-        opened.messenger.show(unread)
+        opened.messenger.mark_shown(unread)
 
 
 def line(opened: Messaging, entry: Entry) -> str:
@@ -143,7 +145,7 @@ def described(opened: Messaging, entry: Entry) -> dict[str, Any]:
 def warn_of_own_devices(opened: Messaging) -> None:
     """Say when the own account has devices that get no copies."""
     account_id = opened.credentials.account_id
-    if opened.messenger.people.of(account_id).unaccepted:
+    if opened.messenger.accounts.get(account_id).unaccepted:
         note(
             "Your account has a device that this one does not know; it gets no copies. "
             "See kith devices; if it is yours: kith keys accept me"
@@ -154,14 +156,14 @@ def _receive(opened: Messaging, wait: int, sleep: Callable[[float], None]) -> No
     """Wait for a message; a server that is away may come back until the time is over."""
     until = time.monotonic() + wait
     while True:
-        left = max(0, min(LONGEST_POLL, round(until - time.monotonic())))
+        left = max(0, min(MAX_POLL_SECONDS, round(until - time.monotonic())))
         try:
             opened.messenger.receive(left)
         except (KithUnreachable, KithProblem) as error:
-            for_good = isinstance(error, KithProblem) and error.status not in RESTARTING
+            for_good = isinstance(error, KithProblem) and error.status not in UNAVAILABLE
             if for_good or time.monotonic() >= until:
                 raise
-            sleep(min(PAUSE_WITHOUT_SERVER, max(0.0, until - time.monotonic())))
+            sleep(min(RETRY_SECONDS, max(0.0, until - time.monotonic())))
             continue
         if opened.messenger.history.unread() or time.monotonic() >= until:
             return
@@ -169,3 +171,51 @@ def _receive(opened: Messaging, wait: int, sleep: Callable[[float], None]) -> No
 
 def _moment(entry: Entry) -> datetime:
     return datetime.fromtimestamp(entry.sent_at / 1_000, UTC)
+
+
+@click.command()
+@click.argument("name")
+@click.pass_obj
+def accept(session: Session, name: str) -> None:
+    """Take NAME's messages as no requests any more.
+
+    \b
+    Example:
+      kith accept Ann
+    """
+    _decide(session, name, Kith.accept, "You are in touch with {}.")
+
+
+@click.command()
+@click.argument("name")
+@click.pass_obj
+def block(session: Session, name: str) -> None:
+    """Have NAME's messages dropped from now on; they are not told.
+
+    \b
+    Example:
+      kith block Eve
+    """
+    _decide(session, name, Kith.block, "{} is blocked.")
+
+
+@click.command()
+@click.argument("name")
+@click.pass_obj
+def unblock(session: Session, name: str) -> None:
+    """Let NAME write again, as somebody you have never met.
+
+    \b
+    Example:
+      kith unblock Eve
+    """
+    _decide(session, name, Kith.forget, "{} can write to you again.")
+
+
+def _decide(session: Session, name: str, decide: Callable[[Kith, str], None], said: str) -> None:
+    with messaging(session) as opened:
+        account_id = opened.account(name)
+        if account_id == opened.credentials.account_id:
+            raise Failure("That is your own account.", exit_code=REFUSED)
+        decide(opened.kith, account_id)
+        click.echo(said.format(clean(opened.label(account_id))))

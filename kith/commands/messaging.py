@@ -1,36 +1,31 @@
-"""Own what the commands about messages start from: the store opened, the messenger, and who is
-meant by a name.
+"""What the commands about messages share: the open store, the messenger, and the meaning of a name.
 
-Refuse to ask for a passphrase where there is no terminal and none was given.
+A passphrase is asked for only at a terminal.
 """
 
 import contextlib
-import hashlib
-import os
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import click
 
 from kith.api.discovery import hash_number
 from kith.client import Kith
-from kith.commands.failures import LOCAL_FILE, REFUSED, Failure
-from kith.commands.output import ask_secret, note
+from kith.commands.errors import LOCAL_FILE, REFUSED, Failure
+from kith.commands.message_store import PASSPHRASE_VARIABLE, open_store
 from kith.commands.session import Session
 from kith.contacts.numbers import NumberUnreadable, normalise, region_of
-from kith.credentials import Credentials, CredentialsFile, default_state_directory
 from kith.errors import KithError
-from kith.messaging.addresses import Addresses
-from kith.messaging.messenger import Messenger, TextUnfit
-from kith.messaging.refusals import KeysChanged, KeysUnfit, NobodyReads
+from kith.messaging.accounts import ContactNames
+from kith.messaging.messenger import Messenger, TextInvalid
+from kith.messaging.recipients import KeysChanged, KeysInvalid, NoRecipientDevices
 from kith.messaging.store import Store
-from kith.messaging.vault import StoreBroken, StoreLocked, Unlocking
+from kith.messaging.store_encryption import StoreBroken, StoreLocked
 from kith.models import GroupSummary
+from kith.storage import Credentials
 
-PASSPHRASE = "KITH_PASSPHRASE"  # the name of a variable
 MYSELF = "me"
 
 
@@ -42,7 +37,7 @@ class Messaging:
     credentials: Credentials
     store: Store
     messenger: Messenger
-    addresses: Addresses
+    addresses: ContactNames
     _group_names: dict[str, str] = field(default_factory=dict)
 
     def account(self, name: str) -> str:
@@ -79,7 +74,7 @@ class Messaging:
             return None
 
     def _with_number(self, number: str) -> str:
-        known = self.addresses.of_number(number)
+        known = self.addresses.find_by_number(number)
         if known is not None:
             return known.account_id
         parameters = self.kith.discovery_parameters()
@@ -89,7 +84,7 @@ class Messaging:
         raise Failure(f"Nobody with the number {number} is here.", exit_code=REFUSED)
 
     def _named(self, name: str) -> str:
-        found = self.addresses.named(name)
+        found = self.addresses.find_by_name(name)
         if not found:
             raise Failure(
                 f"Nobody is known as {name}.",
@@ -117,7 +112,7 @@ def messaging(session: Session, *, online: bool = True) -> Iterator[Messaging]:
         stack.enter_context(kith)
         store = stack.enter_context(open_store(session.file, credentials))
         messenger = Messenger(kith, store, credentials.account_id, credentials.device_id)
-        opened = Messaging(kith, credentials, store, messenger, Addresses(store))
+        opened = Messaging(kith, credentials, store, messenger, ContactNames(store))
         with refusals(opened):
             if online:
                 messenger.prepare()
@@ -135,54 +130,13 @@ def all_groups(kith: Kith) -> Iterator[GroupSummary]:
         after = page.groups[-1].id
 
 
-def publish_keys(session: Session) -> None:
-    """Let others write to this new device at once; when that fails, any later command does it."""
-    try:
-        with messaging(session):
-            pass
-    except (KithError, Failure) as error:
-        note(f"Nobody can write to this device yet; kith inbox tries again. {error}")
-
-
-def open_store(file: CredentialsFile, credentials: Credentials, *, ask: bool = True) -> Store:
-    """Open a profile's message store; raise StoreLocked or StoreBroken.
-
-    ask: for the passphrase, when there is one that KITH_PASSPHRASE does not give.
-    """
-    path, key_file = store_path(credentials), file.path.with_suffix(".key")
-    given = os.environ.get(PASSPHRASE) or None
-    unlocking = Unlocking(key_file, given)
-    try:
-        return Store(path, unlocking)
-    except StoreLocked:
-        if given or not ask or key_file.exists():
-            raise
-        unlocking = Unlocking(key_file, ask_secret("Passphrase of the messages kept here"))
-        return Store(path, unlocking)
-
-
-def store_path(credentials: Credentials) -> Path:
-    """Return where a device keeps its messages, below the XDG state directory."""
-    identity = f"{credentials.server}\0{credentials.device_id}".encode("utf-8", "surrogateescape")
-    name = f"messages-{hashlib.sha256(identity).hexdigest()[:32]}.db"
-    return default_state_directory() / name
-
-
-def forget_store(file: CredentialsFile, credentials: Credentials) -> None:
-    """Delete a device's messages and keys, and what opens them."""
-    path = store_path(credentials)
-    for part in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
-        part.unlink(missing_ok=True)
-    file.path.with_suffix(".key").unlink(missing_ok=True)
-
-
 @contextmanager
 def explained() -> Iterator[None]:
     """Turn what can go wrong with the store into a Failure."""
     try:
         yield
     except StoreLocked as error:
-        hint = f"Give it as {PASSPHRASE}." if "passphrase" in str(error) else ""
+        hint = f"Give it as {PASSPHRASE_VARIABLE}." if "passphrase" in str(error) else ""
         raise Failure(str(error), hint=hint, exit_code=LOCAL_FILE) from None
     except StoreBroken as error:
         raise Failure(str(error), exit_code=LOCAL_FILE) from None
@@ -204,13 +158,13 @@ def refusals(opened: Messaging) -> Iterator[None]:
             f"Then: kith keys accept {name!r}",
             exit_code=REFUSED,
         ) from None
-    except NobodyReads:
+    except NoRecipientDevices:
         raise Failure(
             "Not sent: none of their devices can read messages yet.",
             hint="They have to run kith inbox once.",
             exit_code=REFUSED,
         ) from None
-    except KeysUnfit as error:
+    except KeysInvalid as error:
         raise Failure(f"Not sent: {error}", exit_code=REFUSED) from None
-    except TextUnfit as error:
+    except TextInvalid as error:
         raise click.BadParameter(str(error), param_hint="TEXT") from None

@@ -1,4 +1,4 @@
-"""`kith numbers`: what an address book holds, in E.164, and what of it cannot be read."""
+"""`kith numbers`: the phone numbers of an address book in E.164, and what cannot be read."""
 
 import itertools
 import json
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import click
 
-from kith.commands.books import (
+from kith.commands.address_book import (
     format_option,
     line_of,
     no_numbers,
@@ -18,11 +18,11 @@ from kith.commands.books import (
     region_option,
     strict_option,
 )
-from kith.commands.failures import LOCAL_FILE, Failure
+from kith.commands.errors import LOCAL_FILE, Failure
 from kith.commands.output import note, print_table, separated
 from kith.commands.session import Session
 from kith.contacts import Format, read_contacts, region_of
-from kith.credentials import CredentialsBroken
+from kith.storage import CredentialsBroken
 from kith.sync import Book, gather
 
 TABLE_ROWS = 1_000  # a table is as wide as its widest row, so that many are gathered

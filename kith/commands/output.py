@@ -1,22 +1,24 @@
-"""Own what the commands print: notes, JSON and tables; data goes to stdout, everything else to
-stderr.
+"""Output of the commands: data goes to stdout; notes, questions and progress go to stderr.
 
-Refuse to pass control characters on: a contact's name or a server's text must not steer the
+Control characters in a contact's name or a server's text are replaced, so that they cannot steer the
 terminal.
 """
 
 import getpass
 import json
+import os
+import stat
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 import click
 import msgspec
 from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -24,7 +26,7 @@ _WIDE_ENOUGH = 10_000  # a table that is piped somewhere must not be folded
 _JOINERS = "\u200c\u200d"  # parts of names and emoji in many scripts
 
 
-class _Output(Console):
+class _PipeConsole(Console):
     """A console that leaves it to the command what happens when nobody reads any more."""
 
     def on_broken_pipe(self) -> None:
@@ -125,7 +127,7 @@ def print_json(value: object) -> None:
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Write a table to stdout; the last column holds ids and is never folded."""
-    console = _Output(file=sys.stdout, highlight=False)
+    console = _PipeConsole(file=sys.stdout, highlight=False)
     if not console.is_terminal:
         console.width = _WIDE_ENOUGH
     table = Table(box=None, pad_edge=False)
@@ -140,3 +142,59 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 def local_time(moment: datetime | None) -> str:
     """Return a time as this machine's clock shows it, to the minute."""
     return "" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+class _RateColumn(ProgressColumn):
+    """How many there were and how many come in a second."""
+
+    def render(self, task: Task) -> Text:
+        """Return both as text."""
+        count = int(task.fields["count"])
+        return Text(f"{count:,} {task.fields['unit']}, {count / (task.elapsed or 1):,.0f}/s")
+
+
+class SyncProgress(Progress):
+    """Two bars on stderr: the reading of the book and the asking."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        """Show nothing yet."""
+        console = Console(stderr=True)
+        super().__init__(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            _RateColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=quiet or not console.is_terminal,
+        )
+        self._reading = self.add_task("Reading", total=None, count=0, unit="contacts")
+        self._asking = self.add_task("Asking", visible=False, start=False, count=0, unit="numbers")
+
+    def reading(self, stream: BinaryIO) -> Callable[[int], None]:
+        """Return what shows how many contacts were read, and how much of a file; of a pipe nobody
+        knows.
+        """
+        size = _size(stream)
+
+        def show(contacts: int) -> None:
+            self.update(self._reading, count=contacts)
+            if size is not None:
+                self.update(self._reading, total=size, completed=stream.tell())
+
+        return show
+
+    def asking(self, asked: int, total: int) -> None:
+        """Show how many numbers have been asked about, of how many."""
+        if asked == 0:
+            self.stop_task(self._reading)
+            self.start_task(self._asking)
+        self.update(self._asking, visible=True, total=total, completed=asked, count=asked)
+
+
+def _size(stream: BinaryIO) -> int | None:
+    try:
+        state = os.fstat(stream.fileno())
+    except OSError:  # not of this system, such as the stdin of a test
+        return None
+    return state.st_size if stat.S_ISREG(state.st_mode) else None

@@ -1,6 +1,6 @@
-"""What every command starts from: which server, which credentials, and a client for them.
+"""The start of every command: the server, the credentials and a client for them.
 
-A device token is never sent to a server that did not mint it, nor in the clear to another machine.
+A device token is sent only to the server that issued it, and never unencrypted to another machine.
 """
 
 import ipaddress
@@ -17,9 +17,9 @@ import httpx
 
 from kith.api.verification import solve_challenge
 from kith.client import Kith
-from kith.commands.failures import LOCAL_FILE, REFUSED, Failure
+from kith.commands.errors import LOCAL_FILE, REFUSED, Failure
 from kith.commands.output import note, working
-from kith.credentials import (
+from kith.storage import (
     Credentials,
     CredentialsFile,
     CredentialsMissing,
@@ -33,7 +33,7 @@ _PROFILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,99}")
 
 
 @dataclass(frozen=True)
-class Wiring:
+class Dependencies:
     """What tests replace: the transport under the client, and what waits."""
 
     transport: httpx.BaseTransport | None = None
@@ -44,7 +44,7 @@ class Wiring:
 class Session:
     """One run of the command."""
 
-    wiring: Wiring
+    dependencies: Dependencies
     file: CredentialsFile
     wanted_server: str | None
     token_file: Path | None = None
@@ -53,7 +53,7 @@ class Session:
     @classmethod
     def of(
         cls,
-        wiring: Wiring,
+        dependencies: Dependencies,
         *,
         server: str | None,
         profile: str | None,
@@ -73,14 +73,14 @@ class Session:
         else:
             path = default_directory() / "credentials.json"
         return cls(
-            wiring,
+            dependencies,
             CredentialsFile(path),
             server.rstrip("/") if server else None,
             Path(token_file) if token_file else None,
             insecure,
         )
 
-    def stranger(self) -> Kith:
+    def anonymous(self) -> Kith:
         """Return a client without a token."""
         return self._client(self.server, None)
 
@@ -165,8 +165,8 @@ class Session:
             return Kith(
                 server,
                 token,
-                transport=self.wiring.transport,
-                sleep=self.wiring.sleep,
+                transport=self.dependencies.transport,
+                sleep=self.dependencies.sleep,
                 solve_challenge=_prove_work,
             )
         except ValueError as error:

@@ -1,13 +1,12 @@
-"""Contact files in, names with numbers out: vCard, jCard, xCard, LDIF, tables, JSON, and the exports
-of Telegram, WhatsApp and FRITZ!Box, compressed or not.
+"""Reads contact files: vCard, jCard, xCard, LDIF, tables, JSON, and the exports of Telegram, WhatsApp
+and FRITZ!Box, compressed or not.
 
-Nothing odd stops the reading: what cannot be read is yielded as a Fault with its place, and costs
-nothing else.
+What cannot be read is yielded as a Fault with its line; the rest of the file is still read.
 """
 
-from kith.contacts.found import Contact, Fault, WrittenNumber
+from kith.contacts.contact import Contact, Fault, WrittenNumber
 from kith.contacts.numbers import NumberUnreadable, normalise, readings, region_named, region_of
-from kith.contacts.reading import Format, read_contacts
+from kith.contacts.reader import Format, read_contacts
 
 __all__ = [
     "Contact",

@@ -3,18 +3,18 @@
 import base64
 from collections.abc import Iterable, Iterator
 
-from kith.contacts import words
-from kith.contacts.found import Contact, Fault, WrittenNumber, one_line, quoted, written_numbers
+from kith.contacts import vocabulary
+from kith.contacts.contact import Contact, Fault, WrittenNumber, one_line, quoted, written_numbers
+from kith.contacts.detection import looks_like_number, numbers_in_name
 from kith.contacts.lines import Line, decode
-from kith.contacts.looks import looks_like_number, numbers_in_name
 
-LONGEST_VALUE = 64 * 1024
-MOST_NUMBERS = 1000  # of one entry
+MAX_VALUE_BYTES = 64 * 1024
+MAX_NUMBERS = 1000  # of one entry
 
 _NAMES = ("displayname", "cn", "o", "mail")
 _PHONES = frozenset({"internationalisdnnumber", "homephone", "otherphone", "ipphone"})
 #: Attributes of RFC 4519, of directories and of Mozilla whose digits are no phone numbers.
-_OTHER = words.listed("""
+_OTHER = vocabulary.listed("""
     dn version objectclass member uid uidnumber gidnumber employeenumber entryuuid entrycsn postalcode
     modifytimestamp createtimestamp birthyear birthmonth birthday mozillahomepostalcode l st c
     mozillaworkpostalcode jpegphoto usercertificate modifiersname creatorsname mozillauniqueid
@@ -23,7 +23,7 @@ _OTHER = words.listed("""
 
 def read_ldif(lines: Iterable[Line]) -> Iterator[Contact | Fault]:
     """Yield the entries of an LDIF file in order, and a Fault for each line that is none of LDIF's."""
-    entry: _Entry | None = None
+    entry: _LdifEntry | None = None
     for number, content in _unfolded(lines):
         if not content:
             if entry is not None:
@@ -38,20 +38,20 @@ def read_ldif(lines: Iterable[Line]) -> Iterator[Contact | Fault]:
         if entry is None:
             if name.lower() == "version":
                 continue
-            entry = _Entry(number)
+            entry = _LdifEntry(number)
         if name.lower() in _OTHER:
             continue
         try:
             entry.add(name, _value(rest), number)
         except ValueError:
             # What is too long to be kept whole, such as a photo, holds no number.
-            if len(content) < LONGEST_VALUE:
+            if len(content) < MAX_VALUE_BYTES:
                 yield Fault(number, f"{quoted(name)} is no base64, and is not read")
     if entry is not None:
         yield entry.contact()
 
 
-class _Entry:
+class _LdifEntry:
     def __init__(self, line: int) -> None:
         self._line = line
         self._names = dict[str, str]()
@@ -60,9 +60,9 @@ class _Entry:
     def add(self, attribute: str, value: str, line: int) -> None:
         name = attribute.lower()
         self._names.setdefault(name, one_line(value))
-        if len(self._numbers) >= MOST_NUMBERS:
+        if len(self._numbers) >= MAX_NUMBERS:
             return
-        if name in _PHONES or words.is_phone(words.plain(attribute)):
+        if name in _PHONES or vocabulary.is_phone(vocabulary.plain(attribute)):
             self._numbers += written_numbers(value, line)
         elif name not in _NAMES and looks_like_number(value):
             self._numbers += written_numbers(value, line, attribute)
@@ -80,13 +80,13 @@ def _unfolded(lines: Iterable[Line]) -> Iterator[tuple[int, bytes]]:
     first, gathered, size = 0, list[bytes](), 0
     for line in lines:
         if line.content[:1] == b" " and gathered:
-            if size < LONGEST_VALUE and len(line.content) > 1:
-                gathered.append(line.content[1 : 1 + LONGEST_VALUE - size])
+            if size < MAX_VALUE_BYTES and len(line.content) > 1:
+                gathered.append(line.content[1 : 1 + MAX_VALUE_BYTES - size])
                 size += len(gathered[-1])
             continue
         if gathered and gathered[0][:1] != b"#":
             yield first, b"".join(gathered)
-        first, gathered = line.number, [line.content[:LONGEST_VALUE]]
+        first, gathered = line.number, [line.content[:MAX_VALUE_BYTES]]
         size = len(gathered[0])
         if not line.content.strip():
             yield first, b""

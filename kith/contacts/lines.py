@@ -1,35 +1,37 @@
-"""From a byte stream to numbered lines in an ASCII-compatible encoding, in bounded memory.
+"""Numbered lines of a byte stream in bounded memory, and the detection of its encoding.
 
-Lines end with LF, CR LF, CR, or the CR CR LF that a file gets when it is copied in text mode twice.
-Lines stay bytes because vCard folding may cut a UTF-8 character in two; `decode` is for whole ones.
+Lines end with LF, CR LF, CR, or the CR CR LF of a file that was copied in text mode twice. They stay
+bytes because vCard folding may cut a UTF-8 character in two; `decode` is for whole lines. In the older
+encodings numbers are ASCII, so only names depend on the detection.
 """
 
 import codecs
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from kith.contacts.encodings import WESTERN, guess, is_utf8
+from kith.contacts import vocabulary
 
 BLOCK = 64 * 1024
-LONGEST_LINE = 1024 * 1024  # a photo on one line may be longer; nobody reads it
+MAX_LINE_BYTES = 1024 * 1024  # a photo on one line may be longer; nobody reads it
 
 #: "BEGIN:VCARD" in UTF-16: so many bytes tell it from a few stray zeros.
-PLAIN_START = 22
+UTF16_PROBE_BYTES = 22
 
 _BOM = "\ufeff".encode()
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One physical line without its end; `cut` says that it was longer than LONGEST_LINE."""
+    """One physical line without its end; `cut` says that it was longer than MAX_LINE_BYTES."""
 
     number: int
     content: bytes
     cut: bool = False
 
 
-class Source(Protocol):
+class ByteSource(Protocol):
     """What bytes are read from."""
 
     def read(self, size: int, /) -> bytes:
@@ -53,12 +55,12 @@ def decode(content: bytes) -> str:
         return content.decode(guess(content) or WESTERN, errors="replace")
 
 
-def plain_blocks(stream: Source) -> Iterator[bytes]:
+def plain_blocks(stream: ByteSource) -> Iterator[bytes]:
     """Yield what a stream holds, UTF-16 and UTF-32 and what is recognised of older encodings as
     UTF-8.
     """
     block = stream.read(BLOCK)
-    encoding = _wide_encoding(block[:PLAIN_START])
+    encoding = _wide_encoding(block[:UTF16_PROBE_BYTES])
     while block and encoding is None:
         if not block.isascii() and not is_utf8(block):
             # Where it looks like Windows-1252, line by line is better: some may be UTF-8.
@@ -105,11 +107,98 @@ def _split(blocks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
             for content in pending[:last].split(b"\r"):
                 yield content, False
             pending = pending[last + 1 :]
-        if len(pending) > LONGEST_LINE:
-            start = start if cut else pending[:LONGEST_LINE]
+        if len(pending) > MAX_LINE_BYTES:
+            start = start if cut else pending[:MAX_LINE_BYTES]
             pending, cut = b"", True
     if cut:
         yield start, True
     elif pending:
         for content in pending.rstrip(b"\r").split(b"\r"):
             yield content, False
+
+
+WESTERN = "cp1252"
+#: Told apart by the words above columns, which are known; the first of equals.
+_BY_WORDS = (
+    *(WESTERN, "cp1251", "cp932", "gb18030", "big5", "cp949", "euc-jp", "koi8-r"),
+    *("cp1253", "cp1255", "cp1256", "cp1250", "cp1254", "cp874"),
+)
+
+_FOLD = re.compile(rb"\r?\n[ \t]")
+_CELL_END = re.compile(r"[,;\t|\r\n:]")
+_HIGH_BYTES = re.compile(rb"[\x80-\xff]+")
+#: A word of no other letters, with a capital at most at its beginning.
+_CYRILLIC_WORDS = {
+    "cp1251": re.compile(
+        rb"(?<![A-Za-z\x80-\xff])[\xc0-\xff\xa8\xaa\xaf\xb2][\xe0-\xff\xb3\xb8\xba\xbf]+"
+    ),
+    "koi8-r": re.compile(rb"(?<![A-Za-z\x80-\xff])[\xc0-\xff\xb3][\xc0-\xdf\xa3]+"),
+}
+_HALF_WIDTH = re.compile("[\uff61-\uff9f]")
+_JAPANESE = re.compile("[\u3040-\u30ff\u3400-\u9fff]")
+_LEAD_BYTES = re.compile(rb"[\x81-\x9f][\x40-\x7e\x80-\xfc]")
+_MAX_HEADER_BYTES = 4096
+_MIN_LETTERS = 4
+
+
+def guess(content: bytes) -> str | None:
+    """Return Python's name of the encoding, None when it looks like Windows-1252 or like none.
+
+    content: some lines that are not UTF-8.
+    """
+    content = _FOLD.sub(b"", content)
+    encoding = _by_words(content[:_MAX_HEADER_BYTES]) or _by_shape(content)
+    return None if encoding == WESTERN else encoding
+
+
+def is_utf8(block: bytes) -> bool:
+    """Return whether a block of a file is UTF-8, with characters cut at its ends or not."""
+    # What a block begins with may belong to the character that the one before ends with.
+    start = next((n for n in range(min(4, len(block))) if block[n] & 0xC0 != 0x80), 0)
+    try:
+        _FOLD.sub(b"", block[start:]).decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.reason == "unexpected end of data"
+    return True
+
+
+def _by_words(start: bytes) -> str | None:
+    best, most = None, 0
+    for encoding in _BY_WORDS:
+        try:
+            text = start.splitlines()[0].decode(encoding) if start.strip() else ""
+        except UnicodeDecodeError:
+            continue
+        cells = (cell for cell in _CELL_END.split(text) if not cell.isascii())
+        known = sum(vocabulary.is_known(vocabulary.plain(cell)) for cell in cells)
+        if known > most:
+            best, most = encoding, known
+    return best
+
+
+def _by_shape(content: bytes) -> str | None:
+    high = sum(len(found) for found in _HIGH_BYTES.findall(content))
+    if not high:
+        return None
+    if _is_japanese(content):
+        return "cp932"
+    found = {
+        encoding: sum(len(word) for word in pattern.findall(content))
+        for encoding, pattern in _CYRILLIC_WORDS.items()
+    }
+    encoding = max(found, key=lambda one: found[one])
+    if found[encoding] < _MIN_LETTERS or found[encoding] * 5 < high * 4:
+        return None
+    return encoding
+
+
+def _is_japanese(content: bytes) -> bool:
+    try:
+        text = content.decode("cp932")
+    except UnicodeDecodeError as error:
+        if error.end < len(content):
+            return False
+        text = content[: error.start].decode("cp932")
+    japanese = len(_JAPANESE.findall(text))
+    leads = len(_LEAD_BYTES.findall(content))
+    return leads > 1 and leads * 2 >= japanese and len(_HALF_WIDTH.findall(text)) * 3 < japanese

@@ -1,18 +1,17 @@
-"""From a number as written to E.164: one reading for every file and every command.
+"""Phone numbers as written to E.164: one interpretation for every file and every command.
 
-A text that is written plainly is read as it stands. Anything else is read repaired first
-(`repairs`), and the first reading that is valid counts, so that a word behind a number does not
-become digits of it. Only valid numbers are returned: no other can be registered, and a lookup of one
-is paid for in vain.
+Plain digits and separators are read as they are. Other text is repaired first (`repairs`), and the first
+variant that is valid counts, so that a word after a number does not become digits. Only valid numbers are
+returned: no other can be registered, and a lookup would be paid in vain.
 """
 
 import re
 
 import phonenumbers
 
-from kith.contacts import national, repairs, validity
+from kith.contacts import numbering_plans, repairs
 
-LONGEST_NUMBER = 250
+MAX_NUMBER_CHARACTERS = 250
 
 _REASONS = {
     phonenumbers.NumberParseException.INVALID_COUNTRY_CODE: "without a known country code",
@@ -57,7 +56,7 @@ def readings(text: str, region: str | None, own_number: str | None = None) -> tu
     if own_number is not None and region is not None and repairs.PLAIN.fullmatch(text):
         # Without a trunk prefix it may lack the own area's code, though it is valid without as well.
         digits = text.translate(_SEPARATORS)
-        beside = national.beside_own_number(digits, region, own_number)
+        beside = numbering_plans.beside_own_number(digits, region, own_number)
         return (*found, *(one for one in beside if one not in found))
     return found
 
@@ -65,7 +64,7 @@ def readings(text: str, region: str | None, own_number: str | None = None) -> tu
 def _readings(text: str, region: str | None, own_number: str | None) -> tuple[str, ...]:
     if found := _as_it_stands(text, region):
         return found
-    if len(text) > 4 * LONGEST_NUMBER:
+    if len(text) > 4 * MAX_NUMBER_CHARACTERS:
         raise NumberUnreadable("too long")
     text = repairs.tidy(text)
     if repairs.SHORTENED.fullmatch(text):
@@ -84,7 +83,7 @@ def _readings(text: str, region: str | None, own_number: str | None) -> tuple[st
             return found
     if region is not None and not repairs.starts_abroad(variants[0]):
         digits = _NOT_DIGITS.sub("", variants[0])
-        if found := national.with_area_code(digits, region, own_number):
+        if found := numbering_plans.with_area_code(digits, region, own_number):
             return found
     raise NumberUnreadable(_why_not(variants[0], region))
 
@@ -121,15 +120,15 @@ def _as_it_stands(text: str, region: str | None) -> tuple[str, ...]:
         return ()
     digits = text.translate(_SEPARATORS)
     if digits.startswith("+"):
-        parts = validity.split(digits[1:])
-        if parts is None or validity.may_hold_prefix(*parts):
+        parts = numbering_plans.split(digits[1:])
+        if parts is None or numbering_plans.may_hold_prefix(*parts):
             return ()
     else:
-        parts = validity.national_at_home(region, digits) if region is not None else None
+        parts = numbering_plans.national_at_home(region, digits) if region is not None else None
         if parts is None:
             return ()
     code, number = parts
-    if code in national.TWO_FORMS or not validity.is_valid(code, number):
+    if code in numbering_plans.TWO_FORMS or not numbering_plans.is_valid(code, number):
         return ()
     return (f"+{code}{number}",)
 
@@ -163,21 +162,21 @@ def _is_word_of(number: phonenumbers.PhoneNumber, text: str) -> bool:
     """
     kind, before = phonenumbers.number_type(number), repairs.digits_before_letters(text)
     if kind in _WITH_WORDS:
-        return before <= repairs.MOST_DIGITS_OF_A_FREE_NUMBER
+        return before <= repairs.MAX_DIGITS_BEFORE_WORD
     code = str(number.country_code)
     national = phonenumbers.national_significant_number(number)
     prefix = sum(one.isalnum() for one in text) - len(national)
     names_country = repairs.is_international(text) or (
         prefix == len(code) and _NOT_DIGITS.sub("", text).startswith(code)
     )
-    local = before - prefix < repairs.FEWEST_DIGITS
+    local = before - prefix < repairs.MIN_DIGITS
     return (
         names_country and local and text.isupper() and kind != phonenumbers.PhoneNumberType.MOBILE
     )
 
 
 def _forms(code: int, digits: str) -> tuple[str, ...]:
-    return tuple(f"+{code}{form}" for form in national.forms(code, digits))
+    return tuple(f"+{code}{form}" for form in numbering_plans.forms(code, digits))
 
 
 def _with_code_inside(found: tuple[str, ...], digits: str, code: int) -> tuple[str, ...]:

@@ -1,7 +1,6 @@
-"""What people and programs write into a number that is none of it, and the text without it.
+"""Repairs of phone numbers: removes what people and programs write into a number.
 
-Each repair is a cut or an exchange of text and decides nothing: which of the texts is the number is
-told by which of them is valid (`kith.contacts.numbers`).
+A repair only cuts or replaces text. `kith.contacts.numbers` decides by validity which variant counts.
 """
 
 import re
@@ -65,10 +64,10 @@ _FILLERS = re.compile("[\u115f\u1160\u3164\uffa0]")
 #: Direction marks and joiners; variation selectors, keycaps and accents.
 _UNSEEN = frozenset({"Cf", "Mn", "Me"})
 
-FEWEST_DIGITS = 7  # of what is a whole number by itself, as E.164 knows none with fewer
+MIN_DIGITS = 7  # of what is a whole number by itself, as E.164 knows none with fewer
 #: Before the word of a number that is free of charge, with its prefix: 0800 12 FLOWERS.
-MOST_DIGITS_OF_A_FREE_NUMBER = 7
-MOST_DIGITS_BEFORE_SMALL_LETTERS = 5
+MAX_DIGITS_BEFORE_WORD = 7
+MAX_DIGITS_BEFORE_LOWERCASE = 5
 
 
 def tidy(text: str) -> str:
@@ -139,7 +138,7 @@ def may_be_vanity(text: str) -> bool:
     """
     if not _VANITY.fullmatch(text) or not _VANITY_WORD.search(text):
         return False
-    return text == text.upper() or digits_before_letters(text) <= MOST_DIGITS_BEFORE_SMALL_LETTERS
+    return text == text.upper() or digits_before_letters(text) <= MAX_DIGITS_BEFORE_LOWERCASE
 
 
 def digits_before_letters(text: str) -> int:

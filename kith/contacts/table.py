@@ -1,8 +1,8 @@
-"""Contact tables (CSV of Google, Outlook, Apple, or anyone): which numbers belong to which name.
+"""Contact tables (CSV of Google, Outlook, Apple or others).
 
-The first rows are read before anything is decided: which of them is the header, what its words and
-what the cells below it say of a column. Neither switches the other off: a column that is named after
-phones is believed, and in every other column a cell that looks like a number is one.
+The first rows decide which row is the header, and what its names and the cells below say about a column.
+Both count: a column that is named after phones is believed, and in every other column a cell that looks
+like a number is one.
 """
 
 import re
@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from statistics import mode
 
-from kith.contacts.countries import region_in
-from kith.contacts.found import (
+from kith.contacts.columns import Columns, columns_of, region_in
+from kith.contacts.contact import (
     Contact,
     Fault,
     WrittenNumber,
@@ -20,23 +20,22 @@ from kith.contacts.found import (
     quoted,
     written_numbers,
 )
-from kith.contacts.headers import Columns, columns_of
+from kith.contacts.csv_rows import Row, read_rows
+from kith.contacts.detection import MAX_CELL_CHARACTERS, looks_like_number, numbers_in_name
 from kith.contacts.lines import Line
-from kith.contacts.looks import LONGEST_CELL, looks_like_number, numbers_in_name
 from kith.contacts.repairs import digits_in, is_international, starts_abroad
-from kith.contacts.rows import Row, read_rows
 
 SAMPLE_ROWS = 50
-LARGEST_SAMPLE = 1024 * 1024  # characters
-LAST_HEADER_ROW = 20
-MOST_COLUMNS = 1000  # that are thought about; a cell beyond is looked at by itself
-LONGEST_HEADING = 80
-FEWEST_DIGITS_OF_NO_HEADING = 3  # "Phone 2" is a heading, "1-800-FLOWERS" is none
-FEWEST_CELLS_OF_FLAGS = 3
-FEWEST_DIGITS_OF_NO_FLAG = 4
+MAX_SAMPLE_CHARACTERS = 1024 * 1024  # characters
+MAX_HEADER_ROWS = 20
+MAX_COLUMNS = 1000  # that are thought about; a cell beyond is looked at by itself
+MAX_HEADING_CHARACTERS = 80
+MIN_NON_HEADING_DIGITS = 3  # "Phone 2" is a heading, "1-800-FLOWERS" is none
+MIN_FLAG_CELLS = 3
+MIN_VALUE_DIGITS = 4
 
-FEWEST_DIGITS_OF_A_NUMBER = 7
-FEWEST_DIGITS_WITH_AREA = 9  # "12 10115 Berlin" is an address
+MIN_NUMBER_DIGITS = 7
+MIN_DIGITS_WITH_AREA = 9  # "12 10115 Berlin" is an address
 
 _BEFORE_A_NUMBER = re.compile(r"\s*[:\u2013-]\s+(?=[+(\d])|\s+(?=[+(\d])")
 _AREA = re.compile(r"\(?\d{1,6}\)?")
@@ -53,10 +52,10 @@ def read_table(lines: Iterable[Line]) -> Iterator[Contact | Fault]:
             continue
         sample.append(row)
         size += sum(map(len, row.cells))
-        if len(sample) >= SAMPLE_ROWS or size > LARGEST_SAMPLE:
+        if len(sample) >= SAMPLE_ROWS or size > MAX_SAMPLE_CHARACTERS:
             break
     header, skipped = _header_of(sample)
-    reader = _Reader(columns_of(header.cells) if header else Columns(), sample[skipped:])
+    reader = _TableReader(columns_of(header.cells) if header else Columns(), sample[skipped:])
     for row in chain(sample[skipped:], rows):
         if isinstance(row, Fault):
             yield row
@@ -67,7 +66,7 @@ def read_table(lines: Iterable[Line]) -> Iterator[Contact | Fault]:
 def _header_of(sample: Sequence[Row]) -> tuple[Row | None, int]:
     """Return the header row, None without one, and how many rows it and what is above it are."""
     width = mode(len(row.cells) for row in sample) if sample else 0
-    for place, row in enumerate(sample[:LAST_HEADER_ROW]):
+    for place, row in enumerate(sample[:MAX_HEADER_ROWS]):
         if any(looks_like_number(cell) for cell in row.cells):
             break
         known = columns_of(row.cells).known if _may_be_header(row) else 0
@@ -79,8 +78,8 @@ def _header_of(sample: Sequence[Row]) -> tuple[Row | None, int]:
 
 
 def _may_be_header(row: Row) -> bool:
-    return len(row.cells) <= MOST_COLUMNS and all(
-        len(cell) <= LONGEST_HEADING and digits_in(cell) < FEWEST_DIGITS_OF_NO_HEADING
+    return len(row.cells) <= MAX_COLUMNS and all(
+        len(cell) <= MAX_HEADING_CHARACTERS and digits_in(cell) < MIN_NON_HEADING_DIGITS
         for cell in row.cells
     )
 
@@ -89,15 +88,15 @@ def _is_strange_header(first: Row, below: Sequence[Row]) -> bool:
     """Return whether a row without a known word is a header: over each column of numbers it has a
     cell that is none.
     """
-    if len(first.cells) > MOST_COLUMNS or any(map(looks_like_number, first.cells)):
+    if len(first.cells) > MAX_COLUMNS or any(map(looks_like_number, first.cells)):
         return False
-    if any(digits_in(cell) >= FEWEST_DIGITS_OF_A_NUMBER for cell in first.cells):
+    if any(digits_in(cell) >= MIN_NUMBER_DIGITS for cell in first.cells):
         return False
     numbers = {
         index for row in below for index, cell in enumerate(row.cells) if looks_like_number(cell)
     }
     cells = [first.cells[index] if index < len(first.cells) else "" for index in numbers]
-    return all(cell.strip() and digits_in(cell) < FEWEST_DIGITS_OF_NO_HEADING for cell in cells)
+    return all(cell.strip() and digits_in(cell) < MIN_NON_HEADING_DIGITS for cell in cells)
 
 
 def _filled(row: Row) -> list[str]:
@@ -105,7 +104,7 @@ def _filled(row: Row) -> list[str]:
 
 
 @dataclass(frozen=True)
-class _Place:
+class _ColumnPlan:
     """A column to look at: `named` after phones, else `title` is what faults call it."""
 
     title: str
@@ -114,14 +113,14 @@ class _Place:
     abroad_only: bool = False
 
 
-class _Reader:
+class _TableReader:
     """Reads rows, once it knows from the first ones what is in which column."""
 
     def __init__(self, columns: Columns, sample: Sequence[Row]) -> None:
         self._columns = columns
         width = max((len(row.cells) for row in sample), default=0)
         self._odd = set[int]()
-        self._width = min(max(width, len(columns.names)), MOST_COLUMNS)
+        self._width = min(max(width, len(columns.names)), MAX_COLUMNS)
         self._asides = {
             index
             for index in (*columns.countries, *columns.areas)
@@ -158,7 +157,7 @@ class _Reader:
                 numbers += found
         for index, cell in enumerate(cells[self._width :], start=self._width):
             if cell:
-                numbers += _numbers(cell, row.line, _Place(_title(index)))
+                numbers += _numbers(cell, row.line, _ColumnPlan(_title(index)))
         name = self._columns.name(cells) or self._first_word(cells)
         for country in sorted(unknown):
             cell, title = quoted(cells[country]), quoted(self._columns.names[country])
@@ -171,7 +170,7 @@ class _Reader:
             numbers = numbers or numbers_in_name(name, row.line)
         yield Contact(name, tuple(numbers), row.line)
 
-    def _place(self, index: int, sample: Sequence[Row]) -> _Place:
+    def _place(self, index: int, sample: Sequence[Row]) -> _ColumnPlan:
         columns = self._columns
         title = columns.names[index] if index < len(columns.names) else ""
         title = title or _title(index)
@@ -179,12 +178,12 @@ class _Reader:
         cells = [cell for cell in cells if cell.strip()]
         looking = sum(map(looks_like_number, cells))
         if index in columns.phones and not _are_flags(cells):
-            return _Place(title, named=True)
+            return _ColumnPlan(title, named=True)
         if index in columns.about and looking and looking * 2 >= len(cells):
-            return _Place(title, named=True)
+            return _ColumnPlan(title, named=True)
         if index in (*columns.phones, *columns.about):
             self._odd.add(index)
-        return _Place(
+        return _ColumnPlan(
             title,
             believed=looking >= 2 and looking * 2 >= len(cells),
             abroad_only=index in columns.other,
@@ -229,14 +228,14 @@ class _Reader:
 def _name_and_number(row: Row) -> tuple[str, str] | None:
     """Return the parts of a row that is one text, a name and a number behind it; None without."""
     filled = _filled(row)
-    if len(filled) != 1 or len(filled[0]) > LONGEST_CELL:
+    if len(filled) != 1 or len(filled[0]) > MAX_CELL_CHARACTERS:
         return None
     text = filled[0].strip()
     places = list(_BEFORE_A_NUMBER.finditer(text))
     # A digit that counts, as in "Bob 1", is not the beginning where a trunk prefix or a plus follows.
     for begin, fewest in (
-        ("+(0", FEWEST_DIGITS_OF_A_NUMBER),
-        ("123456789", FEWEST_DIGITS_WITH_AREA),
+        ("+(0", MIN_NUMBER_DIGITS),
+        ("123456789", MIN_DIGITS_WITH_AREA),
     ):
         for found in places:
             name, number = text[: found.start()], text[found.end() :]
@@ -264,20 +263,20 @@ def _title(index: int) -> str:
     return f"column {index + 1}"
 
 
-def _numbers(cell: str, line: int, place: _Place) -> list[WrittenNumber]:
+def _numbers(cell: str, line: int, place: _ColumnPlan) -> list[WrittenNumber]:
     if place.named:
         return written_numbers(cell, line)
     if looks_like_number(cell):
         if place.abroad_only and not is_international(cell.strip()):
             return []
         return written_numbers(cell, line, place.title)
-    if place.believed and digits_in(cell) >= FEWEST_DIGITS_OF_NO_FLAG:
+    if place.believed and digits_in(cell) >= MIN_VALUE_DIGITS:
         return written_numbers(cell, line, place.title)
     return []
 
 
 def _are_flags(cells: Sequence[str]) -> bool:
     """Return whether the cells of a column are yes and no, kinds or codes, and no numbers."""
-    return len(cells) >= FEWEST_CELLS_OF_FLAGS and all(
-        digits_in(cell) < FEWEST_DIGITS_OF_NO_FLAG for cell in cells
+    return len(cells) >= MIN_FLAG_CELLS and all(
+        digits_in(cell) < MIN_VALUE_DIGITS for cell in cells
     )

@@ -1,7 +1,7 @@
-"""vCard files (2.1, 3.0, 4.0): which numbers belong to which name.
+"""vCard files (2.1, 3.0, 4.0).
 
-Cards without an end, without a beginning, nested, glued together or half garbage all yield the
-numbers they hold, and properties that people name themselves are read where they name a phone.
+Cards without an end or a beginning, nested, joined without a line end or mixed with garbage yield the
+numbers they contain, and properties with names of people's own are read where the name means a phone.
 """
 
 import re
@@ -9,22 +9,25 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
-from kith.contacts import repairs, words
-from kith.contacts.found import Contact, Fault, WrittenNumber, one_line, written_numbers
+from kith.contacts import repairs, vocabulary
+from kith.contacts.contact import Contact, Fault, WrittenNumber, one_line, written_numbers
+from kith.contacts.detection import looks_like_number, numbers_in_name
 from kith.contacts.lines import Line
-from kith.contacts.looks import looks_like_number, numbers_in_name
-from kith.contacts.properties import Property, fields, parse_property, unescape
-from kith.contacts.unfolding import (
+from kith.contacts.vcard_lines import (
     ADDRESSES,
     LogicalLine,
+    Property,
+    fields,
     is_phone,
     is_strange,
     logical_lines,
+    parse_property,
     property_name,
+    unescape,
 )
 
-DEEPEST_NESTING = 8
-MOST_NUMBERS = 1000  # of one card; more are yielded as further contacts of the same name
+MAX_NESTING = 8
+MAX_NUMBERS = 1000  # of one card; more are yielded as further contacts of the same name
 
 _CARD_MARK = re.compile(rb"((?:BEGIN|END)\s*:\s*VCARD)", re.IGNORECASE)
 #: What an address of a messenger or a link holds when it is a number.
@@ -41,14 +44,14 @@ def read_vcards(lines: Iterable[Line]) -> Iterator[Contact | Fault]:
     """Yield the contacts of a vCard file in order, and a Fault for each run of lines that is none
     of vCard's.
     """
-    reader = _Reader()
+    reader = _CardReader()
     for logical in logical_lines(lines):
         yield from reader.take(logical)
     yield from reader.finish()
 
 
 @dataclass
-class _Card:
+class _OpenCard:
     line: int
     implicit: bool = False
     names: dict[str, str] = field(default_factory=dict)
@@ -62,9 +65,9 @@ class _Card:
         return Contact(name, tuple(numbers), self.line)
 
 
-class _Reader:
+class _CardReader:
     def __init__(self) -> None:
-        self._open: list[_Card] = []
+        self._open: list[_OpenCard] = []
         self._line = 0
         self._in_binary = False
         self._in_garbage = False
@@ -86,12 +89,12 @@ class _Reader:
         yield from self._close_all()
 
     def _begin(self) -> Iterator[Contact | Fault]:
-        nested = self._agent_opens and len(self._open) < DEEPEST_NESTING
+        nested = self._agent_opens and len(self._open) < MAX_NESTING
         if self._open and not nested:
             if any(not card.implicit for card in self._open):
                 yield Fault(self._line, "a card begins before the one above has ended")
             yield from self._close_all()
-        self._open.append(_Card(self._line))
+        self._open.append(_OpenCard(self._line))
         self._calm()
 
     def _end(self) -> Iterator[Contact | Fault]:
@@ -126,7 +129,7 @@ class _Reader:
             return
         card = self._card()
         card.numbers += written_numbers(unescape(found.text()), self._line, dialled=True)
-        if len(card.numbers) >= MOST_NUMBERS:
+        if len(card.numbers) >= MAX_NUMBERS:
             yield card.contact()
             card.numbers.clear()
 
@@ -137,18 +140,22 @@ class _Reader:
         if number is None:
             if found.name.startswith("X-") and looks_like_number(text):
                 card.numbers.append(WrittenNumber(text, self._line, found.name))
-        elif len(card.numbers) < MOST_NUMBERS:
+        elif len(card.numbers) < MAX_NUMBERS:
             digits = (number[1] or number[2]).strip()
             if text.lower().startswith("http") and not digits.startswith("+"):
                 digits = f"+{digits}"
             card.numbers.append(WrittenNumber(digits, self._line))
 
     def _strange(self, found: Property) -> None:
-        word, text = words.plain(found.name), unescape(found.text())
-        for kind, known in (("FN", words.FULL), ("GIVEN", words.GIVEN), ("FAMILY", words.FAMILY)):
+        word, text = vocabulary.plain(found.name), unescape(found.text())
+        for kind, known in (
+            ("FN", vocabulary.FULL),
+            ("GIVEN", vocabulary.GIVEN),
+            ("FAMILY", vocabulary.FAMILY),
+        ):
             if word in known:
                 self._card().names.setdefault(kind, one_line(text))
-        if self._open and not words.is_other(word) and looks_like_number(text):
+        if self._open and not vocabulary.is_other(word) and looks_like_number(text):
             reason = f"{found.name} looks like a phone number and is not read; a card's are in TEL"
             self._open[-1].fault = Fault(self._line, reason)
 
@@ -160,9 +167,9 @@ class _Reader:
             inner = unescape(text).encode("utf-8", errors="replace").split(b"\n")
             yield from read_vcards(Line(self._line, content) for content in inner)
 
-    def _card(self) -> _Card:
+    def _card(self) -> _OpenCard:
         if not self._open:
-            self._open.append(_Card(self._line, implicit=True))
+            self._open.append(_OpenCard(self._line, implicit=True))
         return self._open[-1]
 
     def _close_all(self) -> Iterator[Contact | Fault]:
@@ -173,7 +180,7 @@ class _Reader:
         self._in_binary = self._in_garbage = self._agent_opens = False
 
 
-def _contact_of(card: _Card) -> Iterator[Contact | Fault]:
+def _contact_of(card: _OpenCard) -> Iterator[Contact | Fault]:
     if card.numbers or not card.implicit:
         contact = card.contact()
         if card.fault is not None and not card.numbers:

@@ -1,25 +1,34 @@
-"""Own the encryption of messages: keys, sessions and what is kept of them on this device.
+"""Encrypted messages: keys, sessions, and the messages that this device keeps.
 
-The server is given ciphertext only (`kith.api.messages`); docs/messaging.md says what it is made
-of.
+The server receives ciphertext only (`kith.api.messages`); docs/messaging.md describes its contents. The
+packages come with the extra `kith[messages]`; without it the import raises MessagesNotInstalled.
 """
 
-from kith.messaging.history import Entry
-from kith.messaging.messenger import Messenger, TextUnfit
-from kith.messaging.refusals import KeysChanged, KeysUnfit, NobodyReads, NotSent
-from kith.messaging.store import Store
-from kith.messaging.vault import StoreBroken, StoreLocked, Unlocking
+from kith.errors import MessagesNotInstalled
+
+try:
+    from kith.messaging.history import Entry
+    from kith.messaging.messenger import Messenger, TextInvalid
+    from kith.messaging.recipients import KeysChanged, KeysInvalid, NoRecipientDevices, NotSent
+    from kith.messaging.store import Store
+    from kith.messaging.store_encryption import StoreBroken, StoreLocked, UnlockMethod
+    from kith.messaging.stream import Stream
+except ModuleNotFoundError as error:
+    if (error.name or "").startswith("kith"):
+        raise
+    raise MessagesNotInstalled from None
 
 __all__ = [
     "Entry",
     "KeysChanged",
-    "KeysUnfit",
+    "KeysInvalid",
     "Messenger",
-    "NobodyReads",
+    "NoRecipientDevices",
     "NotSent",
     "Store",
     "StoreBroken",
     "StoreLocked",
-    "TextUnfit",
-    "Unlocking",
+    "Stream",
+    "TextInvalid",
+    "UnlockMethod",
 ]

@@ -1,23 +1,19 @@
-"""Own what this device keeps of conversations: texts, who wrote them, and how far they have come.
-
-The newest 10,000 are kept, sealed like everything in the store.
-"""
+"""The messages that this device keeps: texts, their senders and their delivery states; the newest 10,000."""
 
 from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
 
-from kith.messaging.discreet import Discreet
-from kith.messaging.store import Store
+from kith.messaging.store import Record, Store
 
-MOST_ENTRIES = 10_000
+MAX_ENTRIES = 10_000
 
 State = Literal["waiting", "failed", "sent", "delivered", "read"]
 _ORDER: tuple[State, ...] = ("waiting", "failed", "sent", "delivered", "read")
 
 
-class Entry(Discreet, frozen=True):
+class Entry(Record, frozen=True):
     """One text as this device knows it.
 
     id: its sender's, 32 hex digits. with_account: the other side, or who wrote it to the group
@@ -26,6 +22,7 @@ class Entry(Discreet, frozen=True):
     device has keys that are not accepted.
     """
 
+    kind = "Entry"
     id: str
     with_account: str
     group_id: str | None
@@ -64,11 +61,11 @@ class History:
         """Keep a text, or what became of it."""
         with self._store.transaction():
             self._store.put(_name(entry.from_account_id, entry.id), entry)
-            self._store.keep(Entry, MOST_ENTRIES)
+            self._store.keep_newest(Entry, MAX_ENTRIES)
 
     def remove(self, entry: Entry) -> None:
         """Forget a text."""
-        self._store.drop(Entry, _name(entry.from_account_id, entry.id))
+        self._store.delete(Entry, _name(entry.from_account_id, entry.id))
 
     def advance(self, entry: Entry, state: State) -> Entry | None:
         """Note how far an own text has come; None when it was there already."""
@@ -87,7 +84,7 @@ class History:
         found = [one for one in self._store.all(Entry) if one.conversation == conversation]
         return found[-most:]
 
-    def show(self, entries: Iterable[Entry]) -> None:
+    def mark_shown(self, entries: Iterable[Entry]) -> None:
         """Note that texts were shown."""
         with self._store.transaction():
             for entry in entries:

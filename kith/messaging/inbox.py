@@ -1,8 +1,8 @@
-"""Own what comes in: decrypting a message, keeping what it says, and what is owed for it.
+"""Incoming messages: decrypt, store, and queue receipts.
 
-A whole page is one transaction: the texts, the state of the ratchets and the place in the mailbox
-are on disk together, and only then is anything acknowledged. Refuse to believe the server about
-who wrote what: a message that its sender's keys do not vouch for is shown as unreadable.
+A page is one transaction: the texts, the ratchet states and the position in the mailbox are on disk
+together before anything is acknowledged. The server is not trusted about senders: a message that the
+sender's keys do not authenticate is shown as unreadable.
 """
 
 from collections import defaultdict
@@ -11,43 +11,48 @@ from datetime import datetime
 
 import msgspec
 
-from kith.messaging import payloads
-from kith.messaging.history import Entry, History
-from kith.messaging.outbox import Outbox
-from kith.messaging.payloads import (
-    MOST_RECEIPTS,
+from kith.messaging import formats
+from kith.messaging.accounts import KnownAccounts
+from kith.messaging.formats import (
+    MAX_RECEIPTS,
     PayloadUnreadable,
     Receipt,
-    Refresh,
+    SessionRefresh,
     Text,
     Transcript,
-    written_id,
+    id_text,
 )
-from kith.messaging.people import People
+from kith.messaging.history import Entry, History
+from kith.messaging.outbox import Outbox
 from kith.messaging.ratchet import NotDecrypted
-from kith.messaging.recipients import Own
-from kith.messaging.sessions import Opened, PassedOver, Sessions
-from kith.messaging.store import Store
+from kith.messaging.recipients import ThisDevice
+from kith.messaging.sessions import DecryptedMessage, MessageIgnored, Sessions
+from kith.messaging.store import Record, Store
 from kith.models import Message, Missed
 
-REFRESH_PAUSE = 3_600
-REMEMBERED = 31 * 86_400  # a message waits at most 30 days
+REFRESH_INTERVAL_SECONDS = 3_600
+MARKER_RETENTION_SECONDS = 31 * 86_400  # a message waits at most 30 days
 
 
-class Taken(msgspec.Struct, frozen=True):
+class ProcessedMessage(Record, frozen=True):
     """Mark a message that was taken, for as long as it may be delivered again."""
 
+    kind = "Taken"
 
-class Refreshed(msgspec.Struct, frozen=True):
+
+class SentRefresh(Record, frozen=True):
     """Mark that a device was asked for a new session a short while ago."""
 
+    kind = "Refreshed"
 
-class Gap(msgspec.Struct, frozen=True):
+
+class Gap(Record, frozen=True):
     """Messages that the server did not keep for this device since a time, in Unix milliseconds.
 
     through: the number that tells it from an earlier gap.
     """
 
+    kind = "Gap"
     since: int
     through: int
     shown: bool = False
@@ -59,43 +64,43 @@ class Inbox:
     def __init__(
         self,
         store: Store,
-        people: People,
+        accounts: KnownAccounts,
         history: History,
         sessions: Sessions,
         outbox: Outbox,
-        own: Own,
+        own: ThisDevice,
         clock: Callable[[], float],
     ) -> None:
         """Receive nothing yet."""
         self._store = store
-        self._people = people
+        self._accounts = accounts
         self._history = history
         self._sessions = sessions
         self._outbox = outbox
         self._own = own
         self._clock = clock
 
-    def take(self, messages: Iterable[Message]) -> list[Entry]:
+    def process(self, messages: Iterable[Message]) -> list[Entry]:
         """Keep what messages say; return texts that are new, and own ones that have come further.
 
         What was taken before is passed over, so that a message may be delivered twice.
         """
         with self._store.transaction():
             changed, received = list[Entry](), defaultdict[str, list[bytes]](list)
-            until = int(self._clock()) + REMEMBERED
+            until = int(self._clock()) + MARKER_RETENTION_SECONDS
             for message in messages:
-                if self._store.get(Taken, message.id) is not None:
+                if self._store.get(ProcessedMessage, message.id) is not None:
                     continue
-                self._store.put(message.id, Taken(), expires_at=until)
+                self._store.put(message.id, ProcessedMessage(), expires_at=until)
                 for entry in self._read(message):
                     changed.append(entry)
                     if entry.confirmable and not entry.new_keys:
                         received[entry.with_account].append(bytes.fromhex(entry.id))
             for account_id, ids in received.items():
-                self.confirm(account_id, ids, "delivered")
+                self.queue_receipts(account_id, ids, "delivered")
             return changed
 
-    def miss(self, missed: Missed) -> None:
+    def record_gap(self, missed: Missed) -> None:
         """Note that the server did not keep messages; told again it changes nothing."""
         with self._store.transaction():
             known = self._store.get(Gap, "")
@@ -110,18 +115,18 @@ class Inbox:
         gap = self._store.get(Gap, "")
         return None if gap is None or gap.shown else gap
 
-    def show_gap(self, gap: Gap) -> None:
+    def mark_gap_shown(self, gap: Gap) -> None:
         """Note that a gap was shown, unless it has grown since."""
         with self._store.transaction():
             if self._store.get(Gap, "") == gap:
                 self._store.put("", msgspec.structs.replace(gap, shown=True))
 
-    def confirm(self, account_id: str, ids: list[bytes], state: payloads.State) -> None:
+    def queue_receipts(self, account_id: str, ids: list[bytes], state: formats.State) -> None:
         """Tell an account how far its texts have come."""
         if account_id == self._own.account_id:
             return
-        for start in range(0, len(ids), MOST_RECEIPTS):
-            self._outbox.put(account_id, Receipt(state, ids[start : start + MOST_RECEIPTS]))
+        for start in range(0, len(ids), MAX_RECEIPTS):
+            self._outbox.queue(account_id, Receipt(state, ids[start : start + MAX_RECEIPTS]))
 
     def _read(self, message: Message) -> Iterable[Entry]:
         sender, device = message.from_account_id, message.from_device_id
@@ -129,9 +134,9 @@ class Inbox:
             opened = self._sessions.decrypt(sender, device, message.content)
             if opened is None:
                 return self._unreadable(message)
-            new_keys = self._note_keys(sender, device, opened)
-            payload = payloads.read(opened.plaintext)
-        except PassedOver:
+            new_keys = self._record_keys(sender, device, opened)
+            payload = formats.decode_payload(opened.plaintext)
+        except MessageIgnored:
             return ()
         except NotDecrypted:
             self._refresh(message)
@@ -145,24 +150,24 @@ class Inbox:
                 return self._transcript(payload)
             case Receipt() if not new_keys:
                 return self._receipt(sender, payload)
-            case Transcript() | Receipt() | Refresh() | None:
+            case Transcript() | Receipt() | SessionRefresh() | None:
                 return ()
 
-    def _note_keys(self, account_id: str, device_id: str, opened: Opened) -> bool:
+    def _record_keys(self, account_id: str, device_id: str, opened: DecryptedMessage) -> bool:
         """Note with whose keys a message was made; return whether they are not accepted.
 
         Those of an old session are not noted: its device may be gone, or have others now.
         """
         key = opened.identity_key
         if opened.old:
-            return key not in self._people.of(account_id).known_keys
-        person = self._people.saw(account_id, device_id, opened.registration_id, key)
+            return key not in self._accounts.get(account_id).known_keys
+        person = self._accounts.record_identity(account_id, device_id, opened.registration_id, key)
         return not person.devices[device_id].accepted
 
     def _text(self, message: Message, text: Text, *, new_keys: bool) -> Iterable[Entry]:
         group_id = None if message.group is None else message.group.id
         # The server vouches for who is in a group, the sender for which group it is.
-        if group_id != (None if text.group is None else written_id(text.group)):
+        if group_id != (None if text.group is None else id_text(text.group)):
             return self._unreadable(message)
         outgoing = message.from_account_id == self._own.account_id and group_id is not None
         return self._add(
@@ -185,7 +190,7 @@ class Inbox:
         return self._add(
             Entry(
                 id=text.id.hex(),
-                with_account=written_id(transcript.to),
+                with_account=id_text(transcript.to),
                 group_id=None,
                 from_account_id=self._own.account_id,
                 outgoing=True,
@@ -233,13 +238,15 @@ class Inbox:
             message.from_account_id,
             f"{message.from_account_id}/{message.from_device_id}",
         )
-        if message.request or self._store.get(Refreshed, name) is not None:
+        if message.request or self._store.get(SentRefresh, name) is not None:
             return
-        if not self._people.of(account_id).settled:
+        if not self._accounts.get(account_id).settled:
             return
-        self._store.put(name, Refreshed(), expires_at=int(self._clock()) + REFRESH_PAUSE)
+        self._store.put(
+            name, SentRefresh(), expires_at=int(self._clock()) + REFRESH_INTERVAL_SECONDS
+        )
         self._sessions.retire(account_id, message.from_device_id)
-        self._outbox.put(account_id, Refresh())
+        self._outbox.queue(account_id, SessionRefresh())
 
 
 def _milliseconds(moment: datetime) -> int:

@@ -1,8 +1,8 @@
-"""Own this device's private keys: making, keeping, publishing, replacing and forgetting them.
+"""The private keys of this device: create, store, publish, rotate and delete them.
 
-A new signed prekey and last resort every week; old ones are kept 30 days, as long as a message can
-wait. One-time keys are deleted by the first message that uses one. Private keys are on disk before
-their public halves leave.
+The signed prekey and the last-resort key rotate every week; old ones are kept for 30 days, as long as a
+message can wait. The first message that uses a one-time key deletes it. Private keys are on disk before
+their public keys are published.
 """
 
 import secrets
@@ -17,35 +17,37 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from kith.api.keys import Prekey, SignedPrekey, keys_digest
 from kith.api.verification import DeviceRecovery
 from kith.client import Kith
-from kith.messaging.agreement import (
+from kith.messaging.formats import InitialMessage
+from kith.messaging.key_agreement import (
     KEM_PREKEY_MARK,
     PREKEY_MARK,
     RECOVERY_MARK,
-    OwnSecrets,
-    signature,
+    KeySecrets,
+    sign,
 )
-from kith.messaging.discreet import Discreet
-from kith.messaging.envelopes import First
-from kith.messaging.store import Store
+from kith.messaging.store import Record, Store
 
 DAY = 86_400
-ROTATE_AFTER = 7 * DAY
-KEEP_OLD = 30 * DAY  # a message waits no longer, and it names the keys it was made for
-LOOK_AFTER = 3_600
-ONE_TIME_KEYS = 100
-FEW_KEYS = 20
-HIGHEST_ID = 2**31 - 1
+ROTATION_SECONDS = 7 * DAY
+OLD_KEY_RETENTION_SECONDS = (
+    30 * DAY
+)  # a message waits no longer, and it names the keys it was made for
+CHECK_INTERVAL_SECONDS = 3_600
+ONE_TIME_KEY_COUNT = 100
+MIN_ONE_TIME_KEYS = 20
+MAX_KEY_ID = 2**31 - 1
 
 _OWN = "own"
 
 
-class Identity(Discreet, frozen=True):
+class Identity(Record, frozen=True):
     """What this device is to others; times in Unix seconds.
 
     published: whether the server has all that this says. looked_at: when the server was last asked
     what it has.
     """
 
+    kind = "Identity"
     seed: bytes
     registration_id: int
     prekey_id: int = 0
@@ -60,7 +62,7 @@ class Identity(Discreet, frozen=True):
         return Ed25519PrivateKey.from_private_bytes(self.seed).public_key().public_bytes_raw()
 
 
-class Secret(Discreet, frozen=True):
+class Secret(Record, frozen=True):
     """A private X25519 key, or the seed of an ML-KEM-1024 key, by the id of its public half."""
 
     key_id: int
@@ -84,17 +86,25 @@ class KemSecret(Secret, frozen=True):
 class SignedSecret(Secret, frozen=True):
     """Of a signed prekey."""
 
+    kind = "SignedSecret"
+
 
 class OneTimeSecret(Secret, frozen=True):
     """Of a one-time prekey."""
+
+    kind = "OneTimeSecret"
 
 
 class LastResortSecret(KemSecret, frozen=True):
     """Of a last-resort KEM prekey."""
 
+    kind = "LastResortSecret"
+
 
 class OneTimeKemSecret(KemSecret, frozen=True):
     """Of a one-time KEM prekey."""
+
+    kind = "OneTimeKemSecret"
 
 
 Kind = TypeVar("Kind", bound=Secret)
@@ -117,7 +127,7 @@ class OwnKeys:
         with self._store.transaction():
             found = self._store.get(Identity, _OWN)
             if found is None:
-                registration_id = 1 + secrets.randbelow(HIGHEST_ID)
+                registration_id = 1 + secrets.randbelow(MAX_KEY_ID)
                 self._save(Identity(secrets.token_bytes(32), registration_id))
                 found = self._rotate()
             return found
@@ -127,7 +137,7 @@ class OwnKeys:
         identity = self._store.get(Identity, _OWN)
         if identity is None:
             return None
-        signed = signature(identity.seed, RECOVERY_MARK, verification_id.encode("ascii"))
+        signed = sign(identity.seed, RECOVERY_MARK, verification_id.encode("ascii"))
         return DeviceRecovery(device_id, signed)
 
     def maintain(self, kith: Kith, *, few: bool = False) -> None:
@@ -136,14 +146,14 @@ class OwnKeys:
         few: the server has said that one-time keys run low. It is asked itself once an hour.
         """
         identity = self.identity()
-        if self._now() - identity.rotated_at >= ROTATE_AFTER:
+        if self._now() - identity.rotated_at >= ROTATION_SECONDS:
             identity = self._rotate()
-        if identity.published and self._now() - identity.looked_at >= LOOK_AFTER:
-            identity, few = self._look(kith)
+        if identity.published and self._now() - identity.looked_at >= CHECK_INTERVAL_SECONDS:
+            identity, few = self._check_server(kith)
         if few or not identity.published:
             self._publish(kith)
 
-    def secrets_for(self, first: First) -> OwnSecrets:
+    def secrets_for(self, first: InitialMessage) -> KeySecrets:
         """Return the private keys that a first message was made for; raise KeyMissing."""
         identity = self.identity()
         signed = self._store.get(SignedSecret, str(first.signed_prekey_id))
@@ -151,29 +161,29 @@ class OwnKeys:
             raise KeyMissing
         one_time = kem = None
         if first.one_time_prekey_id is not None:
-            one_time = self._kept(OneTimeSecret, first.one_time_prekey_id)
+            one_time = self._require(OneTimeSecret, first.one_time_prekey_id)
         if first.kem_prekey_id is not None:
             last_resort = self._store.get(LastResortSecret, str(first.kem_prekey_id))
-            kem = last_resort or self._kept(OneTimeKemSecret, first.kem_prekey_id)
-        return OwnSecrets(
+            kem = last_resort or self._require(OneTimeKemSecret, first.kem_prekey_id)
+        return KeySecrets(
             identity.seed,
             signed.secret,
             None if one_time is None else one_time.secret,
             None if kem is None else kem.secret,
         )
 
-    def used(self, first: First) -> None:
+    def delete_used(self, first: InitialMessage) -> None:
         """Delete the one-time keys of a first message that was decrypted.
 
         Not of one that was not: others could name keys that were handed out to somebody else.
         """
-        self._store.drop(OneTimeSecret, str(first.one_time_prekey_id))
-        self._store.drop(OneTimeKemSecret, str(first.kem_prekey_id))
+        self._store.delete(OneTimeSecret, str(first.one_time_prekey_id))
+        self._store.delete(OneTimeKemSecret, str(first.kem_prekey_id))
 
-    def _look(self, kith: Kith) -> tuple[Identity, bool]:
+    def _check_server(self, kith: Kith) -> tuple[Identity, bool]:
         """Ask what the server has; return the identity and whether one-time keys run low."""
         counts = kith.count_keys()
-        few = min(counts.one_time_prekeys, counts.one_time_kem_prekeys) < FEW_KEYS
+        few = min(counts.one_time_prekeys, counts.one_time_kem_prekeys) < MIN_ONE_TIME_KEYS
         if kith.keys_are_as_published(
             keys_digest(
                 self.identity().public_key,
@@ -203,8 +213,8 @@ class OwnKeys:
     def _rotate(self) -> Identity:
         """Make a new signed prekey and last resort; the old ones are forgotten in their time."""
         with self._store.transaction():
-            self._store.expire_all(SignedSecret, self._now() + KEEP_OLD)
-            self._store.expire_all(LastResortSecret, self._now() + KEEP_OLD)
+            self._store.expire_all(SignedSecret, self._now() + OLD_KEY_RETENTION_SECONDS)
+            self._store.expire_all(LastResortSecret, self._now() + OLD_KEY_RETENTION_SECONDS)
             (key_id,) = self._new_ids(1)
             self._store.put(str(key_id), SignedSecret(key_id, _x25519()))
             self._store.put(str(key_id), LastResortSecret(key_id, _mlkem()))
@@ -213,9 +223,9 @@ class OwnKeys:
     def _fresh_one_time_keys(self) -> tuple[list[OneTimeSecret], list[OneTimeKemSecret]]:
         """Make new ones; what an upload replaces may have been handed out before."""
         with self._store.transaction():
-            self._store.expire_all(OneTimeSecret, self._now() + KEEP_OLD)
-            self._store.expire_all(OneTimeKemSecret, self._now() + KEEP_OLD)
-            key_ids = self._new_ids(ONE_TIME_KEYS)
+            self._store.expire_all(OneTimeSecret, self._now() + OLD_KEY_RETENTION_SECONDS)
+            self._store.expire_all(OneTimeKemSecret, self._now() + OLD_KEY_RETENTION_SECONDS)
+            key_ids = self._new_ids(ONE_TIME_KEY_COUNT)
             keys = [OneTimeSecret(key_id, _x25519()) for key_id in key_ids]
             kem_keys = [OneTimeKemSecret(key_id, _mlkem()) for key_id in key_ids]
             for key in (*keys, *kem_keys):
@@ -223,14 +233,14 @@ class OwnKeys:
             return keys, kem_keys
 
     def _current(self, model: type[Kind]) -> Kind:
-        return self._kept(model, self.identity().prekey_id)
+        return self._require(model, self.identity().prekey_id)
 
     def _signed(self, mark: bytes, key: Secret) -> SignedPrekey:
         public_key = key.public_key
-        signed = signature(self.identity().seed, mark, public_key)
+        signed = sign(self.identity().seed, mark, public_key)
         return SignedPrekey(key.key_id, public_key, signed)
 
-    def _kept(self, model: type[Kind], key_id: int) -> Kind:
+    def _require(self, model: type[Kind], key_id: int) -> Kind:
         found = self._store.get(model, str(key_id))
         if found is None:
             raise KeyMissing
@@ -238,7 +248,7 @@ class OwnKeys:
 
     def _new_ids(self, count: int) -> range:
         first = self.identity().next_id
-        first = first if first + count <= HIGHEST_ID else 1
+        first = first if first + count <= MAX_KEY_ID else 1
         self._change(next_id=first + count)
         return range(first, first + count)
 

@@ -1,7 +1,6 @@
-"""Own messaging as a program uses it: send a text, receive what came, know how far it has come.
+"""The messenger: send texts, receive messages, follow delivery states.
 
-One object for one device and its store; several threads and several processes may use one store at
-once. Refuse to show anything; the commands do.
+One object for one device and its store; several threads and processes may share a store.
 """
 
 import contextlib
@@ -13,26 +12,24 @@ from collections.abc import Callable, Iterable, Sequence
 
 from kith.client import Kith
 from kith.errors import KithProblem, KithUnreachable
+from kith.messaging.accounts import KnownAccount, KnownAccounts, safety_number
+from kith.messaging.formats import ID_BYTES, MAX_TEXT_BYTES
 from kith.messaging.history import Entry, History
 from kith.messaging.inbox import Gap, Inbox
 from kith.messaging.keys import OwnKeys
 from kith.messaging.outbox import Outbox
-from kith.messaging.payloads import ID_SIZE, LONGEST_TEXT
-from kith.messaging.people import People, Person
-from kith.messaging.recipients import Own, Recipients
-from kith.messaging.refusals import KeysChanged, NotSent
-from kith.messaging.safety import safety_number
+from kith.messaging.recipients import KeysChanged, NotSent, Recipients, ThisDevice
 from kith.messaging.sessions import Sessions
 from kith.messaging.store import Store
 from kith.models import Message, Missed
 
-PAGE = 100
-MOST_ACCEPTANCES = (
+PAGE_SIZE = 100
+MAX_KEY_CHANGES = (
     5  # for one text: a member of a group after the other, and no more at a hostile server
 )
 
 
-class TextUnfit(ValueError):
+class TextInvalid(ValueError):
     """Report a text that is empty, or of more bytes than one message takes."""
 
 
@@ -53,33 +50,33 @@ class Messenger:
         self._store = store
         self._clock = clock
         #: Called with each text that was kept, and then sent or refused.
-        self.on_kept: Callable[[Entry], None] = lambda _: None
+        self.on_queued_result: Callable[[Entry], None] = lambda _: None
         # One thread sends at a time: or a newer text would pass the one that is on its way.
         self._sending = threading.RLock()
-        self._own = Own(account_id, device_id)
+        self._own = ThisDevice(account_id, device_id)
         self.keys = OwnKeys(store, clock)
-        self.people = People(store)
+        self.accounts = KnownAccounts(store)
         self.history = History(store)
         sessions = Sessions(store, self.keys, account_id, device_id, clock)
-        self._recipients = Recipients(kith, store, self.people, sessions, self._own)
+        self._recipients = Recipients(kith, store, self.accounts, sessions, self._own)
         self._outbox = Outbox(
-            kith, store, self.people, sessions, self.history, self._recipients, self._own, clock
+            kith, store, self.accounts, sessions, self.history, self._recipients, self._own, clock
         )
         self._inbox = Inbox(
-            store, self.people, self.history, sessions, self._outbox, self._own, clock
+            store, self.accounts, self.history, sessions, self._outbox, self._own, clock
         )
 
     def prepare(self) -> None:
         """Publish the keys that are due, forget what is old, send what still waits; raise
         KithError.
         """
-        self._store.purge(int(self._clock()))
-        self._outbox.drop_old()
+        self._store.delete_expired(int(self._clock()))
+        self._outbox.expire()
         self.keys.maintain(self._kith)
-        if not self.people.of(self._own.account_id).settled:
+        if not self.accounts.get(self._own.account_id).settled:
             # The other devices that there are now; one that comes later must be accepted.
-            self.meet(self._own.account_id)
-            self.people.settle(self._own.account_id)
+            self.fetch_identities(self._own.account_id)
+            self.accounts.pin_keys(self._own.account_id)
         self.flush()
 
     def send(
@@ -87,14 +84,14 @@ class Messenger:
     ) -> Entry:
         """Send a text to every device of an account, or of a group's members; return its entry.
 
-        Raise TextUnfit; KeysChanged before anything is sent, unless `accept_new_keys`; NobodyReads;
+        Raise TextInvalid; KeysChanged before anything is sent, unless `accept_new_keys`; NoRecipientDevices;
         KithProblem when it was refused; KithUnreachable when no answer came: it is kept, and
         `flush` sends it. What was kept for them earlier goes out first; while it cannot, this is
         kept as well.
         """
         _check(text)
         entry = Entry(
-            id=secrets.token_hex(ID_SIZE),
+            id=secrets.token_hex(ID_BYTES),
             with_account=self._own.account_id if is_group else to,
             group_id=to if is_group else None,
             from_account_id=self._own.account_id,
@@ -104,15 +101,15 @@ class Messenger:
             state="waiting",
         )
         with self._sending:
-            for tries_left in reversed(range(MOST_ACCEPTANCES)):
+            for tries_left in reversed(range(MAX_KEY_CHANGES)):
                 try:
-                    self._deliver_in_order(self._outbox.put_text(entry))
+                    self._deliver_in_order(self._outbox.queue_text(entry))
                     break
                 except KeysChanged as changed:
                     if not accept_new_keys or not tries_left:
                         self.history.remove(entry)
                         raise
-                    self.people.accept(changed.account_id)
+                    self.accounts.accept(changed.account_id)
             self.flush_if_possible()
         return self.history.get(self._own.account_id, entry.id) or entry
 
@@ -126,12 +123,12 @@ class Messenger:
         changed: list[Entry] = []
         more = True
         while more:
-            page = self._kith.fetch_messages(limit=PAGE, wait=0 if changed else wait)
+            page = self._kith.fetch_messages(limit=PAGE_SIZE, wait=0 if changed else wait)
             more = page.more and bool(page.messages)
-            changed += self.take(page.messages)
+            changed += self.process(page.messages)
             through = page.messages[-1].seq if page.messages else 0
             if page.missed is not None:
-                self.miss(page.missed)
+                self.record_gap(page.missed)
                 if not page.more:
                     # All before it was in these pages, and it is not told again.
                     through = max(through, page.missed.through)
@@ -140,21 +137,21 @@ class Messenger:
         self.flush_if_possible()
         return changed
 
-    def take(self, messages: Sequence[Message]) -> list[Entry]:
+    def process(self, messages: Sequence[Message]) -> list[Entry]:
         """Keep what messages say that came in another way; acknowledge them afterwards."""
-        return self._inbox.take(messages)
+        return self._inbox.process(messages)
 
-    def miss(self, missed: Missed) -> None:
+    def record_gap(self, missed: Missed) -> None:
         """Note that the server did not keep messages for this device, as a stream says."""
-        self._inbox.miss(missed)
+        self._inbox.record_gap(missed)
 
     def gap(self) -> Gap | None:
         """Return since when messages are missing, until `show_gap`."""
         return self._inbox.gap()
 
-    def show_gap(self, gap: Gap) -> None:
+    def mark_gap_shown(self, gap: Gap) -> None:
         """Note that the person was told of a gap."""
-        self._inbox.show_gap(gap)
+        self._inbox.mark_gap_shown(gap)
 
     def publish_keys(self) -> None:
         """Publish new one-time keys, as the server has said that few are left; raise KithError."""
@@ -168,13 +165,13 @@ class Messenger:
         tried: set[str] = set()
         stays = False
         with self._sending:
-            while waiting := [one for one in self._outbox.waiting() if one not in tried]:
+            while waiting := [one for one in self._outbox.queued() if one not in tried]:
                 for client_id in waiting:
                     tried.add(client_id)
-                    if stays and self._outbox.before(client_id):
+                    if stays and self._outbox.queued_before(client_id):
                         continue  # or it would pass a text that the server could not take
                     try:
-                        self._deliver_kept(client_id)
+                        self._deliver_queued(client_id)
                     except KithProblem as problem:
                         stays = stays or problem.status >= 500
 
@@ -184,15 +181,15 @@ class Messenger:
             self.flush()
 
     def _deliver_in_order(self, client_id: str) -> None:
-        for earlier in self._outbox.before(client_id):
+        for earlier in self._outbox.queued_before(client_id):
             try:
-                self._deliver_kept(earlier)
+                self._deliver_queued(earlier)
             except KithProblem as problem:
                 if problem.status >= 500:
                     raise  # it is still kept, and a newer one must not pass it
         self._outbox.deliver(client_id)
 
-    def _deliver_kept(self, client_id: str) -> None:
+    def _deliver_queued(self, client_id: str) -> None:
         """Send what was kept, and tell what became of it; raise KithError."""
         text = self._outbox.text(client_id)
         try:
@@ -201,28 +198,31 @@ class Messenger:
         finally:
             now = text and self.history.get(self._own.account_id, text.id)
             if text and now and now.state != text.state and now.state in ("sent", "failed"):
-                self.on_kept(now)
+                self.on_queued_result(now)
 
-    def show(self, entries: Iterable[Entry], *, tell: bool = False) -> None:
+    def mark_shown(self, entries: Iterable[Entry], *, tell: bool = False) -> None:
         """Note that texts were shown to the person; with `tell`, let their senders know."""
         read = defaultdict[str, list[bytes]](list)
         for entry in entries:
             if entry.confirmable:
                 read[entry.with_account].append(bytes.fromhex(entry.id))
-        self.history.show(entries)
+        self.history.mark_shown(entries)
         for account_id, ids in read.items() if tell else ():
-            self._inbox.confirm(account_id, ids, "read")
+            self._inbox.queue_receipts(account_id, ids, "read")
 
-    def meet(self, account_id: str) -> Person:
+    def fetch_identities(self, account_id: str) -> KnownAccount:
         """Learn the keys of all devices that an account has now; raise KithError."""
-        return self._recipients.meet(account_id)
+        return self._recipients.fetch_identities(account_id)
 
     def safety_number(self, account_id: str) -> str:
         """Return the digits that are the same on both sides when nobody sits between; call `meet`
         for both accounts before.
         """
-        own = (self.keys.identity().public_key, *self.people.of(self._own.account_id).identity_keys)
-        theirs = self.people.of(account_id).identity_keys
+        own = (
+            self.keys.identity().public_key,
+            *self.accounts.get(self._own.account_id).identity_keys,
+        )
+        theirs = self.accounts.get(account_id).identity_keys
         return safety_number(self._own.account_id, own, account_id, theirs)
 
 
@@ -230,6 +230,6 @@ def _check(text: str) -> None:
     try:
         size = len(text.encode("utf-8"))
     except UnicodeEncodeError:
-        raise TextUnfit("The text is not UTF-8.") from None
-    if not text.strip() or size > LONGEST_TEXT:
-        raise TextUnfit(f"A text has 1 to {LONGEST_TEXT:,} bytes.")
+        raise TextInvalid("The text is not UTF-8.") from None
+    if not text.strip() or size > MAX_TEXT_BYTES:
+        raise TextInvalid(f"A text has 1 to {MAX_TEXT_BYTES:,} bytes.")

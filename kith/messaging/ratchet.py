@@ -1,7 +1,7 @@
-"""Own the Double Ratchet as Kith runs it: its functions, its bounds, and its calls without a loop.
+"""The Double Ratchet: its functions, its limits, and synchronous calls of the library.
 
 https://signal.org/docs/specifications/doubleratchet/ with X25519, HKDF-SHA256 for the root chain,
-HMAC-SHA256 for the message chains and AES-256-GCM for messages. Refuse to know sessions and wires.
+HMAC-SHA256 for the message chains and AES-256-GCM for messages.
 """
 
 import struct
@@ -19,7 +19,7 @@ from doubleratchet.recommended import HashFunction, kdf_hkdf, kdf_separate_hmacs
 from doubleratchet.recommended import diffie_hellman_ratchet_curve25519 as curve25519
 
 #: Keys of messages that did not come yet, in one session; a message further ahead is refused.
-MOST_SKIPPED = 1_000
+MAX_SKIPPED_KEYS = 1_000
 
 Result = TypeVar("Result")
 
@@ -67,11 +67,11 @@ class Ratchet(doubleratchet.DoubleRatchet):
     """One end of a session; a message of it is a header of 40 bytes and a ciphertext."""
 
     @classmethod
-    def begin(
+    def initiate(
         cls, secret: bytes, their_key: bytes, plaintext: bytes, associated_data: bytes
     ) -> tuple[Self, bytes]:
         """Return the sender's end with its first message; `their_key` is the signed prekey."""
-        ratchet, message = result_of(
+        ratchet, message = run_sync(
             cls.encrypt_initial_message(
                 **_CONFIGURATION,
                 shared_secret=secret,
@@ -83,12 +83,12 @@ class Ratchet(doubleratchet.DoubleRatchet):
         return ratchet, _written(message)
 
     @classmethod
-    def answer(
+    def respond(
         cls, secret: bytes, own_key: bytes, message: bytes, associated_data: bytes
     ) -> tuple[Self, bytes]:
         """Return the other end with what the first message says; raise NotDecrypted."""
         with _refusals():
-            return result_of(
+            return run_sync(
                 cls.decrypt_initial_message(
                     **_CONFIGURATION,
                     shared_secret=secret,
@@ -99,7 +99,7 @@ class Ratchet(doubleratchet.DoubleRatchet):
             )
 
     @classmethod
-    def restored(cls, state: bytes) -> Self:
+    def from_state(cls, state: bytes) -> Self:
         """Return the end that `state` was taken from."""
         model = doubleratchet.DoubleRatchetModel.model_validate_json(state)
         return cls.from_model(model, **_CONFIGURATION)
@@ -110,12 +110,12 @@ class Ratchet(doubleratchet.DoubleRatchet):
 
     def encrypt(self, plaintext: bytes, associated_data: bytes) -> bytes:
         """Return the next message; the state must be kept before the message leaves."""
-        return _written(result_of(self.encrypt_message(plaintext, associated_data)))
+        return _written(run_sync(self.encrypt_message(plaintext, associated_data)))
 
     def decrypt(self, message: bytes, associated_data: bytes) -> bytes:
         """Return what a message says; raise NotDecrypted, and then change nothing."""
         with _refusals():
-            return result_of(self.decrypt_message(_read(message), associated_data))
+            return run_sync(self.decrypt_message(_read(message), associated_data))
 
     @staticmethod
     def _build_associated_data(associated_data: bytes, header: doubleratchet.Header) -> bytes:
@@ -128,8 +128,8 @@ _CONFIGURATION: dict[str, Any] = {
     "message_chain_kdf": _MessageChain,
     # HMAC over 0x02 is the next chain key, over 0x01 the message key.
     "message_chain_constant": b"\x02\x01",
-    "dos_protection_threshold": MOST_SKIPPED,
-    "max_num_skipped_message_keys": MOST_SKIPPED,
+    "dos_protection_threshold": MAX_SKIPPED_KEYS,
+    "max_num_skipped_message_keys": MAX_SKIPPED_KEYS,
     "aead": _MessageCipher,
 }
 _REFUSALS = (
@@ -139,8 +139,8 @@ _REFUSALS = (
     doubleratchet.DuplicateMessageException,
     ValueError,  # a ratchet key that X25519 does not take
 )
-_KEY_SIZE = 32
-_HEADER_SIZE = _KEY_SIZE + 4 + 4
+_KEY_BYTES = 32
+_HEADER_BYTES = _KEY_BYTES + 4 + 4
 
 
 def _cipher(key: bytes) -> tuple[AESGCM, bytes]:
@@ -149,7 +149,7 @@ def _cipher(key: bytes) -> tuple[AESGCM, bytes]:
     return AESGCM(material[:32]), material[32:]
 
 
-def result_of(steps: Coroutine[Any, Any, Result]) -> Result:
+def run_sync(steps: Coroutine[Any, Any, Result]) -> Result:
     """Return what a coroutine that never waits returns.
 
     The library's functions are declared async and await only each other. asyncio.run would cost a
@@ -185,8 +185,8 @@ def _written(message: doubleratchet.EncryptedMessage) -> bytes:
 
 
 def _read(message: bytes) -> doubleratchet.EncryptedMessage:
-    if len(message) < _HEADER_SIZE:
+    if len(message) < _HEADER_BYTES:
         raise NotDecrypted
-    previous, number = struct.unpack_from(">II", message, _KEY_SIZE)
-    header = doubleratchet.Header(message[:_KEY_SIZE], previous, number)
-    return doubleratchet.EncryptedMessage(header, message[_HEADER_SIZE:])
+    previous, number = struct.unpack_from(">II", message, _KEY_BYTES)
+    header = doubleratchet.Header(message[:_KEY_BYTES], previous, number)
+    return doubleratchet.EncryptedMessage(header, message[_HEADER_BYTES:])

@@ -1,10 +1,8 @@
-"""Own the sessions with other devices: beginning, encrypting, decrypting, and which one is used.
+"""Sessions with other devices: create, encrypt, decrypt, and choose one.
 
-With one device there may be several, as both ends may begin at once, or one after it has lost its
-state: the one that a message came through last is written to. Those that are written to no more are
-read for as long as a message may wait. Everything happens in a transaction of the store, so that no
-key of a chain is ever used for two messages. Refuse to judge whose keys are good;
-`kith.messaging.people` does.
+Two devices may have several sessions, as both may start one at once, or one may lose its state; the last
+one that a message was read with is used to write. Unused sessions are kept to read for as long as a message
+may wait. Everything happens in a transaction of the store, so that no chain key is used for two messages.
 """
 
 import hashlib
@@ -13,26 +11,31 @@ from collections.abc import Callable
 import msgspec
 
 from kith.api.keys import KeyBundle
-from kith.messaging import agreement, envelopes
-from kith.messaging.agreement import AgreementRefused, Party, SignedKey, TheirKeys
-from kith.messaging.discreet import Discreet
-from kith.messaging.envelopes import EnvelopeUnknown, EnvelopeUnreadable, First
-from kith.messaging.keys import DAY, KEEP_OLD, ROTATE_AFTER, KeyMissing, OwnKeys
+from kith.messaging import formats, key_agreement
+from kith.messaging.formats import EnvelopeUnknown, EnvelopeUnreadable, InitialMessage
+from kith.messaging.key_agreement import KeyAgreementFailed, Party, PeerKeys, SignedKey
+from kith.messaging.keys import (
+    DAY,
+    OLD_KEY_RETENTION_SECONDS,
+    ROTATION_SECONDS,
+    KeyMissing,
+    OwnKeys,
+)
 from kith.messaging.ratchet import NotDecrypted, Ratchet
-from kith.messaging.store import Store
+from kith.messaging.store import Opaque, Record, Store
 
-MOST_SESSIONS = 4  # with one device; and as many that are only read
-READ_OLD = 30 * DAY  # as long as a message may wait
-REMEMBER_HEARD = 31 * DAY
+MAX_SESSIONS = 4  # with one device; and as many that are only read
+OLD_SESSION_RETENTION_SECONDS = 30 * DAY  # as long as a message may wait
+MARKER_RETENTION_SECONDS = 31 * DAY
 
 
-class PassedOver(NotDecrypted):
+class MessageIgnored(NotDecrypted):
     """Report a message that says nothing new: it was decrypted before, or is of a kind that only
     other clients know.
     """
 
 
-class Session(Discreet, frozen=True):
+class RatchetSession(Opaque, frozen=True):
     """One session: `prefix` goes before each message until the other end has answered."""
 
     ratchet: bytes
@@ -41,15 +44,16 @@ class Session(Discreet, frozen=True):
     prefix: bytes
 
 
-class Peer(msgspec.Struct, frozen=True):
+class Peer(Record, frozen=True):
     """Another device, and the sessions with it under its present keys, the used one first."""
 
+    kind = "Peer"
     identity_key: bytes
     registration_id: int
-    sessions: tuple[Session, ...] = ()
+    sessions: tuple[RatchetSession, ...] = ()
 
 
-class OldSession(Discreet, frozen=True):
+class OldSession(Opaque, frozen=True):
     """A session that is only read, until a time in Unix seconds, and under which keys it is.
 
     Its device is gone or began anew, or messages came that no session could read.
@@ -57,17 +61,18 @@ class OldSession(Discreet, frozen=True):
 
     identity_key: bytes
     registration_id: int
-    session: Session
+    session: RatchetSession
     until: int
 
 
-class OldSessions(msgspec.Struct, frozen=True):
+class OldSessions(Record, frozen=True):
     """The sessions with a device that are only read, the newest first."""
 
+    kind = "OldSessions"
     sessions: tuple[OldSession, ...] = ()
 
 
-class Opened(Discreet, frozen=True):
+class DecryptedMessage(Opaque, frozen=True):
     """What a message says, and under which keys its device said it; `old`: it may have others now."""
 
     plaintext: bytes
@@ -76,12 +81,16 @@ class Opened(Discreet, frozen=True):
     old: bool = False
 
 
-class Heard(msgspec.Struct, frozen=True):
+class DecryptedMarker(Record, frozen=True):
     """Mark a message that was decrypted, for as long as its ciphertext may come again."""
 
+    kind = "Heard"
 
-class Begun(msgspec.Struct, frozen=True):
+
+class UsedInitialMessage(Record, frozen=True):
     """Mark a first message that was decrypted, so that it is never taken a second time."""
+
+    kind = "Begun"
 
 
 class Sessions:
@@ -113,27 +122,29 @@ class Sessions:
             if peer is None:
                 return
             name = _name(account_id, device_id)
-            self._store.drop(Peer, name)
-            self._put_old(name, *(self._as_old(peer, one) for one in peer.sessions))
+            self._store.delete(Peer, name)
+            self._add_old(name, *(self._retired(peer, one) for one in peer.sessions))
 
-    def began_anew(self, account_id: str, device_id: str, registration_id: int | None) -> None:
+    def retire_outdated(self, account_id: str, device_id: str, registration_id: int | None) -> None:
         """Retire the sessions with a device unless they are under the keys it has now, if any."""
         peer = self.peer(account_id, device_id)
         if peer is not None and peer.registration_id != registration_id:
             self.retire(account_id, device_id)
 
-    def begin(self, account_id: str, bundle: KeyBundle, plaintext: bytes) -> bytes:
+    def initiate(self, account_id: str, bundle: KeyBundle, plaintext: bytes) -> bytes:
         """Return the content of an envelope that begins a session; raise AgreementRefused."""
         with self._store.transaction():
             identity = self._keys.identity()
             them = Party(account_id, bundle.device_id, bundle.registration_id)
-            agreed, opening = agreement.begin(identity.seed, self._own(), _keys_of(bundle), them)
-            ratchet, message = Ratchet.begin(
+            agreed, opening = key_agreement.initiate(
+                identity.seed, self._own(), _keys_of(bundle), them
+            )
+            ratchet, message = Ratchet.initiate(
                 agreed.secret, bundle.signed_prekey.public_key, plaintext, agreed.associated_data
             )
             one_time, kem = bundle.one_time_prekey, bundle.kem_prekey
-            prefix = envelopes.write(
-                First(
+            prefix = formats.encode_envelope(
+                InitialMessage(
                     identity.registration_id,
                     bundle.registration_id,
                     opening,
@@ -143,10 +154,10 @@ class Sessions:
                     b"",
                 )
             )
-            session = Session(
+            session = RatchetSession(
                 ratchet.state(), agreed.associated_data, opening.ephemeral_key, prefix
             )
-            self._use(account_id, bundle.device_id, bundle.identity_key, them, session)
+            self._activate(account_id, bundle.device_id, bundle.identity_key, them, session)
             return prefix + message
 
     def encrypt(self, account_id: str, device_id: str, plaintext: bytes) -> bytes:
@@ -155,60 +166,66 @@ class Sessions:
             peer = self.peer(account_id, device_id)
             assert peer is not None
             session, *others = peer.sessions
-            ratchet = Ratchet.restored(session.ratchet)
+            ratchet = Ratchet.from_state(session.ratchet)
             message = ratchet.encrypt(plaintext, session.associated_data)
             kept = msgspec.structs.replace(session, ratchet=ratchet.state())
             self._save(account_id, device_id, peer, (kept, *others))
-            return (session.prefix or envelopes.write(envelopes.Later(b""))) + message
+            return (
+                session.prefix or formats.encode_envelope(formats.SessionMessage(b""))
+            ) + message
 
-    def decrypt(self, account_id: str, device_id: str, content: bytes) -> Opened | None:
+    def decrypt(self, account_id: str, device_id: str, content: bytes) -> DecryptedMessage | None:
         """Return what an envelope from a device says, None for one that says that this device had
         no keys yet; raise NotDecrypted or PassedOver, and then change nothing.
         """
         with self._store.transaction():
             try:
-                envelope = envelopes.read(content)
+                envelope = formats.decode_envelope(content)
                 if envelope is None:
                     return None
                 digest = hashlib.sha256(envelope.message).hexdigest()
                 heard = f"{_name(account_id, device_id)}/{digest}"
-                if self._store.get(Heard, heard) is not None:
-                    raise PassedOver
-                if isinstance(envelope, First) and not self._has(account_id, device_id, envelope):
+                if self._store.get(DecryptedMarker, heard) is not None:
+                    raise MessageIgnored
+                if isinstance(envelope, InitialMessage) and not self._knows(
+                    account_id, device_id, envelope
+                ):
                     opened = self._answer(account_id, device_id, envelope)
                 else:
-                    opened = self._continue(account_id, device_id, envelope.message)
+                    opened = self._decrypt_in_session(account_id, device_id, envelope.message)
             except EnvelopeUnknown:
-                raise PassedOver from None
-            except (EnvelopeUnreadable, KeyMissing, AgreementRefused):
+                raise MessageIgnored from None
+            except (EnvelopeUnreadable, KeyMissing, KeyAgreementFailed):
                 raise NotDecrypted from None
-            self._store.put(heard, Heard(), expires_at=int(self._clock()) + REMEMBER_HEARD)
+            self._store.put(
+                heard, DecryptedMarker(), expires_at=int(self._clock()) + MARKER_RETENTION_SECONDS
+            )
             return opened
 
-    def _answer(self, account_id: str, device_id: str, first: First) -> Opened:
+    def _answer(self, account_id: str, device_id: str, first: InitialMessage) -> DecryptedMessage:
         identity_key, ephemeral_key = first.opening.identity_key, first.opening.ephemeral_key
-        if self._store.get(Begun, ephemeral_key.hex()):
+        if self._store.get(UsedInitialMessage, ephemeral_key.hex()):
             raise NotDecrypted
         them = Party(account_id, device_id, first.sender_registration_id)
         secrets = self._keys.secrets_for(first)
-        agreed = agreement.answer(secrets, self._own(), first.opening, them)
-        ratchet, plaintext = Ratchet.answer(
+        agreed = key_agreement.respond(secrets, self._own(), first.opening, them)
+        ratchet, plaintext = Ratchet.respond(
             agreed.secret, secrets.signed_prekey, first.message, agreed.associated_data
         )
-        self._keys.used(first)
+        self._keys.delete_used(first)
         # As long as the signed prekey that it was made for.
-        until = int(self._clock()) + ROTATE_AFTER + KEEP_OLD
-        self._store.put(ephemeral_key.hex(), Begun(), expires_at=until)
-        session = Session(ratchet.state(), agreed.associated_data, ephemeral_key, b"")
-        old = self._is_of_older_keys(them)
+        until = int(self._clock()) + ROTATION_SECONDS + OLD_KEY_RETENTION_SECONDS
+        self._store.put(ephemeral_key.hex(), UsedInitialMessage(), expires_at=until)
+        session = RatchetSession(ratchet.state(), agreed.associated_data, ephemeral_key, b"")
+        old = self._has_older_keys(them)
         if old:
             replaced = Peer(identity_key, them.registration_id)
-            self._put_old(_name(account_id, device_id), self._as_old(replaced, session))
+            self._add_old(_name(account_id, device_id), self._retired(replaced, session))
         else:
-            self._use(account_id, device_id, identity_key, them, session)
-        return Opened(plaintext, identity_key, them.registration_id, old)
+            self._activate(account_id, device_id, identity_key, them, session)
+        return DecryptedMessage(plaintext, identity_key, them.registration_id, old)
 
-    def _is_of_older_keys(self, them: Party) -> bool:
+    def _has_older_keys(self, them: Party) -> bool:
         """Say whether a device has begun anew since it had these keys, as far as is known."""
         peer = self.peer(them.account_id, them.device_id)
         return (
@@ -216,14 +233,16 @@ class Sessions:
             and peer.registration_id != them.registration_id
             and any(
                 one.registration_id == them.registration_id
-                for one in self._old(_name(them.account_id, them.device_id))
+                for one in self._old_sessions(_name(them.account_id, them.device_id))
             )
         )
 
-    def _continue(self, account_id: str, device_id: str, message: bytes) -> Opened:
+    def _decrypt_in_session(
+        self, account_id: str, device_id: str, message: bytes
+    ) -> DecryptedMessage:
         peer = self.peer(account_id, device_id)
         for session in () if peer is None else peer.sessions:
-            ratchet = Ratchet.restored(session.ratchet)
+            ratchet = Ratchet.from_state(session.ratchet)
             try:
                 plaintext = ratchet.decrypt(message, session.associated_data)
             except NotDecrypted:
@@ -232,13 +251,13 @@ class Sessions:
             kept = msgspec.structs.replace(session, ratchet=ratchet.state(), prefix=b"")
             others = (other for other in peer.sessions if other is not session)
             self._save(account_id, device_id, peer, (kept, *others))
-            return Opened(plaintext, peer.identity_key, peer.registration_id)
-        return self._read_old(_name(account_id, device_id), message)
+            return DecryptedMessage(plaintext, peer.identity_key, peer.registration_id)
+        return self._decrypt_in_old_session(_name(account_id, device_id), message)
 
-    def _read_old(self, name: str, message: bytes) -> Opened:
-        found = self._old(name)
+    def _decrypt_in_old_session(self, name: str, message: bytes) -> DecryptedMessage:
+        found = self._old_sessions(name)
         for place, old in enumerate(found):
-            ratchet = Ratchet.restored(old.session.ratchet)
+            ratchet = Ratchet.from_state(old.session.ratchet)
             try:
                 plaintext = ratchet.decrypt(message, old.session.associated_data)
             except NotDecrypted:
@@ -246,19 +265,24 @@ class Sessions:
             session = msgspec.structs.replace(old.session, ratchet=ratchet.state())
             kept = msgspec.structs.replace(old, session=session)
             self._save_old(name, (*found[:place], kept, *found[place + 1 :]))
-            return Opened(plaintext, old.identity_key, old.registration_id, old=True)
+            return DecryptedMessage(plaintext, old.identity_key, old.registration_id, old=True)
         raise NotDecrypted
 
-    def _has(self, account_id: str, device_id: str, first: First) -> bool:
+    def _knows(self, account_id: str, device_id: str, first: InitialMessage) -> bool:
         peer = self.peer(account_id, device_id)
-        old = (one.session for one in self._old(_name(account_id, device_id)))
+        old = (one.session for one in self._old_sessions(_name(account_id, device_id)))
         return any(
             session.ephemeral_key == first.opening.ephemeral_key
             for session in (*(() if peer is None else peer.sessions), *old)
         )
 
-    def _use(
-        self, account_id: str, device_id: str, identity_key: bytes, them: Party, session: Session
+    def _activate(
+        self,
+        account_id: str,
+        device_id: str,
+        identity_key: bytes,
+        them: Party,
+        session: RatchetSession,
     ) -> None:
         """Write through a new session from now on; those under older keys of the device are only
         read.
@@ -270,25 +294,25 @@ class Sessions:
             self.retire(account_id, device_id)
             peer = None
         peer = peer or Peer(identity_key, them.registration_id)
-        self._save(account_id, device_id, peer, (session, *peer.sessions)[:MOST_SESSIONS])
+        self._save(account_id, device_id, peer, (session, *peer.sessions)[:MAX_SESSIONS])
 
-    def _as_old(self, peer: Peer, session: Session) -> OldSession:
-        until = int(self._clock()) + READ_OLD
+    def _retired(self, peer: Peer, session: RatchetSession) -> OldSession:
+        until = int(self._clock()) + OLD_SESSION_RETENTION_SECONDS
         return OldSession(peer.identity_key, peer.registration_id, session, until)
 
-    def _old(self, name: str) -> tuple[OldSession, ...]:
+    def _old_sessions(self, name: str) -> tuple[OldSession, ...]:
         kept = self._store.get(OldSessions, name) or OldSessions()
         return tuple(one for one in kept.sessions if one.until > self._clock())
 
-    def _put_old(self, name: str, *sessions: OldSession) -> None:
-        self._save_old(name, (*sessions, *self._old(name))[:MOST_SESSIONS])
+    def _add_old(self, name: str, *sessions: OldSession) -> None:
+        self._save_old(name, (*sessions, *self._old_sessions(name))[:MAX_SESSIONS])
 
     def _save_old(self, name: str, sessions: tuple[OldSession, ...]) -> None:
         until = max((one.until for one in sessions), default=0)
         self._store.put(name, OldSessions(sessions), expires_at=until)
 
     def _save(
-        self, account_id: str, device_id: str, peer: Peer, sessions: tuple[Session, ...]
+        self, account_id: str, device_id: str, peer: Peer, sessions: tuple[RatchetSession, ...]
     ) -> None:
         changed = msgspec.structs.replace(peer, sessions=sessions)
         self._store.put(_name(account_id, device_id), changed)
@@ -301,9 +325,9 @@ def _name(account_id: str, device_id: str) -> str:
     return f"{account_id}/{device_id}"
 
 
-def _keys_of(bundle: KeyBundle) -> TheirKeys:
+def _keys_of(bundle: KeyBundle) -> PeerKeys:
     signed, one_time, kem = bundle.signed_prekey, bundle.one_time_prekey, bundle.kem_prekey
-    return TheirKeys(
+    return PeerKeys(
         bundle.identity_key,
         SignedKey(signed.public_key, signed.signature),
         None if one_time is None else one_time.public_key,

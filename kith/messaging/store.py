@@ -1,9 +1,8 @@
-"""Own the file in which a device keeps its keys, sessions and messages: SQLite, every value sealed.
+"""The message store: keys, sessions and messages of a device in SQLite, with every value encrypted.
 
-What belongs together is changed in one transaction, which also keeps two `kith` commands from
-using one ratchet twice: a session is read inside the transaction that puts it back. In the clear
-are only what kind a record is of, when it expires, and how many there are. Refuse to guess at a
-broken file, and to notice that a whole older file was put in its place: nobody can from inside it.
+A session is read inside the transaction that writes it back, so that two `kith` commands never use one
+ratchet twice. Not encrypted are the kind of a record, its expiry, and how many there are. Replacing the file
+by an older copy cannot be detected.
 """
 
 import contextlib
@@ -13,18 +12,24 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 import msgspec
 from cryptography.exceptions import InvalidTag
 
-from kith.databases import Marks, create, is_empty, marks_of, open_private
-from kith.messaging.vault import KEY_SIZE, Seal, StoreBroken, Unlocking, Wrapped
+from kith.messaging.store_encryption import (
+    KEY_BYTES,
+    StoreBroken,
+    StoreCipher,
+    UnlockMethod,
+    WrappedKey,
+)
+from kith.storage import FileMarks, create_tables, is_empty_database, open_private, read_marks
 
-MARKS = Marks(application_id=0x4B69744D, version=1)  # "KitM"
-PATIENCE = 30.0  # seconds to wait for another command's transaction
+MARKS = FileMarks(application_id=0x4B69744D, version=1)  # "KitM"
+LOCK_TIMEOUT_SECONDS = 30.0  # seconds to wait for another command's transaction
 
-_TABLES = """
+_CREATE_TABLES = """
 CREATE TABLE opening (wrapped BLOB NOT NULL);
 CREATE TABLE records (
     position INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -33,31 +38,46 @@ CREATE TABLE records (
 );
 CREATE INDEX records_expire ON records (expires_at) WHERE expires_at IS NOT NULL;
 """
-_PUT = """
+_UPSERT = """
 INSERT INTO records (kind, name, value, expires_at) VALUES (?, ?, ?, ?)
 ON CONFLICT (kind, name) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at
 """
-_KEEP = """
+_DELETE_OLDEST = """
 DELETE FROM records WHERE kind = ?1 AND position <= (
     SELECT position FROM records WHERE kind = ?1 ORDER BY position DESC LIMIT 1 OFFSET ?2
 )
 """
 
-Record = TypeVar("Record", bound=msgspec.Struct)
+
+class Opaque(msgspec.Struct, frozen=True):
+    """A struct whose repr shows only its class, because its members are secret."""
+
+    def __repr__(self) -> str:
+        """Return the name of the class."""
+        return f"{type(self).__name__}(…)"
+
+
+class Record(Opaque, frozen=True):
+    """A record of the store; `kind` names its class in the file and never changes."""
+
+    kind: ClassVar[str]
+
+
+Model = TypeVar("Model", bound=Record)
 
 
 class Store:
     """The records of one device, each a msgspec.Struct; its class says of what kind it is."""
 
-    def __init__(self, path: Path, unlocking: Unlocking) -> None:
+    def __init__(self, path: Path, unlocking: UnlockMethod) -> None:
         """Open or create the file; raise StoreBroken or StoreLocked."""
         self._path = path
         # Threads of one program share the connection, one transaction at a time.
         self._lock = threading.RLock()
         with self._explained():
-            self._database = open_private(path, timeout=PATIENCE)
+            self._database = open_private(path, timeout=LOCK_TIMEOUT_SECONDS)
         try:
-            self._seal = Seal(self._open(unlocking))
+            self._cipher = StoreCipher(self._open(unlocking))
         except BaseException:
             self._database.close()
             raise
@@ -80,60 +100,60 @@ class Store:
                     self._database.execute("COMMIT")
                 undo.pop_all()
 
-    def get(self, model: type[Record], name: str) -> Record | None:
+    def get(self, model: type[Model], name: str) -> Model | None:
         """Return the record of that name, or None."""
         key = self._name(model, name)
         with self._lock, self._explained():
             row = self._database.execute(
-                "SELECT value FROM records WHERE kind = ? AND name = ?", (model.__name__, key)
+                "SELECT value FROM records WHERE kind = ? AND name = ?", (model.kind, key)
             ).fetchone()
         return None if row is None else self._opened(model, key, row[0])
 
-    def put(self, name: str, record: msgspec.Struct, *, expires_at: int | None = None) -> None:
+    def put(self, name: str, record: Record, *, expires_at: int | None = None) -> None:
         """Keep a record under a name; a new name comes after all others of its kind."""
         model = type(record)
         key = self._name(model, name)
-        value = self._seal.close(msgspec.msgpack.encode(record), _context(model, key))
+        value = self._cipher.encrypt(msgspec.msgpack.encode(record), _context(model, key))
         with self.transaction(), self._explained():
-            self._database.execute(_PUT, (model.__name__, key, value, expires_at))
+            self._database.execute(_UPSERT, (model.kind, key, value, expires_at))
 
-    def drop(self, model: type[msgspec.Struct], name: str) -> None:
+    def delete(self, model: type[Model], name: str) -> None:
         """Delete the record of that name, if there is one."""
         with self.transaction(), self._explained():
             self._database.execute(
                 "DELETE FROM records WHERE kind = ? AND name = ?",
-                (model.__name__, self._name(model, name)),
+                (model.kind, self._name(model, name)),
             )
 
-    def all(self, model: type[Record]) -> Iterator[Record]:
+    def all(self, model: type[Model]) -> Iterator[Model]:
         """Yield the records of a kind in the order in which their names came."""
         with self._lock, self._explained():
             rows = self._database.execute(
                 "SELECT name, value FROM records WHERE kind = ? ORDER BY position",
-                (model.__name__,),
+                (model.kind,),
             ).fetchall()
         for key, value in rows:
             yield self._opened(model, key, value)
 
-    def keep(self, model: type[msgspec.Struct], most: int) -> None:
+    def keep_newest(self, model: type[Model], most: int) -> None:
         """Delete all but the newest `most` records of a kind."""
         with self.transaction(), self._explained():
-            self._database.execute(_KEEP, (model.__name__, most))
+            self._database.execute(_DELETE_OLDEST, (model.kind, most))
 
-    def expire_all(self, model: type[msgspec.Struct], expires_at: int) -> None:
+    def expire_all(self, model: type[Model], expires_at: int) -> None:
         """Let all records of a kind that do not expire yet expire at a time, in Unix seconds."""
         with self.transaction(), self._explained():
             self._database.execute(
                 "UPDATE records SET expires_at = ? WHERE kind = ? AND expires_at IS NULL",
-                (expires_at, model.__name__),
+                (expires_at, model.kind),
             )
 
-    def purge(self, now: int) -> None:
+    def delete_expired(self, now: int) -> None:
         """Delete what has expired, for good: freed pages are overwritten."""
         with self.transaction(), self._explained():
             self._database.execute("DELETE FROM records WHERE expires_at <= ?", (now,))
 
-    def rewrap(self, unlocking: Unlocking) -> None:
+    def change_unlock(self, unlocking: UnlockMethod) -> None:
         """Let something else open the store from now on."""
         with self.transaction(), self._explained():
             self._database.execute(
@@ -153,11 +173,11 @@ class Store:
         """Close the file."""
         self.close()
 
-    def _open(self, unlocking: Unlocking) -> bytes:
+    def _open(self, unlocking: UnlockMethod) -> bytes:
         with self.transaction(), self._explained():
-            if is_empty(self._database):
+            if is_empty_database(self._database):
                 self._create(unlocking)
-            if marks_of(self._database) != MARKS:
+            if read_marks(self._database) != MARKS:
                 raise self._broken()
             ((wrapped,),) = self._database.execute("SELECT wrapped FROM opening").fetchall()
         with self._explained():
@@ -165,20 +185,22 @@ class Store:
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = FULL")
             self._database.execute("PRAGMA secure_delete = ON")
-            self._key = unlocking.unwrap(msgspec.msgpack.decode(wrapped, type=Wrapped))
+            self._key = unlocking.unwrap(msgspec.msgpack.decode(wrapped, type=WrappedKey))
         return self._key
 
-    def _create(self, unlocking: Unlocking) -> None:
-        create(self._database, _TABLES, MARKS)
-        wrapped = unlocking.wrap(secrets.token_bytes(KEY_SIZE))
+    def _create(self, unlocking: UnlockMethod) -> None:
+        create_tables(self._database, _CREATE_TABLES, MARKS)
+        wrapped = unlocking.wrap(secrets.token_bytes(KEY_BYTES))
         self._database.execute("INSERT INTO opening VALUES (?)", (msgspec.msgpack.encode(wrapped),))
 
-    def _name(self, model: type[msgspec.Struct], name: str) -> bytes:
-        return self._seal.name(f"{model.__name__}\0{name}")
+    def _name(self, model: type[Model], name: str) -> bytes:
+        return self._cipher.hash_name(f"{model.kind}\0{name}")
 
-    def _opened(self, model: type[Record], key: bytes, value: bytes) -> Record:
+    def _opened(self, model: type[Model], key: bytes, value: bytes) -> Model:
         with self._explained():
-            return msgspec.msgpack.decode(self._seal.open(value, _context(model, key)), type=model)
+            return msgspec.msgpack.decode(
+                self._cipher.decrypt(value, _context(model, key)), type=model
+            )
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -198,5 +220,5 @@ class Store:
         )
 
 
-def _context(model: type[msgspec.Struct], key: bytes) -> bytes:
-    return model.__name__.encode("ascii") + b"\0" + key
+def _context(model: type[Model], key: bytes) -> bytes:
+    return model.kind.encode("ascii") + b"\0" + key

@@ -1,7 +1,5 @@
-"""Own the socket on which messages come at once: WS /v1/stream, in MessagePack frames.
-
-It keeps what comes with the messenger, acknowledges it, and connects again when the connection
-breaks. Refuse to send messages: they go over HTTP, where each has its answer.
+"""The message stream, WS /v1/stream with MessagePack frames: receive, store and acknowledge messages, and
+reconnect. Messages are sent over HTTP, where each has its answer.
 """
 
 import contextlib
@@ -25,9 +23,9 @@ from kith.models import GroupVersion, Message, Missed
 SUBPROTOCOL = "kith.v1.msgpack"
 PING_SECONDS = 25
 FLUSH_SECONDS = 25  # how soon what could not be sent is tried again while the socket is open
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
-LARGEST = 1 << 24
-_FOR_GOOD = {
+MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 60.0
+MAX_FRAME_BYTES = 1 << 24
+_FINAL_REASONS = {
     4001: "Another program of this device has connected instead.",
     4002: "The token of this device was replaced.",
     4003: "This device was signed out.",
@@ -44,7 +42,7 @@ class _Group(msgspec.Struct):
     version: int
 
 
-class _Frame(msgspec.Struct):
+class _MessageFrame(msgspec.Struct):
     """A message as it comes; the other frames have no member that is needed."""
 
     seq: int
@@ -89,12 +87,14 @@ class Stream:
         *,
         on_change: Callable[[Sequence[Entry]], None],
         on_lock_removal: Callable[[datetime | None], None] = lambda _: None,
+        min_pause: float = MIN_PAUSE_SECONDS,
     ) -> None:
         """Connect to nothing yet."""
         self._kith = kith
         self._messenger = messenger
         self._on_change = on_change
         self._on_lock_removal = on_lock_removal
+        self._min_pause = min_pause
         self._stopped = threading.Event()
         self._failures = 0
         self._flushed_at = 0.0
@@ -107,17 +107,17 @@ class Stream:
                 self._connected()
                 self._listen()
             except simple_websocket.ConnectionClosed as closed:
-                if closed.reason in _FOR_GOOD:
-                    raise StreamEnded(_FOR_GOOD[closed.reason]) from None
+                if closed.reason in _FINAL_REASONS:
+                    raise StreamEnded(_FINAL_REASONS[closed.reason]) from None
             except simple_websocket.ConnectionError as error:
                 if error.status_code in _NOT_ALLOWED:
-                    raise StreamEnded(_FOR_GOOD[4003]) from None
+                    raise StreamEnded(_FINAL_REASONS[4003]) from None
             except (OSError, KithError):
                 pass  # gone on with after the pause
             finally:
                 self._hang_up()
             self._failures += 1
-            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**self._failures)
+            pause = min(MAX_PAUSE_SECONDS, self._min_pause * 2.0**self._failures)
             self._stopped.wait(pause * random.uniform(0.5, 1))  # noqa: S311  # spreads load
 
     def stop(self) -> None:
@@ -131,7 +131,7 @@ class Stream:
             subprotocols=[SUBPROTOCOL],
             headers={"Authorization": f"Bearer {self._kith.device_token}"},
             ping_interval=PING_SECONDS,
-            max_message_size=LARGEST,
+            max_message_size=MAX_FRAME_BYTES,
         )
         self._failures = 0
         # What came together with the handshake is looked at only when more comes: the pong.
@@ -153,11 +153,11 @@ class Stream:
         while not self._stopped.is_set():
             data = self._socket.receive(timeout=1)
             if data is not None:
-                self._take(self._socket, data)
+                self._process(self._socket, data)
             elif time.monotonic() - self._flushed_at >= FLUSH_SECONDS:
                 self._flush()
 
-    def _take(self, socket: _Socket, data: bytes | str) -> None:
+    def _process(self, socket: _Socket, data: bytes | str) -> None:
         try:
             frames = msgspec.msgpack.decode(data.encode() if isinstance(data, str) else data)
             messages = [_message(one) for one in frames if one.get("type") == "message"]
@@ -171,14 +171,14 @@ class Stream:
         except (msgspec.MsgspecError, AttributeError, TypeError, ValueError):
             raise KithAnswerUnreadable("A frame of the stream cannot be read.") from None
         if messages:
-            changed = self._messenger.take(messages)
+            changed = self._messenger.process(messages)
             through = {"type": "ack", "through": messages[-1].seq}
             socket.send(msgspec.msgpack.encode(through))
             if changed:
                 self._on_change(changed)
             self._flush()
         for one in missed:
-            self._messenger.miss(one)
+            self._messenger.record_gap(one)
         for ends_at in removals:
             self._on_lock_removal(ends_at)
         if low:
@@ -186,7 +186,7 @@ class Stream:
 
 
 def _message(frame: Mapping[str, Any]) -> Message:
-    read = msgspec.convert(frame, _Frame)
+    read = msgspec.convert(frame, _MessageFrame)
     return Message(
         seq=read.seq,
         id=_id(read.id),

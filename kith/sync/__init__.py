@@ -1,13 +1,12 @@
-"""Own the matching of an address book against a server, which tells who of it is here.
+"""Matches an address book against a server.
 
-The book is read once into a scratch database on disk (`book`, `reading`), asked about in pages
-(`asking`), and what was paid for is kept in a state file (`state`), so that memory stays bounded
-and nothing is paid for twice.
+The book is read once into a temporary database (`book`, `book_reader`) and looked up in pages (`lookups`);
+a state file (`state`) keeps what was paid for. Memory stays bounded and nothing is paid for twice.
 """
 
-from kith.sync.asking import Outcome, synchronise
 from kith.sync.book import Book, Match
-from kith.sync.reading import gather
+from kith.sync.book_reader import gather
+from kith.sync.lookups import Outcome, synchronise
 from kith.sync.state import State, StateBroken, StateInUse
 
 __all__ = [

@@ -1,7 +1,6 @@
-"""Own the numbers of one address book while it is matched: who has them, their hashes, who is here.
+"""The numbers of one address book during a run: their contacts, hashes and accounts.
 
-They lie in a scratch database on disk that is gone with the process, so that a million contacts
-take no more memory than a hundred. Refuse to outlive the run: what lasts is in `kith.sync.state`.
+They are in a temporary database on disk, so that a million contacts take no more memory than a hundred.
 """
 
 import sqlite3
@@ -12,7 +11,7 @@ from typing import NamedTuple, Self
 from kith.api.discovery import digest_number
 from kith.contacts import Fault
 
-_TABLES = """
+_CREATE_TABLES = """
 PRAGMA temp_store = FILE;
 PRAGMA cache_size = -16384;
 PRAGMA journal_mode = OFF;
@@ -29,17 +28,17 @@ BEGIN;
 """
 
 # Sorted first, so that a million digests are appended and not scattered over the tree.
-_HASH = """
+_INSERT_HASHES = """
 INSERT OR IGNORE INTO hashed (digest, number)
 SELECT digest_of(number) AS digest, number FROM (SELECT DISTINCT number FROM entries) ORDER BY 1
 """
-_ENTRIES = "SELECT number, name, written, line FROM entries ORDER BY position"
-_NOTE = """
+_SELECT_ENTRIES = "SELECT number, name, written, line FROM entries ORDER BY position"
+_INSERT_ACCOUNT = """
 INSERT OR REPLACE INTO accounts (number, account_id)
 SELECT number, :account_id FROM hashed WHERE digest = :digest
 """
 # With min(), the other columns are those of the row that holds the minimum (SQLite's own rule).
-_MATCHES = """
+_SELECT_MATCHES = """
 SELECT min(position), name, written, number, account_id, line
 FROM entries JOIN accounts USING (number) GROUP BY number, name ORDER BY 1
 """
@@ -56,7 +55,7 @@ class Match:
     line: int
 
 
-class Entry(NamedTuple):
+class BookEntry(NamedTuple):
     """A number with one who has it, as the book writes it; `number` is E.164 without the plus."""
 
     number: int
@@ -80,18 +79,18 @@ class Book:
         self._asked_through = b""
         # SQLite's name for a database in a temporary file that nobody else can open.
         self._database = sqlite3.connect("", isolation_level=None)
-        self._database.executescript(_TABLES)
+        self._database.executescript(_CREATE_TABLES)
 
-    def add(self, entries: Iterable[Entry]) -> None:
+    def add(self, entries: Iterable[BookEntry]) -> None:
         """Add numbers that can be looked up."""
         self._database.executemany(
             "INSERT INTO entries (number, name, written, line) VALUES (?, ?, ?, ?)", entries
         )
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[BookEntry]:
         """Yield the numbers that can be looked up, in the book's order."""
-        for row in self._database.execute(_ENTRIES):
-            yield Entry(*row)
+        for row in self._database.execute(_SELECT_ENTRIES):
+            yield BookEntry(*row)
 
     def add_fault(self, fault: Fault) -> None:
         """Note what could not be read."""
@@ -113,7 +112,7 @@ class Book:
         )
         self._database.execute("DELETE FROM hashed")
         self._database.execute("DELETE FROM accounts")
-        self._database.execute(_HASH)
+        self._database.execute(_INSERT_HASHES)
         self._asked_through = b""
 
     def mark_asked(self, digests: Iterable[bytes]) -> int:
@@ -144,7 +143,7 @@ class Book:
     def note(self, accounts: Mapping[bytes, str]) -> None:
         """Note the accounts that digests lead to; digests of others are ignored."""
         self._database.executemany(
-            _NOTE,
+            _INSERT_ACCOUNT,
             (
                 {"digest": digest, "account_id": account_id}
                 for digest, account_id in accounts.items()
@@ -153,7 +152,7 @@ class Book:
 
     def matches(self) -> Iterator[Match]:
         """Yield who is here in the book's order; each name once for each number."""
-        for _, name, written, number, account_id, line in self._database.execute(_MATCHES):
+        for _, name, written, number, account_id, line in self._database.execute(_SELECT_MATCHES):
             yield Match(name, written, f"+{number}", account_id, line)
 
     def account_ids(self) -> Iterator[str]:

@@ -1,9 +1,8 @@
-"""The state file of `kith sync`: what an account has paid for, and whom each of its books has shown.
+"""The state file of `kith sync`: what an account has paid for, and which matches each book has shown.
 
-One SQLite file, readable by its owner only, changed in transactions, so that a run killed at any
-moment loses nothing that was answered. It holds hashes, the tokens that prove them paid and account
-ids; no names, no numbers and nothing else of a book. It serves one run at a time: two that fill the
-same page would each lose what the other has paid for.
+One private SQLite file, changed in transactions, so that a run that is killed loses no answer. It has
+hashes, the sync tokens that prove them paid, and account ids; no names and no numbers. One run uses it at a
+time: two that fill the same page would each lose what the other has paid for.
 """
 
 import contextlib
@@ -16,12 +15,12 @@ from pathlib import Path
 from typing import Self
 
 from kith.api.discovery import DIGEST_BYTES
-from kith.databases import Marks, create, is_empty, marks_of, open_private
+from kith.storage import FileMarks, create_tables, is_empty_database, open_private, read_marks
 
-MARKS = Marks(application_id=0x4B697468, version=2)  # "Kith"
+MARKS = FileMarks(application_id=0x4B697468, version=2)  # "Kith"
 RETRY_SECONDS = 1.0  # between looks at a file that another run works with
 
-_TABLES = """
+_CREATE_TABLES = """
 CREATE TABLE epoch (id TEXT);
 CREATE TABLE pages (
     number INTEGER PRIMARY KEY, token TEXT, known BLOB NOT NULL, asked BLOB NOT NULL
@@ -29,7 +28,7 @@ CREATE TABLE pages (
 CREATE TABLE shown (book TEXT, account_id TEXT, PRIMARY KEY (book, account_id)) WITHOUT ROWID
 """
 #: Version 1 was of one book each.
-_FROM_VERSION_1 = (
+_UPGRADE_FROM_1 = (
     "ALTER TABLE shown RENAME TO shown_before",
     "CREATE TABLE shown (book TEXT, account_id TEXT, PRIMARY KEY (book, account_id)) WITHOUT ROWID",
     "INSERT INTO shown SELECT :book, account_id FROM shown_before",
@@ -222,13 +221,13 @@ class State:
             self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._database.execute("PRAGMA synchronous = FULL")
             self._database.execute("BEGIN EXCLUSIVE")
-            if is_empty(self._database):
-                create(self._database, _TABLES, MARKS)
-            marks = marks_of(self._database)
+            if is_empty_database(self._database):
+                create_tables(self._database, _CREATE_TABLES, MARKS)
+            marks = read_marks(self._database)
             if marks == MARKS._replace(version=1):
-                for statement in _FROM_VERSION_1:
+                for statement in _UPGRADE_FROM_1:
                     self._database.execute(statement, {"book": self._book})
-                marks = marks_of(self._database)
+                marks = read_marks(self._database)
             self._database.execute("COMMIT")
             if marks != MARKS:
                 raise self._broken()

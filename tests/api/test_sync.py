@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from kith.cli import main
-from kith.commands.failures import BUDGET_USED_UP, NOT_SIGNED_IN
-from kith.commands.session import Wiring
+from kith.commands.errors import BUDGET_USED_UP, NOT_SIGNED_IN
+from kith.commands.session import Dependencies
 
 ANNA, BEN, CARLA = "+4915112345601", "+4915112345602", "+4915112345603"
 SERVER = "https://kith.test"
@@ -33,7 +33,7 @@ def sync(app, register, tmp_path, monkeypatch):
             main,
             [*given, "sync", "-", "--json", *options],
             input=book,
-            obj=Wiring(transport=httpx.WSGITransport(app)),
+            obj=Dependencies(transport=httpx.WSGITransport(app)),
         )
         assert result.exit_code == exit_code, result.stderr
         return json.loads(result.stdout or "{}")

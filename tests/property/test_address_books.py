@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kith.contacts import Contact, Fault, read_contacts
-from kith.contacts.json_values import JsonBroken, JsonValues
+from kith.contacts.json_stream import JsonInvalid, JsonStream
 
 DATA = Path(__file__).parents[1] / "data"
 SAMPLES = [
@@ -145,19 +145,19 @@ def test_json_is_read_whole_from_pieces(items: list[object], size: int, indent: 
     content = text.encode("utf-8", "surrogatepass")
     blocks = [content[n : n + size] for n in range(0, len(content), size)]
 
-    reader = JsonValues(blocks)
+    reader = JsonStream(blocks)
     assert [reader.value() for _ in reader.items()] == json.loads(
         content.decode("utf-8", "replace")
     )
-    reader = JsonValues(blocks)
+    reader = JsonStream(blocks)
     for _ in reader.items():
         reader.skip()
     assert reader.peek() == ""
     assert reader.line == text.count("\n") + 1
-    cut = JsonValues([content[:-1]])
+    cut = JsonStream([content[:-1]])
     try:
         for _ in cut.items():
             cut.skip()
-    except JsonBroken:
+    except JsonInvalid:
         return
     raise AssertionError("half a document was taken for a whole one")

@@ -10,10 +10,10 @@ from click.testing import CliRunner, Result
 from flask_openapi3 import OpenAPI
 
 from kith.cli import main
-from kith.commands.messaging import open_store
-from kith.commands.session import Wiring
-from kith.credentials import Credentials, CredentialsFile, default_directory
+from kith.commands.message_store import open_store
+from kith.commands.session import Dependencies
 from kith.messaging.store import Store
+from kith.storage import Credentials, CredentialsFile, default_directory
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Terminal:
 
     def run(self, *arguments: str, exit_code: int = 0, stdin: str | None = None) -> Result:
         """Run a command; hold it to its exit code."""
-        wiring = Wiring(transport=httpx.WSGITransport(self.app), sleep=lambda _: None)
+        wiring = Dependencies(transport=httpx.WSGITransport(self.app), sleep=lambda _: None)
         given = ["--server", "https://kith.test", "--profile", self.profile, *arguments]
         result = CliRunner().invoke(main, given, obj=wiring, input=stdin, prog_name="kith")
         if result.exception is not None and not isinstance(result.exception, SystemExit):

@@ -19,7 +19,7 @@ from kith.messaging.keys import (
 from kith.messaging.messenger import Messenger
 from kith.messaging.sessions import Peer
 from kith.messaging.store import Store
-from kith.messaging.vault import Unlocking
+from kith.messaging.store_encryption import UnlockMethod
 
 ANNA, BEN, CARLA = "+4915112345601", "+4915112345602", "+4915112345603"
 TEXTS = [
@@ -45,7 +45,7 @@ def messenger(app, tmp_path):
 
     def make(account_id, device_id, token):
         kith = Kith("http://kith.test", token, transport=httpx.WSGITransport(app))
-        unlocking = Unlocking(tmp_path / f"{device_id}.key")
+        unlocking = UnlockMethod(tmp_path / f"{device_id}.key")
         stores.append(Store(tmp_path / f"{device_id}.db", unlocking))
         made = Messenger(kith, stores[-1], account_id, device_id)
         made.kith, made.store = kith, stores[-1]
@@ -59,21 +59,21 @@ def messenger(app, tmp_path):
 
 def test_the_server_sees_nothing(app, register, link, messenger, capfd, tmp_path):
     """Two people, three devices, receipts, a request, a group: the service has ciphertext only."""
-    people = {number: register(number) for number in (ANNA, BEN, CARLA)}
+    accounts = {number: register(number) for number in (ANNA, BEN, CARLA)}
     anna, ben, carla = (
-        messenger(person.account_id, person.device_id, person.token) for person in people.values()
+        messenger(person.account_id, person.device_id, person.token) for person in accounts.values()
     )
-    joined = link(people[ANNA])
+    joined = link(accounts[ANNA])
     token = joined.headers["Authorization"].removeprefix("Bearer ")
     laptop = messenger(joined.account_id, joined.device_id, token)
-    anna.meet(joined.account_id)
-    anna.people.accept(joined.account_id)
-    of = {number: person.account_id for number, person in people.items()}
+    anna.fetch_identities(joined.account_id)
+    anna.accounts.accept(joined.account_id)
+    of = {number: person.account_id for number, person in accounts.items()}
 
     anna.send(of[BEN], TEXTS[0])
     received = ben.receive()
     ben.send(of[ANNA], TEXTS[1])
-    ben.show(received, tell=True)
+    ben.mark_shown(received, tell=True)
     ben.flush()
     carla.kith.accept(of[ANNA])
     ben.kith.accept(of[ANNA])

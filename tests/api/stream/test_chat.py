@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from kith import Kith
-from kith.credentials import Credentials, CredentialsFile
 from kith.messaging.messenger import Messenger
 from kith.messaging.store import Store
-from kith.messaging.vault import Unlocking
+from kith.messaging.store_encryption import UnlockMethod
+from kith.storage import Credentials, CredentialsFile
 from tests.conftest import OTHER_NUMBER
 
 PATIENCE = 30
@@ -31,7 +31,7 @@ def bob(register, server, tmp_path):
     person = register(OTHER_NUMBER)
     with (
         Kith(server, person.token) as kith,
-        Store(tmp_path / "bob.db", Unlocking(tmp_path / "bob.key")) as store,
+        Store(tmp_path / "bob.db", UnlockMethod(tmp_path / "bob.key")) as store,
     ):
         messenger = Messenger(kith, store, person.account_id, person.device_id)
         messenger.prepare()
@@ -80,7 +80,7 @@ def test_a_live_conversation(register, bob, server, tmp_path):
         (got,) = bob.receive(wait=10)
         assert got.text == "hello"
         bob.send(alice.account_id, "hi there")
-        bob.show([got], tell=True)
+        bob.mark_shown([got], tell=True)
         assert process.stdout.readline().endswith(": hi there\n")
         process.stdin.write("bye\n")
         process.stdin.flush()

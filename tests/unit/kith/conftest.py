@@ -8,8 +8,8 @@ from click.testing import CliRunner, Result
 
 from kith import Kith
 from kith.cli import main
-from kith.commands.session import Wiring
-from kith.credentials import Credentials, CredentialsFile
+from kith.commands.session import Dependencies
+from kith.storage import Credentials, CredentialsFile
 from kith.sync import Book, Outcome, State, gather, synchronise
 from tests.unit.kith.canned import ACCOUNT, TOKEN, Script, ok
 from tests.unit.kith.lookup_server import contact
@@ -71,7 +71,7 @@ def run(script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     def invoke(
         *arguments: str, stdin: str | bytes | None = None, env: dict[str, str] | None = None
     ) -> Result:
-        wiring = Wiring(transport=script, sleep=script.sleep)
+        wiring = Dependencies(transport=script, sleep=script.sleep)
         result = CliRunner(env=env).invoke(
             main, arguments, obj=wiring, input=stdin, prog_name="kith"
         )

@@ -12,7 +12,7 @@ from kith.messaging.keys import OwnKeys
 from kith.messaging.messenger import Messenger
 from kith.messaging.sessions import OldSessions, Peer, Sessions
 from kith.messaging.store import Store
-from kith.messaging.vault import Unlocking
+from kith.messaging.store_encryption import UnlockMethod
 from tests.unit.kith.post_office import PostOffice
 
 
@@ -60,7 +60,7 @@ class Machine:
     def start(self) -> None:
         """Open the store, as a new process does."""
         self.store = Store(
-            self.directory / f"{self.name}.db", Unlocking(self.directory / f"{self.name}.key")
+            self.directory / f"{self.name}.db", UnlockMethod(self.directory / f"{self.name}.key")
         )
         self.keys = OwnKeys(self.store, self.clock)
         self.sessions = Sessions(self.store, self.keys, self.account_id, self.device_id, self.clock)
@@ -89,7 +89,7 @@ class Machine:
 
     def first(self, other: "Machine", text: bytes) -> bytes:
         """Begin a session with another device."""
-        return self.sessions.begin(other.account_id, other.bundle(), text)
+        return self.sessions.initiate(other.account_id, other.bundle(), text)
 
     def say(self, other: "Machine", text: bytes) -> bytes:
         """Encrypt for another device."""
@@ -103,7 +103,7 @@ class Machine:
     def lose(self, other: "Machine") -> None:
         """Lose all sessions with another device, as a backup that is restored does."""
         for model in (Peer, OldSessions):
-            self.store.drop(model, f"{other.account_id}/{other.device_id}")
+            self.store.delete(model, f"{other.account_id}/{other.device_id}")
 
     def begin_anew(self, *, as_another: bool = True) -> None:
         """Go on with an empty store, and so with other keys: as another device of the account, or as

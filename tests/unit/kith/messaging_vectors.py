@@ -14,19 +14,18 @@ from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM1024PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from kith.api.keys import SignedPrekey, keys_digest
-from kith.messaging import agreement, envelopes, payloads
-from kith.messaging.agreement import (
+from kith.messaging import formats, key_agreement
+from kith.messaging.accounts import safety_number
+from kith.messaging.formats import InitialMessage, Text
+from kith.messaging.key_agreement import (
     KEM_PREKEY_MARK,
     PREKEY_MARK,
     Party,
+    PeerKeys,
     SignedKey,
-    TheirKeys,
-    signature,
+    sign,
 )
-from kith.messaging.envelopes import First
-from kith.messaging.payloads import Text
 from kith.messaging.ratchet import Ratchet
-from kith.messaging.safety import safety_number
 
 ANNA = Party("0a0a0a0a-0a0a-4a0a-8a0a-0a0a0a0a0a0a", "0a0a0a0a-0a0a-4a0a-8a0a-0a0a0a0a0a01", 1001)
 BEN = Party("0b0b0b0b-0b0b-4b0b-8b0b-0b0b0b0b0b0b", "0b0b0b0b-0b0b-4b0b-8b0b-0b0b0b0b0b01", 2002)
@@ -44,16 +43,16 @@ def vector() -> dict[str, Any]:
     signed, one_time = secret("ben signed prekey"), secret("ben one-time prekey")
     kem_seed = secret("ben kem prekey", 64)
     kem_public = MLKEM1024PrivateKey.from_seed_bytes(kem_seed).public_key().public_bytes_raw()
-    keys = TheirKeys(
+    keys = PeerKeys(
         _identity(ben_seed),
-        SignedKey(_x25519(signed), signature(ben_seed, PREKEY_MARK, _x25519(signed))),
+        SignedKey(_x25519(signed), sign(ben_seed, PREKEY_MARK, _x25519(signed))),
         _x25519(one_time),
-        SignedKey(kem_public, signature(ben_seed, KEM_PREKEY_MARK, kem_public)),
+        SignedKey(kem_public, sign(ben_seed, KEM_PREKEY_MARK, kem_public)),
     )
-    agreed, opening = agreement.begin(anna_seed, ANNA, keys, BEN)
-    payload = payloads.write(TEXT)
-    _, message = Ratchet.begin(agreed.secret, _x25519(signed), payload, agreed.associated_data)
-    first = First(ANNA.registration_id, BEN.registration_id, opening, 7, 8, 9, message)
+    agreed, opening = key_agreement.initiate(anna_seed, ANNA, keys, BEN)
+    payload = formats.encode_payload(TEXT)
+    _, message = Ratchet.initiate(agreed.secret, _x25519(signed), payload, agreed.associated_data)
+    first = InitialMessage(ANNA.registration_id, BEN.registration_id, opening, 7, 8, 9, message)
     assert keys.kem_prekey is not None
     written = {
         "anna": {
@@ -88,7 +87,7 @@ def vector() -> dict[str, Any]:
         "session_secret": agreed.secret,
         "associated_data": agreed.associated_data,
         "payload": payload,
-        "envelope": envelopes.write(first),
+        "envelope": formats.encode_envelope(first),
         "safety_number": safety_number(
             ANNA.account_id, [_identity(anna_seed)], BEN.account_id, [keys.identity_key]
         ),
@@ -103,28 +102,28 @@ def conversation() -> dict[str, Any]:
     """
     anna_seed, ben_seed = secret("anna identity"), secret("ben identity")
     signed = secret("ben signed prekey")
-    bundle = TheirKeys(
+    bundle = PeerKeys(
         _identity(ben_seed),
-        SignedKey(_x25519(signed), signature(ben_seed, PREKEY_MARK, _x25519(signed))),
+        SignedKey(_x25519(signed), sign(ben_seed, PREKEY_MARK, _x25519(signed))),
         None,
         None,
     )
-    agreed, opening = agreement.begin(anna_seed, ANNA, bundle, BEN)
+    agreed, opening = key_agreement.initiate(anna_seed, ANNA, bundle, BEN)
     bound = agreed.associated_data
     texts = [
         Text(bytes([n] * 16), words, 1_795_514_400_000 + n)
         for n, words in enumerate(("One", "Two", "Three", "Four", "Five", "Six"), 1)
     ]
-    plain = [payloads.write(text) for text in texts]
-    first = First(ANNA.registration_id, BEN.registration_id, opening, 7, None, None, b"")
-    prefix = envelopes.write(first)
-    later = envelopes.write(envelopes.Later(b""))
+    plain = [formats.encode_payload(text) for text in texts]
+    first = InitialMessage(ANNA.registration_id, BEN.registration_id, opening, 7, None, None, b"")
+    prefix = formats.encode_envelope(first)
+    later = formats.encode_envelope(formats.SessionMessage(b""))
 
-    anna, one = Ratchet.begin(agreed.secret, _x25519(signed), plain[0], bound)
+    anna, one = Ratchet.initiate(agreed.secret, _x25519(signed), plain[0], bound)
     two, three = (anna.encrypt(payload, bound) for payload in plain[1:3])
     drawn = {"anna_first": _ratchet_key(anna)}
     # Ben has the third before the others.
-    ben, _ = Ratchet.answer(agreed.secret, signed, three, bound)
+    ben, _ = Ratchet.respond(agreed.secret, signed, three, bound)
     for message in (one, two):
         ben.decrypt(message, bound)
     four = ben.encrypt(plain[3], bound)

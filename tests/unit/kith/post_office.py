@@ -32,7 +32,7 @@ class PostOffice(httpx.MockTransport):
         #: Called after a message is stored, before it is answered.
         self.after_storing: Callable[[], None] = lambda: None
         self.before_storing: Callable[[], None] = lambda: None
-        self._accepted: dict[tuple[str, str], dict[str, Any]] = {}
+        self._mark_sent: dict[tuple[str, str], dict[str, Any]] = {}
         self._seq: dict[str, int] = defaultdict(int)
         self._turns = threading.Lock()
         super().__init__(self._handle)
@@ -136,7 +136,7 @@ class PostOffice(httpx.MockTransport):
 
     def _store(self, account_id: str, device_id: str, body: dict[str, Any]) -> httpx.Response:
         self.before_storing()
-        known = self._accepted.get((device_id, body["client_id"]))
+        known = self._mark_sent.get((device_id, body["client_id"]))
         if known is not None:
             if known["body"] != body:
                 return problem("client-id-reused", 409)
@@ -159,7 +159,7 @@ class PostOffice(httpx.MockTransport):
         answer = {"id": str(uuid.uuid4()), "accepted_at": SENT_AT}
         for one in wanted:
             self.put(one, account_id, device_id, given[one]["content"], answer["id"], to)
-        self._accepted[device_id, body["client_id"]] = {"body": body, "answer": answer}
+        self._mark_sent[device_id, body["client_id"]] = {"body": body, "answer": answer}
         self.bodies.append(body)
         self.after_storing()
         return ok(answer, 202)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from kith.contacts import Contact, Fault, read_contacts
-from kith.contacts.ldif import LONGEST_VALUE
-from kith.contacts.xcard import LONGEST_NAME
+from kith.contacts.ldif import MAX_VALUE_BYTES
+from kith.contacts.xml_contacts import MAX_NAME_CHARACTERS
 from kith.sync import Book, gather
 from tests.unit.kith.canned import Script
 from tests.unit.kith.conftest import Run
@@ -426,7 +426,7 @@ def test_folds_without_end_do_not_hide_what_follows() -> None:
     (contact,) = read_contacts(io.BytesIO(folded.encode()), "a.ldif")
 
     assert isinstance(contact, Contact)
-    assert len(contact.name) <= LONGEST_VALUE
+    assert len(contact.name) <= MAX_VALUE_BYTES
     assert [number.text for number in contact.numbers] == ["0151 12345678"]
 
 
@@ -454,7 +454,7 @@ def test_names_of_many_elements_are_bounded() -> None:
     assert isinstance(contact, Contact)
     assert contact.name.startswith("Ann Ann")
     assert contact.name.endswith(" Lee")
-    assert len(contact.name) < 3 * LONGEST_NAME
+    assert len(contact.name) < 3 * MAX_NAME_CHARACTERS
 
 
 def test_ldif_of_directories() -> None:

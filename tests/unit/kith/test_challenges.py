@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kith import ChallengeRefused, Kith, solve_challenge
-from kith.commands.failures import failure_of
+from kith.commands.errors import describe_error
 from kith.problems import ChallengeRejected, ChallengeRequired, SendsPaused
 from tests.unit.kith.canned import ACCOUNT, REGISTRATION, VERIFICATION, Script, ok, problem
 from tests.unit.kith.conftest import Run
@@ -228,7 +228,7 @@ def test_what_ends_the_command(run: Run, script: Script, answer: Any, code: int,
 def test_whom_to_ask() -> None:
     """The name of a decision is for the operator, and a long one is cut."""
     paused = SendsPaused(code="sends-paused", title="", status=429, decision="d" * 43)
-    assert "d" * 43 in failure_of(paused).hint
+    assert "d" * 43 in describe_error(paused).hint
     script = Script().on(START, problem("sends-paused", 429, decision="d" * 500))
     with pytest.raises(SendsPaused) as caught:
         Kith("http://kith.test", transport=script).start_verification(NUMBER)

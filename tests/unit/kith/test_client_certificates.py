@@ -7,8 +7,8 @@ from click.testing import CliRunner
 
 from kith import Kith, KithAuthoritiesUnreadable, KithCertificateRefused
 from kith.cli import main
-from kith.commands.failures import failure_of
-from kith.commands.session import Wiring
+from kith.commands.errors import describe_error
+from kith.commands.session import Dependencies
 from tests.tls_front import CERTIFICATE, tls_front
 from tests.unit.kith.canned import TOKEN
 
@@ -34,7 +34,7 @@ def test_a_certificate_that_is_not_accepted_is_named(
     ):
         kith.account()
     assert slept == []
-    told = failure_of(caught.value)
+    told = describe_error(caught.value)
     assert told.exit_code == 4
     assert f"certificate of {host}:{port}" in told.message
     assert "Is the server running?" not in told.hint
@@ -53,7 +53,7 @@ def test_authorities_that_cannot_be_read_are_one_line(
 
     with pytest.raises(KithAuthoritiesUnreadable):
         Kith("https://kith.test")
-    told = CliRunner().invoke(main, ["whoami"], obj=Wiring())
+    told = CliRunner().invoke(main, ["whoami"], obj=Dependencies())
 
     assert told.exit_code == 7
     assert str(file) in told.stderr

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import core.typed_text
-from kith.codes import read_code
+from kith.commands.code_prompt import read_code
 
 CASES = json.loads((Path(__file__).parents[2] / "data" / "typed_codes.json").read_text())
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from kith.cli import main
-from kith.commands.failures import duration, failure_of
+from kith.cli import COMMANDS
+from kith.commands.errors import describe_error, duration
 from kith.commands.output import clean, local_time
-from kith.credentials import Credentials, CredentialsFile
 from kith.errors import KithAnswerUnreadable
+from kith.storage import Credentials, CredentialsFile
 from tests.unit.kith.canned import ACCOUNT, DEVICE, TOKEN, Script, ok, problem
 from tests.unit.kith.conftest import SERVER, Run
 
@@ -398,7 +398,7 @@ def test_link_code_is_printed(run: Run, script: Script) -> None:
     "command",
     [
         (),
-        *((name,) for name in sorted(main.commands)),
+        *((name,) for name in sorted(COMMANDS)),
         *(("devices", name) for name in ("link", "remove", "rename")),
         *(("lock", name) for name in ("keep", "remove", "set")),
         *(("keys", name) for name in ("accept", "passphrase", "show", "verify")),
@@ -444,7 +444,7 @@ def test_names_cannot_steer_the_terminal() -> None:
 
 def test_unreadable_answers_are_the_servers_failure() -> None:
     """An answer that is not Kith's ends with exit code 1."""
-    assert failure_of(KithAnswerUnreadable("odd")).exit_code == 1
+    assert describe_error(KithAnswerUnreadable("odd")).exit_code == 1
 
 
 def test_module_can_be_run(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kith.credentials import Credentials
+from kith.storage import Credentials
 from tests.databases import ROOT
 from tests.unit.kith.canned import Script
 from tests.unit.kith.conftest import Run

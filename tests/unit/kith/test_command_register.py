@@ -8,8 +8,8 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from kith.commands.registration import code_in
-from kith.credentials import Credentials, CredentialsFile
+from kith.commands.code_prompt import find_code
+from kith.storage import Credentials, CredentialsFile
 from tests.unit.kith.canned import ACCOUNT, REGISTRATION, TOKEN, VERIFICATION, Script, ok, problem
 from tests.unit.kith.conftest import SERVER, Run
 
@@ -222,7 +222,7 @@ def test_keys_that_cannot_be_opened_are_not_given_up_unasked(
 
     stopped = run("register", NUMBER, stdin="123456\nwrong\nn\n")
     assert stopped.exit_code == 130
-    assert "is lost then" in stopped.stderr
+    assert "are lost then" in stopped.stderr
     assert len(happy.sent("POST /v1/registrations")) == 1
 
     assert run("register", NUMBER, stdin="123456\nwrong\ny\nwrong\n").exit_code == 0
@@ -272,7 +272,7 @@ def test_dev_needs_a_development_server(answer: httpx.Response, run: Run, happy:
 )
 def test_codes_in_texts_and_calls(body: str, length: int, code: str | None) -> None:
     """A text holds the code in one piece, a call digit by digit."""
-    assert code_in(body, length) == code
+    assert find_code(body, length) == code
 
 
 def test_other_credentials_are_not_replaced_unasked(

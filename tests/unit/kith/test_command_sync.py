@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-import kith.commands.progress
+import kith.commands.output
 from kith import hash_number
 from tests.unit.kith.canned import ACCOUNT, PARAMETERS, Script, ok
 from tests.unit.kith.conftest import Run
@@ -124,7 +124,7 @@ def test_sync_shows_progress_on_a_terminal(
     """A person at a terminal sees how far the asking is; tables fit the terminal."""
     screen = io.StringIO()
     monkeypatch.setattr(
-        kith.commands.progress,
+        kith.commands.output,
         "Console",
         lambda **_: Console(file=screen, force_terminal=True, width=60),
     )

@@ -146,7 +146,7 @@ class TestWatchNew:
             raise BrokenPipeError
 
         with monkeypatch.context() as broken_pipe:
-            broken_pipe.setattr("kith.commands.contacts.print_matches", broken)
+            broken_pipe.setattr("kith.commands.sync.print_matches", broken)
             assert run("sync", str(book)).exit_code == 141
         watched = run("sync", str(book), "--watch-new", "--output", "jsonl").stdout
         assert names(watched) == ["Ann", "Ben"]

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from kith.contacts import Contact, Fault, read_contacts, readings
-from kith.contacts.countries import region_in
+from kith.contacts.columns import region_in
 
 
 def read(content: str) -> tuple[list[str], list[Fault]]:

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kith.contacts import NumberUnreadable, normalise, readings, region_named, region_of
-from kith.contacts.found import written_numbers
-from kith.contacts.validity import is_valid, may_hold_prefix, split
+from kith.contacts.contact import written_numbers
+from kith.contacts.numbering_plans import is_valid, may_hold_prefix, split
 
 TYPED = json.loads((Path(__file__).parents[2] / "data" / "typed_numbers.json").read_text())
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)

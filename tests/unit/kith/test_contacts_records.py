@@ -6,7 +6,7 @@ import json
 import pytest
 
 from kith.contacts import Contact, Fault, Format, read_contacts
-from kith.contacts.lines import LONGEST_LINE
+from kith.contacts.lines import MAX_LINE_BYTES
 
 
 def read(text: str | bytes, *, form: Format | None = "jsonl") -> list[Contact | Fault]:
@@ -64,7 +64,7 @@ def test_names_and_numbers_are_read() -> None:
         ('{"phones": "+49151"}', "must be a text"),
         ('{"phones": [["+49151"]]}', "must be a text"),
         (json.dumps({"phones": ["1"] * 1001}), "must be a text"),
-        ('{"name": "' + "x" * 2 * LONGEST_LINE + '"}', "too long"),
+        ('{"name": "' + "x" * 2 * MAX_LINE_BYTES + '"}', "too long"),
     ],
 )
 def test_what_is_no_contact_is_a_fault(line: str, reason: str) -> None:

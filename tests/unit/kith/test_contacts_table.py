@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kith.contacts import Contact, Fault, read_contacts
-from kith.contacts.lines import LONGEST_LINE
-from kith.contacts.rows import LONGEST_ROW_LINES
+from kith.contacts.csv_rows import MAX_ROW_LINES
+from kith.contacts.lines import MAX_LINE_BYTES
 from kith.contacts.table import looks_like_number
 
 GOOGLE_OLD = (
@@ -126,8 +126,8 @@ def test_what_looks_like_a_number(cell: str, expected: bool) -> None:
         ('Name,Phone\n"Ann" Lee,0151 1\nBen,0152 2\n', ["0151 1", "0152 2"], []),
         ('Name,Phone\n5" Ann,0151 1\nBen,0152 2\n', ["0151 1", "0152 2"], []),
         (
-            'Name,Phone\n"Ann,0151 1\n' + "x,0152 2\n" * (LONGEST_ROW_LINES + 5),
-            ["0151 1", *["0152 2"] * (LONGEST_ROW_LINES + 5)],
+            'Name,Phone\n"Ann,0151 1\n' + "x,0152 2\n" * (MAX_ROW_LINES + 5),
+            ["0151 1", *["0152 2"] * (MAX_ROW_LINES + 5)],
             [2],
         ),
         (f'Name,Phone,Note\nAnn,1,"{"x" * 140_000}"\nBen,2,\n', ["1", "2"], []),
@@ -145,7 +145,7 @@ def test_broken_quotation_costs_one_line_at_most(
 
 def test_endless_rows_are_reported() -> None:
     """A line above the limit is read as far as it goes, and named."""
-    contacts, faults = read(f"Name,Phone\nAnn,1,{'x' * 2 * LONGEST_LINE}\nBen,2\n")
+    contacts, faults = read(f"Name,Phone\nAnn,1,{'x' * 2 * MAX_LINE_BYTES}\nBen,2\n")
 
     assert [number.text for one in contacts for number in one.numbers] == ["1", "2"]
     assert [fault.line for fault in faults] == [2]

@@ -8,9 +8,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from kith.contacts import Contact, Fault, read_contacts
-from kith.contacts.lines import BLOCK, LONGEST_LINE
-from kith.contacts.unfolding import LONGEST_KEPT
-from kith.contacts.vcard import MOST_NUMBERS
+from kith.contacts.lines import BLOCK, MAX_LINE_BYTES
+from kith.contacts.vcard import MAX_NUMBERS
+from kith.contacts.vcard_lines import MAX_VALUE_BYTES
 
 DATA = Path(__file__).parents[2] / "data" / "vcards"
 
@@ -267,8 +267,8 @@ def test_cards_that_do_not_end_are_reported() -> None:
 
 def test_photos_are_not_gathered() -> None:
     """A photo of megabytes, folded or on one line, costs neither memory nor the numbers after it."""
-    folded = "PHOTO;ENCODING=b:" + "\r\n ".join("A" * 75 for _ in range(3 * LONGEST_KEPT // 75))
-    flat = "PHOTO;ENCODING=b:" + "A" * (LONGEST_LINE + 3 * BLOCK)
+    folded = "PHOTO;ENCODING=b:" + "\r\n ".join("A" * 75 for _ in range(3 * MAX_VALUE_BYTES // 75))
+    flat = "PHOTO;ENCODING=b:" + "A" * (MAX_LINE_BYTES + 3 * BLOCK)
 
     contacts, faults = read(card("FN:Ann", folded, "TEL:1", flat, "TEL:2"))
 
@@ -278,7 +278,7 @@ def test_photos_are_not_gathered() -> None:
 
 def test_endless_numbers_are_reported() -> None:
     """A number line that is too long to be one is a fault, and the next card is read."""
-    endless = "TEL:" + "1" * (LONGEST_LINE + 2 * BLOCK)
+    endless = "TEL:" + "1" * (MAX_LINE_BYTES + 2 * BLOCK)
 
     contacts, faults = read(card(endless) + card("TEL:2"))
 
@@ -288,9 +288,9 @@ def test_endless_numbers_are_reported() -> None:
 
 def test_a_card_of_endless_numbers_is_yielded_in_parts() -> None:
     """Memory stays bounded by yielding the numbers of a huge card bit by bit."""
-    contacts, _ = read(card("FN:Ann", *(f"TEL:{n}" for n in range(MOST_NUMBERS + 1))))
+    contacts, _ = read(card("FN:Ann", *(f"TEL:{n}" for n in range(MAX_NUMBERS + 1))))
 
-    assert [len(contact.numbers) for contact in contacts] == [MOST_NUMBERS, 1]
+    assert [len(contact.numbers) for contact in contacts] == [MAX_NUMBERS, 1]
     assert {contact.name for contact in contacts} == {"Ann"}
 
 
@@ -309,7 +309,7 @@ def test_block_borders_do_not_matter(start: int, end: str) -> None:
 
 def test_long_lines_end_where_they_end() -> None:
     """A line cut for its length is one line, also when it is the last."""
-    endless = "NOTE:" + "x" * (LONGEST_LINE + BLOCK)
+    endless = "NOTE:" + "x" * (MAX_LINE_BYTES + BLOCK)
 
     contacts, faults = read(f"{endless}\r\nTEL:1\r\n{endless}")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kith.credentials import (
+from kith.storage import (
     Credentials,
     CredentialsBroken,
     CredentialsFile,

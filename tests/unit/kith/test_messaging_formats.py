@@ -3,28 +3,36 @@
 import msgspec
 import pytest
 
-from kith.messaging import envelopes, payloads
-from kith.messaging.agreement import Opening
-from kith.messaging.envelopes import EnvelopeUnreadable, First, Later
-from kith.messaging.payloads import PayloadUnreadable, Receipt, Refresh, Text, Transcript
-from kith.messaging.safety import safety_number
+from kith.messaging import formats
+from kith.messaging.accounts import safety_number
+from kith.messaging.formats import (
+    EnvelopeUnreadable,
+    InitialMessage,
+    PayloadUnreadable,
+    Receipt,
+    SessionMessage,
+    SessionRefresh,
+    Text,
+    Transcript,
+)
+from kith.messaging.key_agreement import KeyExchange
 from tests.unit.kith.messaging_people import new_id
 
-FIRST = First(1, 2, Opening(b"i" * 32, b"e" * 32, b"c" * 1_568), 3, 4, 5, b"message")
+FIRST = InitialMessage(1, 2, KeyExchange(b"i" * 32, b"e" * 32, b"c" * 1_568), 3, 4, 5, b"message")
 
 
 @pytest.mark.parametrize(
     "envelope",
     [
         FIRST,
-        FIRST._replace(opening=Opening(b"i" * 32, b"e" * 32, b""), kem_prekey_id=None),
+        FIRST._replace(opening=KeyExchange(b"i" * 32, b"e" * 32, b""), kem_prekey_id=None),
         FIRST._replace(one_time_prekey_id=None, message=b""),
-        Later(b"message"),
+        SessionMessage(b"message"),
     ],
 )
-def test_envelopes_are_read_as_written(envelope: First | Later) -> None:
+def test_envelopes_are_read_as_written(envelope: InitialMessage | SessionMessage) -> None:
     """Every form comes back as it was."""
-    assert envelopes.read(envelopes.write(envelope)) == envelope
+    assert formats.decode_envelope(formats.encode_envelope(envelope)) == envelope
 
 
 @pytest.mark.parametrize(
@@ -34,13 +42,13 @@ def test_envelopes_are_read_as_written(envelope: First | Later) -> None:
 def test_other_content_is_no_envelope(content: bytes) -> None:
     """Another version, another kind and half an envelope are refused."""
     with pytest.raises(EnvelopeUnreadable):
-        envelopes.read(content)
+        formats.decode_envelope(content)
 
 
 def test_half_a_kem_ciphertext_is_no_envelope() -> None:
     """What ends inside the ciphertext is refused."""
     with pytest.raises(EnvelopeUnreadable):
-        envelopes.read(envelopes.write(FIRST)[: 2 + 84 + 1_567])
+        formats.decode_envelope(formats.encode_envelope(FIRST)[: 2 + 84 + 1_567])
 
 
 @pytest.mark.parametrize(
@@ -50,12 +58,12 @@ def test_half_a_kem_ciphertext_is_no_envelope() -> None:
         Text(b"i" * 16, "\x80\0\0 and 💬", 1, b"g" * 16),
         Transcript(b"a" * 16, Text(b"i" * 16, "hello", 1)),
         Receipt("read", [b"i" * 16, b"j" * 16]),
-        Refresh(),
+        SessionRefresh(),
     ],
 )
-def test_payloads_are_read_as_written(payload: payloads.Payload) -> None:
+def test_payloads_are_read_as_written(payload: formats.Payload) -> None:
     """Every kind comes back as it was."""
-    assert payloads.read(payloads.write(payload)) == payload
+    assert formats.decode_payload(formats.encode_payload(payload)) == payload
 
 
 @pytest.mark.parametrize(
@@ -64,17 +72,17 @@ def test_payloads_are_read_as_written(payload: payloads.Payload) -> None:
         b"",
         b"\x80",
         bytes(160),
-        payloads.padded(b"garbage"),
-        payloads.padded(b"\x80"),
-        payloads.padded(b"\x81\xa4type\x03"),
-        payloads.padded(b"\x81\xa4type\xa4text"),
-        payloads.padded(b"\x81\xa4type\xaatranscript"),
+        formats.pad(b"garbage"),
+        formats.pad(b"\x80"),
+        formats.pad(b"\x81\xa4type\x03"),
+        formats.pad(b"\x81\xa4type\xa4text"),
+        formats.pad(b"\x81\xa4type\xaatranscript"),
     ],
 )
 def test_other_content_is_no_payload(content: bytes) -> None:
     """Wrong padding, no MessagePack, no type, and what should be shown but has no text are refused."""
     with pytest.raises(PayloadUnreadable):
-        payloads.read(content)
+        formats.decode_payload(content)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +97,7 @@ def test_other_content_is_no_payload(content: bytes) -> None:
 )
 def test_types_of_newer_clients_are_ignored(newer: dict[str, object]) -> None:
     """A type that is not known, and a state that is not, say nothing to this client."""
-    assert payloads.read(payloads.padded(msgspec.msgpack.encode(newer))) is None
+    assert formats.decode_payload(formats.pad(msgspec.msgpack.encode(newer))) is None
 
 
 @pytest.mark.parametrize(
@@ -98,25 +106,25 @@ def test_types_of_newer_clients_are_ignored(newer: dict[str, object]) -> None:
         Text(b"i" * 16, "hello", 1, b"g" * 16),
         Transcript(b"a" * 16, Text(b"i" * 16, "hello", 1)),
         Receipt("read", [b"i" * 16]),
-        Refresh(),
+        SessionRefresh(),
     ],
 )
-def test_members_of_newer_clients_are_ignored(payload: payloads.Payload) -> None:
+def test_members_of_newer_clients_are_ignored(payload: formats.Payload) -> None:
     """Whatever else is in a payload, also of a kind that is not known, changes nothing."""
     written = msgspec.to_builtins(payload, builtin_types=(bytes,))
     if "text" in written and isinstance(written["text"], dict):
         written["text"]["mood"] = {"deep": [b"x", None]}
     content = msgspec.msgpack.encode({"before": 1.5} | written | {"mentions": [{"at": 3}]})
-    assert payloads.read(payloads.padded(content)) == payload
+    assert formats.decode_payload(formats.pad(content)) == payload
 
 
 def test_lengths_tell_little() -> None:
     """Texts of all lengths up to a line are of one size."""
-    sizes = {len(payloads.write(Text(b"i" * 16, "x" * length, 1))) for length in range(90)}
+    sizes = {len(formats.encode_payload(Text(b"i" * 16, "x" * length, 1))) for length in range(90)}
 
     assert sizes == {160}
     for length in range(400):
-        assert payloads.unpadded(payloads.padded(b"\x80" * length)) == b"\x80" * length
+        assert formats.unpad(formats.pad(b"\x80" * length)) == b"\x80" * length
 
 
 def test_safety_numbers_are_the_same_for_both() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from kith.errors import KithUnreachable
-from kith.messaging.keys import LOOK_AFTER, ROTATE_AFTER
+from kith.messaging.keys import CHECK_INTERVAL_SECONDS, ROTATION_SECONDS
 from tests.unit.kith.messaging_people import Machine, Make
 
 
@@ -27,7 +27,7 @@ def test_an_upload_without_an_answer_is_made_again(make: Make) -> None:
     ids = {key["key_id"] for key in ann.office.keys[ann.device_id]["one_time_prekeys"]}
     assert taken.one_time_prekey is not None
     assert taken.one_time_prekey.key_id not in ids
-    assert ann.hear(ben, ben.sessions.begin(ann.account_id, taken, b"1")) == b"1"
+    assert ann.hear(ben, ben.sessions.initiate(ann.account_id, taken, b"1")) == b"1"
 
 
 def test_nothing_is_asked_when_nothing_is_due(ann: Machine) -> None:
@@ -36,7 +36,7 @@ def test_nothing_is_asked_when_nothing_is_due(ann: Machine) -> None:
     ann.office.keys[ann.device_id] = {}
     ann.keys.maintain(ann.kith)
     assert ann.office.keys[ann.device_id] == {}
-    ann.clock.now += LOOK_AFTER
+    ann.clock.now += CHECK_INTERVAL_SECONDS
     ann.keys.maintain(ann.kith)
     assert ann.office.keys[ann.device_id].keys() == kept.keys()
 
@@ -44,7 +44,7 @@ def test_nothing_is_asked_when_nothing_is_due(ann: Machine) -> None:
 def test_the_identity_stays(ann: Machine) -> None:
     """Rotation changes prekeys, neither the identity nor the registration id."""
     before = ann.keys.identity()
-    ann.clock.now += ROTATE_AFTER
+    ann.clock.now += ROTATION_SECONDS
     ann.keys.maintain(ann.kith)
     after = ann.keys.identity()
 

@@ -9,13 +9,13 @@ import pytest
 
 from kith import Envelope
 from kith.errors import KithProblem, KithUnreachable
-from kith.messaging import payloads
-from kith.messaging.messenger import Messenger, TextUnfit
-from kith.messaging.outbox import Outgoing
-from kith.messaging.payloads import LONGEST_TEXT, Receipt, Text
-from kith.messaging.refusals import KeysChanged
+from kith.messaging import formats
+from kith.messaging.formats import MAX_TEXT_BYTES, Receipt, Text
+from kith.messaging.messenger import Messenger, TextInvalid
+from kith.messaging.outbox import OutgoingMessage
+from kith.messaging.recipients import KeysChanged
 from kith.messaging.store import Store
-from kith.messaging.vault import Unlocking
+from kith.messaging.store_encryption import UnlockMethod
 from kith.problems import MailboxFull
 from tests.unit.kith.canned import problem
 from tests.unit.kith.messaging_people import Machine, Make
@@ -29,7 +29,7 @@ def test_a_conversation_with_marks(ann: Machine, ben: Machine) -> None:
     (got,) = ben.messenger.receive()
     assert (got.text, got.with_account, got.outgoing) == ("hello", ann.account_id, False)
     assert [one.state for one in ann.messenger.receive()] == ["delivered"]
-    ben.messenger.show([got], tell=True)
+    ben.messenger.mark_shown([got], tell=True)
     ben.messenger.flush()
     assert [one.state for one in ann.messenger.receive()] == ["read"]
     ben.send(ann, "hi")
@@ -41,8 +41,8 @@ def test_a_conversation_with_marks(ann: Machine, ben: Machine) -> None:
 def test_all_devices_of_both_have_it(ann: Machine, ben: Machine, make: Make) -> None:
     """Every device of the recipient and every other one of the sender has the text."""
     laptop, tablet = make("laptop", owner="ann"), make("tablet", owner="ben")
-    ann.messenger.meet(ann.account_id)
-    ann.messenger.people.accept(ann.account_id)
+    ann.messenger.fetch_identities(ann.account_id)
+    ann.messenger.accounts.accept(ann.account_id)
 
     ann.send(ben, "hello")
 
@@ -58,7 +58,7 @@ def test_what_newer_clients_send_is_ignored(ann: Machine, ben: Machine) -> None:
     """A payload of a type that Ben does not know shows him nothing, and the texts around it come."""
     ann.send(ben, "before")
     newer = {"type": "reaction", "to": b"i" * 16, "with": "👍"}
-    content = ann.say(ben, payloads.padded(msgspec.msgpack.encode(newer)))
+    content = ann.say(ben, formats.pad(msgspec.msgpack.encode(newer)))
     ann.kith.send_message(ben.account_id, [Envelope(ben.device_id, content)])
     ann.send(ben, "after")
 
@@ -103,7 +103,7 @@ def test_a_text_that_never_left_goes_out_later(ann: Machine, ben: Machine) -> No
     ann.office.before_storing = crash
     with pytest.raises(KeyboardInterrupt):
         ann.send(ben, "1")
-    (kept,) = ann.store.all(Outgoing)
+    (kept,) = ann.store.all(OutgoingMessage)
     ann.office.before_storing = lambda: None
     ann.restart()
     ann.messenger.prepare()
@@ -137,8 +137,8 @@ def test_what_waited_for_a_day_is_given_up(ann: Machine, ben: Machine) -> None:
 def test_what_follows_a_text_may_follow_later(ann: Machine, ben: Machine, make: Make) -> None:
     """A text that was accepted is sent, though the copy for another device got no answer."""
     laptop = make("laptop", owner="ann")
-    ann.messenger.meet(ann.account_id)
-    ann.messenger.people.accept(ann.account_id)
+    ann.messenger.fetch_identities(ann.account_id)
+    ann.messenger.accounts.accept(ann.account_id)
     answers = iter((False, *[True] * 3))
 
     def lose() -> None:
@@ -159,7 +159,7 @@ def test_two_commands_at_once(ann: Machine, ben: Machine) -> None:
 
     def command(name: str) -> None:
         try:
-            with Store(ann.directory / "ann.db", Unlocking(ann.directory / "ann.key")) as store:
+            with Store(ann.directory / "ann.db", UnlockMethod(ann.directory / "ann.key")) as store:
                 other = Messenger(ann.kith, store, ann.account_id, ann.device_id, clock=ann.clock)
                 for n in range(15):
                     other.send(ben.account_id, f"{name}{n}")
@@ -187,7 +187,7 @@ def test_what_is_acknowledged_is_kept(ann: Machine, ben: Machine) -> None:
     ann.send(ben, "1")
     waiting = list(ann.office.mailboxes[ben.device_id])
     page = ben.kith.fetch_messages()
-    assert [one.text for one in ben.messenger.take(page.messages)] == ["1"]
+    assert [one.text for one in ben.messenger.process(page.messages)] == ["1"]
     ben.restart()
 
     assert ann.office.mailboxes[ben.device_id] == waiting
@@ -205,7 +205,7 @@ def test_a_failure_in_the_middle_of_a_page_keeps_nothing(
     page = ben.kith.fetch_messages()
     broken = [*page.messages, None]
     with pytest.raises(AttributeError):
-        ben.messenger.take(broken)  # type: ignore[arg-type]
+        ben.messenger.process(broken)  # type: ignore[arg-type]
 
     assert ben.messenger.history.unread() == []
     assert ben.texts() == ["1", "2"]
@@ -233,7 +233,7 @@ def test_strangers_are_told_nothing(ann: Machine, ben: Machine) -> None:
 
     assert (first.text, first.request) == ("1", True)
     assert (second.text, second.request) == (None, True)
-    ben.messenger.show([first, second], tell=True)
+    ben.messenger.mark_shown([first, second], tell=True)
     ben.messenger.flush()
     assert ann.office.mailboxes[ann.device_id] == []
 
@@ -289,19 +289,19 @@ def test_what_was_sent_before_a_new_device_is_read(look: str, ann: Machine, ben:
     ann.begin_anew()
     match look:
         case "keys":
-            ben.messenger.meet(ann.account_id)
+            ben.messenger.fetch_identities(ann.account_id)
         case "send":
             with pytest.raises(KeysChanged):
                 ben.send(ann, "hm")
         case "accept":
-            ben.messenger.meet(ann.account_id)
-            ben.messenger.people.accept(ann.account_id)
+            ben.messenger.fetch_identities(ann.account_id)
+            ben.messenger.accounts.accept(ann.account_id)
 
     got = [entry for entry in ben.messenger.receive() if not entry.outgoing]
     assert [(entry.text, entry.new_keys) for entry in got] == [("from the former device", False)]
-    ben.messenger.meet(ann.account_id)
-    ben.messenger.people.accept(ann.account_id)
-    assert set(ben.messenger.people.of(ann.account_id).devices) == {ann.device_id}
+    ben.messenger.fetch_identities(ann.account_id)
+    ben.messenger.accounts.accept(ann.account_id)
+    assert set(ben.messenger.accounts.get(ann.account_id).devices) == {ann.device_id}
     ben.send(ann, "to the new one")
     assert ann.texts() == ["to the new one"]
 
@@ -317,12 +317,12 @@ def test_a_former_device_whose_keys_were_not_accepted_stays_marked(
     assert [one.new_keys for one in ben.messenger.receive() if not one.outgoing] == [True, False]
     eve.send(ben, "4")
     ann.office.remove(eve.account_id, eve.device_id)
-    ben.messenger.meet(ann.account_id)
-    ben.messenger.people.accept(ann.account_id)
+    ben.messenger.fetch_identities(ann.account_id)
+    ben.messenger.accounts.accept(ann.account_id)
 
     (got,) = ben.messenger.receive()
     assert (got.text, got.new_keys) == ("4", True)
-    assert set(ben.messenger.people.of(ann.account_id).devices) == {ann.device_id}
+    assert set(ben.messenger.accounts.get(ann.account_id).devices) == {ann.device_id}
 
 
 @pytest.mark.parametrize("before", [0, 1, 60])
@@ -336,7 +336,7 @@ def test_what_was_missed_is_acknowledged(before: int, ann: Machine, ben: Machine
     assert ann.office.missed == {}
     gap = ben.messenger.gap()
     assert gap is not None
-    ben.messenger.show_gap(gap)
+    ben.messenger.mark_gap_shown(gap)
     assert ben.messenger.gap() is None
 
 
@@ -361,18 +361,18 @@ def test_a_refusal_is_final(ann: Machine, ben: Machine) -> None:
     ]
 
 
-@pytest.mark.parametrize("text", ["", " \n", "x" * (LONGEST_TEXT + 1), "\udcff"])
+@pytest.mark.parametrize("text", ["", " \n", "x" * (MAX_TEXT_BYTES + 1), "\udcff"])
 def test_texts_that_do_not_fit(text: str, ann: Machine, ben: Machine) -> None:
     """An empty text, one that is too long and one that is no Unicode are refused."""
-    with pytest.raises(TextUnfit):
+    with pytest.raises(TextInvalid):
         ann.send(ben, text)
     assert ann.office.bodies == []
 
 
 def test_the_longest_text_fits(ann: Machine, ben: Machine) -> None:
     """A text of the greatest length arrives whole, within 64 KiB."""
-    ann.send(ben, "x" * LONGEST_TEXT)
-    assert ben.texts() == ["x" * LONGEST_TEXT]
+    ann.send(ben, "x" * MAX_TEXT_BYTES)
+    assert ben.texts() == ["x" * MAX_TEXT_BYTES]
     assert max(len(json.dumps(body)) for body in ann.office.bodies) < 65_536
 
 
@@ -383,11 +383,11 @@ def test_lies_about_groups_and_receipts(ann: Machine, ben: Machine, make: Make) 
     (own,) = ann.messenger.receive()
     eve = make("eve")
     outbox = eve.messenger._outbox
-    outbox.put(ann.account_id, Receipt("read", [bytes.fromhex(own.id)]))
-    outbox.put(ann.account_id, Text(b"i" * 16, "to a group", 1, bytes(16)))
-    outbox.put(ann.account_id, Text(b"short", "odd", 1))
-    outbox.put(ann.account_id, Text(b"k" * 16, "from another time", 1 << 60))
-    outbox.put(ann.account_id, payloads.Transcript(bytes(16), Text(b"j" * 16, "not yours", 1)))
+    outbox.queue(ann.account_id, Receipt("read", [bytes.fromhex(own.id)]))
+    outbox.queue(ann.account_id, Text(b"i" * 16, "to a group", 1, bytes(16)))
+    outbox.queue(ann.account_id, Text(b"short", "odd", 1))
+    outbox.queue(ann.account_id, Text(b"k" * 16, "from another time", 1 << 60))
+    outbox.queue(ann.account_id, formats.Transcript(bytes(16), Text(b"j" * 16, "not yours", 1)))
     eve.messenger.flush()
 
     assert [(one.text, one.outgoing) for one in ann.messenger.receive()] == [(None, False)] * 3
@@ -398,7 +398,7 @@ def test_lies_about_groups_and_receipts(ann: Machine, ben: Machine, make: Make) 
 def test_what_was_kept_goes_out_before_what_is_newer(ann: Machine, ben: Machine) -> None:
     """A newer text does not pass one that got no answer, and both are kept while none goes out."""
     told: list[tuple[str | None, str]] = []
-    ann.messenger.on_kept = lambda entry: told.append((entry.text, entry.state))
+    ann.messenger.on_queued_result = lambda entry: told.append((entry.text, entry.state))
     ann.send(ben, "1")
 
     def lose() -> None:

@@ -3,11 +3,16 @@
 import pytest
 from msgspec.structs import replace
 
-from kith.messaging.agreement import AgreementRefused
-from kith.messaging.envelopes import NOTHING
-from kith.messaging.keys import DAY, KEEP_OLD, ROTATE_AFTER
-from kith.messaging.ratchet import MOST_SKIPPED, NotDecrypted
-from kith.messaging.sessions import MOST_SESSIONS, READ_OLD, OldSessions, PassedOver
+from kith.messaging.formats import EMPTY_ENVELOPE
+from kith.messaging.key_agreement import KeyAgreementFailed
+from kith.messaging.keys import DAY, OLD_KEY_RETENTION_SECONDS, ROTATION_SECONDS
+from kith.messaging.ratchet import MAX_SKIPPED_KEYS, NotDecrypted
+from kith.messaging.sessions import (
+    MAX_SESSIONS,
+    OLD_SESSION_RETENTION_SECONDS,
+    MessageIgnored,
+    OldSessions,
+)
 from tests.unit.kith.messaging_people import Machine, Make
 
 
@@ -115,12 +120,12 @@ def test_messages_may_come_in_any_order(ann: Machine, ben: Machine) -> None:
 def test_keys_of_lost_messages_are_bounded(ann: Machine, ben: Machine) -> None:
     """A message too far ahead is refused without work, and the session still serves."""
     first = ann.first(ben, b"first")
-    near = [ann.say(ben, b"x") for _ in range(MOST_SKIPPED + 2)]
+    near = [ann.say(ben, b"x") for _ in range(MAX_SKIPPED_KEYS + 2)]
     ben.hear(ann, first)
 
     with pytest.raises(NotDecrypted):
-        ben.hear(ann, near[MOST_SKIPPED + 1])
-    assert ben.hear(ann, near[MOST_SKIPPED]) == b"x"
+        ben.hear(ann, near[MAX_SKIPPED_KEYS + 1])
+    assert ben.hear(ann, near[MAX_SKIPPED_KEYS]) == b"x"
     assert ben.hear(ann, near[0]) == b"x"
 
 
@@ -141,14 +146,14 @@ def test_both_begin_at_once(ann: Machine, ben: Machine) -> None:
 def test_a_device_that_lost_its_sessions_begins_again(ann: Machine, ben: Machine) -> None:
     """The newest session is written to, and only a few older ones are kept."""
     ben.hear(ann, ann.first(ben, b"1"))
-    for _ in range(MOST_SESSIONS + 1):
+    for _ in range(MAX_SESSIONS + 1):
         ann.lose(ben)
         ben.hear(ann, ann.first(ben, b"again"))
 
     assert ann.hear(ben, ben.say(ann, b"2")) == b"2"
     peer = ben.sessions.peer(ann.account_id, ann.device_id)
     assert peer is not None
-    assert len(peer.sessions) == MOST_SESSIONS
+    assert len(peer.sessions) == MAX_SESSIONS
 
 
 def test_retired_sessions_are_read_and_not_written_to(ann: Machine, ben: Machine) -> None:
@@ -173,21 +178,21 @@ def test_retired_sessions_are_read_for_as_long_as_a_message_may_wait(
     ben.hear(ann, ann.first(ben, b"1"))
     late = [ann.say(ben, b"2"), ann.say(ben, b"3")]
     ben.sessions.retire(ann.account_id, ann.device_id)
-    ben.clock.now += READ_OLD - DAY
-    ben.store.purge(int(ben.clock()))
+    ben.clock.now += OLD_SESSION_RETENTION_SECONDS - DAY
+    ben.store.delete_expired(int(ben.clock()))
     assert ben.hear(ann, late[0]) == b"2"
 
     ben.clock.now += 2 * DAY
     with pytest.raises(NotDecrypted):
         ben.hear(ann, late[1])
-    ben.store.purge(int(ben.clock()))
+    ben.store.delete_expired(int(ben.clock()))
     assert not list(ben.store.all(OldSessions))
 
 
 def test_so_many_retired_sessions_are_kept(ann: Machine, ben: Machine) -> None:
     """The newest, as many as are written to at most."""
     late = []
-    for n in range(MOST_SESSIONS + 1):
+    for n in range(MAX_SESSIONS + 1):
         ben.hear(ann, ann.first(ben, b"1"))
         late.append(ann.say(ben, bytes([n])))
         ben.sessions.retire(ann.account_id, ann.device_id)
@@ -207,20 +212,20 @@ def test_sessions_under_older_keys_are_only_read(ann: Machine, ben: Machine) -> 
     ann.lose(ben)
     late_first = ann.first(ben, b"3")
     ann.begin_anew(as_another=False)
-    answer = ben.first(ann, b"4")
+    respond = ben.first(ann, b"4")
     peer = ben.sessions.peer(ann.account_id, ann.device_id)
 
     assert ben.hear(ann, late_first) == b"3"
     assert ben.hear(ann, late) == b"2"
     assert ben.sessions.peer(ann.account_id, ann.device_id) == peer
-    assert ann.hear(ben, answer) == b"4"
+    assert ann.hear(ben, respond) == b"4"
     assert ben.hear(ann, ann.say(ben, b"5")) == b"5"
 
 
 @pytest.mark.parametrize("content", [b"\x07", b"\x01\x09", b"\x02\x01x", b"\x01\x03" + bytes(300)])
 def test_unknown_contents_are_passed_over(content: bytes, ann: Machine, ben: Machine) -> None:
     """What only other clients know is not taken for a message that was lost."""
-    with pytest.raises(PassedOver):
+    with pytest.raises(MessageIgnored):
         ben.hear(ann, content)
 
 
@@ -233,17 +238,17 @@ def test_what_was_heard_is_passed_over(ann: Machine, ben: Machine) -> None:
     for prepare in (lambda: None, lambda: ben.sessions.retire(ann.account_id, ann.device_id)):
         prepare()
         for content in (first, later):
-            with pytest.raises(PassedOver):
+            with pytest.raises(MessageIgnored):
                 ben.hear(ann, content)
     ben.lose(ann)
     for content in (first, later):
-        with pytest.raises(PassedOver):
+        with pytest.raises(MessageIgnored):
             ben.hear(ann, content)
 
 
 def test_a_device_without_keys_is_told_so(ann: Machine, ben: Machine) -> None:
     """What could not be encrypted for it says just that."""
-    assert ben.hear(ann, NOTHING) is None
+    assert ben.hear(ann, EMPTY_ENVELOPE) is None
 
 
 @pytest.mark.parametrize("name", ["signed_prekey", "kem_prekey"])
@@ -252,8 +257,8 @@ def test_keys_of_others_are_refused(name: str, ann: Machine, ben: Machine, make:
     bundle, other = ben.bundle(), make("eve").bundle()
     swapped = replace(bundle, **{name: getattr(other, name)})
 
-    with pytest.raises(AgreementRefused):
-        ann.sessions.begin(ben.account_id, swapped, b"1")
+    with pytest.raises(KeyAgreementFailed):
+        ann.sessions.initiate(ben.account_id, swapped, b"1")
     assert ann.sessions.peer(ben.account_id, ben.device_id) is None
 
 
@@ -266,8 +271,8 @@ def test_a_signature_is_for_one_kind_of_key(ann: Machine, ben: Machine) -> None:
         signed_prekey=replace(bundle.signed_prekey, signature=bundle.kem_prekey.signature),
     )
 
-    with pytest.raises(AgreementRefused):
-        ann.sessions.begin(ben.account_id, swapped, b"1")
+    with pytest.raises(KeyAgreementFailed):
+        ann.sessions.initiate(ben.account_id, swapped, b"1")
 
 
 @pytest.mark.parametrize("name", ["identity_key", "one_time_prekey"])
@@ -281,13 +286,13 @@ def test_weak_keys_are_refused(name: str, ann: Machine, ben: Machine) -> None:
         else replace(bundle.one_time_prekey, public_key=bytes(32))
     )
 
-    with pytest.raises(AgreementRefused):
-        ann.sessions.begin(ben.account_id, replace(bundle, **{name: weak}), b"1")
+    with pytest.raises(KeyAgreementFailed):
+        ann.sessions.initiate(ben.account_id, replace(bundle, **{name: weak}), b"1")
 
 
 def test_without_a_kem_key_it_is_another_secret(ann: Machine, ben: Machine) -> None:
     """A bundle without a KEM key works; taking the ciphertext off a message does not."""
-    plain = ann.sessions.begin(ben.account_id, replace(ben.bundle(), kem_prekey=None), b"1")
+    plain = ann.sessions.initiate(ben.account_id, replace(ben.bundle(), kem_prekey=None), b"1")
     assert ben.hear(ann, plain) == b"1"
     full = ann.first(ben, b"2")
     stripped = full[:82] + b"\xff" * 4 + full[86 + 1_568 :]
@@ -300,28 +305,28 @@ def test_without_a_kem_key_it_is_another_secret(ann: Machine, ben: Machine) -> N
 def test_prekeys_are_replaced_and_forgotten(ann: Machine, ben: Machine) -> None:
     """A week later there are new ones; the old serve while a message may wait, and no longer."""
     early, late = ann.bundle(), ann.bundle()
-    ann.clock.now += ROTATE_AFTER
+    ann.clock.now += ROTATION_SECONDS
     ann.keys.maintain(ann.kith)
     fresh = ann.bundle()
     assert fresh.signed_prekey.key_id != early.signed_prekey.key_id
     assert fresh.identity_key == early.identity_key
 
-    ann.clock.now += KEEP_OLD - DAY
-    ann.store.purge(int(ann.clock()))
-    assert ann.hear(ben, ben.sessions.begin(ann.account_id, early, b"1")) == b"1"
+    ann.clock.now += OLD_KEY_RETENTION_SECONDS - DAY
+    ann.store.delete_expired(int(ann.clock()))
+    assert ann.hear(ben, ben.sessions.initiate(ann.account_id, early, b"1")) == b"1"
     ann.clock.now += 2 * DAY
-    ann.store.purge(int(ann.clock()))
+    ann.store.delete_expired(int(ann.clock()))
     with pytest.raises(NotDecrypted):
-        ann.hear(ben, ben.sessions.begin(ann.account_id, late, b"2"))
+        ann.hear(ben, ben.sessions.initiate(ann.account_id, late, b"2"))
 
 
 def test_one_time_keys_are_used_once_and_made_anew(ann: Machine, ben: Machine, make: Make) -> None:
     """Two sessions from one bundle: the second finds no key; few left become a hundred."""
     bundle = ann.bundle()
-    assert ann.hear(ben, ben.sessions.begin(ann.account_id, bundle, b"1")) == b"1"
+    assert ann.hear(ben, ben.sessions.initiate(ann.account_id, bundle, b"1")) == b"1"
     eve = make("eve")
     with pytest.raises(NotDecrypted):
-        ann.hear(eve, eve.sessions.begin(ann.account_id, bundle, b"2"))
+        ann.hear(eve, eve.sessions.initiate(ann.account_id, bundle, b"2"))
 
     kept = ann.office.keys[ann.device_id]
     kept["one_time_prekeys"] = kept["one_time_prekeys"][:5]

@@ -6,21 +6,24 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from kith.messaging.store import Store
-from kith.messaging.vault import StoreBroken, StoreLocked, Unlocking
+from kith.messaging.store import Record, Store
+from kith.messaging.store_encryption import StoreBroken, StoreLocked, UnlockMethod
 
 
-class Note(msgspec.Struct, frozen=True):
+class Note(Record, frozen=True):
     """A record of these tests."""
+
+    kind = "Note"
 
     text: str
 
 
-class Other(msgspec.Struct, frozen=True):
+class Other(Record, frozen=True):
     """Another kind with the same members."""
+
+    kind = "Other"
 
     text: str
 
@@ -40,7 +43,7 @@ def key_file(tmp_path: Path) -> Path:
 @pytest.fixture
 def store(path: Path, key_file: Path) -> Iterator[Store]:
     """Return an open store."""
-    with Store(path, Unlocking(key_file)) as store:
+    with Store(path, UnlockMethod(key_file)) as store:
         yield store
 
 
@@ -67,15 +70,15 @@ def test_records_are_kept_in_order(store: Store, path: Path, key_file: Path) -> 
     for name in ("a", "b", "c"):
         store.put(name, Note(name))
     store.put("a", Note("A"))
-    store.drop(Note, "b")
-    with Store(path, Unlocking(key_file)) as other:
+    store.delete(Note, "b")
+    with Store(path, UnlockMethod(key_file)) as other:
         assert [note.text for note in other.all(Note)] == ["A", "c"]
         assert other.get(Note, "a") == Note("A")
         assert other.get(Note, "b") is None
         assert other.get(Other, "a") is None
-    store.keep(Note, 1)
+    store.keep_newest(Note, 1)
     assert [note.text for note in store.all(Note)] == ["c"]
-    store.keep(Note, 1)
+    store.keep_newest(Note, 1)
     assert store.get(Note, "c") == Note("c")
 
 
@@ -85,10 +88,10 @@ def test_records_expire(store: Store) -> None:
     store.put("b", Note("b"))
     store.expire_all(Note, 20)
     store.put("c", Note("c"))
-    store.purge(10)
+    store.delete_expired(10)
     assert [note.text for note in store.all(Note)] == ["b", "c"]
     store.put("b", Note("b"))
-    store.purge(20)
+    store.delete_expired(20)
     assert [note.text for note in store.all(Note)] == ["b", "c"]
 
 
@@ -109,7 +112,7 @@ def test_two_processes_take_turns(store: Store, path: Path, key_file: Path) -> N
     begun, results = threading.Event(), []
 
     def add() -> None:
-        with Store(path, Unlocking(key_file)) as other:
+        with Store(path, UnlockMethod(key_file)) as other:
             begun.set()
             with other.transaction():
                 found = other.get(Note, "n")
@@ -148,12 +151,12 @@ def test_threads_share_it(store: Store) -> None:
 
 def test_a_passphrase_opens_what_it_locked(path: Path, key_file: Path) -> None:
     """Without it, or with another one, nothing is opened, and no key file is made."""
-    with Store(path, Unlocking(key_file, "correct horse")) as store:
+    with Store(path, UnlockMethod(key_file, "correct horse")) as store:
         store.put("a", Note("a"))
     for wrong, words in ((None, "locked by a passphrase"), ("battery", "not the passphrase")):
         with pytest.raises(StoreLocked, match=words):
-            Store(path, Unlocking(key_file, wrong))
-    with Store(path, Unlocking(key_file, "correct horse")) as store:
+            Store(path, UnlockMethod(key_file, wrong))
+    with Store(path, UnlockMethod(key_file, "correct horse")) as store:
         assert store.get(Note, "a") == Note("a")
     assert not key_file.exists()
 
@@ -161,29 +164,29 @@ def test_a_passphrase_opens_what_it_locked(path: Path, key_file: Path) -> None:
 def test_the_passphrase_can_be_changed(store: Store, path: Path, key_file: Path) -> None:
     """What opened a store before opens it no more, and everything is still there."""
     store.put("a", Note("a"))
-    store.rewrap(Unlocking(key_file, "new"))
+    store.change_unlock(UnlockMethod(key_file, "new"))
     key_file.unlink()
-    with Store(path, Unlocking(key_file, "new")) as again:
+    with Store(path, UnlockMethod(key_file, "new")) as again:
         assert again.get(Note, "a") == Note("a")
     with pytest.raises(StoreLocked):
-        Store(path, Unlocking(key_file))
+        Store(path, UnlockMethod(key_file))
 
 
 def test_a_lost_or_open_key_file_is_said(store: Store, path: Path, key_file: Path) -> None:
     """Nothing is opened with a key file that is gone, changed, cut or readable for others."""
     key_file.chmod(0o644)
     with pytest.raises(StoreLocked, match="chmod 600"):
-        Store(path, Unlocking(key_file))
+        Store(path, UnlockMethod(key_file))
     key_file.chmod(0o600)
     key_file.write_bytes(bytes(32))
     with pytest.raises(StoreLocked, match="is not its key"):
-        Store(path, Unlocking(key_file))
+        Store(path, UnlockMethod(key_file))
     key_file.write_bytes(b"short")
     with pytest.raises(StoreLocked, match="is not a key file"):
-        Store(path, Unlocking(key_file))
+        Store(path, UnlockMethod(key_file))
     key_file.unlink()
     with pytest.raises(StoreLocked, match="is gone"):
-        Store(path, Unlocking(key_file))
+        Store(path, UnlockMethod(key_file))
     assert not key_file.exists()
 
 
@@ -208,7 +211,7 @@ def test_what_is_no_message_store_is_left_alone(path: Path, key_file: Path) -> N
     for content in (path.read_bytes(), b"garbage" * 1000):
         path.write_bytes(content)
         with pytest.raises(StoreBroken, match="Restore it"):
-            Store(path, Unlocking(key_file))
+            Store(path, UnlockMethod(key_file))
         assert path.read_bytes() == content
     with pytest.raises(StoreBroken, match="directory"):
-        Store(path.parent, Unlocking(key_file))
+        Store(path.parent, UnlockMethod(key_file))

@@ -18,12 +18,12 @@ from werkzeug.serving import make_server
 from kith import Kith
 from kith.cli import main
 from kith.commands.output import tell_lock_removal
-from kith.commands.session import Wiring
-from kith.credentials import Credentials, CredentialsFile
+from kith.commands.session import Dependencies
 from kith.errors import KithUnreachable
 from kith.messaging import stream as streaming
 from kith.messaging.stream import Stream, StreamEnded
 from kith.models import Missed
+from kith.storage import Credentials, CredentialsFile
 from tests.unit.kith.conftest import Run
 from tests.unit.kith.messaging_people import Machine, new_id
 
@@ -70,12 +70,16 @@ def sockets() -> Iterator[Sockets]:
 
 
 @pytest.fixture
-def stream(sockets: Sockets, ben: Machine, monkeypatch: pytest.MonkeyPatch) -> Stream:
+def stream(sockets: Sockets, ben: Machine) -> Stream:
     """Return Ben's stream, which connects again at once."""
-    monkeypatch.setattr(streaming, "FIRST_PAUSE", 0.01)
     ben.changed = []  # type: ignore[attr-defined]
     kith = Kith(sockets.address, ben.kith.device_token)
-    return Stream(kith, ben.messenger, on_change=ben.changed.extend)  # type: ignore[attr-defined]
+    return Stream(
+        kith,
+        ben.messenger,
+        on_change=ben.changed.extend,  # type: ignore[attr-defined]
+        min_pause=0.01,
+    )
 
 
 def frames(machine: Machine) -> bytes:
@@ -210,10 +214,10 @@ def test_a_gap_is_kept_until_it_is_shown(sockets: Sockets, stream: Stream, ben: 
     gap = ben.messenger.gap()
     assert gap is not None
     assert (gap.since, gap.through) == (int(since.timestamp() * 1_000), 7)
-    ben.messenger.show_gap(gap)
-    ben.messenger.miss(Missed(since, 7))
+    ben.messenger.mark_gap_shown(gap)
+    ben.messenger.record_gap(Missed(since, 7))
     assert ben.messenger.gap() is None
-    ben.messenger.miss(Missed(since, 9))
+    ben.messenger.record_gap(Missed(since, 9))
     assert ben.messenger.gap() is not None
 
 
@@ -257,7 +261,7 @@ def test_what_was_kept_goes_out_when_the_socket_is_open(
         ben.send(ann, "kept")
     ben.office.before_storing = lambda: None
     told: list[tuple[str | None, str]] = []
-    ben.messenger.on_kept = lambda entry: told.append((entry.text, entry.state))
+    ben.messenger.on_queued_result = lambda entry: told.append((entry.text, entry.state))
 
     sockets.turns = [lambda socket: socket.close(4003)]
     with pytest.raises(StreamEnded):
@@ -290,7 +294,7 @@ def test_a_line_that_was_kept_gets_its_mark(
 
     ben.office.before_storing = lose
     sockets.turns = [503] * 100  # the stream stays closed
-    wiring = Wiring(transport=ben.office, sleep=lambda _: None)
+    wiring = Dependencies(transport=ben.office, sleep=lambda _: None)
     shown = CliRunner().invoke(main, ["chat", ben.account_id], obj=wiring, input="two\nthree\n")
 
     assert shown.exit_code == 0, shown.output

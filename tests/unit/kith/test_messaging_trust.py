@@ -2,7 +2,7 @@
 
 import pytest
 
-from kith.messaging.refusals import KeysChanged, KeysUnfit, NobodyReads
+from kith.messaging.recipients import KeysChanged, KeysInvalid, NoRecipientDevices
 from tests.unit.kith.messaging_people import Machine, Make, new_id
 
 
@@ -21,7 +21,7 @@ def test_a_new_device_of_the_recipient_must_be_accepted(
     assert tablet.texts() == []
     assert ben.texts() == ["1"]
 
-    ann.messenger.people.accept(ben.account_id)
+    ann.messenger.accounts.accept(ben.account_id)
     ann.send(ben, "3")
     assert tablet.texts() == ["3"]
     assert ben.texts() == ["3"]
@@ -44,11 +44,11 @@ def test_somebody_who_registered_again(ann: Machine, ben: Machine, make: Make) -
     phone = make("new phone", owner="ben")
     with pytest.raises(KeysChanged):
         ann.send(ben, "2")
-    ann.messenger.people.accept(ben.account_id)
+    ann.messenger.accounts.accept(ben.account_id)
     ann.send(ben, "3")
 
     assert phone.texts() == ["3"]
-    assert set(ann.messenger.people.of(ben.account_id).devices) == {phone.device_id}
+    assert set(ann.messenger.accounts.get(ben.account_id).devices) == {phone.device_id}
 
 
 def test_keys_that_changed_on_the_same_device(ann: Machine, ben: Machine) -> None:
@@ -61,7 +61,7 @@ def test_keys_that_changed_on_the_same_device(ann: Machine, ben: Machine) -> Non
     assert ben.texts() == [None]  # it was for the keys that are gone
     with pytest.raises(KeysChanged):
         ann.send(ben, "2")
-    ann.messenger.people.accept(ben.account_id)
+    ann.messenger.accounts.accept(ben.account_id)
     ann.send(ben, "3")
 
     assert ben.texts() == ["3"]
@@ -83,7 +83,7 @@ def test_who_writes_first_is_met_with_all_her_devices(
 ) -> None:
     """Keys are taken on trust until one writes back, so that an answer reaches every device."""
     make("laptop", owner="ann")
-    ann.messenger.people.accept(ann.messenger.meet(ann.account_id).account_id)
+    ann.messenger.accounts.accept(ann.messenger.fetch_identities(ann.account_id).account_id)
     ann.send(ben, "1")
     (got,) = ben.messenger.receive()
 
@@ -99,7 +99,7 @@ def test_a_slipped_in_device_of_ones_own_gets_no_copies(
     assert ann.send(ben, "1").state == "sent"
 
     assert ghost.messenger.receive() == []
-    assert ann.messenger.people.of(ann.account_id).unaccepted == [ghost.device_id]
+    assert ann.messenger.accounts.get(ann.account_id).unaccepted == [ghost.device_id]
     assert ben.texts() == ["1"]
 
 
@@ -119,7 +119,7 @@ def test_a_device_without_keys_does_not_stop_the_others(
 def test_nobody_to_encrypt_for(ann: Machine, make: Make) -> None:
     """An account without keys is refused before anything is sent."""
     eve = make("eve", ready=False)
-    with pytest.raises(NobodyReads):
+    with pytest.raises(NoRecipientDevices):
         ann.send(eve, "1")
 
     assert ann.office.bodies == []
@@ -131,7 +131,7 @@ def test_keys_that_are_not_signed(ann: Machine, ben: Machine) -> None:
     """An account with a forged prekey is refused, and nothing of it stays in the way."""
     kept = ann.office.keys[ben.device_id]
     kept["signed_prekey"] = {**kept["signed_prekey"], "signature": "A" * 86}
-    with pytest.raises(KeysUnfit):
+    with pytest.raises(KeysInvalid):
         ann.send(ben, "1")
     ann.messenger.flush()
 
@@ -145,7 +145,7 @@ def test_a_device_that_comes_and_goes(ann: Machine, ben: Machine, make: Make) ->
     ghost.send(ann, "hello")
     ann.messenger.receive()
     ann.office.devices[ben.account_id].remove(ghost.device_id)
-    ann.messenger.meet(ben.account_id)
+    ann.messenger.fetch_identities(ben.account_id)
     ann.send(ben, "2")
     ann.office.devices[ben.account_id].append(ghost.device_id)
     with pytest.raises(KeysChanged):
@@ -159,7 +159,7 @@ def test_safety_numbers_of_several_devices(ann: Machine, ben: Machine, make: Mak
 
     def number(mine: Machine, theirs: Machine) -> str:
         for account_id in (mine.account_id, theirs.account_id):
-            mine.messenger.meet(account_id)
+            mine.messenger.fetch_identities(account_id)
         return mine.messenger.safety_number(theirs.account_id)
 
     first = number(ann, ben)

@@ -178,15 +178,15 @@ class Reader:
             if self.their_key:
                 # The step with which this end wrote since, under a key that it drew for that.
                 self.own_keys.pop(0)
-                self._step(self.their_key, self.own_keys[0], keep=False)
-            self._step(key, self.own_keys[0], keep=True)
+                self._step(self.their_key, self.own_keys[0], keep_newest=False)
+            self._step(key, self.own_keys[0], keep_newest=True)
         self._skip(number)
         return self._open(self._next(), header, sealed)
 
-    def _step(self, their_key: bytes, own_key: bytes, *, keep: bool) -> None:
+    def _step(self, their_key: bytes, own_key: bytes, *, keep_newest: bool) -> None:
         made = _hkdf(self.root, _x25519(own_key, their_key), b"kith v1 root chain", 64)
         self.root = made[:32]
-        if keep:
+        if keep_newest:
             self.their_key, self.chain, self.number = their_key, made[32:], 0
 
     def _skip(self, until: int) -> None:
@@ -237,7 +237,7 @@ def test_a_conversation_can_be_read_by_the_text_alone(written: dict[str, Any], w
             assert ben.read(envelope[header:]).hex() == message["payload"]
     # Anna wrote first: her end begins with the step that made her sending chain.
     anna = Reader(secret, bound, [drawn["anna_first"]])
-    anna._step(_x25519_public(signed), drawn["anna_first"], keep=False)
+    anna._step(_x25519_public(signed), drawn["anna_first"], keep_newest=False)
     (reply,) = (one for one in spoken["messages"] if one["from"] == "ben")
     assert anna.read(bytes.fromhex(reply["envelope"])[2:]).hex() == reply["payload"]
 

@@ -1,0 +1,182 @@
+"""What `kith sync` and `kith numbers` share: options, opening a file, reporting faults, printing.
+
+Matches are printed one by one, as a book may have a million.
+"""
+
+import csv
+import itertools
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, astuple, fields
+from pathlib import Path
+from typing import BinaryIO, Literal, get_args
+
+import click
+
+from kith.commands.errors import LOCAL_FILE, UNREADABLE_INPUT, Failure
+from kith.commands.output import clean, counted, print_table, separated
+from kith.contacts import Fault, Format, region_named
+from kith.sync import Book, Match, Outcome, State
+
+
+def as_region(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """Return the country that a person named; raise click.BadParameter."""
+    region = None if value is None else region_named(value)
+    if value is not None and region is None:
+        raise click.BadParameter("not a country, such as DE or US")
+    return region
+
+
+region_option = click.option(
+    "--region",
+    metavar="CC",
+    callback=as_region,
+    help="Country of numbers without country code; otherwise that of your own number.",
+)
+format_option = click.option(
+    "--format",
+    "form",
+    type=click.Choice(get_args(Format)),
+    help="How FILE is written; otherwise its content tells.",
+)
+strict_option = click.option(
+    "--strict",
+    is_flag=True,
+    help="End with 9 when something could not be read, or no number was found.",
+)
+
+
+@contextmanager
+def opened(file: str) -> Iterator[BinaryIO]:
+    """Open a file, "-" for stdin; raise Failure."""
+    try:
+        if file == "-":
+            yield sys.stdin.buffer
+            return
+        with Path(file).open("rb") as stream:
+            yield stream
+    except OSError as error:
+        raise Failure(
+            f"{place_of(file)} cannot be read: {error.strerror}.",
+            hint="Give the path of a vCard, CSV or other address book, or - for stdin.",
+            exit_code=LOCAL_FILE,
+        ) from None
+
+
+def write_rejects(path: Path, lines: Iterable[str]) -> None:
+    """Write what could not be read, for the owner's eyes; raise Failure."""
+    try:
+        # For the owner only: what could not be read may still be somebody's number.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as output:
+            output.writelines(f"{clean(line)}\n" for line in lines)
+    except OSError as error:
+        raise Failure(
+            f"{path} cannot be written: {error.strerror}.", exit_code=LOCAL_FILE
+        ) from None
+
+
+def line_of(file: str, fault: Fault) -> str:
+    """Return a fault as file, line, whose it is, and why."""
+    whose = f"{fault.name}: " if fault.name else ""
+    return f"{place_of(file)}:{fault.line}: {whose}{fault.reason}"
+
+
+def place_of(file: str) -> str:
+    """Return a file as messages call it."""
+    return "<stdin>" if file == "-" else file
+
+
+def no_numbers(book: Book) -> str:
+    """Return what to say of a book with contacts and no number, "" of any other."""
+    if book.numbers or not book.contacts:
+        return ""
+    return (
+        f"no phone number was found in {counted(book.contacts, 'contact')}; "
+        "is this the right file, and was it exported with phone numbers?"
+    )
+
+
+def note_read(book: Book, more: str = "", *, err: bool) -> None:
+    """Say how much was read."""
+    click.echo(
+        f"{counted(book.contacts, 'contact')}, {counted(book.numbers, 'number')}, "
+        f"{book.unreadable} unreadable{more}",
+        err=err,
+    )
+
+
+def refuse_faults(book: Book) -> None:
+    """Raise Failure when something of a book could not be read, or nothing of it could be used."""
+    if book.unreadable:
+        things = "line or number" if book.unreadable == 1 else "lines or numbers"
+        raise Failure(f"{book.unreadable} {things} could not be read.", exit_code=UNREADABLE_INPUT)
+    if no_numbers(book):
+        raise Failure("No phone number was found.", exit_code=UNREADABLE_INPUT)
+
+
+Output = Literal["table", "json", "jsonl", "csv"]
+TABLE_ROWS = 1_000  # a table is as wide as its widest row, so that many are gathered
+
+
+class NewMatches:
+    """The matches of a run on their way to be printed, counted as they pass."""
+
+    def __init__(self, book: Book, state: State, *, only_new: bool) -> None:
+        """Yield all of the book's matches, or with `only_new` those that `state` has not shown."""
+        self._book = book
+        self._state = state
+        self._only_new = only_new
+        self.here = 0
+        self.new = 0
+
+    def __iter__(self) -> Iterator[Match]:
+        """Yield the matches in the book's order."""
+        for match in self._book.matches():
+            is_new = not self._state.has_shown(match.account_id)
+            self.here += 1
+            self.new += is_new
+            if is_new or not self._only_new:
+                yield match
+
+
+def print_matches(output: Output, shown: NewMatches, book: Book, outcome: Outcome) -> None:
+    """Write the matches to stdout, and return once the system has taken them."""
+    if output == "table":
+        _table(shown)
+    elif output == "csv":
+        _csv(shown)
+    elif output == "jsonl":
+        sys.stdout.writelines(f"{line}\n" for line in _json(shown))
+    else:
+        sys.stdout.writelines(_document(shown, book, outcome))
+    sys.stdout.flush()
+
+
+def _table(matches: Iterable[Match]) -> None:
+    rows = ((match.name, match.written, match.account_id) for match in matches)
+    while block := list(itertools.islice(rows, TABLE_ROWS)):
+        print_table(("NAME", "NUMBER", "ACCOUNT"), block)
+
+
+def _csv(matches: Iterable[Match]) -> None:
+    table = csv.writer(sys.stdout, lineterminator="\n")
+    table.writerow(field.name for field in fields(Match))
+    for match in matches:
+        table.writerow(clean(str(cell)) for cell in astuple(match))
+
+
+def _json(items: Iterable[Match | Fault]) -> Iterator[str]:
+    for item in items:
+        yield json.dumps(asdict(item))
+
+
+def _document(shown: NewMatches, book: Book, outcome: Outcome) -> Iterator[str]:
+    yield f'{{\n  "contacts": {book.contacts},\n  "numbers": {book.numbers},\n  "unreadable": ['
+    yield from separated(_json(book.faults()))
+    yield '],\n  "matches": ['
+    yield from separated(_json(shown))
+    yield f'],\n  "here": {shown.here},\n  "new": {shown.new},\n  "waiting": {outcome.waiting}\n}}\n'

@@ -1,0 +1,243 @@
+"""`kith sync`: match an address book and show the contacts who have an account."""
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from kith.client import Kith
+from kith.commands.address_book import (
+    NewMatches,
+    Output,
+    format_option,
+    line_of,
+    no_numbers,
+    note_read,
+    opened,
+    print_matches,
+    refuse_faults,
+    region_option,
+    strict_option,
+    write_rejects,
+)
+from kith.commands.errors import (
+    BUDGET_USED_UP,
+    LATER,
+    LOCAL_FILE,
+    NOT_SIGNED_IN,
+    Failure,
+    duration,
+)
+from kith.commands.message_store import save_names
+from kith.commands.output import SyncProgress, counted, note
+from kith.commands.session import Session
+from kith.contacts import Format, read_contacts, region_of
+from kith.problems import (
+    ScopeMissing,
+    ServiceTokenExpired,
+    ServiceTokenInvalid,
+    TokenInvalid,
+    TokenReused,
+)
+from kith.storage import Credentials, default_state_directory
+from kith.sync import Book, Outcome, State, StateBroken, StateInUse, gather, synchronise
+
+DAY_SECONDS = 86_400
+MAX_WAIT_SECONDS = 3600.0  # seconds for another sync to end: one of a million numbers takes minutes
+SERVICE_REFUSED = (ServiceTokenInvalid, ServiceTokenExpired, ScopeMissing)
+
+
+@dataclass(frozen=True)
+class LookupOwner:
+    """Who asks: `own_number` is None for a service, and `identity` says what was paid by whom.
+
+    former_identity: what names the state files of the time when each book had its own.
+    """
+
+    client: Kith
+    own_number: str | None
+    identity: str
+    former_identity: str
+    credentials: Credentials | None = None
+
+
+@click.command()
+@click.argument("file")
+@region_option
+@format_option
+@click.option(
+    "--output",
+    type=click.Choice(["table", "json", "jsonl", "csv"]),
+    default="table",
+    help="How matches are printed; a table otherwise.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The same as --output json.")
+@click.option("--watch-new", is_flag=True, help="Print only people that no earlier run has shown.")
+@click.option(
+    "--rejects",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write what could not be read into this file, instead of to stderr.",
+)
+@strict_option
+@click.option(
+    "--state",
+    "state_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Keep what was paid for in this file; otherwise in the account's below ~/.local/state/kith.",
+)
+@click.option("--quiet", is_flag=True, help="Print matches and failures only.")
+@click.pass_obj
+def sync(
+    session: Session,
+    file: str,
+    region: str | None,
+    form: Format | None,
+    output: Output,
+    as_json: bool,
+    watch_new: bool,
+    rejects: Path | None,
+    strict: bool,
+    state_path: Path | None,
+    quiet: bool,
+) -> None:
+    """Show which of the contacts in FILE are here.
+
+    FILE is an address book as phones and programs export it: vCard, CSV, LDIF, JSON, XML,
+    Telegram's or WhatsApp's export, compressed or not; "-" reads stdin. Only hashes of the numbers
+    leave this machine. What cannot be read is named on stderr and costs nothing else. Run it again
+    whenever you like, under any name of the file: only numbers that this account has not asked
+    about before cost anything.
+
+    \b
+    Example:
+      kith sync contacts.vcf
+      kith sync - --region DE --output jsonl < contacts.csv
+      kith sync contacts.csv --watch-new --quiet
+    """
+    with ExitStack() as stack:
+        stack.enter_context(_explained(given=session.has_token))
+        asker = _asker(session)
+        stack.enter_context(asker.client)
+        book = stack.enter_context(Book())
+        with SyncProgress(quiet=quiet) as progress:
+            with opened(file) as stream:
+                gather(
+                    read_contacts(stream, file, form=form),
+                    book,
+                    region=region or region_of(asker.own_number or ""),
+                    own_number=asker.own_number,
+                    on_fault=None if quiet or rejects else lambda fault: note(line_of(file, fault)),
+                    on_progress=progress.reading(stream),
+                )
+            if rejects:
+                write_rejects(rejects, (line_of(file, fault) for fault in book.faults()))
+            if no_numbers(book):
+                note(f"kith: {no_numbers(book)}")
+            # Only now: another run has to wait for as long as this one holds it.
+            state = stack.enter_context(_state(session, asker, file, state_path))
+            outcome = synchronise(asker.client, book, state, on_progress=progress.asking)
+        shown = NewMatches(book, state, only_new=watch_new)
+        print_matches("json" if as_json else output, shown, book, outcome)
+        # Only now: people whom a broken pipe has swallowed are new to the next run. An empty file
+        # is more often a failed export than a lonely person, and makes nobody new.
+        state.show(book.account_ids(), everybody=outcome.complete and book.numbers > 0)
+        if asker.credentials is not None:
+            save_names(session, asker.credentials, book)
+        if not quiet and not as_json and output != "json":
+            new = f", {shown.new} new" if watch_new else ""
+            note_read(book, f", {shown.here} here{new}", err=output != "table")
+    if not outcome.complete:
+        raise _budget_used_up(outcome)
+    if strict:
+        refuse_faults(book)
+
+
+def _asker(session: Session) -> LookupOwner:
+    given = session.bearer()
+    if given is not None:
+        client, server = given
+        try:
+            # An older server does not tell; then the token itself stands for who asks.
+            asker = client.discovery_parameters().asker or _digest(client.device_token or "")
+        except BaseException:
+            client.close()
+            raise
+        return LookupOwner(client, None, f"{server} {asker}", server)
+    client, credentials = session.signed_in()
+    account = client.account()
+    identity = f"{credentials.server} {account.account_id}"
+    return LookupOwner(client, account.phone_number, identity, identity, credentials)
+
+
+def _state(session: Session, asker: LookupOwner, file: str, given: Path | None) -> State:
+    """Open the state of whoever asks, waiting for another run; raise StateInUse, StateBroken."""
+    directory = default_state_directory()
+    place = file if file == "-" else str(Path(file).resolve())
+    state = State(
+        given or directory / f"sync-{_digest(asker.identity)}.db",
+        # A file that is named by hand is of one book, whatever that is called.
+        "" if given else _digest(place),
+        wait=MAX_WAIT_SECONDS,
+        sleep=session.dependencies.sleep,
+        on_wait=lambda: note("Another sync of this account is at work; waiting for it to end."),
+    )
+    former_name = _digest(f"{asker.former_identity}\0{place}")
+    former = directory / f"sync-{former_name}.db"
+    if given is None and former.exists():
+        try:
+            state.adopt(former)
+        except BaseException:
+            state.close()
+            raise
+    return state
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+@contextmanager
+def _explained(*, given: bool) -> Iterator[None]:
+    try:
+        yield
+    except (TokenInvalid, TokenReused, *SERVICE_REFUSED) as error:
+        if not given:
+            raise
+        raise Failure(
+            error.detail or error.title,
+            hint="It was given by --token-file or KITH_TOKEN; its operator can issue another.",
+            exit_code=NOT_SIGNED_IN,
+        ) from None
+    except StateInUse as error:
+        raise Failure(str(error), hint="Wait until it ends.", exit_code=LATER) from None
+    except StateBroken as error:
+        raise Failure(str(error), exit_code=LOCAL_FILE) from None
+    except sqlite3.Error as error:
+        raise Failure(
+            f"The address book cannot be sorted on disk: {error}.",
+            hint="Make room, or name a directory that has some as TMPDIR.",
+            exit_code=LOCAL_FILE,
+        ) from None
+
+
+def _budget_used_up(outcome: Outcome) -> Failure:
+    hints = ["What was done is kept; the next run goes on from here."]
+    if outcome.retry_after and outcome.retry_after < DAY_SECONDS:
+        hints.append(f"Come back in {duration(outcome.retry_after)}.")
+    if outcome.budget is not None and outcome.budget.refill_per_day > 0:
+        refill = outcome.budget.refill_per_day
+        if outcome.waiting <= refill:
+            hints.append(f"{refill} a day come back, so that the rest can be asked about tomorrow.")
+        else:
+            last = duration(-(-outcome.waiting * DAY_SECONDS // refill))
+            hints.append(f"{refill} a day come back: {refill} more tomorrow, the last in {last}.")
+    were = "was" if outcome.waiting == 1 else "were"
+    return Failure(
+        f"The budget is used up: {counted(outcome.waiting, 'number')} {were} not asked about.",
+        hint=" ".join(hints),
+        exit_code=BUDGET_USED_UP,
+    )

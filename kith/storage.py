@@ -1,0 +1,194 @@
+"""Private files on this machine: the credentials of the command, and SQLite databases.
+
+An unreadable file is never replaced, because a lost device token cannot be recovered.
+"""
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import sqlite3
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+_TOKEN = re.compile(r"[!-~]+")
+
+
+class CredentialsMissing(Exception):
+    """Report that there is no credentials file: nobody is signed in."""
+
+
+class CredentialsBroken(Exception):
+    """Report a credentials file that cannot be read or written; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What a device needs to come back: its server, its ids and its secret."""
+
+    server: str
+    account_id: str
+    device_id: str
+    phone_number: str
+    device_token: str = field(repr=False)
+
+
+class CredentialsFile:
+    """Read and write the credentials at one path."""
+
+    def __init__(self, path: Path) -> None:
+        """Touch nothing yet."""
+        self.path = path
+
+    def load(self) -> Credentials:
+        """Return the credentials; raise CredentialsMissing or CredentialsBroken."""
+        try:
+            document = json.loads(self.path.read_bytes())
+        except FileNotFoundError:
+            raise CredentialsMissing from None
+        except OSError as error:
+            raise CredentialsBroken(f"{self.path} cannot be read: {error.strerror}.") from None
+        except (ValueError, RecursionError):
+            raise self._broken() from None
+        names = Credentials.__dataclass_fields__
+        if not isinstance(document, dict) or not all(
+            isinstance(document.get(name), str) for name in names
+        ):
+            raise self._broken()
+        if not _TOKEN.fullmatch(document["device_token"]):
+            raise self._broken()
+        return Credentials(**{name: document[name] for name in names})
+
+    def save(self, credentials: Credentials) -> None:
+        """Replace the file in one step; raise CredentialsBroken when that fails."""
+        content = json.dumps(asdict(credentials), indent=2) + "\n"
+        try:
+            self._replace(content.encode("ascii"))
+        except OSError as error:
+            raise CredentialsBroken(f"{self.path} cannot be written: {error.strerror}.") from None
+
+    def prepare(self) -> None:
+        """Make sure that `save` will work; raise CredentialsBroken."""
+        try:
+            temporary = self._temporary()
+            os.close(_create(temporary))
+            temporary.unlink()
+        except OSError as error:
+            raise CredentialsBroken(f"{self.path} cannot be written: {error.strerror}.") from None
+        if self.path.is_dir():
+            raise CredentialsBroken(f"{self.path} is a directory, not a credentials file.")
+
+    def remove(self) -> None:
+        """Delete the file; one that is gone already is fine."""
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise CredentialsBroken(f"{self.path} cannot be deleted: {error.strerror}.") from None
+
+    def is_exposed(self) -> bool:
+        """Return whether other people on this machine may read the file."""
+        try:
+            return os.name == "posix" and bool(self.path.stat().st_mode & 0o077)
+        except OSError:
+            return False
+
+    def _replace(self, content: bytes) -> None:
+        temporary = self._temporary()
+        descriptor = _create(temporary)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.path.resolve())
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+        _flush_directory(self.path.resolve().parent)
+
+    def _temporary(self) -> Path:
+        target = self.path.resolve()  # a link to the file stays a link
+        for directory in reversed([target.parent, *target.parent.parents]):
+            if not directory.exists():
+                directory.mkdir(mode=0o700, exist_ok=True)
+        return target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+
+    def _broken(self) -> CredentialsBroken:
+        return CredentialsBroken(
+            f"{self.path} is not a readable credentials file. Restore it from a backup, "
+            "or move it away and register again."
+        )
+
+
+def default_directory() -> Path:
+    """Return where credentials are kept: "kith" in the XDG configuration directory."""
+    return _directory("XDG_CONFIG_HOME", ".config")
+
+
+def default_state_directory() -> Path:
+    """Return where commands keep what they know: "kith" in the XDG state directory."""
+    return _directory("XDG_STATE_HOME", ".local/state")
+
+
+def _directory(variable: str, default: str) -> Path:
+    configured = os.environ.get(variable, "")
+    base = Path(configured) if configured.startswith("/") else Path.home() / default
+    return base / "kith"
+
+
+def _create(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+
+
+def _flush_directory(directory: Path) -> None:
+    """Put the rename itself on disk, where the system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+class FileMarks(NamedTuple):
+    """What a file says it is: SQLite's application id and user version."""
+
+    application_id: int
+    version: int
+
+
+def open_private(path: Path, *, timeout: float) -> sqlite3.Connection:
+    """Open or create a file, readable by its owner only, with transactions left to the caller.
+
+    timeout: seconds to wait for another process's transaction. Threads may share the connection
+    one at a time. Raise OSError or sqlite3.Error.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    path.chmod(0o600)
+    return sqlite3.connect(path, isolation_level=None, timeout=timeout, check_same_thread=False)
+
+
+def is_empty_database(database: sqlite3.Connection) -> bool:
+    """Return whether there is nothing in a file yet."""
+    (count,) = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    return int(count) == 0
+
+
+def create_tables(database: sqlite3.Connection, tables: str, marks: FileMarks) -> None:
+    """Make the tables of an empty file, in the caller's transaction, and mark it."""
+    for statement in tables.split(";"):
+        database.execute(statement)
+    # Two whole numbers, which a pragma takes in no other way.
+    database.execute(f"PRAGMA application_id = {marks.application_id}")
+    database.execute(f"PRAGMA user_version = {marks.version}")
+
+
+def read_marks(database: sqlite3.Connection) -> FileMarks:
+    """Return what a file says it is."""
+    (application_id,) = database.execute("PRAGMA application_id").fetchone()
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    return FileMarks(application_id, version)
