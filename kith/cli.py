@@ -123,7 +123,7 @@ def main(
         raise click.UsageError("Give --profile or --credentials, not both.")
     if ctx.get_parameter_source("token_file") is by_command_line and (profile or by_option):
         raise click.UsageError("Give --token-file or credentials, not both.")
-    ctx.obj = Session.of(
+    ctx.obj = Session.from_options(
         dependencies,
         server=server,
         profile=profile,

@@ -17,16 +17,16 @@ _TOKEN = re.compile(r"[!-~]+")
 
 
 class CredentialsMissing(Exception):
-    """Report that there is no credentials file: nobody is signed in."""
+    """There is no credentials file: nobody is signed in."""
 
 
 class CredentialsBroken(Exception):
-    """Report a credentials file that cannot be read or written; the message says what to do."""
+    """A credentials file cannot be read or written; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """What a device needs to come back: its server, its ids and its secret."""
+    """A device's server, ids and token."""
 
     server: str
     account_id: str
@@ -36,10 +36,10 @@ class Credentials:
 
 
 class CredentialsFile:
-    """Read and write the credentials at one path."""
+    """The credentials at one path."""
 
     def __init__(self, path: Path) -> None:
-        """Touch nothing yet."""
+        """Take the path; nothing is opened yet."""
         self.path = path
 
     def load(self) -> Credentials:
@@ -62,7 +62,7 @@ class CredentialsFile:
         return Credentials(**{name: document[name] for name in names})
 
     def save(self, credentials: Credentials) -> None:
-        """Replace the file in one step; raise CredentialsBroken when that fails."""
+        """Replace the file atomically; raise CredentialsBroken."""
         content = json.dumps(asdict(credentials), indent=2) + "\n"
         try:
             self._replace(content.encode("ascii"))
@@ -70,7 +70,7 @@ class CredentialsFile:
             raise CredentialsBroken(f"{self.path} cannot be written: {error.strerror}.") from None
 
     def prepare(self) -> None:
-        """Make sure that `save` will work; raise CredentialsBroken."""
+        """Check that `save` will work; raise CredentialsBroken."""
         try:
             temporary = self._temporary()
             os.close(_create(temporary))
@@ -81,14 +81,14 @@ class CredentialsFile:
             raise CredentialsBroken(f"{self.path} is a directory, not a credentials file.")
 
     def remove(self) -> None:
-        """Delete the file; one that is gone already is fine."""
+        """Delete the file, if there is one."""
         try:
             self.path.unlink(missing_ok=True)
         except OSError as error:
             raise CredentialsBroken(f"{self.path} cannot be deleted: {error.strerror}.") from None
 
     def is_exposed(self) -> bool:
-        """Return whether other people on this machine may read the file."""
+        """Return whether other people on this machine can read the file."""
         try:
             return os.name == "posix" and bool(self.path.stat().st_mode & 0o077)
         except OSError:
@@ -124,12 +124,12 @@ class CredentialsFile:
 
 
 def default_directory() -> Path:
-    """Return where credentials are kept: "kith" in the XDG configuration directory."""
+    """Return the directory of credentials: "kith" in the XDG configuration directory."""
     return _directory("XDG_CONFIG_HOME", ".config")
 
 
 def default_state_directory() -> Path:
-    """Return where commands keep what they know: "kith" in the XDG state directory."""
+    """Return the directory of state: "kith" in the XDG state directory."""
     return _directory("XDG_STATE_HOME", ".local/state")
 
 
@@ -144,7 +144,7 @@ def _create(path: Path) -> int:
 
 
 def _flush_directory(directory: Path) -> None:
-    """Put the rename itself on disk, where the system can."""
+    """Sync the rename itself to disk, if the system can."""
     with contextlib.suppress(OSError):
         descriptor = os.open(directory, os.O_RDONLY)
         try:
@@ -154,17 +154,17 @@ def _flush_directory(directory: Path) -> None:
 
 
 class FileMarks(NamedTuple):
-    """What a file says it is: SQLite's application id and user version."""
+    """SQLite's application id and user version of a file."""
 
     application_id: int
     version: int
 
 
 def open_private(path: Path, *, timeout: float) -> sqlite3.Connection:
-    """Open or create a file, readable by its owner only, with transactions left to the caller.
+    """Open or create a file, readable by its owner only, with explicit transactions.
 
-    timeout: seconds to wait for another process's transaction. Threads may share the connection
-    one at a time. Raise OSError or sqlite3.Error.
+    timeout: seconds to wait for another process's transaction. Threads may share the connection one
+    at a time. Raise OSError or sqlite3.Error.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -173,13 +173,13 @@ def open_private(path: Path, *, timeout: float) -> sqlite3.Connection:
 
 
 def is_empty_database(database: sqlite3.Connection) -> bool:
-    """Return whether there is nothing in a file yet."""
+    """Return whether a file has no tables yet."""
     (count,) = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     return int(count) == 0
 
 
 def create_tables(database: sqlite3.Connection, tables: str, marks: FileMarks) -> None:
-    """Make the tables of an empty file, in the caller's transaction, and mark it."""
+    """Create the tables of an empty file and mark it, in the caller's transaction."""
     for statement in tables.split(";"):
         database.execute(statement)
     # Two whole numbers, which a pragma takes in no other way.
@@ -188,7 +188,7 @@ def create_tables(database: sqlite3.Connection, tables: str, marks: FileMarks) -
 
 
 def read_marks(database: sqlite3.Connection) -> FileMarks:
-    """Return what a file says it is."""
+    """Return the marks of a file."""
     (application_id,) = database.execute("PRAGMA application_id").fetchone()
     (version,) = database.execute("PRAGMA user_version").fetchone()
     return FileMarks(application_id, version)

@@ -7,13 +7,13 @@ import click
 
 from kith.commands.message_store import delete_store
 from kith.commands.output import (
-    PIN_FILE,
     ask_secret,
     local_time,
     note,
-    pin_from,
+    pin_file_option,
     print_json,
     print_table,
+    read_pin,
 )
 from kith.commands.session import Session
 from kith.models import Account
@@ -45,14 +45,14 @@ def whoami(session: Session, as_json: bool) -> None:
             ("account", account.account_id),
             ("device", account.device_id),
             ("discoverable", "yes" if account.discoverable else "no"),
-            ("registration lock", _lock_of(account)),
+            ("registration lock", _lock_state(account)),
             ("since", local_time(account.created_at)),
             ("server", credentials.server),
         ),
     )
 
 
-def _lock_of(account: Account) -> str:
+def _lock_state(account: Account) -> str:
     if not account.registration_lock:
         return "not set"
     state = account.registration_lock_state or "set"
@@ -90,7 +90,7 @@ def lock() -> None:
 
 
 @lock.command("set")
-@PIN_FILE
+@pin_file_option
 @click.option(
     "--current-pin-file",
     type=click.File(),
@@ -107,19 +107,19 @@ def set_lock(session: Session, pin_file: TextIO | None, current_pin_file: TextIO
       kith lock set
     """
     kith, _ = session.signed_in()
-    pin = pin_from(pin_file) or ask_secret("New PIN (six digits)", again="New PIN again")
+    pin = read_pin(pin_file) or ask_secret("New PIN (six digits)", again="New PIN again")
     if not MIN_PIN_LENGTH <= len(pin) <= MAX_PIN_LENGTH:
         raise click.BadParameter("a PIN has 6 to 64 characters", param_hint="--pin-file")
     with kith:
         current = None
         if kith.account().registration_lock:
-            current = pin_from(current_pin_file) or ask_secret("Current PIN")
+            current = read_pin(current_pin_file) or ask_secret("Current PIN")
         kith.set_registration_lock(pin, current_pin=current)
     click.echo("The PIN is set. Remember it: nobody can look it up.")
 
 
 @lock.command("remove")
-@PIN_FILE
+@pin_file_option
 @click.option("--forgotten", is_flag=True, help="Without the PIN: it is removed in 7 days.")
 @click.pass_obj
 def remove_lock(session: Session, pin_file: TextIO | None, forgotten: bool) -> None:
@@ -142,7 +142,7 @@ def remove_lock(session: Session, pin_file: TextIO | None, forgotten: bool) -> N
         if forgotten:
             account = kith.remove_registration_lock()
         else:
-            account = kith.remove_registration_lock(pin_from(pin_file) or ask_secret("PIN"))
+            account = kith.remove_registration_lock(read_pin(pin_file) or ask_secret("PIN"))
     if account.registration_lock_ends_at is None:
         click.echo("The PIN is removed.")
         return

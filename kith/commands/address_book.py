@@ -17,12 +17,12 @@ from typing import BinaryIO, Literal, get_args
 import click
 
 from kith.commands.errors import LOCAL_FILE, UNREADABLE_INPUT, Failure
-from kith.commands.output import clean, counted, print_table, separated
+from kith.commands.output import clean, json_items, plural, print_table
 from kith.contacts import Fault, Format, region_named
 from kith.sync import Book, Match, Outcome, State
 
 
-def as_region(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+def parse_region(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
     """Return the country that a person named; raise click.BadParameter."""
     region = None if value is None else region_named(value)
     if value is not None and region is None:
@@ -33,7 +33,7 @@ def as_region(_: click.Context, __: click.Parameter, value: str | None) -> str |
 region_option = click.option(
     "--region",
     metavar="CC",
-    callback=as_region,
+    callback=parse_region,
     help="Country of numbers without country code; otherwise that of your own number.",
 )
 format_option = click.option(
@@ -50,7 +50,7 @@ strict_option = click.option(
 
 
 @contextmanager
-def opened(file: str) -> Iterator[BinaryIO]:
+def open_input(file: str) -> Iterator[BinaryIO]:
     """Open a file, "-" for stdin; raise Failure."""
     try:
         if file == "-":
@@ -60,7 +60,7 @@ def opened(file: str) -> Iterator[BinaryIO]:
             yield stream
     except OSError as error:
         raise Failure(
-            f"{place_of(file)} cannot be read: {error.strerror}.",
+            f"{display_name(file)} cannot be read: {error.strerror}.",
             hint="Give the path of a vCard, CSV or other address book, or - for stdin.",
             exit_code=LOCAL_FILE,
         ) from None
@@ -79,42 +79,42 @@ def write_rejects(path: Path, lines: Iterable[str]) -> None:
         ) from None
 
 
-def line_of(file: str, fault: Fault) -> str:
+def fault_line(file: str, fault: Fault) -> str:
     """Return a fault as file, line, whose it is, and why."""
     whose = f"{fault.name}: " if fault.name else ""
-    return f"{place_of(file)}:{fault.line}: {whose}{fault.reason}"
+    return f"{display_name(file)}:{fault.line}: {whose}{fault.reason}"
 
 
-def place_of(file: str) -> str:
+def display_name(file: str) -> str:
     """Return a file as messages call it."""
     return "<stdin>" if file == "-" else file
 
 
-def no_numbers(book: Book) -> str:
+def no_numbers_text(book: Book) -> str:
     """Return what to say of a book with contacts and no number, "" of any other."""
     if book.numbers or not book.contacts:
         return ""
     return (
-        f"no phone number was found in {counted(book.contacts, 'contact')}; "
+        f"no phone number was found in {plural(book.contacts, 'contact')}; "
         "is this the right file, and was it exported with phone numbers?"
     )
 
 
-def note_read(book: Book, more: str = "", *, err: bool) -> None:
+def note_counts(book: Book, more: str = "", *, err: bool) -> None:
     """Say how much was read."""
     click.echo(
-        f"{counted(book.contacts, 'contact')}, {counted(book.numbers, 'number')}, "
+        f"{plural(book.contacts, 'contact')}, {plural(book.numbers, 'number')}, "
         f"{book.unreadable} unreadable{more}",
         err=err,
     )
 
 
-def refuse_faults(book: Book) -> None:
+def require_no_faults(book: Book) -> None:
     """Raise Failure when something of a book could not be read, or nothing of it could be used."""
     if book.unreadable:
         things = "line or number" if book.unreadable == 1 else "lines or numbers"
         raise Failure(f"{book.unreadable} {things} could not be read.", exit_code=UNREADABLE_INPUT)
-    if no_numbers(book):
+    if no_numbers_text(book):
         raise Failure("No phone number was found.", exit_code=UNREADABLE_INPUT)
 
 
@@ -136,7 +136,7 @@ class NewMatches:
     def __iter__(self) -> Iterator[Match]:
         """Yield the matches in the book's order."""
         for match in self._book.matches():
-            is_new = not self._state.has_shown(match.account_id)
+            is_new = not self._state.was_shown(match.account_id)
             self.here += 1
             self.new += is_new
             if is_new or not self._only_new:
@@ -176,7 +176,7 @@ def _json(items: Iterable[Match | Fault]) -> Iterator[str]:
 
 def _document(shown: NewMatches, book: Book, outcome: Outcome) -> Iterator[str]:
     yield f'{{\n  "contacts": {book.contacts},\n  "numbers": {book.numbers},\n  "unreadable": ['
-    yield from separated(_json(book.faults()))
+    yield from json_items(_json(book.faults()))
     yield '],\n  "matches": ['
-    yield from separated(_json(shown))
+    yield from json_items(_json(shown))
     yield f'],\n  "here": {shown.here},\n  "new": {shown.new},\n  "waiting": {outcome.waiting}\n}}\n'

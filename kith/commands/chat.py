@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import click
 
 from kith.commands.errors import NOT_SIGNED_IN, Failure, describe_error
-from kith.commands.groups import group_named
-from kith.commands.messages import MARKS, line, warn_of_own_devices
-from kith.commands.messaging import Messaging, messaging, refusals
-from kith.commands.output import clean, note, tell_lock_removal
+from kith.commands.groups import find_group
+from kith.commands.messages import MARKS, message_line, warn_about_own_devices
+from kith.commands.messaging import Messaging, messaging, send_errors
+from kith.commands.output import clean, note, note_lock_removal
 from kith.commands.session import Session
 from kith.errors import KithError, KithUnreachable
 from kith.messaging.history import Entry
@@ -37,7 +37,7 @@ def chat(session: Session, name: str, with_group: bool) -> None:
       kith chat --group Hiking
     """
     with messaging(session) as opened:
-        to = group_named(opened.kith, name).id if with_group else opened.account(name)
+        to = find_group(opened.kith, name).id if with_group else opened.account(name)
         _Chat(opened, to, is_group=with_group).run()
 
 
@@ -55,12 +55,12 @@ class _Chat:
         messenger.receive()
         before = messenger.history.newest(self._to, HISTORY_LINES)
         self._print(before)
-        warn_of_own_devices(self._opened)
+        warn_about_own_devices(self._opened)
         stream = Stream(
             self._opened.kith,
             messenger,
             on_change=self._changed,
-            on_lock_removal=tell_lock_removal,
+            on_lock_removal=note_lock_removal,
         )
         receiving = threading.Thread(target=self._receive, args=(stream,), daemon=True)
         receiving.start()
@@ -77,7 +77,7 @@ class _Chat:
 
     def _send(self, text: str) -> None:
         try:
-            with refusals(self._opened):
+            with send_errors(self._opened):
                 entry = self._opened.messenger.send(self._to, text, is_group=self._is_group)
         except KithUnreachable:
             self._say(f"{MARKS['waiting']} no answer; it is kept, and goes out later")
@@ -112,7 +112,7 @@ class _Chat:
     def _print(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
             mark = f" {MARKS[entry.state]}" if entry.outgoing else ""
-            self._say(line(self._opened, entry) + mark)
+            self._say(message_line(self._opened, entry) + mark)
         self._opened.messenger.mark_shown([entry for entry in entries if entry.unread], tell=True)
 
     def _say(self, text: str) -> None:

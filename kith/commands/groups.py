@@ -64,7 +64,7 @@ def members(session: Session, title: str, as_json: bool) -> None:
       kith groups members Hiking
     """
     with messaging(session) as opened:
-        _show(opened, opened.kith.group(group_named(opened.kith, title).id), as_json=as_json)
+        _show(opened, opened.kith.group(find_group(opened.kith, title).id), as_json=as_json)
 
 
 @groups.command()
@@ -79,7 +79,7 @@ def invite(session: Session, title: str, names: tuple[str, ...]) -> None:
       kith groups invite Hiking Eve
     """
     with messaging(session) as opened:
-        group = group_named(opened.kith, title)
+        group = find_group(opened.kith, title)
         account_ids = [opened.account(name) for name in names]
         _show(opened, opened.kith.invite(group.id, group.version, account_ids), as_json=False)
 
@@ -96,7 +96,7 @@ def remove(session: Session, title: str, name: str) -> None:
       kith groups remove Hiking Eve
     """
     with messaging(session) as opened:
-        group = group_named(opened.kith, title)
+        group = find_group(opened.kith, title)
         account_id = opened.account(name)
         _show(opened, opened.kith.remove_member(group.id, group.version, account_id), as_json=False)
 
@@ -112,7 +112,7 @@ def join(session: Session, title: str) -> None:
       kith groups join Hiking
     """
     with messaging(session) as opened:
-        group = group_named(opened.kith, title)
+        group = find_group(opened.kith, title)
         _show(opened, opened.kith.accept_invitation(group.id), as_json=False)
 
 
@@ -128,11 +128,11 @@ def leave(session: Session, title: str) -> None:
     """
     kith, credentials = session.signed_in()
     with kith:
-        kith.leave_group(group_named(kith, title).id, credentials.account_id)
+        kith.leave_group(find_group(kith, title).id, credentials.account_id)
     click.echo("You are not in it any more.")
 
 
-def group_named(kith: Kith, title: str) -> GroupSummary:
+def find_group(kith: Kith, title: str) -> GroupSummary:
     """Return the group that is meant by a name or an id; raise Failure."""
     everything = list(all_groups(kith))
     found = [group for group in everything if group.id == title] or [

@@ -82,18 +82,18 @@ def sign_recovery(session: Session, verified: Verification) -> DeviceRecovery | 
     Confirm before going on without it when the keys are here and cannot be opened: the messages
     that wait for the device are then deleted.
     """
-    present = session.present_here()
-    if present is None or present.phone_number != verified.phone_number:
+    stored_credentials = session.credentials_of_server()
+    if stored_credentials is None or stored_credentials.phone_number != verified.phone_number:
         return None
-    if not store_path(present).exists():
+    if not store_path(stored_credentials).exists():
         return None
     try:
         from kith.messaging import StoreBroken, StoreLocked
         from kith.messaging.keys import OwnKeys
 
         try:
-            with open_store(session.file, present) as store:
-                return OwnKeys(store, time.time).recovery(present.device_id, verified.id)
+            with open_store(session.file, stored_credentials) as store:
+                return OwnKeys(store, time.time).recovery(stored_credentials.device_id, verified.id)
         except (StoreBroken, StoreLocked) as error:
             note(str(error))
     except MessagesNotInstalled as error:

@@ -10,7 +10,7 @@ import click
 
 from kith.client import Kith
 from kith.commands.errors import REFUSED, Failure
-from kith.commands.groups import group_named
+from kith.commands.groups import find_group
 from kith.commands.messaging import Messaging, messaging
 from kith.commands.output import clean, local_time, note, print_json
 from kith.commands.session import Session
@@ -52,7 +52,7 @@ def send(
       kith send --group Hiking "It rains"
     """
     with messaging(session) as opened:
-        to = group_named(opened.kith, name).id if to_group else opened.account(name)
+        to = find_group(opened.kith, name).id if to_group else opened.account(name)
         body = sys.stdin.read().rstrip("\n") if text == ("-",) else " ".join(text)
         try:
             entry = opened.messenger.send(
@@ -62,9 +62,9 @@ def send(
             if not isinstance(error, KithProblem) or error.status >= 500:
                 note("The text is kept, and goes out with the next command about messages.")
             raise
-        warn_of_own_devices(opened)
+        warn_about_own_devices(opened)
         if as_json:
-            print_json(described(opened, entry))
+            print_json(message_json(opened, entry))
         else:
             note(f"{MARKS[entry.state]} {entry.state}")
 
@@ -102,10 +102,10 @@ def inbox(session: Session, wait: int, as_json: bool) -> None:
             opened.messenger.mark_gap_shown(gap)
         unread = opened.messenger.history.unread()
         if as_json:
-            print_json([described(opened, entry) for entry in unread])
+            print_json([message_json(opened, entry) for entry in unread])
         else:
             for entry in unread:
-                click.echo(line(opened, entry))
+                click.echo(message_line(opened, entry))
             if not unread:
                 note("No new messages.")
         sys.stdout.flush()
@@ -113,7 +113,7 @@ def inbox(session: Session, wait: int, as_json: bool) -> None:
         opened.messenger.mark_shown(unread)
 
 
-def line(opened: Messaging, entry: Entry) -> str:
+def message_line(opened: Messaging, entry: Entry) -> str:
     """Return one message as one line."""
     when = local_time(_moment(entry))
     who = opened.label(entry.from_account_id)
@@ -126,7 +126,7 @@ def line(opened: Messaging, entry: Entry) -> str:
     return f"{when}  {clean(who)}{where}{marks}: {clean(text)}"
 
 
-def described(opened: Messaging, entry: Entry) -> dict[str, Any]:
+def message_json(opened: Messaging, entry: Entry) -> dict[str, Any]:
     """Return one message for a program."""
     return {
         "id": entry.id,
@@ -142,7 +142,7 @@ def described(opened: Messaging, entry: Entry) -> dict[str, Any]:
     }
 
 
-def warn_of_own_devices(opened: Messaging) -> None:
+def warn_about_own_devices(opened: Messaging) -> None:
     """Say when the own account has devices that get no copies."""
     account_id = opened.credentials.account_id
     if opened.messenger.accounts.get(account_id).unaccepted:
@@ -183,7 +183,7 @@ def accept(session: Session, name: str) -> None:
     Example:
       kith accept Ann
     """
-    _decide(session, name, Kith.accept, "You are in touch with {}.")
+    _set_contact(session, name, Kith.accept, "You are in touch with {}.")
 
 
 @click.command()
@@ -196,7 +196,7 @@ def block(session: Session, name: str) -> None:
     Example:
       kith block Eve
     """
-    _decide(session, name, Kith.block, "{} is blocked.")
+    _set_contact(session, name, Kith.block, "{} is blocked.")
 
 
 @click.command()
@@ -209,10 +209,12 @@ def unblock(session: Session, name: str) -> None:
     Example:
       kith unblock Eve
     """
-    _decide(session, name, Kith.forget, "{} can write to you again.")
+    _set_contact(session, name, Kith.forget, "{} can write to you again.")
 
 
-def _decide(session: Session, name: str, decide: Callable[[Kith, str], None], said: str) -> None:
+def _set_contact(
+    session: Session, name: str, decide: Callable[[Kith, str], None], said: str
+) -> None:
     with messaging(session) as opened:
         account_id = opened.account(name)
         if account_id == opened.credentials.account_id:

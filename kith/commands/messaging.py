@@ -107,13 +107,13 @@ def messaging(session: Session, *, online: bool = True) -> Iterator[Messaging]:
 
     online: publish keys that are due and send what still waits, before anything else.
     """
-    with explained(), ExitStack() as stack:
+    with store_errors(), ExitStack() as stack:
         kith, credentials = session.signed_in()
         stack.enter_context(kith)
         store = stack.enter_context(open_store(session.file, credentials))
         messenger = Messenger(kith, store, credentials.account_id, credentials.device_id)
         opened = Messaging(kith, credentials, store, messenger, ContactNames(store))
-        with refusals(opened):
+        with send_errors(opened):
             if online:
                 messenger.prepare()
             yield opened
@@ -131,7 +131,7 @@ def all_groups(kith: Kith) -> Iterator[GroupSummary]:
 
 
 @contextmanager
-def explained() -> Iterator[None]:
+def store_errors() -> Iterator[None]:
     """Turn what can go wrong with the store into a Failure."""
     try:
         yield
@@ -143,7 +143,7 @@ def explained() -> Iterator[None]:
 
 
 @contextmanager
-def refusals(opened: Messaging) -> Iterator[None]:
+def send_errors(opened: Messaging) -> Iterator[None]:
     """Turn what the messenger refuses into a Failure."""
     try:
         yield

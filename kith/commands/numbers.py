@@ -9,17 +9,17 @@ from collections.abc import Iterable, Iterator
 import click
 
 from kith.commands.address_book import (
+    fault_line,
     format_option,
-    line_of,
-    no_numbers,
-    note_read,
-    opened,
-    refuse_faults,
+    no_numbers_text,
+    note_counts,
+    open_input,
     region_option,
+    require_no_faults,
     strict_option,
 )
 from kith.commands.errors import LOCAL_FILE, Failure
-from kith.commands.output import note, print_table, separated
+from kith.commands.output import json_items, note, print_table
 from kith.commands.session import Session
 from kith.contacts import Format, read_contacts, region_of
 from kith.storage import CredentialsBroken
@@ -57,26 +57,26 @@ def numbers(
     own_number = _own_number(session)
     try:
         with Book() as book:
-            with opened(file) as stream:
+            with open_input(file) as stream:
                 gather(
                     read_contacts(stream, file, form=form),
                     book,
                     region=region or region_of(own_number or ""),
                     own_number=own_number,
                     keep_own=True,
-                    on_fault=None if as_json else lambda fault: note(line_of(file, fault)),
+                    on_fault=None if as_json else lambda fault: note(fault_line(file, fault)),
                 )
-            if no_numbers(book):
-                note(f"kith: {no_numbers(book)}")
+            if no_numbers_text(book):
+                note(f"kith: {no_numbers_text(book)}")
             if as_json:
                 sys.stdout.writelines(_document(book))
             else:
                 _table(book)
             sys.stdout.flush()
             if not as_json:
-                note_read(book, err=True)
+                note_counts(book, err=True)
             if strict:
-                refuse_faults(book)
+                require_no_faults(book)
     except sqlite3.Error as error:
         raise Failure(
             f"The address book cannot be kept on disk: {error}.",
@@ -87,7 +87,7 @@ def numbers(
 
 def _own_number(session: Session) -> str | None:
     try:
-        credentials = session.present()
+        credentials = session.stored_credentials()
     except CredentialsBroken:  # of no concern here
         return None
     return None if credentials is None else credentials.phone_number
@@ -103,9 +103,9 @@ def _table(book: Book) -> None:
 
 def _document(book: Book) -> Iterator[str]:
     yield f'{{\n  "contacts": {book.contacts},\n  "numbers": ['
-    yield from separated(_json(_entries(book)))
+    yield from json_items(_json(_entries(book)))
     yield '],\n  "unreadable": ['
-    yield from separated(
+    yield from json_items(
         _json(
             {"line": fault.line, "name": fault.name, "reason": fault.reason}
             for fault in book.faults()

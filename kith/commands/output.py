@@ -48,7 +48,7 @@ def note(text: str) -> None:
 
 
 @contextmanager
-def working(text: str) -> Iterator[None]:
+def spinner(text: str) -> Iterator[None]:
     """Say on stderr what takes a while, with a spinner for as long as it does on a terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -80,12 +80,12 @@ def ask_secret(question: str, *, again: str | None = None, empty: bool = False) 
         )
 
 
-def counted(count: int, thing: str) -> str:
+def plural(count: int, thing: str) -> str:
     """Return so many things, such as "1 contact" and "2 contacts"."""
     return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
-def separated(items: Iterable[str]) -> Iterator[str]:
+def json_items(items: Iterable[str]) -> Iterator[str]:
     """Yield the items of a JSON array, each on a line of its own."""
     between = "\n    "
     for item in items:
@@ -94,21 +94,21 @@ def separated(items: Iterable[str]) -> Iterator[str]:
 
 
 #: An option rather than the PIN itself, which others on the machine could see while the command runs.
-PIN_FILE = click.option(
+pin_file_option = click.option(
     "--pin-file",
     type=click.File(),
     help="Read the PIN from a file, - is stdin; asked for when needed and not given.",
 )
 
 
-def pin_from(file: TextIO | None) -> str | None:
+def read_pin(file: TextIO | None) -> str | None:
     """Return the first line of a file that a PIN is kept in; None without a file, or when it is
     empty.
     """
     return None if file is None else file.readline().rstrip("\r\n") or None
 
 
-def tell_lock_removal(ends_at: datetime | None) -> None:
+def note_lock_removal(ends_at: datetime | None) -> None:
     """Tell that the PIN of the account is about to be removed, or is not any more."""
     if ends_at is None:
         note("The PIN of your account stays.")

@@ -10,7 +10,7 @@ from kith.api.verification import DeviceRecovery
 from kith.client import Kith
 from kith.commands.code_prompt import ask_for_code, read_outbox_code, send_first_code
 from kith.commands.message_store import publish_keys, sign_recovery
-from kith.commands.output import PIN_FILE, ask_secret, note, pin_from, print_json
+from kith.commands.output import ask_secret, note, pin_file_option, print_json, read_pin
 from kith.commands.session import Session
 from kith.contacts.numbers import NumberUnreadable, normalise
 from kith.models import Registration
@@ -32,7 +32,7 @@ MAX_PIN_TRIES = 3
     "--voice", is_flag=True, help="Have the code read out in a call instead of sent as text."
 )
 @click.option("--name", help="Name of this device, shown in the list of devices.")
-@PIN_FILE
+@pin_file_option
 @click.option("--dev", is_flag=True, help="Read the code from a development server's outbox.")
 @click.option(
     "--replace", is_flag=True, help="Do not ask before replacing this profile's credentials."
@@ -73,7 +73,7 @@ def register(
         else:
             ask_for_code(kith, started)
         recovery = sign_recovery(session, started)
-        registration = _register(kith, started.id, name, pin_from(pin_file), recovery)
+        registration = _register(kith, started.id, name, read_pin(pin_file), recovery)
     credentials = Credentials(
         server=session.server,
         account_id=registration.account_id,
@@ -127,11 +127,15 @@ def link(session: Session, code: str, name: str | None, replace: bool, as_json: 
 
 
 def _may_replace(session: Session, number: str | None, region: str | None, replace: bool) -> None:
-    present = session.present()
-    if present is None or replace or _e164(number, region) == present.phone_number:
+    stored_credentials = session.stored_credentials()
+    if (
+        stored_credentials is None
+        or replace
+        or _e164(number, region) == stored_credentials.phone_number
+    ):
         return
     click.confirm(
-        f"This profile is signed in as {present.phone_number or 'a linked device'}. Replace it?",
+        f"This profile is signed in as {stored_credentials.phone_number or 'a linked device'}. Replace it?",
         abort=True,
         err=True,
     )

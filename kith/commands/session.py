@@ -18,7 +18,7 @@ import httpx
 from kith.api.verification import solve_challenge
 from kith.client import Kith
 from kith.commands.errors import LOCAL_FILE, REFUSED, Failure
-from kith.commands.output import note, working
+from kith.commands.output import note, spinner
 from kith.storage import (
     Credentials,
     CredentialsFile,
@@ -51,7 +51,7 @@ class Session:
     insecure: bool = False
 
     @classmethod
-    def of(
+    def from_options(
         cls,
         dependencies: Dependencies,
         *,
@@ -89,7 +89,7 @@ class Session:
         """Whether a token was given by itself."""
         return self._given_token() is not None
 
-    def bearer(self) -> tuple[Kith, str] | None:
+    def token_client(self) -> tuple[Kith, str] | None:
         """Return a client with the token that was given by itself, and its server; None when none
         was.
 
@@ -116,7 +116,9 @@ class Session:
                 exit_code=REFUSED,
             )
         credentials = self.file.load()
-        if self.wanted_server is not None and not _same(self.wanted_server, credentials.server):
+        if self.wanted_server is not None and not _is_same_server(
+            self.wanted_server, credentials.server
+        ):
             raise Failure(
                 f"These credentials belong to {credentials.server}, not to {self.wanted_server}.",
                 hint="Leave --server (KITH_SERVER) out, or use another --profile.",
@@ -126,23 +128,29 @@ class Session:
             note(f"Others on this machine can read {self.file.path}; run: chmod 600 on it")
         return self._client(credentials.server, credentials.device_token), credentials
 
-    def present(self) -> Credentials | None:
+    def stored_credentials(self) -> Credentials | None:
         """Return this profile's credentials if there are any."""
         try:
             return self.file.load()
         except CredentialsMissing:
             return None
 
-    def present_here(self) -> Credentials | None:
+    def credentials_of_server(self) -> Credentials | None:
         """Return this profile's credentials if they are of the server that is spoken to."""
-        present = self.present()
-        return present if present and _same(self.server, present.server) else None
+        stored_credentials = self.stored_credentials()
+        return (
+            stored_credentials
+            if stored_credentials and _is_same_server(self.server, stored_credentials.server)
+            else None
+        )
 
     @property
     def server(self) -> str:
         """The server that a new registration goes to."""
-        present = None if self.wanted_server else self.present()
-        return self.wanted_server or (present.server if present else DEFAULT_SERVER)
+        stored_credentials = None if self.wanted_server else self.stored_credentials()
+        return self.wanted_server or (
+            stored_credentials.server if stored_credentials else DEFAULT_SERVER
+        )
 
     def _given_token(self) -> str | None:
         if self.token_file is None:
@@ -167,14 +175,14 @@ class Session:
                 token,
                 transport=self.dependencies.transport,
                 sleep=self.dependencies.sleep,
-                solve_challenge=_prove_work,
+                solve_challenge=_solve_with_spinner,
             )
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--server") from None
 
 
-def _prove_work(challenge: Mapping[str, Any]) -> str:
-    with working("Proving that you are no robot…"):
+def _solve_with_spinner(challenge: Mapping[str, Any]) -> str:
+    with spinner("Proving that you are no robot…"):
         return solve_challenge(challenge)
 
 
@@ -193,7 +201,7 @@ def _is_exposed(server: str) -> bool:
         return True
 
 
-def _same(one: str, other: str) -> bool:
+def _is_same_server(one: str, other: str) -> bool:
     try:
         return httpx.URL(one.rstrip("/")) == httpx.URL(other.rstrip("/"))
     except (httpx.InvalidURL, UnicodeError):

@@ -13,14 +13,14 @@ from kith.client import Kith
 from kith.commands.address_book import (
     NewMatches,
     Output,
+    fault_line,
     format_option,
-    line_of,
-    no_numbers,
-    note_read,
-    opened,
+    no_numbers_text,
+    note_counts,
+    open_input,
     print_matches,
-    refuse_faults,
     region_option,
+    require_no_faults,
     strict_option,
     write_rejects,
 )
@@ -33,7 +33,7 @@ from kith.commands.errors import (
     duration,
 )
 from kith.commands.message_store import save_names
-from kith.commands.output import SyncProgress, counted, note
+from kith.commands.output import SyncProgress, note, plural
 from kith.commands.session import Session
 from kith.contacts import Format, read_contacts, region_of
 from kith.problems import (
@@ -119,77 +119,79 @@ def sync(
       kith sync contacts.csv --watch-new --quiet
     """
     with ExitStack() as stack:
-        stack.enter_context(_explained(given=session.has_token))
-        asker = _asker(session)
-        stack.enter_context(asker.client)
+        stack.enter_context(_sync_errors(given=session.has_token))
+        owner = _lookup_owner(session)
+        stack.enter_context(owner.client)
         book = stack.enter_context(Book())
         with SyncProgress(quiet=quiet) as progress:
-            with opened(file) as stream:
+            with open_input(file) as stream:
                 gather(
                     read_contacts(stream, file, form=form),
                     book,
-                    region=region or region_of(asker.own_number or ""),
-                    own_number=asker.own_number,
-                    on_fault=None if quiet or rejects else lambda fault: note(line_of(file, fault)),
+                    region=region or region_of(owner.own_number or ""),
+                    own_number=owner.own_number,
+                    on_fault=None
+                    if quiet or rejects
+                    else lambda fault: note(fault_line(file, fault)),
                     on_progress=progress.reading(stream),
                 )
             if rejects:
-                write_rejects(rejects, (line_of(file, fault) for fault in book.faults()))
-            if no_numbers(book):
-                note(f"kith: {no_numbers(book)}")
+                write_rejects(rejects, (fault_line(file, fault) for fault in book.faults()))
+            if no_numbers_text(book):
+                note(f"kith: {no_numbers_text(book)}")
             # Only now: another run has to wait for as long as this one holds it.
-            state = stack.enter_context(_state(session, asker, file, state_path))
-            outcome = synchronise(asker.client, book, state, on_progress=progress.asking)
+            state = stack.enter_context(_state(session, owner, file, state_path))
+            outcome = synchronise(owner.client, book, state, on_progress=progress.asking)
         shown = NewMatches(book, state, only_new=watch_new)
         print_matches("json" if as_json else output, shown, book, outcome)
         # Only now: people whom a broken pipe has swallowed are new to the next run. An empty file
         # is more often a failed export than a lonely person, and makes nobody new.
-        state.show(book.account_ids(), everybody=outcome.complete and book.numbers > 0)
-        if asker.credentials is not None:
-            save_names(session, asker.credentials, book)
+        state.mark_shown(book.account_ids(), everybody=outcome.complete and book.numbers > 0)
+        if owner.credentials is not None:
+            save_names(session, owner.credentials, book)
         if not quiet and not as_json and output != "json":
             new = f", {shown.new} new" if watch_new else ""
-            note_read(book, f", {shown.here} here{new}", err=output != "table")
+            note_counts(book, f", {shown.here} here{new}", err=output != "table")
     if not outcome.complete:
         raise _budget_used_up(outcome)
     if strict:
-        refuse_faults(book)
+        require_no_faults(book)
 
 
-def _asker(session: Session) -> LookupOwner:
-    given = session.bearer()
+def _lookup_owner(session: Session) -> LookupOwner:
+    given = session.token_client()
     if given is not None:
         client, server = given
         try:
             # An older server does not tell; then the token itself stands for who asks.
-            asker = client.discovery_parameters().asker or _digest(client.device_token or "")
+            owner = client.discovery_parameters().asker or _digest(client.device_token or "")
         except BaseException:
             client.close()
             raise
-        return LookupOwner(client, None, f"{server} {asker}", server)
+        return LookupOwner(client, None, f"{server} {owner}", server)
     client, credentials = session.signed_in()
     account = client.account()
     identity = f"{credentials.server} {account.account_id}"
     return LookupOwner(client, account.phone_number, identity, identity, credentials)
 
 
-def _state(session: Session, asker: LookupOwner, file: str, given: Path | None) -> State:
+def _state(session: Session, owner: LookupOwner, file: str, given: Path | None) -> State:
     """Open the state of whoever asks, waiting for another run; raise StateInUse, StateBroken."""
     directory = default_state_directory()
     place = file if file == "-" else str(Path(file).resolve())
     state = State(
-        given or directory / f"sync-{_digest(asker.identity)}.db",
+        given or directory / f"sync-{_digest(owner.identity)}.db",
         # A file that is named by hand is of one book, whatever that is called.
         "" if given else _digest(place),
         wait=MAX_WAIT_SECONDS,
         sleep=session.dependencies.sleep,
         on_wait=lambda: note("Another sync of this account is at work; waiting for it to end."),
     )
-    former_name = _digest(f"{asker.former_identity}\0{place}")
+    former_name = _digest(f"{owner.former_identity}\0{place}")
     former = directory / f"sync-{former_name}.db"
     if given is None and former.exists():
         try:
-            state.adopt(former)
+            state.import_file(former)
         except BaseException:
             state.close()
             raise
@@ -201,7 +203,7 @@ def _digest(text: str) -> str:
 
 
 @contextmanager
-def _explained(*, given: bool) -> Iterator[None]:
+def _sync_errors(*, given: bool) -> Iterator[None]:
     try:
         yield
     except (TokenInvalid, TokenReused, *SERVICE_REFUSED) as error:
@@ -237,7 +239,7 @@ def _budget_used_up(outcome: Outcome) -> Failure:
             hints.append(f"{refill} a day come back: {refill} more tomorrow, the last in {last}.")
     were = "was" if outcome.waiting == 1 else "were"
     return Failure(
-        f"The budget is used up: {counted(outcome.waiting, 'number')} {were} not asked about.",
+        f"The budget is used up: {plural(outcome.waiting, 'number')} {were} not asked about.",
         hint=" ".join(hints),
         exit_code=BUDGET_USED_UP,
     )

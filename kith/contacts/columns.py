@@ -14,21 +14,20 @@ from phonenumbers import PhoneMetadata
 from kith.contacts import vocabulary
 from kith.contacts.contact import one_line
 from kith.contacts.detection import looks_like_number
-from kith.contacts.vocabulary import plain
+from kith.contacts.vocabulary import normalize_name
 
-#: Words of a column's name that do not tell its phone from another one.
+#: Words of a column's name that do not distinguish its phone from others.
 _ANY_PHONE = frozenset({"phone", "telephone", "tel", "telefon", "telefono", "number", "no", "nr"})
 _WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Where to look in a row.
+    """The columns of a table by their meaning, as indexes.
 
-    names: what stands above the columns. phones: columns of numbers. about: columns that speak of
-    phones and may hold something else. other: columns of other numbers. countries: columns with
-    the country of phones, and for each what else its name says. areas: columns with the area code of
-    the phone beside them.
+    names: the header. phones: phone numbers. about: columns named after phones that may hold
+    something else. other: other numbers. countries: countries of phones, with the words that limit
+    each to certain phones. areas: area codes of the phone beside them.
     """
 
     names: tuple[str, ...] = ()
@@ -42,7 +41,7 @@ class Columns:
     organization: tuple[int, ...] = ()
 
     def name(self, row: Sequence[str]) -> str:
-        """Return the row's name: the full one, else its parts, else the organization, else ""."""
+        """Return the row's name: the full name, else its parts, else the organization, else ""."""
         number = ""
         for columns in (
             *((column,) for column in self.full_name),
@@ -57,10 +56,10 @@ class Columns:
         return number
 
     def country_of(self, column: int) -> int | None:
-        """Return the column with the country of a column's phones: the one that is named like it, else
-        the one for all, of several the last before it; None without one.
+        """Return the country column of a phone column: the one with a matching name, else the
+        shared one, of several the last before it; None without one.
         """
-        name = vocabulary.plain(self.names[column]) if column < len(self.names) else ""
+        name = vocabulary.normalize_name(self.names[column]) if column < len(self.names) else ""
         known = set(_WORD.findall(name))
         own = [code for code, said in self.countries.items() if said and said <= known]
         if own:
@@ -70,28 +69,28 @@ class Columns:
         return max(before) if before else min(common, default=None)
 
     def _is_for_all(self, code: int) -> bool:
-        """Return whether no column has the name that a column of country codes is for."""
+        """Return whether no column has the name that a country column is limited to."""
         said = self.countries[code]
         return not said or not any(
-            said <= set(_WORD.findall(vocabulary.plain(name)))
+            said <= set(_WORD.findall(vocabulary.normalize_name(name)))
             for index, name in enumerate(self.names)
             if index not in self.countries
         )
 
     def area_of(self, column: int) -> int | None:
-        """Return the column with the area code of a column's phones: the one beside it."""
+        """Return the area code column beside a phone column, None without one."""
         return next((area for area in (column - 1, column + 1) if area in self.areas), None)
 
     @property
     def known(self) -> int:
-        """How many columns have a name that means something here."""
+        """The number of columns with a known name."""
         names = {*self.full_name, *self.name_parts, *self.organization}
         return len({*self.phones, *self.about, *names})
 
 
-def columns_of(header: Sequence[str]) -> Columns:
-    """Return what the header row says about the columns."""
-    known = [vocabulary.plain(cell) for cell in header]
+def parse_header(header: Sequence[str]) -> Columns:
+    """Return the meaning of a header row."""
+    known = [vocabulary.normalize_name(cell) for cell in header]
     said = {index: vocabulary.country_code_of(word) for index, word in enumerate(known)}
     countries = {
         index: frozenset(_WORD.findall(rest)) - _ANY_PHONE
@@ -131,7 +130,7 @@ NORTH_AMERICA = 1
 
 _DIGITS = re.compile(r"[\s()]*(?:\+|00)?\s*(\d{1,3}(?:[\s()-]*\d{1,4})?)(?:[.,]0+)?(?!\d)[\s()]*")
 _EDGES = " \t()[]-/,;:.'\""
-#: What countries are called beside their names in CLDR, which libphonenumber carries.
+#: Names of countries beside those of CLDR, which libphonenumber has.
 _ALIASES = {
     **dict.fromkeys(
         ("uk", "u k", "great britain", "britain", "england", "scotland", "wales"), "GB"
@@ -176,9 +175,9 @@ _ALIASES = {
 
 
 @lru_cache(maxsize=1024)
-def region_in(cell: str) -> str | None:
-    """Return the ISO 3166 country that a cell names with a calling code, its letters or its name; None
-    where it names none, or two.
+def parse_country(cell: str) -> str | None:
+    """Return the ISO 3166 country that a cell names by calling code, letters or name; None for none
+    or several.
     """
     text = cell.strip().strip("'").strip()
     if not text or len(text) > MAX_CELL_CHARACTERS:
@@ -218,18 +217,18 @@ def _named(text: str) -> str | None:
     letters = text.upper()
     if letters in phonenumbers.SUPPORTED_REGIONS:
         return letters
-    name = plain(text.replace(".", " "))
+    name = normalize_name(text.replace(".", " "))
     return _ALIASES.get(name) or (_by_name().get(name) if len(name) > 3 else None)
 
 
 @cache
 def _by_name() -> dict[str, str]:
-    """Return the countries by their names in all languages, without those of two countries."""
-    # Only here: the names come with the names of all cities, and few tables need them.
+    """Return countries by their names in all languages, without ambiguous names."""
+    # Imported here: the names come with those of all cities, and few tables need them.
     names = importlib.import_module("phonenumbers.geodata.locale").LOCALE_DATA
     found, doubtful = dict[str, str](), set[str]()
     for region in phonenumbers.SUPPORTED_REGIONS:
-        for name in map(plain, names.get(region, {}).values()):
+        for name in map(normalize_name, names.get(region, {}).values()):
             if found.setdefault(name, region) != region:
                 doubtful.add(name)
     return {name: region for name, region in found.items() if name not in doubtful}

@@ -23,14 +23,14 @@ _EXCEL_HINT = re.compile(r"sep=(.)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Row:
-    """The cells of one row, and the line where it begins."""
+    """The cells of a row, and its first line."""
 
     line: int
     cells: list[str]
 
 
 def read_rows(lines: Iterable[Line]) -> Iterator[Row | Fault]:
-    """Yield the rows that are not blank, and a Fault for each line read another way."""
+    """Yield the rows that are not blank, and a Fault for each line that needs another reading."""
     source = _LineSource(lines)
     delimiter = source.take_delimiter()
     while (first := source.next()) is not None:
@@ -43,15 +43,15 @@ def read_rows(lines: Iterable[Line]) -> Iterator[Row | Fault]:
         try:
             cells = next(csv.reader(source.feed(text, taken), delimiter=delimiter, strict=True))
         except (csv.Error, StopIteration):
-            source.give_back(taken)
+            source.put_back(taken)
             if text.count('"') % 2:
                 yield Fault(first.number, "a quotation mark is never closed; read without it")
-            cells = _leniently(text, delimiter)
+            cells = _split_leniently(text, delimiter)
         yield Row(first.number, cells)
 
 
 class _LineSource:
-    """Lines that can be given back."""
+    """Lines that can be put back."""
 
     def __init__(self, lines: Iterable[Line]) -> None:
         self._lines = iter(lines)
@@ -60,11 +60,11 @@ class _LineSource:
     def next(self) -> Line | None:
         return self._waiting.popleft() if self._waiting else next(self._lines, None)
 
-    def give_back(self, lines: list[Line]) -> None:
+    def put_back(self, lines: list[Line]) -> None:
         self._waiting.extendleft(reversed(lines))
 
     def feed(self, first: str, taken: list[Line]) -> Iterator[str]:
-        """Yield a row line by line, noting in `taken` what was read beyond the first."""
+        """Yield a row line by line; append the lines after the first to `taken`."""
         yield first + "\n"
         size = len(first)
         while len(taken) < MAX_ROW_LINES and size < MAX_ROW_BYTES:
@@ -76,24 +76,24 @@ class _LineSource:
             yield decode(line.content) + "\n"
 
     def take_delimiter(self) -> str:
-        """Return the character between cells, told by the first lines; a "sep=;" line is Excel's
-        own word for it.
-        """
+        """Return the delimiter, detected from the first lines, or given by Excel's "sep=;" line."""
         sample: list[Line] = []
         while len(sample) < SAMPLE_LINES and (line := self.next()) is not None:
             sample.append(line)
         hint = _EXCEL_HINT.fullmatch(decode(sample[0].content).strip()) if sample else None
         if hint and hint[1] not in '"\r\n':
-            self.give_back(sample[1:])
+            self.put_back(sample[1:])
             return hint[1]
-        self.give_back(sample)
+        self.put_back(sample)
         texts = [text for text in (decode(line.content) for line in sample) if text.strip()]
-        return max(_DELIMITERS, key=lambda delimiter: _agreement(texts, delimiter))
+        return max(_DELIMITERS, key=lambda delimiter: _delimiter_score(texts, delimiter))
 
 
-def _agreement(texts: list[str], delimiter: str) -> tuple[int, int]:
-    """Return how many lines have the commonest count of cells, and that count; a title has none."""
-    counts = [len(_leniently(text, delimiter)) for text in texts]
+def _delimiter_score(texts: list[str], delimiter: str) -> tuple[int, int]:
+    """Return how many lines have the most common number of cells, and that number; 0 for single
+    cells.
+    """
+    counts = [len(_split_leniently(text, delimiter)) for text in texts]
     several = [count for count in counts if count > 1]
     if not several:
         return 0, 0
@@ -101,7 +101,7 @@ def _agreement(texts: list[str], delimiter: str) -> tuple[int, int]:
     return several.count(commonest), commonest
 
 
-def _leniently(text: str, delimiter: str) -> list[str]:
+def _split_leniently(text: str, delimiter: str) -> list[str]:
     if text.count('"') % 2 == 0:
         try:
             return next(csv.reader([text], delimiter=delimiter))

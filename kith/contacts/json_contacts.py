@@ -9,20 +9,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from kith.contacts import vocabulary
 from kith.contacts.contact import Contact, Fault, WrittenNumber, one_line, written_numbers
 from kith.contacts.detection import looks_like_number
-from kith.contacts.json_records import contact_of
+from kith.contacts.json_records import read_record
 from kith.contacts.json_stream import JsonInvalid, JsonStream
 
 MAX_DEPTH = 4
 
-OF_ANOTHER_KIND = (
+NO_CONTACT_LIST = (
     "this is JSON without a list of contacts; export the contacts as vCard or CSV,"
     " from Telegram with the contacts list"
 )
 
 _WHATSAPP_ID = re.compile(r"\d{7,15}(?:[:.]\d+)?@(?:s\.whatsapp\.net|c\.us)")
-#: Members that lists of contacts stand in; anything else is passed over without being kept, such as
-#: the chats of Telegram.
-_LISTS = vocabulary.listed(
+#: Members with lists of contacts; others, such as Telegram's chats, are skipped and not kept.
+_LISTS = vocabulary.word_set(
     "contact contacts list people connections results data items entries records rows persons friends"
     " members participants users addressbook phonebook vcards cards wa_contacts value values response"
     " contacts_list contact_list kontakte contactos address_book phone_book book"
@@ -30,18 +29,18 @@ _LISTS = vocabulary.listed(
 
 
 def is_document(start: str) -> bool:
-    """Return whether a text that begins with a brace is one document and not one object a line."""
+    """Return whether a text that begins with a brace is one document, and not one object a line."""
     lines = [line for line in start.splitlines()[:50] if line.strip()]
     whole = [_object(line) for line in lines[:-1] or lines]
     if not any(one is not None for one in whole):
         return len(lines) > 1 or not start.endswith("\n")
-    # Several objects are lines; one by itself may be an envelope around a list.
+    # Several objects are lines; a single one may enclose a list.
     first = whole[0]
     return first is not None and len(lines) == 1 and _holds_list(first)
 
 
 def read_json(blocks: Iterable[bytes]) -> Iterator[Contact | Fault]:
-    """Yield the contacts of a document; a Fault where it is broken, or when it has none."""
+    """Yield the contacts of a document, and a Fault where it is broken or when it has none."""
     reader = _JsonReader(JsonStream(blocks))
     try:
         yield from reader.document()
@@ -49,7 +48,7 @@ def read_json(blocks: Iterable[bytes]) -> Iterator[Contact | Fault]:
         yield Fault(reader.line, "the JSON is broken here; what follows is not read")
         return
     if not reader.found:
-        yield Fault(1, OF_ANOTHER_KIND)
+        yield Fault(1, NO_CONTACT_LIST)
     elif reader.strange:
         several = "entry is no contact" if reader.strange == 1 else "entries are no contacts"
         yield Fault(reader.first_strange, f"{reader.strange} {several}")
@@ -66,7 +65,7 @@ def _object(line: str) -> dict[str, object] | None:
 def _holds_list(record: dict[str, object]) -> bool:
     return any(
         _WHATSAPP_ID.fullmatch(key)
-        or (vocabulary.plain(key) in _LISTS and isinstance(value, list | dict))
+        or (vocabulary.normalize_name(key) in _LISTS and isinstance(value, list | dict))
         for key, value in record.items()
     )
 
@@ -80,11 +79,11 @@ class _JsonReader:
 
     @property
     def line(self) -> int:
-        """Where the reading is."""
+        """The current line."""
         return self._values.line
 
     def document(self) -> Iterator[Contact | Fault]:
-        """Yield what the whole text holds: one value, or several one after the other."""
+        """Yield the contacts of the whole text: one value or several."""
         while mark := self._values.peek():
             yield from self._array() if mark == "[" else self._object(MAX_DEPTH)
 
@@ -103,30 +102,30 @@ class _JsonReader:
                 yield from self._element(value, line)
 
     def _object(self, depth: int) -> Iterator[Contact | Fault]:
-        """Walk over an object: lists of contacts in it are read, and it may be one itself."""
+        """Read an object that may contain lists of contacts or be a contact itself."""
         record, line = dict[str, object](), self._values.line
         for key in self._values.members():
-            word, mark = vocabulary.plain(key), self._values.peek()
+            word, mark = vocabulary.normalize_name(key), self._values.peek()
             if word in _LISTS and mark == "[":
                 yield from self._array()
             elif word in _LISTS and mark == "{" and depth:
                 yield from self._object(depth - 1)
             elif _WHATSAPP_ID.fullmatch(key):
-                yield from self._keyed(key)
+                yield from self._keyed_contact(key)
             elif mark in "[{" and not vocabulary.is_phone(word):
                 self._values.skip()
             else:
                 record[key] = self._values.value()
-        contact = contact_of(record, line)
+        contact = read_record(record, line)
         if isinstance(contact, Contact) and contact.numbers:
             self.found += 1
             yield contact
 
-    def _keyed(self, key: str) -> Iterator[Contact | Fault]:
-        """Read a member whose key is the number: programs keep WhatsApp's contacts so."""
+    def _keyed_contact(self, key: str) -> Iterator[Contact | Fault]:
+        """Read a member whose key is the number, as WhatsApp tools write it."""
         line, value = self._values.line, self._values.value()
         self.found += 1
-        contact = contact_of(value if isinstance(value, dict) else {}, line)
+        contact = read_record(value if isinstance(value, dict) else {}, line)
         yield Contact(contact.name, (WrittenNumber(key, line),), line)
 
     def _element(self, value: object, line: int) -> Iterator[Contact | Fault]:
@@ -135,7 +134,7 @@ class _JsonReader:
             yield _jcard_contact(value[1], line)
         elif isinstance(value, dict):
             self.found += 1
-            yield contact_of(value, line)
+            yield read_record(value, line)
         elif isinstance(value, str) and looks_like_number(value):
             self.found += 1
             yield Contact("", (WrittenNumber(value.strip(), line),), line)
@@ -150,7 +149,7 @@ _NAME_ORDER = ("fn", "n", "nickname", "org", "email")
 
 
 def _is_jcard(value: object) -> bool:
-    """Return whether a JSON value is a card."""
+    """Return whether a JSON value is a jCard."""
     return (
         isinstance(value, list)
         and len(value) > 1
@@ -160,7 +159,7 @@ def _is_jcard(value: object) -> bool:
 
 
 def _jcard_contact(properties: Sequence[object], line: int) -> Contact:
-    """Return the contact of a card's properties; what is no property is passed over."""
+    """Return the contact of a jCard's properties; invalid properties are skipped."""
     names = dict[str, str]()
     numbers = list[WrittenNumber]()
     for one in properties:
@@ -178,7 +177,7 @@ def _jcard_contact(properties: Sequence[object], line: int) -> Contact:
 
 
 def _texts(value: object, *, ordered: bool) -> list[str]:
-    """Return the texts of a value; of a structured name in the order in which they are said."""
+    """Return the texts of a value; those of a structured name in spoken order."""
     if isinstance(value, str):
         return [value]
     if not isinstance(value, list):

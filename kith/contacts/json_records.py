@@ -13,7 +13,7 @@ from kith.contacts.detection import looks_like_number, numbers_in_name
 from kith.contacts.lines import Line, decode
 
 MAX_NUMBERS = 1000  # of one record
-MAX_DEPTH = 3  # objects in objects that a record's numbers and names are looked for in
+MAX_DEPTH = 3  # nested objects in which a record's numbers and names are searched
 
 _NUMBERS = frozenset({"number", "numbers", "jid", "wa id", "serialized"})
 _VALUES = (
@@ -32,18 +32,18 @@ _MIN_INTEGER_DIGITS = 7
 
 
 class _InvalidPhone(ValueError):
-    """Report a phone that is no text."""
+    """A phone member is not text."""
 
 
 def read_records(lines: Iterable[Line]) -> Iterator[Contact | Fault]:
-    """Yield a contact for each line that is not blank, or the fault that it is."""
+    """Yield a contact or a fault for each line that is not blank."""
     for line in lines:
         if line.content.strip():
             yield _contact(line)
 
 
-def contact_of(record: Mapping[str, object], line: int) -> Contact | Fault:
-    """Return the contact that a JSON object is; its line is where it ends."""
+def read_record(record: Mapping[str, object], line: int) -> Contact | Fault:
+    """Return the contact of a JSON object; `line` is where the object ends."""
     name = _name(record, MAX_DEPTH)
     try:
         numbers = _numbers(record, line, MAX_DEPTH) or numbers_in_name(name, line)
@@ -61,14 +61,14 @@ def _contact(line: Line) -> Contact | Fault:
         return Fault(line.number, "not JSON; each line is one object")
     if not isinstance(record, dict):
         return Fault(line.number, "not a JSON object with a phone or phones")
-    return contact_of(record, line.number)
+    return read_record(record, line.number)
 
 
 def _numbers(record: Mapping[str, object], line: int, depth: int) -> list[WrittenNumber]:
-    """Return what the members hold; raise _NotText for a phone that is none."""
+    """Return the numbers of an object's members; raise _InvalidPhone."""
     numbers = list[WrittenNumber]()
     for key, value in record.items():
-        word = vocabulary.plain(key)
+        word = vocabulary.normalize_name(key)
         named = word in _NUMBERS or vocabulary.is_phone(word)
         if named and not vocabulary.is_about_a_phone(word):
             for text in _texts(value, several=word == "phones"):
@@ -91,8 +91,8 @@ def _numbers(record: Mapping[str, object], line: int, depth: int) -> list[Writte
 
 
 def _within(key: str, value: object, line: int, depth: int) -> list[WrittenNumber]:
-    """Return what a member holds that is not named after phones: an object, or a list of them or of
-    texts that look like numbers.
+    """Return the numbers in a member that is not named after phones: an object, or a list of
+    objects or of texts that look like numbers.
     """
     numbers = list[WrittenNumber]()
     for one in value if isinstance(value, list) else [value]:
@@ -106,7 +106,7 @@ def _within(key: str, value: object, line: int, depth: int) -> list[WrittenNumbe
 
 
 def _texts(value: object, *, several: bool) -> Iterator[str]:
-    """Yield the numbers of a member that is named after phones; a list's may be objects."""
+    """Yield the texts of a member that is named after phones; a list may contain objects."""
     if value is None:
         return
     if isinstance(value, list):
@@ -130,7 +130,7 @@ def _no_text() -> Iterator[str]:
 
 
 def _name(record: Mapping[str, object], depth: int) -> str:
-    by_word = {vocabulary.plain(key): value for key, value in record.items()}
+    by_word = {vocabulary.normalize_name(key): value for key, value in record.items()}
     parts = [_name_in(by_word, known) for known in _PARTS]
     full, organization = (_name_in(by_word, known) for known in _WHOLE_NAMES)
     if name := full or " ".join(filter(None, parts)) or organization:
@@ -148,5 +148,5 @@ def _name_in(by_word: Mapping[str, object], known: frozenset[str]) -> str:
 
 
 def _whole(value: str) -> str:
-    """Return a text without the half characters that JSON can write, on one line."""
+    """Return a text on one line, without lone surrogates, which JSON can escape."""
     return one_line(value.encode("utf-8", errors="replace").decode("utf-8"))

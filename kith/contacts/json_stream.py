@@ -21,14 +21,14 @@ _SCALAR = re.compile(r"[^,\]}\s]*")
 
 
 class JsonInvalid(ValueError):
-    """Report that a text is no JSON from here on."""
+    """The text is not JSON from here on."""
 
 
 class JsonStream:
     """A cursor in a JSON text."""
 
     def __init__(self, blocks: Iterable[bytes]) -> None:
-        """Begin before the first value of a text in UTF-8."""
+        """Start before the first value of a text in UTF-8."""
         self._blocks = iter(blocks)
         self._decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
         self._text = ""
@@ -36,32 +36,32 @@ class JsonStream:
         self.line = 1
 
     def peek(self) -> str:
-        """Return the next character that is no white space, "" at the end."""
+        """Return the next character that is not white space, "" at the end."""
         while True:
-            self._pass(_SPACE)
+            self._skip_pattern(_SPACE)
             if self._place < len(self._text) or not self._fill():
                 return self._text[self._place : self._place + 1]
 
     def value(self) -> object:
-        """Return the next value and go behind it; raise JsonBroken."""
+        """Return the next value and move past it; raise JsonInvalid."""
         self.peek()
         while True:
             try:
                 found, end = _DECODER.raw_decode(self._text, self._place)
             except (ValueError, RecursionError):
-                if len(self._text) - self._place > MAX_VALUE_CHARACTERS or not self._double():
+                if len(self._text) - self._place > MAX_VALUE_CHARACTERS or not self._read_ahead():
                     raise JsonInvalid from None
                 continue
-            # A number may go on behind what has been read.
+            # A number may continue after what was read.
             if not isinstance(found, str | dict | list):
                 delimiter = _SCALAR.match(self._text, end)
                 if delimiter and delimiter.end() == len(self._text) and self._fill():
                     continue
-            self._go(end)
+            self._advance(end)
             return found
 
     def skip(self) -> None:
-        """Go behind the next value without keeping it; raise JsonBroken."""
+        """Move past the next value without keeping it; raise JsonInvalid."""
         if self.peek() not in "{[":
             self._skip_scalar()
             return
@@ -69,11 +69,11 @@ class JsonStream:
         while True:
             found = _WITHIN.search(self._text, self._place)
             if found is None:
-                self._go(len(self._text))
+                self._advance(len(self._text))
                 if not self._fill():
                     raise JsonInvalid
                 continue
-            self._go(found.end())
+            self._advance(found.end())
             if found[0] == '"':
                 self._skip_string()
             else:
@@ -82,44 +82,44 @@ class JsonStream:
                     return
 
     def items(self) -> Iterator[None]:
-        """Yield before each value of the array that comes next; the caller takes or skips it."""
+        """Yield before each value of the next array; the caller reads or skips it."""
         yield from self._between("[", "]")
 
     def members(self) -> Iterator[str]:
-        """Yield each key of the object that comes next; the caller takes or skips its value."""
+        """Yield each key of the next object; the caller reads or skips its value."""
         for _ in self._between("{", "}"):
             key = self.value()
             if not isinstance(key, str) or self.peek() != ":":
                 raise JsonInvalid
-            self._go(self._place + 1)
+            self._advance(self._place + 1)
             yield key
 
     def _between(self, first: str, last: str) -> Iterator[None]:
         if self.peek() != first:
             raise JsonInvalid
-        self._go(self._place + 1)
+        self._advance(self._place + 1)
         if self.peek() == last:
-            self._go(self._place + 1)
+            self._advance(self._place + 1)
             return
         while True:
             yield
             mark = self.peek()
             if mark not in (",", last):
                 raise JsonInvalid
-            self._go(self._place + 1)
+            self._advance(self._place + 1)
             if mark == last:
                 return
-            if self.peek() == last:  # a comma behind the last one, as people leave it
-                self._go(self._place + 1)
+            if self.peek() == last:  # a trailing comma
+                self._advance(self._place + 1)
                 return
 
     def _skip_scalar(self) -> None:
         if self.peek() == '"':
-            self._go(self._place + 1)
+            self._advance(self._place + 1)
             self._skip_string()
             return
         while True:
-            self._pass(_SCALAR)
+            self._skip_pattern(_SCALAR)
             if self._place < len(self._text) or not self._fill():
                 return
 
@@ -127,24 +127,24 @@ class JsonStream:
         while True:
             found = _STRING.match(self._text, self._place)
             if found is not None:
-                self._go(found.end())
+                self._advance(found.end())
                 return
             # An escape may be cut in two at the end of what was read.
             rest = self._text[self._place :]
             escapes = len(rest) - len(rest.rstrip("\\"))
-            self._go(len(self._text) - escapes % 2)
+            self._advance(len(self._text) - escapes % 2)
             if not self._fill():
                 raise JsonInvalid
 
-    def _pass(self, pattern: re.Pattern[str]) -> None:
+    def _skip_pattern(self, pattern: re.Pattern[str]) -> None:
         if found := pattern.match(self._text, self._place):
-            self._go(found.end())
+            self._advance(found.end())
 
-    def _go(self, place: int) -> None:
+    def _advance(self, place: int) -> None:
         self.line += self._text.count("\n", self._place, place)
         self._place = place
 
-    def _double(self) -> bool:
+    def _read_ahead(self) -> bool:
         wanted = 2 * (len(self._text) - self._place)
         read = False
         while len(self._text) - self._place <= wanted and self._fill():

@@ -14,7 +14,7 @@ MAX_NUMBERS = 1000  # of one entry
 _NAMES = ("displayname", "cn", "o", "mail")
 _PHONES = frozenset({"internationalisdnnumber", "homephone", "otherphone", "ipphone"})
 #: Attributes of RFC 4519, of directories and of Mozilla whose digits are no phone numbers.
-_OTHER = vocabulary.listed("""
+_OTHER = vocabulary.word_set("""
     dn version objectclass member uid uidnumber gidnumber employeenumber entryuuid entrycsn postalcode
     modifytimestamp createtimestamp birthyear birthmonth birthday mozillahomepostalcode l st c
     mozillaworkpostalcode jpegphoto usercertificate modifiersname creatorsname mozillauniqueid
@@ -22,7 +22,7 @@ _OTHER = vocabulary.listed("""
 
 
 def read_ldif(lines: Iterable[Line]) -> Iterator[Contact | Fault]:
-    """Yield the entries of an LDIF file in order, and a Fault for each line that is none of LDIF's."""
+    """Yield the entries of an LDIF file in order, and a Fault for each invalid line."""
     entry: _LdifEntry | None = None
     for number, content in _unfolded(lines):
         if not content:
@@ -44,7 +44,7 @@ def read_ldif(lines: Iterable[Line]) -> Iterator[Contact | Fault]:
         try:
             entry.add(name, _value(rest), number)
         except ValueError:
-            # What is too long to be kept whole, such as a photo, holds no number.
+            # A value that is too long to keep, such as a photo, has no number.
             if len(content) < MAX_VALUE_BYTES:
                 yield Fault(number, f"{quoted(name)} is no base64, and is not read")
     if entry is not None:
@@ -62,7 +62,7 @@ class _LdifEntry:
         self._names.setdefault(name, one_line(value))
         if len(self._numbers) >= MAX_NUMBERS:
             return
-        if name in _PHONES or vocabulary.is_phone(vocabulary.plain(attribute)):
+        if name in _PHONES or vocabulary.is_phone(vocabulary.normalize_name(attribute)):
             self._numbers += written_numbers(value, line)
         elif name not in _NAMES and looks_like_number(value):
             self._numbers += written_numbers(value, line, attribute)
@@ -76,7 +76,7 @@ class _LdifEntry:
 
 
 def _unfolded(lines: Iterable[Line]) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines with their folds undone, without comments; b"" is the end of an entry."""
+    """Yield the unfolded lines without comments; b"" ends an entry."""
     first, gathered, size = 0, list[bytes](), 0
     for line in lines:
         if line.content[:1] == b" " and gathered:
@@ -96,9 +96,7 @@ def _unfolded(lines: Iterable[Line]) -> Iterator[tuple[int, bytes]]:
 
 
 def _value(rest: bytes) -> str:
-    """Return a value: text, base64 behind a second colon, or "" for a reference to a file; raise
-    ValueError for broken base64.
-    """
+    """Return a value: text, base64 after a second colon, "" for a file reference; raise ValueError."""
     if rest[:1] == b":":
         return decode(base64.b64decode(rest[1:].strip(), validate=True))
     return "" if rest[:1] == b"<" else decode(rest).strip()

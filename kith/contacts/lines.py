@@ -14,9 +14,9 @@ from typing import Protocol
 from kith.contacts import vocabulary
 
 BLOCK = 64 * 1024
-MAX_LINE_BYTES = 1024 * 1024  # a photo on one line may be longer; nobody reads it
+MAX_LINE_BYTES = 1024 * 1024  # a photo on one line may be longer
 
-#: "BEGIN:VCARD" in UTF-16: so many bytes tell it from a few stray zeros.
+#: "BEGIN:VCARD" in UTF-16, enough to rule out a few stray zeros.
 UTF16_PROBE_BYTES = 22
 
 _BOM = "\ufeff".encode()
@@ -24,7 +24,7 @@ _BOM = "\ufeff".encode()
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One physical line without its end; `cut` says that it was longer than MAX_LINE_BYTES."""
+    """A physical line without its end; `cut` is set when it was longer than MAX_LINE_BYTES."""
 
     number: int
     content: bytes
@@ -32,7 +32,7 @@ class Line:
 
 
 class ByteSource(Protocol):
-    """What bytes are read from."""
+    """A source of bytes, such as a file."""
 
     def read(self, size: int, /) -> bytes:
         """Return up to `size` bytes, none at the end."""
@@ -40,31 +40,27 @@ class ByteSource(Protocol):
 
 
 def physical_lines(blocks: Iterable[bytes]) -> Iterator[Line]:
-    """Yield the lines of what `plain_blocks` yields, numbered from 1."""
+    """Yield the lines of `utf8_blocks`, numbered from 1."""
     for number, (content, cut) in enumerate(_split(blocks), start=1):
         yield Line(number, content.removeprefix(_BOM), cut)
 
 
 def decode(content: bytes) -> str:
-    """Return `content` as text: UTF-8 where it is, else what it looks like, mostly Windows-1252,
-    which Outlook writes.
-    """
+    """Return `content` as text: UTF-8, else the detected encoding, mostly Windows-1252 of Outlook."""
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:
-        return content.decode(guess(content) or WESTERN, errors="replace")
+        return content.decode(detect_encoding(content) or WESTERN, errors="replace")
 
 
-def plain_blocks(stream: ByteSource) -> Iterator[bytes]:
-    """Yield what a stream holds, UTF-16 and UTF-32 and what is recognised of older encodings as
-    UTF-8.
-    """
+def utf8_blocks(stream: ByteSource) -> Iterator[bytes]:
+    """Yield a stream's blocks, with UTF-16, UTF-32 and detected older encodings converted to UTF-8."""
     block = stream.read(BLOCK)
     encoding = _wide_encoding(block[:UTF16_PROBE_BYTES])
     while block and encoding is None:
         if not block.isascii() and not is_utf8(block):
-            # Where it looks like Windows-1252, line by line is better: some may be UTF-8.
-            encoding = guess(block)
+            # Windows-1252 is decoded line by line, as some lines may be UTF-8.
+            encoding = detect_encoding(block)
         if encoding is None:
             yield block
             block = stream.read(BLOCK)
@@ -84,7 +80,7 @@ def _wide_encoding(start: bytes) -> str | None:
         return "utf-16"
     if len(start) < 4:
         return None
-    # Without a mark: every other byte of a plain beginning is zero, and no byte between them.
+    # Without a byte order mark: every other byte of ASCII is zero.
     if all(start[0::2]) and not any(start[1::2]):
         return "utf-16-le"
     return "utf-16-be" if all(start[1::2]) and not any(start[0::2]) else None
@@ -101,7 +97,7 @@ def _split(blocks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
             else:
                 for content in piece.rstrip(b"\r").split(b"\r"):
                     yield content, False
-        # A lone CR ends a line too, but one at the very end may yet become CR LF.
+        # A lone CR ends a line too, but one at the end of the block may be half of CR LF.
         last = pending.rstrip(b"\r").rfind(b"\r")
         if last >= 0 and not cut:
             for content in pending[:last].split(b"\r"):
@@ -118,7 +114,7 @@ def _split(blocks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
 
 
 WESTERN = "cp1252"
-#: Told apart by the words above columns, which are known; the first of equals.
+#: Detected by known column names; the first of equals wins.
 _BY_WORDS = (
     *(WESTERN, "cp1251", "cp932", "gb18030", "big5", "cp949", "euc-jp", "koi8-r"),
     *("cp1253", "cp1255", "cp1256", "cp1250", "cp1254", "cp874"),
@@ -127,7 +123,7 @@ _BY_WORDS = (
 _FOLD = re.compile(rb"\r?\n[ \t]")
 _CELL_END = re.compile(r"[,;\t|\r\n:]")
 _HIGH_BYTES = re.compile(rb"[\x80-\xff]+")
-#: A word of no other letters, with a capital at most at its beginning.
+#: A word of these letters only, with a capital at most at its beginning.
 _CYRILLIC_WORDS = {
     "cp1251": re.compile(
         rb"(?<![A-Za-z\x80-\xff])[\xc0-\xff\xa8\xaa\xaf\xb2][\xe0-\xff\xb3\xb8\xba\xbf]+"
@@ -141,19 +137,18 @@ _MAX_HEADER_BYTES = 4096
 _MIN_LETTERS = 4
 
 
-def guess(content: bytes) -> str | None:
-    """Return Python's name of the encoding, None when it looks like Windows-1252 or like none.
-
-    content: some lines that are not UTF-8.
+def detect_encoding(content: bytes) -> str | None:
+    """Return Python's name of the encoding of lines that are not UTF-8; None for Windows-1252 or
+    none.
     """
     content = _FOLD.sub(b"", content)
-    encoding = _by_words(content[:_MAX_HEADER_BYTES]) or _by_shape(content)
+    encoding = _detect_by_names(content[:_MAX_HEADER_BYTES]) or _detect_by_bytes(content)
     return None if encoding == WESTERN else encoding
 
 
 def is_utf8(block: bytes) -> bool:
-    """Return whether a block of a file is UTF-8, with characters cut at its ends or not."""
-    # What a block begins with may belong to the character that the one before ends with.
+    """Return whether a block of a file is UTF-8; characters may be cut at its ends."""
+    # The block may begin within a character of the block before.
     start = next((n for n in range(min(4, len(block))) if block[n] & 0xC0 != 0x80), 0)
     try:
         _FOLD.sub(b"", block[start:]).decode("utf-8")
@@ -162,7 +157,7 @@ def is_utf8(block: bytes) -> bool:
     return True
 
 
-def _by_words(start: bytes) -> str | None:
+def _detect_by_names(start: bytes) -> str | None:
     best, most = None, 0
     for encoding in _BY_WORDS:
         try:
@@ -170,13 +165,13 @@ def _by_words(start: bytes) -> str | None:
         except UnicodeDecodeError:
             continue
         cells = (cell for cell in _CELL_END.split(text) if not cell.isascii())
-        known = sum(vocabulary.is_known(vocabulary.plain(cell)) for cell in cells)
+        known = sum(vocabulary.is_known(vocabulary.normalize_name(cell)) for cell in cells)
         if known > most:
             best, most = encoding, known
     return best
 
 
-def _by_shape(content: bytes) -> str | None:
+def _detect_by_bytes(content: bytes) -> str | None:
     high = sum(len(found) for found in _HIGH_BYTES.findall(content))
     if not high:
         return None

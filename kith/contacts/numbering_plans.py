@@ -29,7 +29,7 @@ _KINDS = (
 Rule = tuple[re.Pattern[str] | None, re.Pattern[str] | None]
 
 
-def split(digits: str) -> tuple[int, str] | None:
+def split_calling_code(digits: str) -> tuple[int, str] | None:
     """Return the calling code and the national number of E.164 digits, None without a known code."""
     for size in (1, 2, 3):
         code = digits[:size]
@@ -39,9 +39,9 @@ def split(digits: str) -> tuple[int, str] | None:
 
 
 def is_valid(code: int, national: str) -> bool:
-    """Return whether such a number can exist, exactly as `phonenumbers.is_valid_number` says.
+    """Return whether a number can exist, exactly as `phonenumbers.is_valid_number` does.
 
-    code: calling code, such as 49. national: digits behind it, without a national prefix.
+    code: calling code, such as 49. national: the digits after it, without a national prefix.
     """
     for leading, pattern in _rules(code, len(national)):
         if leading is None:
@@ -52,15 +52,15 @@ def is_valid(code: int, national: str) -> bool:
     return False
 
 
-def may_hold_prefix(code: int, national: str) -> bool:
-    """Return whether digits behind a calling code may begin with the country's national prefix."""
+def may_start_with_prefix(code: int, national: str) -> bool:
+    """Return whether the digits after a calling code may start with the national prefix."""
     prefix = _national_prefix(code)
     return prefix is not None and prefix.match(national) is not None
 
 
 def national_at_home(region: str, digits: str) -> tuple[int, str] | None:
-    """Return calling code and national number of digits that are dialled in their own country, None
-    where that needs more thought: what they begin with may be something else than the trunk prefix.
+    """Return calling code and national number of digits dialled within a country; None if
+    ambiguous, where the digits may start with something other than the trunk prefix.
     """
     code, elsewhere, prefix, literal = _dialling(region)
     if elsewhere.match(digits):
@@ -73,8 +73,8 @@ def national_at_home(region: str, digits: str) -> tuple[int, str] | None:
 
 @cache
 def _dialling(region: str) -> tuple[int, re.Pattern[str], re.Pattern[str] | None, str]:
-    """Return the calling code of a region, what begins a number of elsewhere or with the code, the
-    national prefix, and the same as a text where it is one.
+    """Return a region's calling code, the pattern of numbers that start with an international
+    prefix or the code, the national prefix, and that prefix as a text if it is one.
     """
     metadata = PhoneMetadata.metadata_for_region(region)
     code = phonenumbers.country_code_for_region(region)
@@ -91,13 +91,15 @@ def _dialling(region: str) -> tuple[int, re.Pattern[str], re.Pattern[str] | None
 
 @cache
 def _rules(code: int, length: int) -> tuple[Rule, ...]:
-    """Return, region by region in libphonenumber's order, leading digits and numbers of a length."""
+    """Return leading digits and number pattern of a length, region by region in libphonenumber's
+    order.
+    """
     regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(code, ())
     rules = list[Rule]()
     for region in regions:
         metadata = PhoneMetadata.metadata_for_region_or_calling_code(code, region)
         if metadata is not None:
-            # A region that has its code for itself needs no leading digits to be told.
+            # A region with a code of its own needs no leading digits.
             leading = metadata.leading_digits if len(regions) > 1 else None
             rules.append((re.compile(leading) if leading else None, _pattern(metadata, length)))
     return tuple(rules)
@@ -128,20 +130,20 @@ def _national_prefix(code: int) -> re.Pattern[str] | None:
 
 
 MEXICO, ARGENTINA, BRAZIL = 52, 54, 55
-#: Calling codes whose numbers may have another form than the one that is written.
+#: Calling codes whose numbers may have two forms.
 TWO_FORMS = frozenset({MEXICO, ARGENTINA, BRAZIL})
 
 _MEXICAN_PREFIX = re.compile(r"(?:01|02|044|045|1)(?=\d{10}\Z)")
 _MIN_LOCAL_DIGITS, _MAX_LOCAL_DIGITS = (
     5,
     11,
-)  # digits of a number that lacks its area code; 15 may be before it
+)  # without area code; 15 may come first
 
 
-def forms(code: int, national: str) -> tuple[str, ...]:
-    """Return the national numbers, all valid, that a number may have: none, one, or two.
+def national_forms(code: int, national: str) -> tuple[str, ...]:
+    """Return the valid national numbers that a number may stand for: none, one, or two.
 
-    code: calling code. national: digits behind it.
+    code: calling code. national: the digits after it.
     """
     if code == MEXICO:
         national = _MEXICAN_PREFIX.sub("", national)
@@ -157,10 +159,10 @@ def forms(code: int, national: str) -> tuple[str, ...]:
     return tuple(one for one in found if is_valid(code, one))
 
 
-def with_area_code(digits: str, region: str, own_number: str | None) -> tuple[str, ...]:
-    """Return the E.164 numbers that local digits are beside one's own number, mostly none.
+def complete_with_area_code(digits: str, region: str, own_number: str | None) -> tuple[str, ...]:
+    """Return the E.164 numbers of local digits in the area of one's own number, mostly none.
 
-    A mobile number has no area code in most countries, and tells nothing then.
+    A mobile number has no area code in most countries.
     """
     if own_number is None or not _MIN_LOCAL_DIGITS <= len(digits) <= _MAX_LOCAL_DIGITS:
         return ()
@@ -172,30 +174,28 @@ def with_area_code(digits: str, region: str, own_number: str | None) -> tuple[st
     if not area or _is_short_number(digits, region):
         return ()
     try:
-        # Parsed, not put together: between area code and number there may be a prefix, as Argentina's 15.
+        # Parsed, because a prefix such as Argentina's 15 may follow the area code.
         local = phonenumbers.parse(f"+{code}{area}{digits}")
     except phonenumbers.NumberParseException:
         return ()
     national = phonenumbers.national_significant_number(local)
-    return tuple(f"+{code}{form}" for form in forms(code, national))
+    return tuple(f"+{code}{form}" for form in national_forms(code, national))
 
 
-def beside_own_number(digits: str, region: str, own_number: str) -> tuple[str, ...]:
-    """Return the number that digits without a trunk prefix are in one's own area, none where there is no
-    such number.
-    """
-    own = _code_and_area(own_number)
+def in_own_area(digits: str, region: str, own_number: str) -> tuple[str, ...]:
+    """Return the number of digits without a trunk prefix in one's own area, if it is valid."""
+    own = _own_area(own_number)
     if own is None or own[0] != phonenumbers.country_code_for_region(region):
         return ()
     code, area = own
-    trunk = digits.startswith(("+", "0")) or may_hold_prefix(code, digits)
+    trunk = digits.startswith(("+", "0")) or may_start_with_prefix(code, digits)
     if trunk or not is_valid(code, area + digits) or _is_short_number(digits, region):
         return ()
     return (f"+{code}{area}{digits}",)
 
 
 @lru_cache(maxsize=16)
-def _code_and_area(own_number: str) -> tuple[int, str] | None:
+def _own_area(own_number: str) -> tuple[int, str] | None:
     own = _parsed(own_number)
     area = _area_code(own) if own is not None else ""
     return (own.country_code or 0, area) if own is not None and area else None
@@ -209,7 +209,7 @@ def _area_code(own: phonenumbers.PhoneNumber) -> str:
 
 
 def _is_short_number(digits: str, region: str) -> bool:
-    """Return whether digits are dialled as they are, as emergency and service numbers are."""
+    """Return whether digits are an emergency or service number."""
     code = phonenumbers.country_code_for_region(region)
     number = phonenumbers.PhoneNumber(country_code=code, national_number=int(digits))
     return phonenumbers.is_possible_short_number_for_region(number, region) and (
@@ -218,7 +218,7 @@ def _is_short_number(digits: str, region: str) -> bool:
 
 
 def _parsed(e164: str) -> phonenumbers.PhoneNumber | None:
-    parts = split(e164.removeprefix("+"))
+    parts = split_calling_code(e164.removeprefix("+"))
     if parts is None or not parts[1].isdecimal() or len(parts[1]) > 15:
         return None
     try:

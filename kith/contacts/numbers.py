@@ -20,14 +20,14 @@ _REASONS = {
     phonenumbers.NumberParseException.TOO_SHORT_NSN: "too short",
     phonenumbers.NumberParseException.TOO_LONG: "too long",
 }
-_SAY_NOTHING_OF_COUNTRIES = (
+_COUNTRY_INDEPENDENT = (
     phonenumbers.NumberParseException.INVALID_COUNTRY_CODE,
     phonenumbers.NumberParseException.NOT_A_NUMBER,
 )
 _ALIASES = {"UK": "GB", "EL": "GR"}
 _SEPARATORS = str.maketrans("", "", " ()-")
 _MOBILE = (phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE_OR_MOBILE)
-#: Kinds of numbers that are given out for the words they spell.
+#: Kinds of numbers that are issued for the words they spell.
 _WITH_WORDS = (
     phonenumbers.PhoneNumberType.TOLL_FREE,
     phonenumbers.PhoneNumberType.SHARED_COST,
@@ -38,39 +38,36 @@ _NOT_DIGITS = re.compile(r"\D")
 
 
 class NumberUnreadable(ValueError):
-    """Report a text that cannot be made a valid E.164 number; the message says why and does not
-    repeat it.
-    """
+    """A text is no valid E.164 number; the message gives the reason without the text."""
 
 
 def readings(text: str, region: str | None, own_number: str | None = None) -> tuple[str, ...]:
-    """Return the E.164 numbers that a text may mean, the likeliest first; mostly one.
+    """Return the E.164 numbers that a text may mean, the most likely first; mostly one.
 
-    region: ISO 3166 country whose numbers may lack their country code, or None. own_number: E.164
-    of whoever asks; numbers without area code are taken to be of the same area. Raise
-    NumberUnreadable.
+    region: ISO 3166 country of numbers without a country code, or None. own_number: one's own E.164
+    number; numbers without area code are taken to be of its area. Raise NumberUnreadable.
     """
     if region is not None and region not in phonenumbers.SUPPORTED_REGIONS:
         region = region_named(region)
     found = _readings(text, region, own_number)
     if own_number is not None and region is not None and repairs.PLAIN.fullmatch(text):
-        # Without a trunk prefix it may lack the own area's code, though it is valid without as well.
+        # Without a trunk prefix it may lack the area code, even if it is valid without one.
         digits = text.translate(_SEPARATORS)
-        beside = numbering_plans.beside_own_number(digits, region, own_number)
+        beside = numbering_plans.in_own_area(digits, region, own_number)
         return (*found, *(one for one in beside if one not in found))
     return found
 
 
 def _readings(text: str, region: str | None, own_number: str | None) -> tuple[str, ...]:
-    if found := _as_it_stands(text, region):
+    if found := _plain_number(text, region):
         return found
     if len(text) > 4 * MAX_NUMBER_CHARACTERS:
         raise NumberUnreadable("too long")
-    text = repairs.tidy(text)
+    text = repairs.normalize_text(text)
     if repairs.SHORTENED.fullmatch(text):
         raise NumberUnreadable("a spreadsheet has shortened it; its last digits are lost")
     if repairs.is_uri(text):
-        text = repairs.of_uri(text).strip()
+        text = repairs.uri_number(text).strip()
     if region == "BR":
         text = repairs.with_brazilian_prefix(text)
     if repairs.is_masked(text):
@@ -81,20 +78,20 @@ def _readings(text: str, region: str | None, own_number: str | None) -> tuple[st
     for one in variants:
         if found := _valid(one, region):
             return found
-    if region is not None and not repairs.starts_abroad(variants[0]):
+    if region is not None and not repairs.has_country_code(variants[0]):
         digits = _NOT_DIGITS.sub("", variants[0])
-        if found := numbering_plans.with_area_code(digits, region, own_number):
+        if found := numbering_plans.complete_with_area_code(digits, region, own_number):
             return found
     raise NumberUnreadable(_why_not(variants[0], region))
 
 
 def normalise(text: str, region: str | None, own_number: str | None = None) -> str:
-    """Return the likeliest E.164 number of a text, such as "+4915112345678"; see `readings`."""
+    """Return the most likely E.164 number of a text, such as "+4915112345678"; see `readings`."""
     return readings(text, region, own_number)[0]
 
 
 def region_of(e164: str) -> str | None:
-    """Return the ISO 3166 country of an E.164 number, or None when it has none."""
+    """Return the ISO 3166 country of an E.164 number, None without one."""
     try:
         number = phonenumbers.parse(e164)
     except phonenumbers.NumberParseException:
@@ -106,22 +103,22 @@ def region_of(e164: str) -> str | None:
 
 
 def region_named(text: str) -> str | None:
-    """Return the ISO 3166 country that a person names, "uk" too; None when there is none."""
+    """Return the ISO 3166 country that a person typed, "uk" included; None for an unknown one."""
     region = text.strip().upper()
     region = _ALIASES.get(region, region)
     return region if region in phonenumbers.SUPPORTED_REGIONS else None
 
 
-def _as_it_stands(text: str, region: str | None) -> tuple[str, ...]:
-    """Return a number that is written with digits and separators only and is valid so, where no
-    other reading could be; that needs none of libphonenumber's parsing.
+def _plain_number(text: str, region: str | None) -> tuple[str, ...]:
+    """Return the number of plain digits and separators if it is valid and unambiguous; this saves
+    libphonenumber's parsing.
     """
     if not repairs.is_plain(text):
         return ()
     digits = text.translate(_SEPARATORS)
     if digits.startswith("+"):
-        parts = numbering_plans.split(digits[1:])
-        if parts is None or numbering_plans.may_hold_prefix(*parts):
+        parts = numbering_plans.split_calling_code(digits[1:])
+        if parts is None or numbering_plans.may_start_with_prefix(*parts):
             return ()
     else:
         parts = numbering_plans.national_at_home(region, digits) if region is not None else None
@@ -134,7 +131,7 @@ def _as_it_stands(text: str, region: str | None) -> tuple[str, ...]:
 
 
 def _valid(text: str, region: str | None) -> tuple[str, ...]:
-    """Return the valid numbers of one variant of a text, none when there is none."""
+    """Return the valid numbers of one variant of a text."""
     letters = repairs.has_letters(text)
     if letters and not repairs.may_be_vanity(text):
         return ()
@@ -143,7 +140,7 @@ def _valid(text: str, region: str | None) -> tuple[str, ...]:
         number = phonenumbers.parse(text, None if abroad else region)
     except phonenumbers.NumberParseException:
         return ()
-    if letters and not _is_word_of(number, text):
+    if letters and not _spells_number(number, text):
         return ()
     code = number.country_code or 0
     found = _forms(code, phonenumbers.national_significant_number(number))
@@ -151,14 +148,14 @@ def _valid(text: str, region: str | None) -> tuple[str, ...]:
         return found
     own_code = phonenumbers.country_code_for_region(region)
     if code != own_code:
-        # Without a plus, only the country's own access code leads to another country.
+        # Without a plus, only the country's access code leads to another country.
         return found if _is_access_code(text, region) else ()
-    return _with_code_inside(found, _NOT_DIGITS.sub("", text), own_code)
+    return _with_inner_country_code(found, _NOT_DIGITS.sub("", text), own_code)
 
 
-def _is_word_of(number: phonenumbers.PhoneNumber, text: str) -> bool:
-    """Return whether the letters of a text are the digits of a number: of one that has its word behind
-    a prefix for them, such as 800, or that names its country, and is no number without the word.
+def _spells_number(number: phonenumbers.PhoneNumber, text: str) -> bool:
+    """Return whether letters stand for digits of a number: after a prefix for such numbers, such as
+    800, or with a country code where the number would be incomplete without the word.
     """
     kind, before = phonenumbers.number_type(number), repairs.digits_before_letters(text)
     if kind in _WITH_WORDS:
@@ -176,11 +173,11 @@ def _is_word_of(number: phonenumbers.PhoneNumber, text: str) -> bool:
 
 
 def _forms(code: int, digits: str) -> tuple[str, ...]:
-    return tuple(f"+{code}{form}" for form in numbering_plans.forms(code, digits))
+    return tuple(f"+{code}{form}" for form in numbering_plans.national_forms(code, digits))
 
 
-def _with_code_inside(found: tuple[str, ...], digits: str, code: int) -> tuple[str, ...]:
-    """Add what digits are when they begin with the country code and only lack its plus."""
+def _with_inner_country_code(found: tuple[str, ...], digits: str, code: int) -> tuple[str, ...]:
+    """Add the numbers of digits that start with the country code and only lack the plus."""
     prefix = str(code)
     if not digits.startswith(prefix):
         return found
@@ -195,10 +192,10 @@ def _is_mobile(e164: str) -> bool:
 
 
 def _is_access_code(text: str, region: str) -> bool:
-    """Return whether a text without plus begins with what its country dials before a country code.
+    """Return whether a text without plus starts with its country's international access code.
 
-    That is one thing, such as 011, in few countries. Elsewhere it is taken at its word only behind
-    00, and by itself or long enough: 004 may be the beginning of 0049.
+    In few countries that is one prefix, such as 011. Elsewhere it counts only after 00, and if it
+    is long enough or stands alone: 004 may be the start of 0049.
     """
     metadata = phonenumbers.PhoneMetadata.metadata_for_region(region)
     if metadata is None:
@@ -218,13 +215,13 @@ def _is_access_code(text: str, region: str) -> bool:
 
 
 def _why_not(text: str, region: str | None) -> str:
-    at_home = region is not None and not repairs.starts_abroad(text)
+    at_home = region is not None and not repairs.has_country_code(text)
     assumed = f" ({region} was assumed)" if at_home else ""
     try:
         number = phonenumbers.parse(text, None if repairs.is_international(text) else region)
     except phonenumbers.NumberParseException as problem:
         reason = _REASONS[problem.error_type]
-        return reason if problem.error_type in _SAY_NOTHING_OF_COUNTRIES else reason + assumed
+        return reason if problem.error_type in _COUNTRY_INDEPENDENT else reason + assumed
     match phonenumbers.is_possible_number_with_reason(number):
         case phonenumbers.ValidationResult.IS_POSSIBLE:
             return f"no such number exists in its country{assumed}"

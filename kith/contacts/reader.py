@@ -12,14 +12,14 @@ from kith.contacts.detection import looks_like_number
 from kith.contacts.json_contacts import is_document, read_json
 from kith.contacts.json_records import read_records
 from kith.contacts.ldif import read_ldif
-from kith.contacts.lines import BLOCK, ByteSource, Line, decode, physical_lines, plain_blocks
+from kith.contacts.lines import BLOCK, ByteSource, Line, decode, physical_lines, utf8_blocks
 from kith.contacts.table import read_table
 from kith.contacts.vcard import read_vcards
 from kith.contacts.xml_contacts import read_xml
 
 SAMPLE_LINES = 50
-MAX_GZIP_LAYERS = 3  # of gzip around gzip
-MAX_FAULTS = 100  # with one reason that are told one by one
+MAX_GZIP_LAYERS = 3  # gzip inside gzip
+MAX_FAULTS = 100  # of one reason that are yielded
 
 Format = Literal["vcard", "csv", "jsonl", "json", "ldif", "xml", "whatsapp"]
 
@@ -44,10 +44,9 @@ def read_contacts(
 ) -> Iterator[Contact | Fault]:
     """Yield every contact of a file as it is read, and a Fault for what cannot be read.
 
-    name: the file's name, whose ending decides when the content does not. form: how to read it
-    whatever its content looks like. Memory stays bounded by the longest card, row or value. Faults
-    of one kind are yielded one by one up to a bound, and counted then. Raise only what reading the
-    stream itself raises (OSError).
+    name: the file's name, whose ending decides when the content does not. form: the format, instead
+    of detection. Memory is bounded by the longest card, row or value. Faults with the same reason
+    are yielded up to a limit, then counted. Raise only what the stream itself raises (OSError).
     """
     counts = Counter[str]()
     last = dict[str, Fault]()
@@ -73,7 +72,7 @@ def _unpack_and_read(
         start = unpacked[-1].read(BLOCK)
         source = _PrefixedStream(start, unpacked[-1])
         name = name.lower().removesuffix(".gz")
-    reason = unreadable(start)
+    reason = unsupported_binary(start)
     if reason is not None:
         yield Fault(1, reason)
     else:
@@ -81,7 +80,7 @@ def _unpack_and_read(
         for item in _read(start, counted, name, form):
             found = True
             yield item
-        # An empty file is no fault, compressed or not.
+        # An empty file is no fault.
         if counted.size and not found:
             yield Fault(1, _NOTHING)
     if any(one.is_damaged for one in unpacked):
@@ -91,15 +90,15 @@ def _unpack_and_read(
 def _read(
     start: bytes, source: ByteSource, name: str, form: Format | None
 ) -> Iterator[Contact | Fault]:
-    blocks = plain_blocks(source)
+    blocks = utf8_blocks(source)
     first = next(blocks, b"")
-    reason = unreadable_text(first)
+    reason = unsupported_text(first)
     if reason is not None and form is None:
         yield Fault(1, reason)
         return
     form = form or _form_of(first, name)
     if form == "xml":
-        # Its own declaration says which encoding it is in, unless it is recoded already.
+        # The declaration gives the encoding, unless the content was converted.
         if first == start:
             yield from read_xml(_PrefixedStream(start, source))
         else:
@@ -118,19 +117,19 @@ def _form_of(block: bytes, name: str) -> Format:
     first = next((line for line in lines if not line.startswith("#")), "")
     if first.startswith("{"):
         return "json" if is_document(text) else "jsonl"
-    if first.startswith("[") and not is_chat(lines):
+    if first.startswith("[") and not is_whatsapp_chat(lines):
         return "json"
     if first.startswith("<?xml") or _ELEMENT.match(first):
         return "xml"
     if first.lower().startswith(("dn: ", "dn:: ", "version: 1")):
         return "ldif"
-    if is_chat(lines):
+    if is_whatsapp_chat(lines):
         return "whatsapp"
     return _ENDINGS.get(name.lower().rpartition(".")[2], "csv")
 
 
 class _PrefixedStream:
-    """A stream of which the beginning was read already."""
+    """A stream whose beginning was read already."""
 
     def __init__(self, start: bytes, stream: ByteSource) -> None:
         self._start = start
@@ -144,7 +143,7 @@ class _PrefixedStream:
 
 
 class _CountingStream:
-    """A stream of which it is known how much was read that is no white space."""
+    """A stream that counts its first bytes that are not white space."""
 
     def __init__(self, stream: ByteSource) -> None:
         self._stream = stream
@@ -167,7 +166,7 @@ class _BlockStream:
 
 
 class _GzipStream:
-    """What a gzip stream holds, as far as it is whole."""
+    """The content of a gzip stream, as far as it is undamaged."""
 
     def __init__(self, packed: ByteSource) -> None:
         self._packed = packed
@@ -194,7 +193,7 @@ class _GzipStream:
         return b""
 
     def _next_member(self) -> None:
-        """Begin the member that follows one that has ended; padding is none."""
+        """Start the next member of the archive; padding is none."""
         rest = self._unpacker.unused_data or self._packed.read(BLOCK)
         self._ended = not rest.startswith(_GZIP)
         self._unpacker, self._waiting = zlib.decompressobj(wbits=_GZIP_BITS), rest
@@ -238,10 +237,8 @@ _SAMPLE = 4096
 _MAX_CONTROL_SHARE = 0.05
 
 
-def unreadable(start: bytes) -> str | None:
-    """Return what a file is by its first bytes, and what to do, when it is of a kind that is not
-    read here; None when it may be read.
-    """
+def unsupported_binary(start: bytes) -> str | None:
+    """Return what to do with a file whose first bytes show an unsupported format, None for others."""
     for mark, reason in _STARTS:
         if start.startswith(mark):
             return reason
@@ -253,7 +250,7 @@ def unreadable(start: bytes) -> str | None:
     return None
 
 
-def unreadable_text(start: bytes) -> str | None:
+def unsupported_text(start: bytes) -> str | None:
     """Return the same for the beginning of a text in an ASCII-compatible encoding."""
     start = start.removeprefix(_BOM)[:_SAMPLE]
     if _WEB_PAGE.match(start):
@@ -275,13 +272,13 @@ _MESSAGE = re.compile(
 )
 
 
-def is_chat(lines: Iterable[str]) -> bool:
-    """Return whether the first lines of a file are messages of such an export."""
+def is_whatsapp_chat(lines: Iterable[str]) -> bool:
+    """Return whether the first lines of a file are messages of a WhatsApp export."""
     return sum(_MESSAGE.match(line) is not None for line in lines) >= 2
 
 
-def read_chat(lines: Iterable[Line]) -> Iterator[Contact | Fault]:
-    """Yield everybody who wrote, once; those who are contacts have names and no numbers here."""
+def read_whatsapp_chat(lines: Iterable[Line]) -> Iterator[Contact | Fault]:
+    """Yield every sender once; a sender who is a contact has a name and no number here."""
     seen = set[str]()
     for line in lines:
         found = _MESSAGE.match(decode(line.content[:400]))
@@ -299,5 +296,5 @@ _BY_LINES: dict[Format, Callable[[Iterable[Line]], Iterator[Contact | Fault]]] =
     "csv": read_table,
     "jsonl": read_records,
     "ldif": read_ldif,
-    "whatsapp": read_chat,
+    "whatsapp": read_whatsapp_chat,
 }

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterator
 from urllib.parse import unquote
 
-#: A text that holds nothing to repair: ASCII digits, and between them what only divides them.
+#: A text that needs no repair: ASCII digits and separators.
 PLAIN = re.compile(r"\+?\(?[1-9][0-9 ()-]*|\(?0[1-9][0-9 ()-]*", re.ASCII)
 #: Digits that a spreadsheet has rounded away.
 SHORTENED = re.compile(r"[+-]?\d(?:[.,]\d+)?E\+?\d+", re.IGNORECASE)
@@ -18,31 +18,31 @@ _WHATSAPP_ID = re.compile(r"(\d{7,15})(?:[:.]\d+)?@(?:s\.whatsapp\.net|c\.us)")
 _LABEL = re.compile(
     r"\A[^\w+(]{0,9}(?:[^\W\d_][^:+\d]{0,30}\d?\s*:|\([^\W\d_][^()+\d]{0,30}\))\s*(?=[+(\d*#])"
 )
-_DASH_OF_JAPAN = re.compile("(?<=\\d)\u30fc(?=\\d)")  # the sign of a long vowel
+_JAPANESE_DASH = re.compile("(?<=\\d)\u30fc(?=\\d)")  # the sign of a long vowel
 _SERVICE = re.compile(
     r"\A[^\d+(]{0,30}?[*#]{1,2}\d{2,3}[*#](?=\s*[+(\d])"
-)  # *31# and #31#: whether to show the own number
+)  # *31# and #31#: caller id on and off
 _BODY = re.compile(r"[^\d+(]*(\(?\s*\+?[\d\s()./\u2010-\u2015\u2212-]*\d)")
 _DECIMAL = re.compile(r"(\+?\d{7,})[.,]0+")
 _ZERO_IN_BRACKETS = re.compile(r"[(\[]\s*0\s*[)\]]")
 _DOUBLE_ZERO = re.compile(r"\(?\s*\+?\s*0\s*0\)?(?=[\s(./-]*[1-9])")
 _LETTER = re.compile(r"[^\W\d_]")
-#: Digits and a word behind them, of three letters or more: 1-800-FLOWERS, 1300 6 FLOWERS.
+#: Digits and a word of three letters or more: 1-800-FLOWERS, 1300 6 FLOWERS.
 _VANITY = re.compile(r"\+?[\d\s().-]{1,14}[A-Za-z]{2,}[A-Za-z\d\s-]*")
 _VANITY_WORD = re.compile(r"[A-Za-z]{3}")
-#: What stands for digits that are not told: one sign again and again.
+#: Hidden digits: one repeated sign.
 _MASK = re.compile(
     r"(?<![^\W\d_])([xX*#?_\u2022\u25cf\u00b7\u2219\u2217])(?:[\s().-]?\1)+(?![^\W\d_])"
 )
 _BESIDE_A_MASK = re.compile(r"[\s().\[\]/+-]*")
 _SEPARATORS = " ().[]/-"
-#: A letter that stands among digits, as one mistyped or misread; w, p, x and t are pauses and extensions.
+#: A mistyped or misread letter among digits; w, p, x and t are pauses and extensions.
 _STRAY_BEHIND = re.compile(
     r"[lIOo](?![^\W\d_])|[ ]?[lIOo](?=\d)(?!2\b)|[a-oq-suvyzA-OQ-SUVYZ](?=\d)(?!2\b)"
 )
 _STRAY_BEFORE = re.compile(r"(?<![^\W\d_])[lIOo]\Z")
 _BRAZILIAN_CARRIER = re.compile(r"\A(\(?0)\s?xx\s?(?=\)?\s?\d\d)", re.IGNORECASE)
-#: What may stand behind a number and begin with digits: (2), 24h, 8-17 Uhr, 2. Stock.
+#: Notes after a number that begin with digits: (2), 24h, 8-17 Uhr, 2. Stock.
 _IN_BRACKETS_BEHIND = re.compile(r"\s*[(\[]\s*\d{1,2}(?:\s?[-\u2013./:]\s?\d{1,2}){0,3}\Z")
 _ALL_WEEK = re.compile(r"\s+24\s?/\s?7\Z")
 _COUNT_BEHIND = re.compile(r"\s+\d{1,2}(?:\s?[-\u2013]\s?\d{1,2})?\Z")
@@ -50,7 +50,7 @@ _COUNTED = re.compile(
     r"\s?(?:h|uhr|std|[ap]\.?m)\b|\.\s?(?:stock|og|etage|floor|\u00e9tage|piso|piano)\b|(?:st|nd|rd|th)\s?floor",
     re.IGNORECASE,
 )
-#: What counts numbers in front of them: "2) ", "#1 ", and the 2 of "Handy 2 ".
+#: Counts before a number: "2) ", "#1 ", and the 2 of "Handy 2 ".
 _COUNT_BEFORE = re.compile(
     r"#?[1-9](?:\s?[):]\s*|\.\s+)(?=[+(\d])|#[1-9]\s+(?=[+(\d])|[(\[][1-9][)\]]\s*(?=[+0])"
     r"|[^\W\d_][^+\d(]{1,30}[1-9]\s+(?=[+(0])"
@@ -64,18 +64,18 @@ _FILLERS = re.compile("[\u115f\u1160\u3164\uffa0]")
 #: Direction marks and joiners; variation selectors, keycaps and accents.
 _UNSEEN = frozenset({"Cf", "Mn", "Me"})
 
-MIN_DIGITS = 7  # of what is a whole number by itself, as E.164 knows none with fewer
-#: Before the word of a number that is free of charge, with its prefix: 0800 12 FLOWERS.
+MIN_DIGITS = 7  # of a complete number
+#: With the prefix of a freephone number: 0800 12 FLOWERS.
 MAX_DIGITS_BEFORE_WORD = 7
 MAX_DIGITS_BEFORE_LOWERCASE = 5
 
 
-def tidy(text: str) -> str:
-    """Return a text without what cannot be seen, a spreadsheet's ="…" and its leading apostrophe."""
+def normalize_text(text: str) -> str:
+    """Return a text without invisible characters, a spreadsheet's ="…" and a leading apostrophe."""
     if not text.isascii():
         text = _FILLERS.sub("", text)
         text = "".join(one for one in text if unicodedata.category(one) not in _UNSEEN)
-        # Superscripts and circled digits are notes beside a number, and none of its digits.
+        # Superscripts and circled digits are notes, not digits of the number.
         text = "".join(
             one if unicodedata.category(one) == "No" else unicodedata.normalize("NFKC", one)
             for one in text
@@ -83,7 +83,7 @@ def tidy(text: str) -> str:
         text = "".join(
             str(unicodedata.decimal(one, one)) if one.isdecimal() else one for one in text
         )
-        text = _DASH_OF_JAPAN.sub("-", text)
+        text = _JAPANESE_DASH.sub("-", text)
     text = _MANY_SPACES.sub(" ", text).strip().lstrip("'").strip()
     if formula := _FORMULA.fullmatch(text):
         text = (formula[1] or formula[2] or "").strip().lstrip("'")
@@ -93,13 +93,13 @@ def tidy(text: str) -> str:
 
 
 def is_uri(text: str) -> bool:
-    """Return whether a value is a tel: URI or one of its relatives."""
+    """Return whether a value is a tel: URI or a similar one."""
     return text[:10].lower().startswith(("tel:", "callto:", "sms:", "whatsapp:"))
 
 
-def of_uri(text: str) -> str:
-    """Return the number of a tel: URI (RFC 3966): everything behind ";" is a parameter, of which
-    phone-context says what stands before a local number, and no other says anything about it.
+def uri_number(text: str) -> str:
+    """Return the number of a tel: URI (RFC 3966). Of its parameters only phone-context counts,
+    which comes before a local number.
     """
     number, *parameters = unquote(text.partition(":")[2]).split(";")
     for parameter in parameters:
@@ -110,10 +110,10 @@ def of_uri(text: str) -> str:
 
 
 def variants(text: str) -> Iterator[str]:
-    """Yield what a tidy text may mean, the one with most repairs first and the text itself last.
+    """Yield the variants of a normalized text, the most repaired first and the text itself last.
 
-    What stands behind the number is cut (a word, a pause and what is dialled after it, the decimals
-    of a spreadsheet), a zero in brackets is dropped, a double zero becomes a plus.
+    What follows the number is cut (a word, a pause and what is dialled after it, a spreadsheet's
+    decimals), a zero in brackets is dropped, a double zero becomes a plus.
     """
     seen = set[str]()
     for one in _repaired(text):
@@ -123,18 +123,18 @@ def variants(text: str) -> Iterator[str]:
 
 
 def is_international(text: str) -> bool:
-    """Return whether a text names its country itself, with a plus."""
+    """Return whether a text starts with a plus."""
     return text.lstrip(" (").startswith("+")
 
 
-def starts_abroad(text: str) -> bool:
-    """Return whether a text names its country with a plus or with a double zero."""
+def has_country_code(text: str) -> bool:
+    """Return whether a text starts with a plus or a double zero."""
     return is_international(text) or _DOUBLE_ZERO.match(text) is not None
 
 
 def may_be_vanity(text: str) -> bool:
-    """Return whether letters in a text may stand for digits, as in 1-800-FLOWERS and in
-    1-212-555-TAXI: a word in capitals, or a word behind few digits. Which number it is decides too.
+    """Return whether letters in a text may stand for digits, as in 1-800-FLOWERS and
+    1-212-555-TAXI: a word in capitals, or a word after few digits. `numbers` decides.
     """
     if not _VANITY.fullmatch(text) or not _VANITY_WORD.search(text):
         return False
@@ -142,13 +142,13 @@ def may_be_vanity(text: str) -> bool:
 
 
 def digits_before_letters(text: str) -> int:
-    """Return how many digits stand in front of the first letter."""
-    return digits_in(_LETTER.split(text, maxsplit=1)[0])
+    """Return the number of digits before the first letter."""
+    return count_digits(_LETTER.split(text, maxsplit=1)[0])
 
 
 def is_masked(text: str) -> bool:
-    """Return whether digits of a number are hidden behind one sign again and again."""
-    front, _, behind = _divided(text)
+    """Return whether digits of a number are replaced by a repeated sign."""
+    front, _, behind = _split_number(text)
     masks = list(_MASK.finditer(front))
     if masks and _BESIDE_A_MASK.fullmatch(front, masks[-1].end()):
         return True
@@ -156,20 +156,20 @@ def is_masked(text: str) -> bool:
 
 
 def has_stray_letter(text: str) -> bool:
-    """Return whether a letter stands among the digits of a number, where a digit may be missing."""
-    front, number, behind = _divided(text)
+    """Return whether a letter is among the digits of a number, where a digit may be missing."""
+    front, number, behind = _split_number(text)
     if not number:
         return False
     return (_STRAY_BEHIND.match(behind) or _STRAY_BEFORE.search(front)) is not None
 
 
 def with_brazilian_prefix(text: str) -> str:
-    """Return 0xx11 as 011: the sign for the carrier that one has to choose is left out."""
+    """Return 0xx11 as 011: "xx" stands for a carrier of one's choice."""
     return _BRAZILIAN_CARRIER.sub(r"", text, count=1)
 
 
 def is_plain(text: str) -> bool:
-    """Return whether a text holds nothing to repair; a count in brackets would be."""
+    """Return whether a text needs no repair; a count in brackets would."""
     return (
         PLAIN.fullmatch(text) is not None
         and "(0)" not in text
@@ -179,33 +179,33 @@ def is_plain(text: str) -> bool:
 
 
 def has_letters(text: str) -> bool:
-    """Return whether there is a letter in a text."""
+    """Return whether a text has a letter."""
     return _LETTER.search(text) is not None
 
 
-def body(text: str) -> tuple[str, str]:
-    """Return the first number of a text as written, and what stands behind it; "" without one."""
-    _, number, behind = _divided(text)
+def first_number(text: str) -> tuple[str, str]:
+    """Return the first number of a text as written, and the text after it; "" without one."""
+    _, number, behind = _split_number(text)
     return number, behind
 
 
-def digits_in(text: str) -> int:
-    """Return how many digits a text holds."""
+def count_digits(text: str) -> int:
+    """Return the number of digits in a text."""
     return sum(one.isdigit() for one in text)
 
 
 def is_date(text: str) -> bool:
-    """Return whether digits are a date, and perhaps a time."""
+    """Return whether digits are a date, perhaps with a time."""
     return _DATE.match(text.strip()) is not None
 
 
-def digits_of(text: str) -> str:
-    """Return the digits of a number that names its country, without a zero in brackets."""
+def extract_digits(text: str) -> str:
+    """Return the digits of a number with a country code, without a zero in brackets."""
     return "".join(one for one in _ZERO_IN_BRACKETS.sub("", text) if one.isdecimal())
 
 
-def _divided(text: str) -> tuple[str, str, str]:
-    """Return what stands before the first number of a text, the number, and what is behind it."""
+def _split_number(text: str) -> tuple[str, str, str]:
+    """Return the text before the first number, the number, and the text after it."""
     text = _SERVICE.sub("", _LABEL.sub("", text, count=1), count=1)
     found = _BODY.match(text)
     return (text[: found.start(1)], found[1], text[found.end() :]) if found else ("", "", text)
@@ -221,7 +221,7 @@ def _repaired(text: str) -> Iterator[str]:
 
 
 def _cut(text: str) -> Iterator[str]:
-    number, behind = body(text)
+    number, behind = first_number(text)
     if shorter := _without_count(number, behind):
         yield from _with_plus(shorter)
     if decimal := _DECIMAL.fullmatch(number.strip()):
@@ -230,7 +230,7 @@ def _cut(text: str) -> Iterator[str]:
 
 
 def _without_count(number: str, behind: str) -> str:
-    """Return a number without what is counted behind it, as in (2), 24h and 2. Stock, "" without."""
+    """Return a number without a count after it, as in (2), 24h and 2. Stock; "" without one."""
     if found := _ALL_WEEK.search(number):
         return number[: found.start()]
     if behind[:1] in (")", "]") or _COUNTED.match(behind):
@@ -241,9 +241,9 @@ def _without_count(number: str, behind: str) -> str:
 
 
 def _with_plus(cut: str) -> Iterator[str]:
-    for one in (_ZERO_IN_BRACKETS.sub("", cut), cut) if starts_abroad(cut) else ():
+    for one in (_ZERO_IN_BRACKETS.sub("", cut), cut) if has_country_code(cut) else ():
         if _DOUBLE_ZERO.match(one):
-            # Without the brackets that it may have stood in.
+            # Without the brackets around it.
             yield _DOUBLE_ZERO.sub("+", one, count=1).replace(")", " ").replace("(", " ")
         yield one
     yield cut

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from statistics import mode
 
-from kith.contacts.columns import Columns, columns_of, region_in
+from kith.contacts.columns import Columns, parse_country, parse_header
 from kith.contacts.contact import (
     Contact,
     Fault,
@@ -23,12 +23,12 @@ from kith.contacts.contact import (
 from kith.contacts.csv_rows import Row, read_rows
 from kith.contacts.detection import MAX_CELL_CHARACTERS, looks_like_number, numbers_in_name
 from kith.contacts.lines import Line
-from kith.contacts.repairs import digits_in, is_international, starts_abroad
+from kith.contacts.repairs import count_digits, has_country_code, is_international
 
 SAMPLE_ROWS = 50
 MAX_SAMPLE_CHARACTERS = 1024 * 1024  # characters
 MAX_HEADER_ROWS = 20
-MAX_COLUMNS = 1000  # that are thought about; a cell beyond is looked at by itself
+MAX_COLUMNS = 1000  # that are classified; a cell beyond is read by itself
 MAX_HEADING_CHARACTERS = 80
 MIN_NON_HEADING_DIGITS = 3  # "Phone 2" is a heading, "1-800-FLOWERS" is none
 MIN_FLAG_CELLS = 3
@@ -55,7 +55,7 @@ def read_table(lines: Iterable[Line]) -> Iterator[Contact | Fault]:
         if len(sample) >= SAMPLE_ROWS or size > MAX_SAMPLE_CHARACTERS:
             break
     header, skipped = _header_of(sample)
-    reader = _TableReader(columns_of(header.cells) if header else Columns(), sample[skipped:])
+    reader = _TableReader(parse_header(header.cells) if header else Columns(), sample[skipped:])
     for row in chain(sample[skipped:], rows):
         if isinstance(row, Fault):
             yield row
@@ -64,39 +64,39 @@ def read_table(lines: Iterable[Line]) -> Iterator[Contact | Fault]:
 
 
 def _header_of(sample: Sequence[Row]) -> tuple[Row | None, int]:
-    """Return the header row, None without one, and how many rows it and what is above it are."""
+    """Return the header row, None without one, and the number of rows up to it."""
     width = mode(len(row.cells) for row in sample) if sample else 0
     for place, row in enumerate(sample[:MAX_HEADER_ROWS]):
         if any(looks_like_number(cell) for cell in row.cells):
             break
-        known = columns_of(row.cells).known if _may_be_header(row) else 0
-        # A title has fewer cells than what stands below it.
+        known = parse_header(row.cells).known if _may_be_header(row) else 0
+        # A title has fewer cells than the rows below it.
         if known > 1 or (known and len(_filled(row)) >= width):
             return row, place + 1
     first = sample[0] if sample else None
-    return (first, 1) if first and _is_strange_header(first, sample[1:]) else (None, 0)
+    return (first, 1) if first and _is_unknown_header(first, sample[1:]) else (None, 0)
 
 
 def _may_be_header(row: Row) -> bool:
     return len(row.cells) <= MAX_COLUMNS and all(
-        len(cell) <= MAX_HEADING_CHARACTERS and digits_in(cell) < MIN_NON_HEADING_DIGITS
+        len(cell) <= MAX_HEADING_CHARACTERS and count_digits(cell) < MIN_NON_HEADING_DIGITS
         for cell in row.cells
     )
 
 
-def _is_strange_header(first: Row, below: Sequence[Row]) -> bool:
-    """Return whether a row without a known word is a header: over each column of numbers it has a
-    cell that is none.
+def _is_unknown_header(first: Row, below: Sequence[Row]) -> bool:
+    """Return whether a row without a known name is a header: above each column of numbers it has
+    another text.
     """
     if len(first.cells) > MAX_COLUMNS or any(map(looks_like_number, first.cells)):
         return False
-    if any(digits_in(cell) >= MIN_NUMBER_DIGITS for cell in first.cells):
+    if any(count_digits(cell) >= MIN_NUMBER_DIGITS for cell in first.cells):
         return False
     numbers = {
         index for row in below for index, cell in enumerate(row.cells) if looks_like_number(cell)
     }
     cells = [first.cells[index] if index < len(first.cells) else "" for index in numbers]
-    return all(cell.strip() and digits_in(cell) < MIN_NON_HEADING_DIGITS for cell in cells)
+    return all(cell.strip() and count_digits(cell) < MIN_NON_HEADING_DIGITS for cell in cells)
 
 
 def _filled(row: Row) -> list[str]:
@@ -105,7 +105,7 @@ def _filled(row: Row) -> list[str]:
 
 @dataclass(frozen=True)
 class _ColumnPlan:
-    """A column to look at: `named` after phones, else `title` is what faults call it."""
+    """How to read a column: `named` after phones, or under `title` in faults."""
 
     title: str
     named: bool = False
@@ -114,7 +114,7 @@ class _ColumnPlan:
 
 
 class _TableReader:
-    """Reads rows, once it knows from the first ones what is in which column."""
+    """Reads rows with what the first rows say about the columns."""
 
     def __init__(self, columns: Columns, sample: Sequence[Row]) -> None:
         self._columns = columns
@@ -127,10 +127,10 @@ class _TableReader:
             if not _hold_numbers(sample, index)
         }
         self._names = {*columns.full_name, *columns.name_parts, *columns.organization}
-        # Names come last: a number that is a name already stands beside it mostly.
+        # Names come last: a number in a name is mostly in a phone column as well.
         places = sorted(set(range(self._width)) - self._asides, key=lambda one: one in self._names)
         self._places = {index: self._place(index, sample) for index in places}
-        # What stands beside the numbers of a column: its country, and its area code.
+        # The country and area code columns of each phone column.
         self._beside = {
             index: (self._aside(columns.country_of(index)), self._aside(columns.area_of(index)))
             for index in self._places
@@ -138,10 +138,12 @@ class _TableReader:
         self._phones = {index for index, place in self._places.items() if place.named}
 
     def read(self, row: Row) -> Iterator[Contact | Fault]:
-        """Yield the contact of a row, and before it a fault for each column first found useless."""
+        """Yield the contact of a row, and before it a fault for each column that turns out to have
+        no numbers.
+        """
         cells = row.cells
         if self._odd:
-            yield from self._useless(row)
+            yield from self._report_odd_columns(row)
         numbers, unknown = list[WrittenNumber](), set[int]()
         for index, place in self._places.items():
             if index < len(cells) and (cell := cells[index]):
@@ -189,7 +191,7 @@ class _TableReader:
             abroad_only=index in columns.other,
         )
 
-    def _useless(self, row: Row) -> Iterator[Fault]:
+    def _report_odd_columns(self, row: Row) -> Iterator[Fault]:
         for index in sorted(self._odd):
             cell = row.cells[index].strip() if index < len(row.cells) else ""
             if cell and not looks_like_number(cell):
@@ -205,17 +207,17 @@ class _TableReader:
     def _with_region(
         numbers: Sequence[WrittenNumber], column: int, cell: str, unknown: set[int]
     ) -> list[WrittenNumber]:
-        """Return numbers with the country that is written beside them; those that need one and have
-        one that is not known are left out, and the column is noted.
+        """Return numbers with the country beside them. Numbers that need a country and have an
+        unknown one are left out, and the column is added to `unknown`.
         """
-        region = region_in(cell)
+        region = parse_country(cell)
         known = region is not None or not cell.strip()
-        if not known and not all(starts_abroad(number.text) for number in numbers):
+        if not known and not all(has_country_code(number.text) for number in numbers):
             unknown.add(column)
         return [
-            number if starts_abroad(number.text) else replace(number, region=region)
+            number if has_country_code(number.text) else replace(number, region=region)
             for number in numbers
-            if known or starts_abroad(number.text)
+            if known or has_country_code(number.text)
         ]
 
     def _first_word(self, cells: Sequence[str]) -> str:
@@ -226,33 +228,33 @@ class _TableReader:
 
 
 def _name_and_number(row: Row) -> tuple[str, str] | None:
-    """Return the parts of a row that is one text, a name and a number behind it; None without."""
+    """Return the name and number of a row that is one text; None without."""
     filled = _filled(row)
     if len(filled) != 1 or len(filled[0]) > MAX_CELL_CHARACTERS:
         return None
     text = filled[0].strip()
     places = list(_BEFORE_A_NUMBER.finditer(text))
-    # A digit that counts, as in "Bob 1", is not the beginning where a trunk prefix or a plus follows.
+    # The 1 of "Bob 1 0664 …" is no digit of the number: a trunk prefix or a plus follows.
     for begin, fewest in (
         ("+(0", MIN_NUMBER_DIGITS),
         ("123456789", MIN_DIGITS_WITH_AREA),
     ):
         for found in places:
             name, number = text[: found.start()], text[found.end() :]
-            if number[0] in begin and digits_in(number) >= fewest and looks_like_number(number):
+            if number[0] in begin and count_digits(number) >= fewest and looks_like_number(number):
                 return one_line(name), number
     return None
 
 
 def _hold_numbers(sample: Sequence[Row], index: int) -> bool:
-    """Return whether most cells of a column look like whole numbers."""
+    """Return whether most cells of a column look like numbers."""
     cells = [row.cells[index] for row in sample if index < len(row.cells)]
     cells = [cell for cell in cells if cell.strip()]
     return sum(map(looks_like_number, cells)) * 2 > len(cells)
 
 
 def _with_area(number: WrittenNumber, area: str) -> WrittenNumber:
-    """Return a number behind its area code, where it has none yet."""
+    """Return a number after its area code, unless it has one."""
     text, digits = number.text, _NOT_DIGITS.sub("", area)
     if not _AREA.fullmatch(area) or text[:1] in "+0(" or text.startswith(digits.lstrip("0")):
         return number
@@ -270,13 +272,13 @@ def _numbers(cell: str, line: int, place: _ColumnPlan) -> list[WrittenNumber]:
         if place.abroad_only and not is_international(cell.strip()):
             return []
         return written_numbers(cell, line, place.title)
-    if place.believed and digits_in(cell) >= MIN_VALUE_DIGITS:
+    if place.believed and count_digits(cell) >= MIN_VALUE_DIGITS:
         return written_numbers(cell, line, place.title)
     return []
 
 
 def _are_flags(cells: Sequence[str]) -> bool:
-    """Return whether the cells of a column are yes and no, kinds or codes, and no numbers."""
+    """Return whether the cells of a column are flags, kinds or codes, and no numbers."""
     return len(cells) >= MIN_FLAG_CELLS and all(
-        digits_in(cell) < MIN_VALUE_DIGITS for cell in cells
+        count_digits(cell) < MIN_VALUE_DIGITS for cell in cells
     )

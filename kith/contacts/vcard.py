@@ -19,7 +19,7 @@ from kith.contacts.vcard_lines import (
     Property,
     fields,
     is_phone,
-    is_strange,
+    is_unknown_property,
     logical_lines,
     parse_property,
     property_name,
@@ -27,10 +27,10 @@ from kith.contacts.vcard_lines import (
 )
 
 MAX_NESTING = 8
-MAX_NUMBERS = 1000  # of one card; more are yielded as further contacts of the same name
+MAX_NUMBERS = 1000  # of one card; more become further contacts with the same name
 
 _CARD_MARK = re.compile(rb"((?:BEGIN|END)\s*:\s*VCARD)", re.IGNORECASE)
-#: What an address of a messenger or a link holds when it is a number.
+#: The number in a messenger address or a link.
 _NUMBER_OF_ADDRESS = re.compile(
     r"(?:tel|sms|whatsapp|signal|sgnl|viber|x-apple|callto|https?://wa\.me/|https?://signal\.me/#p/)"
     r"[:/]{0,3}(?:(?:send|add|chat)/?\?(?:phone|number)=)?(\+?[\d\s().-]{7,25})(?:[;?@&].*)?\Z"
@@ -41,9 +41,7 @@ _NAME_ORDER = ("FN", "N", "NICKNAME", "ORG", "EMAIL")
 
 
 def read_vcards(lines: Iterable[Line]) -> Iterator[Contact | Fault]:
-    """Yield the contacts of a vCard file in order, and a Fault for each run of lines that is none
-    of vCard's.
-    """
+    """Yield the contacts of a vCard file in order, and a Fault for each run of invalid lines."""
     reader = _CardReader()
     for logical in logical_lines(lines):
         yield from reader.take(logical)
@@ -56,7 +54,7 @@ class _OpenCard:
     implicit: bool = False
     names: dict[str, str] = field(default_factory=dict)
     numbers: list[WrittenNumber] = field(default_factory=list)
-    fault: Fault | None = None  # told where the card has no number at all
+    fault: Fault | None = None  # yielded if the card has no number
 
     def contact(self) -> Contact:
         name = next((self.names[kind] for kind in _NAME_ORDER if self.names.get(kind)), "")
@@ -75,7 +73,7 @@ class _CardReader:
 
     def take(self, logical: LogicalLine) -> Iterator[Contact | Fault]:
         self._line = logical.number
-        for content in _unglued(logical.content):
+        for content in _split_joined_cards(logical.content):
             if _CARD_MARK.fullmatch(content) and content[:1] in b"Bb":
                 yield from self._begin()
             elif _CARD_MARK.fullmatch(content):
@@ -95,22 +93,22 @@ class _CardReader:
                 yield Fault(self._line, "a card begins before the one above has ended")
             yield from self._close_all()
         self._open.append(_OpenCard(self._line))
-        self._calm()
+        self._reset_flags()
 
     def _end(self) -> Iterator[Contact | Fault]:
         if self._open:
             yield from _contact_of(self._open.pop())
-        self._calm()
+        self._reset_flags()
 
     def _property(self, content: bytes, cut: bool) -> Iterator[Contact | Fault]:
         found = parse_property(content)
         if found is None:
-            # The rest of a photo has no colon either; one fault stands for a whole run of garbage.
+            # The lines of a photo have no colon either. A run of garbage is one fault.
             if not self._in_binary and not self._in_garbage:
                 yield Fault(self._line, "not a vCard line: it has no colon")
                 self._in_garbage = True
             return
-        self._calm()
+        self._reset_flags()
         self._in_binary = found.base64
         if is_phone(found.name):
             yield from self._number(found, cut)
@@ -120,8 +118,8 @@ class _CardReader:
             yield from self._agent(found)
         elif found.name in _NAME_ORDER:
             self._card().names.setdefault(found.name, _name(found))
-        elif is_strange(found.name):
-            self._strange(found)
+        elif is_unknown_property(found.name):
+            self._unknown_property(found)
 
     def _number(self, found: Property, cut: bool) -> Iterator[Contact | Fault]:
         if cut:
@@ -134,7 +132,7 @@ class _CardReader:
             card.numbers.clear()
 
     def _address(self, found: Property) -> None:
-        text = repairs.tidy(unquote(unescape(found.text())))
+        text = repairs.normalize_text(unquote(unescape(found.text())))
         number = _NUMBER_OF_ADDRESS.match(text)
         card = self._card()
         if number is None:
@@ -146,8 +144,8 @@ class _CardReader:
                 digits = f"+{digits}"
             card.numbers.append(WrittenNumber(digits, self._line))
 
-    def _strange(self, found: Property) -> None:
-        word, text = vocabulary.plain(found.name), unescape(found.text())
+    def _unknown_property(self, found: Property) -> None:
+        word, text = vocabulary.normalize_name(found.name), unescape(found.text())
         for kind, known in (
             ("FN", vocabulary.FULL),
             ("GIVEN", vocabulary.GIVEN),
@@ -176,7 +174,7 @@ class _CardReader:
         while self._open:
             yield from _contact_of(self._open.pop(0))
 
-    def _calm(self) -> None:
+    def _reset_flags(self) -> None:
         self._in_binary = self._in_garbage = self._agent_opens = False
 
 
@@ -188,8 +186,8 @@ def _contact_of(card: _OpenCard) -> Iterator[Contact | Fault]:
         yield contact
 
 
-def _unglued(content: bytes) -> list[bytes]:
-    """Take apart what a missing line end has glued together, as in END:VCARDBEGIN:VCARD."""
+def _split_joined_cards(content: bytes) -> list[bytes]:
+    """Split what a missing line end has joined, as in END:VCARDBEGIN:VCARD."""
     if not _CARD_MARK.match(content.lstrip()) and not is_phone(property_name(content)):
         return [content]
     return [part for part in (part.strip() for part in _CARD_MARK.split(content)) if part]

@@ -19,15 +19,14 @@ from kith.contacts.lines import Line, decode
 MAX_VALUE_BYTES = 64 * 1024
 MAX_NAME_BYTES = 4096
 
-# A line that begins like this is never taken for the rest of the line before, whatever its
-# indentation says: better a broken note than a lost number. TEL counts in capitals only, since
-# "tel:" also begins a folded URI.
+# Such a line never continues the line before, even if it is indented: better a broken note than a lost
+# number. TEL counts in capitals only, since a folded URI may begin with "tel:".
 _ALWAYS_NEW = re.compile(
     rb"[ \t]*(?:[\w-]+\.)*(?:(?i:BEGIN|END):(?i:VCARD)|TEL[;:]|X-MS-TEL[;:]|FN[;:])"
 )
 _HEADER_END = re.compile(rb"[;:]")
 _KEPT_NAMES = frozenset({"BEGIN", "END", "FN", "N", "NICKNAME", "ORG", "EMAIL", "AGENT"})
-#: Properties of RFC 6350, of vCard 2.1 and 3.0, and of iCalendar: they hold no phone number.
+#: Properties of RFC 6350, vCard 2.1 and 3.0, and iCalendar without phone numbers.
 _STANDARD_NAMES = """
     SOURCE KIND XML PHOTO BDAY ANNIVERSARY GENDER ADR IMPP LANG TZ GEO TITLE ROLE LOGO MEMBER RELATED
     CATEGORIES NOTE PRODID REV SOUND UID CLIENTPIDMAP URL VERSION KEY FBURL CALADRURI CALURI
@@ -36,15 +35,13 @@ _STANDARD_NAMES = """
 _STANDARD = _KEPT_NAMES.union(_STANDARD_NAMES.split())
 _PHONE_ENDINGS = frozenset({"TEL", "PHONE", "TELEPHONE", "MOBILE", "CELL"})
 _MESSENGERS = frozenset({"SIGNAL", "WHATSAPP", "VIBER", "THREEMA"})
-#: Properties that hold a number where their value is the URI of one, or names a messenger that has them.
+#: Properties whose value may be the URI of a number, or an address at a messenger that uses numbers.
 ADDRESSES = frozenset({"IMPP", "URL", "X-IMPP", "X-URL"}) | {f"X-{name}" for name in _MESSENGERS}
 
 
 @dataclass
 class LogicalLine:
-    """One property line with its folds undone; only the start of it when its content does not
-    matter.
-    """
+    """An unfolded property line; only its beginning when its content does not matter."""
 
     number: int
     content: bytes
@@ -63,23 +60,23 @@ def property_name(header: bytes) -> str:
 
 @lru_cache(maxsize=1024)
 def is_phone(name: str) -> bool:
-    """Return whether such a property holds a number: TEL, X-MS-TEL, X-…-PHONE and the like, and any
-    name of no standard that a table would have above a column of phones, such as "Cell phone".
+    """Return whether a property is a phone number: TEL, X-MS-TEL, X-…-PHONE and similar, and any
+    custom name that means a phone in a table, such as "Cell phone".
     """
     if name == "TEL":
         return True
     if name.startswith("X-"):
         return name.rpartition("-")[2] in _PHONE_ENDINGS
-    return is_strange(name) and vocabulary.is_phone(vocabulary.plain(name))
+    return is_unknown_property(name) and vocabulary.is_phone(vocabulary.normalize_name(name))
 
 
-def is_strange(name: str) -> bool:
-    """Return whether a property is of no standard, and no extension of a program either."""
+def is_unknown_property(name: str) -> bool:
+    """Return whether a property is neither standard nor a program's extension."""
     return name not in _STANDARD and name != "TEL" and not name.startswith("X-")
 
 
 def logical_lines(lines: Iterable[Line]) -> Iterator[LogicalLine]:
-    """Yield the property lines of a vCard file; a blank line ends a property as well."""
+    """Yield the property lines of a vCard file; a blank line also ends a property."""
     gathered: _FoldedLine | None = None
     for line in lines:
         if gathered is not None and gathered.takes(line.content):
@@ -109,7 +106,7 @@ class _FoldedLine:
         self.keeps = (
             name in _KEPT_NAMES
             or name in ADDRESSES
-            or is_strange(name)
+            or is_unknown_property(name)
             or is_phone(name)
             or _HEADER_END.search(start[:MAX_NAME_BYTES]) is None
         )
@@ -142,7 +139,7 @@ class _FoldedLine:
 
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _FIELD_END = re.compile(r"(?<!\\);")
-# Only character sets that address books use: Python also knows "encodings" that are slow, or none.
+# Only character sets of address books: Python also has "encodings" that are slow, or no character sets.
 _CHARSETS = re.compile(
     r"us-ascii|iso-?8859-\d{1,2}|windows-125\d|cp125\d|koi8-[ru]|shift[_-]jis|gb2312|gbk|gb18030"
     r"|big5|euc-(?:jp|kr)|iso-2022-jp",
@@ -152,9 +149,7 @@ _CHARSETS = re.compile(
 
 @dataclass(frozen=True)
 class Property:
-    """One property: its name in capitals without group, its still encoded value, and how that is
-    encoded.
-    """
+    """A property: its name in capitals without group, its encoded value, and the encoding."""
 
     name: str
     value: bytes
@@ -163,14 +158,14 @@ class Property:
     charset: str | None
 
     def text(self) -> str:
-        """Return the value decoded, its backslash escapes still in place."""
+        """Return the value decoded, with its backslash escapes."""
         value = self.value
         if self.quoted_printable:
             value = binascii.a2b_qp(value)
         elif self.base64:
             value = _from_base64(value)
         if self.charset is None or (value is self.value and _is_utf8(value)):
-            # A file that is recoded as a whole keeps what its properties say of the encoding before.
+            # A file that was converted as a whole still declares the encoding before.
             return decode(value)
         try:
             return value.decode(self.charset)
@@ -179,7 +174,7 @@ class Property:
 
 
 def parse_property(content: bytes) -> Property | None:
-    """Return the property that an unfolded line holds, or None when no colon ends its name."""
+    """Return the property of an unfolded line, None without a colon after its name."""
     colon = _colon(content)
     if colon < 0:
         return None
@@ -217,7 +212,7 @@ def _colon(content: bytes) -> int:
             inside = not inside
         elif byte == 0x3A and not inside:
             return position
-    # Every colon stands behind a quotation mark that is never closed: then the mark means nothing.
+    # Every colon follows an unclosed quotation mark, which then means nothing.
     return content.find(b":")
 
 

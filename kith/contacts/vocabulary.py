@@ -11,13 +11,13 @@ import unicodedata
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _BREAKS = re.compile(r"[\s_]+")
 
-#: Whole words that name a phone, beside "tel", which may begin longer ones.
+#: Whole words for a phone, besides "tel", which may begin longer words.
 _PHONE_WORDS = """
     cell cells cel cels tlf tlfn tfn gsm hp isdn ffon simi fon fono mob sms fax dect voip
     тел моб gsm-nummer contact_no contact_number contact_numbers direct_line direct_dial direct
     numero_movil mobielnummer
 """
-#: Parts of words that name a phone wherever they stand.
+#: Parts of words for a phone.
 _PHONE_PARTS = """
     phone mobil mobitel movil handy telefon telefoon celular cellulare portable rufnummer festnetz durchwahl
     natel fernsprech landline hotline callback ruckruf pager whatsapp viber msisdn telemovel telefax
@@ -35,12 +35,12 @@ _PHONE_PARTS = """
     전화 휴대폰 핸드폰 팩스 무선 호출기
     ტელეფონ მობილურ ფაქს հեռախոս բջջային ֆաքս
 """
-#: Whole words of columns that say something else, though they may name a phone as well.
+#: Whole words of columns that are no phones although they may name one.
 _NOT_A_PHONE = """
     phonetic phonetisch phonetique fonetico fonetica yomi type typ tipo label etiqueta etichetta libelle
     etikett etiket soort rodzaj e-mail email mail correo courriel тип ярлык метка
 """
-#: Whole words of columns about a phone that do not hold its number; CRM systems have dozens.
+#: Whole words of columns about a phone, without its number; CRM systems have dozens.
 _ABOUT_A_PHONE = """
     country_code dial_code dialing_code dialling_code calling_code isd_code area_code code_pays
     landesvorwahl vorwahl prefix prefijo prefisso extension ext opt opted optout has do_not dnc
@@ -48,7 +48,7 @@ _ABOUT_A_PHONE = """
     updated modified allowed allow id source country valid model notes score bounced subscribed
     ringtone plan contract
 """
-#: Whole words of columns with the country of the phones beside them, as a code or a name.
+#: Whole words of columns with the country of phones, as a code or a name.
 _COUNTRY_CODE = """
     country_code country_codes countrycode dial_code dialing_code dialling_code calling_code isd_code isd
     country_calling_code country_prefix phone_country phone_country_code country_dial_code
@@ -59,16 +59,16 @@ _COUNTRY_CODE = """
     landekode landkode kod_kraju numer_kierunkowy_kraju maatunnus ulke_kodu код_страны код_країни
     国家代码 国家区号 国番号 국가_코드
 """
-#: Whole words of columns about a country that is not the phones'.
+#: Whole words of columns with other countries.
 _OF_ADDRESSES = """
     address billing mailing shipping birth nationality passport bank tax adresse rechnung lieferung postal
 """
-#: Whole words of columns with the area code of the phone beside them.
+#: Whole words of columns with area codes.
 _AREA_CODE = """
     area_code areacode vorwahl ortsvorwahl ortskennzahl std_code city_code netnummer kengetal riktnummer
     indicatif_regional codigo_de_area codigo_area ddd prefisso_locale numer_kierunkowy код_города
 """
-#: Whole words of columns whose numbers are no phone numbers.
+#: Whole words of columns with other numbers.
 _OTHER = """
     steuernummer steuer-nr umsatzsteuer ust-idnr mandat mandatsreferenz mandant mandate debitor debitoren
     debitorennummer kreditor kreditornummer kreditoren personalnummer mitgliedsnummer vertragsnummer
@@ -124,26 +124,26 @@ _ORGANIZATION = """
 """
 
 
-def plain(cell: str) -> str:
-    """Return a header cell in small letters without accents, so that one spelling is all."""
+def normalize_name(cell: str) -> str:
+    """Return a header cell in lower case without accents."""
     letters = unicodedata.normalize("NFKD", _CAMEL.sub(" ", cell).casefold())
     letters = "".join(letter for letter in letters if not unicodedata.combining(letter))
     return _BREAKS.sub(" ", letters).strip(" \ufeff:*")
 
 
 def is_phone(word: str) -> bool:
-    """Return whether a plain column name says that there are phone numbers below it."""
-    return _PHONE.search(word) is not None and _OF_ANOTHER_KIND.search(word) is None
+    """Return whether a normalized column name means phone numbers."""
+    return _PHONE.search(word) is not None and _NOT_PHONE_NAMES.search(word) is None
 
 
 def is_about_a_phone(word: str) -> bool:
-    """Return whether a plain column name speaks of phones, and perhaps not of their numbers."""
+    """Return whether a normalized column name is about phones, but perhaps not their numbers."""
     return _ABOUT.search(word) is not None
 
 
 def country_code_of(word: str) -> str | None:
-    """Return what a plain column name says beside that it is of country codes, such as "home phone";
-    None where it does not say so.
+    """Return the rest of a normalized name of a country column, such as "home phone"; None for
+    another column.
     """
     if _COUNTRY_CODES.search(word) is None or _ADDRESSES.search(word) is not None:
         return None
@@ -151,38 +151,38 @@ def country_code_of(word: str) -> str | None:
 
 
 def is_area_code(word: str) -> bool:
-    """Return whether there are area codes below a plain column name."""
+    """Return whether a normalized column name means area codes."""
     return _AREA_CODES.search(word) is not None
 
 
 def is_other(word: str) -> bool:
-    """Return whether there are no phone numbers below a plain column name, whatever is there."""
-    return _OF_OTHER_NUMBERS.search(word) is not None or _OF_ANOTHER_KIND.search(word) is not None
+    """Return whether a normalized column name means anything but phone numbers."""
+    return _OF_OTHER_NUMBERS.search(word) is not None or _NOT_PHONE_NAMES.search(word) is not None
 
 
-def listed(words: str) -> frozenset[str]:
-    """Return names, divided by white space, as they are compared."""
-    return frozenset(plain(word) for word in words.split())
+def word_set(words: str) -> frozenset[str]:
+    """Return names that are separated by white space, normalized."""
+    return frozenset(normalize_name(word) for word in words.split())
 
 
 def _any(words: str) -> str:
-    return "|".join(sorted(map(re.escape, listed(words)), key=len, reverse=True))
+    return "|".join(sorted(map(re.escape, word_set(words)), key=len, reverse=True))
 
 
 def _whole(words: str) -> str:
     return rf"(?<!\w)(?:{_any(words)})(?!\w)"
 
 
-FULL = listed(_FULL)
-GIVEN = listed(_GIVEN)
-MIDDLE = listed(_MIDDLE)
-FAMILY = listed(_FAMILY)
-ORGANIZATION = listed(_ORGANIZATION)
+FULL = word_set(_FULL)
+GIVEN = word_set(_GIVEN)
+MIDDLE = word_set(_MIDDLE)
+FAMILY = word_set(_FAMILY)
+ORGANIZATION = word_set(_ORGANIZATION)
 
 _PHONE = re.compile(
     rf"(?<!\w)tel(?!egram|evis|etext|ex)|{_whole(_PHONE_WORDS)}|{_any(_PHONE_PARTS)}"
 )
-_OF_ANOTHER_KIND = re.compile(_whole(_NOT_A_PHONE))
+_NOT_PHONE_NAMES = re.compile(_whole(_NOT_A_PHONE))
 _OF_OTHER_NUMBERS = re.compile(_whole(_OTHER))
 _ABOUT = re.compile(_whole(_ABOUT_A_PHONE))
 _COUNTRY_CODES = re.compile(_whole(_COUNTRY_CODE))
@@ -192,5 +192,5 @@ NAMES = FULL | GIVEN | MIDDLE | FAMILY | ORGANIZATION
 
 
 def is_known(word: str) -> bool:
-    """Return whether a plain column name is one of a phone or of a part of a name."""
+    """Return whether a normalized column name means phones or a part of a name."""
     return word in NAMES or is_phone(word)

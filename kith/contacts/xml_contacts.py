@@ -11,14 +11,14 @@ MAX_TEXT_CHARACTERS = 64 * 1024
 MAX_NAME_CHARACTERS = 1024  # characters of one part of a name, which may have many elements
 MAX_NUMBERS = 1000  # of one card
 
-OF_ANOTHER_KIND = (
+NO_CONTACT_LIST = (
     "this is XML of another kind; xCard and the phone book of a FRITZ!Box are read:"
     " export the contacts as vCard or CSV"
 )
 
 
 class _CardKind(NamedTuple):
-    """What the elements of one card are called, as their last names."""
+    """The element names of one kind of card."""
 
     names: tuple[str, ...]
     numbers: frozenset[str]
@@ -35,14 +35,14 @@ _PARTS_OF_N = ("prefix", "given", "additional", "surname", "suffix")
 
 
 class _EntitiesDeclared(Exception):
-    """Stop at a document that declares entities: they may unfold without end."""
+    """The document declares entities, which may expand without end."""
 
 
 def read_xml(stream: ByteSource, encoding: str | None = None) -> Iterator[Contact | Fault]:
     """Yield the cards of an XML document as it is read; a Fault where it is broken, or when it is
     of another kind.
 
-    encoding: what it is in, whatever it says itself.
+    encoding: replaces the encoding that the document declares.
     """
     reader = _XmlReader()
     parser = expat.ParserCreate(encoding, namespace_separator="}")
@@ -66,7 +66,7 @@ def read_xml(stream: ByteSource, encoding: str | None = None) -> Iterator[Contac
         yield Fault(parser.CurrentLineNumber, "the XML declares entities, and is not read")
         return
     if not reader.found:
-        yield Fault(1, OF_ANOTHER_KIND)
+        yield Fault(1, NO_CONTACT_LIST)
 
 
 def _refuse(*_: object) -> None:
@@ -74,7 +74,7 @@ def _refuse(*_: object) -> None:
 
 
 class _XmlReader:
-    """Follows the elements and gathers what the cards hold."""
+    """Follows the elements and collects the cards."""
 
     line: Callable[[], int]
 

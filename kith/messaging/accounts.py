@@ -16,7 +16,7 @@ from kith.sync import Match
 
 
 class KnownDevice(msgspec.Struct, frozen=True):
-    """A device of an account by the keys it has now; `accepted` lets this device write to it."""
+    """A device of an account with its current keys; only `accepted` devices are written to."""
 
     device_id: str
     registration_id: int
@@ -27,9 +27,9 @@ class KnownDevice(msgspec.Struct, frozen=True):
 class KnownAccount(Record, frozen=True):
     """What is known of an account.
 
-    devices: by id. keyless: devices that had published no keys. settled: its keys were taken on
-    trust, no others are. known_keys: every identity key that was accepted once. verified: those
-    that were compared by safety number, in order.
+    devices: by id. keyless: devices that had published no keys. settled: keys were trusted on first
+    use, later ones are not. known_keys: every identity key that was ever accepted. verified: the
+    keys that were compared by safety number, in order.
     """
 
     kind = "Person"
@@ -42,20 +42,20 @@ class KnownAccount(Record, frozen=True):
 
     @property
     def identity_keys(self) -> tuple[bytes, ...]:
-        """The identity keys of all devices that are there now, in order."""
+        """The identity keys of all current devices, in order."""
         return tuple(sorted(device.identity_key for device in self.devices.values()))
 
     @property
     def unaccepted(self) -> list[str]:
-        """The devices that this device does not write to yet."""
+        """The devices whose keys are not accepted."""
         return [device.device_id for device in self.devices.values() if not device.accepted]
 
 
 class KnownAccounts:
-    """The accounts that this device has met."""
+    """The identity keys of other accounts, and whether they are trusted."""
 
     def __init__(self, store: Store) -> None:
-        """Read nothing yet."""
+        """Take the store."""
         self._store = store
 
     def get(self, account_id: str) -> KnownAccount:
@@ -65,7 +65,7 @@ class KnownAccounts:
     def record_identity(
         self, account_id: str, device_id: str, registration_id: int, key: bytes
     ) -> KnownAccount:
-        """Note the identity key of a device; return what is known of its account now."""
+        """Record the identity key of a device; return the account."""
         with self._store.transaction():
             person = self.get(account_id)
             known = person.known_keys if person.settled else person.known_keys | {key}
@@ -80,24 +80,24 @@ class KnownAccounts:
             )
 
     def record_keyless(self, account_id: str, device_ids: Collection[str]) -> KnownAccount:
-        """Note that devices of an account have published no keys."""
+        """Record that devices of an account have published no keys."""
         with self._store.transaction():
             person = self.get(account_id)
             return self._save(person, keyless=person.keyless | frozenset(device_ids))
 
     def is_accepted(self, account_id: str, device_id: str, key: bytes) -> bool:
-        """Return whether a device may be written to under an identity key."""
+        """Return whether an identity key of a device is accepted."""
         device = self.get(account_id).devices.get(device_id)
         return device is not None and device.accepted and device.identity_key == key
 
     def pin_keys(self, account_id: str) -> KnownAccount:
-        """Take no more keys of an account on trust."""
+        """End trust on first use for an account."""
         with self._store.transaction():
             person = self.get(account_id)
             return person if person.settled else self._save(person, settled=True)
 
     def remove_devices(self, account_id: str, device_ids: Collection[str]) -> KnownAccount:
-        """Note that an account has devices no more."""
+        """Remove devices of an account."""
         with self._store.transaction():
             person = self.get(account_id)
             left = {
@@ -108,7 +108,7 @@ class KnownAccounts:
             return self._save(person, devices=left, keyless=person.keyless - frozenset(device_ids))
 
     def accept(self, account_id: str, *, verified: bool = False) -> KnownAccount:
-        """Accept all keys that an account has now; with `verified`, as compared."""
+        """Accept all current keys of an account; with `verified`, as compared."""
         with self._store.transaction():
             person = self.get(account_id)
             return self._save(
@@ -129,7 +129,7 @@ class KnownAccounts:
 
 
 class ContactName(Record, frozen=True):
-    """An account, its number, and the names it has in address books; of a lookup, none."""
+    """An account, its number, and its names in address books; a lookup gives none."""
 
     kind = "Address"
     account_id: str
@@ -138,25 +138,25 @@ class ContactName(Record, frozen=True):
 
     @property
     def label(self) -> str:
-        """What to call it."""
+        """The name to show."""
         return self.names[0] if self.names else self.phone_number
 
 
 class ContactNames:
-    """The accounts that this device can name."""
+    """The accounts that this device has names for."""
 
     def __init__(self, store: Store) -> None:
-        """Read nothing yet."""
+        """Take the store."""
         self._store = store
 
     def add_matches(self, matches: Iterable[Match]) -> None:
-        """Keep who was found in an address book."""
+        """Save the matches of an address book."""
         with self._store.transaction():
             for match in matches:
                 self.add(match.account_id, match.phone_number, match.name)
 
     def add(self, account_id: str, phone_number: str, name: str = "") -> ContactName:
-        """Keep an account with its number, and with a name where it has one."""
+        """Save an account with its number, and with a name if it has one."""
         with self._store.transaction():
             known = self._store.get(ContactName, account_id)
             names = () if known is None else known.names
@@ -168,19 +168,19 @@ class ContactNames:
             return address
 
     def label(self, account_id: str) -> str:
-        """Return what to call an account; its id where there is nothing better."""
+        """Return the name to show for an account, its id without one."""
         known = self._store.get(ContactName, account_id)
         return account_id if known is None else known.label
 
     def find_by_number(self, phone_number: str) -> ContactName | None:
-        """Return the account that had a number when it was found last."""
+        """Return the account that last had a number."""
         found = None
         for address in self._store.all(ContactName):
             found = address if address.phone_number == phone_number else found
         return found
 
     def find_by_name(self, name: str) -> list[ContactName]:
-        """Return the accounts of that name, else those with a name that has its words."""
+        """Return the accounts with that name, else those with a name that has all its words."""
         everybody = list(self._store.all(ContactName))
         wanted = name.casefold().split()
         exact = [one for one in everybody if any(_words(n) == wanted for n in one.names)]
@@ -204,7 +204,11 @@ def safety_number(
     their_account_id: str,
     their_keys: Iterable[bytes],
 ) -> str:
-    """Return twelve groups of five digits, whoever of the two asks."""
+    """Return twelve groups of five digits, the same on both sides unless somebody sits between
+    them.
+
+    Made as Signal makes it, with the identity keys of all devices of an account in place of one.
+    """
     halves = sorted(
         (_fingerprint(own_account_id, own_keys), _fingerprint(their_account_id, their_keys))
     )
@@ -217,7 +221,7 @@ def safety_number(
 def _fingerprint(account_id: str, keys: Iterable[bytes]) -> str:
     joined = b"".join(sorted(set(keys)))
     digest = _FINGERPRINT_VERSION + joined + UUID(account_id).bytes
-    # Each try of somebody who looks for keys with a like number costs so many hashes.
+    # Every attempt to find keys with a similar number costs as many hashes.
     for _ in range(ITERATIONS):
         digest = hashlib.sha512(digest + joined).digest()
     groups = (

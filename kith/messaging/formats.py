@@ -21,23 +21,23 @@ _NO_KEY = 2**32 - 1
 _FIXED = struct.Struct(">II32s32sIII")
 _KEM_CIPHERTEXT_BYTES = 1568
 
-#: For a device that has published no keys: it is told that there was a message.
+#: For a device without keys: it learns that there was a message.
 EMPTY_ENVELOPE = bytes([VERSION, _EMPTY_KIND])
 
 
 class EnvelopeUnreadable(Exception):
-    """Report content that no version of this client has written."""
+    """The content was written by no version of this client."""
 
 
 class EnvelopeUnknown(EnvelopeUnreadable):
-    """Report content of a version or kind that only other clients know."""
+    """The content has a version or kind of a newer client."""
 
 
 class InitialMessage(NamedTuple):
-    """A message that begins a session, sent until the other end has answered.
+    """A message that starts a session, sent until the other device has answered.
 
     The ids name the recipient's prekeys, None where there was none; the registration ids say which
-    keys of either device it is about.
+    keys of either device were used.
     """
 
     sender_registration_id: int
@@ -50,7 +50,7 @@ class InitialMessage(NamedTuple):
 
 
 class SessionMessage(NamedTuple):
-    """A message of a session that both ends have."""
+    """A message of an established session."""
 
     message: bytes
 
@@ -76,7 +76,7 @@ def encode_envelope(envelope: InitialMessage | SessionMessage) -> bytes:
 
 
 def decode_envelope(content: bytes) -> InitialMessage | SessionMessage | None:
-    """Return the envelope, None for NOTHING; raise EnvelopeUnreadable or EnvelopeUnknown."""
+    """Return the envelope, None for EMPTY_ENVELOPE; raise EnvelopeUnreadable or EnvelopeUnknown."""
     if content == EMPTY_ENVELOPE:
         return None
     if content[:1] != bytes([VERSION]) or content[1:2] not in _KINDS:
@@ -109,7 +109,7 @@ def _optional_key_id(key_id: int) -> int | None:
 
 
 PADDING_BLOCK_BYTES = 160
-MAX_TEXT_BYTES = 16_000  # bytes of UTF-8; with padding it stays within what servers take by default
+MAX_TEXT_BYTES = 16_000  # of UTF-8; with padding it is within the servers' default limit
 ID_BYTES = 16
 MAX_RECEIPTS = 200
 _MAX_TIME_MS = 253_402_300_799_999  # of the year 9999, in milliseconds
@@ -119,7 +119,7 @@ Id = Annotated[bytes, Meta(min_length=ID_BYTES, max_length=ID_BYTES)]
 
 
 class PayloadUnreadable(Exception):
-    """Report a payload that cannot be read, which may have been a text."""
+    """A payload that may be a text cannot be read."""
 
 
 class Text(Opaque, tag="text", frozen=True):
@@ -134,33 +134,33 @@ class Text(Opaque, tag="text", frozen=True):
 
 
 class Transcript(msgspec.Struct, tag="transcript", frozen=True):
-    """A text that another device of the own account sent, and the account it went to."""
+    """A text that another device of this account sent, and its recipient."""
 
     to: Id
     text: Text
 
 
 class Receipt(msgspec.Struct, tag="receipt", frozen=True):
-    """That texts have come to a device, or were shown to the person."""
+    """Texts arrived at a device, or were shown to the person."""
 
     state: State
     ids: Annotated[list[Id], Meta(max_length=MAX_RECEIPTS)]
 
 
 class SessionRefresh(msgspec.Struct, tag="refresh", frozen=True):
-    """Nothing to show: it begins a new session, as messages of the old one could not be read."""
+    """No content: it starts a new session, as messages of the old one could not be read."""
 
 
 Payload = Text | Transcript | Receipt | SessionRefresh
 
-#: What there is to show; of anything else a part that cannot be read is as good as an unknown one.
+#: Payloads that people see; others are ignored when they cannot be read.
 _VISIBLE_TYPES = ("text", "transcript")
 
 _decoder: msgspec.msgpack.Decoder[Payload] = msgspec.msgpack.Decoder(Payload)
 
 
 class _TypedPayload(msgspec.Struct):
-    """As much of a payload as makes it one."""
+    """The type of any payload."""
 
     type: str
 
@@ -174,8 +174,8 @@ def encode_payload(payload: Payload) -> bytes:
 
 
 def decode_payload(content: bytes) -> Payload | None:
-    """Return the payload, None for one of a type or form that only other clients know; raise
-    PayloadUnreadable for what is none, or cannot be shown though it should be.
+    """Return the payload, None for a type or form of a newer client; raise PayloadUnreadable for
+    other content, and for a text that cannot be shown.
     """
     try:
         inner = unpad(content)
@@ -195,7 +195,7 @@ def pad(content: bytes) -> bytes:
 
 
 def unpad(content: bytes) -> bytes:
-    """Return what was padded; raise ValueError."""
+    """Return the content without padding; raise ValueError."""
     inner, mark, rest = content.rpartition(b"\x80")
     if not mark or rest.strip(b"\0") or len(content) % PADDING_BLOCK_BYTES:
         raise ValueError("the padding is wrong")

@@ -14,12 +14,12 @@ _ORDER: tuple[State, ...] = ("waiting", "failed", "sent", "delivered", "read")
 
 
 class Entry(Record, frozen=True):
-    """One text as this device knows it.
+    """A text as this device knows it.
 
-    id: its sender's, 32 hex digits. with_account: the other side, or who wrote it to the group
-    `group_id`. text: None when it could not be read. sent_at: Unix milliseconds. state: of the own
-    texts. request: from somebody with whom the account is not in touch. new_keys: its sender's
-    device has keys that are not accepted.
+    id: its sender's, 32 hex digits. with_account: the other side, or the sender of a message to the
+    group `group_id`. text: None when it could not be read. sent_at: Unix milliseconds. state: of
+    own texts. request: this account has not accepted the sender. new_keys: the keys of the sender's
+    device are not accepted.
     """
 
     kind = "Entry"
@@ -37,20 +37,20 @@ class Entry(Record, frozen=True):
 
     @property
     def conversation(self) -> str:
-        """The group or else the account that it is part of the conversation with."""
+        """The group, or else the other account, of the conversation."""
         return self.group_id or self.with_account
 
     @property
     def confirmable(self) -> bool:
-        """Whether its sender is told how far it has come: not by strangers, and not in groups."""
+        """Whether its sender gets receipts: not in requests, and not in groups."""
         return not (self.outgoing or self.group_id or self.request or self.text is None)
 
 
 class History:
-    """The entries of one store."""
+    """The entries of a store."""
 
     def __init__(self, store: Store) -> None:
-        """Read nothing yet."""
+        """Take the store."""
         self._store = store
 
     def get(self, from_account_id: str, entry_id: str) -> Entry | None:
@@ -58,17 +58,17 @@ class History:
         return self._store.get(Entry, _name(from_account_id, entry_id))
 
     def add(self, entry: Entry) -> None:
-        """Keep a text, or what became of it."""
+        """Save a text, or its new state."""
         with self._store.transaction():
             self._store.put(_name(entry.from_account_id, entry.id), entry)
             self._store.keep_newest(Entry, MAX_ENTRIES)
 
     def remove(self, entry: Entry) -> None:
-        """Forget a text."""
+        """Delete a text."""
         self._store.delete(Entry, _name(entry.from_account_id, entry.id))
 
     def advance(self, entry: Entry, state: State) -> Entry | None:
-        """Note how far an own text has come; None when it was there already."""
+        """Save the new state of an own text; return None when it had reached it already."""
         if _ORDER.index(state) <= _ORDER.index(entry.state):
             return None
         changed = msgspec.structs.replace(entry, state=state)
@@ -76,7 +76,7 @@ class History:
         return changed
 
     def unread(self) -> list[Entry]:
-        """Return the texts that were not shown yet, in the order in which they came."""
+        """Return the texts that were not shown yet, in the order of arrival."""
         return [entry for entry in self._store.all(Entry) if entry.unread]
 
     def newest(self, conversation: str, most: int) -> list[Entry]:
@@ -85,7 +85,7 @@ class History:
         return found[-most:]
 
     def mark_shown(self, entries: Iterable[Entry]) -> None:
-        """Note that texts were shown."""
+        """Record that texts were shown."""
         with self._store.transaction():
             for entry in entries:
                 self.add(msgspec.structs.replace(entry, unread=False))

@@ -31,25 +31,25 @@ from kith.messaging.store import Record, Store
 from kith.models import Message, Missed
 
 REFRESH_INTERVAL_SECONDS = 3_600
-MARKER_RETENTION_SECONDS = 31 * 86_400  # a message waits at most 30 days
+MARKER_RETENTION_SECONDS = 31 * 86_400  # a message waits for at most 30 days
 
 
 class ProcessedMessage(Record, frozen=True):
-    """Mark a message that was taken, for as long as it may be delivered again."""
+    """A processed message, for as long as it may be delivered again."""
 
     kind = "Taken"
 
 
 class SentRefresh(Record, frozen=True):
-    """Mark that a device was asked for a new session a short while ago."""
+    """A session refresh was sent to a device recently."""
 
     kind = "Refreshed"
 
 
 class Gap(Record, frozen=True):
-    """Messages that the server did not keep for this device since a time, in Unix milliseconds.
+    """Messages since a time, in Unix milliseconds, that the server did not keep for this device.
 
-    through: the number that tells it from an earlier gap.
+    through: the number that distinguishes it from an earlier gap.
     """
 
     kind = "Gap"
@@ -59,7 +59,7 @@ class Gap(Record, frozen=True):
 
 
 class Inbox:
-    """What this device has received."""
+    """The received messages of this device."""
 
     def __init__(
         self,
@@ -81,9 +81,9 @@ class Inbox:
         self._clock = clock
 
     def process(self, messages: Iterable[Message]) -> list[Entry]:
-        """Keep what messages say; return texts that are new, and own ones that have come further.
+        """Save messages; return new texts and own texts with a new state.
 
-        What was taken before is passed over, so that a message may be delivered twice.
+        Processed messages are skipped, so that a message may be delivered twice.
         """
         with self._store.transaction():
             changed, received = list[Entry](), defaultdict[str, list[bytes]](list)
@@ -101,7 +101,7 @@ class Inbox:
             return changed
 
     def record_gap(self, missed: Missed) -> None:
-        """Note that the server did not keep messages; told again it changes nothing."""
+        """Record that the server did not keep messages; a repetition changes nothing."""
         with self._store.transaction():
             known = self._store.get(Gap, "")
             if known is None or missed.through > known.through:
@@ -116,13 +116,13 @@ class Inbox:
         return None if gap is None or gap.shown else gap
 
     def mark_gap_shown(self, gap: Gap) -> None:
-        """Note that a gap was shown, unless it has grown since."""
+        """Record that a gap was shown, unless it has grown since."""
         with self._store.transaction():
             if self._store.get(Gap, "") == gap:
                 self._store.put("", msgspec.structs.replace(gap, shown=True))
 
     def queue_receipts(self, account_id: str, ids: list[bytes], state: formats.State) -> None:
-        """Tell an account how far its texts have come."""
+        """Queue receipts for texts of an account."""
         if account_id == self._own.account_id:
             return
         for start in range(0, len(ids), MAX_RECEIPTS):
@@ -154,9 +154,9 @@ class Inbox:
                 return ()
 
     def _record_keys(self, account_id: str, device_id: str, opened: DecryptedMessage) -> bool:
-        """Note with whose keys a message was made; return whether they are not accepted.
+        """Record the sender's keys; return whether they are not accepted.
 
-        Those of an old session are not noted: its device may be gone, or have others now.
+        Those of an old session are not recorded: its device may be gone, or have others now.
         """
         key = opened.identity_key
         if opened.old:
@@ -166,7 +166,7 @@ class Inbox:
 
     def _text(self, message: Message, text: Text, *, new_keys: bool) -> Iterable[Entry]:
         group_id = None if message.group is None else message.group.id
-        # The server vouches for who is in a group, the sender for which group it is.
+        # The server authenticates the members of a group, the sender which group it is.
         if group_id != (None if text.group is None else id_text(text.group)):
             return self._unreadable(message)
         outgoing = message.from_account_id == self._own.account_id and group_id is not None
@@ -230,9 +230,10 @@ class Inbox:
         return (entry,)
 
     def _refresh(self, message: Message) -> None:
-        """Begin a new session with a device whose messages cannot be read, now and then.
+        """Start a new session with a device whose messages cannot be read, at most once an hour.
 
-        Nobody is answered who is not in touch: strangers must not learn that somebody is here.
+        Nobody is answered who is not accepted: strangers must not learn that this account is in
+        use.
         """
         account_id, name = (
             message.from_account_id,

@@ -21,17 +21,17 @@ from x3dh.types import SecretType
 
 from kith.messaging.ratchet import run_sync
 
-#: What a signature is over begins with it, so that no key can stand for one of another kind.
+#: Prefixes of signed content, so that no key can stand for one of another kind.
 PREKEY_MARK, KEM_PREKEY_MARK, RECOVERY_MARK = b"\x01", b"\x02", b"\x03"
 _IDENTITY_MARK = b"\x00"
 
 
 class KeyAgreementFailed(Exception):
-    """Report keys that no session is begun with; the message says why."""
+    """The keys cannot start a session; the message says why."""
 
 
 class Party(NamedTuple):
-    """One device as the other one knows it; ids as the API writes them."""
+    """A device, with ids as the API writes them."""
 
     account_id: str
     device_id: str
@@ -46,7 +46,7 @@ class SignedKey(NamedTuple):
 
 
 class PeerKeys(NamedTuple):
-    """The public keys of a bundle; without a one-time key, or a KEM key, None."""
+    """The public keys of a bundle; one_time_prekey and kem_prekey may be missing."""
 
     identity_key: bytes
     signed_prekey: SignedKey
@@ -56,8 +56,8 @@ class PeerKeys(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class KeySecrets:
-    """The private keys that another device's first message names: the seed of the identity key,
-    X25519 keys, and the seed of an ML-KEM key.
+    """The private keys that an initial message names: the seed of the identity key, X25519 keys,
+    and the seed of an ML-KEM key.
     """
 
     identity_seed: bytes
@@ -67,7 +67,9 @@ class KeySecrets:
 
 
 class KeyExchange(NamedTuple):
-    """What the other device needs to come to the same secret; without a KEM key, no ciphertext."""
+    """What the other device needs to derive the same secret; without a KEM key the ciphertext is
+    empty.
+    """
 
     identity_key: bytes
     ephemeral_key: bytes
@@ -76,7 +78,7 @@ class KeyExchange(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class SharedSecret:
-    """The secret, and what both ends bind every message to."""
+    """The secret, and the associated data of every message."""
 
     secret: bytes
     associated_data: bytes
@@ -92,7 +94,9 @@ class _State(x3dh.BaseState):
 def initiate(
     identity_seed: bytes, own: Party, their_keys: PeerKeys, them: Party
 ) -> tuple[SharedSecret, KeyExchange]:
-    """Return the secret with the device that published `their_keys`; raise AgreementRefused."""
+    """Return the secret shared with the device that published `their_keys`; raise
+    KeyAgreementFailed.
+    """
     kem_secret, kem_ciphertext = _encapsulate(their_keys)
     state = _state(KeySecrets(identity_seed, bytes(32), None, None))
     one_time = their_keys.one_time_prekey
@@ -113,7 +117,7 @@ def initiate(
 
 
 def respond(own_secrets: KeySecrets, own: Party, opening: KeyExchange, them: Party) -> SharedSecret:
-    """Return the secret with the device whose first message has `opening`; raise AgreementRefused."""
+    """Return the secret shared with the sender of an initial message; raise KeyAgreementFailed."""
     one_time = own_secrets.one_time_prekey
     header = x3dh.Header(
         identity_key=opening.identity_key,
@@ -145,7 +149,7 @@ _REFUSALS = (x3dh.KeyAgreementException, xeddsa.XEdDSAException, InvalidSignatur
 
 
 def _state(secrets: KeySecrets) -> _State:
-    """Return the library's state with just the keys that one agreement uses."""
+    """Return the library's state with just the keys of one agreement."""
     one_time = secrets.one_time_prekey
     model = BaseStateModel(
         identity_key=IdentityKeyPairModel(

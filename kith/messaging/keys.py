@@ -29,9 +29,7 @@ from kith.messaging.store import Record, Store
 
 DAY = 86_400
 ROTATION_SECONDS = 7 * DAY
-OLD_KEY_RETENTION_SECONDS = (
-    30 * DAY
-)  # a message waits no longer, and it names the keys it was made for
+OLD_KEY_RETENTION_SECONDS = 30 * DAY  # as long as a message that names them can wait
 CHECK_INTERVAL_SECONDS = 3_600
 ONE_TIME_KEY_COUNT = 100
 MIN_ONE_TIME_KEYS = 20
@@ -41,10 +39,10 @@ _OWN = "own"
 
 
 class Identity(Record, frozen=True):
-    """What this device is to others; times in Unix seconds.
+    """The identity of this device; times in Unix seconds.
 
-    published: whether the server has all that this says. looked_at: when the server was last asked
-    what it has.
+    published: whether the server has all of it. looked_at: when the server was last asked for its
+    keys.
     """
 
     kind = "Identity"
@@ -58,19 +56,19 @@ class Identity(Record, frozen=True):
 
     @property
     def public_key(self) -> bytes:
-        """The identity key that others see: Ed25519, 32 bytes."""
+        """The public identity key: Ed25519, 32 bytes."""
         return Ed25519PrivateKey.from_private_bytes(self.seed).public_key().public_bytes_raw()
 
 
 class Secret(Record, frozen=True):
-    """A private X25519 key, or the seed of an ML-KEM-1024 key, by the id of its public half."""
+    """A private X25519 key, or the seed of an ML-KEM-1024 key, with the id of its public key."""
 
     key_id: int
     secret: bytes
 
     @property
     def public_key(self) -> bytes:
-        """The public half."""
+        """The public key."""
         return X25519PrivateKey.from_private_bytes(self.secret).public_key().public_bytes_raw()
 
 
@@ -79,30 +77,30 @@ class KemSecret(Secret, frozen=True):
 
     @property
     def public_key(self) -> bytes:
-        """The public half."""
+        """The public key."""
         return MLKEM1024PrivateKey.from_seed_bytes(self.secret).public_key().public_bytes_raw()
 
 
 class SignedSecret(Secret, frozen=True):
-    """Of a signed prekey."""
+    """The private key of a signed prekey."""
 
     kind = "SignedSecret"
 
 
 class OneTimeSecret(Secret, frozen=True):
-    """Of a one-time prekey."""
+    """The private key of a one-time prekey."""
 
     kind = "OneTimeSecret"
 
 
 class LastResortSecret(KemSecret, frozen=True):
-    """Of a last-resort KEM prekey."""
+    """The seed of a last-resort KEM prekey."""
 
     kind = "LastResortSecret"
 
 
 class OneTimeKemSecret(KemSecret, frozen=True):
-    """Of a one-time KEM prekey."""
+    """The seed of a one-time KEM prekey."""
 
     kind = "OneTimeKemSecret"
 
@@ -111,19 +109,19 @@ Kind = TypeVar("Kind", bound=Secret)
 
 
 class KeyMissing(Exception):
-    """Report a first message for keys that this device does not have any more."""
+    """An initial message names keys that this device no longer has."""
 
 
 class OwnKeys:
-    """The private keys in a store, and their public halves at the server."""
+    """The private keys in a store, and their public keys at the server."""
 
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
-        """Make nothing yet."""
+        """Take the store."""
         self._store = store
         self._clock = clock
 
     def identity(self) -> Identity:
-        """Return what this device is, made at the first call."""
+        """Return the identity of this device; the first call creates it."""
         with self._store.transaction():
             found = self._store.get(Identity, _OWN)
             if found is None:
@@ -133,7 +131,7 @@ class OwnKeys:
             return found
 
     def recovery(self, device_id: str, verification_id: str) -> DeviceRecovery | None:
-        """Return what brings this device back at a registration; None if it never had keys."""
+        """Return the proof that recovers this device at a registration; None if it never had keys."""
         identity = self._store.get(Identity, _OWN)
         if identity is None:
             return None
@@ -141,9 +139,9 @@ class OwnKeys:
         return DeviceRecovery(device_id, signed)
 
     def maintain(self, kith: Kith, *, few: bool = False) -> None:
-        """Publish what the server should have and has not; raise KithError.
+        """Publish the keys that the server should have and lacks; raise KithError.
 
-        few: the server has said that one-time keys run low. It is asked itself once an hour.
+        few: the server has announced that one-time keys run low. The server is asked once an hour.
         """
         identity = self.identity()
         if self._now() - identity.rotated_at >= ROTATION_SECONDS:
@@ -154,7 +152,7 @@ class OwnKeys:
             self._publish(kith)
 
     def secrets_for(self, first: InitialMessage) -> KeySecrets:
-        """Return the private keys that a first message was made for; raise KeyMissing."""
+        """Return the private keys that an initial message names; raise KeyMissing."""
         identity = self.identity()
         signed = self._store.get(SignedSecret, str(first.signed_prekey_id))
         if signed is None or first.recipient_registration_id != identity.registration_id:
@@ -173,15 +171,16 @@ class OwnKeys:
         )
 
     def delete_used(self, first: InitialMessage) -> None:
-        """Delete the one-time keys of a first message that was decrypted.
+        """Delete the one-time keys of an initial message that was decrypted.
 
-        Not of one that was not: others could name keys that were handed out to somebody else.
+        An undecryptable message must not delete keys: it may name keys that were handed out to
+        others.
         """
         self._store.delete(OneTimeSecret, str(first.one_time_prekey_id))
         self._store.delete(OneTimeKemSecret, str(first.kem_prekey_id))
 
     def _check_server(self, kith: Kith) -> tuple[Identity, bool]:
-        """Ask what the server has; return the identity and whether one-time keys run low."""
+        """Ask for the server's keys; return the identity and whether one-time keys run low."""
         counts = kith.count_keys()
         few = min(counts.one_time_prekeys, counts.one_time_kem_prekeys) < MIN_ONE_TIME_KEYS
         if kith.keys_are_as_published(
@@ -206,12 +205,12 @@ class OwnKeys:
             one_time_kem_prekeys=[self._signed(KEM_PREKEY_MARK, key) for key in one_time_kem],
         )
         with self._store.transaction():
-            # Another command may have made newer ones meanwhile, which are not published.
+            # Another command may have created newer keys, which are not published.
             if self.identity().prekey_id == identity.prekey_id:
                 self._change(published=True, looked_at=self._now())
 
     def _rotate(self) -> Identity:
-        """Make a new signed prekey and last resort; the old ones are forgotten in their time."""
+        """Create a new signed prekey and last-resort key; the old ones expire later."""
         with self._store.transaction():
             self._store.expire_all(SignedSecret, self._now() + OLD_KEY_RETENTION_SECONDS)
             self._store.expire_all(LastResortSecret, self._now() + OLD_KEY_RETENTION_SECONDS)
@@ -221,7 +220,7 @@ class OwnKeys:
             return self._change(prekey_id=key_id, rotated_at=self._now(), published=False)
 
     def _fresh_one_time_keys(self) -> tuple[list[OneTimeSecret], list[OneTimeKemSecret]]:
-        """Make new ones; what an upload replaces may have been handed out before."""
+        """Create one-time keys; the replaced ones are kept, as they may have been handed out."""
         with self._store.transaction():
             self._store.expire_all(OneTimeSecret, self._now() + OLD_KEY_RETENTION_SECONDS)
             self._store.expire_all(OneTimeKemSecret, self._now() + OLD_KEY_RETENTION_SECONDS)

@@ -25,16 +25,16 @@ from kith.models import Message, Missed
 
 PAGE_SIZE = 100
 MAX_KEY_CHANGES = (
-    5  # for one text: a member of a group after the other, and no more at a hostile server
+    5  # of one text: members of a group may change keys, a hostile server may do it forever
 )
 
 
 class TextInvalid(ValueError):
-    """Report a text that is empty, or of more bytes than one message takes."""
+    """A text is empty, or too long for one message."""
 
 
 class Messenger:
-    """Send and receive texts of one device, end-to-end encrypted and kept in its store."""
+    """Sends and receives the texts of one device, end-to-end encrypted and kept in its store."""
 
     def __init__(
         self,
@@ -45,13 +45,13 @@ class Messenger:
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Take the client of the device, and its store; clock: Unix seconds."""
+        """Take the device's client and store; clock: Unix seconds."""
         self._kith = kith
         self._store = store
         self._clock = clock
-        #: Called with each text that was kept, and then sent or refused.
+        #: Called with each queued text that was then sent or refused.
         self.on_queued_result: Callable[[Entry], None] = lambda _: None
-        # One thread sends at a time: or a newer text would pass the one that is on its way.
+        # One thread sends at a time, or a newer text would overtake an older one.
         self._sending = threading.RLock()
         self._own = ThisDevice(account_id, device_id)
         self.keys = OwnKeys(store, clock)
@@ -67,14 +67,12 @@ class Messenger:
         )
 
     def prepare(self) -> None:
-        """Publish the keys that are due, forget what is old, send what still waits; raise
-        KithError.
-        """
+        """Publish due keys, delete expired records, send what still waits; raise KithError."""
         self._store.delete_expired(int(self._clock()))
         self._outbox.expire()
         self.keys.maintain(self._kith)
         if not self.accounts.get(self._own.account_id).settled:
-            # The other devices that there are now; one that comes later must be accepted.
+            # The current other devices are trusted; later ones must be accepted.
             self.fetch_identities(self._own.account_id)
             self.accounts.pin_keys(self._own.account_id)
         self.flush()
@@ -84,10 +82,10 @@ class Messenger:
     ) -> Entry:
         """Send a text to every device of an account, or of a group's members; return its entry.
 
-        Raise TextInvalid; KeysChanged before anything is sent, unless `accept_new_keys`; NoRecipientDevices;
-        KithProblem when it was refused; KithUnreachable when no answer came: it is kept, and
-        `flush` sends it. What was kept for them earlier goes out first; while it cannot, this is
-        kept as well.
+        Raise TextInvalid; KeysChanged before anything is sent, unless `accept_new_keys`;
+        NoRecipientDevices; KithProblem when the server refuses it; KithUnreachable when no answer
+        came: the text is kept, and `flush` sends it. Texts that wait for the same recipient go out
+        first; while they cannot, this one waits as well.
         """
         _check(text)
         entry = Entry(
@@ -114,11 +112,11 @@ class Messenger:
         return self.history.get(self._own.account_id, entry.id) or entry
 
     def receive(self, wait: int = 0) -> list[Entry]:
-        """Fetch and keep what waits, and tell its senders; wait up to `wait` seconds (0 to 60) for
-        a first message.
+        """Fetch and save what waits, and queue receipts; wait up to `wait` seconds (0 to 60) for a
+        first message.
 
-        Return texts that are new, and own ones that have come further. Raise KithError; what was
-        kept until then is in `history.unread`.
+        Return new texts and own texts with a new state. Raise KithError; what was saved until then
+        is in `history.unread`.
         """
         changed: list[Entry] = []
         more = True
@@ -130,7 +128,7 @@ class Messenger:
             if page.missed is not None:
                 self.record_gap(page.missed)
                 if not page.more:
-                    # All before it was in these pages, and it is not told again.
+                    # All messages before it were in these pages.
                     through = max(through, page.missed.through)
             if through:
                 self._kith.acknowledge(through)
@@ -138,29 +136,31 @@ class Messenger:
         return changed
 
     def process(self, messages: Sequence[Message]) -> list[Entry]:
-        """Keep what messages say that came in another way; acknowledge them afterwards."""
+        """Save messages that arrived in another way; acknowledge them afterwards."""
         return self._inbox.process(messages)
 
     def record_gap(self, missed: Missed) -> None:
-        """Note that the server did not keep messages for this device, as a stream says."""
+        """Record that the server did not keep messages for this device."""
         self._inbox.record_gap(missed)
 
     def gap(self) -> Gap | None:
-        """Return since when messages are missing, until `show_gap`."""
+        """Return since when messages are missing, until `mark_gap_shown`."""
         return self._inbox.gap()
 
     def mark_gap_shown(self, gap: Gap) -> None:
-        """Note that the person was told of a gap."""
+        """Record that the person was told of a gap."""
         self._inbox.mark_gap_shown(gap)
 
     def publish_keys(self) -> None:
-        """Publish new one-time keys, as the server has said that few are left; raise KithError."""
+        """Publish new one-time keys, as the server has announced that few are left; raise
+        KithError.
+        """
         self.keys.maintain(self._kith, few=True)
 
     def flush(self) -> None:
-        """Send what waits: texts and marks that got no answer before; raise KithUnreachable.
+        """Send the queued texts and receipts; raise KithUnreachable.
 
-        What is refused is dropped; a text then has the state "failed".
+        What the server refuses is dropped; a text then has the state "failed".
         """
         tried: set[str] = set()
         stays = False
@@ -169,14 +169,14 @@ class Messenger:
                 for client_id in waiting:
                     tried.add(client_id)
                     if stays and self._outbox.queued_before(client_id):
-                        continue  # or it would pass a text that the server could not take
+                        continue  # or it would overtake a text that the server could not store
                     try:
                         self._deliver_queued(client_id)
                     except KithProblem as problem:
                         stays = stays or problem.status >= 500
 
     def flush_if_possible(self) -> None:
-        """Send what waits as `flush` does; without an answer it stays, and follows later."""
+        """Send the queue as `flush` does; without an answer it waits."""
         with contextlib.suppress(KithUnreachable):
             self.flush()
 
@@ -186,11 +186,11 @@ class Messenger:
                 self._deliver_queued(earlier)
             except KithProblem as problem:
                 if problem.status >= 500:
-                    raise  # it is still kept, and a newer one must not pass it
+                    raise  # it is still queued, and a newer one must not overtake it
         self._outbox.deliver(client_id)
 
     def _deliver_queued(self, client_id: str) -> None:
-        """Send what was kept, and tell what became of it; raise KithError."""
+        """Send a queued message and report a text's result; raise KithError."""
         text = self._outbox.text(client_id)
         try:
             with contextlib.suppress(NotSent):
@@ -201,7 +201,7 @@ class Messenger:
                 self.on_queued_result(now)
 
     def mark_shown(self, entries: Iterable[Entry], *, tell: bool = False) -> None:
-        """Note that texts were shown to the person; with `tell`, let their senders know."""
+        """Record that texts were shown to the person; with `tell`, send read receipts."""
         read = defaultdict[str, list[bytes]](list)
         for entry in entries:
             if entry.confirmable:
@@ -211,12 +211,12 @@ class Messenger:
             self._inbox.queue_receipts(account_id, ids, "read")
 
     def fetch_identities(self, account_id: str) -> KnownAccount:
-        """Learn the keys of all devices that an account has now; raise KithError."""
+        """Fetch the identity keys of all current devices of an account; raise KithError."""
         return self._recipients.fetch_identities(account_id)
 
     def safety_number(self, account_id: str) -> str:
-        """Return the digits that are the same on both sides when nobody sits between; call `meet`
-        for both accounts before.
+        """Return the safety number of this account and another; call `fetch_identities` for both
+        before.
         """
         own = (
             self.keys.identity().public_key,

@@ -33,22 +33,22 @@ from kith.messaging.store import Record, Store
 from kith.models import Envelope, GroupVersion
 from kith.problems import ClientIdReused, DevicesMismatched, GroupChanged, TooManyKeyFetches
 
-RETENTION_SECONDS = 23 * 3_600  # the server knows a client id for a day
-MAX_ATTEMPTS = 5  # an account whose devices change more often than that meanwhile is a fault
+RETENTION_SECONDS = 23 * 3_600  # the server remembers a client id for a day
+MAX_ATTEMPTS = 5  # devices of an account do not change more often while a text is sent
 
 
 class EncryptedContent(msgspec.Struct, frozen=True):
-    """Content for one device, and for which of its keys."""
+    """Content for one device, and the registration id of the keys it is encrypted for."""
 
     content: bytes
     registration_id: int | None
 
 
 class OutgoingMessage(Record, frozen=True):
-    """A payload on its way to an account or group: what is sealed already, by device.
+    """A queued payload for an account or group, with its encrypted contents by device.
 
-    put_at: Unix seconds. devices: whose each is; None before anybody has looked. entry_id: of the
-    text that this is.
+    put_at: Unix seconds. devices: the account of each; None before they are known. entry_id: of the
+    text.
     """
 
     kind = "Outgoing"
@@ -65,7 +65,7 @@ class OutgoingMessage(Record, frozen=True):
 
 
 class Outbox:
-    """What this device has to send."""
+    """The queued messages of this device."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Outbox:
         self._clock = clock
 
     def queue_text(self, entry: Entry) -> str:
-        """Take an own text to send, and keep it as one that waits; return its client id."""
+        """Queue an own text and save it as waiting; return its client id."""
         group = None if entry.group_id is None else id_bytes(entry.group_id)
         text = Text(bytes.fromhex(entry.id), entry.text or "", entry.sent_at, group)
         with self._store.transaction():
@@ -106,24 +106,24 @@ class Outbox:
             )
 
     def queue(self, to: str, payload: Payload) -> str:
-        """Take something else to send to an account, for which nobody is woken."""
+        """Queue another payload for an account; it wakes no device."""
         now = int(self._clock())
         return self._put(
             OutgoingMessage(_fresh_id(), to, formats.encode_payload(payload), now, urgent=False)
         )
 
     def expire(self) -> None:
-        """Give up what has waited for too long to be sent again safely."""
+        """Drop messages that have waited too long to be repeated safely."""
         for outgoing in list(self._store.all(OutgoingMessage)):
             if self._clock() - outgoing.put_at >= RETENTION_SECONDS:
                 self._mark_failed(outgoing.client_id)
 
     def queued(self) -> list[str]:
-        """Return the client ids of what was not accepted yet, in order."""
+        """Return the client ids of the queue, in order."""
         return [outgoing.client_id for outgoing in self._store.all(OutgoingMessage)]
 
     def queued_before(self, client_id: str) -> list[str]:
-        """Return the client ids of texts to the same account or group that wait for longer."""
+        """Return the client ids of earlier texts to the same account or group."""
         to, earlier = None, list[OutgoingMessage]()
         for outgoing in self._store.all(OutgoingMessage):
             if outgoing.client_id == client_id:
@@ -133,17 +133,17 @@ class Outbox:
         return [one.client_id for one in earlier if one.to == to and one.entry_id is not None]
 
     def text(self, client_id: str) -> Entry | None:
-        """Return the own text that waits under a client id, if it is one."""
+        """Return the own text of a client id, None for other payloads."""
         outgoing = self._store.get(OutgoingMessage, client_id)
         if outgoing is None or outgoing.entry_id is None:
             return None
         return self._history.get(self._own.account_id, outgoing.entry_id)
 
     def deliver(self, client_id: str) -> None:
-        """Send it to every device that there is, and forget it once it is accepted.
+        """Send a message to every device, and drop it once it is accepted.
 
         Raise NotSent or KithProblem (nothing was sent, and it is dropped), or another KithError (it
-        may have been sent, and is kept).
+        may have been sent, and stays queued).
         """
         try:
             self._deliver(client_id)
@@ -178,7 +178,7 @@ class Outbox:
             if entry is None or self._history.advance(entry, "sent") is None:
                 return
             if not outgoing.is_group and outgoing.to != self._own.account_id:
-                # A group's message reaches the own other devices by itself.
+                # A group message reaches this account's other devices by itself.
                 text = Text(bytes.fromhex(entry.id), entry.text or "", entry.sent_at)
                 self.queue(self._own.account_id, Transcript(id_bytes(outgoing.to), text))
 
@@ -193,7 +193,7 @@ class Outbox:
 
     def _send(self, outgoing: OutgoingMessage) -> None:
         to = outgoing.to
-        # With other envelopes it was stored by another command, between two tries of this one.
+        # Another command may have stored it with other envelopes between two tries.
         with contextlib.suppress(ClientIdReused):
             self._kith.send_message(
                 GroupVersion(to, outgoing.group_version) if outgoing.is_group else to,
@@ -206,7 +206,7 @@ class Outbox:
             )
 
     def _prepare_envelopes(self, client_id: str) -> OutgoingMessage | None:
-        """Return it sealed for every device; what is sealed already stays as it is."""
+        """Return the message encrypted for every device; existing contents stay as they are."""
         outgoing = self._store.get(OutgoingMessage, client_id)
         if outgoing is None:
             return None
@@ -224,7 +224,7 @@ class Outbox:
             if device_id in outgoing.sealed or device_id in bundles:
                 continue
             if self._sessions.peer(account_id, device_id) is None:
-                # Looked for each time, and only so often: there may still be none.
+                # Fetched each time, within the limit: the device may still have no keys.
                 keyless = device_id in self._accounts.get(account_id).keyless
                 with contextlib.suppress(*((TooManyKeyFetches,) if keyless else ())):
                     bundles |= self._recipients.fetch(account_id, device_id)
@@ -263,7 +263,7 @@ class Outbox:
         target = bundle or self._sessions.peer(account_id, device_id)
         if target is None:
             return EncryptedContent(formats.EMPTY_ENVELOPE, None)
-        # Whatever was found out before: this is where a text is encrypted for somebody.
+        # Checked again here, where the text is encrypted.
         if not self._accounts.is_accepted(account_id, device_id, target.identity_key):
             raise KeysChanged(account_id, [device_id])
         if bundle is None:
@@ -279,7 +279,7 @@ class Outbox:
         return outgoing.is_group or outgoing.to == self._own.account_id
 
     def _adjust_devices(self, outgoing: OutgoingMessage, refusal: KithProblem) -> None:
-        """Make it fit the devices that the server knows; what fits already is kept."""
+        """Adjust the message to the devices that the server knows; contents that fit are kept."""
         with self._store.transaction():
             gone = {*refusal.extra, *refusal.stale}
             sealed = {

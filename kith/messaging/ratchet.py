@@ -18,15 +18,15 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from doubleratchet.recommended import HashFunction, kdf_hkdf, kdf_separate_hmacs
 from doubleratchet.recommended import diffie_hellman_ratchet_curve25519 as curve25519
 
-#: Keys of messages that did not come yet, in one session; a message further ahead is refused.
+#: Keys of missing messages in one session; a message further ahead is rejected.
 MAX_SKIPPED_KEYS = 1_000
 
 Result = TypeVar("Result")
 
 
 class NotDecrypted(Exception):
-    """Report a message that cannot be decrypted: it was changed, came before, is too far ahead of
-    others, or is for another session.
+    """A message cannot be decrypted: it was changed, was read before, is too far ahead of others,
+    or belongs to another session.
     """
 
 
@@ -64,7 +64,7 @@ class _MessageCipher(doubleratchet.AEAD):
 
 
 class Ratchet(doubleratchet.DoubleRatchet):
-    """One end of a session; a message of it is a header of 40 bytes and a ciphertext."""
+    """One end of a session; its messages are a header of 40 bytes and a ciphertext."""
 
     @classmethod
     def initiate(
@@ -86,7 +86,7 @@ class Ratchet(doubleratchet.DoubleRatchet):
     def respond(
         cls, secret: bytes, own_key: bytes, message: bytes, associated_data: bytes
     ) -> tuple[Self, bytes]:
-        """Return the other end with what the first message says; raise NotDecrypted."""
+        """Return the recipient's end with the content of the first message; raise NotDecrypted."""
         with _refusals():
             return run_sync(
                 cls.decrypt_initial_message(
@@ -100,20 +100,20 @@ class Ratchet(doubleratchet.DoubleRatchet):
 
     @classmethod
     def from_state(cls, state: bytes) -> Self:
-        """Return the end that `state` was taken from."""
+        """Return the end of a session from its state."""
         model = doubleratchet.DoubleRatchetModel.model_validate_json(state)
         return cls.from_model(model, **_CONFIGURATION)
 
     def state(self) -> bytes:
-        """Return what `restored` needs; it holds secret keys."""
+        """Return the state for `from_state`; it has secret keys."""
         return self.model.model_dump_json().encode()
 
     def encrypt(self, plaintext: bytes, associated_data: bytes) -> bytes:
-        """Return the next message; the state must be kept before the message leaves."""
+        """Return the next message; save the state before the message leaves."""
         return _written(run_sync(self.encrypt_message(plaintext, associated_data)))
 
     def decrypt(self, message: bytes, associated_data: bytes) -> bytes:
-        """Return what a message says; raise NotDecrypted, and then change nothing."""
+        """Return the content of a message; raise NotDecrypted, with nothing changed."""
         with _refusals():
             return run_sync(self.decrypt_message(_read(message), associated_data))
 
@@ -144,16 +144,16 @@ _HEADER_BYTES = _KEY_BYTES + 4 + 4
 
 
 def _cipher(key: bytes) -> tuple[AESGCM, bytes]:
-    """Return the cipher and the nonce of one message; its key serves no other."""
+    """Return the cipher and nonce of one message; its key is used once."""
     material = HKDF(hashes.SHA256(), 44, salt=None, info=b"kith v1 message").derive(key)
     return AESGCM(material[:32]), material[32:]
 
 
 def run_sync(steps: Coroutine[Any, Any, Result]) -> Result:
-    """Return what a coroutine that never waits returns.
+    """Return the result of a coroutine that never waits.
 
-    The library's functions are declared async and await only each other. asyncio.run would cost a
-    loop each time, and fail in a program that runs one already.
+    The library's functions are async and await only each other. asyncio.run would create a loop
+    each time, and fail in a program that runs one already.
     """
     try:
         steps.send(None)
@@ -166,7 +166,7 @@ def run_sync(steps: Coroutine[Any, Any, Result]) -> Result:
 @contextmanager
 def _refusals() -> Iterator[None]:
     with warnings.catch_warnings():
-        # Of many messages lost at once: their keys are given up, so that the session goes on.
+        # Many messages were lost at once: their keys are dropped and the session continues.
         warnings.simplefilter("ignore", UserWarning)
         try:
             yield

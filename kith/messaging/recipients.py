@@ -11,38 +11,38 @@ from kith.messaging.store import Store
 
 
 class NotSent(Exception):
-    """Report a message that this device refuses to send."""
+    """The message was not sent, because this device refuses to."""
 
 
 class KeysChanged(NotSent):
-    """Report an account with identity keys that were not there before and are not accepted."""
+    """An account has identity keys that are not accepted."""
 
     def __init__(self, account_id: str, device_ids: Sequence[str]) -> None:
-        """Take the account and the devices whose keys are new."""
+        """Take the account and the devices with new keys."""
         super().__init__("There are devices whose keys are not accepted.")
         self.account_id = account_id
         self.device_ids = device_ids
 
 
 class KeysInvalid(NotSent):
-    """Report a device whose published keys are not good: unsigned, or weak."""
+    """The published keys of a device are unsigned or weak."""
 
 
 class NoRecipientDevices(NotSent):
-    """Report an account without a device that messages could be encrypted for."""
+    """No device of the recipient has keys."""
 
 
 class ThisDevice(NamedTuple):
-    """Which device this is."""
+    """The ids of this device."""
 
     account_id: str
     device_id: str
 
 
 class RecipientDevices(NamedTuple):
-    """The devices of a recipient, each with its account; of a group also which version they are of.
+    """The devices of a recipient with their accounts, and the version of a group.
 
-    bundles: keys that were met on the way, by device.
+    bundles: keys that were fetched on the way, by device.
     """
 
     devices: dict[str, str]
@@ -51,7 +51,7 @@ class RecipientDevices(NamedTuple):
 
 
 class Recipients:
-    """Whom this device can write to."""
+    """The devices that this device can write to."""
 
     def __init__(
         self, kith: Kith, store: Store, accounts: KnownAccounts, sessions: Sessions, own: ThisDevice
@@ -64,7 +64,7 @@ class Recipients:
         self._own = own
 
     def fetch_identities(self, account_id: str) -> KnownAccount:
-        """Learn the keys of all devices that an account has now; raise KithError."""
+        """Fetch the identity keys of all current devices of an account; raise KithError."""
         found = self._kith.identities(account_id)
         with self._store.transaction():
             person = self._note(account_id, found)
@@ -75,10 +75,10 @@ class Recipients:
         return self._accounts.remove_devices(account_id, gone)
 
     def for_account(self, account_id: str) -> RecipientDevices:
-        """Return the devices of an account, as far as they are known here."""
+        """Return the known devices of an account."""
         bundles = dict[str, KeyBundle]()
         if account_id == self._own.account_id:
-            # Asked each time: without another device nothing is sent, and nothing refused.
+            # Fetched each time: without another device there is nothing to send.
             devices = dict.fromkeys(self._kith.account_devices(account_id), account_id)
         else:
             if not self._accounts.get(account_id).settled:
@@ -89,7 +89,7 @@ class Recipients:
         return RecipientDevices(devices, 0, bundles)
 
     def for_group(self, group_id: str) -> RecipientDevices:
-        """Return the devices of a group's members; nothing more is written under older keys."""
+        """Return the devices of a group's members; sessions with older keys are retired."""
         group = self._kith.group_devices(group_id)
         for one in group.devices:
             self._sessions.retire_outdated(one.account_id, one.device_id, one.registration_id)
@@ -97,14 +97,14 @@ class Recipients:
         return RecipientDevices(devices, group.version, {})
 
     def fetch(self, account_id: str, device_id: str | None = None) -> dict[str, KeyBundle]:
-        """Take bundles of an account, and note whose keys they are."""
+        """Fetch bundles of an account, and record their identity keys."""
         found = self._kith.fetch_keys(account_id, device_id=device_id)
         with self._store.transaction():
             self._note(account_id, found)
         return {one.device_id: one for one in found.devices if one.device_id != self._own.device_id}
 
     def _note(self, account_id: str, found: FetchedKeys | Identities) -> KnownAccount:
-        """Note whose keys devices have; return what is known of their account now."""
+        """Record the keys of devices; return their account."""
         for one in found.devices:
             if one.device_id != self._own.device_id:
                 self._accounts.record_identity(

@@ -24,19 +24,17 @@ from kith.messaging.keys import (
 from kith.messaging.ratchet import NotDecrypted, Ratchet
 from kith.messaging.store import Opaque, Record, Store
 
-MAX_SESSIONS = 4  # with one device; and as many that are only read
-OLD_SESSION_RETENTION_SECONDS = 30 * DAY  # as long as a message may wait
+MAX_SESSIONS = 4  # with one device; and as many read-only ones
+OLD_SESSION_RETENTION_SECONDS = 30 * DAY  # as long as a message can wait
 MARKER_RETENTION_SECONDS = 31 * DAY
 
 
 class MessageIgnored(NotDecrypted):
-    """Report a message that says nothing new: it was decrypted before, or is of a kind that only
-    other clients know.
-    """
+    """A message has nothing new: it was decrypted before, or has a kind of a newer client."""
 
 
 class RatchetSession(Opaque, frozen=True):
-    """One session: `prefix` goes before each message until the other end has answered."""
+    """A session; `prefix` precedes each message until the other device has answered."""
 
     ratchet: bytes
     associated_data: bytes
@@ -45,7 +43,7 @@ class RatchetSession(Opaque, frozen=True):
 
 
 class Peer(Record, frozen=True):
-    """Another device, and the sessions with it under its present keys, the used one first."""
+    """Another device, and the sessions with its current keys, the active one first."""
 
     kind = "Peer"
     identity_key: bytes
@@ -54,9 +52,9 @@ class Peer(Record, frozen=True):
 
 
 class OldSession(Opaque, frozen=True):
-    """A session that is only read, until a time in Unix seconds, and under which keys it is.
+    """A read-only session, its keys, and its expiry in Unix seconds.
 
-    Its device is gone or began anew, or messages came that no session could read.
+    The device is gone or has new keys, or sent messages that no session could read.
     """
 
     identity_key: bytes
@@ -66,14 +64,14 @@ class OldSession(Opaque, frozen=True):
 
 
 class OldSessions(Record, frozen=True):
-    """The sessions with a device that are only read, the newest first."""
+    """The read-only sessions with a device, the newest first."""
 
     kind = "OldSessions"
     sessions: tuple[OldSession, ...] = ()
 
 
 class DecryptedMessage(Opaque, frozen=True):
-    """What a message says, and under which keys its device said it; `old`: it may have others now."""
+    """The content of a message, and the keys of its sender; `old`: the sender may have others now."""
 
     plaintext: bytes
     identity_key: bytes
@@ -82,19 +80,19 @@ class DecryptedMessage(Opaque, frozen=True):
 
 
 class DecryptedMarker(Record, frozen=True):
-    """Mark a message that was decrypted, for as long as its ciphertext may come again."""
+    """A decrypted message, for as long as its ciphertext may be delivered again."""
 
     kind = "Heard"
 
 
 class UsedInitialMessage(Record, frozen=True):
-    """Mark a first message that was decrypted, so that it is never taken a second time."""
+    """A decrypted initial message, so that it is never used a second time."""
 
     kind = "Begun"
 
 
 class Sessions:
-    """The sessions of this device, one account and device after the other."""
+    """The sessions of this device."""
 
     def __init__(
         self,
@@ -112,11 +110,11 @@ class Sessions:
         self._clock = clock
 
     def peer(self, account_id: str, device_id: str) -> Peer | None:
-        """Return what is known of a device with which there is a session."""
+        """Return a device with which there is a session."""
         return self._store.get(Peer, _name(account_id, device_id))
 
     def retire(self, account_id: str, device_id: str) -> None:
-        """Write in no session with a device any more; what is still on its way is read."""
+        """Stop writing in the sessions with a device; messages on their way can still be read."""
         with self._store.transaction():
             peer = self.peer(account_id, device_id)
             if peer is None:
@@ -126,13 +124,13 @@ class Sessions:
             self._add_old(name, *(self._retired(peer, one) for one in peer.sessions))
 
     def retire_outdated(self, account_id: str, device_id: str, registration_id: int | None) -> None:
-        """Retire the sessions with a device unless they are under the keys it has now, if any."""
+        """Retire the sessions with a device unless they have its current registration id."""
         peer = self.peer(account_id, device_id)
         if peer is not None and peer.registration_id != registration_id:
             self.retire(account_id, device_id)
 
     def initiate(self, account_id: str, bundle: KeyBundle, plaintext: bytes) -> bytes:
-        """Return the content of an envelope that begins a session; raise AgreementRefused."""
+        """Return the content of an envelope that starts a session; raise KeyAgreementFailed."""
         with self._store.transaction():
             identity = self._keys.identity()
             them = Party(account_id, bundle.device_id, bundle.registration_id)
@@ -175,8 +173,8 @@ class Sessions:
             ) + message
 
     def decrypt(self, account_id: str, device_id: str, content: bytes) -> DecryptedMessage | None:
-        """Return what an envelope from a device says, None for one that says that this device had
-        no keys yet; raise NotDecrypted or PassedOver, and then change nothing.
+        """Return the message in an envelope, None for one that says that this device had no keys
+        yet; raise NotDecrypted or MessageIgnored, with nothing changed.
         """
         with self._store.transaction():
             try:
@@ -226,7 +224,7 @@ class Sessions:
         return DecryptedMessage(plaintext, identity_key, them.registration_id, old)
 
     def _has_older_keys(self, them: Party) -> bool:
-        """Say whether a device has begun anew since it had these keys, as far as is known."""
+        """Return whether these keys of a device were replaced, as far as is known."""
         peer = self.peer(them.account_id, them.device_id)
         return (
             peer is not None
@@ -284,9 +282,7 @@ class Sessions:
         them: Party,
         session: RatchetSession,
     ) -> None:
-        """Write through a new session from now on; those under older keys of the device are only
-        read.
-        """
+        """Write in a new session from now on; those with older keys of the device become read-only."""
         peer = self.peer(account_id, device_id)
         if peer is not None and (
             peer.identity_key != identity_key or peer.registration_id != them.registration_id

@@ -67,12 +67,12 @@ Model = TypeVar("Model", bound=Record)
 
 
 class Store:
-    """The records of one device, each a msgspec.Struct; its class says of what kind it is."""
+    """The records of one device."""
 
     def __init__(self, path: Path, unlocking: UnlockMethod) -> None:
         """Open or create the file; raise StoreBroken or StoreLocked."""
         self._path = path
-        # Threads of one program share the connection, one transaction at a time.
+        # Threads share the connection, one transaction at a time.
         self._lock = threading.RLock()
         with self._explained():
             self._database = open_private(path, timeout=LOCK_TIMEOUT_SECONDS)
@@ -84,9 +84,7 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Make everything inside one change, on disk as a whole when the block ends; a block within
-        another belongs to that.
-        """
+        """Make all changes inside atomic and durable; a nested block joins the outer one."""
         with self._lock:
             if self._database.in_transaction:
                 yield
@@ -101,7 +99,7 @@ class Store:
                 undo.pop_all()
 
     def get(self, model: type[Model], name: str) -> Model | None:
-        """Return the record of that name, or None."""
+        """Return the record with a name, or None."""
         key = self._name(model, name)
         with self._lock, self._explained():
             row = self._database.execute(
@@ -110,7 +108,7 @@ class Store:
         return None if row is None else self._opened(model, key, row[0])
 
     def put(self, name: str, record: Record, *, expires_at: int | None = None) -> None:
-        """Keep a record under a name; a new name comes after all others of its kind."""
+        """Save a record under a name; a new name comes after all others of its kind."""
         model = type(record)
         key = self._name(model, name)
         value = self._cipher.encrypt(msgspec.msgpack.encode(record), _context(model, key))
@@ -118,7 +116,7 @@ class Store:
             self._database.execute(_UPSERT, (model.kind, key, value, expires_at))
 
     def delete(self, model: type[Model], name: str) -> None:
-        """Delete the record of that name, if there is one."""
+        """Delete the record with a name, if there is one."""
         with self.transaction(), self._explained():
             self._database.execute(
                 "DELETE FROM records WHERE kind = ? AND name = ?",
@@ -126,7 +124,7 @@ class Store:
             )
 
     def all(self, model: type[Model]) -> Iterator[Model]:
-        """Yield the records of a kind in the order in which their names came."""
+        """Yield the records of a kind in the order in which their names were added."""
         with self._lock, self._explained():
             rows = self._database.execute(
                 "SELECT name, value FROM records WHERE kind = ? ORDER BY position",
@@ -141,7 +139,7 @@ class Store:
             self._database.execute(_DELETE_OLDEST, (model.kind, most))
 
     def expire_all(self, model: type[Model], expires_at: int) -> None:
-        """Let all records of a kind that do not expire yet expire at a time, in Unix seconds."""
+        """Set the expiry, in Unix seconds, of all records of a kind that have none."""
         with self.transaction(), self._explained():
             self._database.execute(
                 "UPDATE records SET expires_at = ? WHERE kind = ? AND expires_at IS NULL",
@@ -149,12 +147,12 @@ class Store:
             )
 
     def delete_expired(self, now: int) -> None:
-        """Delete what has expired, for good: freed pages are overwritten."""
+        """Delete expired records; freed pages are overwritten."""
         with self.transaction(), self._explained():
             self._database.execute("DELETE FROM records WHERE expires_at <= ?", (now,))
 
     def change_unlock(self, unlocking: UnlockMethod) -> None:
-        """Let something else open the store from now on."""
+        """Change what unlocks the store."""
         with self.transaction(), self._explained():
             self._database.execute(
                 "UPDATE opening SET wrapped = ?",
@@ -166,7 +164,7 @@ class Store:
         self._database.close()
 
     def __enter__(self) -> Self:
-        """Return itself."""
+        """Return the store."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -181,7 +179,7 @@ class Store:
                 raise self._broken()
             ((wrapped,),) = self._database.execute("SELECT wrapped FROM opening").fetchall()
         with self._explained():
-            # Only now: another program's database must not be changed by being looked at.
+            # Only now, so that another program's database is not changed.
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = FULL")
             self._database.execute("PRAGMA secure_delete = ON")

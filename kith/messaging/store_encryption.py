@@ -25,22 +25,22 @@ _SALT_BYTES = 16
 
 
 class StoreBroken(Exception):
-    """Report a message store that cannot be read or written; the message says what to do."""
+    """A message store cannot be read or written; the message says what to do."""
 
 
 class StoreLocked(Exception):
-    """Report that what opens the store is missing or wrong: its passphrase, or its key file."""
+    """The passphrase or key file of a store is missing or wrong."""
 
 
 class WrappedKey(msgspec.Struct, frozen=True):
-    """The key as the store keeps it; salt is None where a key file wraps it."""
+    """The wrapped key in the store; salt is None with a key file."""
 
     salt: bytes | None
     sealed_key: bytes
 
 
 class StoreCipher:
-    """Seal values under a key, each with a context that must be the same to open it."""
+    """Encrypts values, each with a context that must be the same to decrypt it."""
 
     def __init__(self, key: bytes) -> None:
         """Take a key of 32 bytes."""
@@ -48,33 +48,31 @@ class StoreCipher:
         self._naming = hashlib.sha256(b"kith v1 names" + key).digest()
 
     def encrypt(self, value: bytes, context: bytes) -> bytes:
-        """Return the nonce with AES-256-GCM over `value`; a nonce drawn at random is good for 2^32
-        of them.
-        """
+        """Return the nonce and AES-256-GCM over `value`; random nonces are safe for 2^32 values."""
         nonce = secrets.token_bytes(NONCE_BYTES)
         return nonce + self._cipher.encrypt(nonce, value, context)
 
     def decrypt(self, sealed: bytes, context: bytes) -> bytes:
-        """Return what was sealed with the same context; raise InvalidTag for anything else."""
+        """Return the value; raise InvalidTag for another context or changed content."""
         if len(sealed) < NONCE_BYTES:
             raise InvalidTag
         return self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], context)
 
     def hash_name(self, text: str) -> bytes:
-        """Return 16 bytes that stand for a name, so that the store can find it and not read it."""
+        """Return 16 bytes for a name, so that the store can find it without revealing it."""
         return hmac.digest(self._naming, text.encode("utf-8", "surrogatepass"), "sha256")[:16]
 
 
 class UnlockMethod:
-    """What opens a store: a passphrase where one is given, else the secret in a key file."""
+    """What unlocks a store: a passphrase if given, else the secret in a key file."""
 
     def __init__(self, key_file: Path, passphrase: str | None = None) -> None:
-        """Touch nothing yet."""
+        """Take the path of the key file; nothing is opened yet."""
         self.key_file = key_file
         self._passphrase = passphrase
 
     def wrap(self, key: bytes) -> WrappedKey:
-        """Return a store's key wrapped; a key file that is not there is made."""
+        """Return a store's key wrapped; a missing key file is created."""
         salt = None if self._passphrase is None else secrets.token_bytes(_SALT_BYTES)
         wrapping = self._file_secret(make=True) if salt is None else self._derive_key(salt)
         return WrappedKey(salt, StoreCipher(wrapping).encrypt(key, _context(salt)))

@@ -22,7 +22,7 @@ from kith.models import GroupVersion, Message, Missed
 
 SUBPROTOCOL = "kith.v1.msgpack"
 PING_SECONDS = 25
-FLUSH_SECONDS = 25  # how soon what could not be sent is tried again while the socket is open
+FLUSH_SECONDS = 25  # between attempts to send the queue while the socket is open
 MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 60.0
 MAX_FRAME_BYTES = 1 << 24
 _FINAL_REASONS = {
@@ -34,7 +34,7 @@ _NOT_ALLOWED = (401, 403)
 
 
 class StreamEnded(Exception):
-    """Report that the server has closed the stream for good; the message says why."""
+    """The server has closed the stream for good; the message says why."""
 
 
 class _Group(msgspec.Struct):
@@ -43,7 +43,7 @@ class _Group(msgspec.Struct):
 
 
 class _MessageFrame(msgspec.Struct):
-    """A message as it comes; the other frames have no member that is needed."""
+    """A message; the other frames need no checks."""
 
     seq: int
     id: bytes
@@ -61,10 +61,10 @@ class _MissedFrame(msgspec.Struct):
 
 
 class _Socket(simple_websocket.Client):  # type: ignore[misc]  # it has no types
-    """A socket that is closed when it is refused, which the library leaves open."""
+    """A socket that is closed when the handshake fails, which the library leaves open."""
 
     def handshake(self) -> None:
-        """Open it, or close it and raise."""
+        """Connect, or close the socket and raise."""
         try:
             super().handshake()
         except BaseException:
@@ -73,11 +73,11 @@ class _Socket(simple_websocket.Client):  # type: ignore[misc]  # it has no types
 
 
 class Stream:
-    """One device's socket; `run` it in a thread of its own, and `stop` it from any other.
+    """A device's socket; `run` it in a thread of its own, and `stop` it from any other.
 
-    on_change: called in that thread with texts that are new or have come further. on_lock_removal:
-    with the time when the account's registration lock is removed, as somebody asked for without
-    its PIN; None: it stays.
+    on_change: called in that thread with new texts and own texts with a new state. on_lock_removal:
+    called with the time when the registration lock ends, as somebody requested without the PIN;
+    None: the removal was canceled.
     """
 
     def __init__(
@@ -89,7 +89,9 @@ class Stream:
         on_lock_removal: Callable[[datetime | None], None] = lambda _: None,
         min_pause: float = MIN_PAUSE_SECONDS,
     ) -> None:
-        """Connect to nothing yet."""
+        """Take the client and messenger of a device; min_pause: seconds before the first
+        reconnection.
+        """
         self._kith = kith
         self._messenger = messenger
         self._on_change = on_change
@@ -101,7 +103,7 @@ class Stream:
         self._socket: _Socket | None = None
 
     def run(self) -> None:
-        """Receive until `stop`; raise StreamEnded when there is no sense in connecting again."""
+        """Receive until `stop`; raise StreamEnded when reconnecting is pointless."""
         while not self._stopped.is_set():
             try:
                 self._connected()
@@ -113,7 +115,7 @@ class Stream:
                 if error.status_code in _NOT_ALLOWED:
                     raise StreamEnded(_FINAL_REASONS[4003]) from None
             except (OSError, KithError):
-                pass  # gone on with after the pause
+                pass  # reconnect after the pause
             finally:
                 self._hang_up()
             self._failures += 1
@@ -134,12 +136,12 @@ class Stream:
             max_message_size=MAX_FRAME_BYTES,
         )
         self._failures = 0
-        # What came together with the handshake is looked at only when more comes: the pong.
+        # The library reads frames that came with the handshake only when more arrive: the pong.
         self._socket.send(msgspec.msgpack.encode({"type": "ping"}))
         self._flush()
 
     def _flush(self) -> None:
-        """Send what was kept; what does not get out must not stop what comes in."""
+        """Send the queue; a failure must not stop the receiving."""
         self._messenger.flush_if_possible()
         self._flushed_at = time.monotonic()
 

@@ -27,7 +27,7 @@ CREATE TABLE accounts (number INTEGER PRIMARY KEY, account_id TEXT);
 BEGIN;
 """
 
-# Sorted first, so that a million digests are appended and not scattered over the tree.
+# Sorted first, so that a million digests are appended to the tree.
 _INSERT_HASHES = """
 INSERT OR IGNORE INTO hashed (digest, number)
 SELECT digest_of(number) AS digest, number FROM (SELECT DISTINCT number FROM entries) ORDER BY 1
@@ -37,7 +37,7 @@ _INSERT_ACCOUNT = """
 INSERT OR REPLACE INTO accounts (number, account_id)
 SELECT number, :account_id FROM hashed WHERE digest = :digest
 """
-# With min(), the other columns are those of the row that holds the minimum (SQLite's own rule).
+# With min(), SQLite returns the other columns of the row with the minimum.
 _SELECT_MATCHES = """
 SELECT min(position), name, written, number, account_id, line
 FROM entries JOIN accounts USING (number) GROUP BY number, name ORDER BY 1
@@ -46,7 +46,7 @@ FROM entries JOIN accounts USING (number) GROUP BY number, name ORDER BY 1
 
 @dataclass(frozen=True)
 class Match:
-    """A contact that is here: `written` is the number as the book writes it, in line `line`."""
+    """A contact who has an account; `written` is the number as the book writes it, in line `line`."""
 
     name: str
     written: str
@@ -56,7 +56,7 @@ class Match:
 
 
 class BookEntry(NamedTuple):
-    """A number with one who has it, as the book writes it; `number` is E.164 without the plus."""
+    """A number of a contact as the book writes it; `number` is E.164 without the plus."""
 
     number: int
     name: str
@@ -65,35 +65,35 @@ class BookEntry(NamedTuple):
 
 
 class Book:
-    """The numbers of an address book with everybody who has them.
+    """The numbers of an address book with their contacts.
 
-    contacts: cards or rows. numbers: numbers as written, equal ones counted each time. unreadable:
-    what could not be read, with its place in `faults`. Raise sqlite3.Error when the disk is full.
+    contacts: cards or rows. numbers: numbers as written, with repetitions. unreadable: faults.
+    Raise sqlite3.Error when the disk is full.
     """
 
     def __init__(self) -> None:
-        """Make an empty book."""
+        """Create an empty book."""
         self.contacts = 0
         self.numbers = 0
         self.unreadable = 0
-        self._asked_through = b""
-        # SQLite's name for a database in a temporary file that nobody else can open.
+        self._last_unasked = b""
+        # SQLite's name of a temporary database that nobody else can open.
         self._database = sqlite3.connect("", isolation_level=None)
         self._database.executescript(_CREATE_TABLES)
 
     def add(self, entries: Iterable[BookEntry]) -> None:
-        """Add numbers that can be looked up."""
+        """Add numbers to look up."""
         self._database.executemany(
             "INSERT INTO entries (number, name, written, line) VALUES (?, ?, ?, ?)", entries
         )
 
     def entries(self) -> Iterator[BookEntry]:
-        """Yield the numbers that can be looked up, in the book's order."""
+        """Yield the numbers to look up, in the book's order."""
         for row in self._database.execute(_SELECT_ENTRIES):
             yield BookEntry(*row)
 
     def add_fault(self, fault: Fault) -> None:
-        """Note what could not be read."""
+        """Record a fault."""
         self.unreadable += 1
         self._database.execute(
             "INSERT INTO faults VALUES (?, ?, ?)",
@@ -101,47 +101,47 @@ class Book:
         )
 
     def faults(self) -> Iterator[Fault]:
-        """Yield what could not be read, in order."""
+        """Yield the faults in order."""
         for row in self._database.execute("SELECT line, reason, name FROM faults"):
             yield Fault(*row)
 
     def hash_numbers(self, salt: str) -> None:
-        """Hash every distinct number; what was asked and found under another salt is forgotten."""
+        """Hash every distinct number; reset what was asked and found with another salt."""
         self._database.create_function(
             "digest_of", 1, lambda number: digest_number(str(number), salt), deterministic=True
         )
         self._database.execute("DELETE FROM hashed")
         self._database.execute("DELETE FROM accounts")
         self._database.execute(_INSERT_HASHES)
-        self._asked_through = b""
+        self._last_unasked = b""
 
     def mark_asked(self, digests: Iterable[bytes]) -> int:
-        """Take digests out of what is left to ask, and return how many of them are of this book."""
+        """Mark digests as asked; return how many of them are of this book."""
         return self._mark(digests, asked=True)
 
-    def mark_unasked(self, digests: Iterable[bytes]) -> None:
-        """Put digests back to what is left to ask."""
+    def unmark_asked(self, digests: Iterable[bytes]) -> None:
+        """Mark digests as not asked."""
         self._mark(digests, asked=False)
-        self._asked_through = b""
+        self._last_unasked = b""
 
-    def left_to_ask(self) -> int:
-        """Return how many distinct numbers were not asked about."""
+    def count_unasked(self) -> int:
+        """Return the number of distinct numbers that were not asked."""
         (count,) = self._database.execute("SELECT count(*) FROM hashed WHERE NOT asked").fetchone()
         return int(count)
 
-    def next_to_ask(self, most: int) -> Sequence[bytes]:
-        """Return up to `most` digests that were not asked about, in ascending order."""
-        # Begins where it ended, or each page would walk over all pages before it.
+    def next_unasked(self, most: int) -> Sequence[bytes]:
+        """Return up to `most` digests that were not asked, in ascending order."""
+        # Continues after the last page, or each page would scan all pages before it.
         rows = self._database.execute(
             "SELECT digest FROM hashed WHERE digest > ? AND NOT asked ORDER BY digest LIMIT ?",
-            (self._asked_through, most),
+            (self._last_unasked, most),
         )
         digests = [digest for (digest,) in rows]
-        self._asked_through = digests[-1] if digests else self._asked_through
+        self._last_unasked = digests[-1] if digests else self._last_unasked
         return digests
 
-    def note(self, accounts: Mapping[bytes, str]) -> None:
-        """Note the accounts that digests lead to; digests of others are ignored."""
+    def add_accounts(self, accounts: Mapping[bytes, str]) -> None:
+        """Record the accounts of digests; digests of other books are ignored."""
         self._database.executemany(
             _INSERT_ACCOUNT,
             (
@@ -151,25 +151,25 @@ class Book:
         )
 
     def matches(self) -> Iterator[Match]:
-        """Yield who is here in the book's order; each name once for each number."""
+        """Yield the matches in the book's order; each name once for each number."""
         for _, name, written, number, account_id, line in self._database.execute(_SELECT_MATCHES):
             yield Match(name, written, f"+{number}", account_id, line)
 
     def account_ids(self) -> Iterator[str]:
-        """Yield the accounts of everybody who is here."""
+        """Yield the accounts of all matches."""
         for (account_id,) in self._database.execute("SELECT DISTINCT account_id FROM accounts"):
             yield account_id
 
     def close(self) -> None:
-        """Drop everything."""
+        """Delete the temporary database."""
         self._database.close()
 
     def __enter__(self) -> Self:
-        """Return itself."""
+        """Return the book."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Drop everything."""
+        """Delete the temporary database."""
         self.close()
 
     def _mark(self, digests: Iterable[bytes], *, asked: bool) -> int:

@@ -24,11 +24,12 @@ def gather(
     on_fault: Callable[[Fault], None] | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Add what `kith.contacts.read_contacts` yields to `book`.
+    """Add the contacts of `kith.contacts.read_contacts` to `book`.
 
-    region: country of numbers without a country code. own_number: E.164, left out unless `keep_own`;
-    numbers without area code are taken to be of its area. on_fault: called with each fault at once;
-    the book notes them as well. on_progress: called now and then with how many contacts have been read.
+    region: country of numbers without a country code. own_number: E.164, left out unless
+    `keep_own`; numbers without area code are taken to be of its area. on_fault: called with each
+    fault at once; the book records it as well. on_progress: called with the number of contacts read
+    so far.
     """
 
     def report(fault: Fault) -> None:
@@ -37,31 +38,31 @@ def gather(
             on_fault(fault)
 
     def entries() -> Iterator[BookEntry]:
-        doubts = ColumnFaults()
+        column_faults = ColumnFaults()
         for contact in contacts:
             if isinstance(contact, Fault):
                 report(contact)
                 continue
             book.contacts += 1
             for number in contact.numbers:
-                # What only looks like a number is not completed: seven digits are many things.
+                # A detected number is not completed: seven digits may be anything.
                 area_of = None if number.column else own_number
                 try:
                     found = readings(number.text, number.region or region, area_of)
                 except NumberUnreadable as reason:
-                    fault = unreadable(contact, number, reason)
+                    fault = _number_fault(contact, number, reason)
                     if number.column:
-                        doubts.add(number.column, fault)
+                        column_faults.add(number.column, fault)
                     else:
                         book.numbers += 1
                         report(fault)
                     continue
                 book.numbers += 1
                 if number.column:
-                    doubts.confirm(number.column)
+                    column_faults.add_number(number.column)
                 if keep_own or own_number not in found:
                     yield from _entries(contact, number, found)
-        for fault in doubts.faults():
+        for fault in column_faults.faults():
             report(fault)
 
     readable = entries()
@@ -78,41 +79,44 @@ def _entries(
         yield BookEntry(int(e164), contact.name, number.text, number.line)
 
 
-MAX_FAULTS = 20  # of one column that are told one by one
+MAX_FAULTS = 20  # of one column that are yielded
 
 
-def unreadable(contact: Contact, number: WrittenNumber, reason: NumberUnreadable) -> Fault:
-    """Return the fault that a number which cannot be read is."""
+def _number_fault(contact: Contact, number: WrittenNumber, reason: NumberUnreadable) -> Fault:
+    """Return the fault of a number that cannot be read."""
     return Fault(number.line, f"{quoted(number.text)}: {reason}", contact.name)
 
 
 @dataclass
-class _Column:
+class _ColumnCount:
     read: int = 0
     unread: int = 0
     first: list[Fault] = field(default_factory=list)
 
 
 class ColumnFaults:
-    """Counts, column by column, what was read and what was not."""
+    """Counts the cells of each detected column that are numbers and that are not.
+
+    Such a column may hold customer numbers; a million faults say no more than one.
+    """
 
     def __init__(self) -> None:
-        """Know of no column."""
-        self._columns = dict[str, _Column]()
+        """Start without columns."""
+        self._columns = dict[str, _ColumnCount]()
 
-    def confirm(self, column: str) -> None:
-        """Note that a cell of a column is a number."""
-        self._columns.setdefault(column, _Column()).read += 1
+    def add_number(self, column: str) -> None:
+        """Count a cell that is a number."""
+        self._columns.setdefault(column, _ColumnCount()).read += 1
 
     def add(self, column: str, fault: Fault) -> None:
-        """Note a cell that looks like a number and is none."""
-        doubt = self._columns.setdefault(column, _Column())
-        doubt.unread += 1
-        if len(doubt.first) < MAX_FAULTS:
-            doubt.first.append(fault)
+        """Count a cell that looks like a number and is none."""
+        column_count = self._columns.setdefault(column, _ColumnCount())
+        column_count.unread += 1
+        if len(column_count.first) < MAX_FAULTS:
+            column_count.first.append(fault)
 
     def faults(self) -> Iterator[Fault]:
-        """Yield the faults of columns that hold numbers one by one, and one for each other column."""
+        """Yield each fault of columns that mostly hold numbers, and one for each other column."""
         for name, column in self._columns.items():
             if not column.unread:
                 continue

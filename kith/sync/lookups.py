@@ -15,16 +15,16 @@ from kith.problems import BudgetExhausted, BudgetTooSmall, EpochUnknown
 from kith.sync.book import Book
 from kith.sync.state import Page, State
 
-MAX_EPOCHS = 3  # changes of parameters in one run; more of them is a fault of the server
+MAX_EPOCHS = 3  # in one run; a server that changes more often is broken
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run over a book ended.
+    """The result of a run over a book.
 
-    waiting: distinct numbers that were not asked about because the budget is used up. budget: as
-    last announced, None where the server has none. retry_after: seconds, where the server said when
-    what it refused would pass.
+    waiting: distinct numbers that were not looked up because the budget is used up. budget: the
+    last one that the server announced, None without budgets. retry_after: seconds, if the server
+    gave any.
     """
 
     waiting: int = 0
@@ -33,7 +33,7 @@ class Outcome:
 
     @property
     def complete(self) -> bool:
-        """Whether every number was asked about."""
+        """Whether every number was looked up."""
         return self.waiting == 0
 
 
@@ -44,21 +44,21 @@ def synchronise(
     *,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Outcome:
-    """Ask who of `book` is here and note it there; note in `state` what was paid for.
+    """Look up the numbers of `book`, record the matches in it, and in `state` what was paid for.
 
-    on_progress: called with how many hashes have been asked about, and of how many. When the
-    hashing parameters change in mid-run they are fetched anew and everything is asked anew. A
-    budget that is used up ends the asking about new numbers, not the run. Raise KithError,
-    StateBroken; everything answered until then is kept.
+    on_progress: called with the number of hashes looked up so far, and of all. When the hashing
+    parameters change during the run, they are fetched again and everything is looked up again. A
+    used-up budget ends the lookup of new numbers, not the run. Raise KithError or StateBroken;
+    every answer until then is kept.
     """
     if not book.numbers:
         return Outcome()
     for epochs_left in reversed(range(MAX_EPOCHS)):
         parameters = client.discovery_parameters()
-        state.enter(parameters.epoch)
+        state.start_epoch(parameters.epoch)
         book.hash_numbers(parameters.salt)
         try:
-            return _LookupRun(client, book, state, parameters, on_progress).to_its_end()
+            return _LookupRun(client, book, state, parameters, on_progress).run()
         except EpochUnknown:
             if not epochs_left:
                 raise
@@ -80,53 +80,53 @@ class _LookupRun:
         self._epoch = parameters.epoch
         self._page_size = max(1, parameters.max_hashes)
         self._budget = parameters.budget
-        # Unknown until the server refuses: after a change of epochs it lets pass more than is left.
+        # Unknown until a refusal: after an epoch change the server allows more than is left.
         self._left: int | None = None
         self._retry_after: int | None = None
         self._on_progress = on_progress
         self._done = self._total = 0
 
-    def to_its_end(self) -> Outcome:
-        numbers = [number for number in self._state.page_numbers() if self._recall(number)]
-        self._total += self._book.left_to_ask()
+    def run(self) -> Outcome:
+        numbers = [number for number in self._state.page_numbers() if self._resume_page(number)]
+        self._total += self._book.count_unasked()
         self._progress()
         for number in numbers:
             page = self._state.page(number)
-            # What got no answer is repeated as it was, and first: else it would cost again.
-            self._ask_about(page if page.asked else self._filled(page))
-        while self._room(0) and (digests := self._book.next_to_ask(self._room(0))):
+            # A request without an answer is repeated first and unchanged, or it would cost again.
+            self._look_up(page if page.asked else self._filled(page))
+        while self._free_slots(0) and (digests := self._book.next_unasked(self._free_slots(0))):
             self._book.mark_asked(digests)
-            self._ask_about(self._state.begin_page(digests))
-        return Outcome(self._book.left_to_ask(), self._budget, self._retry_after)
+            self._look_up(self._state.create_page(digests))
+        return Outcome(self._book.count_unasked(), self._budget, self._retry_after)
 
-    def _recall(self, number: int) -> bool:
-        """Take what a page holds out of the question; return whether to ask about it."""
+    def _resume_page(self, number: int) -> bool:
+        """Mark the digests of a page as asked; return whether to look the page up."""
         page = self._state.page(number)
-        if page.size > self._page_size:  # of a time when the server took larger ones
-            self._state.forget(page)
+        if page.size > self._page_size:  # the server's limit was larger before
+            self._state.delete_page(page)
             return False
         present = self._book.mark_asked([*page.known, *page.asked])
         self._total += page.size if present else 0
         return present > 0
 
-    def _room(self, taken: int) -> int:
+    def _free_slots(self, taken: int) -> int:
         room = self._page_size - taken
         return room if self._left is None else min(room, self._left)
 
     def _filled(self, page: Page) -> Page:
-        digests = self._book.next_to_ask(self._room(len(page.known)))
+        digests = self._book.next_unasked(self._free_slots(len(page.known)))
         if not digests:
             return page
         self._book.mark_asked(digests)
-        return self._state.ask(page, digests)
+        return self._state.set_pending(page, digests)
 
-    def _ask_about(self, page: Page) -> None:
+    def _look_up(self, page: Page) -> None:
         asking: Page | None = page
         while asking is not None:
             try:
                 self._send(asking)
             except (BudgetExhausted, BudgetTooSmall) as refusal:
-                asking = self._reduced(asking, refusal)
+                asking = self._reduced_page(asking, refusal)
             else:
                 return
 
@@ -137,8 +137,8 @@ class _LookupRun:
         found = self._client.look_up(
             self._epoch, hashes[proven:], known=hashes[:proven], sync_token=page.token
         )
-        self._state.answered(page, found.sync_token)
-        self._book.note(
+        self._state.record_answer(page, found.sync_token)
+        self._book.add_accounts(
             {
                 digest_of[text]: account_id
                 for text, account_id in found.matches.items()
@@ -151,21 +151,21 @@ class _LookupRun:
         self._done += page.size
         self._progress()
 
-    def _reduced(self, page: Page, refusal: KithProblem) -> Page | None:
-        """Return what to ask instead of a page that was refused, of which nothing was paid for."""
+    def _reduced_page(self, page: Page, refusal: KithProblem) -> Page | None:
+        """Return the page to send instead of one that was refused, for which nothing was charged."""
         self._retry_after = refusal.retry_after
-        self._book.mark_unasked(page.asked)
+        self._book.unmark_asked(page.asked)
         proven = page.asked and page.token and (refusal.needed or 0) <= len(page.asked)
         refused = len(page.asked) if proven else page.size
-        # What of it would have been free after a change of epochs passes beside what is left.
+        # Numbers that are free after an epoch change pass in addition to what is left.
         free = refused - (refused if refusal.needed is None else refusal.needed)
-        # Less than was just refused, whatever the server says, so that this comes to an end.
+        # Always less than was refused, whatever the server says, so that this ends.
         self._left = min(max(0, free) + (refusal.left or 0), refused - 1)
         if proven:
-            return self._filled(self._state.ask(page, ()))
-        # Its token proves nothing any more, or there never was one.
-        self._book.mark_unasked(page.known)
-        self._state.forget(page)
+            return self._filled(self._state.set_pending(page, ()))
+        # The token is no longer valid, or there was none.
+        self._book.unmark_asked(page.known)
+        self._state.delete_page(page)
         return None
 
     def _progress(self) -> None:

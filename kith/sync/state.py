@@ -18,7 +18,7 @@ from kith.api.discovery import DIGEST_BYTES
 from kith.storage import FileMarks, create_tables, is_empty_database, open_private, read_marks
 
 MARKS = FileMarks(application_id=0x4B697468, version=2)  # "Kith"
-RETRY_SECONDS = 1.0  # between looks at a file that another run works with
+RETRY_SECONDS = 1.0  # between attempts to open a file that another run uses
 
 _CREATE_TABLES = """
 CREATE TABLE epoch (id TEXT);
@@ -27,7 +27,7 @@ CREATE TABLE pages (
 );
 CREATE TABLE shown (book TEXT, account_id TEXT, PRIMARY KEY (book, account_id)) WITHOUT ROWID
 """
-#: Version 1 was of one book each.
+#: Version 1 had one file for each book.
 _UPGRADE_FROM_1 = (
     "ALTER TABLE shown RENAME TO shown_before",
     "CREATE TABLE shown (book TEXT, account_id TEXT, PRIMARY KEY (book, account_id)) WITHOUT ROWID",
@@ -38,19 +38,19 @@ _UPGRADE_FROM_1 = (
 
 
 class StateBroken(Exception):
-    """Report a state file that cannot be read or written; the message says what to do."""
+    """A state file cannot be read or written; the message says what to do."""
 
 
 class StateInUse(Exception):
-    """Report a state file that another run is working with."""
+    """Another run uses the state file."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """A set of digests that one token proves paid for.
+    """A set of digests that one sync token proves paid.
 
-    known: what `token` covers; all of it is sent each time, as a token proves no part of its set.
-    asked: what was sent with them and not answered yet; sent again exactly so, it costs once.
+    known: covered by `token`; all of it is sent each time, as a token proves no part of its set.
+    asked: sent with them and not answered yet; the same request again costs once.
     """
 
     number: int
@@ -60,12 +60,12 @@ class Page:
 
     @property
     def size(self) -> int:
-        """How many digests it holds."""
+        """The number of digests."""
         return len(self.known) + len(self.asked)
 
 
 class State:
-    """What one state file holds; no other run can open it before `close`."""
+    """An open state file; no other run can open it before `close`."""
 
     def __init__(
         self,
@@ -76,10 +76,10 @@ class State:
         sleep: Callable[[float], None] = time.sleep,
         on_wait: Callable[[], None] | None = None,
     ) -> None:
-        """Open or create the file; raise StateBroken, or StateInUse.
+        """Open or create the file; raise StateBroken or StateInUse.
 
-        book: which of the account's books is matched; nothing about it can be told from it. wait:
-        seconds to wait for another run to end. on_wait: called once if there is one.
+        book: a digest of the book's path. wait: seconds to wait for another run to end. on_wait:
+        called once if there is one.
         """
         self._path = path
         self._book = book
@@ -97,10 +97,10 @@ class State:
             else:
                 return
 
-    def adopt(self, path: Path) -> None:
-        """Take over what another file holds, of the time when each book had one, and delete it.
+    def import_file(self, path: Path) -> None:
+        """Import and delete the file of an older version, which had one file for each book.
 
-        Raise StateInUse while a run of that time works with it, and StateBroken.
+        Raise StateInUse while an older version uses it, or StateBroken.
         """
         with State(path, self._book) as former:
             with self._explained():
@@ -125,9 +125,9 @@ class State:
             for ending in ("", "-wal", "-shm"):
                 path.with_name(path.name + ending).unlink(missing_ok=True)
 
-    def enter(self, epoch: str) -> None:
-        """Begin to work in `epoch`; pages of another one are forgotten, as their hashes lead
-        nowhere now.
+    def start_epoch(self, epoch: str) -> None:
+        """Start working in `epoch`; pages of another epoch are deleted, as their hashes are useless
+        now.
         """
         with self._transaction():
             row = self._database.execute("SELECT id FROM epoch").fetchone()
@@ -137,7 +137,7 @@ class State:
                 self._database.execute("INSERT INTO epoch VALUES (?)", (epoch,))
 
     def page_numbers(self) -> Sequence[int]:
-        """Return the numbers of all pages, those with something unanswered first."""
+        """Return the numbers of all pages, those with unanswered digests first."""
         with self._explained():
             rows = self._database.execute(
                 "SELECT number FROM pages ORDER BY length(asked) = 0, number"
@@ -145,15 +145,15 @@ class State:
         return [number for (number,) in rows]
 
     def page(self, number: int) -> Page:
-        """Return one page."""
+        """Return a page."""
         with self._explained():
             token, known, asked = self._database.execute(
                 "SELECT token, known, asked FROM pages WHERE number = ?", (number,)
             ).fetchone()
         return Page(number, token, _split(known), _split(asked))
 
-    def begin_page(self, digests: Sequence[bytes]) -> Page:
-        """Note, before they are sent, that `digests` are asked about in a new page; return it."""
+    def create_page(self, digests: Sequence[bytes]) -> Page:
+        """Record, before they are sent, that `digests` are asked in a new page; return it."""
         with self._transaction():
             number = self._database.execute(
                 "INSERT INTO pages (known, asked) VALUES (x'', ?)", (b"".join(digests),)
@@ -161,31 +161,29 @@ class State:
         assert number is not None
         return Page(number, None, (), digests)
 
-    def ask(self, page: Page, digests: Sequence[bytes]) -> Page:
-        """Note, before they are sent, that `digests` are asked about in a page; return it."""
+    def set_pending(self, page: Page, digests: Sequence[bytes]) -> Page:
+        """Record, before they are sent, that `digests` are asked in a page; return it."""
         return self._replace(Page(page.number, page.token, page.known, digests))
 
-    def answered(self, page: Page, token: str | None) -> None:
-        """Note that all of a page was answered, and the token that proves it paid for."""
+    def record_answer(self, page: Page, token: str | None) -> None:
+        """Record that all of a page was answered, and the token that proves it paid."""
         self._replace(Page(page.number, token, sorted([*page.known, *page.asked]), ()))
 
-    def forget(self, page: Page) -> None:
-        """Forget a page: none of it counts as paid for any more."""
+    def delete_page(self, page: Page) -> None:
+        """Delete a page, whose digests no longer count as paid."""
         with self._transaction():
             self._database.execute("DELETE FROM pages WHERE number = ?", (page.number,))
 
-    def has_shown(self, account_id: str) -> bool:
-        """Return whether an account was shown by the last run over this book that showed all there
-        was, or since.
-        """
+    def was_shown(self, account_id: str) -> bool:
+        """Return whether an account was shown by the last complete run over this book, or since."""
         with self._explained():
             found = self._database.execute(
                 "SELECT 1 FROM shown WHERE book = ? AND account_id = ?", (self._book, account_id)
             ).fetchone()
         return found is not None
 
-    def show(self, account_ids: Iterable[str], *, everybody: bool) -> None:
-        """Note that accounts were shown; with `everybody` no other counts as shown any more."""
+    def mark_shown(self, account_ids: Iterable[str], *, everybody: bool) -> None:
+        """Record that accounts were shown; with `everybody`, no other account counts as shown."""
         with self._transaction():
             if everybody:
                 self._database.execute("DELETE FROM shown WHERE book = ?", (self._book,))
@@ -195,15 +193,15 @@ class State:
             )
 
     def close(self) -> None:
-        """Let others open the file."""
+        """Release the file."""
         self._database.close()
 
     def __enter__(self) -> Self:
-        """Return itself."""
+        """Return the state."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let others open the file."""
+        """Release the file."""
         self.close()
 
     def _open(self) -> None:
@@ -217,7 +215,7 @@ class State:
 
     def _prepare(self) -> None:
         with self._explained():
-            # Held from the first transaction to the end: the lock of this run.
+            # Held from the first transaction to the end: it locks out other runs.
             self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._database.execute("PRAGMA synchronous = FULL")
             self._database.execute("BEGIN EXCLUSIVE")
@@ -231,7 +229,7 @@ class State:
             self._database.execute("COMMIT")
             if marks != MARKS:
                 raise self._broken()
-            self._database.execute("PRAGMA journal_mode = WAL")  # a third of the waits for the disk
+            self._database.execute("PRAGMA journal_mode = WAL")  # a third of the disk syncs
 
     def _replace(self, page: Page) -> Page:
         with self._transaction():

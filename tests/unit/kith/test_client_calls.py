@@ -349,10 +349,10 @@ def test_contacts_are_listed_by_page(client: Kith, script: Script) -> None:
     page = ok({"contacts": [contact], "more": True})
     script.on("GET /v1/contacts", page, page)
 
-    listed = client.contacts()
+    word_set = client.contacts()
     client.contacts(state="blocked", after="a1", limit=5)
 
-    assert listed == ContactPage((PeerContact("a1", "blocked", MOMENT),), True)
+    assert word_set == ContactPage((PeerContact("a1", "blocked", MOMENT),), True)
     assert [dict(request.url.params) for request in script.requests] == [
         {"limit": "100"},
         {"state": "blocked", "after": "a1", "limit": "5"},

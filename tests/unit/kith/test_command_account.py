@@ -260,9 +260,9 @@ def test_a_lock_that_is_not_set_is_not_removed(run: Run, script: Script) -> None
 
 def test_problems_are_told_in_words_for_people(run: Run, script: Script) -> None:
     """What only a program can follow, requests and names of fields, is left out."""
-    listed = "GET /v1/devices lists the devices of this account."
-    script.on("PATCH /v1/devices/xyz", problem("device-not-found", 404, detail=listed))
-    script.on("DELETE /v1/devices/xyz", problem("device-not-found", 404, detail=listed))
+    word_set = "GET /v1/devices lists the devices of this account."
+    script.on("PATCH /v1/devices/xyz", problem("device-not-found", 404, detail=word_set))
+    script.on("DELETE /v1/devices/xyz", problem("device-not-found", 404, detail=word_set))
     revoked = (
         "The tokens of its device were revoked. Register the number again; with recover_device"
         " the device keeps its id and its mailbox."

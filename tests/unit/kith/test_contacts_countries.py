@@ -5,7 +5,7 @@ import io
 import pytest
 
 from kith.contacts import Contact, Fault, read_contacts, readings
-from kith.contacts.columns import region_in
+from kith.contacts.columns import parse_country
 
 
 def read(content: str) -> tuple[list[str], list[Fault]]:
@@ -54,7 +54,7 @@ def read(content: str) -> tuple[list[str], list[Fault]]:
 )
 def test_countries_are_read_as_they_are_written(cell: str, region: str | None) -> None:
     """As a code, as letters, as a name, and as two of them where they agree."""
-    assert region_in(cell) == region
+    assert parse_country(cell) == region
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kith.contacts import NumberUnreadable, normalise, readings, region_named, region_of
 from kith.contacts.contact import written_numbers
-from kith.contacts.numbering_plans import is_valid, may_hold_prefix, split
+from kith.contacts.numbering_plans import is_valid, may_start_with_prefix, split_calling_code
 
 TYPED = json.loads((Path(__file__).parents[2] / "data" / "typed_numbers.json").read_text())
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
@@ -349,9 +349,9 @@ def test_validity_is_the_librarys(number: tuple[int, str]) -> None:
         number_of_leading_zeros=zeros if zeros > 1 else None,
     )
     assert is_valid(code, digits) is phonenumbers.is_valid_number(parsed)
-    if is_valid(code, digits) and not may_hold_prefix(code, digits):
+    if is_valid(code, digits) and not may_start_with_prefix(code, digits):
         e164 = f"+{code}{digits}"
-        assert split(e164[1:]) == number
+        assert split_calling_code(e164[1:]) == number
         read = phonenumbers.parse(e164)
         assert phonenumbers.format_number(read, phonenumbers.PhoneNumberFormat.E164) == e164
 

@@ -17,7 +17,7 @@ from werkzeug.serving import make_server
 
 from kith import Kith
 from kith.cli import main
-from kith.commands.output import tell_lock_removal
+from kith.commands.output import note_lock_removal
 from kith.commands.session import Dependencies
 from kith.errors import KithUnreachable
 from kith.messaging import stream as streaming
@@ -240,8 +240,8 @@ def test_the_removal_of_the_lock_is_told(sockets: Sockets, ben: Machine) -> None
 
 def test_the_removal_of_the_lock_is_said_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     """With what to do about it."""
-    tell_lock_removal(datetime(2026, 11, 29, tzinfo=UTC))
-    tell_lock_removal(None)
+    note_lock_removal(datetime(2026, 11, 29, tzinfo=UTC))
+    note_lock_removal(None)
     said = capsys.readouterr().err
     assert "it ends on 2026-11-2" in said
     assert "kith lock keep" in said

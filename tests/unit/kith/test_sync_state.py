@@ -40,7 +40,7 @@ def test_it_holds_hashes_and_no_book(path: Path, client: Kith, script: Script) -
     with Book() as book, State(path) as state:
         gather([Contact("Ann Lee", (number,), 1)], book, region="DE")
         synchronise(client, book, state)
-        state.show(book.account_ids(), everybody=True)
+        state.mark_shown(book.account_ids(), everybody=True)
 
     content = b"".join(file.read_bytes() for file in path.parent.iterdir())
     assert account_of(NUMBER).encode() in content
@@ -75,31 +75,31 @@ def test_a_run_waits_for_another(path: Path) -> None:
 def test_each_book_has_shown_its_own(path: Path) -> None:
     """What was paid for is shared by the books of a file, who was shown is not."""
     with State(path, "a") as state:
-        state.enter("e1")
-        state.begin_page(DIGESTS)
-        state.show(["a1"], everybody=True)
+        state.start_epoch("e1")
+        state.create_page(DIGESTS)
+        state.mark_shown(["a1"], everybody=True)
     with State(path, "b") as state:
-        assert not state.has_shown("a1")
-        state.show(["a2"], everybody=True)
+        assert not state.was_shown("a1")
+        state.mark_shown(["a2"], everybody=True)
         assert state.page_numbers() == [1]
     with State(path, "a") as state:
-        assert state.has_shown("a1")
-        assert not state.has_shown("a2")
+        assert state.was_shown("a1")
+        assert not state.was_shown("a2")
 
 
 def test_a_file_of_the_first_version_is_gone_on_with(path: Path) -> None:
     """Its pages stay, and who was shown belongs to the book that opens it."""
     with State(path) as state:
-        state.enter("e1")
-        state.begin_page(DIGESTS)
-        state.show(["a1"], everybody=True)
+        state.start_epoch("e1")
+        state.create_page(DIGESTS)
+        state.mark_shown(["a1"], everybody=True)
     as_version_1(path)
 
     with State(path, "book") as state:
         assert state.page_numbers() == [1]
-        assert state.has_shown("a1")
+        assert state.was_shown("a1")
     with State(path, "other") as state:
-        assert not state.has_shown("a1")
+        assert not state.was_shown("a1")
 
 
 @pytest.mark.parametrize(("epoch", "pages"), [(None, [1]), ("e1", [1, 2]), ("e2", [1])])
@@ -107,18 +107,18 @@ def test_another_file_is_taken_over(path: Path, epoch: str | None, pages: list[i
     """Its pages where they are of the same epoch, whom it has shown in any case; then it is gone."""
     former = path.with_name("former.db")
     with State(former) as state:
-        state.enter("e1")
-        state.begin_page(DIGESTS[:2])
-        state.show(["a1"], everybody=True)
+        state.start_epoch("e1")
+        state.create_page(DIGESTS[:2])
+        state.mark_shown(["a1"], everybody=True)
     as_version_1(former)
     with State(path, "book") as state:
         if epoch is not None:
-            state.enter(epoch)
-            state.begin_page(DIGESTS[2:])
-        state.adopt(former)
+            state.start_epoch(epoch)
+            state.create_page(DIGESTS[2:])
+        state.import_file(former)
         assert state.page_numbers() == pages
-        assert state.has_shown("a1")
-        state.enter(epoch or "e1")
+        assert state.was_shown("a1")
+        state.start_epoch(epoch or "e1")
         assert state.page_numbers() == pages
     assert [one.name for one in path.parent.iterdir()] == [path.name]
 
@@ -149,44 +149,44 @@ def test_a_directory_is_no_state_file(tmp_path: Path) -> None:
 def test_pages_are_kept(path: Path) -> None:
     """What is asked is noted before the answer, what is answered is known afterwards."""
     with State(path) as state:
-        state.enter("e1")
-        first = state.begin_page(DIGESTS[2:])
-        state.answered(first, "t1")
-        state.ask(state.page(first.number), DIGESTS[:2])
-        state.begin_page(DIGESTS[:1])
-        state.answered(state.page(2), None)
+        state.start_epoch("e1")
+        first = state.create_page(DIGESTS[2:])
+        state.record_answer(first, "t1")
+        state.set_pending(state.page(first.number), DIGESTS[:2])
+        state.create_page(DIGESTS[:1])
+        state.record_answer(state.page(2), None)
     with State(path) as state:
-        state.enter("e1")
+        state.start_epoch("e1")
         assert state.page_numbers() == [1, 2]
         page = state.page(1)
         assert (page.token, page.known, page.asked) == ("t1", DIGESTS[2:], DIGESTS[:2])
         assert page.size == 4
         assert state.page(2).token is None
-        state.answered(page, "t2")
+        state.record_answer(page, "t2")
         assert state.page(1).known == DIGESTS
-        state.forget(page)
+        state.delete_page(page)
         assert state.page_numbers() == [2]
 
 
 def test_another_epoch_forgets_pages_only(path: Path) -> None:
     """Who was shown is remembered over a change of parameters."""
     with State(path) as state:
-        state.enter("e1")
-        state.begin_page(DIGESTS)
-        state.show(["a1"], everybody=True)
-        state.enter("e2")
+        state.start_epoch("e1")
+        state.create_page(DIGESTS)
+        state.mark_shown(["a1"], everybody=True)
+        state.start_epoch("e2")
         assert state.page_numbers() == []
-        assert state.has_shown("a1")
+        assert state.was_shown("a1")
 
 
 def test_who_was_shown(path: Path) -> None:
     """A run that showed everybody replaces what was noted, another adds to it."""
     with State(path) as state:
-        state.show(["a1"], everybody=False)
-        state.show(["a2", "a2"], everybody=False)
-        assert [state.has_shown(one) for one in ("a1", "a2", "a3")] == [True, True, False]
-        state.show(["a3"], everybody=True)
-        assert [state.has_shown(one) for one in ("a1", "a2", "a3")] == [False, False, True]
+        state.mark_shown(["a1"], everybody=False)
+        state.mark_shown(["a2", "a2"], everybody=False)
+        assert [state.was_shown(one) for one in ("a1", "a2", "a3")] == [True, True, False]
+        state.mark_shown(["a3"], everybody=True)
+        assert [state.was_shown(one) for one in ("a1", "a2", "a3")] == [False, False, True]
 
 
 def test_a_failed_change_changes_nothing(path: Path) -> None:
@@ -197,8 +197,8 @@ def test_a_failed_change_changes_nothing(path: Path) -> None:
         raise KeyboardInterrupt
 
     with State(path) as state:
-        state.show(["a0"], everybody=True)
+        state.mark_shown(["a0"], everybody=True)
         with pytest.raises(KeyboardInterrupt):
-            state.show(break_off(), everybody=True)  # type: ignore[arg-type]
-        assert state.has_shown("a0")
-        assert not state.has_shown("a1")
+            state.mark_shown(break_off(), everybody=True)  # type: ignore[arg-type]
+        assert state.was_shown("a0")
+        assert not state.was_shown("a1")
