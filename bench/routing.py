@@ -28,7 +28,7 @@ from core.database import Database
 from core.metrics import Metrics
 from settings import Settings
 from sms.delivery import DeliveryService
-from sms.provider import BOTH, Message, Unavailable
+from sms.provider import BOTH, SmsMessage, Unavailable
 from sms.routing import Router, doublings
 from sms.routing_file import Choice, Prices, Routing, load_routing
 from sms.service import SendService
@@ -141,7 +141,7 @@ class Simulated:
         self._clock = clock
         self._refuses = name == "dying" and death == "refuses"
 
-    def send(self, message: Message) -> str:
+    def send(self, message: SmsMessage) -> str:
         """Take a message."""
         if self._refuses and self._clock() >= NOON:
             raise Unavailable("dead")

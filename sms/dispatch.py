@@ -14,7 +14,15 @@ from core.phone_numbers import mask
 from core.problems import Problem
 from sms.delivery import Outcome
 from sms.problems import SendBlocked, SendRejected, SendUnavailable
-from sms.provider import Ambiguous, Blocked, Message, Provider, Rejected, SendFailure, Unavailable
+from sms.provider import (
+    Ambiguous,
+    Blocked,
+    Provider,
+    Rejected,
+    SendFailure,
+    SmsMessage,
+    Unavailable,
+)
 from sms.routing import Router
 
 log = structlog.get_logger()
@@ -31,7 +39,7 @@ class Dispatcher:
         self._router = router
         self._metrics = metrics
 
-    def hand_over(self, provider: str, message: Message) -> Outcome:
+    def hand_over(self, provider: str, message: SmsMessage) -> Outcome:
         """Call a provider, outside of any transaction, and say how it ended."""
         started = time.perf_counter()
         try:

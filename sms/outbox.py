@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from core.database import Database, find_all, table
 from sms.models import OutboxMessage
-from sms.provider import BOTH, Message
+from sms.provider import BOTH, SmsMessage
 
 MAX_SHOWN = 100
 _OUTBOX = table(OutboxMessage)
@@ -27,7 +27,7 @@ class OutboxProvider:
         self._database = database
         self._clock = clock
 
-    def send(self, message: Message) -> str:
+    def send(self, message: SmsMessage) -> str:
         """Store the message and give its row's number."""
         stored = {
             "to": message.to,

@@ -1,27 +1,28 @@
-"""The seam to whoever sends texts: what a provider is given and the four ways a send can end.
+"""What every provider implements, and the four ways in which a send fails."""
 
-Owns the vocabulary. A provider writes only the call itself: it returns, or raises one of these.
-"""
-
+import re
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
+
+from core.http_client import HttpClient, HttpResponse, RequestFailed
 
 Channel = Literal["sms", "voice"]
 BOTH: frozenset[Channel] = frozenset({"sms", "voice"})
+_MESSAGE_ID = re.compile(r"[!-~]{1,64}")
 
 
 @dataclass(frozen=True)
-class Message:
-    """One text or call: `to` is E.164; `body` is the text, or what the call says, to be read."""
+class SmsMessage:
+    """One text or call: `to` is E.164; `body` is the text, or what the call says, in writing."""
 
     to: str = field(repr=False)
     channel: Channel
     body: str = field(repr=False)
     #: BCP 47 language of the body, for the voice that speaks it.
     language: str
-    #: Opaque name of this send, for the address of delivery reports.
+    #: Opaque name of this send; delivery reports are addressed to it.
     reference: str
-    #: What a call says, in the parts between which the voice makes a pause; a digit is one of them.
+    #: The parts of a call between which the voice makes a pause; a digit is one of them.
     spoken: tuple[str, ...] = field(default=(), repr=False)
 
 
@@ -49,13 +50,13 @@ class Blocked(SendFailure):
 
 
 class Unavailable(SendFailure):
-    """Nothing was sent: the provider is away, too busy or refuses our account; others may work."""
+    """Nothing was sent: the provider is down, busy or refuses our account; others may work."""
 
     outcome = "unavailable"
 
 
 class Ambiguous(SendFailure):
-    """It may have been sent: the answer was lost. Never to be replayed."""
+    """It may have been sent: the answer was lost. Never sent again."""
 
     outcome = "unknown"
 
@@ -67,6 +68,28 @@ class Provider(Protocol):
     #: What it can carry; the router asks it for nothing else.
     channels: frozenset[Channel]
 
-    def send(self, message: Message) -> str:
-        """Hand over one message and give the provider's id of it; raises SendFailure."""
+    def send(self, message: SmsMessage) -> str:
+        """Send one message and return the provider's id of it; raises SendFailure."""
         ...
+
+
+def request_once(client: HttpClient, method: str, url: str, **content: Any) -> HttpResponse:
+    """Make one request and return the response, whatever its status.
+
+    Raises Unavailable if the request certainly did not arrive, Ambiguous if it may have.
+    """
+    try:
+        return client.request(method, url, **content)
+    except RequestFailed as failure:
+        kind = Ambiguous if failure.maybe_processed else Unavailable
+        raise kind(failure.error_code) from failure
+
+
+def checked_message_id(value: object) -> str:
+    """Return a provider's id of a message if it is 1 to 64 visible ASCII characters.
+
+    Raises Ambiguous for anything else: whoever answered so accepted the request all the same.
+    """
+    if not isinstance(value, str) or not _MESSAGE_ID.fullmatch(value):
+        raise Ambiguous("answer-unreadable")
+    return value

@@ -21,8 +21,8 @@ from sms.models import OutboxMessage, Send
 from sms.problems import SendRejected, SendUnavailable
 from sms.provider import (
     Channel,
-    Message,
     Provider,
+    SmsMessage,
 )
 from sms.routing import Candidate, Route, Router
 
@@ -165,7 +165,7 @@ class SendService:
         if queued.first:
             self._metrics.funnel.labels("started", queued.country, queued.candidate.provider).inc()
         while True:
-            message = Message(to, queued.channel, body, language, queued.reference, spoken)
+            message = SmsMessage(to, queued.channel, body, language, queued.reference, spoken)
             outcome = self._couriers.hand_over(queued.candidate.provider, message)
             if outcome.failure is None:
                 provider, price_micros = queued.candidate

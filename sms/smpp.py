@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from core.metrics import Metrics
 from core.settings import SettingsError
 from sms import gsm
-from sms.provider import Ambiguous, Channel, Message, Unavailable
+from sms.provider import Ambiguous, Channel, SmsMessage, Unavailable
 from sms.settings import SmsSettings
 from sms.smpp_codes import judge
 from sms.smpp_connection import Login, SmppConnection, Times
@@ -117,7 +117,7 @@ class SmppProvider:
             code_lifetime=settings.code_lifetime,
         )
 
-    def send(self, message: Message) -> str:
+    def send(self, message: SmsMessage) -> str:
         """Hand over one text and give the SMSC's id of it; raises SendFailure."""
         started = time.monotonic()
         try:

@@ -11,14 +11,24 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 import structlog
-from twilio.http import HttpClient
+from twilio.http import HttpClient as TwilioHttpClient
 from twilio.http.response import Response
 from twilio.rest import Client
 from twilio.twiml.voice_response import VoiceResponse
 
+from core.http_client import HttpClient, HttpResponse
 from core.settings import SettingsError
-from sms.one_request import HttpAnswer, OneRequest, message_id
-from sms.provider import BOTH, Ambiguous, Blocked, Message, Rejected, SendFailure, Unavailable
+from sms.provider import (
+    BOTH,
+    Ambiguous,
+    Blocked,
+    Rejected,
+    SendFailure,
+    SmsMessage,
+    Unavailable,
+    checked_message_id,
+    request_once,
+)
 from sms.settings import SmsSettings
 from sms.twilio_codes import BLOCKED, BUSY, REJECTED
 from sms.twilio_voices import Voice, voice_of
@@ -85,17 +95,17 @@ class TwilioProvider:
             code_lifetime=settings.code_lifetime,
         )
 
-    def send(self, message: Message) -> str:
+    def send(self, message: SmsMessage) -> str:
         """Hand over one message and give its SID; raises SendFailure."""
         send = self._call if message.channel == "voice" else self._text
         try:
-            return message_id(send(message))
+            return checked_message_id(send(message))
         except (ValueError, TypeError, AttributeError, RecursionError) as fault:
             # The SDK chokes on a 2xx that is not the JSON it expects: Twilio, or whoever
             # answered for it, took the request all the same.
             raise Ambiguous("answer-unreadable") from fault
 
-    def _text(self, message: Message) -> Any:
+    def _text(self, message: SmsMessage) -> Any:
         created = self._client.messages.create(
             to=message.to,
             body=message.body,
@@ -106,7 +116,7 @@ class TwilioProvider:
         )
         return created.sid
 
-    def _call(self, message: Message) -> Any:
+    def _call(self, message: SmsMessage) -> Any:
         voice = voice_of(message.language)
         if voice is None:
             raise Unavailable("no-voice")
@@ -123,13 +133,13 @@ class TwilioProvider:
         )
         return created.sid
 
-    def _callback(self, message: Message) -> dict[str, str]:
+    def _callback(self, message: SmsMessage) -> dict[str, str]:
         if self._callback_base is None:
             return {}
         return {"status_callback": self._callback_base + message.reference}
 
 
-def _say(message: Message, voice: Voice) -> str:
+def _say(message: SmsMessage, voice: Voice) -> str:
     """Write the TwiML of a call: its parts with pauses between them, or its text if it has none."""
     response = VoiceResponse()
     say = response.say(language=voice.language, voice=voice.voice)
@@ -141,7 +151,7 @@ def _say(message: Message, voice: Voice) -> str:
     return str(response)
 
 
-class _SdkRequests(HttpClient):  # type: ignore[misc, unused-ignore]
+class _SdkRequests(TwilioHttpClient):  # type: ignore[misc, unused-ignore]
     """The SDK's way to the network: pooled connections, one attempt a send, nothing logged.
 
     Faults are judged here and not at the SDK's exceptions, because those carry no headers.
@@ -150,7 +160,7 @@ class _SdkRequests(HttpClient):  # type: ignore[misc, unused-ignore]
     def __init__(self, api_url: str, timeouts: tuple[float, float]) -> None:
         super().__init__(getLogger("twilio.http_client"), False)
         self._api_url = api_url
-        self._requests = OneRequest(TwilioProvider.name, timeouts)
+        self._client = HttpClient(TwilioProvider.name, timeouts)
 
     def request(
         self,
@@ -165,19 +175,19 @@ class _SdkRequests(HttpClient):  # type: ignore[misc, unused-ignore]
     ) -> Response:
         """Make the SDK's request at the configured address; raises SendFailure for all but 2xx."""
         address = self._api_url + urlsplit(uri).path
-        answer = self._requests.make(
-            method, address, params=params, data=data, headers=headers, auth=auth
+        answer = request_once(
+            self._client, method, address, params=params, data=data, headers=headers, auth=auth
         )
         if answer.status >= 300:
             raise _judge_refusal(answer)
         return Response(answer.status, answer.text, answer.headers)
 
 
-def _judge_refusal(answer: HttpAnswer) -> SendFailure:
+def _judge_refusal(answer: HttpResponse) -> SendFailure:
     """Tell what was refused for certain, and why, from what may have gone through."""
     code = _error_code(answer)
     name = str(code) if code else f"http-{answer.status}"
-    if answer.may_have_sent and not (answer.status == 503 and code):
+    if answer.maybe_processed and not (answer.status == 503 and code):
         return Ambiguous(name)
     if code in REJECTED:
         return Rejected(name)
@@ -188,7 +198,7 @@ def _judge_refusal(answer: HttpAnswer) -> SendFailure:
     return Unavailable(name, retry_after=answer.retry_after())
 
 
-def _error_code(answer: HttpAnswer) -> int | None:
+def _error_code(answer: HttpResponse) -> int | None:
     """Find Twilio's error code in the body of a refusal; proxies in between have none."""
     code = (answer.document() or {}).get("code")
     return code if type(code) is int and 0 < code < 1_000_000 else None

@@ -12,16 +12,25 @@ from typing import Self
 
 import structlog
 
+from core.http_client import JSON_HEADERS, HttpClient, HttpResponse
 from core.settings import SettingsError
-from sms.one_request import HttpAnswer, OneRequest, message_id
-from sms.provider import Ambiguous, Blocked, Channel, Message, Rejected, SendFailure, Unavailable
+from core.standard_webhooks import WebhookSecrets
+from sms.provider import (
+    Ambiguous,
+    Blocked,
+    Channel,
+    Rejected,
+    SendFailure,
+    SmsMessage,
+    Unavailable,
+    checked_message_id,
+    request_once,
+)
 from sms.schemas import WebhookMessage
 from sms.settings import SmsSettings
-from sms.standard_webhooks import WebhookSecrets
 
 log = structlog.get_logger()
 
-HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "Kith"}
 #: What the sender refuses in its own words; a proxy that answers for it has none of them.
 REFUSALS: dict[tuple[int, str], type[SendFailure]] = {
     (422, "rejected"): Rejected,
@@ -57,7 +66,7 @@ class WebhookProvider:
         self._secrets = secrets
         self._lifetime = timedelta(seconds=code_lifetime)
         self._clock = clock
-        self._requests = OneRequest(
+        self._client = HttpClient(
             self.name, (connect_timeout, read_timeout), ca_file=ca_file, from_environment=False
         )
 
@@ -68,7 +77,7 @@ class WebhookProvider:
             raise SettingsError("The webhook provider needs an address and a secret")
         return cls(
             url=settings.webhook_url,
-            secrets=WebhookSecrets.from_settings(settings),
+            secrets=WebhookSecrets.of(settings.webhook_secret, settings.webhook_secret_previous),
             channels=settings.webhook_channels,
             ca_file=settings.webhook_ca_file,
             connect_timeout=settings.webhook_connect_timeout,
@@ -77,7 +86,7 @@ class WebhookProvider:
             clock=clock,
         )
 
-    def send(self, message: Message) -> str:
+    def send(self, message: SmsMessage) -> str:
         """Hand over one message and give the sender's id of it, or our own; raises SendFailure."""
         now = self._clock()
         posted = WebhookMessage(
@@ -91,7 +100,9 @@ class WebhookProvider:
         )
         body = posted.model_dump_json().encode()
         signed = self._secrets.sign(message.reference, now, body)
-        answer = self._requests.make("POST", self._url, data=body, headers=HEADERS | signed)
+        answer = request_once(
+            self._client, "POST", self._url, data=body, headers=JSON_HEADERS | signed
+        )
         if answer.status >= 300:
             raise _judge_refusal(answer)
         if not answer.body:
@@ -99,17 +110,17 @@ class WebhookProvider:
         document = answer.document()
         if document is None:
             raise Ambiguous("answer-unreadable")
-        return message_id(document.get("id", message.reference))
+        return checked_message_id(document.get("id", message.reference))
 
 
-def _judge_refusal(answer: HttpAnswer) -> SendFailure:
+def _judge_refusal(answer: HttpResponse) -> SendFailure:
     """Tell what was refused for certain, and why, from what may have gone through."""
     document = answer.document() or {}
     code = document.get("error_code")
     named = isinstance(code, str) and _ERROR_CODE.fullmatch(code)
     name = str(code) if named else f"http-{answer.status}"
     refusal = REFUSALS.get((answer.status, str(document.get("error"))))
-    if refusal is None and answer.may_have_sent:
+    if refusal is None and answer.maybe_processed:
         return Ambiguous(name)
     if refusal is None and answer.status != 429:
         log.error("webhook.refused", status=answer.status, error_code=name)

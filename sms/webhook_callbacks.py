@@ -10,10 +10,10 @@ from flask import current_app, request
 
 from core.api import Api, read_body
 from core.problems import BodyTooLarge
+from core.standard_webhooks import SignedMessage, WebhookSecrets
 from sms.delivery import Outcome
 from sms.problems import CallbackDuplicate, CallbackExpired, CallbackSignatureInvalid
 from sms.schemas import WebhookReport
-from sms.standard_webhooks import SignedMessage, WebhookSecrets
 from sms.webhook import WebhookProvider
 
 MAX_REPORT_BYTES = 4096
@@ -25,7 +25,7 @@ def authenticate_sender() -> SignedMessage:
     """Verify that the operator's sender signed the request, just now; raises a problem if not."""
     kith = current_app.extensions["kith"]
     request.max_content_length = MAX_REPORT_BYTES
-    secrets = WebhookSecrets.from_settings(kith.settings)
+    secrets = WebhookSecrets.of(kith.settings.webhook_secret, kith.settings.webhook_secret_previous)
     message = secrets.verify(request.headers, read_body(keep=True))
     if message is None:
         raise CallbackSignatureInvalid(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from sms.provider import BOTH, Channel, Message
+from sms.provider import BOTH, Channel, SmsMessage
 
 
 class Scripted:
@@ -13,12 +13,12 @@ class Scripted:
         self.channels = channels
         #: None stands for a message that is taken.
         self.faults: list[BaseException | None] = []
-        self.taken: list[Message] = []
+        self.taken: list[SmsMessage] = []
         self.calls = 0
         #: Called with each message before it is answered.
-        self.before_answer: Callable[[Message], None] = lambda message: None
+        self.before_answer: Callable[[SmsMessage], None] = lambda message: None
 
-    def send(self, message: Message) -> str:
+    def send(self, message: SmsMessage) -> str:
         """Take it, or fail."""
         self.calls += 1
         self.before_answer(message)

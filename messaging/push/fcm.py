@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 import jwt
 
+from core.http_client import HttpClient, HttpResponse
 from core.settings import SettingsError
 from messaging.push.provider import (
     CONTENT,
@@ -25,7 +26,6 @@ from messaging.push.provider import (
     request,
 )
 from messaging.push.settings import PushName, PushSettings, ServiceAccount
-from sms.one_request import HttpAnswer, OneRequest
 
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -44,7 +44,7 @@ class FcmProvider:
         self._url = f"{url}/v1/projects/{account.project_id}/messages:send"
         self._account = account
         self._clock = clock
-        self._requests = OneRequest(self.name, TIMEOUTS)
+        self._client = HttpClient(self.name, TIMEOUTS)
         self._lock = threading.Lock()
         self._token: tuple[str, datetime] | None = None
 
@@ -65,7 +65,7 @@ class FcmProvider:
             "Content-Type": "application/json",
         }
         body = json.dumps({"message": message}).encode()
-        answer = request(self._requests, self._url, body, headers)
+        answer = request(self._client, self._url, body, headers)
         if answer.status < 300:
             return
         if answer.status == 401:
@@ -96,7 +96,7 @@ class FcmProvider:
         assertion = jwt.encode(claims, self._account.private_key, "RS256")
         form = urlencode({"grant_type": GRANT, "assertion": assertion}).encode()
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        answer = request(self._requests, self._account.token_uri, form, headers)
+        answer = request(self._client, self._account.token_uri, form, headers)
         if answer.status >= 300:
             raise failure(self.name, answer.status, answer.retry_after(), "token")
         document = answer.document() or {}
@@ -106,7 +106,7 @@ class FcmProvider:
         return token, now + timedelta(seconds=seconds) - EARLY
 
 
-def _error_code(answer: HttpAnswer) -> str | None:
+def _error_code(answer: HttpResponse) -> str | None:
     """Read what kind of error it is; a token that FCM cannot read is one that is not registered."""
     error = (answer.document() or {}).get("error")
     details: Any = error.get("details") if isinstance(error, dict) else None

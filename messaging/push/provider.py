@@ -10,9 +10,8 @@ from uuid import UUID
 
 import structlog
 
+from core.http_client import HttpClient, HttpResponse, RequestFailed
 from messaging.push.settings import PushName
-from sms.one_request import HttpAnswer, OneRequest
-from sms.provider import Ambiguous, SendFailure
 
 log = structlog.get_logger()
 
@@ -67,13 +66,12 @@ class PushProvider(Protocol):
         ...
 
 
-def request(requests: OneRequest, url: str, body: bytes, headers: dict[str, str]) -> HttpAnswer:
-    """Post once and give the answer, whatever its status; raises Failed without one."""
+def request(client: HttpClient, url: str, body: bytes, headers: dict[str, str]) -> HttpResponse:
+    """Post once and return the response, whatever its status; raises Failed if there is none."""
     try:
-        return requests.make("POST", url, data=body, headers=headers)
-    except SendFailure as failure:
-        lost = isinstance(failure, Ambiguous)
-        raise Failed("unknown" if lost else "unavailable") from None
+        return client.request("POST", url, data=body, headers=headers)
+    except RequestFailed as failure:
+        raise Failed("unknown" if failure.maybe_processed else "unavailable") from None
 
 
 def failure(

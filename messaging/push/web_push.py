@@ -13,6 +13,7 @@ from pywebpush import WebPusher
 from core.addresses import Addresses
 from core.base64url import encode
 from core.guarded_requests import GuardedAdapter
+from core.http_client import HttpClient
 from messaging.push.provider import (
     CONTENT,
     LIFETIME,
@@ -26,7 +27,6 @@ from messaging.push.provider import (
 )
 from messaging.push.settings import PushName
 from messaging.push.vapid import Vapid
-from sms.one_request import OneRequest
 
 #: Connections that are kept to a push service; there are few of them in the world.
 CONNECTIONS = 32
@@ -48,7 +48,7 @@ class WebPushProvider:
     ) -> None:
         self._vapid = vapid
         self._clock = clock
-        self._requests = OneRequest(
+        self._client = HttpClient(
             self.name,
             TIMEOUTS,
             from_environment=False,
@@ -67,7 +67,7 @@ class WebPushProvider:
             "Topic": TOPIC,
             "Urgency": "high",
         }
-        answer = request(self._requests, target.address, body, headers)
+        answer = request(self._client, target.address, body, headers)
         if answer.status in (404, 410):
             raise Gone
         if 300 <= answer.status < 400:

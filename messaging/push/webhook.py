@@ -8,12 +8,11 @@ import uuid
 from collections.abc import Callable
 from datetime import datetime
 
+from core.http_client import JSON_HEADERS, HttpClient
 from core.settings import SettingsError
+from core.standard_webhooks import WebhookSecrets
 from messaging.push.provider import CONTENT, TIMEOUTS, Target, failure, request
 from messaging.push.settings import PushName, PushSettings
-from sms.one_request import OneRequest
-from sms.standard_webhooks import WebhookSecrets
-from sms.webhook import HEADERS
 
 
 class PushWebhookProvider:
@@ -25,7 +24,7 @@ class PushWebhookProvider:
         self._url = url
         self._secrets = secrets
         self._clock = clock
-        self._requests = OneRequest("push", TIMEOUTS, from_environment=False)
+        self._client = HttpClient("push", TIMEOUTS, from_environment=False)
 
     @classmethod
     def from_settings(
@@ -44,6 +43,6 @@ class PushWebhookProvider:
         told = {"account_id": str(target.account_id), "device_id": str(target.device_id)}
         body = json.dumps(CONTENT | told).encode()
         signed = self._secrets.sign(str(uuid.uuid4()), self._clock(), body)
-        answer = request(self._requests, self._url, body, HEADERS | signed)
+        answer = request(self._client, self._url, body, JSON_HEADERS | signed)
         if answer.status >= 300:
             raise failure(self.name, answer.status, answer.retry_after())

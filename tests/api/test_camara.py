@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 
 from core.database import Database, table
 from interop.camara.service import CamaraService
-from sms.provider import BOTH, Message, Unavailable
+from sms.provider import BOTH, SmsMessage, Unavailable
 from tests.camara import CORRELATOR, MESSAGE, OWN, PREFIX, Service, error, other_than
 from tests.conftest import NUMBER, Clock, MakeApp, problem_code
 from tests.contract.openapi import ContractClient
@@ -250,7 +250,7 @@ class Failing:
     channels = BOTH
     away = True
 
-    def send(self, message: Message) -> str:
+    def send(self, message: SmsMessage) -> str:
         """Take the message, or be away."""
         if self.away:
             raise Unavailable("503", retry_after=7)

@@ -13,7 +13,7 @@ from sqlalchemy import case, func, select
 
 from core.limits import LimitCounter, microseconds
 from sms.models import Send
-from sms.provider import Ambiguous, Message, Rejected, Unavailable
+from sms.provider import Ambiguous, Rejected, SmsMessage, Unavailable
 from tests.concurrency.test_verification import together
 from tests.conftest import Clock, MakeApp, problem_code
 from tests.policies import budget, conversion, countries, solve, velocity, write_policy
@@ -205,7 +205,7 @@ class Moody(Scripted):
         self._lock = Lock()
         self.codes: dict[str, list[str]] = {}
 
-    def send(self, message: Message) -> str:
+    def send(self, message: SmsMessage) -> str:
         """Take it, or fail."""
         faults = [None, None, None, Unavailable(), Rejected("21211"), Ambiguous("timeout")]
         with self._lock:

@@ -9,7 +9,7 @@ from werkzeug.test import TestResponse
 
 from core.database import Database
 from core.postgresql import Bounds
-from sms.provider import BOTH, Message
+from sms.provider import BOTH, SmsMessage
 from tests.conftest import NUMBER, OTHER_NUMBER, Clock, MakeApp, Person, problem_code
 from tests.contract.openapi import ContractClient
 from tests.postgresql import Server, servers, wait_until
@@ -105,7 +105,7 @@ class Stalling:
         self._standby = standby
         self.sent: list[str] = []
 
-    def send(self, message: Message) -> str:
+    def send(self, message: SmsMessage) -> str:
         """Take the message."""
         self.sent.append(message.body)
         self._standby.stop()

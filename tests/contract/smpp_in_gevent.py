@@ -15,7 +15,7 @@ from gevent.pool import Pool
 from core.base64url import encode
 from core.database import Database
 from core.metrics import Metrics
-from sms.provider import Message
+from sms.provider import SmsMessage
 from sms.smpp_socket import Address
 from tests.contract.fake_smsc import FakeSmsc, answer_together, receipt
 from tests.contract.smpp_providers import build_provider
@@ -46,7 +46,7 @@ def main(database_url: str, encryption: str) -> None:
 
         def send(number: int) -> str:
             reference = encode(b"d" * 16 + number.to_bytes(16, "big"))
-            return provider.send(Message("+4915112345678", "sms", "a text", "en", reference))
+            return provider.send(SmsMessage("+4915112345678", "sms", "a text", "en", reference))
 
         others = gevent.spawn(count_turns)
         ids = Pool(TEXTS).map(send, range(TEXTS))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from flask_openapi3 import OpenAPI
 
-from sms.provider import BOTH, Blocked, Message, Rejected, SendFailure
+from sms.provider import BOTH, Blocked, Rejected, SendFailure, SmsMessage
 from tests.camara import CORRELATOR, MESSAGE, OWN, Service, error, other_than
 from tests.conftest import NUMBER, Clock, MakeApp
 
@@ -40,7 +40,7 @@ class Refusing:
     def __init__(self, failure: SendFailure) -> None:
         self.failure = failure
 
-    def send(self, message: Message) -> str:
+    def send(self, message: SmsMessage) -> str:
         """Refuse it."""
         raise self.failure
 

@@ -7,9 +7,9 @@ import pytest
 from flask_openapi3 import OpenAPI
 from pydantic import SecretStr
 
+from core.standard_webhooks import WebhookSecrets
 from messaging.push.provider import Failed, Target
 from messaging.push.webhook import PushWebhookProvider
-from sms.standard_webhooks import WebhookSecrets
 from tests.api.push.conftest import anna, ben, link, send, turn
 from tests.conftest import Clock, MakeApp
 from tests.contract.fake_http import Answer

@@ -10,7 +10,7 @@ import pytest
 from smpplib import consts
 from structlog.testing import capture_logs
 
-from sms.provider import Ambiguous, Blocked, Message, Rejected, SendFailure, Unavailable
+from sms.provider import Ambiguous, Blocked, Rejected, SendFailure, SmsMessage, Unavailable
 from sms.smpp import Sender, SmppProvider
 from sms.smpp_codes import BLOCKED, BUSY, REJECTED, status_name
 from sms.smpp_connection import Login
@@ -32,7 +32,7 @@ from tests.contract.fake_smsc import (
 from tests.contract.smpp_providers import PATIENT
 
 NUMBER, CODE = "+4915112345678", "314159"
-TEXT = Message(NUMBER, "sms", f"{CODE} is your Kith code.", "en", "A" * 43)
+TEXT = SmsMessage(NUMBER, "sms", f"{CODE} is your Kith code.", "en", "A" * 43)
 #: Waits that are meant to end without an answer.
 SHORT = replace(PATIENT, connect=1, response=1)
 
@@ -43,7 +43,7 @@ def dialect() -> str:
     return "sqlite"
 
 
-def failure(provider: SmppProvider, message: Message = TEXT) -> SendFailure:
+def failure(provider: SmppProvider, message: SmsMessage = TEXT) -> SendFailure:
     """Send what must fail and give the failure."""
     with pytest.raises(SendFailure) as caught:
         provider.send(message)

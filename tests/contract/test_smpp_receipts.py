@@ -17,7 +17,7 @@ from core.database import Database
 from core.metrics import Metrics
 from sms.delivery import DeliveryService, Outcome
 from sms.models import Send, SmppMessage
-from sms.provider import Ambiguous, Message
+from sms.provider import Ambiguous, SmsMessage
 from sms.smpp_codes import STATE_NAMES, STATUSES
 from sms.smpp_messages import SmppMessages
 from tests.conftest import NUMBER, Clock
@@ -37,7 +37,7 @@ class Sends:
         self.database = database
         self.clock = clock
 
-    def queue(self, number: int = 1, provider: str = "smpp", status: str = "queued") -> Message:
+    def queue(self, number: int = 1, provider: str = "smpp", status: str = "queued") -> SmsMessage:
         """Record a send and give the message to hand over."""
         identity = number.to_bytes(16, "big")
         with objects(self.database) as session:
@@ -57,7 +57,7 @@ class Sends:
                     updated_at=self.clock(),
                 )
             )
-        return Message(NUMBER, "sms", f"{CODE} is your code", "en", encode(DIGEST + identity))
+        return SmsMessage(NUMBER, "sms", f"{CODE} is your code", "en", encode(DIGEST + identity))
 
     def row(self, number: int = 1) -> Any:
         """Read a send."""

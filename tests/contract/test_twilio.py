@@ -14,7 +14,7 @@ import pytest
 
 from core.settings import SettingsError
 from settings import Settings
-from sms.provider import Ambiguous, Blocked, Message, Rejected, SendFailure, Unavailable
+from sms.provider import Ambiguous, Blocked, Rejected, SendFailure, SmsMessage, Unavailable
 from sms.twilio import TwilioProvider
 from sms.twilio_codes import BLOCKED, BUSY, REJECTED
 from sms.twilio_voices import VOICES, voice_of
@@ -25,8 +25,8 @@ from verification.catalogues import messages
 
 REFERENCE = "r" * 43
 NUMBER, CODE = "+4915112345678", "314159"
-TEXT = Message(NUMBER, "sms", f"{CODE} is your Kith code.", "en", REFERENCE)
-CALL = Message(
+TEXT = SmsMessage(NUMBER, "sms", f"{CODE} is your Kith code.", "en", REFERENCE)
+CALL = SmsMessage(
     NUMBER,
     "voice",
     "Your Q & A code is: 3, 1, 4; again: 3, 1, 4; <keep> it.",
@@ -59,7 +59,7 @@ def build(twilio: FakeTwilio) -> Build:
     return make
 
 
-def failure(provider: TwilioProvider, message: Message = TEXT) -> SendFailure:
+def failure(provider: TwilioProvider, message: SmsMessage = TEXT) -> SendFailure:
     """Send what must fail and give the failure."""
     with pytest.raises(SendFailure) as caught:
         provider.send(message)
@@ -86,7 +86,7 @@ def test_text_in_any_script_survives(twilio: FakeTwilio, build: Build) -> None:
     """Characters beyond ASCII and line ends arrive as they were."""
     body = "123456 是您的 Kith 验证码。\n@example.com #123456"
 
-    build().send(Message(NUMBER, "sms", body, "zh", REFERENCE))
+    build().send(SmsMessage(NUMBER, "sms", body, "zh", REFERENCE))
 
     assert twilio.received[0].form["Body"] == [body]
 
@@ -390,7 +390,7 @@ def test_redirect_is_not_followed(twilio: FakeTwilio, build: Build) -> None:
 )
 @pytest.mark.parametrize("message", [TEXT, CALL], ids=["sms", "voice"])
 def test_unreadable_receipt_is_ambiguous(
-    twilio: FakeTwilio, build: Build, body: bytes, message: Message
+    twilio: FakeTwilio, build: Build, body: bytes, message: SmsMessage
 ) -> None:
     """A 2xx without a receipt in it was taken by somebody."""
     twilio.next(Answer(201, body))

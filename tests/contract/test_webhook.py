@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from core.settings import SettingsError
+from core.standard_webhooks import WebhookSecrets
 from settings import Settings
-from sms.provider import Ambiguous, Blocked, Message, Rejected, SendFailure, Unavailable
+from sms.provider import Ambiguous, Blocked, Rejected, SendFailure, SmsMessage, Unavailable
 from sms.schemas import WebhookMessage
-from sms.standard_webhooks import WebhookSecrets
 from sms.webhook import WebhookProvider
 from tests.conftest import Clock
 from tests.contract.fake_http import Answer
@@ -22,8 +22,8 @@ from tests.contract.fake_sender import OLD_SECRET, SECRET, FakeSender, is_signed
 
 REFERENCE = "r" * 43
 NUMBER, CODE = "+4915112345678", "314159"
-TEXT = Message(NUMBER, "sms", f"{CODE} is your Kith code.", "en", REFERENCE)
-CALL = Message(NUMBER, "voice", "Your code is: 3, 1, 4; 3, 1, 4.", "de-DE", REFERENCE)
+TEXT = SmsMessage(NUMBER, "sms", f"{CODE} is your Kith code.", "en", REFERENCE)
+CALL = SmsMessage(NUMBER, "voice", "Your code is: 3, 1, 4; 3, 1, 4.", "de-DE", REFERENCE)
 OWN_CERTIFICATE = Path(__file__).with_name("own_certificate.pem")
 
 Build = Callable[..., WebhookProvider]
@@ -49,7 +49,7 @@ def build(sender: FakeSender, clock: Clock) -> Build:
     return make
 
 
-def failure(provider: WebhookProvider, message: Message = TEXT) -> SendFailure:
+def failure(provider: WebhookProvider, message: SmsMessage = TEXT) -> SendFailure:
     """Send what must fail and give the failure."""
     with pytest.raises(SendFailure) as caught:
         provider.send(message)
@@ -57,7 +57,7 @@ def failure(provider: WebhookProvider, message: Message = TEXT) -> SendFailure:
 
 
 @pytest.mark.parametrize("message", [TEXT, CALL], ids=["sms", "voice"])
-def test_message_is_posted_as_given(sender: FakeSender, build: Build, message: Message) -> None:
+def test_message_is_posted_as_given(sender: FakeSender, build: Build, message: SmsMessage) -> None:
     """A text or a call arrives once and complete, named by its reference and signed."""
     assert build().send(message) == "m-1"
 
@@ -83,7 +83,7 @@ def test_text_in_any_script_survives(sender: FakeSender, build: Build) -> None:
     """Characters beyond ASCII and line ends arrive as they were, under a signature that fits."""
     body = "123456 是您的 Kith 验证码。🔑\n@example.com #123456"
 
-    assert build().send(Message(NUMBER, "sms", body, "zh", REFERENCE)) == "m-1"
+    assert build().send(SmsMessage(NUMBER, "sms", body, "zh", REFERENCE)) == "m-1"
 
     assert sender.received[0].document["body"] == body
 
@@ -402,7 +402,7 @@ def test_nothing_is_shown_of_a_secret_or_a_text(sender: FakeSender, build: Build
     build().send(TEXT)
     settings = settings_for(sender.address)
     posted = WebhookMessage.model_validate_json(sender.received[0].body)
-    shown = repr(settings) + repr(WebhookSecrets.from_settings(settings)) + repr(posted)
+    shown = repr(settings) + repr(WebhookSecrets.of(settings.webhook_secret)) + repr(posted)
 
     assert REFERENCE in shown
     for secret in (SECRET, "kkkk", NUMBER, CODE):

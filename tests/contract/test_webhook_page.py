@@ -18,9 +18,9 @@ import pytest
 from werkzeug.datastructures import Headers
 
 from core.base64url import decode
-from sms.provider import Message, Unavailable
+from core.standard_webhooks import WebhookSecrets
+from sms.provider import SmsMessage, Unavailable
 from sms.schemas import WebhookMessage, WebhookReport
-from sms.standard_webhooks import WebhookSecrets
 from tests.contract.fake_sender import SECRET, signature
 from tests.contract.test_webhook import TEXT, WebhookProvider, settings_for
 from tests.databases import ROOT
@@ -144,7 +144,7 @@ def test_the_receiver_is_short() -> None:
 
 def test_the_receiver_takes_what_is_signed(receiver: Receiver) -> None:
     """What the provider posts arrives, also while the secret is being rotated."""
-    later = Message(TEXT.to, "sms", "271828 是您的 Kith 验证码。", "zh", "s" * 43)
+    later = SmsMessage(TEXT.to, "sms", "271828 是您的 Kith 验证码。", "zh", "s" * 43)
     rotating = {"webhook_secret": EXAMPLE_SECRET, "webhook_secret_previous": SECRET}
 
     assert provider_for(receiver).send(TEXT) == TEXT.reference

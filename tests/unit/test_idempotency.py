@@ -15,7 +15,7 @@ from core.idempotency import Earlier, identify
 from core.problems import IdempotencyInProgress, IdempotencyKeyReused
 from core.repeats import Repeats
 from sms.models import Send
-from sms.provider import BOTH, Message
+from sms.provider import BOTH, SmsMessage
 from tests.conftest import KEY as LONG_KEY
 from tests.conftest import NUMBER, Clock, MakeApp
 
@@ -226,7 +226,7 @@ class Crashing:
         self.crashes = 1
         self.called = 0
 
-    def send(self, message: Message) -> str:
+    def send(self, message: SmsMessage) -> str:
         """Take it, then die before anybody hears of it."""
         self.called += 1
         if self.called <= self.crashes:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, event, insert
 from core.database import Base, Database
 from core.limits import LimitCounter, microseconds
 from sms.models import Send
-from sms.provider import Message, Unavailable
+from sms.provider import SmsMessage, Unavailable
 from tests.conftest import NUMBER, Clock, MakeApp
 from tests.policies import budget, conversion, countries, solve, velocity, write_policy
 from tests.scripted import Scripted
@@ -155,7 +155,7 @@ def live(app: OpenAPI, clock: Clock) -> None:
     """Ask for codes, again, over a soft limit too, and type one in."""
     client = app.test_client()
     providers = app.extensions["kith"].sms.providers.values()
-    sent: list[Message] = []
+    sent: list[SmsMessage] = []
     for provider in providers:
         provider.before_answer = sent.append
     body = {"phone_number": NUMBER}

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from werkzeug.datastructures import Headers
 
-from sms.standard_webhooks import WebhookSecrets
+from core.standard_webhooks import WebhookSecrets
 
 #: The vector that the reference libraries are tested with (TestWebhookSign of the one for Go).
 ID, BODY = "msg_p5jXN8AQM9LWM0D4loKWxJek", b'{"test": 2432232314}'

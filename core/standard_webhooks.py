@@ -1,7 +1,7 @@
-"""Signatures of Standard Webhooks 1.0.0 (https://www.standardwebhooks.com), the symmetric kind.
+"""Symmetric signatures of Standard Webhooks 1.0.0 (https://www.standardwebhooks.com).
 
-Owns the three header fields and what they cover: `{id}.{timestamp}.{body}` under HMAC-SHA-256. Whether a
-moment is recent, and whether a message came before, is for those who take it to judge.
+HMAC-SHA-256 over `{id}.{timestamp}.{body}`, in three header fields. Whether a timestamp is recent, and
+whether a message is a duplicate, is decided by the receiver.
 """
 
 import base64
@@ -16,15 +16,14 @@ from pydantic import SecretStr
 from werkzeug.datastructures import Headers
 
 from core.setting_types import WEBHOOK_SECRET_PREFIX
-from sms.settings import SmsSettings
 
-#: Visible ASCII but the full stop, which separates what is signed.
+#: Visible ASCII except the full stop, which separates the signed parts.
 _MESSAGE_ID = re.compile(r"[!-\-/-~]{1,128}")
 _TIMESTAMP = re.compile(r"[0-9]{1,11}")
 
 
 class SignedMessage(NamedTuple):
-    """A message that somebody with the secret signed; `digest`, 32 bytes, tells it from all others."""
+    """A message whose signature is valid; `digest` is the SHA-256 of what was signed."""
 
     signed_at: datetime
     digest: bytes
@@ -32,18 +31,13 @@ class SignedMessage(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class WebhookSecrets:
-    """The current secret and the one before it; with none, nothing is ever signed right."""
+    """The current secret and the previous one; without any, no signature is valid."""
 
     keys: tuple[bytes, ...]
 
     @classmethod
-    def from_settings(cls, settings: SmsSettings) -> Self:
-        """Take the secrets that are set, the current one first."""
-        return cls.of(settings.webhook_secret, settings.webhook_secret_previous)
-
-    @classmethod
     def of(cls, *secrets: SecretStr | None) -> Self:
-        """Take those secrets that are set, written as the settings do."""
+        """Decode the secrets that are set, written as in settings."""
         return cls(
             tuple(
                 base64.b64decode(secret.get_secret_value().removeprefix(WEBHOOK_SECRET_PREFIX))
@@ -53,9 +47,9 @@ class WebhookSecrets:
         )
 
     def sign(self, message_id: str, moment: datetime, body: bytes) -> dict[str, str]:
-        """Write the header fields of a message, signed under each secret.
+        """Return the header fields of a message, signed under each secret.
 
-        Who has not heard of the new secret yet can still verify: so the specification rotates.
+        During a rotation a receiver that still has the old secret can verify it.
         """
         timestamp = str(int(moment.timestamp()))
         signatures = self._signatures(_content(message_id, timestamp, body))
@@ -66,7 +60,7 @@ class WebhookSecrets:
         }
 
     def verify(self, headers: Headers, body: bytes) -> SignedMessage | None:
-        """Give the message that the fields prove, under any of the secrets; None when they do not."""
+        """Return the message if its signature is valid under any of the secrets, else None."""
         message_id = headers.get("webhook-id", "")
         timestamp = headers.get("webhook-timestamp", "")
         if not (_MESSAGE_ID.fullmatch(message_id) and _TIMESTAMP.fullmatch(timestamp)):
