@@ -16,7 +16,6 @@ from core.commands import maintenance_commands
 from core.database import Database
 from core.directories import database_setting, told_by
 from core.health import docs_assets, health_api
-from core.limits import Limits
 from core.maintenance import Job, Maintenance
 from core.metrics import Metrics
 from core.name_lookups import Resolve
@@ -131,7 +130,6 @@ def _runtime(settings: Settings, ports: Ports) -> Runtime:
         keyring = load_keyring(settings)
     metrics = Metrics()
     database.storage.alarm.listeners.append(metrics.storage_reserve.set)
-    limits = Limits.from_settings(settings)
     return Runtime(
         ports.clock,
         ports.entropy,
@@ -140,7 +138,6 @@ def _runtime(settings: Settings, ports: Ports) -> Runtime:
         database,
         keyring,
         metrics,
-        limits,
     )
 
 

@@ -23,9 +23,10 @@ from sqlalchemy import insert
 
 from bench import databases
 from bench.report import machine, percentile
+from core.clock import unix_microseconds
 from core.database import Base, Database, table
-from core.limits import LimitCounter, microseconds
 from core.metrics import Metrics
+from core.rate_limit_statements import RateLimitCounter
 from core.secrets import Keyring
 from verification.policy import traffic
 from verification.policy.challenge import ChallengeService
@@ -94,7 +95,7 @@ def decisions(count: int, now: datetime) -> Iterator[dict[str, Any]]:
 
 def counters(now: datetime) -> Iterator[dict[str, Any]]:
     """Give a bucket to each number of a day and to each network."""
-    until = microseconds(now + timedelta(hours=5))
+    until = unix_microseconds(now + timedelta(hours=5))
     for number in range(200_000):
         for name in (BUCKETS["number"], BUCKETS["number-and-requester"]):
             subject = number.to_bytes(16, "big")
@@ -137,7 +138,7 @@ def measure(url: str, past: int, texts: int, say: Any) -> dict[str, Any]:
     say(f"{database.dialect}: filling {past:,} decisions")
     filled = {
         "decisions": fill(database, Decision, decisions(past, now)),
-        "limits": fill(database, LimitCounter, counters(now)),
+        "limits": fill(database, RateLimitCounter, counters(now)),
         "traffic": fill(database, Traffic, spans(now)),
         "network_countries": fill(
             database,

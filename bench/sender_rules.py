@@ -19,8 +19,8 @@ from rich.table import Table
 
 from bench import databases
 from core.database import Database
-from core.limits import Limits
 from messaging.contacts.sender_rules import SenderRules
+from messaging.limits import MessageLimits
 from messaging.message_types import SenderRecipient
 from messaging.settings import MAX_RATE
 from settings import Settings
@@ -51,7 +51,7 @@ def main(rounds: int) -> None:
 
 def _measure(database: Database, pairs: int, rounds: int) -> list[float]:
     settings = Settings(messages_per_minute=MAX_RATE, messages_to_one_per_minute=MAX_RATE)
-    judge, now = SenderRules(Limits.from_settings(settings)), datetime.now(UTC)
+    judge, now = SenderRules(MessageLimits.from_settings(settings)), datetime.now(UTC)
     couples = [(uuid4(), uuid4()) for _ in range(pairs)]
     ways = [SenderRecipient(*couple) for couple in couples] + [
         SenderRecipient(b, a) for a, b in couples

@@ -14,8 +14,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from core.database import PURGE_BATCH, Base, Database, insert
 from core.database_errors import told
-from core.limits import purge_limits
 from core.metrics import Metrics
+from core.rate_limits import purge_expired
 
 log = structlog.get_logger()
 
@@ -59,7 +59,7 @@ class Maintenance:
         self._database = database
         self._clock = clock
         self._metrics = metrics
-        self._jobs = (Job("limits", purge_limits), *jobs)
+        self._jobs = (Job("limits", purge_expired), *jobs)
         self._stopped = threading.Event()
 
     def run(self) -> dict[str, int] | None:

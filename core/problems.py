@@ -49,22 +49,22 @@ class ProblemDocument(BaseModel):
     )
 
 
-class Allowance(NamedTuple):
+class RateLimitStatus(NamedTuple):
     """What a limit has left: announced in `RateLimit` (draft-ietf-httpapi-ratelimit-headers)."""
 
     name: str
-    capacity: int
-    #: Seconds over which the capacity is refilled.
-    period: int
-    left: int
+    quota: int
+    #: Seconds over which the quota is refilled.
+    period_seconds: int
+    remaining: int
     #: Seconds until one more is allowed; 0 while some are left.
     retry_after: int
 
     def headers(self) -> dict[str, str]:
         """Render the `RateLimit-Policy` and `RateLimit` fields."""
         return {
-            "RateLimit-Policy": f'"{self.name}";q={self.capacity};w={self.period}',
-            "RateLimit": f'"{self.name}";r={self.left};t={self.retry_after}',
+            "RateLimit-Policy": f'"{self.name}";q={self.quota};w={self.period_seconds}',
+            "RateLimit": f'"{self.name}";r={self.remaining};t={self.retry_after}',
         }
 
 
@@ -83,18 +83,18 @@ class Problem(Exception):
         detail: str,
         *,
         retry_after: int | None = None,
-        allowance: Allowance | None = None,
+        rate_limit: RateLimitStatus | None = None,
         **members: Any,
     ) -> None:
         super().__init__(detail)
-        if retry_after is None and allowance is not None:
-            retry_after = max(1, allowance.retry_after)
+        if retry_after is None and rate_limit is not None:
+            retry_after = max(1, rate_limit.retry_after)
         if retry_after is None and self.status in (423, 429):
             raise TypeError(f"{type(self).__name__} ({self.status}) must say when to come back")
         self.detail = detail
         #: Seconds; 0 where what is to be done next can be done at once.
         self.retry_after = None if retry_after is None else max(0, retry_after)
-        self.allowance = allowance
+        self.rate_limit = rate_limit
         self.members = members
 
     def document(self, request_id: str) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class Problem(Exception):
 
     def headers(self) -> dict[str, str]:
         """Render the header fields that go with the document."""
-        fields = self.allowance.headers() if self.allowance else {}
+        fields = self.rate_limit.headers() if self.rate_limit else {}
         if self.retry_after is not None:
             fields["Retry-After"] = str(self.retry_after)
         if self.status == 401:

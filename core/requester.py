@@ -34,7 +34,7 @@ class Requester(NamedTuple):
         return cls(f"service:{identity}", None)
 
 
-#: A unix socket has no address: all its clients share one allowance.
+#: A unix socket has no address: all its clients share one quota.
 LOCAL = Requester("local", "local")
 #: Whom a proxy does not name, or not readably: they share one too, and never the proxy's.
 UNKNOWN = Requester("unknown", "unknown")

@@ -9,7 +9,6 @@ from click import Command
 from flask_openapi3 import APIBlueprint
 
 from core.database import Database
-from core.limits import Limits
 from core.maintenance import Job
 from core.metrics import Metrics
 from core.name_lookups import Resolve
@@ -30,7 +29,6 @@ class Runtime:
     database: Database
     keyring: Keyring
     metrics: Metrics
-    limits: Limits
 
 
 class Part:

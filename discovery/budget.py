@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Executable, bindparam, select, update
 
+from core.clock import unix_microseconds
 from core.database import insert_into, purge, table
-from core.limits import microseconds
-from core.problems import Allowance, Problem
+from core.problems import Problem, RateLimitStatus
 from discovery.models import DiscoveryBudget
 from discovery.problems import BudgetExhausted, BudgetTooSmall
 from discovery.settings import DiscoverySettings
@@ -77,10 +77,10 @@ class Left(NamedTuple):
     capacity: int
     refill_per_day: int
 
-    def allowance(self, retry_after: int = 0) -> Allowance:
+    def rate_limit_status(self, retry_after: int = 0) -> RateLimitStatus:
         """Write it as every limit is announced."""
         period = self.capacity * DAY_SECONDS // self.refill_per_day
-        return Allowance(NAME, self.capacity, period, self.left, retry_after)
+        return RateLimitStatus(NAME, self.capacity, period, self.left, retry_after)
 
 
 class Paid(NamedTuple):
@@ -204,7 +204,7 @@ class Budgets:
         """
         bucket, own = self._hold(connection, subjects)
         tier = tier or self.tiers.find(own)
-        bucket = bucket.as_of(microseconds(now), tier)
+        bucket = bucket.as_of(unix_microseconds(now), tier)
         if bucket.knows(charge):
             return Paid(bucket.left_of(tier), 0)
         charged = bucket.charged(charge, tier)
@@ -248,14 +248,14 @@ class Budgets:
             if row is not None:
                 break
         tier = tier or self.tiers.find(row.tier if row else None)
-        return (_bucket(row) if row else Bucket()).as_of(microseconds(now), tier), tier
+        return (_bucket(row) if row else Bucket()).as_of(unix_microseconds(now), tier), tier
 
     def assign(
         self, connection: Connection, subjects: Sequence[bytes], tier: str | None, now: datetime
     ) -> None:
         """Give a subject a tier by its name, or None for the default; what it has spent stays."""
         bucket, own = self._hold(connection, subjects)
-        leaked = bucket.as_of(microseconds(now), self.tiers.find(own))
+        leaked = bucket.as_of(unix_microseconds(now), self.tiers.find(own))
         _write(connection, subjects[0], leaked)
         connection.execute(
             update(DiscoveryBudget).where(DiscoveryBudget.subject == subjects[0]).values(tier=tier)
@@ -278,7 +278,7 @@ class Budgets:
     @staticmethod
     def purge(connection: Connection, now: datetime) -> int:
         """Delete a batch of rows that nobody has paid with for long."""
-        old = DiscoveryBudget.at_us < microseconds(now - RETENTION)
+        old = DiscoveryBudget.at_us < unix_microseconds(now - RETENTION)
         return purge(connection, DiscoveryBudget, old & DiscoveryBudget.tier.is_(None))
 
 
@@ -293,7 +293,7 @@ def _refusal(bucket: Bucket, charge: Charge, tier: Tier) -> Problem:
         )
     return BudgetExhausted(
         f"{needed} hashes are new and the budget holds {left.left}; nothing was looked up.",
-        allowance=left.allowance(bucket.wait(charge, tier)),
+        rate_limit=left.rate_limit_status(bucket.wait(charge, tier)),
         **members,
     )
 

@@ -9,9 +9,9 @@ from datetime import datetime
 import structlog
 from sqlalchemy import Connection
 
-from core.counting import Amount, add
-from core.limits import DAY
+from core.clock import DAY
 from core.metrics import Metrics
+from core.rate_limits import RateLimit, add_to_windows
 from core.requester import Requester
 from core.secrets import Keyring
 from discovery.settings import DiscoverySettings
@@ -25,9 +25,11 @@ class Ceilings:
     """Counts what was charged, and tells when a day's count passes its ceiling."""
 
     def __init__(self, settings: DiscoverySettings, keyring: Keyring, metrics: Metrics) -> None:
-        self._ceilings = (
-            ("network", settings.discovery_network_ceiling),
-            ("everybody", settings.discovery_alert_per_day),
+        self._by_network = RateLimit(
+            "discovery-network", settings.discovery_network_ceiling, DAY, "fixed-window"
+        )
+        self._by_everybody = RateLimit(
+            "discovery-all", settings.discovery_alert_per_day, DAY, "fixed-window"
         )
         self._keyring = keyring
         self._metrics = metrics
@@ -37,13 +39,15 @@ class Ceilings:
     ) -> None:
         """Count hashes that were paid for; the last thing in a transaction, for many share a row."""
         network = self._keyring.digest("requester", requester.wider or requester.network)
-        windows = (
-            Amount("discovery-network", network, hashes, now + DAY),
-            Amount("discovery-all", EVERYBODY, hashes, now + DAY),
+        charges = (
+            self._by_network.charge(network, hashes, now),
+            self._by_everybody.charge(EVERYBODY, hashes, now),
         )
-        for (scope, most), window in zip(
-            self._ceilings, add(connection, windows, now), strict=True
+        by_network, by_everybody = add_to_windows(connection, charges, now)
+        for scope, limit, window in (
+            ("network", self._by_network, by_network),
+            ("everybody", self._by_everybody, by_everybody),
         ):
-            if window.used - hashes <= most < window.used:
+            if window.used - hashes <= limit.quota < window.used:
                 self._metrics.ceilings.labels(scope).inc()
                 log.warning("discovery.ceiling", scope=scope, hashes=window.used)

@@ -87,7 +87,7 @@ def render_lookup(answered: Answered, *, in_binary: bool) -> Response:
         rest = f'"sync_token":"{answered.sync_token}","budget":{budget}}}'
         body = b'{"matches":{' + _matches_json(answered) + b"}," + rest.encode()
         response = Response(body, mimetype="application/json")
-    response.headers.update(answered.left.allowance().headers())
+    response.headers.update(answered.left.rate_limit_status().headers())
     return response
 
 

@@ -14,6 +14,7 @@ from messaging.groups.service import GroupService
 from messaging.keys import prekeys
 from messaging.keys.routes import keys_api
 from messaging.keys.service import KeyService
+from messaging.limits import MessageLimits
 from messaging.mailbox import client_ids
 from messaging.mailbox.routes import messages_api
 from messaging.mailbox.service import MessageService
@@ -39,7 +40,7 @@ class Messaging(Part):
 
     def __init__(self, runtime: Runtime, settings: MessagingSettings, tokens: Tokens) -> None:
         database, clock, entropy = runtime.database, runtime.clock, runtime.entropy
-        metrics, rules, events = runtime.metrics, runtime.limits, tokens.events
+        metrics, events = runtime.metrics, tokens.events
         self.wakeups = wakeups = ListenerRegistry(clock)
         self.net = MailboxPoller(database, clock, wakeups)
         self.bus = None
@@ -54,18 +55,18 @@ class Messaging(Part):
             entropy,
             metrics,
             settings,
-            SenderRules(rules).judge,
+            SenderRules(MessageLimits.from_settings(settings)).judge,
             find_joined_members,
             wakeups,
         )
-        self.keys = keys = KeyService(database, clock, metrics, rules, wakeups.notice)
+        self.keys = keys = KeyService(database, clock, metrics, wakeups.notice)
         self.contacts = ContactService(database, clock)
         self.push = push = PushService(
             database, clock, metrics, settings, runtime.resolver, wakeups.ask
         )
         notices = GroupNotices(database, wakeups.notice)
-        self.groups = GroupService(database, clock, entropy, rules, notices)
-        self.group_changes = GroupAdministration(database, clock, rules, notices)
+        self.groups = GroupService(database, clock, entropy, notices)
+        self.group_changes = GroupAdministration(database, clock, notices)
         lock_notices = LockNotices(database, clock, wakeups.notice)
         signals = SignalService(database, clock, wakeups, self.contacts.may_signal)
         self.sockets = SocketService(

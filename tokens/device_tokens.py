@@ -12,11 +12,11 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Connection, bindparam, delete, select, update
 
-from core import limits
+from core import rate_limits
 from core.database import Database, purge, table
-from core.limits import Limits
 from tokens.devices import Caller
 from tokens.events import AccountEvents
+from tokens.limits import TOKEN_ROTATIONS
 from tokens.models import Account, Device, RetiredToken
 from tokens.problems import TokenExpired, TokenInvalid, TokenReused, TooManyRotations
 from tokens.revocation import RevocationService, retire
@@ -73,7 +73,6 @@ class DeviceTokenService:
         mint: TokenIssuer,
         revocations: RevocationService,
         events: AccountEvents,
-        rules: Limits,
         max_idle: timedelta | None = None,
     ) -> None:
         """Take how long a device may go unseen before its token expires; None: it does not."""
@@ -83,7 +82,6 @@ class DeviceTokenService:
         self._revocations = revocations
         self._max_idle = max_idle
         self._events = events
-        self._rules = rules
 
     def authenticate(self, token: str) -> Caller:
         """Say whose token this is.
@@ -202,12 +200,12 @@ class DeviceTokenService:
                 # The same rotation again, perhaps begun under the server secret before.
                 if row.next_token_hash == credential.secret_hash:
                     return credential.format(TOKEN_PREFIX)
-            allowed, allowance = limits.take(
-                connection, self._rules.token_rotations, caller.device_id.bytes, self._clock()
+            allowed, status = rate_limits.consume(
+                connection, TOKEN_ROTATIONS, caller.device_id.bytes, self._clock()
             )
             if not allowed:
                 # Nothing was written: a count that is refused changes no row.
-                raise TooManyRotations("The token was rotated too often.", allowance=allowance)
+                raise TooManyRotations("The token was rotated too often.", rate_limit=status)
             if row.next_token_hash is not None:
                 _forget_oldest(connection, caller)
                 retire(

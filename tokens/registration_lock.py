@@ -13,10 +13,11 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import Connection, bindparam, select
 
-from core import limits
+from core import rate_limits
 from core.database import Database, find, table
-from core.limits import Limit, Limits
+from core.rate_limits import RateLimit
 from tokens.former_locks import FormerLocks
+from tokens.limits import DEVICE_PIN_ATTEMPTS, PIN_ATTEMPTS, PIN_CHANGES
 from tokens.models import Account, AccountNumber
 from tokens.problems import RegistrationLocked, TooManyPinTries
 from tokens.schemas import LockState
@@ -44,23 +45,19 @@ class RegistrationLockService:
         database: Database,
         clock: Callable[[], datetime],
         hasher: PasswordHasher,
-        rules: Limits,
         former: FormerLocks,
     ) -> None:
         self._database = database
         self._clock = clock
         self._hasher = hasher
-        self._rules = rules
         self._former = former
 
     def hash(self, subject: bytes, pin: str) -> str:
         """Hash a PIN for storage; raises TooManyPinTries, because each hash costs 64 MiB and time."""
         with self._database.write() as connection:
-            allowed, allowance = limits.take(
-                connection, self._rules.pin_changes, subject, self._clock()
-            )
+            allowed, status = rate_limits.consume(connection, PIN_CHANGES, subject, self._clock())
         if not allowed:
-            raise TooManyPinTries("The PIN was changed too often.", allowance=allowance)
+            raise TooManyPinTries("The PIN was changed too often.", rate_limit=status)
         return self._hasher.hash(pin)
 
     def pin_hash(self, account: Account) -> str | None:
@@ -129,7 +126,7 @@ class RegistrationLockService:
                 " lock no longer protects an account that is not used.",
                 retry_after=self.wait(lock),
             )
-        self._judge(self._rules.pin_tries, lock.account_id.bytes, lock.pin_hash, pin)
+        self._judge(PIN_ATTEMPTS, lock.account_id.bytes, lock.pin_hash, pin)
         return lock.pin_hash
 
     def prove(self, subject: bytes, pin_hash: str, pin: str) -> None:
@@ -137,23 +134,21 @@ class RegistrationLockService:
 
         subject: whose the limit is (`Caller.subject`). Raises RegistrationLocked or TooManyPinTries.
         """
-        self._judge(self._rules.pin_checks, subject, pin_hash, pin)
+        self._judge(DEVICE_PIN_ATTEMPTS, subject, pin_hash, pin)
 
-    def _judge(self, limit: Limit, subject: bytes, pin_hash: str, pin: str) -> None:
+    def _judge(self, limit: RateLimit, subject: bytes, pin_hash: str, pin: str) -> None:
         with self._database.write() as connection:
-            allowed, allowance = limits.take(connection, limit, subject, self._clock())
+            allowed, status = rate_limits.consume(connection, limit, subject, self._clock())
         if not allowed:
-            raise TooManyPinTries(
-                "Too many wrong PINs; one try a day is left.", allowance=allowance
-            )
+            raise TooManyPinTries("Too many wrong PINs; one try a day is left.", rate_limit=status)
         if not self._matches(pin_hash, pin):
             raise RegistrationLocked(
                 "The PIN is wrong.",
-                retry_after=max(1, allowance.retry_after),
-                checks_left=allowance.left,
+                retry_after=max(1, status.retry_after),
+                checks_left=status.remaining,
             )
         with self._database.write() as connection:
-            limits.forget(connection, limit, subject)
+            rate_limits.reset(connection, limit, subject)
 
     def _matches(self, pin_hash: str, pin: str) -> bool:
         try:

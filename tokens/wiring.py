@@ -35,13 +35,11 @@ class Tokens(Part):
         self.revocations = RevocationService(clock, self.devices, events)
         max_idle = timedelta(days=settings.token_idle_days) if settings.token_idle_days else None
         self.device_tokens = DeviceTokenService(
-            database, clock, self.issuer, self.revocations, events, runtime.limits, max_idle
+            database, clock, self.issuer, self.revocations, events, max_idle
         )
         self.service_tokens = ServiceTokenService(database, clock, entropy)
         former_locks = FormerLocks(keyring, clock)
-        self.locks = RegistrationLockService(
-            database, clock, runtime.hasher, runtime.limits, former_locks
-        )
+        self.locks = RegistrationLockService(database, clock, runtime.hasher, former_locks)
         former_numbers = FormerNumbers(keyring, clock, events)
         self.accounts = AccountService(
             database, clock, entropy, self.devices, self.locks, former_numbers, events

@@ -12,9 +12,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from core import limits
-from core.limits import Limit
-from core.problems import Allowance
+from core import rate_limits
+from core.problems import RateLimitStatus
+from core.rate_limits import RateLimit
 from core.secrets import DIGEST_SIZE, Keyring
 from verification.models import Verification
 from verification.policy.counters import sends_subject
@@ -77,9 +77,9 @@ class GuessLimits:
     send_limit: the policy's limit on a requester's sends to one number; None where it has none.
     """
 
-    wrong_codes_6_digits: Limit
-    wrong_codes: Limit
-    send_limit: Limit | None
+    wrong_codes_6_digits: RateLimit
+    wrong_codes: RateLimit
+    send_limit: RateLimit | None
 
     def code_length(
         self, connection: Connection, number_digest: bytes, test_code: str | None, now: datetime
@@ -89,23 +89,23 @@ class GuessLimits:
         Raises TooManyWrongCodes if no code of that length would be evaluated today.
         """
         length = len(test_code) if test_code else None
-        guessed = limits.peek(connection, self._limit(length), number_digest, now)
-        if guessed.left == 0:
+        guessed = rate_limits.peek(connection, self._limit(length), number_digest, now)
+        if guessed.remaining == 0:
             raise _too_many(guessed)
         if length is not None:
             return length
-        wrong = guessed.capacity - guessed.left
-        return LONG if wrong >= self.wrong_codes_6_digits.capacity else SHORT
+        wrong = guessed.quota - guessed.remaining
+        return LONG if wrong >= self.wrong_codes_6_digits.quota else SHORT
 
     def count(
         self, connection: Connection, number_digest: bytes, code_length: int, now: datetime
     ) -> None:
         """Count a guess before it is evaluated; raises TooManyWrongCodes or LongerCodeRequired."""
-        allowed, _ = limits.take(connection, self._limit(code_length), number_digest, now)
+        allowed, _ = rate_limits.consume(connection, self._limit(code_length), number_digest, now)
         if allowed:
             return
-        guessed = limits.peek(connection, self.wrong_codes, number_digest, now)
-        if guessed.left == 0:
+        guessed = rate_limits.peek(connection, self.wrong_codes, number_digest, now)
+        if guessed.remaining == 0:
             raise _too_many(guessed)
         raise LongerCodeRequired(
             "Too many wrong codes were sent for this number today, so 6 digits are not accepted;"
@@ -114,7 +114,7 @@ class GuessLimits:
 
     def give_back(self, connection: Connection, number_digest: bytes, code_length: int) -> None:
         """Undo `count` for a right code."""
-        limits.give_back(connection, self._limit(code_length), number_digest)
+        rate_limits.refund(connection, self._limit(code_length), number_digest)
 
     def require_open(
         self, connection: Connection, row: Verification, now: datetime, profile: VerificationProfile
@@ -127,12 +127,12 @@ class GuessLimits:
         if row.status == "failed" and row.checks_used >= profile.max_checks:
             is_test = row.key_id == TEST_KEY_ID
             guesses = self._limit(row.code_length if is_test else None)
-            waits = [limits.peek(connection, guesses, row.number_digest, now).retry_after]
+            waits = [rate_limits.peek(connection, guesses, row.number_digest, now).retry_after]
             if not is_test:
                 subject = sends_subject(row.number_digest, row.requester)
                 sends = (profile.send_limit, self.send_limit if row.wider else None)
                 waits += [
-                    limits.peek(connection, limit, subject, now).retry_after
+                    rate_limits.peek(connection, limit, subject, now).retry_after
                     for limit in sends
                     if limit
                 ]
@@ -145,12 +145,12 @@ class GuessLimits:
             )
         require_pending(row, now)
 
-    def _limit(self, code_length: int | None) -> Limit:
+    def _limit(self, code_length: int | None) -> RateLimit:
         short = code_length == SHORT
         return self.wrong_codes_6_digits if short else self.wrong_codes
 
 
-def _too_many(guessed: Allowance) -> TooManyWrongCodes:
+def _too_many(guessed: RateLimitStatus) -> TooManyWrongCodes:
     return TooManyWrongCodes(
-        "Too many wrong codes were sent for this number; try again later.", allowance=guessed
+        "Too many wrong codes were sent for this number; try again later.", rate_limit=guessed
     )

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
 
-from core.limits import Limit
+from core.rate_limits import RateLimit
 from verification.settings import VerificationSettings
 
 #: `VerificationProfile.service` of Matrix users; a service name holds no colon.
@@ -23,7 +23,7 @@ class VerificationProfile:
     lifetime: timedelta
     max_checks: int
     #: Texts and calls per number and service; None leaves that to the policy.
-    send_limit: Limit | None = None
+    send_limit: RateLimit | None = None
     #: Only this service finds its verifications; None: native.
     service: str | None = None
     #: Who starts a verification. A start cancels the pending ones of the same sender and number. Natively

@@ -93,7 +93,7 @@ def _registrations() -> RegistrationService:
 
 
 def _sent(sent: CodeSent) -> SentAnswer:
-    return sent.shown, 201, sent.allowance.headers() if sent.allowance else {}
+    return sent.shown, 201, sent.rate_limit.headers() if sent.rate_limit else {}
 
 
 @verifications_api.operation(

@@ -5,10 +5,10 @@ Otherwise a rotation would give everyone fresh limits.
 
 from sqlalchemy import Connection
 
-from core import limits
-from core.limits import SENDS_BY_SERVICE
+from core import rate_limits
 from core.requester import Requester
 from core.secrets import Keyring
+from verification.limits import SENDS_BY_SERVICE
 from verification.models import Verification
 from verification.policy.counters import sends_subject
 from verification.policy.rules import BUCKETS
@@ -26,11 +26,11 @@ def carry_over(
     numbers, requesters: the digests under every accepted secret, the current one first.
     """
     if len(numbers) > 1:
-        limits.carry_over(connection, ("wrong-codes", *_OF_NUMBER), numbers)
+        rate_limits.transfer(connection, ("wrong-codes", *_OF_NUMBER), numbers)
         if requesters:
             subjects = [sends_subject(*pair) for pair in zip(numbers, requesters, strict=True)]
-            limits.carry_over(connection, _OF_NUMBER_AND_REQUESTER, subjects)
-            limits.carry_over(connection, _OF_NETWORK, requesters)
+            rate_limits.transfer(connection, _OF_NUMBER_AND_REQUESTER, subjects)
+            rate_limits.transfer(connection, _OF_NETWORK, requesters)
 
 
 def carry_back(
@@ -43,10 +43,10 @@ def carry_back(
     numbers = keyring.digests("number", row.e164)
     if row.number_digest not in numbers[1:]:
         return
-    limits.carry_over(connection, _OF_NUMBER, [row.number_digest, numbers[0]])
+    rate_limits.transfer(connection, _OF_NUMBER, [row.number_digest, numbers[0]])
     networks = keyring.digests("requester", requester.network)
     if row.requester in networks:
         before = sends_subject(row.number_digest, row.requester)
         now = sends_subject(numbers[0], networks[0])
-        limits.carry_over(connection, _OF_NUMBER_AND_REQUESTER, [before, now])
-        limits.carry_over(connection, _OF_NETWORK, [row.requester, networks[0]])
+        rate_limits.transfer(connection, _OF_NUMBER_AND_REQUESTER, [before, now])
+        rate_limits.transfer(connection, _OF_NETWORK, [row.requester, networks[0]])

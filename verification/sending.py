@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from core import idempotency, limits
+from core import idempotency, rate_limits
 from core.database import Database
 from core.idempotency import IdempotencyKey
-from core.limits import Limit
 from core.phone_numbers import prefix_of
-from core.problems import Allowance, Problem
+from core.problems import Problem, RateLimitStatus
+from core.rate_limits import RateLimit
 from core.secrets import Keyring
 from sms.problems import SendUnavailable
 from sms.routing import Route
@@ -41,7 +41,7 @@ class CodeSent:
     #: What the client is shown; the stored text where the first request's answer is repeated.
     shown: VerificationAnswer | str
     #: What the requester has left for this number; None where nothing was counted.
-    allowance: Allowance | None = None
+    rate_limit: RateLimitStatus | None = None
 
 
 class Permit(NamedTuple):
@@ -60,7 +60,7 @@ class QueuedCode:
     send: Queued
     ruling: Ruling
     #: The profile's limit that it was counted against.
-    limit: Limit | None
+    limit: RateLimit | None
     request: IdempotencyKey | None
     #: What a resend replaces; None for a first send.
     previous: PreviousSend | None
@@ -122,7 +122,7 @@ class CodeSender:
         row: Verification,
         permit: Permit,
         request: IdempotencyKey | None,
-        limit: Limit | None = None,
+        limit: RateLimit | None = None,
         previous: PreviousSend | None = None,
         supersession: Supersession = NOTHING,
     ) -> QueuedCode:
@@ -132,9 +132,9 @@ class CodeSender:
             raise VerificationClosed("The server's secrets were changed; start a new one.")
         if limit:
             subject = sends_subject(row.number_digest, row.requester)
-            allowed, allowance = limits.take(connection, limit, subject, self.clock())
+            allowed, status = rate_limits.consume(connection, limit, subject, self.clock())
             if not allowed:
-                raise TooManySends("The limit refills over the day.", allowance=allowance)
+                raise TooManySends("The limit refills over the day.", rate_limit=status)
         send = self.sends.queue(
             connection,
             permit.route,
@@ -163,9 +163,9 @@ class CodeSender:
             if delivered.failure:
                 self._undo(connection, begun)
             else:
-                allowance = begun.ruling.allowance
+                rate_limit = begun.ruling.rate_limit
                 sent = self.conclude(
-                    connection, begun.row, begun.request, begun.supersession, allowance
+                    connection, begun.row, begun.request, begun.supersession, rate_limit
                 )
             self.sends.record(connection, delivered)
             # Last, as in every transaction: all sends of a country lock these rows.
@@ -180,14 +180,14 @@ class CodeSender:
         row: Verification,
         request: IdempotencyKey | None,
         supersession: Supersession = NOTHING,
-        allowance: Allowance | None = None,
+        rate_limit: RateLimitStatus | None = None,
     ) -> CodeSent:
         """Supersede older verifications and store the answer, in the transaction that makes it true."""
         shown = show(row, self.clock(), self.settings.checks_per_verification)
         supersede(connection, row, supersession)
         if request:
             idempotency.answer(connection, request, shown.model_dump_json())
-        return CodeSent(VerificationKey.of(row), shown, allowance)
+        return CodeSent(VerificationKey.of(row), shown, rate_limit)
 
     def _text(self, queued: QueuedCode) -> tuple[str, str, tuple[str, ...]]:
         """Return the text that is sent or spoken, its language, and its parts if it is spoken."""
@@ -217,7 +217,7 @@ class CodeSender:
         asked_for = not isinstance(delivered.failure, SendUnavailable)
         if queued.limit and not asked_for:
             subject = sends_subject(queued.row.number_digest, queued.row.requester)
-            limits.give_back(connection, queued.limit, subject)
+            rate_limits.refund(connection, queued.limit, subject)
         self.policy.settle(connection, queued.ruling, paid_micros=paid, asked_for=asked_for)
 
     @staticmethod

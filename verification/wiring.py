@@ -9,6 +9,7 @@ from verification import catalogues
 from verification.checks import CheckService
 from verification.codes import CodeBook, GuessLimits
 from verification.commands import verification_commands
+from verification.limits import WRONG_CODES, WRONG_CODES_6_DIGITS
 from verification.policy.challenge import ChallengeService, purge_spent
 from verification.policy.commands import policy_commands
 from verification.policy.counters import purge_countries
@@ -53,8 +54,7 @@ class Verifications(Part):
         test_numbers = TestNumbers(settings, keyring, clock, metrics)
         codes = CodeBook(keyring, test_numbers.codes)
         profile = VerificationProfile.native(settings)
-        limits = runtime.limits
-        guesses = GuessLimits(limits.wrong_codes_6_digits, limits.wrong_codes, policies.own_limit)
+        guesses = GuessLimits(WRONG_CODES_6_DIGITS, WRONG_CODES, policies.own_limit)
         self.checks = CheckService(
             database, keyring, guesses, codes, policies, sms.sends, clock, metrics, profile
         )

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from core.base64url import decode, encode
-from core.limits import Limit
 from core.problems import InvalidFields
+from core.rate_limits import RateLimit
 from core.requester import Requester
 from interop.camara.schemas import SendCodeBody, ValidateCodeBody
 from interop.camara.settings import CamaraSettings
@@ -30,7 +30,7 @@ class CamaraService:
     verifications: VerificationService
     checks: CheckService
     settings: CamaraSettings
-    send_limit: Limit
+    send_limit: RateLimit
 
     def send_code(self, caller: ServiceCaller, body: SendCodeBody) -> str:
         """Send a code to a number and return its authentication id; older ones of the number expire."""

@@ -4,6 +4,7 @@ from core.runtime import Part, Runtime
 from interop.camara.routes import camara_api
 from interop.camara.service import CamaraService
 from interop.camara.settings import CamaraSettings
+from verification.limits import sends_by_service
 from verification.wiring import Verifications
 
 
@@ -17,6 +18,6 @@ class Camara(Part):
             verification.verifications,
             verification.checks,
             settings,
-            runtime.limits.sends_by_service,
+            sends_by_service(settings.camara_sends_per_day),
         )
         self.blueprints = (camara_api,)

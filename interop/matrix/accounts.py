@@ -14,12 +14,12 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Executable, bindparam, delete, select, update
 
-from core import limits
+from core import rate_limits
 from core.database import Database, dialect_of, find, insert_into, purge, table
-from core.limits import Limit
 from core.requester import Requester
 from core.secrets import Keyring
 from interop.matrix.federation import Homeservers
+from interop.matrix.limits import REGISTRATIONS
 from interop.matrix.models import MatrixToken, MatrixUser
 from interop.matrix.problems import (
     MatrixTermsNotSigned,
@@ -112,14 +112,12 @@ class MatrixAccountService:
         keyring: Keyring,
         homeservers: Homeservers,
         policies: Policies,
-        registrations: Limit,
     ) -> None:
         self._database = database
         self._clock = clock
         self._entropy = entropy
         self._keyring = keyring
         self._homeservers = homeservers
-        self._registrations = registrations
         self.policies = policies
 
     def register(self, server_name: str, openid_token: str, requester: Requester) -> str:
@@ -129,11 +127,9 @@ class MatrixAccountService:
         """
         with self._database.write(adds=True) as connection:
             network = self._keyring.digest("requester", requester.network)
-            allowed, allowance = limits.take(
-                connection, self._registrations, network, self._clock()
-            )
+            allowed, status = rate_limits.consume(connection, REGISTRATIONS, network, self._clock())
         if not allowed:
-            raise TooManyMatrixRegistrations("Try again later.", allowance=allowance)
+            raise TooManyMatrixRegistrations("Try again later.", rate_limit=status)
         user_id = self._homeservers.user_of(server_name, openid_token)
         credential = Credential((identify(user_id),), self._entropy(SECRET_SIZE))
         (who,) = credential.ids

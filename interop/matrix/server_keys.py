@@ -13,11 +13,12 @@ from typing import Any
 from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
-from core import limits
+from core import rate_limits
 from core.database import Database
-from core.limits import Limit
+from core.rate_limits import RateLimit
 from core.requester import Requester
 from core.secrets import Keyring
+from interop.matrix.limits import SERVER_KEY_REQUESTS
 from interop.matrix.problems import TooManyHomeserverKeys
 from interop.matrix.signing import canonical_json, decoded
 
@@ -99,14 +100,14 @@ class RememberedKeys:
         clock: Callable[[], datetime],
         keyring: Keyring,
         ask: Callable[[str], ServerKeys],
-        questions: Limit,
+        requests: RateLimit = SERVER_KEY_REQUESTS,
         max_remembered: int = MAX_REMEMBERED,
     ) -> None:
         self._database = database
         self._clock = clock
         self._keyring = keyring
         self._ask = ask
-        self._questions = questions
+        self._requests = requests
         self._max_remembered = max_remembered
         self._known: dict[str, ServerKeys] = {}
         self._lock = threading.Lock()
@@ -129,9 +130,9 @@ class RememberedKeys:
     def _count(self, requester: Requester, now: datetime) -> None:
         with self._database.write() as connection:
             network = self._keyring.digest("requester", requester.network)
-            allowed, allowance = limits.take(connection, self._questions, network, now)
+            allowed, status = rate_limits.consume(connection, self._requests, network, now)
         if not allowed:
-            raise TooManyHomeserverKeys("Try again later.", allowance=allowance)
+            raise TooManyHomeserverKeys("Try again later.", rate_limit=status)
 
     def _remember(self, server_name: str, keys: ServerKeys) -> None:
         with self._lock:

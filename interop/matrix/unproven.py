@@ -12,19 +12,19 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from core.counting import Amount, add
-from core.limits import DAY
+from core.rate_limits import add_to_windows
 from core.requester import Requester
 from core.secrets import DIGEST_SIZE, Keyring
 from discovery.budget import Tier, Tiers
 from discovery.budget_owners import BudgetOwner
 from interop.matrix.accounts import MatrixCaller
 from interop.matrix.identifiers import ServerName, registrable_domain
+from interop.matrix.limits import unproven_limits
 from interop.matrix.problems import HomeserverCeilingReached, MatrixLookupForbidden
 from interop.matrix.settings import MatrixSettings
 
-#: Of a budget, for a user; and of such shares, for the wider network.
-SHARE, WIDER = 10, 4
+#: Of a budget, for a user.
+SHARE = 10
 EVERYBODY = bytes(DIGEST_SIZE)
 
 
@@ -37,9 +37,9 @@ class UnprovenBudgets:
         tier = Tiers.from_settings(settings).default
         share = max(1, tier.capacity // SHARE)
         self._tier = Tier("unproven", share, max(1, tier.per_day // SHARE))
-        self._share = share
-        self._by_domain = settings.matrix_homeserver_ceiling
-        self._in_total = settings.matrix_unproven_ceiling
+        self._limits = unproven_limits(
+            share, settings.matrix_homeserver_ceiling, settings.matrix_unproven_ceiling
+        )
 
     def asker(self, caller: MatrixCaller, requester: Requester) -> BudgetOwner:
         """Give the budget of a user; raises MatrixLookupForbidden unless their homeserver is named."""
@@ -58,19 +58,14 @@ class UnprovenBudgets:
         digest = self._keyring.digest
         network, wider = requester.network, requester.wider or requester.network
         domain = hashlib.sha256(registrable_domain(name.host).encode()).digest()[:DIGEST_SIZE]
-        ceilings = (
-            ("matrix-unproven-network", digest("requester", network), self._share),
-            ("matrix-unproven-wider", digest("requester", wider), self._share * WIDER),
-            # A domain is nothing to hide, and its count outlives a change of secrets.
-            ("matrix-homeserver", domain, self._by_domain),
-            ("matrix-unproven", EVERYBODY, self._in_total),
-        )
+        # A domain is nothing to hide, and its count outlives a change of secrets.
+        subjects = (digest("requester", network), digest("requester", wider), domain, EVERYBODY)
 
         def count(connection: Connection, now: datetime, hashes: int) -> None:
             # One statement each: they are on different shards.
-            for limit, subject, ceiling in ceilings:
-                (window,) = add(connection, [Amount(limit, subject, hashes, now + DAY)], now)
-                if window.used > ceiling:
+            for limit, subject in zip(self._limits, subjects, strict=True):
+                (window,) = add_to_windows(connection, [limit.charge(subject, hashes, now)], now)
+                if window.used > limit.quota:
                     wait = -((now - window.ends_at) // timedelta(seconds=1))
                     raise HomeserverCeilingReached(
                         "Validate a number to have a budget of your own, or come back later.",

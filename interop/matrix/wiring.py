@@ -41,7 +41,6 @@ class Matrix(Part):
             keyring,
             homeservers,
             Policies(settings.matrix_terms_file),
-            runtime.limits.matrix_registrations,
         )
         self.validations = ValidationService(
             database, keyring, verification.verifications, verification.checks, clock
@@ -53,9 +52,7 @@ class Matrix(Part):
         self.lookups = MatrixLookupService(
             discovery.directory, self.bindings, self.validations, keyring, settings
         )
-        keys = RememberedKeys(
-            database, clock, keyring, homeservers.keys_of, runtime.limits.matrix_key_questions
-        )
+        keys = RememberedKeys(database, clock, keyring, homeservers.keys_of)
         self.verifier = RequestVerifier(self.signer.name, keys)
         tokens.events.holder_changed.append(self.bindings.holder_changed)
         if settings.matrix_enabled:

@@ -15,10 +15,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from core import counting
-from core.counting import Amount
-from core.limits import EPOCH, Limit, Limits
-from core.problems import Allowance
+from core import rate_limits
+from core.clock import EPOCH
+from core.rate_limits import RateLimit, WindowCharge
 from core.secrets import DIGEST_SIZE
 from messaging.contacts.service import (
     WIRE_STATES,
@@ -27,6 +26,7 @@ from messaging.contacts.service import (
     accept_recipients,
     relations_of,
 )
+from messaging.limits import MessageLimits
 from messaging.mailbox.problems import MessageRateLimited, RecipientBlocked
 from messaging.message_types import DeliveryDecision, SenderRecipient
 
@@ -41,7 +41,8 @@ _IN_TOUCH = (ContactState.ACCEPTED, ContactState.BLOCKED_AFTER_ACCEPTED)
 _AMONG_MEMBERS = Relation(ContactState.ACCEPTED, ContactState.ACCEPTED)
 _WHY = {
     "messages": "This account has written as much as it may in a minute.",
-    "messages-to-one": "This account has written as much to one account or group as it may in a minute.",
+    "messages-to-recipient": "This account has written to one account or group as much as it may"
+    " in a minute.",
     "messages-to-new-recipient": "The recipient has not answered; until then this was all for a day.",
     "new-recipients": "This account has written to as many strangers as it may in a day.",
 }
@@ -51,7 +52,7 @@ _WHY = {
 class _Window:
     """One limit of one subject: what a batch counted in it, and how much of that had room."""
 
-    limit: Limit
+    limit: RateLimit
     subject: bytes
     counted: int = 0
     room: int = 0
@@ -66,7 +67,7 @@ _Windows = dict[tuple[str, bytes], _Window]
 class SenderRules:
     """Judges messages by who is in touch with whom, and by limits."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: MessageLimits) -> None:
         self._limits = limits
 
     def judge(
@@ -115,7 +116,7 @@ class SenderRules:
         rations: dict[SenderRecipient, list[_Window]] = {}
         for attempt, count in shares.items():
             in_touch = standings[attempt].recipient in _IN_TOUCH
-            limit = limits.messages_to_one if in_touch else limits.messages_to_new_recipient
+            limit = limits.to_recipient if in_touch else limits.to_new_recipient
             rations[attempt] = [
                 _window(counted, limits.messages, attempt.subject.bytes, count),
                 _window(counted, limit, _digest(attempt), count),
@@ -124,7 +125,7 @@ class SenderRules:
         strangers: _Windows = {}
         for attempt, ration in rations.items():
             pair = ration[1]
-            if pair.limit is limits.messages_to_new_recipient and pair.room == pair.limit.capacity:
+            if pair.limit is limits.to_new_recipient and pair.room == pair.limit.quota:
                 # The first message to this stranger for a day.
                 subject = attempt.subject.bytes
                 ration.append(_window(strangers, limits.new_recipients, subject, 1))
@@ -147,7 +148,7 @@ def _digest(attempt: SenderRecipient) -> bytes:
     return hashlib.sha256(ids).digest()[:DIGEST_SIZE]
 
 
-def _window(windows: _Windows, limit: Limit, subject: bytes, count: int) -> _Window:
+def _window(windows: _Windows, limit: RateLimit, subject: bytes, count: int) -> _Window:
     """Give the window of a subject, with so much more in it."""
     key = limit.name, subject
     window = windows.get(key)
@@ -163,12 +164,11 @@ def _add(connection: Connection, windows: list[_Window], now: datetime) -> None:
         return
     # In one order everywhere, so that no batch waits for another in a circle.
     windows.sort(key=lambda window: (window.limit.name, window.subject))
-    amounts = [
-        Amount(window.limit.name, window.subject, window.counted, now + window.limit.period)
-        for window in windows
-    ]
-    for window, held in zip(windows, counting.add(connection, amounts, now), strict=True):
-        window.room = window.limit.capacity - held.used + window.counted
+    amounts = [window.limit.charge(window.subject, window.counted, now) for window in windows]
+    for window, held in zip(
+        windows, rate_limits.add_to_windows(connection, amounts, now), strict=True
+    ):
+        window.room = window.limit.quota - held.used + window.counted
         window.ends_at = held.ends_at
 
 
@@ -187,15 +187,16 @@ def _ration(ration: list[_Window], now: datetime) -> DeliveryDecision | None:
 def _take_back(connection: Connection, windows: list[_Window]) -> None:
     """Take back what was counted for messages that did not pass."""
     amounts = [
-        Amount(window.limit.name, window.subject, window.passed - window.counted, window.ends_at)
+        WindowCharge(
+            window.limit.name, window.subject, window.passed - window.counted, window.ends_at
+        )
         for window in windows
         if window.passed < window.counted
     ]
-    counting.correct(connection, amounts)
+    rate_limits.adjust_windows(connection, amounts)
 
 
 def _refusal(window: _Window, now: datetime) -> DeliveryDecision:
     limit = window.limit
     wait = math.ceil((window.ends_at - now).total_seconds())
-    allowance = Allowance(limit.name, limit.capacity, round(limit.period.total_seconds()), 0, wait)
-    return DeliveryDecision(MessageRateLimited(_WHY[limit.name], allowance=allowance))
+    return DeliveryDecision(MessageRateLimited(_WHY[limit.name], rate_limit=limit.status(0, wait)))

@@ -11,7 +11,6 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from core.database import Database
-from core.limits import Limits
 from messaging.groups import leaving, membership
 from messaging.groups.change_notices import GroupNotices
 from messaging.groups.checks import check_distinct, count_against, lock_accounts, read_visible
@@ -26,6 +25,7 @@ from messaging.groups.problems import (
     NotJoined,
 )
 from messaging.groups.schemas import MAX_MEMBERS, GroupAnswer
+from messaging.limits import GROUP_CHANGES
 from tokens.devices import Caller
 
 
@@ -36,12 +36,10 @@ class GroupAdministration:
         self,
         database: Database,
         clock: Callable[[], datetime],
-        limits: Limits,
         notices: GroupNotices,
     ) -> None:
         self._database = database
         self._clock = clock
-        self._limits = limits
         self._notices = notices
 
     def rename(self, caller: Caller, group_id: UUID, version: int, name: str) -> GroupAnswer:
@@ -68,7 +66,7 @@ class GroupAdministration:
                 raise GroupFull(f"It would have {members}; {MAX_MEMBERS} is the most.")
             joined = view.in_state(MemberState.JOINED)
             waiting = [account for account in account_ids if account not in joined]
-            judged = decide_states(connection, caller, waiting, self._limits.group_invitations, now)
+            judged = decide_states(connection, caller, waiting, now)
             further = {
                 account: state
                 for account, state in judged.items()
@@ -108,7 +106,7 @@ class GroupAdministration:
 
         Raises GroupNotFound, NotJoined, NotAnAdmin, GroupChanged or GroupRateLimited.
         """
-        count_against(connection, self._limits.group_changes, caller, self._clock())
+        count_against(connection, GROUP_CHANGES, caller, self._clock())
         advanced = membership.advance(connection, group_id, version)
         view = read_visible(connection, caller, group_id)
         me = view.members[caller.account_id]

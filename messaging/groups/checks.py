@@ -9,8 +9,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from core.limits import Limit, take
 from core.problems import InvalidFields
+from core.rate_limits import RateLimit, consume
 from messaging.groups import membership
 from messaging.groups.invitations import MAX_GROUPS
 from messaging.groups.membership import GroupView, MemberState
@@ -25,14 +25,14 @@ from tokens.devices import Caller
 from tokens.problems import TokenInvalid
 
 
-def count_against(connection: Connection, limit: Limit, caller: Caller, now: datetime) -> None:
+def count_against(connection: Connection, limit: RateLimit, caller: Caller, now: datetime) -> None:
     """Count one against a limit of the caller; it counts for nothing when the rest is refused.
 
     Raises GroupRateLimited.
     """
-    taken, allowance = take(connection, limit, caller.subject, now)
-    if not taken:
-        raise GroupRateLimited("Nothing happened; come back later.", allowance=allowance)
+    allowed, status = consume(connection, limit, caller.subject, now)
+    if not allowed:
+        raise GroupRateLimited("Nothing happened; come back later.", rate_limit=status)
 
 
 def read_visible(connection: Connection, caller: Caller, group_id: UUID) -> GroupView:

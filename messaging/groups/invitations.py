@@ -10,16 +10,15 @@ from uuid import UUID
 
 from sqlalchemy import Connection, bindparam, select
 
-from core.counting import Amount, add
 from core.database import table
-from core.limits import Limit
-from core.problems import Allowance
+from core.rate_limits import add_to_windows
 from messaging.contacts import service as contacts
 from messaging.contacts.blocked_numbers import peer_id_of_number
 from messaging.contacts.models import Contact
 from messaging.groups import membership
 from messaging.groups.membership import MemberState
 from messaging.groups.problems import GroupRateLimited
+from messaging.limits import GROUP_INVITATIONS
 from tokens.devices import Caller
 
 #: Groups that an account may have joined.
@@ -40,7 +39,6 @@ def decide_states(
     connection: Connection,
     inviter: Caller,
     invited: Collection[UUID],
-    strangers: Limit,
     now: datetime,
 ) -> dict[UUID, MemberState]:
     """Say in which state each invited account comes into a group; their rows are held.
@@ -53,7 +51,7 @@ def decide_states(
     standings = _standings(connection, inviter, invited)
     others = sum(standings.get(account) != _IN_TOUCH for account in invited)
     if others:
-        _count_strangers(connection, inviter.subject, others, strangers, now)
+        _count_strangers(connection, inviter.subject, others, now)
     groups = membership.count_by_state(connection, invited)
     subject = inviter.number_id or inviter.account_id
     by_inviter = membership.count_invitations(connection, invited, subject)
@@ -96,17 +94,13 @@ def _state(
     return MemberState.INVITED
 
 
-def _count_strangers(
-    connection: Connection, inviter: bytes, number: int, limit: Limit, now: datetime
-) -> None:
-    amount = Amount(limit.name, inviter, number, now + limit.period)
-    (counted,) = add(connection, [amount], now)
-    if counted.used > limit.capacity:
-        left = max(0, limit.capacity - counted.used + number)
+def _count_strangers(connection: Connection, inviter: bytes, number: int, now: datetime) -> None:
+    charge = GROUP_INVITATIONS.charge(inviter, number, now)
+    (counted,) = add_to_windows(connection, [charge], now)
+    if counted.used > GROUP_INVITATIONS.quota:
+        left = max(0, GROUP_INVITATIONS.quota - counted.used + number)
         wait = round((counted.ends_at - now).total_seconds())
         raise GroupRateLimited(
             f"{number} of these accounts are not in touch with you; {left} of such may be invited now.",
-            allowance=Allowance(
-                limit.name, limit.capacity, round(limit.period.total_seconds()), left, wait
-            ),
+            rate_limit=GROUP_INVITATIONS.status(left, wait),
         )

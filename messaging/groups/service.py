@@ -14,7 +14,6 @@ from sqlalchemy import Connection
 from core import idempotency
 from core.database import Database
 from core.idempotency import IdempotencyKey
-from core.limits import Limits
 from messaging.groups import leaving, membership
 from messaging.groups.change_notices import GroupNotices
 from messaging.groups.checks import (
@@ -28,6 +27,7 @@ from messaging.groups.invitations import decide_states
 from messaging.groups.membership import MemberState
 from messaging.groups.problems import NotJoined
 from messaging.groups.schemas import GroupAnswer, GroupSummary, NewGroup
+from messaging.limits import GROUP_CREATIONS
 from messaging.mailbox.recipients import AccountDevice, devices_digest, devices_of
 from tokens.devices import Caller
 
@@ -48,13 +48,11 @@ class GroupService:
         database: Database,
         clock: Callable[[], datetime],
         entropy: Callable[[int], bytes],
-        limits: Limits,
         notices: GroupNotices,
     ) -> None:
         self._database = database
         self._clock = clock
         self._entropy = entropy
-        self._limits = limits
         self._notices = notices
 
     def create(self, caller: Caller, body: NewGroup, idempotency_key: str | None) -> str:
@@ -70,12 +68,10 @@ class GroupService:
             earlier = idempotency.claim(connection, request, group_id.bytes, now)
             if earlier is not None and earlier.answer is not None:
                 return earlier.answer
-            count_against(connection, self._limits.groups_made, caller, now)
+            count_against(connection, GROUP_CREATIONS, caller, now)
             lock_accounts(connection, caller, body.members)
             check_group_count(connection, caller)
-            states = decide_states(
-                connection, caller, body.members, self._limits.group_invitations, now
-            )
+            states = decide_states(connection, caller, body.members, now)
             membership.make(connection, group_id, body.name, me, now)
             membership.place(connection, group_id, states, me, now, caller.number_id)
             answer = GroupAnswer.of(self._notices.changed(connection, group_id)).model_dump_json()

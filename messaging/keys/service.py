@@ -13,9 +13,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from core import limits
+from core import rate_limits
 from core.database import Database, find
-from core.limits import Limits
 from core.metrics import Metrics
 from messaging.keys import device_keys as published
 from messaging.keys import prekeys
@@ -25,6 +24,7 @@ from messaging.keys.models import DeviceKeys
 from messaging.keys.prekeys import PrekeyCounts, PrekeyKind
 from messaging.keys.problems import KeysDiffer, TooManyKeyFetches, TooManyKeyUploads
 from messaging.keys.schemas import KeysUpload
+from messaging.limits import KEY_FETCHES, KEY_FETCHES_OF_ACCOUNT, KEY_UPLOADS
 from messaging.mailbox.recipients import devices_of
 from messaging.message_types import KeysLowNotice, Notice
 from tokens.devices import Caller
@@ -76,14 +76,12 @@ class KeyService:
         database: Database,
         clock: Callable[[], datetime],
         metrics: Metrics,
-        rules: Limits,
         notice: Callable[[UUID, Notice], None],
     ) -> None:
         """Take a callable that passes a hint on to whoever listens for a device."""
         self._database = database
         self._clock = clock
         self._metrics = metrics
-        self._rules = rules
         self._notice = notice
 
     def upload(self, caller: Caller, upload: KeysUpload) -> None:
@@ -92,11 +90,11 @@ class KeyService:
         Raises TooManyKeyUploads or InvalidFields; nothing of the upload is kept then.
         """
         with self._database.write(adds=True) as connection:
-            allowed, allowance = limits.take(
-                connection, self._rules.key_uploads, caller.device_id.bytes, self._clock()
+            allowed, status = rate_limits.consume(
+                connection, KEY_UPLOADS, caller.device_id.bytes, self._clock()
             )
         if not allowed:
-            raise TooManyKeyUploads("Nothing of this one was kept.", allowance=allowance)
+            raise TooManyKeyUploads("Nothing of this one was kept.", rate_limit=status)
         mine = (Device.account_id == caller.account_id, Device.id == caller.device_id)
         # Judged outside the transaction, and again if another upload of the device came between.
         judged = False
@@ -173,12 +171,12 @@ class KeyService:
         """Count a taking; what is refused rolls back, because then nothing is handed out."""
         pair = hashlib.sha256(caller.subject + account_id.bytes).digest()[:16]
         for limit, subject in (
-            (self._rules.key_fetches_of_account, pair),
-            (self._rules.key_fetches, caller.subject),
+            (KEY_FETCHES_OF_ACCOUNT, pair),
+            (KEY_FETCHES, caller.subject),
         ):
-            allowed, allowance = limits.take(connection, limit, subject, self._clock())
+            allowed, status = rate_limits.consume(connection, limit, subject, self._clock())
             if not allowed:
-                raise TooManyKeyFetches("No key was handed out.", allowance=allowance)
+                raise TooManyKeyFetches("No key was handed out.", rate_limit=status)
 
     def _bundle(self, row: DeviceKeys, one_time: Mapping[tuple[UUID, int], Prekey]) -> PrekeyBundle:
         prekey = one_time.get((row.device_id, PrekeyKind.X25519))

@@ -8,7 +8,7 @@ from typing import Any
 from flask_openapi3 import OpenAPI
 from sqlalchemy import select
 
-from core.limits import LimitCounter
+from core.rate_limit_statements import RateLimitCounter
 from tests.conftest import NUMBER, Clock, problem_code
 from tests.contract.openapi import ContractClient
 from tests.databases import objects
@@ -129,7 +129,7 @@ def test_a_number_that_is_guessed_out_waits(
     wrong = f"{(int(code) + 1) % 10**6:06d}"
     assert problem_code(client.post(f"{path}/checks", json={"code": wrong})) == "code-rejected"
     with objects(app.extensions["kith"].runtime.database) as session:
-        counter = session.scalars(select(LimitCounter).filter_by(name="wrong-codes")).one()
+        counter = session.scalars(select(RateLimitCounter).filter_by(name="wrong-codes")).one()
         counter.used = 2500
     clock.advance(100)
     refused = client.post(f"{path}/checks", json={"code": code})

@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import func, select
 
 from core.database import table
-from core.limits import LimitCounter
 from core.problems import Problem
+from core.rate_limit_statements import RateLimitCounter
 from discovery.models import DiscoveryEpoch
 from messaging.contacts.models import Contact
 from messaging.contacts.service import ContactState
@@ -213,7 +213,7 @@ def test_a_message_sent_many_times_at_once_counts_once(
     assert len(set(answers)) == 1
     assert stored(apps[0], device) == ([1], 1)
     with database.read() as connection:
-        counted = connection.execute(select(LimitCounter.name, LimitCounter.used)).all()
+        counted = connection.execute(select(RateLimitCounter.name, RateLimitCounter.used)).all()
     assert set(map(tuple, counted)) >= {
         ("messages", 1),
         ("messages-to-new-recipient", 1),

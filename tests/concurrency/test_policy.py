@@ -11,7 +11,8 @@ import pytest
 from flask_openapi3 import OpenAPI
 from sqlalchemy import case, func, select
 
-from core.limits import LimitCounter, microseconds
+from core.clock import unix_microseconds
+from core.rate_limit_statements import RateLimitCounter
 from sms.models import Send
 from sms.provider import Ambiguous, Rejected, SmsMessage, Unavailable
 from tests.concurrency.test_verification import together
@@ -139,9 +140,9 @@ def test_of_sixty_misses_at_once_ten_are_asked_about(
     answers = together(60, lambda n: start(app, number(n), HERE, challenge_solution=solutions[n]))
     assert Counter(answer.status_code for answer in answers) == {429: 60}
     with kith.runtime.database.read() as connection:
-        misses = select(LimitCounter.until_us).where(LimitCounter.name == MISSES.name)
+        misses = select(RateLimitCounter.until_us).where(RateLimitCounter.name == MISSES.name)
         (until_us,) = connection.scalars(misses)
-    assert until_us == microseconds(Clock.now) + 10 * MISSES.interval_us
+    assert until_us == unix_microseconds(Clock.now) + 10 * MISSES.interval_us
     known = start(app, number(99), HERE, challenge_solution=solutions[60])
     assert known.status_code == 429
 
@@ -168,7 +169,7 @@ def test_of_sixty_known_numbers_at_once_as_many_as_the_reserve_pays_for(
     assert Counter(answer.status_code for answer in answers) == {201: 7, 429: 54}
     assert len(provider.taken) == 14
     with database.read() as connection:
-        spent = dict(connection.execute(select(LimitCounter.name, LimitCounter.used)).all())
+        spent = dict(connection.execute(select(RateLimitCounter.name, RateLimitCounter.used)).all())
         assert connection.scalar(select(func.count()).select_from(SpentChallenge)) == 61
     assert spent["money-total"] == spent["money-total-reserve"] == 350_000
 
@@ -279,11 +280,11 @@ def _recount(app: OpenAPI) -> None:
             for name, count, _ in connection.execute(query):
                 traffic = select(Traffic.sends).where(Traffic.scope == name)
                 assert set(connection.scalars(traffic)) == {count}
-        money = select(LimitCounter.name, func.sum(LimitCounter.used)).where(
-            LimitCounter.name.startswith("money-")
+        money = select(RateLimitCounter.name, func.sum(RateLimitCounter.used)).where(
+            RateLimitCounter.name.startswith("money-")
         )
         spent = {
-            row[0]: int(row[1]) for row in connection.execute(money.group_by(LimitCounter.name))
+            row[0]: int(row[1]) for row in connection.execute(money.group_by(RateLimitCounter.name))
         }
         paid = int(connection.scalar(select(func.sum(Send.price_micros))) or 0)
         assert spent == dict.fromkeys(("money-total", "money-country", "money-prefix"), paid)

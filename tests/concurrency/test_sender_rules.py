@@ -9,11 +9,12 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import func, select
 
-from core.limits import LimitCounter, Limits
+from core.rate_limit_statements import RateLimitCounter
 from messaging.contacts import service as rules
 from messaging.contacts.models import Contact
 from messaging.contacts.problems import TooManyContacts
 from messaging.contacts.sender_rules import SenderRules
+from messaging.limits import MessageLimits
 from messaging.message_types import SenderRecipient
 from settings import Settings
 from tokens.devices import Caller
@@ -28,7 +29,7 @@ def outcomes(database):
     """Judge batches at once, each in a transaction of its own; count how messages ended."""
 
     def outcomes(batches, **settings):
-        judge = SenderRules(Limits.from_settings(Settings(**settings)))
+        judge = SenderRules(MessageLimits.from_settings(Settings(**settings)))
         barrier = Barrier(PARALLEL)
 
         def run(mine):
@@ -43,7 +44,7 @@ def outcomes(database):
             shares = [batches[start::PARALLEL] for start in range(PARALLEL)]
             verdicts = [verdict for share in threads.map(run, shares) for verdict in share]
         return Counter(
-            "passed" if verdict.refusal is None else verdict.refusal.allowance.name
+            "passed" if verdict.refusal is None else verdict.refusal.rate_limit.name
             for verdict in verdicts
         )
 
@@ -56,7 +57,7 @@ def used(database):
 
     def used(name):
         with database.read() as connection:
-            query = select(func.sum(LimitCounter.used)).where(LimitCounter.name == name)
+            query = select(func.sum(RateLimitCounter.used)).where(RateLimitCounter.name == name)
             return connection.scalar(query)
 
     return used

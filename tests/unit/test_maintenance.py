@@ -15,11 +15,12 @@ from sqlalchemy import func, insert, select, update
 
 from core import database as core_database
 from core import maintenance as core_maintenance
+from core.clock import EPOCH
 from core.database import Base, Database
 from core.idempotency import IdempotencyRecord
-from core.limits import EPOCH, LimitCounter
 from core.maintenance import LEASE, Job, Maintenance, MaintenanceLease
 from core.metrics import Metrics
+from core.rate_limit_statements import RateLimitCounter
 from discovery.models import DirectoryChange, DiscoveryBudget
 from interop.matrix.models import MatrixSession, MatrixToken, MatrixUser
 from messaging.keys.models import ConsumedPrekey
@@ -51,7 +52,7 @@ def _id(n: int) -> bytes:
 def limit(n: int, age: timedelta) -> Base:
     """Count something that was over so long ago."""
     until = (NOW - age - EPOCH) // TICK
-    return LimitCounter(subject=_id(n), name="sends", used=1, until_us=until)
+    return RateLimitCounter(subject=_id(n), name="sends", used=1, until_us=until)
 
 
 def send(n: int, age: timedelta, status: str = "sent") -> Base:
@@ -457,7 +458,7 @@ class TestLease:
 
         def broken(connection: Any, now: datetime) -> int:
             connection.execute(
-                insert(LimitCounter).values(subject=_id(1), name="x", used=1, until_us=2**60)
+                insert(RateLimitCounter).values(subject=_id(1), name="x", used=1, until_us=2**60)
             )
             raise ZeroDivisionError
 
@@ -466,7 +467,7 @@ class TestLease:
         with pytest.raises(ZeroDivisionError):
             first.run()
         assert second.run() == {"limits": 0}
-        assert count(database, LimitCounter) == 0
+        assert count(database, RateLimitCounter) == 0
 
 
 def test_the_command(app: OpenAPI) -> None:

@@ -6,7 +6,7 @@ import pytest
 from nacl.signing import SigningKey
 
 from core.database import Database
-from core.limits import Limit
+from core.rate_limits import RateLimit
 from core.requester import Requester
 from core.secrets import Keyring
 from interop.matrix.problems import TooManyHomeserverKeys
@@ -15,7 +15,7 @@ from tests.conftest import Clock
 
 KEY = SigningKey.generate().verify_key
 HOME = Requester("192.0.2.1", "192.0.2.0/24")
-PLENTY = Limit("matrix-key-questions", 1_000, timedelta(hours=1))
+PLENTY = RateLimit("matrix-server-key-requests", 1_000, timedelta(hours=1))
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ class Federation:
 
 
 def remembered(
-    database: Database, clock: Clock, federation: Federation, questions: Limit = PLENTY
+    database: Database, clock: Clock, federation: Federation, questions: RateLimit = PLENTY
 ) -> RememberedKeys:
     """Remember three homeservers at most."""
     keyring = Keyring((b"k" * 32,))
@@ -72,7 +72,7 @@ def test_a_key_holds_no_longer_than_its_homeserver_says(database: Database, cloc
 def test_questions_are_counted_before_they_are_asked(database: Database, clock: Clock) -> None:
     """Over the limit nobody is asked, and what is known is known still."""
     federation = Federation(clock)
-    limit = Limit("matrix-key-questions", 2, timedelta(hours=1))
+    limit = RateLimit("matrix-server-key-requests", 2, timedelta(hours=1))
     keys = remembered(database, clock, federation, limit)
     keys.find("a.example", "ed25519:1", HOME)
     assert keys.find("a.example", "ed25519:2", HOME) is None

@@ -151,15 +151,15 @@ def test_velocity_of_a_service(of: str) -> None:
     assert velocity(of).judge(level("prefix", 10_000)) == Finding("allow", {})
 
 
-def test_the_allowance_is_what_a_bucket_has_left() -> None:
+def test_the_status_is_what_a_bucket_has_left() -> None:
     """And the wait is until one more fits, which a refused one waited for already."""
     rule = velocity("number-and-requester")
     left = [
-        (one.left, one.retry_after)
-        for one in (rule.allowance(level(rule.of, s)) for s in (10, 20, 21, 30, 33, 40))
+        (one.remaining, one.retry_after)
+        for one in (rule.rate_limit_status(level(rule.of, s)) for s in (10, 20, 21, 30, 33, 40))
     ]
     assert left == [(2, 0), (1, 0), (0, 1), (0, 10), (0, 3), (0, 10)]
-    assert rule.allowance(level(rule.of, 10))[:3] == ("sends", 3, 30)
+    assert rule.rate_limit_status(level(rule.of, 10))[:3] == ("sends", 3, 30)
     assert rule.refusal is TooManySends
 
 

@@ -9,8 +9,9 @@ import pytest
 from flask_openapi3 import OpenAPI
 from sqlalchemy import Connection, event, insert
 
+from core.clock import unix_microseconds
 from core.database import Base, Database
-from core.limits import LimitCounter, microseconds
+from core.rate_limit_statements import RateLimitCounter
 from sms.models import Send
 from sms.provider import SmsMessage, Unavailable
 from tests.conftest import NUMBER, Clock, MakeApp
@@ -34,7 +35,7 @@ def _id(n: int) -> bytes:
 
 def _fill(connection: Connection) -> None:
     """Let there be a history of many numbers, prefixes and networks."""
-    now_us = microseconds(NOW)
+    now_us = unix_microseconds(NOW)
     tables: dict[type[Base], list[dict[str, Any]]] = {
         Decision: [
             {
@@ -65,7 +66,7 @@ def _fill(connection: Connection) -> None:
             }
             for n in range(ROWS)
         ],
-        LimitCounter: [
+        RateLimitCounter: [
             {"subject": _id(n), "name": name, "used": 1, "until_us": now_us + n}
             for n in range(ROWS // 5)
             for name in ("sends", "sends-number", "sends-network", "sends-prefix", "money-prefix")

@@ -6,10 +6,11 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import insert, select
 
-from core.limits import LimitCounter, Limits
+from core.rate_limit_statements import RateLimitCounter
 from messaging.contacts.models import Contact
 from messaging.contacts.sender_rules import SenderRules
 from messaging.contacts.service import ContactService, ContactState
+from messaging.limits import MessageLimits
 from messaging.message_types import DeliveryDecision, SenderRecipient
 from settings import Settings
 
@@ -26,7 +27,7 @@ LIMITS = {
 @pytest.fixture
 def judge(database):
     """Judge a batch of (sender, recipient) in a transaction of its own."""
-    judging = SenderRules(Limits.from_settings(Settings(**LIMITS)))
+    judging = SenderRules(MessageLimits.from_settings(Settings(**LIMITS)))
 
     def judge(*attempts, seconds=0):
         with database.write() as connection:
@@ -70,7 +71,7 @@ def held(database):
 
     def held():
         with database.read() as connection:
-            rows = connection.execute(select(LimitCounter.name, LimitCounter.used)).all()
+            rows = connection.execute(select(RateLimitCounter.name, RateLimitCounter.used)).all()
         return sorted((name, used) for name, used in rows)
 
     return held
@@ -79,7 +80,7 @@ def held(database):
 def outcomes(verdicts):
     """Name each verdict."""
     return [
-        (verdict.refusal.allowance.name if verdict.refusal.allowance else verdict.refusal.code)
+        (verdict.refusal.rate_limit.name if verdict.refusal.rate_limit else verdict.refusal.code)
         if verdict.refusal
         else "dropped"
         if verdict.dropped
@@ -135,7 +136,7 @@ def test_nobody_writes_to_whom_she_has_blocked(judge, stand, contacts, held, sta
         (
             ContactState.ACCEPTED,
             ContactState.BLOCKED_AFTER_ACCEPTED,
-            ["delivered"] * 6 + ["messages-to-one"] * 3,
+            ["delivered"] * 6 + ["messages-to-recipient"] * 3,
         ),
     ],
 )
@@ -192,7 +193,7 @@ def test_the_limit_of_one_recipient_leaves_room_for_others(judge):
         judge((friend, ANNA))
     verdicts = judge(*[(ANNA, BEN)] * 7, *[(ANNA, CLEO)] * 3)
     assert outcomes(verdicts) == (
-        ["delivered"] * 6 + ["messages-to-one"] + ["delivered"] * 2 + ["messages"]
+        ["delivered"] * 6 + ["messages-to-recipient"] + ["delivered"] * 2 + ["messages"]
     )
     assert outcomes(judge((ANNA, BEN), seconds=59)) == ["messages"]
     assert outcomes(judge((ANNA, BEN), seconds=60)) == ["delivered"]
@@ -216,7 +217,7 @@ def test_a_refusal_says_when_to_come_back(judge):
     (verdict,) = judge((ANNA, BEN), seconds=1000.5)
     assert verdict.refusal.status == 429
     assert verdict.refusal.retry_after == 86_400 - 1000
-    assert verdict.refusal.allowance.headers() == {
+    assert verdict.refusal.rate_limit.headers() == {
         "RateLimit-Policy": '"messages-to-new-recipient";q=3;w=86400',
         "RateLimit": '"messages-to-new-recipient";r=0;t=85400',
     }
@@ -244,8 +245,8 @@ def test_a_group_is_limited_as_one_recipient(judge, contacts):
     """Members need not be in touch; their messages count for the sender, and for the group."""
     verdicts = judge(*[(ANNA, CLEO, True)] * 7)
     assert verdicts[:6] == [DeliveryDecision()] * 6
-    assert verdicts[6].refusal.allowance.name == "messages-to-one"
+    assert verdicts[6].refusal.rate_limit.name == "messages-to-recipient"
     verdicts = judge(*[(ANNA, DORA, True)] * 3)
     assert verdicts[:2] == [DeliveryDecision()] * 2
-    assert verdicts[2].refusal.allowance.name == "messages"
+    assert verdicts[2].refusal.rate_limit.name == "messages"
     assert contacts() == {}

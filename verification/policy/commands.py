@@ -21,8 +21,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from core.clock import DAY
 from core.commands import CommandGroup, print_json, print_table
-from core.limits import DAY
 from verification.policy import history
 from verification.policy.explain_command import MODES, currency, explain_command
 from verification.policy.file import load_policy

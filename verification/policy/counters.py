@@ -12,10 +12,10 @@ from functools import cache
 
 from sqlalchemy import Connection, Executable, bindparam, func, select
 
-from core import counting, limits
-from core.counting import Amount, Drop, Poured, Sum
+from core import rate_limits
+from core.clock import DAY
 from core.database import insert_into, purge, table
-from core.limits import DAY, Limit
+from core.rate_limits import BucketLevel, RateLimit, WindowCharge, WindowUsage
 from verification.policy import traffic
 from verification.policy.facts import Attempt, Facts, Subject
 from verification.policy.file import Policy
@@ -26,24 +26,24 @@ from verification.policy.traffic import Cell
 #: How old the note of a country may become before it is made again.
 NOTED_AGAIN_AFTER = timedelta(hours=1)
 #: Counted without a rule too: its row is what keeps apart requests of one network at the same time.
-NETWORK = Limit(BUCKETS["network"], 1_000_000, DAY)
+NETWORK = RateLimit(BUCKETS["network"], 1_000_000, DAY)
 
 #: By wider network: questions whether a number is known that ended in a refusal, 10, refilled over a day.
 #: A service, which asks for many people, has none; what it learns is bounded by its own limits.
-MISSES = Limit("known-misses", 10, DAY)
+MISSES = RateLimit("known-misses", 10, DAY)
 
 
 def may_ask(connection: Connection, attempt: Attempt) -> bool:
     """Count a question whether a number is known, as one that ends in a refusal; False: do not ask."""
     if attempt.wider is None:
         return True
-    return limits.take(connection, MISSES, attempt.wider, attempt.at)[0]
+    return rate_limits.consume(connection, MISSES, attempt.wider, attempt.at)[0]
 
 
 def was_known(connection: Connection, attempt: Attempt) -> None:
     """Take the question back: it ended in a text."""
     if attempt.wider is not None:
-        limits.give_back(connection, MISSES, attempt.wider)
+        rate_limits.refund(connection, MISSES, attempt.wider)
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,16 @@ class Counted:
     """What was counted for an attempt, so that it can be put right when it turns out otherwise."""
 
     facts: Facts
-    poured: Sequence[Poured]
+    poured: Sequence[BucketLevel]
     cells: Sequence[Cell]
-    money: Sequence[Amount]
+    money: Sequence[WindowCharge]
 
 
 class Counters:
     """Counts attempts and finds the facts."""
 
     def __init__(self, policy: Policy) -> None:
-        self._buckets: dict[Subject, Limit] = {"network": NETWORK}
+        self._buckets: dict[Subject, RateLimit] = {"network": NETWORK}
         for rule in policy.rules:
             if isinstance(rule, VelocityRule):
                 self._buckets[rule.of] = rule.limit
@@ -92,7 +92,7 @@ class Counters:
 
     def _pour(
         self, connection: Connection, attempt: Attempt
-    ) -> tuple[dict[Subject, int], list[Poured]]:
+    ) -> tuple[dict[Subject, int], list[BucketLevel]]:
         subjects: dict[Subject, bytes] = {}
         if attempt.wider:
             own = sends_subject(attempt.number_digest, attempt.network)
@@ -106,11 +106,15 @@ class Counters:
             subjects |= {"network": attempt.network, "wider-network": attempt.wider}
         subjects |= {"prefix": named(attempt.prefix), "country": named(attempt.country)}
         counted = {
-            of: Drop(self._buckets[of], subject)
+            of: (self._buckets[of], subject)
             for of, subject in subjects.items()
             if of in self._buckets
         }
-        poured = counting.pour(connection, list(counted.values()), attempt.at) if counted else []
+        poured = (
+            rate_limits.fill_buckets(connection, list(counted.values()), attempt.at)
+            if counted
+            else []
+        )
         levels = {of: one.level_us for of, one in zip(counted, poured, strict=True)}
         return levels, poured
 
@@ -118,11 +122,11 @@ class Counters:
 def take_back(connection: Connection, counted: Counted, *, velocity: bool) -> None:
     """Uncount a send that for certain did not happen; `velocity` says whether it counts as asked for."""
     if counted.poured and not velocity:
-        counting.take_out(connection, counted.poured)
+        rate_limits.drain_buckets(connection, counted.poured)
     traffic.add(connection, counted.cells, sends=-1)
     if counted.money:
         back = [amount._replace(amount=-amount.amount) for amount in counted.money]
-        counting.correct(connection, back)
+        rate_limits.adjust_windows(connection, back)
 
 
 def settle_money(connection: Connection, counted: Counted, paid_micros: int) -> None:
@@ -130,7 +134,7 @@ def settle_money(connection: Connection, counted: Counted, paid_micros: int) -> 
     difference = paid_micros - counted.facts.attempt.price_micros
     if counted.money and difference:
         amounts = [amount._replace(amount=difference) for amount in counted.money]
-        counting.correct(connection, amounts)
+        rate_limits.adjust_windows(connection, amounts)
 
 
 _COUNTRIES = table(NetworkCountry)
@@ -177,7 +181,7 @@ def _suspect(counted: traffic.Counted) -> float | None:
 
 def _reserve(
     connection: Connection, attempt: Attempt, kept: Collection[str]
-) -> tuple[dict[str, int], list[Amount]]:
+) -> tuple[dict[str, int], list[WindowCharge]]:
     """Reserve an attempt's price in the day's money of its prefix, its country and in all.
 
     kept: the budgets of which it takes what is kept for known numbers. That is counted by itself, so
@@ -188,7 +192,7 @@ def _reserve(
         return dict.fromkeys(of, 0), []
     midnight = datetime.combine(attempt.at.date() + DAY, time(), attempt.at.tzinfo)
     amounts = [
-        Amount(
+        WindowCharge(
             f"money-{budget}-reserve" if budget in kept else f"money-{budget}",
             named(subject),
             attempt.price_micros,
@@ -196,7 +200,7 @@ def _reserve(
         )
         for budget, subject in of.items()
     ]
-    sums: list[Sum] = counting.add(connection, amounts, attempt.at)
+    sums: list[WindowUsage] = rate_limits.add_to_windows(connection, amounts, attempt.at)
     spent = {budget: total.used for budget, total in zip(of, sums, strict=True)}
     counted = [a._replace(ends_at=total.ends_at) for a, total in zip(amounts, sums, strict=True)]
     return spent, counted

@@ -11,8 +11,8 @@ from flask import current_app
 from flask.cli import with_appcontext
 
 from core.base64url import decode
+from core.clock import DAY
 from core.commands import print_json, print_table
-from core.limits import DAY
 from core.phone_numbers import PhoneNumber, PhoneNumberInvalid, prefix_of
 from core.secrets import DIGEST_SIZE
 from sms.routing_file import load_routing

@@ -14,8 +14,8 @@ from sqlalchemy import Connection, Executable, bindparam, case, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from core.base64url import encode
+from core.clock import EPOCH, MINUTE
 from core.database import dialect_of, find_all, insert_into, purge, table
-from core.limits import EPOCH, MINUTE
 from verification.policy.counters import named, sends_subject
 from verification.policy.facts import Facts
 from verification.policy.models import Refusal

@@ -14,9 +14,9 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from core.limits import Limit
 from core.phone_numbers import NumberType, PhoneNumberRefused, known_region
-from core.problems import Allowance, Problem
+from core.problems import Problem, RateLimitStatus
+from core.rate_limits import RateLimit
 from core.toml_file import TomlTable
 from verification.policy.facts import Facts, Subject
 from verification.problems import DestinationRefused, SendsPaused, TooManySends
@@ -185,9 +185,9 @@ class VelocityRule(Rule):
         return self.of in OF_REQUESTER
 
     @property
-    def limit(self) -> Limit:
+    def limit(self) -> RateLimit:
         """The bucket this rule counts in."""
-        return Limit(BUCKETS[self.of], self.sends, self.period)
+        return RateLimit(BUCKETS[self.of], self.sends, self.period)
 
     @property
     def refusal(self) -> type[Problem]:
@@ -207,7 +207,7 @@ class VelocityRule(Rule):
             return Finding("allow", figures)
         return Finding(self.over, figures, level / self.sends, _seconds(over_us))
 
-    def allowance(self, facts: Facts) -> Allowance | None:
+    def rate_limit_status(self, facts: Facts) -> RateLimitStatus | None:
         """Say what is left in the subject's bucket once this attempt is in it, or was refused."""
         limit = self.limit
         if self.of not in facts.levels:
@@ -215,8 +215,7 @@ class VelocityRule(Rule):
         room_us = self.sends * limit.interval_us - facts.levels[self.of]
         left = max(0, room_us // limit.interval_us)
         wait_us = 0 if left else -room_us if room_us < 0 else limit.interval_us - room_us
-        period = round(limit.period.total_seconds())
-        return Allowance(limit.name, self.sends, period, left, _seconds(wait_us))
+        return limit.status(left, _seconds(wait_us))
 
 
 class CountriesRule(Rule):

@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import Connection, event
 
 from core.database import Base, Database, table
-from core.limits import LimitCounter
+from core.rate_limit_statements import RateLimitCounter
 from verification.policy.models import NetworkCountry, Traffic
 
-SCRATCH_TABLES = [table(model) for model in (LimitCounter, Traffic, NetworkCountry)]
+SCRATCH_TABLES = [table(model) for model in (RateLimitCounter, Traffic, NetworkCountry)]
 
 
 @contextmanager

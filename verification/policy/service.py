@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, bindparam, update
 
 from core.database import purge, table
-from core.limits import Limit
 from core.metrics import Metrics
-from core.problems import Allowance, Problem
+from core.problems import Problem, RateLimitStatus
+from core.rate_limits import RateLimit
 from verification.policy import refusals, traffic
 from verification.policy.challenge import ChallengeService, Solution
 from verification.policy.counters import Counted, settle_money, take_back
@@ -27,7 +27,7 @@ from verification.policy.rules import VelocityRule
 from verification.problems import ChallengeRequired
 
 RETENTION = timedelta(days=30)
-#: The rule whose allowance is announced to the requester.
+#: The rule whose status is announced to the requester.
 OWN_LIMIT = "velocity/number-and-requester"
 #: What a person is told besides the rule's reason, where a challenge lets her through.
 HOW_TO_PASS = "Solve the challenge and send the request again with its solution."
@@ -52,7 +52,7 @@ class Ruling:
     counted: Counted
     problem: Problem | None
     #: What the requester has left for this number.
-    allowance: Allowance | None
+    rate_limit: RateLimitStatus | None
     #: The solution that was used up for it.
     spent: Solution | None = None
 
@@ -79,7 +79,7 @@ class PolicyService:
         self._metrics = metrics
 
     @property
-    def own_limit(self) -> Limit | None:
+    def own_limit(self) -> RateLimit | None:
         """The bucket of a requester's sends to one number; None where no rule denies by it."""
         rule = self._own_limit
         if isinstance(rule, VelocityRule) and rule.over == "deny" and self._own_mode == "enforce":
@@ -104,19 +104,19 @@ class PolicyService:
         judgement = self._judge.judge(connection, attempt, solution, known=known, asks=asks)
         counted, decided = judgement.counted, judgement.refused_by
         self._note(judgement)
-        allowance = self._allowance(counted.facts)
+        rate_limit = self._rate_limit_status(counted.facts)
         if decided is None:
             self._record(connection, judgement, _written(judgement.judged))
             solved = judgement.against is not None
-            return Ruling(counted, None, allowance, solution if solved else None)
+            return Ruling(counted, None, rate_limit, solution if solved else None)
         findings = _written([one for one in judgement.judged if one.finding.verdict != "allow"])
         decision = refusals.refuse(
             connection, decided.rule, decided.finding.verdict, counted.facts, findings
         ).id
-        return Ruling(counted, self._problem(attempt, decided, allowance, decision), allowance)
+        return Ruling(counted, self._problem(attempt, decided, rate_limit, decision), rate_limit)
 
     def _problem(
-        self, attempt: Attempt, decided: Judged, allowance: Allowance | None, decision: str
+        self, attempt: Attempt, decided: Judged, rate_limit: RateLimitStatus | None, decision: str
     ) -> Problem:
         rule, finding = decided.rule, decided.finding
         if finding.verdict == "challenge":
@@ -130,15 +130,15 @@ class PolicyService:
         return rule.refusal(
             f"{rule.detail} {reason}" if reason else rule.detail,
             retry_after=finding.retry_after,
-            allowance=allowance if rule.label == OWN_LIMIT else None,
+            rate_limit=rate_limit if rule.label == OWN_LIMIT else None,
             decision=decision,
             **{name: finding.figures[name] for name in rule.told},
         )
 
-    def _allowance(self, facts: Facts) -> Allowance | None:
+    def _rate_limit_status(self, facts: Facts) -> RateLimitStatus | None:
         """Say what the requester has left for the number, where a rule limits that."""
         rule = self._own_limit
-        return rule.allowance(facts) if isinstance(rule, VelocityRule) else None
+        return rule.rate_limit_status(facts) if isinstance(rule, VelocityRule) else None
 
     def _note(self, judgement: Judgement) -> None:
         """Count what was found and decided in the metrics."""

@@ -12,9 +12,8 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import Connection, Executable, and_, bindparam, or_, select, text
 
 from core.base64url import encode
-from core.counting import numbered
+from core.clock import DAY, EPOCH
 from core.database import purge, table
-from core.limits import DAY, EPOCH
 from verification.policy.facts import Record, Span
 from verification.policy.models import Traffic
 
@@ -84,7 +83,7 @@ def add(
     return [counts[cell.scope, cell.span[0], cell.start] for cell in cells]
 
 
-#: Written as text for the same reason as the upserts of core/counting.py.
+#: Text, because SQLAlchemy compiles an INSERT of several rows anew each time it runs.
 _INSERTING = "INSERT INTO traffic (scope, span, start, sends, verified) VALUES "
 _OR_ADDING = """
 ON CONFLICT (scope, span, start) DO UPDATE SET
@@ -95,7 +94,10 @@ RETURNING scope, span, start, sends, verified"""
 @cache
 def _adding(rows: int) -> Executable:
     columns = ("scope", "span", "start", "sends", "verified")
-    return text(_INSERTING + numbered(columns, rows) + _OR_ADDING)
+    values = ", ".join(
+        "(" + ", ".join(f":{column}_{place}" for column in columns) + ")" for place in range(rows)
+    )
+    return text(_INSERTING + values + _OR_ADDING)
 
 
 _COLUMNS = table(Traffic).c

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func, select
 
 from core.base64url import encode
-from core.limits import LimitCounter
+from core.rate_limit_statements import RateLimitCounter
 from messaging.contacts.models import Contact
 from messaging.contacts.service import ContactState
 from messaging.message_types import CloseCode
@@ -322,7 +322,9 @@ class TestLimits:
 def _counters(connection):
     """Read what windows of groups hold, by name; a second subject of one name would be missed."""
     rows = connection.execute(
-        select(LimitCounter.name, LimitCounter.used).where(LimitCounter.name.like("group%"))
+        select(RateLimitCounter.name, RateLimitCounter.used).where(
+            RateLimitCounter.name.like("group%")
+        )
     ).all()
     assert len({row.name for row in rows}) == len(rows)
     return {row.name: row.used for row in rows}

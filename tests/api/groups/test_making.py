@@ -132,7 +132,7 @@ def test_groups_a_day_are_limited(people, call, clock):
     assert {answer.status_code for answer in answers[:-1]} == {201}
     refused = answers[-1]
     assert (refused.status_code, problem_code(refused)) == (429, "group-rate-limited")
-    assert refused.headers["RateLimit-Policy"].startswith('"groups-made";q=50')
+    assert refused.headers["RateLimit-Policy"].startswith('"group-creations";q=50')
     clock.advance(int(refused.headers["Retry-After"]))
     assert call(anna, "POST", body=body).status_code == 201
 

@@ -1,13 +1,15 @@
 """Keys: published by a device, taken by others, each one-time key once."""
 
-from dataclasses import replace
 from uuid import UUID
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 
-from core import limits
+from core import rate_limits
+from core.clock import unix_microseconds
+from core.rate_limit_statements import RateLimitCounter
 from messaging.keys.models import ConsumedPrekey
+from messaging.limits import KEY_FETCHES
 from messaging.message_types import KeysLowNotice
 from tests.api.messages.conftest import NOBODY
 from tests.conftest import OTHER_NUMBER, problem_code
@@ -301,18 +303,18 @@ def test_another_taker_is_not_held_up(ben, register, upload, take, keys):
     assert take(ben, taker=register(OTHER_NUMBER)).status_code == 200
 
 
-def test_taking_in_all_is_limited(app, ben, anna, take, monkeypatch):
+def test_taking_in_all_is_limited(app, ben, anna, take):
     """A refusal by the larger limit costs nothing of the smaller one."""
-    kith = app.extensions["kith"]
-    rule = kith.messaging.keys._rules.key_fetches
-    small = replace(rule, capacity=2)
-    monkeypatch.setattr(
-        kith.messaging.keys, "_rules", replace(kith.messaging.keys._rules, key_fetches=small)
-    )
+    runtime = app.extensions["kith"].runtime
+    subject = UUID(anna.account_id).bytes
+    until_us = unix_microseconds(runtime.clock())
+    until_us += (KEY_FETCHES.quota - 2) * KEY_FETCHES.interval_us
+    spent = {"subject": subject, "name": KEY_FETCHES.name, "used": 1, "until_us": until_us}
+    with runtime.database.write() as connection:
+        connection.execute(insert(RateLimitCounter).values(spent))
     assert [take(owner).status_code for owner in (ben, anna, ben)] == [200, 200, 429]
-    monkeypatch.undo()
-    with kith.runtime.database.write() as connection:
-        limits.forget(connection, rule, UUID(anna.account_id).bytes)
+    with runtime.database.write() as connection:
+        rate_limits.reset(connection, KEY_FETCHES, subject)
     assert [take(ben).status_code for _ in range(10)] == [200] * 9 + [429]
 
 

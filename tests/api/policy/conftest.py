@@ -9,8 +9,9 @@ import pytest
 from flask_openapi3 import OpenAPI
 from sqlalchemy import func, select
 
+from core.clock import unix_microseconds
 from core.database import Base
-from core.limits import LimitCounter, microseconds
+from core.rate_limit_statements import RateLimitCounter
 from sms.models import Send
 from tests.conftest import MakeApp
 from tests.policies import write_policy
@@ -92,16 +93,16 @@ class Service:
 
     def buckets(self) -> dict[tuple[bytes, str], int]:
         """Read how long each bucket takes to be empty; those that are, are left out."""
-        now_us = microseconds(self.clock())
+        now_us = unix_microseconds(self.clock())
         return {
             (row.subject, row.name): row.until_us - now_us
-            for row in self.rows(LimitCounter)
+            for row in self.rows(RateLimitCounter)
             if row.name.startswith("sends") and row.until_us > now_us
         }
 
     def money(self) -> dict[str, int]:
         """Read what is spent, by budget; of each there is one here."""
-        found = [row for row in self.rows(LimitCounter) if row.name.startswith("money-")]
+        found = [row for row in self.rows(RateLimitCounter) if row.name.startswith("money-")]
         spent = {row.name: row.used for row in found}
         assert len(spent) == len(found)
         return spent
