@@ -111,7 +111,7 @@ class Kith:
 
     def end_sockets(self) -> None:
         """Close the sockets of the stream, because the server stops."""
-        self.messaging.sockets.stop()
+        self.messaging.streams.stop()
 
     def close(self) -> None:
         """Close connections to other servers before the process ends."""

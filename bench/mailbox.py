@@ -25,7 +25,7 @@ from bench import databases
 from core.problems import Problem
 from messaging.mailbox.service import MessageService
 from messaging.message_types import AcceptedMessage, Delivery, DeviceEnvelope, MessageSubmission
-from messaging.notifications.listeners import Waiter
+from messaging.notifications.listeners import LongPoll
 from settings import Settings
 from tokens.devices import Caller
 from tokens.schemas import DeviceDescription
@@ -75,7 +75,7 @@ class Sender:
         self.send()
 
 
-class Recipient(Waiter):
+class Recipient(LongPoll):
     """Acknowledges what it hears of."""
 
     def __init__(
@@ -87,7 +87,7 @@ class Recipient(Waiter):
         self._number = number
         self._finished = finished
 
-    def wake(self, deliveries: Sequence[Delivery]) -> None:
+    def on_stored(self, deliveries: Sequence[Delivery]) -> None:
         """Acknowledge."""
         through = deliveries[-1].seq
 
@@ -139,7 +139,7 @@ def _converse(kith: Kith, pairs: int, under_way: int, number: int) -> list[str]:
         me, to = _device(kith), _device(kith)
         senders.append(Sender(kith.messaging.messages, me, to, each, countdown.count))
         recipient = Recipient(kith.messaging.messages, to, each, countdown.count)
-        listening.enter_context(kith.messaging.messages.wakeups.listening(to.device_id, recipient))
+        listening.enter_context(kith.messaging.messages.registry.register(to.device_id, recipient))
     batches = _transactions(kith)
     begun, cpu = time.perf_counter(), time.process_time()
     for _ in range(under_way):

@@ -182,9 +182,9 @@ class Metrics:
         self.bus_connections = Counter(
             "kith_bus_connections", "Connections made to Valkey.", registry=self.registry
         )
-        self.bus_hints = Counter(
-            "kith_bus_hints",
-            "Hints to and from other workers: published, received, dropped, garbage.",
+        self.bus_notifications = Counter(
+            "kith_bus_notifications",
+            "Notifications to and from other workers: published, received, dropped, invalid.",
             ["step"],
             registry=self.registry,
         )

@@ -11,6 +11,8 @@ from enum import IntEnum
 from typing import NamedTuple
 from uuid import UUID
 
+from msgspec import Struct
+
 from core.problems import Problem
 
 
@@ -92,7 +94,7 @@ def first_within(deliveries: Sequence[Delivery], most_bytes: int) -> Sequence[De
     return deliveries
 
 
-class Signal(NamedTuple):
+class Signal(Struct, array_like=True, frozen=True, tag=5):
     """An ephemeral envelope for one device: passed on to its open socket, or gone."""
 
     from_account_id: UUID
@@ -102,7 +104,7 @@ class Signal(NamedTuple):
     expires_at: datetime
 
 
-class KeysLowNotice(NamedTuple):
+class KeysLowNotice(Struct, array_like=True, frozen=True, tag=6):
     """A device should upload new one-time keys: so many of each kind are left."""
 
     one_time_prekeys: int
@@ -111,21 +113,21 @@ class KeysLowNotice(NamedTuple):
     uploaded_at: datetime | None = None
 
 
-class GroupChangedNotice(NamedTuple):
+class GroupChangedNotice(Struct, array_like=True, frozen=True, tag=7):
     """A group of the account has another version now."""
 
     group_id: UUID
     version: int
 
 
-class MissedNotice(NamedTuple):
+class MissedNotice(Struct, array_like=True, frozen=True, tag=8):
     """Messages to a device were not stored: since when, and the number whose acknowledgement ends this."""
 
     since: datetime
     through: int
 
 
-class LockRemovalNotice(NamedTuple):
+class LockRemovalNotice(Struct, array_like=True, frozen=True, tag=9):
     """Somebody asked without the PIN to remove the account's registration lock, which happens then.
 
     None: it stays.
@@ -134,7 +136,7 @@ class LockRemovalNotice(NamedTuple):
     ends_at: datetime | None
 
 
-#: What an open socket is told beside messages; a hint, which may be lost.
+#: What an open socket is told beside messages; it may be lost.
 Notice = KeysLowNotice | GroupChangedNotice | MissedNotice | LockRemovalNotice
 
 

@@ -18,21 +18,20 @@ from messaging.limits import MessageLimits
 from messaging.mailbox import client_ids
 from messaging.mailbox.routes import messages_api
 from messaging.mailbox.service import MessageService
-from messaging.notifications.listeners import ListenerRegistry
-from messaging.notifications.lock_notices import LockNotices
+from messaging.notifications.account_notifications import AccountNotifications
 from messaging.notifications.mailbox_poller import MailboxPoller
-from messaging.notifications.revocation import Revocation
+from messaging.notifications.registry import ListenerRegistry
 from messaging.notifications.valkey_bus import ValkeyBus
 from messaging.push.routes import push_api
-from messaging.push.service import PushService
+from messaging.push.wiring import Push
 from messaging.settings import MessagingSettings
 from messaging.stream.routes import stream_api
-from messaging.stream.service import SocketService
+from messaging.stream.service import StreamService
 from messaging.stream.signals import SignalService
 from tokens.wiring import Tokens
 
-#: Seconds that wake-ups under way have when the process ends.
-LAST_SECONDS = 0.5
+#: Seconds for which wake-ups in flight are awaited when the process ends.
+FLUSH_SECONDS = 0.5
 
 
 class Messaging(Part):
@@ -41,13 +40,16 @@ class Messaging(Part):
     def __init__(self, runtime: Runtime, settings: MessagingSettings, tokens: Tokens) -> None:
         database, clock, entropy = runtime.database, runtime.clock, runtime.entropy
         metrics, events = runtime.metrics, tokens.events
-        self.wakeups = wakeups = ListenerRegistry(clock)
-        self.net = MailboxPoller(database, clock, wakeups)
+        self.registry = registry = ListenerRegistry(clock)
+        self.mailbox_poller = MailboxPoller(database, clock, registry)
         self.bus = None
         if settings.valkey_url is not None:
-            address = settings.valkey_url.get_secret_value()
             self.bus = ValkeyBus(
-                address, settings.valkey_namespace, wakeups, self.net.look_soon, metrics
+                settings.valkey_url.get_secret_value(),
+                settings.valkey_namespace,
+                registry,
+                self.mailbox_poller.request,
+                metrics,
             )
         self.messages = messages = MessageService(
             database,
@@ -57,50 +59,43 @@ class Messaging(Part):
             settings,
             SenderRules(MessageLimits.from_settings(settings)).judge,
             find_joined_members,
-            wakeups,
+            registry,
         )
-        self.keys = keys = KeyService(database, clock, metrics, wakeups.notice)
+        self.keys = keys = KeyService(database, clock, metrics, registry.send_notice)
         self.contacts = ContactService(database, clock)
-        self.push = push = PushService(
-            database, clock, metrics, settings, runtime.resolver, wakeups.ask
-        )
-        notices = GroupNotices(database, wakeups.notice)
+        self.push = push = Push(runtime, settings, registry.check_presence)
+        notices = GroupNotices(database, registry.send_notice)
         self.groups = GroupService(database, clock, entropy, notices)
         self.group_changes = GroupAdministration(database, clock, notices)
-        lock_notices = LockNotices(database, clock, wakeups.notice)
-        signals = SignalService(database, clock, wakeups, self.contacts.may_signal)
-        self.sockets = SocketService(
+        notifications = AccountNotifications(database, clock, registry)
+        self.streams = StreamService(
             messages,
-            signals,
+            SignalService(database, clock, registry, self.contacts.may_signal),
             clock,
             metrics,
-            settings,
-            lambda caller: [
-                *keys.greet(caller),
-                *messages.greet(caller),
-                *lock_notices.greet(caller),
-            ],
-            push.waker.leave,
+            settings.max_body_bytes,
+            settings.ping_interval,
+            (keys.pending_notices, messages.pending_notices, notifications.pending_notices),
+            push.waker.on_left,
         )
-        messages.polled.append(push.waker.polled)
-        revocation = Revocation(database, wakeups)
+        messages.polled.append(push.waker.on_polled)
 
-        wakeups.bus = self.bus
-        wakeups.unheard.append(push.waker.wake)
+        registry.bus = self.bus
+        registry.offline_handlers.append(push.waker.wake)
         tokens.devices.mailboxes_of = messages.mailboxes_of
         events.device_added.append(messages.device_added)
         events.device_returned.append(messages.device_returned)
         events.devices_removed += (
             messages.devices_removed,
             keys.devices_removed,
-            push.devices_removed,
-            revocation.devices_removed,
+            push.service.devices_removed,
+            notifications.devices_removed,
         )
-        events.token_replaced.append(revocation.token_replaced)
-        events.token_revoked.append(revocation.token_revoked)
+        events.token_replaced.append(notifications.token_replaced)
+        events.token_revoked.append(notifications.token_revoked)
         events.account_deleted += (self.groups.account_deleted, blocked_numbers.account_deleted)
-        events.number_left += (blocked_numbers.number_left, revocation.number_left)
-        events.lock_removal.append(lock_notices.lock_removal)
+        events.number_left += (blocked_numbers.number_left, notifications.number_left)
+        events.lock_removal.append(notifications.lock_removal)
         events.numbers_forgotten.append(blocked_numbers.numbers_forgotten)
 
         self.blueprints = (messages_api, keys_api, contacts_api, push_api, groups_api, stream_api)
@@ -113,12 +108,12 @@ class Messaging(Part):
     def start(self) -> None:
         """Start push wake-ups, the mailbox poller and the bus."""
         self.push.waker.start()
-        self.net.start()
+        self.mailbox_poller.start()
         if self.bus is not None:
             self.bus.start()
 
     def close(self) -> None:
         """Store which devices are due a wake-up, and leave the bus."""
-        self.push.waker.flush(LAST_SECONDS)
+        self.push.waker.flush(FLUSH_SECONDS)
         if self.bus is not None:
             self.bus.stop()

@@ -208,7 +208,7 @@ class KeyService:
         if row is None or not hmac.compare_digest(digest, published.digest(row)):
             raise KeysDiffer("Upload the keys of this device again.")
 
-    def greet(self, caller: Caller) -> Sequence[Notice]:
+    def pending_notices(self, caller: Caller) -> Sequence[Notice]:
         """Give what a socket that opens should hear: that few one-time keys are left."""
         with self._database.read() as connection:
             row = published.find(connection, caller.account_id, caller.device_id)

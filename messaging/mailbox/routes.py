@@ -72,7 +72,7 @@ def fetch_messages(caller: Caller, query: MailboxQuery) -> MailboxAnswer:
     return MailboxAnswer(
         messages=[IncomingMessage.show(one) for one in found],
         more=more,
-        missed=missed and MissedMessages(**missed._asdict()),
+        missed=missed and MissedMessages(since=missed.since, through=missed.through),
     )
 
 

@@ -33,7 +33,8 @@ from messaging.message_types import (
     SharedContent,
     first_within,
 )
-from messaging.notifications.listeners import ListenerRegistry, Waiter
+from messaging.notifications.listeners import LongPoll
+from messaging.notifications.registry import ListenerRegistry
 from messaging.settings import MessagingSettings
 from tokens.devices import IDLE_AFTER, Caller, DeviceService, MailboxFill
 
@@ -54,7 +55,7 @@ class MessageService:
         settings: MessagingSettings,
         judge: EvaluateSenders,
         rosters: FindJoinedMembers,
-        wakeups: ListenerRegistry,
+        registry: ListenerRegistry,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -70,9 +71,9 @@ class MessageService:
         #: Told of devices to which a long poll gave something that they have to acknowledge.
         self.polled: list[Callable[[UUID], None]] = []
         #: Who listens for which mailbox.
-        self.wakeups = wakeups
+        self.registry = registry
         #: Long polls that wait here, until the server stops.
-        self._polls = set[Waiter]()
+        self._polls = set[LongPoll]()
         self._stopping = False
 
     def submit(
@@ -117,7 +118,7 @@ class MessageService:
         problem = answer.result()
         if problem is not None:
             raise problem
-        self.wakeups.acknowledged(caller.device_id, through)
+        self.registry.notify_acknowledged(caller.device_id, through)
 
     def _fault(self, outgoing: MessageSubmission) -> InvalidFields | None:
         """Say what no schema knows to be wrong with a message."""
@@ -152,9 +153,9 @@ class MessageService:
             posted = self._posting.post(connection, jobs, self._clock())
         for step, envelopes in posted.steps.items():
             self._metrics.envelopes.labels(step).inc(envelopes)
-        self.wakeups.stored(posted.deliveries, posted.urgent)
+        self.registry.notify_stored(posted.deliveries, posted.urgent)
         for device_id, missed in posted.missed.items():
-            self.wakeups.notice(device_id, missed)
+            self.registry.send_notice(device_id, missed)
 
     def pending(self, device_id: UUID, after: int, limit: int) -> list[Delivery]:
         """Give the oldest messages of a device with numbers over `after`, in order."""
@@ -177,10 +178,10 @@ class MessageService:
             return self._look(caller.device_id, limit)
         # Not the clock of the service: that one tells the time of day, which may be set.
         deadline = time.monotonic() + wait
-        waiter = Waiter()
+        waiter = LongPoll()
         self._polls.add(waiter)
         try:
-            with self.wakeups.listening(caller.device_id, waiter, caller.token_hash, is_poll=True):
+            with self.registry.register(caller.device_id, waiter, caller.token_hash, is_poll=True):
                 found, more = self._await(caller.device_id, waiter, limit, deadline)
         finally:
             self._polls.discard(waiter)
@@ -190,7 +191,7 @@ class MessageService:
         return found, more
 
     def _await(
-        self, device_id: UUID, waiter: Waiter, limit: int, deadline: float
+        self, device_id: UUID, waiter: LongPoll, limit: int, deadline: float
     ) -> tuple[Sequence[Delivery], bool]:
         """Look into a mailbox until something is there, or the time or the wait is over."""
         while True:
@@ -206,14 +207,14 @@ class MessageService:
         """Answer all long polls with what there is, and do not wait in later ones; never waits."""
         self._stopping = True
         for waiter in list(self._polls):
-            waiter.wake(())
+            waiter.on_stored(())
 
     def missed(self, caller: Caller) -> MissedNotice | None:
         """Say since when messages to the calling device were not stored; None when nothing is missing."""
         with self._database.read() as connection:
             return mailbox.missed(connection, caller.device_id)
 
-    def greet(self, caller: Caller) -> Sequence[Notice]:
+    def pending_notices(self, caller: Caller) -> Sequence[Notice]:
         """Give what a socket that opens should hear: that messages are missing."""
         missed = self.missed(caller)
         return () if missed is None else (missed,)

@@ -1,1 +1,1 @@
-"""Wake-ups between workers: hints through Valkey, and the look at the table that is the net under them."""
+"""Notifications: tell the listeners of a mailbox, in this process and in others, what was stored."""

@@ -1,13 +1,13 @@
-"""The slow poll: what wake-ups did not tell is found by looking, for all listeners of a process together.
+"""The mailbox poller: reads the table for all listeners of a process together, and finds what they missed.
 
-Owns the loop under the wake-ups. It wakes whose mailbox has more than she was told, and ends who may not
-listen any more because her device is gone or her token was replaced, and everybody when another database took
-over. Refuses to look for each by herself: thousands listen.
+It notifies listeners whose mailbox has more than they know, closes listeners whose device is gone or whose
+token was replaced, and closes all of them when another database took over.
 """
 
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain, islice
 from typing import Any, NamedTuple
@@ -20,148 +20,147 @@ from core.database import Database, table
 from core.database_history import History, read_history
 from messaging.mailbox.models import Mailbox
 from messaging.message_types import CloseCode
-from messaging.notifications.listeners import ListenerRegistry, ListenerSlot
+from messaging.notifications.listeners import ListenerSlot
+from messaging.notifications.registry import ListenerRegistry
 from tokens.device_tokens import SEEN_RESOLUTION, mark_seen
 from tokens.models import Device
 
 log = structlog.get_logger()
 
-#: Seconds between two looks.
-INTERVAL = 2.0
-#: Mailboxes a statement.
-CHUNK = 200
+#: Seconds between two polls.
+INTERVAL_SECONDS = 2.0
+#: Mailboxes in one statement.
+BATCH_SIZE = 200
 
 _MAILBOXES, _DEVICES = table(Mailbox).c, table(Device).c
-_LOOKING = select(
+SELECT_MAILBOXES = select(
     _MAILBOXES.device_id, _MAILBOXES.account_id, _MAILBOXES.last_seq, _MAILBOXES.acked_seq
-).where(_MAILBOXES.device_id.in_(bindparam("devices", expanding=True)))
-_TOKENS = select(
+).where(_MAILBOXES.device_id.in_(bindparam("device_ids", expanding=True)))
+SELECT_TOKENS = select(
     _DEVICES.account_id, _DEVICES.id, _DEVICES.token_hash, _DEVICES.last_seen_at
-).where(tuple_(_DEVICES.account_id, _DEVICES.id).in_(bindparam("devices", expanding=True)))
+).where(tuple_(_DEVICES.account_id, _DEVICES.id).in_(bindparam("ids", expanding=True)))
 
 
-class _Found(NamedTuple):
-    """A device as the tables have it."""
+class _MailboxState(NamedTuple):
+    """A device and its mailbox, as stored."""
 
     token_hash: bytes
     last_seq: int
     acked_seq: int
 
 
+@dataclass(eq=False)
 class MailboxPoller:
-    """Looks for all listeners of a process, every few seconds and when it is asked to."""
+    """Polls every few seconds, and for single devices on request."""
 
-    def __init__(
-        self, database: Database, clock: Callable[[], datetime], wakeups: ListenerRegistry
-    ) -> None:
-        self._database = database
-        self._clock = clock
-        self._wakeups = wakeups
-        self._lock = threading.Lock()
-        self._soon: set[UUID] = set()
-        self._asked = threading.Event()
-        self._stopped = False
-        self._history: History | None = None
+    database: Database
+    clock: Callable[[], datetime]
+    registry: ListenerRegistry
+    interval_seconds: float = INTERVAL_SECONDS
+    batch_size: int = BATCH_SIZE
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _requested: set[UUID] = field(default_factory=set, init=False)
+    _event: threading.Event = field(default_factory=threading.Event, init=False)
+    _stopped: bool = field(default=False, init=False)
+    _history: History | None = field(default=None, init=False)
 
-    def look_soon(self, device_id: UUID) -> None:
-        """Have a device looked for now, together with others that come at the same time."""
+    def request(self, device_id: UUID) -> None:
+        """Have a device polled now, together with others that are requested at the same time."""
         with self._lock:
-            self._soon.add(device_id)
-        self._asked.set()
+            self._requested.add(device_id)
+        self._event.set()
 
     def start(self) -> None:
-        """Look in a background thread (a greenlet under gevent)."""
-        self._thread = threading.Thread(target=self._run_for_ever, name="net", daemon=True)
+        """Poll in a background thread (a greenlet under gevent)."""
+        self._thread = threading.Thread(target=self._run, name="mailbox poller", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """End the background thread after the look it is at."""
+        """End the background thread after its current poll."""
         self._stopped = True
-        self._asked.set()
+        self._event.set()
         self._thread.join()
 
-    def _run_for_ever(self) -> None:
-        next_look = time.monotonic() + INTERVAL
+    def _run(self) -> None:
+        next_poll = time.monotonic() + self.interval_seconds
         while not self._stopped:
-            self._asked.wait(max(0.0, next_look - time.monotonic()))
-            asked_for: Collection[UUID] | None = self._taken()
-            if time.monotonic() >= next_look:
-                next_look, asked_for = time.monotonic() + INTERVAL, None
+            self._event.wait(max(0.0, next_poll - time.monotonic()))
+            self._event.clear()
+            with self._lock:
+                requested, self._requested = self._requested, set()
+            is_due = time.monotonic() >= next_poll
+            if is_due:
+                next_poll = time.monotonic() + self.interval_seconds
             try:
-                self.look(asked_for)
+                self.poll(None if is_due else requested)
             except Exception as error:
-                # The thread must outlive whatever it was, or there is no net.
-                log.error("net.failed", error=type(error).__name__)
+                # The thread must survive any error, or lost notifications are never made up for.
+                log.error("mailbox_poller.failed", error=type(error).__name__)
 
-    def _taken(self) -> set[UUID]:
-        self._asked.clear()
-        with self._lock:
-            taken, self._soon = self._soon, set()
-        return taken
-
-    def look(self, device_ids: Collection[UUID] | None = None) -> None:
-        """Look for those of the devices that somebody listens for here; None: for all of them."""
-        # Taken before the tables are read: whoever comes later may know more than was read.
-        seats = self._wakeups.seats()
-        if seats and device_ids is None and self._failed_over():
-            for seat in chain.from_iterable(seats.values()):
-                seat.listener.close(CloseCode.FAILED_OVER)
+    def poll(self, device_ids: Collection[UUID] | None = None) -> None:
+        """Read the mailboxes of those of the devices that have listeners here; None: of all."""
+        # Copied before the tables are read: a later listener may know more than was read.
+        slots = self.registry.slots()
+        if slots and device_ids is None and self._failed_over():
+            for slot in chain.from_iterable(slots.values()):
+                slot.listener.close(CloseCode.FAILED_OVER)
             return
-        wanted = iter(seats if device_ids is None else [d for d in device_ids if d in seats])
-        while chunk := list(islice(wanted, CHUNK)):
-            found = self._read(chunk)
-            for device_id in chunk:
-                for seat in seats[device_id]:
-                    _judge(seat, found.get(device_id))
+        wanted = iter(slots if device_ids is None else [d for d in device_ids if d in slots])
+        while batch := list(islice(wanted, self.batch_size)):
+            found = self._read(batch)
+            for device_id in batch:
+                for slot in slots[device_id]:
+                    _update(slot, found.get(device_id))
             # Requests are answered between two statements.
             time.sleep(0)
 
     def _failed_over(self) -> bool:
-        """Say whether another database than at the last look answers.
+        """Return whether another database answers than at the last poll.
 
-        It gives out numbers again that were seen here for messages that it never received: a listener that
-        goes on counting from those would be told of nothing.
+        It reuses numbers that listeners here saw for messages it never received. A listener that
+        counted on from them would be notified of nothing.
         """
-        with self._database.read() as connection:
-            before, self._history = self._history, read_history(connection)
-        return before is not None and before != self._history
+        with self.database.read() as connection:
+            previous, self._history = self._history, read_history(connection)
+        return previous is not None and previous != self._history
 
-    def _read(self, device_ids: list[UUID]) -> Mapping[UUID, _Found]:
-        with self._database.read() as connection:
-            boxes = connection.execute(_LOOKING, {"devices": device_ids}).all()
-            keys = [(box.account_id, box.device_id) for box in boxes]
-            devices = connection.execute(_TOKENS, {"devices": keys}).all()
+    def _read(self, device_ids: list[UUID]) -> Mapping[UUID, _MailboxState]:
+        with self.database.read() as connection:
+            boxes = connection.execute(SELECT_MAILBOXES, {"device_ids": device_ids}).all()
+            ids = [(box.account_id, box.device_id) for box in boxes]
+            devices = connection.execute(SELECT_TOKENS, {"ids": ids}).all()
         self._mark_seen(devices)
         tokens = {device.id: device.token_hash for device in devices}
         return {
-            box.device_id: _Found(tokens[box.device_id], box.last_seq, box.acked_seq)
+            box.device_id: _MailboxState(tokens[box.device_id], box.last_seq, box.acked_seq)
             for box in boxes
             if box.device_id in tokens
         }
 
     def _mark_seen(self, devices: Sequence[Any]) -> None:
-        """Note that devices which listen are in use, though they make no requests."""
-        now = self._clock()
-        seen_long_ago = [
+        """Record that devices which listen are in use, though they make no requests."""
+        now = self.clock()
+        stale = [
             (device.account_id, device.id)
             for device in devices
             if now - device.last_seen_at >= SEEN_RESOLUTION
         ]
-        if seen_long_ago:
-            with self._database.write() as connection:
-                mark_seen(connection, seen_long_ago, now)
+        if stale:
+            with self.database.write() as connection:
+                mark_seen(connection, stale, now)
 
 
-def _judge(seat: ListenerSlot, found: _Found | None) -> None:
+def _update(slot: ListenerSlot, state: _MailboxState | None) -> None:
+    """Bring a listener up to date; None: its device is gone."""
     # Without a token hash the device is kept, but its tokens were revoked.
-    if found is None or not found.token_hash:
-        seat.listener.close(CloseCode.REVOKED)
-    elif seat.token is not None and seat.holds_other_than(found.token_hash):
-        seat.listener.close(CloseCode.TOKEN_REPLACED)
+    if state is None or not state.token_hash:
+        slot.listener.close(CloseCode.REVOKED)
+    elif slot.token_prefix is not None and slot.has_other_token(state.token_hash):
+        slot.listener.close(CloseCode.TOKEN_REPLACED)
     else:
-        if found.acked_seq > seat.acked:
-            seat.acked = found.acked_seq
-            seat.listener.acknowledged(found.acked_seq)
-        if found.last_seq > max(seat.told, found.acked_seq):
-            seat.told = found.last_seq
-            seat.listener.wake(())
+        if state.acked_seq > slot.acked_seq:
+            slot.acked_seq = state.acked_seq
+            slot.listener.on_acknowledged(state.acked_seq)
+        if state.last_seq > max(slot.notified_seq, state.acked_seq):
+            slot.notified_seq = state.last_seq
+            slot.listener.on_stored(())

@@ -1,7 +1,7 @@
-"""Hints: what workers tell each other about one device, and how that is written.
+"""Notifications: what processes tell each other about one device, and their encoding.
 
-Owns the bytes that cross the bus: a byte of version, then MessagePack (msgspec). Whoever can write to the
-bus can send anything, so everything is checked here and nothing that is refused raises.
+A notification is a byte of version, then MessagePack. Anyone who can publish in Valkey can send anything, so
+everything is checked here, and nothing invalid raises.
 """
 
 from typing import Annotated
@@ -9,101 +9,66 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from messaging.message_types import (
-    CloseCode,
-    GroupChangedNotice,
-    KeysLowNotice,
-    LockRemovalNotice,
-    MissedNotice,
-    Signal,
-)
+from messaging.message_types import CloseCode, Notice, Signal
 
-#: Changes with the fields; workers of another version do not understand each other, and look at the table.
-VERSION = b"\x01"
-#: The largest signal, with what is written around it.
-LARGEST = 262_144 + 1_024
+#: Changes with the fields. Processes of two versions ignore each other's notifications, and poll the table.
+VERSION = b"\x02"
+#: Bytes of the largest signal and what surrounds it.
+MAX_BYTES = 262_144 + 1_024
 
-_Name = Annotated[bytes, Meta(max_length=8)]
+_Prefix = Annotated[bytes, Meta(max_length=8)]
 
 
-class Stored(Struct, array_like=True, frozen=True, tag=1):
-    """Something is in the mailbox, up to this number; 0 says nothing about the number."""
+class MessageStored(Struct, array_like=True, frozen=True, tag=1):
+    """Messages were stored, up to this number; 0: the number is not known."""
 
     seq: int
-    #: Whether the device is woken in another way when nobody listens.
-    urgent: bool
+    #: Whether the device is woken by push when it has no listener.
+    is_urgent: bool
 
 
-class Arrived(Struct, array_like=True, frozen=True, tag=2):
-    """Somebody began to listen, so that whoever listened before is to end."""
+class ListenerRegistered(Struct, array_like=True, frozen=True, tag=2):
+    """A listener was registered, which replaces older ones of its kind."""
 
-    #: Drawn for this listener.
-    name: _Name
+    #: Random.
+    id: _Prefix
     #: Seconds since 1970, by the clock of its host.
-    since: float
-    #: Whether it began earlier, and this is said because it may not have been heard.
-    again: bool
+    registered_at: float
+    #: Whether it was published before, and perhaps not received.
+    is_repeat: bool
     #: Whether it is a long poll, beside which a socket may be open.
     is_poll: bool = False
 
 
-class Close(Struct, array_like=True, frozen=True, tag=3):
-    """Whoever listens is to end, unless it came with a token whose hash begins so."""
+class CloseListeners(Struct, array_like=True, frozen=True, tag=3):
+    """Listeners are to close, unless the hash of their token begins with this prefix."""
 
-    why: CloseCode
-    unless_token: _Name | None
-
-
-class Passed(Struct, array_like=True, frozen=True, tag=4):
-    """An ephemeral envelope."""
-
-    signal: Signal
+    code: CloseCode
+    unless_token_prefix: _Prefix | None
 
 
-class Low(Struct, array_like=True, frozen=True, tag=5):
-    """One-time keys are running out."""
-
-    notice: KeysLowNotice
-
-
-class Changed(Struct, array_like=True, frozen=True, tag=6):
-    """A group of the account changed."""
-
-    notice: GroupChangedNotice
-
-
-class LeftOut(Struct, array_like=True, frozen=True, tag=7):
-    """A message was not stored, because the mailbox is full."""
-
-    notice: MissedNotice
-
-
-class Emptied(Struct, array_like=True, frozen=True, tag=8):
-    """The device acknowledged all up to a number over HTTP."""
+class MessagesAcknowledged(Struct, array_like=True, frozen=True, tag=4):
+    """The device acknowledged all messages up to a number over HTTP."""
 
     through: int
 
 
-class Unlocking(Struct, array_like=True, frozen=True, tag=9):
-    """The registration lock of the account is to be removed, or is not any more."""
-
-    notice: LockRemovalNotice
-
-
-Hint = Stored | Arrived | Close | Passed | Low | Changed | LeftOut | Emptied | Unlocking
+Notification = (
+    MessageStored | ListenerRegistered | CloseListeners | MessagesAcknowledged | Signal | Notice
+)
 
 _encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
-_decoder: msgspec.msgpack.Decoder[Hint] = msgspec.msgpack.Decoder(Hint)
+_decoder: msgspec.msgpack.Decoder[Notification] = msgspec.msgpack.Decoder(Notification)
 
 
-def encode(hint: Hint) -> bytes:
-    """Write a hint."""
-    return VERSION + _encoder.encode(hint)
+def encode(notification: Notification) -> bytes:
+    """Encode a notification."""
+    return VERSION + _encoder.encode(notification)
 
 
-def decode(data: bytes) -> Hint | None:
-    """Read a hint; None when it is none of this version."""
-    if data[:1] != VERSION or len(data) > LARGEST:
+def decode(data: bytes) -> Notification | None:
+    """Decode a notification; return None when it is invalid or of another version."""
+    if data[:1] != VERSION or len(data) > MAX_BYTES:
         return None
     try:
         return _decoder.decode(memoryview(data)[1:])

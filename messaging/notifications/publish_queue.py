@@ -1,7 +1,4 @@
-"""What waits to be published: bounded, and at most one `Stored` a device.
-
-Owns the queue between those who must not wait and the one who speaks to the bus. Refuses what is too much.
-"""
+"""The publish queue: bounded, between callers that must not block and the thread that writes to the bus."""
 
 import threading
 from collections import deque
@@ -10,57 +7,56 @@ from itertools import islice
 from typing import NamedTuple
 from uuid import UUID
 
-from messaging.notifications.notifications import Hint, Stored
+from messaging.notifications.notifications import MessageStored, Notification
 
-#: Hints that wait: of stored messages, and of all others.
+#: Notifications of stored messages that wait, and as many of all others.
 MAX_WAITING = 10_000
 
 
 class Publication(NamedTuple):
-    """A hint on its way."""
+    """A notification to be published."""
 
     device_id: UUID
-    hint: Hint
-    #: Told whether anybody heard it, by who asks just that.
-    heard: Callable[[bool], None] | None = None
+    notification: Notification
+    #: Called with whether any process received it; given where only that is asked.
+    on_presence: Callable[[bool], None] | None = None
 
     @property
     def is_urgent(self) -> bool:
-        """Whether the device is woken in another way when nobody hears it."""
-        return isinstance(self.hint, Stored) and self.hint.urgent
+        """Whether its device is woken by push when no process receives it."""
+        return isinstance(self.notification, MessageStored) and self.notification.is_urgent
 
 
 class PublishQueue:
-    """Takes hints at any time, and gives them out in batches."""
+    """Takes notifications at any time and returns them in batches, with one `MessageStored` a device."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_waiting: int = MAX_WAITING) -> None:
+        self._max_waiting = max_waiting
         self._lock = threading.Lock()
-        self._stored: dict[UUID, Stored] = {}
+        self._stored: dict[UUID, MessageStored] = {}
         self._others: deque[Publication] = deque()
 
     def put(self, publication: Publication) -> bool:
-        """Take a hint; say whether there was room for it."""
-        device_id, hint, heard = publication
+        """Add a publication; return whether there was room for it."""
+        device_id, notification, on_presence = publication
         with self._lock:
-            if heard is not None or not isinstance(hint, Stored):
-                if len(self._others) >= MAX_WAITING:
+            if on_presence is not None or not isinstance(notification, MessageStored):
+                if len(self._others) >= self._max_waiting:
                     return False
                 self._others.append(publication)
                 return True
             waiting = self._stored.get(device_id)
             if waiting is not None:
-                hint = Stored(max(hint.seq, waiting.seq), hint.urgent or waiting.urgent)
-            elif len(self._stored) >= MAX_WAITING:
+                seq = max(notification.seq, waiting.seq)
+                notification = MessageStored(seq, notification.is_urgent or waiting.is_urgent)
+            elif len(self._stored) >= self._max_waiting:
                 return False
-            self._stored[device_id] = hint
+            self._stored[device_id] = notification
             return True
 
-    def take(self, most: int) -> Sequence[Publication]:
-        """Give out at most so many; none when nothing waits."""
+    def take(self, limit: int) -> Sequence[Publication]:
+        """Remove and return at most `limit` publications."""
         with self._lock:
-            taken = [self._others.popleft() for _ in range(min(most, len(self._others)))]
-            first = islice(self._stored, most - len(taken))
-            stored = [Publication(device_id, self._stored[device_id]) for device_id in first]
-            for publication in stored:
-                del self._stored[publication.device_id]
-        return taken + stored
+            taken = [self._others.popleft() for _ in range(min(limit, len(self._others)))]
+            device_ids = list(islice(self._stored, limit - len(taken)))
+            return taken + [Publication(one, self._stored.pop(one)) for one in device_ids]

@@ -1,226 +1,225 @@
-"""The bus: hints go to other workers through Valkey's channels, one a device somebody listens for.
+"""The bus: carries notifications to other processes over Valkey's channels, one a device with a listener.
 
-Owns the connection to Valkey: it is made again whenever it ends, and until then hints are let go. Valkey
-holds nothing that matters: what it lost, the slow poll finds (`net.py`). Refuses to let anybody wait for it.
+The connection is made again whenever it ends; until then notifications are dropped. Valkey holds nothing that
+matters, because the mailbox poller finds what was lost. No caller waits for it.
 """
 
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import UUID
 
 import structlog
 
 from core.metrics import Metrics
-from messaging.notifications.listeners import ListenerRegistry
-from messaging.notifications.notifications import Hint, Stored, decode
+from messaging.notifications.notifications import MessageStored, Notification, decode
 from messaging.notifications.publish_queue import Publication, PublishQueue
-from messaging.notifications.valkey_connection import ValkeyConnection, open_line
+from messaging.notifications.registry import ListenerRegistry
+from messaging.notifications.valkey_connection import TIMEOUT_SECONDS, ValkeyConnection, connect
 
 log = structlog.get_logger()
 
-#: Seconds before the first try after a connection ended, and the most between two.
-FIRST_RETRY, MAX_RETRY = 0.2, 5.0
-#: A connection that held for so many seconds was a good one: the next try comes soon again.
-STEADY_SECONDS = 10.0
+#: Seconds before the first try after a connection ended, and at most between two.
+MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.2, 5.0
+#: After a connection that held for so many seconds, the next try comes soon again.
+STABLE_SECONDS = 10.0
 #: Seconds between pings.
 PING_SECONDS = 1.0
-#: Channels or hints written at once.
-BATCH = 256
+#: Channels or notifications written at once.
+BATCH_SIZE = 256
 
-_CHANCE = random.SystemRandom()
-Thing = TypeVar("Thing")
+_random = random.SystemRandom()
+Item = TypeVar("Item")
 
 
+@dataclass(eq=False, repr=False)
 class ValkeyBus:
-    """Carries hints, in two background threads (greenlets under gevent): one writes, one reads."""
+    """Runs two background threads (greenlets under gevent): one writes, one reads."""
 
-    def __init__(
-        self,
-        url: str,
-        namespace: str,
-        wakeups: ListenerRegistry,
-        joined: Callable[[UUID], None],
-        metrics: Metrics,
-    ) -> None:
-        """Prepare; nothing is connected before `start`.
-
-        joined: told of devices about which everything is heard from now on.
-        """
-        self._url = url
-        self._namespace = namespace
-        self._wakeups = wakeups
-        self._joined = joined
-        self._metrics = metrics
-        self._publications = PublishQueue()
-        self._lock = threading.Lock()
-        self._changed: set[UUID] = set()
-        self._something = threading.Event()
-        self._line: ValkeyConnection | None = None
-        self._stopped = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._keep, name="bus", daemon=True),
-            threading.Thread(target=self._write_for_ever, name="bus writer", daemon=True),
-        ]
+    url: str
+    namespace: str
+    registry: ListenerRegistry
+    #: Called with each device whose notifications arrive from now on; must not block.
+    on_subscribed: Callable[[UUID], None]
+    metrics: Metrics
+    ping_seconds: float = PING_SECONDS
+    timeout_seconds: float = TIMEOUT_SECONDS
+    max_retry_seconds: float = MAX_RETRY_SECONDS
+    _queue: PublishQueue = field(default_factory=PublishQueue, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    #: Devices whose listeners changed.
+    _changed: set[UUID] = field(default_factory=set, init=False)
+    _has_work: threading.Event = field(default_factory=threading.Event, init=False)
+    _stopped: threading.Event = field(default_factory=threading.Event, init=False)
+    _connection: ValkeyConnection | None = field(default=None, init=False)
+    _threads: Sequence[threading.Thread] = field(default=(), init=False)
 
     def start(self) -> None:
-        """Connect, and stay connected; a Valkey that is away is waited for."""
+        """Connect and stay connected; wait for a Valkey that is away."""
+        self._threads = [
+            threading.Thread(target=self._run_reader, name="bus reader", daemon=True),
+            threading.Thread(target=self._run_writer, name="bus writer", daemon=True),
+        ]
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Let the connection go, and make no other."""
+        """Close the connection and end the threads."""
         self._stopped.set()
-        self._something.set()
-        if self._line is not None:
-            self._line.end()
+        self._has_work.set()
+        if self._connection is not None:
+            self._connection.end()
         for thread in self._threads:
             thread.join()
 
-    def listening_changed(self, device_id: UUID) -> None:
-        """Hear hints for a device as long as somebody listens for it here."""
-        if self._line is not None:
+    def listeners_changed(self, device_id: UUID) -> None:
+        """Subscribe to a device while it has a listener here."""
+        if self._connection is not None:
             with self._lock:
                 self._changed.add(device_id)
-            self._something.set()
+            self._has_work.set()
 
-    def publish(self, device_id: UUID, hint: Hint) -> None:
-        """Tell other workers; while Valkey is away nobody hears it."""
-        self._put(Publication(device_id, hint))
+    def publish(self, device_id: UUID, notification: Notification) -> None:
+        """Notify other processes; nobody is notified while Valkey is away."""
+        self._put(Publication(device_id, notification))
 
-    def ask(self, device_id: UUID, heard: Callable[[bool], None]) -> None:
-        """Ask whether somebody listens for a device at another worker; while Valkey is away nobody does."""
-        self._put(Publication(device_id, Stored(0, urgent=False), heard))
+    def check_presence(self, device_id: UUID, on_result: Callable[[bool], None]) -> None:
+        """Find out whether a device has a listener elsewhere; it has none while Valkey is away."""
+        self._put(Publication(device_id, MessageStored(0, is_urgent=False), on_result))
 
     def _put(self, publication: Publication) -> None:
-        if self._line is not None and self._publications.put(publication):
-            self._something.set()
+        if self._connection is not None and self._queue.put(publication):
+            self._has_work.set()
         else:
-            self._let_go([publication])
+            self._drop([publication])
 
-    def _let_go(self, publications: Sequence[Publication]) -> None:
-        self._metrics.bus_hints.labels("dropped").inc(len(publications))
-        self._wakeups.tell_unheard([p.device_id for p in publications if p.is_urgent])
+    def _drop(self, publications: Sequence[Publication]) -> None:
+        self.metrics.bus_notifications.labels("dropped").inc(len(publications))
+        self.registry.report_offline([p.device_id for p in publications if p.is_urgent])
         for publication in publications:
-            if publication.heard is not None:
-                publication.heard(False)
+            if publication.on_presence is not None:
+                publication.on_presence(False)
 
-    def _keep(self) -> None:
+    def _run_reader(self) -> None:
         failures = 0
         while not self._stopped.is_set():
             started = time.monotonic()
-            error, held = self._hold()
-            failures = 1 if time.monotonic() - started > STEADY_SECONDS else failures + 1
+            error, was_connected = self._connect_and_read()
+            failures = 1 if time.monotonic() - started > STABLE_SECONDS else failures + 1
             if self._stopped.is_set():
                 return
-            if held or failures == 1:
-                # Said once, and not at each try.
+            if was_connected or failures == 1:
+                # Logged once, and not at each try.
                 log.warning("bus.lost", error=type(error).__name__)
-            # Apart by chance, so that not all workers come at once.
-            longest = min(FIRST_RETRY * 2.0 ** min(failures - 1, 10), MAX_RETRY)
-            self._stopped.wait(longest * _CHANCE.uniform(0.5, 1))
+            # Random, so that not all workers come at once.
+            longest = min(MIN_RETRY_SECONDS * 2.0 ** min(failures - 1, 10), self.max_retry_seconds)
+            self._stopped.wait(longest * _random.uniform(0.5, 1))
 
-    def _hold(self) -> tuple[Exception, bool]:
-        """Make one connection and read until it ends; give why, and whether there was one."""
+    def _connect_and_read(self) -> tuple[Exception, bool]:
+        """Read from one connection until it ends; return the error, and whether it was connected."""
         try:
-            connection = open_line(self._url)
+            connection = ValkeyConnection(
+                connect(self.url, self.timeout_seconds),
+                f"{self.namespace}:device:",
+                self.on_subscribed,
+                self._receive,
+                self.registry.report_offline,
+            )
         except Exception as error:
             return error, False
-        line = ValkeyConnection(
-            connection, self._namespace, self._joined, self._receive, self._wakeups.tell_unheard
-        )
         with self._lock:
             self._changed = set()
-        self._line = line
+        self._connection = connection
         if self._stopped.is_set():
-            line.end()
-        self._metrics.bus_up.set(1)
-        self._metrics.bus_connections.inc()
+            connection.end()
+        self.metrics.bus_up.set(1)
+        self.metrics.bus_connections.inc()
         log.info("bus.connected")
-        self._something.set()
+        self._has_work.set()
         try:
-            return self._read(line), True
-        finally:
-            self._line = None
-            self._metrics.bus_up.set(0)
-            self._let_go(line.end())
-            while left := self._publications.take(BATCH):
-                self._let_go(left)
-
-    def _read(self, line: ValkeyConnection) -> Exception:
-        try:
-            line.run()
+            connection.run()
         except Exception as error:
-            # The thread must outlive whatever it was, or there is never another connection.
-            return error
+            # The thread must survive any error, or there is never another connection.
+            return error, True
+        finally:
+            self._connection = None
+            self.metrics.bus_up.set(0)
+            self._drop(connection.end())
+            while waiting := self._queue.take(BATCH_SIZE):
+                self._drop(waiting)
 
     def _receive(self, device_id: UUID, data: bytes) -> None:
-        hint = decode(data)
-        self._metrics.bus_hints.labels("garbage" if hint is None else "received").inc()
-        if hint is not None:
-            self._wakeups.hear(device_id, hint)
+        notification = decode(data)
+        step = "invalid" if notification is None else "received"
+        self.metrics.bus_notifications.labels(step).inc()
+        if notification is not None:
+            self.registry.handle(device_id, notification)
 
-    def _write_for_ever(self) -> None:
-        """Write for one connection after the other."""
+    def _run_writer(self) -> None:
+        """Write to one connection after the other."""
         known: ValkeyConnection | None = None
         subscribed: set[UUID] = set()
         next_ping = 0.0
         while not self._stopped.is_set():
-            self._something.wait(PING_SECONDS)
-            self._something.clear()
-            line = self._line
-            if line is None:
+            self._has_work.wait(self.ping_seconds)
+            self._has_work.clear()
+            connection = self._connection
+            if connection is None:
                 continue
-            changed, again = self._take_changed(), line is not known
-            if again:
-                known, subscribed, changed = line, set(), set(self._wakeups.seats())
+            with self._lock:
+                changed, self._changed = self._changed, set()
+            is_new = connection is not known
+            if is_new:
+                known, subscribed, changed = connection, set(), set(self.registry.slots())
             try:
-                self._follow(line, changed, subscribed, again=again)
-                while publications := self._publications.take(BATCH):
-                    self._publish(line, publications)
+                self._update_subscriptions(connection, changed, subscribed, is_new=is_new)
+                while publications := self._queue.take(BATCH_SIZE):
+                    self._publish(connection, publications)
                 if time.monotonic() >= next_ping:
-                    line.ping()
-                    next_ping = time.monotonic() + PING_SECONDS
+                    connection.ping()
+                    next_ping = time.monotonic() + self.ping_seconds
             except Exception:
-                # Why, the reader finds out and says.
-                self._let_go(line.end())
+                # The reader finds out why, and logs it.
+                self._drop(connection.end())
 
-    def _take_changed(self) -> set[UUID]:
-        with self._lock:
-            changed, self._changed = self._changed, set()
-        return changed
-
-    def _follow(
-        self, line: ValkeyConnection, changed: set[UUID], subscribed: set[UUID], *, again: bool
+    def _update_subscriptions(
+        self,
+        connection: ValkeyConnection,
+        changed: set[UUID],
+        subscribed: set[UUID],
+        *,
+        is_new: bool,
     ) -> None:
-        """Subscribe to the channels of who is listened for, and to no others; say who came."""
-        seats = {device_id: self._wakeups.seats_of(device_id) for device_id in changed}
-        here = {device_id for device_id, found in seats.items() if found}
-        for batch in _batches(list(here - subscribed)):
-            line.subscribe(batch)
-        for batch in _batches(list((changed - here) & subscribed)):
-            line.unsubscribe(batch)
+        """Subscribe to the devices that have listeners and to no others; publish new listeners."""
+        slots = {device_id: self.registry.slots_of(device_id) for device_id in changed}
+        present = {device_id for device_id, found in slots.items() if found}
+        for batch in _batches(list(present - subscribed)):
+            connection.subscribe(batch)
+        for batch in _batches(list((changed - present) & subscribed)):
+            connection.unsubscribe(batch)
         subscribed -= changed
-        subscribed |= here
-        arrivals = []
-        for device_id, found in seats.items():
-            for seat in found:
-                # Said once a connection: who is announced later is taken for newer.
-                if again or not seat.sent:
-                    seat.sent = True
-                    arrivals.append(Publication(device_id, seat.arrival(again=again)))
-        for arrived in _batches(arrivals):
-            self._publish(line, arrived)
+        subscribed |= present
+        registrations = []
+        for device_id, found in slots.items():
+            for slot in found:
+                # Published once a connection: the one published later counts as newer.
+                if is_new or not slot.is_published:
+                    slot.is_published = True
+                    registration = slot.registration(is_repeat=is_new)
+                    registrations.append(Publication(device_id, registration))
+        for publications in _batches(registrations):
+            self._publish(connection, publications)
 
-    def _publish(self, line: ValkeyConnection, publications: Sequence[Publication]) -> None:
-        self._metrics.bus_hints.labels("published").inc(len(publications))
-        line.publish(publications)
+    def _publish(self, connection: ValkeyConnection, publications: Sequence[Publication]) -> None:
+        self.metrics.bus_notifications.labels("published").inc(len(publications))
+        connection.publish(publications)
         # Requests are answered between two batches.
         time.sleep(0)
 
 
-def _batches(things: Sequence[Thing]) -> Iterator[Sequence[Thing]]:
-    for begin in range(0, len(things), BATCH):
-        yield things[begin : begin + BATCH]
+def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    for begin in range(0, len(items), BATCH_SIZE):
+        yield items[begin : begin + BATCH_SIZE]

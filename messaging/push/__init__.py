@@ -1,1 +1,1 @@
-"""Push wake-ups: a device that does not listen is told that something waits, and never what."""
+"""Push wake-ups: tells a device that does not listen that something waits, and never what."""

@@ -1,7 +1,4 @@
-"""The Apple Push Notification service: a background notification over HTTP/2, by token authentication.
-
-Owns the request, the provider token, and what answers mean.
-"""
+"""The Apple Push Notification service: a background notification over HTTP/2, by token authentication."""
 
 import json
 import re
@@ -14,14 +11,24 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from core.settings import SettingsError
-from messaging.push.provider import LIFETIME, TIMEOUTS, TOPIC, Failed, Gone, Target, failure
+from messaging.push.provider import (
+    TIMEOUT_SECONDS,
+    TOPIC,
+    TTL_SECONDS,
+    PushTarget,
+    SubscriptionGone,
+    WakeupFailed,
+    failed_request,
+)
 from messaging.push.settings import PushName, PushSettings, p256_key
 
-#: Apple takes a token for an hour, and refuses whoever makes new ones more often than every 20 minutes.
+#: Apple accepts a token for an hour, and refuses new ones more often than every 20 minutes.
 TOKEN_LIFETIME = timedelta(minutes=40)
-#: Reasons that say that the address is not one of the app's (any more).
-GONE = frozenset({"Unregistered", "ExpiredToken", "BadDeviceToken", "DeviceTokenNotForTopic"})
-MAX_RETRY = 3600
+#: Reasons by which the address is not one of the app's (any more).
+GONE_REASONS = frozenset(
+    {"Unregistered", "ExpiredToken", "BadDeviceToken", "DeviceTokenNotForTopic"}
+)
+MAX_RETRY_SECONDS = 3600
 _PAYLOAD = json.dumps({"aps": {"content-available": 1}}).encode()
 _REASON = re.compile(r"[A-Za-z]{1,40}")
 
@@ -44,8 +51,8 @@ class ApnsProvider:
         self._key, self._key_id, self._team_id = key, key_id, team_id
         self._topic = topic
         self._clock = clock
-        connect, read = TIMEOUTS
-        # Over TLS the protocol is agreed on; without it, which only tests have, both sides must know.
+        connect, read = TIMEOUT_SECONDS
+        # TLS negotiates the protocol; without TLS, which only tests use, both sides must know it.
         self._client = httpx.Client(
             base_url=url,
             http1=False,
@@ -58,7 +65,7 @@ class ApnsProvider:
 
     @classmethod
     def from_settings(cls, settings: PushSettings, clock: Callable[[], datetime]) -> "ApnsProvider":
-        """Build it from the settings; raises SettingsError when they do not name key and app."""
+        """Build it from the settings; raises SettingsError when they lack key and app."""
         file, key_id = settings.apns_key_file, settings.apns_key_id
         team_id, topic = settings.apns_team_id, settings.apns_topic
         if file is None or key_id is None or team_id is None or topic is None:
@@ -73,39 +80,39 @@ class ApnsProvider:
         )
 
     def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         self._client.close()
 
-    def wake(self, target: Target) -> None:
-        """Send; raises Gone or Failed."""
+    def wake(self, target: PushTarget) -> None:
+        """Send; raises SubscriptionGone or WakeupFailed."""
         now = self._clock()
         headers = {
             "authorization": f"bearer {self._provider_token(now)}",
             "apns-push-type": "background",
-            # The only one that Apple takes for the background.
+            # The only one that Apple accepts for background notifications.
             "apns-priority": "5",
             "apns-topic": self._topic,
             "apns-collapse-id": TOPIC,
-            "apns-expiration": str(int(now.timestamp()) + LIFETIME),
+            "apns-expiration": str(int(now.timestamp()) + TTL_SECONDS),
         }
         try:
             answer = self._client.post(
                 f"/3/device/{target.address}", content=_PAYLOAD, headers=headers
             )
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
-            raise Failed("unavailable") from None
+            raise WakeupFailed("unavailable") from None
         except httpx.TransportError:
-            raise Failed("unknown") from None
+            raise WakeupFailed("unknown") from None
         if answer.status_code < 300:
             return
         reason = _reason(answer)
-        if answer.status_code == 410 or reason in GONE:
-            raise Gone
+        if answer.status_code == 410 or reason in GONE_REASONS:
+            raise SubscriptionGone
         if reason == "ExpiredProviderToken":
             with self._lock:
                 self._token = None
-            raise Failed("unavailable")
-        raise failure(self.name, answer.status_code, _retry_after(answer), reason)
+            raise WakeupFailed("unavailable")
+        raise failed_request(self.name, answer.status_code, _retry_after(answer), reason)
 
     def _provider_token(self, now: datetime) -> str:
         with self._lock:
@@ -127,4 +134,4 @@ def _reason(answer: httpx.Response) -> str | None:
 
 def _retry_after(answer: httpx.Response) -> int | None:
     value = answer.headers.get("retry-after", "")
-    return min(int(value[:9]), MAX_RETRY) if value.isascii() and value.isdigit() else None
+    return min(int(value[:9]), MAX_RETRY_SECONDS) if value.isascii() and value.isdigit() else None

@@ -10,7 +10,7 @@ from core.database import Base
 
 
 class PushSubscription(Base):
-    """Where a device is woken, and how far that is: one by the device itself, and the operator's webhook."""
+    """A push subscription and its wake-ups: of the device itself, or of the operator's webhook."""
 
     __tablename__ = "push_subscriptions"
     __table_args__ = (
@@ -19,21 +19,21 @@ class PushSubscription(Base):
     )
 
     device_id: Mapped[UUID] = mapped_column(primary_key=True)
-    #: Whether this is the operator's webhook, which has no address of the device.
+    #: Whether it is the operator's webhook, which has no address of the device.
     is_webhook: Mapped[bool] = mapped_column(primary_key=True)
     type: Mapped[str] = mapped_column(String(8))
-    #: An endpoint or a provider's token: who knows it can wake the device.
+    #: An endpoint or a provider's token, with which anyone can wake the device.
     address: Mapped[str] = mapped_column(String(2048))
     #: Of Web Push: P-256, uncompressed.
     p256dh: Mapped[bytes | None] = mapped_column(LargeBinary(65))
     auth: Mapped[bytes | None] = mapped_column(LargeBinary(16))
-    #: When to look at it next; None: there is nothing to do. While claimed, the end of the claim.
+    #: When to wake it next; None: never. While claimed, the end of the claim.
     due_at: Mapped[datetime | None] = mapped_column()
-    #: Whether a process is at it.
-    claimed: Mapped[bool] = mapped_column()
-    #: Times it was woken since it last acknowledged something.
-    woken: Mapped[int] = mapped_column(Integer)
-    #: Times in a row that this did not work.
+    #: Whether a process is waking it.
+    is_claimed: Mapped[bool] = mapped_column()
+    #: Wake-ups since the device last acknowledged something.
+    wakeups_unanswered: Mapped[int] = mapped_column(Integer)
+    #: Failed attempts in a row.
     failures: Mapped[int] = mapped_column(Integer)
-    #: What the mailbox had acknowledged when the claim began.
+    #: The acknowledged number of the mailbox when the claim began.
     acked_seq: Mapped[int] = mapped_column(BigInteger)

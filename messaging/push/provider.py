@@ -1,8 +1,4 @@
-"""The seam to whoever wakes devices: one file a provider.
-
-Owns what a provider is given and the ways in which it fails. What comes of a failure is for
-`messaging/push/waker.py`.
-"""
+"""What a push provider is: what it receives, and how it fails. `waker.py` decides what follows a failure."""
 
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -15,18 +11,18 @@ from messaging.push.settings import PushName
 
 log = structlog.get_logger()
 
-#: All that is ever said; a device that is woken asks the service itself.
+#: All that is ever sent; a woken device asks the service itself.
 CONTENT = {"type": "messages.waiting"}
-#: Under this name a newer wake-up takes the place of one that was not delivered yet.
+#: A newer wake-up under this name replaces one that was not delivered yet.
 TOPIC = "messages"
-#: Seconds a provider keeps a wake-up for a device that is out of reach.
-LIFETIME = 86_400
+#: Seconds for which a provider keeps a wake-up of an unreachable device.
+TTL_SECONDS = 86_400
 #: Seconds to connect, and between bytes of an answer.
-TIMEOUTS = (5.0, 10.0)
+TIMEOUT_SECONDS = (5.0, 10.0)
 
 
 @dataclass(frozen=True)
-class Target:
+class PushTarget:
     """A device to wake; `address` is an endpoint or a provider's token, and empty for the webhook."""
 
     account_id: UUID
@@ -39,15 +35,15 @@ class Target:
 FailureOutcome = Literal["unavailable", "unknown", "refused"]
 
 
-class Gone(Exception):
-    """The address leads nowhere any more, by word of the provider."""
+class SubscriptionGone(Exception):
+    """The provider says that the address no longer exists."""
 
 
-class Failed(Exception):
+class WakeupFailed(Exception):
     """The device was not woken, or perhaps it was; `retry_after` is in seconds.
 
-    unavailable: not now. unknown: the answer was lost; waking twice harms nobody. refused: we are
-    doing something wrong, which the operator has to mend.
+    unavailable: not now. unknown: the answer was lost, and the device may be woken twice. refused: the
+    operator has to change the configuration.
     """
 
     def __init__(self, outcome: FailureOutcome, *, retry_after: int | None = None) -> None:
@@ -61,27 +57,27 @@ class PushProvider(Protocol):
 
     name: PushName
 
-    def wake(self, target: Target) -> None:
-        """Wake a device; raises Gone or Failed."""
+    def wake(self, target: PushTarget) -> None:
+        """Wake a device; raises SubscriptionGone or WakeupFailed."""
         ...
 
 
 def request(client: HttpClient, url: str, body: bytes, headers: dict[str, str]) -> HttpResponse:
-    """Post once and return the response, whatever its status; raises Failed if there is none."""
+    """Post once and return the response, whatever its status; raises WakeupFailed if there is none."""
     try:
         return client.request("POST", url, data=body, headers=headers)
     except RequestFailed as failure:
-        raise Failed("unknown" if failure.maybe_processed else "unavailable") from None
+        raise WakeupFailed("unknown" if failure.maybe_processed else "unavailable") from None
 
 
-def failure(
+def failed_request(
     provider: PushName, status: int, retry_after: int | None, reason: str | None = None
-) -> Failed:
-    """Tell a provider that is overloaded or broken from one that refuses us, which is logged.
+) -> WakeupFailed:
+    """Return the failure of an answer: unavailable, or refused, which is logged.
 
-    reason: a word of the provider's, from a bounded set or cut.
+    reason: text of the provider's, from a bounded set or cut.
     """
     if status == 429 or status >= 500:
-        return Failed("unavailable", retry_after=retry_after)
+        return WakeupFailed("unavailable", retry_after=retry_after)
     log.warning("push.refused", provider=provider, status=status, reason=reason)
-    return Failed("refused", retry_after=retry_after)
+    return WakeupFailed("refused", retry_after=retry_after)

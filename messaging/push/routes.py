@@ -1,4 +1,4 @@
-"""Routes of push subscriptions."""
+"""The routes of push subscriptions."""
 
 from flask import current_app
 
@@ -19,7 +19,7 @@ push_api = Api(
 
 
 def _push() -> PushService:
-    service: PushService = current_app.extensions["kith"].messaging.push
+    service: PushService = current_app.extensions["kith"].messaging.push.service
     return service
 
 
@@ -27,7 +27,7 @@ def _push() -> PushService:
     "PUT", "/push-subscription", answer=None, status=204, problems=(PushTypeNotOffered,)
 )
 def put_push_subscription(caller: Caller, body: PushSubscriptionBody) -> None:
-    """Say where the calling device is woken, in the place of what it said before."""
+    """Replace the push subscription of the calling device."""
     _push().put(caller, body)
 
 
@@ -38,17 +38,17 @@ def put_push_subscription(caller: Caller, body: PushSubscriptionBody) -> None:
     problems=(PushSubscriptionNotFound,),
 )
 def push_subscription(caller: Caller) -> PushSubscriptionAnswer:
-    """Tell how the calling device is woken."""
+    """Return the push subscription of the calling device, without its address."""
     return _push().get(caller)
 
 
 @push_api.operation("DELETE", "/push-subscription", answer=None, status=204)
 def delete_push_subscription(caller: Caller) -> None:
-    """Wake the calling device no more."""
+    """Delete the push subscription of the calling device."""
     _push().delete(caller)
 
 
 @push_api.operation("GET", "/push-subscription/parameters", answer=PushParameters)
 def push_parameters(caller: Caller) -> PushParameters:
-    """Tell how a device may subscribe."""
-    return _push().parameters()
+    """Return the types that a device may subscribe with."""
+    return _push().parameters

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-#: How long after each wake-up the next one comes; a lost one must not silence a device for ever.
+#: The waits between wake-ups that are not answered; a lost one must not silence a device for ever.
 REPEATS = (
     timedelta(minutes=1),
     timedelta(minutes=10),
@@ -11,27 +11,30 @@ REPEATS = (
     timedelta(days=1),
 )
 #: The wait after the first failure; it doubles up to the longest.
-FIRST_BACK_OFF, MAX_BACK_OFF = timedelta(minutes=1), timedelta(hours=6)
-#: Doublings after which the longest is passed by far.
+MIN_BACK_OFF, MAX_BACK_OFF = timedelta(minutes=1), timedelta(hours=6)
+#: Doublings that exceed the longest by far.
 _MAX_DOUBLINGS = 16
 
 
-def next_repeat(woken: int, now: datetime) -> datetime | None:
-    """Say when a device is woken again that was so often before; None once it was often enough."""
-    return now + REPEATS[woken] if woken < len(REPEATS) else None
+def next_repeat(wakeups_unanswered: int, now: datetime) -> datetime | None:
+    """Return when a device that is woken now is woken again; None: no more after so many before."""
+    repeats_left = wakeups_unanswered < len(REPEATS)
+    return now + REPEATS[wakeups_unanswered] if repeats_left else None
 
 
-def next_look(woken: int, failures: int, now: datetime) -> datetime | None:
-    """Say when to look again at a device that listens; None when it was neither woken nor failed to be.
+def next_check(wakeups_unanswered: int, failures: int, now: datetime) -> datetime | None:
+    """Return when to check a device that listens again; None: no wake-up was sent or failed.
 
-    What was begun goes on: the device may go again without having answered.
+    It may leave without having answered, so the schedule goes on.
     """
     if failures:
         return next_try(failures - 1, now, None)
-    return now + REPEATS[min(woken, len(REPEATS)) - 1] if woken else None
+    if not wakeups_unanswered:
+        return None
+    return now + REPEATS[min(wakeups_unanswered, len(REPEATS)) - 1]
 
 
 def next_try(failures: int, now: datetime, retry_after: int | None) -> datetime:
-    """Say when a wake-up is tried again that failed so often before; `retry_after` is in seconds."""
-    back_off = min(FIRST_BACK_OFF * (1 << min(failures, _MAX_DOUBLINGS)), MAX_BACK_OFF)
+    """Return when to try a wake-up again after so many failures before; retry_after: seconds."""
+    back_off = min(MIN_BACK_OFF * (1 << min(failures, _MAX_DOUBLINGS)), MAX_BACK_OFF)
     return now + max(back_off, timedelta(seconds=retry_after or 0))

@@ -1,4 +1,4 @@
-"""What crosses the wire about push subscriptions."""
+"""Bodies and answers of push subscriptions."""
 
 from typing import Annotated, Any, Literal
 
@@ -9,7 +9,7 @@ from core.api import Answer, Body
 from core.base64url import decode
 
 MAX_ENDPOINT_LENGTH = 2048
-#: What each type has beside `type`.
+#: The fields of each type beside `type`.
 FIELDS: dict[str, set[str]] = {
     "webpush": {"endpoint", "p256dh", "auth"},
     "apns": {"token"},
@@ -18,7 +18,7 @@ FIELDS: dict[str, set[str]] = {
 
 
 def p256_point(text: str) -> bytes | None:
-    """Read an uncompressed point of P-256 that is on the curve; None for anything else."""
+    """Decode an uncompressed point on P-256; return None for anything else."""
     raw = decode(text, 65)
     try:
         if raw is not None and raw[0] == 4:
@@ -42,7 +42,7 @@ def _auth(value: str) -> str:
 
 
 class PushSubscriptionBody(Body):
-    """Where the calling device is woken."""
+    """The address at which the calling device is woken."""
 
     type: Literal["webpush", "apns", "fcm"]
     endpoint: (
@@ -64,15 +64,15 @@ class PushSubscriptionBody(Body):
     )
 
     @model_validator(mode="after")
-    def _whole(self) -> "PushSubscriptionBody":
-        wanted = FIELDS[self.type]
+    def _require_fields(self) -> "PushSubscriptionBody":
+        required = FIELDS[self.type]
         given = {name for name in set().union(*FIELDS.values()) if getattr(self, name) is not None}
-        if given != wanted:
-            raise ValueError(f"{self.type} has exactly {', '.join(sorted(wanted))} beside type")
+        if given != required:
+            raise ValueError(f"{self.type} has exactly {', '.join(sorted(required))} beside type")
         return self
 
     def columns(self) -> dict[str, Any]:
-        """Give what is stored of it."""
+        """Return the columns of its row."""
         return {
             "type": self.type,
             "address": self.endpoint or self.token,
@@ -82,7 +82,7 @@ class PushSubscriptionBody(Body):
 
 
 class PushSubscriptionAnswer(Answer):
-    """How the calling device is woken; the address is not told again."""
+    """How the calling device is woken, without the address."""
 
     type: Literal["webpush", "apns", "fcm"]
 

@@ -1,8 +1,4 @@
-"""Settings of push wake-ups: which ways there are, and what each of them needs.
-
-Owns what a way cannot do without, and how its keys are read. Refuses, in production, a generated key and
-addresses that secrets would travel to in clear.
-"""
+"""Settings of push wake-ups: the types that are offered, and what each of them requires."""
 
 import json
 from pathlib import Path
@@ -26,7 +22,7 @@ from core.setting_types import (
 from core.settings import CoreSettings
 
 PushName = Literal["webpush", "webhook", "apns", "fcm"]
-#: What a way cannot do without; Web Push is in the text, since only production needs it.
+#: Settings required by each type; Web Push requires its own in production only.
 REQUIRED: dict[PushName, tuple[str, ...]] = {
     "webhook": ("push_webhook_url", "push_webhook_secret"),
     "apns": ("apns_key_file", "apns_key_id", "apns_team_id", "apns_topic"),
@@ -35,7 +31,7 @@ REQUIRED: dict[PushName, tuple[str, ...]] = {
 
 
 class ServiceAccount(BaseModel):
-    """What is read of the key file of a Google service account."""
+    """The fields used of the key file of a Google service account."""
 
     project_id: str
     client_email: str
@@ -82,50 +78,49 @@ def _service_account_file(value: Path) -> Path:
 
 
 class PushSettings(CoreSettings):
-    """The settings section of push wake-ups."""
+    """The settings of push wake-ups."""
 
     push: Annotated[
         tuple[PushName, ...], NoDecode, BeforeValidator(split), AfterValidator(distinct)
     ] = Field(
         (),
-        description="How devices are woken: `webpush`, `webhook`, `apns`, `fcm`, or several; empty:"
-        " not at all.",
+        description="Types of push: `webpush`, `webhook`, `apns`, `fcm`, or several; empty: none.",
     )
     push_ports: Annotated[
         tuple[Annotated[int, Field(ge=1, le=65_535)], ...], NoDecode, BeforeValidator(split)
     ] = Field(
         (443,),
         min_length=1,
-        description="Ports at which endpoints of browsers are gone to in production.",
+        description="Ports that endpoints of browsers may have in production.",
     )
     vapid_private_key: Annotated[SecretStr, AfterValidator(_vapid_key)] | None = Field(
         None,
         description="Key that signs Web Push requests, P-256: PEM, or base64url of its 32 bytes."
-        " Required in production with `webpush`; in development one is made in the data directory.",
+        " Required in production with `webpush`; in development one is generated in the data directory.",
     )
     vapid_subject: str | None = Field(
         None,
         max_length=255,
         pattern=r"^(mailto:[^\s@]+@[^\s@]+|https://\S+)$",
-        description="Whom a push service may write to: `mailto:…` or `https://…`. Required in"
-        " production with `webpush`.",
+        description="Contact for push services: `mailto:…` or `https://…`. Required in production with"
+        " `webpush`.",
     )
     push_webhook_url: HttpAddress | None = Field(
-        None, description="Address that is told of each device to be woken."
+        None, description="Address that receives a request for each device to wake."
     )
     push_webhook_secret: WebhookSecret | None = Field(
         None,
-        description="`whsec_` and the base64 of 24 to 64 random bytes: signs what is posted there.",
+        description="`whsec_` and the base64 of 24 to 64 random bytes: signs these requests.",
     )
     push_webhook_secret_previous: WebhookSecret | None = Field(
-        None, description="The secret before; while it is set, both sign."
+        None, description="The previous secret; while it is set, both sign."
     )
     apns_key_file: Annotated[FilePath, AfterValidator(_apns_key_file)] | None = Field(
         None, description="Apple's signing key (`AuthKey_….p8`)."
     )
-    apns_key_id: str | None = Field(None, pattern=r"^[A-Z0-9]{10}$", description="Its id.")
+    apns_key_id: str | None = Field(None, pattern=r"^[A-Z0-9]{10}$", description="Id of that key.")
     apns_team_id: str | None = Field(
-        None, pattern=r"^[A-Z0-9]{10}$", description="Apple's id of the developer team."
+        None, pattern=r"^[A-Z0-9]{10}$", description="Id of the developer team at Apple."
     )
     apns_topic: str | None = Field(
         None, pattern=r"^[A-Za-z0-9.-]{1,155}$", description="Bundle id of the app."
@@ -140,15 +135,15 @@ class PushSettings(CoreSettings):
     fcm_url: HttpUrl = Field("https://fcm.googleapis.com", description="Base address of FCM.")
 
     def faults(self) -> list[str]:
-        """List what is missing or unsafe of the ways that are named."""
+        """Return what is missing or unsafe for the types that are offered."""
         production = self.environment == "production"
         required = dict(REQUIRED)
         if production:
             required["webpush"] = ("vapid_private_key", "vapid_subject")
         faults = super().faults() + [
-            f"KITH_{name.upper()} is required by KITH_PUSH={way}"
-            for way in self.push
-            for name in required.get(way, ())
+            f"KITH_{name.upper()} is required by KITH_PUSH={type_}"
+            for type_ in self.push
+            for name in required.get(type_, ())
             if not getattr(self, name)
         ]
         for name in ("push_webhook_url", "apns_url", "fcm_url") if production else ():

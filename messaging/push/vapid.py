@@ -1,6 +1,6 @@
-"""VAPID (RFC 8292): who asks a push service to wake somebody.
+"""VAPID (RFC 8292): identifies this service to push services by a signed token.
 
-Owns the key and the field that proves it. In development the key is made once in the data directory.
+In development the key is generated once, in the data directory.
 """
 
 from datetime import datetime, timedelta
@@ -15,12 +15,12 @@ from core.base64url import encode
 from core.secrets import made_once
 from messaging.push.settings import PushSettings, p256_key
 
-#: How long a proof is good for; at most a day (RFC 8292, section 2).
-LIFETIME = timedelta(hours=12)
+#: Validity of a token; at most a day (RFC 8292, section 2).
+TOKEN_LIFETIME = timedelta(hours=12)
 
 
 class Vapid:
-    """Proves to push services who we are."""
+    """Signs requests to push services."""
 
     def __init__(self, key: ec.EllipticCurvePrivateKey, subject: str | None) -> None:
         self._key = key
@@ -32,15 +32,15 @@ class Vapid:
 
     @classmethod
     def from_settings(cls, settings: PushSettings) -> "Vapid":
-        """Take the key that is set, or in development the one that is made."""
+        """Use the configured key, or in development a generated one."""
         given = settings.vapid_private_key
         text = given.get_secret_value() if given else _development_key(settings)
         return cls(p256_key(text), settings.vapid_subject)
 
     def authorization(self, endpoint: str, now: datetime) -> str:
-        """Write the `Authorization` of a request to an endpoint."""
+        """Return the `Authorization` of a request to an endpoint."""
         parts = urlsplit(endpoint)
-        claims = {"aud": f"{parts.scheme}://{parts.netloc}", "exp": now + LIFETIME}
+        claims = {"aud": f"{parts.scheme}://{parts.netloc}", "exp": now + TOKEN_LIFETIME}
         token = jwt.encode(claims | self._subject, self._key, "ES256")
         return f"vapid t={token}, k={self.public_key}"
 

@@ -1,19 +1,16 @@
-"""Wakes devices beside the server: marks, claims, sends outside any transaction, records what came of it.
+"""The waker: schedules wake-ups, claims those that are due, has them sent, and records the results.
 
-Owns the thread (a greenlet under gevent), how many requests are under way, and the walk that finds what
-a process which was killed between a commit and the mark did not mark. What must be true is in
-`push_subscriptions` alone; several processes share the work.
+It runs in threads (greenlets under gevent) beside the server. The state that matters is in the wake-up queue
+alone; several processes share the work. A sweep finds wake-ups that a process did not schedule because it was
+killed after the commit of a message.
 """
 
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from functools import partial
 from itertools import islice
-from typing import NamedTuple
 from uuid import UUID
 
 import structlog
@@ -21,48 +18,37 @@ import structlog
 from core.database import Database
 from core.database_errors import told
 from core.metrics import Metrics
-from messaging.push import schedule
-from messaging.push import wakeup_queue as due
-from messaging.push.provider import Failed, Gone, PushProvider
-from messaging.push.wakeup_queue import Claim
+from messaging.push import wakeup_queue
+from messaging.push.provider import PushProvider
+from messaging.push.schedule import next_check, next_repeat, next_try
+from messaging.push.sender import CheckPresence, WakeupResult, WakeupSender
+from messaging.push.wakeup_queue import BATCH_SIZE, Settlement
 
 log = structlog.get_logger()
 
-#: Requests under way at a provider; one that hangs holds up no other provider.
-SLOTS = 64
 #: Longer than any request takes.
-CLAIM = timedelta(minutes=2)
+CLAIM_DURATION = timedelta(minutes=2)
 #: Seconds in which wake-ups gather before they are written together.
-GATHER = 0.2
-#: Seconds between looks at what others left, and at what is to be repeated.
-POLL = 5.0
-#: Devices that may gather; beyond them the walk finds them.
-MAX_UNHEARD = 100_000
-#: Mailboxes looked at in one step of the walk, and seconds between two steps; a process begins with a
-#: whole walk, since marks are lost only where one died.
-STEP, WALK, FIRST_WALK = 5000, 60.0, 0.05
-#: What the walk finds may be on its way to a socket, and is acknowledged by then.
-GRACE = timedelta(minutes=1)
-#: How long a device is waited for whose socket ended; with what gathers before and after, within 5 seconds.
-AWAY = timedelta(seconds=4)
-#: The same when this process told it to connect again, because it stops: or every deploy woke everybody.
-STOPPED = timedelta(seconds=30)
-#: Seconds in which a device acknowledges what a long poll gave it.
-POLLED = 30.0
-
-#: Finds out whether a device listens anywhere, and calls back; must not wait.
-Ask = Callable[[UUID, Callable[[bool], None]], None]
-
-
-class _Outcome(NamedTuple):
-    claim: Claim
-    #: woken, gone, listening, or the outcome of a `Failed`.
-    came_to: str
-    retry_after: int | None = None
+GATHER_SECONDS = 0.2
+#: Seconds between looks at what other processes left, and at repeats.
+POLL_SECONDS = 5.0
+#: Devices that may gather; the sweep finds others.
+MAX_GATHERED = 100_000
+#: Mailboxes read at once by the sweep, seconds between two sweeps, and between steps of the first: a process
+#: begins with one, since wake-ups are lost only where a process died.
+SWEEP_BATCH_SIZE, SWEEP_SECONDS, FIRST_SWEEP_SECONDS = 5000, 60.0, 0.05
+#: A message that the sweep finds may be on its way to a socket, and is acknowledged after this time.
+SWEEP_DELAY = timedelta(minutes=1)
+#: How long a device whose socket ended may take to return. With the gathering it is woken within 5 seconds.
+LEFT_DELAY = timedelta(seconds=4)
+#: The same when this process stops and told it to connect again, or every deploy would wake every device.
+STOPPED_DELAY = timedelta(seconds=30)
+#: Seconds in which a device acknowledges what a long poll returned.
+ACKNOWLEDGE_SECONDS = 30.0
 
 
 class Waker:
-    """Has devices woken by the providers that there are."""
+    """Wakes devices through the configured providers."""
 
     def __init__(
         self,
@@ -70,287 +56,245 @@ class Waker:
         clock: Callable[[], datetime],
         metrics: Metrics,
         providers: Sequence[PushProvider],
-        ask: Ask = lambda _, heard: heard(False),
+        check_presence: CheckPresence = lambda _, on_result: on_result(False),
+        *,
+        gather_seconds: float = GATHER_SECONDS,
+        poll_seconds: float = POLL_SECONDS,
     ) -> None:
-        self._ask = ask
         self._database = database
         self._clock = clock
         self._metrics = metrics
-        self._providers = {provider.name: provider for provider in providers}
+        self._gather_seconds, self._poll_seconds = gather_seconds, poll_seconds
+        self.acknowledge_seconds = ACKNOWLEDGE_SECONDS
+        self._has_work = threading.Event()
+        self._sender = WakeupSender(providers, check_presence, metrics, self._has_work.set)
+        self._types = [provider.name for provider in providers]
         self._lock = threading.Lock()
-        self._unheard: set[UUID] = set()
+        self._offline: set[UUID] = set()
         #: Devices that ceased to listen, and whether because this process stops.
         self._left: dict[UUID, bool] = {}
-        #: Devices that were given something by a poll, and when they should have acknowledged it.
+        #: Devices to which a long poll returned messages, and when they should have acknowledged them.
         self._polled: deque[tuple[float, UUID]] = deque()
-        #: When marks of this process are due, by the monotonic clock.
+        #: When wake-ups that this process scheduled are due, by the monotonic clock.
         self._alarms: deque[float] = deque()
-        self._outcomes: list[_Outcome] = []
-        self._under_way: Counter[str] = Counter()
-        self._news = threading.Event()
-        self._idle = threading.Condition(self._lock)
         self._stopped = threading.Event()
-        self._pool = ThreadPoolExecutor(SLOTS * len(providers) or 1, "waker")
+        self._threads: Sequence[threading.Thread] = ()
 
     def wake(self, device_ids: Collection[UUID]) -> None:
-        """Have devices woken for which urgent messages wait and nobody listens; never waits."""
-        if not self._providers:
+        """Wake devices that have urgent messages and no listener; never waits."""
+        if not self._types:
             return
         with self._lock:
-            if len(self._unheard) < MAX_UNHEARD:
-                self._unheard.update(device_ids)
-        self._news.set()
+            if len(self._offline) < MAX_GATHERED:
+                self._offline.update(device_ids)
+        self._has_work.set()
 
-    def leave(self, device_id: UUID, *, stopping: bool = False) -> None:
-        """Have a device woken if it does not listen again soon, because its socket ended; never waits.
+    def on_left(self, device_id: UUID, is_stopping: bool = False) -> None:
+        """Wake a device whose socket ended, unless it listens again soon; never waits.
 
-        stopping: it was told to connect again, because this process stops.
+        is_stopping: it was told to connect again, because this process stops.
         """
-        if not self._providers:
+        if not self._types:
             return
         with self._lock:
-            if len(self._left) < MAX_UNHEARD:
-                self._left[device_id] = stopping
-        self._news.set()
+            if len(self._left) < MAX_GATHERED:
+                self._left[device_id] = is_stopping
+        self._has_work.set()
 
-    def polled(self, device_id: UUID) -> None:
-        """Have a device woken if it does not acknowledge what a long poll gave it; never waits."""
-        if self._providers and len(self._polled) < MAX_UNHEARD:
-            self._polled.append((time.monotonic() + POLLED, device_id))
+    def on_polled(self, device_id: UUID) -> None:
+        """Wake a device unless it acknowledges what a long poll returned; never waits."""
+        if self._types and len(self._polled) < MAX_GATHERED:
+            self._polled.append((time.monotonic() + self.acknowledge_seconds, device_id))
 
-    def turn(self) -> None:
-        """Write down what there is, and begin to send for what is due."""
+    def run_once(self) -> None:
+        """Record results, write what gathered, and start to send what is due."""
         self._record()
-        self._take_polled()
-        self._mark_left()
-        self._mark()
-        now = self._clock()
-        free = {name: SLOTS - self._under_way[name] for name in self._providers}
-        with self._database.read() as connection:
-            names = [name for name in free if free[name] and due.is_any(connection, name, now)]
-        if not names:
-            return
-        with self._database.write() as connection:
-            claims = [
-                claim
-                for name in names
-                for claim in due.claim(connection, name, now, now + CLAIM, free[name])
-            ]
-        for claim in claims:
-            with self._lock:
-                self._under_way[claim.type] += 1
-            # Asked only now: whoever left when it was marked may be back, at another worker too.
-            self._ask(claim.target.device_id, partial(self._heard, claim))
-
-    def _heard(self, claim: Claim, listens: bool) -> None:
-        """Send for a device that does not listen; must not wait."""
-        if listens:
-            self._finish(_Outcome(claim, "listening"))
-        else:
-            self._pool.submit(self._send, claim)
-
-    def _take_polled(self) -> None:
-        """Have those woken who should have acknowledged by now; what was acknowledged is not marked."""
         now = time.monotonic()
         while self._polled and self._polled[0][0] <= now:
+            # Not scheduled if it acknowledged everything.
             self.wake([self._polled.popleft()[1]])
+        self._schedule_left()
+        self._schedule_offline()
+        self._send_due()
 
-    def _mark_left(self) -> None:
+    def _schedule_left(self) -> None:
         with self._lock:
             left, self._left = self._left, {}
         try:
             while left:
-                self._mark_some_left(left)
+                batch = dict(islice(left.items(), BATCH_SIZE))
+                self._schedule_batch_left(batch)
+                for device_id in batch:
+                    del left[device_id]
         except Exception:
             with self._lock:
                 self._left = left | self._left
             raise
 
-    def _mark_some_left(self, left: dict[UUID, bool]) -> None:
-        """Mark a batch of those who left, and take it out."""
-        batch = dict(islice(left.items(), due.BATCH))
+    def _schedule_batch_left(self, batch: dict[UUID, bool]) -> None:
         now = self._clock()
         with self._database.write() as connection:
-            for stopping, delay in ((False, AWAY), (True, STOPPED)):
+            for is_stopping, delay in ((False, LEFT_DELAY), (True, STOPPED_DELAY)):
                 # In one order, as mailboxes are, so that no two transactions wait for each other.
-                devices = sorted(device for device, stops in batch.items() if stops is stopping)
-                if devices:
-                    due.mark_left(
-                        connection, devices, self._providers, now + delay, waiting=not stopping
+                device_ids = sorted(one for one, stops in batch.items() if stops is is_stopping)
+                if device_ids:
+                    wakeup_queue.schedule_left(
+                        connection,
+                        device_ids,
+                        self._types,
+                        now + delay,
+                        only_waiting=not is_stopping,
                     )
-        for device_id in batch:
-            del left[device_id]
-        self._alarms.append(time.monotonic() + AWAY.total_seconds())
+        self._alarms.append(time.monotonic() + LEFT_DELAY.total_seconds())
 
-    def _mark(self) -> None:
+    def _schedule_offline(self) -> None:
         with self._lock:
-            batch = [self._unheard.pop() for _ in range(min(due.BATCH, len(self._unheard)))]
-            if self._unheard:
-                self._news.set()
+            batch = [self._offline.pop() for _ in range(min(BATCH_SIZE, len(self._offline)))]
+            if self._offline:
+                self._has_work.set()
         if batch:
             try:
-                self._mark_at(batch, self._clock())
+                self._schedule(batch, self._clock())
             except Exception:
                 self.wake(batch)
                 raise
 
-    def _mark_at(self, device_ids: Sequence[UUID], at: datetime) -> None:
+    def _schedule(self, device_ids: Sequence[UUID], at: datetime) -> None:
         with self._database.write() as connection:
-            due.mark(connection, device_ids, self._providers, at)
+            wakeup_queue.schedule(connection, device_ids, self._types, at)
 
-    def _send(self, claim: Claim) -> None:
-        outcome = self._outcome(claim)
-        self._metrics.pushes.labels(claim.type, outcome.came_to).inc()
-        self._finish(outcome)
-
-    def _finish(self, outcome: _Outcome) -> None:
-        with self._lock:
-            self._under_way[outcome.claim.type] -= 1
-            self._outcomes.append(outcome)
-            self._idle.notify_all()
-        self._news.set()
-
-    def _outcome(self, claim: Claim) -> _Outcome:
-        try:
-            self._providers[claim.type].wake(claim.target)
-        except Gone:
-            return _Outcome(claim, "gone")
-        except Failed as failed:
-            return _Outcome(claim, failed.outcome, failed.retry_after)
-        except Exception as error:
-            # Without its message or traceback: they may hold the endpoint.
-            log.error("push.unexpected", provider=claim.type, error=type(error).__name__)
-            return _Outcome(claim, "unknown")
-        return _Outcome(claim, "woken")
+    def _send_due(self) -> None:
+        now = self._clock()
+        with self._database.read() as connection:
+            limits = {
+                name: limit
+                for name in self._types
+                if (limit := self._sender.free_slots(name))
+                and wakeup_queue.is_any_due(connection, name, now)
+            }
+        if not limits:
+            return
+        with self._database.write() as connection:
+            claims = [
+                claim
+                for name, limit in limits.items()
+                for claim in wakeup_queue.claim(connection, name, now, now + CLAIM_DURATION, limit)
+            ]
+        for claim in claims:
+            self._sender.send(claim)
 
     def _record(self) -> None:
-        with self._lock:
-            outcomes, self._outcomes = self._outcomes, []
-        if not outcomes:
+        results = self._sender.take_results()
+        if not results:
             return
         now = self._clock()
         # In the order of their keys, so that no two transactions wait for each other.
-        outcomes.sort(
-            key=lambda outcome: (outcome.claim.target.device_id, outcome.claim.is_webhook)
-        )
-        gone = [outcome.claim for outcome in outcomes if outcome.came_to == "gone"]
-        listening = [outcome.claim for outcome in outcomes if outcome.came_to == "listening"]
-        settled = [
-            _settled(outcome, now)
-            for outcome in outcomes
-            if outcome.came_to not in ("gone", "listening")
-        ]
+        results.sort(key=lambda result: (result.claim.target.device_id, result.claim.is_webhook))
+        gone = [result.claim for result in results if result.outcome == "gone"]
+        settlements = [_settlement(result, now) for result in results if result.outcome != "gone"]
         try:
             with self._database.write() as connection:
-                if listening:
-                    due.release(
-                        connection,
-                        [
-                            (claim, schedule.next_look(claim.woken, claim.failures, now))
-                            for claim in listening
-                        ],
-                    )
-                if settled:
-                    due.settle(connection, settled)
+                if settlements:
+                    wakeup_queue.settle(connection, settlements)
                 if gone:
-                    due.drop(connection, gone)
+                    wakeup_queue.remove(connection, gone)
         except Exception:
-            with self._lock:
-                self._outcomes += outcomes
+            self._sender.put_back(results)
             raise
-        woken = [claim.target.device_id for claim, _, was_woken in settled if was_woken]
+        woken = [one.claim.target.device_id for one in results if one.outcome == "woken"]
         if woken:
-            # Who was woken may have answered and gone again before this was written.
-            self._mark_at(woken, now + GRACE)
+            # A woken device may have answered and left again before this was written.
+            self._schedule(woken, now + SWEEP_DELAY)
 
-    def walk(self, after: UUID) -> UUID | None:
-        """Make a step through the mailboxes after one, and mark those that nobody marked; give the last."""
+    def sweep(self, after: UUID) -> UUID | None:
+        """Schedule wake-ups for the next mailboxes by device; return the last one, or None at the end."""
         with self._database.read() as connection:
-            found, last = due.waiting(connection, after, STEP)
-        for begin in range(0, len(found), due.BATCH):
-            self._mark_at(found[begin : begin + due.BATCH], self._clock() + GRACE)
+            found, last = wakeup_queue.find_waiting(connection, after, SWEEP_BATCH_SIZE)
+        for begin in range(0, len(found), BATCH_SIZE):
+            self._schedule(found[begin : begin + BATCH_SIZE], self._clock() + SWEEP_DELAY)
         return last
 
     def drain(self, seconds: float | None = None) -> None:
-        """Wait until nothing is under way, or for so long, and record what came of it."""
-        with self._lock:
-            self._idle.wait_for(lambda: not self._under_way.total(), seconds)
+        """Wait until nothing is in flight, at most so many seconds, and record the results."""
+        self._sender.wait_idle(seconds)
         self._record()
 
     def flush(self, seconds: float) -> None:
-        """Write down who left, and begin nothing more, because this process ends.
+        """Schedule what gathered and send nothing more, because this process ends.
 
-        What is under way for longer, and what is not written down, is for another process to find.
+        Another process finds what takes longer and what could not be written.
         """
         self._stopped.set()
-        self._news.set()
+        self._has_work.set()
         try:
-            self._mark_left()
+            self._schedule_left()
             self.drain(seconds)
         except Exception as error:
             log.error("push.failed", **told(error))
 
     def start(self) -> None:
         """Run in background threads, if there is a provider."""
-        if not self._providers:
-            return
-        self._threads = [
-            threading.Thread(target=run, name=name, daemon=True)
-            for name, run in (("push", self._run), ("push walk", self._run_walk))
-        ]
+        if self._types:
+            self._threads = [
+                threading.Thread(target=self._run, name="push", daemon=True),
+                threading.Thread(target=self._run_sweep, name="push sweep", daemon=True),
+            ]
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """End the background threads; what is under way is recorded if it ends in time."""
+        """End the background threads, and record what ends in time."""
         self._stopped.set()
-        self._news.set()
+        self._has_work.set()
         for thread in self._threads:
             thread.join()
         self.drain()
-        self._pool.shutdown()
+        self._sender.close()
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            self._news.wait(self._pause())
-            self._stopped.wait(GATHER)
-            self._news.clear()
+            self._has_work.wait(self._seconds_until_due())
+            self._stopped.wait(self._gather_seconds)
+            self._has_work.clear()
             try:
-                self.turn()
+                self.run_once()
             except Exception as error:
-                # The thread must outlive whatever it was, or nobody is ever woken again.
+                # The thread must survive any error, or nobody is ever woken again.
                 log.error("push.failed", **told(error))
-                self._stopped.wait(POLL)
+                self._stopped.wait(self._poll_seconds)
 
-    def _pause(self) -> float:
-        """Say how many seconds there is nothing to do, if nothing comes."""
+    def _seconds_until_due(self) -> float:
         now = time.monotonic()
         while self._alarms and self._alarms[0] <= now:
             self._alarms.popleft()
-        return min(POLL, self._alarms[0] - now) if self._alarms else POLL
+        return min([self._poll_seconds, *(alarm - now for alarm in islice(self._alarms, 1))])
 
-    def _run_walk(self) -> None:
-        after, pause = UUID(int=0), FIRST_WALK
+    def _run_sweep(self) -> None:
+        after, pause = UUID(int=0), FIRST_SWEEP_SECONDS
         while not self._stopped.wait(pause):
             try:
-                last = self.walk(after)
-                pause = WALK if last is None else pause
+                last = self.sweep(after)
+                pause = SWEEP_SECONDS if last is None else pause
                 after = last or UUID(int=0)
-                if pause == WALK:
+                if pause == SWEEP_SECONDS:
                     self._measure()
             except Exception as error:
                 log.error("push.failed", **told(error))
-                self._stopped.wait(POLL)
+                self._stopped.wait(self._poll_seconds)
 
     def _measure(self) -> None:
         with self._database.read() as connection:
-            waiting = due.count(connection, self._clock())
-        for name in self._providers:
-            self._metrics.pushes_due.labels(name).set(waiting.get(name, 0))
+            due = wakeup_queue.count_due(connection, self._clock())
+        for name in self._types:
+            self._metrics.pushes_due.labels(name).set(due.get(name, 0))
 
 
-def _settled(outcome: _Outcome, now: datetime) -> tuple[Claim, datetime | None, bool]:
-    if outcome.came_to == "woken":
-        return outcome.claim, schedule.next_repeat(outcome.claim.woken, now), True
-    due_at = schedule.next_try(outcome.claim.failures, now, outcome.retry_after)
-    return outcome.claim, due_at, False
+def _settlement(result: WakeupResult, now: datetime) -> Settlement:
+    claim = result.claim
+    unanswered, failures = claim.wakeups_unanswered, claim.failures
+    if result.outcome == "woken":
+        return Settlement(claim, next_repeat(unanswered, now), unanswered + 1, 0)
+    if result.outcome == "listening":
+        return Settlement(claim, next_check(unanswered, failures, now), unanswered, failures)
+    due_at = next_try(failures, now, result.retry_after)
+    return Settlement(claim, due_at, unanswered, failures + 1)

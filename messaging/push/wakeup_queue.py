@@ -1,9 +1,9 @@
-"""Which devices are to be woken, and when: the statements on what a subscription remembers.
+"""The wake-up queue: which devices are to be woken and when, in the table of push subscriptions.
 
-Owns the way of a row. Idle, it has no `due_at`. Marked, it is due. Claimed by one process, `due_at` is the
-end of the claim; a process that died leaves it due again. Woken or not, it is due again as
-`messaging/push/schedule.py` says, as long as urgent messages wait and the device acknowledges nothing, or
-silent until it does. Nothing is sent while nothing urgent waits.
+A row is idle while it has no `due_at`. Scheduled, it is due at that time. Claimed by a process, `due_at` is
+the end of the claim, so that the claim of a process that died expires. A claimed row is settled: it is due
+again as `schedule.py` says while urgent messages wait and the device acknowledges nothing, and idle
+otherwise. Nothing is sent while nothing urgent waits.
 """
 
 from collections.abc import Collection, Sequence
@@ -38,310 +38,276 @@ from sqlalchemy.sql.elements import ColumnElement
 from core.database import UtcDateTime, dialect_of, insert_into, table
 from messaging.mailbox.models import Mailbox
 from messaging.push.models import PushSubscription
-from messaging.push.provider import Target
+from messaging.push.provider import PushTarget
 from messaging.push.settings import PushName
 
-#: Devices that one statement names at most.
-BATCH = 1000
+#: Devices that one statement names.
+BATCH_SIZE = 1000
+#: An `acked_seq` below that of every mailbox, so that another schedule may move this one earlier: the sweep
+#: schedules for a minute later what somebody is about to schedule for now.
+MOVABLE = -1
 
 _subscription = table(PushSubscription)
 _mailbox = table(Mailbox)
-#: As if nothing had ever been acknowledged, so that another mark may come earlier than this one: the walk
-#: marks for a minute later what somebody is about to mark for now.
-_NONE = -1
-#: Whether something urgent waits in a mailbox. Expiry moves no number, but the count of what waits.
-WAITS = and_(_mailbox.c.urgent_seq > _mailbox.c.acked_seq, _mailbox.c.waiting > 0)
+#: Whether something urgent waits in a mailbox. Expiry moves no number, but it changes the count.
+_WAITS = and_(_mailbox.c.urgent_seq > _mailbox.c.acked_seq, _mailbox.c.waiting > 0)
 
-
-class Claim(NamedTuple):
-    """A subscription that this process sends for, until `until`."""
-
-    type: PushName
-    is_webhook: bool
-    until: datetime
-    woken: int
-    failures: int
-    target: Target
-
-    def key(self) -> dict[str, Any]:
-        """Name the row, as long as the claim on it is ours."""
-        device_id = self.target.device_id
-        return {"of_device": device_id, "of_webhook": self.is_webhook, "until": self.until}
-
-
-def mark(
-    connection: Connection, device_ids: Collection[UUID], types: Collection[str], at: datetime
-) -> None:
-    """Have devices woken at a moment, unless that is under way, or they were and have not answered yet."""
-    values = {"devices": list(device_ids), "types": list(types), "at": at}
-    # In the order of their keys, so that no two transactions wait for each other.
-    connection.execute(_LOCK, values)
-    connection.execute(_MARK, values)
-    if "webhook" in types:
-        connection.execute(_adding(dialect_of(connection)), values)
-
-
-def mark_left(
-    connection: Connection,
-    device_ids: Collection[UUID],
-    types: Collection[str],
-    at: datetime,
-    *,
-    waiting: bool,
-) -> None:
-    """Have devices that ceased to listen woken at a moment, at which they may be back.
-
-    Until then nothing else wakes them. waiting: leave those out for which nothing urgent waits.
-    """
-    values = {"devices": list(device_ids), "types": list(types), "at": at}
-    connection.execute(_LOCK, values)
-    connection.execute(_MARK_WAITING_LEFT if waiting else _MARK_LEFT, values)
-    if "webhook" in types:
-        adding = _adding(dialect_of(connection), waiting=waiting, movable=False)
-        connection.execute(adding, values)
-
-
-def _markable(at: Any) -> Any:
-    """Whether a row is idle, or waits to repeat what its device has answered."""
-    answered = _mailbox.c.acked_seq > _subscription.c.acked_seq
-    later = or_(_subscription.c.due_at.is_(None), _subscription.c.due_at > at)
-    idle = and_(_subscription.c.due_at.is_(None), _subscription.c.woken == 0)
-    return and_(
-        _subscription.c.claimed.is_(False),
-        _subscription.c.failures == 0,
-        or_(idle, and_(answered, later)),
-    )
-
-
-_at = bindparam("at", type_=UtcDateTime())
-_NAMED = and_(
-    _subscription.c.device_id.in_(bindparam("devices", expanding=True)),
+_due_at = bindparam("due_at", type_=UtcDateTime())
+_SUBSCRIBED = and_(
+    _subscription.c.device_id.in_(bindparam("device_ids", expanding=True)),
     _subscription.c.type.in_(bindparam("types", expanding=True)),
 )
-_LOCK: Select[Any] = (
+_UNANSWERED = _subscription.c.wakeups_unanswered > 0
+_ANSWERED = _mailbox.c.acked_seq > _subscription.c.acked_seq
+_LATER = or_(_subscription.c.due_at.is_(None), _subscription.c.due_at > _due_at)
+_IDLE = and_(_subscription.c.due_at.is_(None), ~_UNANSWERED)
+
+LOCK_SUBSCRIPTIONS: Select[Any] = (
     select(_subscription.c.device_id)
-    .where(_NAMED)
+    .where(_SUBSCRIBED)
     .order_by(_subscription.c.device_id, _subscription.c.is_webhook)
     .with_for_update()
 )
-_MARK: Update = (
-    update(_subscription)
-    .where(
-        _NAMED,
-        exists().where(_mailbox.c.device_id == _subscription.c.device_id, WAITS, _markable(_at)),
-    )
-    .values(due_at=_at, woken=0, acked_seq=_NONE)
-)
 
 
-def _marking_left(*waits: ColumnElement[bool]) -> Update:
-    """Write the statement that marks devices which left; a mark that is there may only come earlier."""
-    answered = _mailbox.c.acked_seq > _subscription.c.acked_seq
-    later = or_(_subscription.c.due_at.is_(None), _subscription.c.due_at > _at)
-    acknowledged = select(_mailbox.c.acked_seq).where(
-        _mailbox.c.device_id == _subscription.c.device_id
-    )
-    markable = and_(
-        _subscription.c.claimed.is_(False),
-        _subscription.c.failures == 0,
-        later,
-        or_(_subscription.c.woken == 0, answered),
-    )
+def _update_schedule(condition: ColumnElement[bool], acked_seq: Any) -> Update:
+    """Return the statement that schedules those subscriptions that are neither claimed nor failing."""
+    mailbox = exists().where(_mailbox.c.device_id == _subscription.c.device_id, condition)
     return (
         update(_subscription)
-        .where(
-            _NAMED,
-            exists().where(_mailbox.c.device_id == _subscription.c.device_id, markable, *waits),
-        )
-        # What is acknowledged now is no answer to this mark, or the next message would move it.
-        .values(due_at=_at, woken=0, acked_seq=acknowledged.scalar_subquery())
+        .where(_SUBSCRIBED, ~_subscription.c.is_claimed, _subscription.c.failures == 0, mailbox)
+        .values(due_at=_due_at, wakeups_unanswered=0, acked_seq=acked_seq)
     )
 
 
-_MARK_LEFT, _MARK_WAITING_LEFT = _marking_left(), _marking_left(WAITS)
+UPDATE_SCHEDULE = _update_schedule(and_(_WAITS, or_(_IDLE, and_(_ANSWERED, _LATER))), MOVABLE)
+_LEFT = and_(_LATER, or_(~_UNANSWERED, _ANSWERED))
+# What is acknowledged by now does not answer this wake-up, or the next message would move it.
+_CURRENT_ACKED_SEQ = (
+    select(_mailbox.c.acked_seq)
+    .where(_mailbox.c.device_id == _subscription.c.device_id)
+    .scalar_subquery()
+)
+UPDATE_SCHEDULE_LEFT = _update_schedule(_LEFT, _CURRENT_ACKED_SEQ)
+UPDATE_SCHEDULE_LEFT_WAITING = _update_schedule(and_(_LEFT, _WAITS), _CURRENT_ACKED_SEQ)
 
 
 @cache
-def _adding(dialect: str, *, waiting: bool = True, movable: bool = True) -> Executable:
-    """Make the webhook's rows of devices that have none, of those for which something waits or of all."""
+def _insert_webhook_rows(
+    dialect: str, *, only_waiting: bool = True, is_movable: bool = True
+) -> Executable:
+    """Return the statement that adds the webhook's rows of devices that have none."""
     columns = {
         "device_id": _mailbox.c.device_id,
         "is_webhook": true(),
         "type": literal("webhook"),
         "address": literal(""),
-        "due_at": _at,
-        "claimed": false(),
-        "woken": literal(0),
+        "due_at": _due_at,
+        "is_claimed": false(),
+        "wakeups_unanswered": literal(0),
         "failures": literal(0),
-        "acked_seq": literal(_NONE) if movable else _mailbox.c.acked_seq,
+        "acked_seq": literal(MOVABLE) if is_movable else _mailbox.c.acked_seq,
     }
     rows = (
         select(*columns.values())
-        .where(_mailbox.c.device_id.in_(bindparam("devices", expanding=True)))
+        .where(_mailbox.c.device_id.in_(bindparam("device_ids", expanding=True)))
         .order_by(_mailbox.c.device_id)
     )
     return (
         insert_into(dialect, PushSubscription)
-        .from_select(list(columns), rows.where(WAITS) if waiting else rows)
+        .from_select(list(columns), rows.where(_WAITS) if only_waiting else rows)
         .on_conflict_do_nothing()
     )
 
 
-def claim(
-    connection: Connection, type: PushName, now: datetime, until: datetime, most: int
-) -> list[Claim]:
-    """Claim what is due of one type, the longest due first; what has nothing waiting is idle again.
+def schedule(
+    connection: Connection, device_ids: Collection[UUID], types: Collection[str], at: datetime
+) -> None:
+    """Schedule a wake-up of devices for which something urgent waits, unless one is pending or unanswered."""
+    values = {"device_ids": list(device_ids), "types": list(types), "due_at": at}
+    # In the order of their keys, so that no two transactions wait for each other.
+    connection.execute(LOCK_SUBSCRIPTIONS, values)
+    connection.execute(UPDATE_SCHEDULE, values)
+    if "webhook" in types:
+        connection.execute(_insert_webhook_rows(dialect_of(connection)), values)
 
-    Rows that another process is claiming are passed over.
+
+def schedule_left(
+    connection: Connection,
+    device_ids: Collection[UUID],
+    types: Collection[str],
+    at: datetime,
+    *,
+    only_waiting: bool,
+) -> None:
+    """Schedule a wake-up of devices that ceased to listen, for a time by which they may be back.
+
+    Until then nothing else wakes them. only_waiting: those for which something urgent waits.
     """
-    rows = connection.execute(_DUE, {"type": type, "now": now, "most": most}).all()
-    claimed = [row for row in rows if row.waits]
-    if claimed:
-        connection.execute(
-            _CLAIM, [_row(row) | {"until": until, "acked": row.mailbox_acked} for row in claimed]
+    values = {"device_ids": list(device_ids), "types": list(types), "due_at": at}
+    connection.execute(LOCK_SUBSCRIPTIONS, values)
+    statement = UPDATE_SCHEDULE_LEFT_WAITING if only_waiting else UPDATE_SCHEDULE_LEFT
+    connection.execute(statement, values)
+    if "webhook" in types:
+        insert = _insert_webhook_rows(
+            dialect_of(connection), only_waiting=only_waiting, is_movable=False
         )
-    idle = [_row(row) for row in rows if not row.waits]
-    if idle:
-        connection.execute(_REST, idle)
-    return [
-        Claim(
-            type,
-            row.is_webhook,
-            until,
-            row.woken,
-            row.failures,
-            Target(row.account_id, row.device_id, row.address, row.p256dh, row.auth),
-        )
-        for row in claimed
-    ]
+        connection.execute(insert, values)
 
 
-def _row(row: Row[Any]) -> dict[str, Any]:
-    """Name a row that is locked."""
-    return {"of_device": row.device_id, "of_webhook": row.is_webhook}
+class WakeupClaim(NamedTuple):
+    """A subscription that this process sends for until the claim expires."""
+
+    type: PushName
+    is_webhook: bool
+    expires_at: datetime
+    wakeups_unanswered: int
+    failures: int
+    target: PushTarget
 
 
-_DUE: Select[Any] = (
+class Settlement(NamedTuple):
+    """The new state of a claimed row."""
+
+    claim: WakeupClaim
+    due_at: datetime | None
+    wakeups_unanswered: int
+    failures: int
+
+
+_DUE = and_(_subscription.c.type == bindparam("type"), _subscription.c.due_at <= _due_at)
+SELECT_DUE: Select[Any] = (
     select(
         *_subscription.c,
         _mailbox.c.account_id,
-        _mailbox.c.acked_seq.label("mailbox_acked"),
-        WAITS.label("waits"),
+        _mailbox.c.acked_seq.label("mailbox_acked_seq"),
+        _WAITS.label("waits"),
     )
     .join_from(_subscription, _mailbox, _mailbox.c.device_id == _subscription.c.device_id)
-    .where(
-        _subscription.c.type == bindparam("type"),
-        _subscription.c.due_at <= bindparam("now", type_=UtcDateTime()),
-    )
+    .where(_DUE)
     .order_by(_subscription.c.due_at)
-    .limit(bindparam("most"))
+    .limit(bindparam("limit"))
     .with_for_update(of=_subscription, skip_locked=True)
 )
-_ROW = and_(
-    _subscription.c.device_id == bindparam("of_device"),
-    _subscription.c.is_webhook == bindparam("of_webhook", type_=Boolean()),
+# Of an update the other parameters are the columns that it sets.
+_KEY = and_(
+    _subscription.c.device_id == bindparam("key_device_id"),
+    _subscription.c.is_webhook == bindparam("key_is_webhook", type_=Boolean()),
 )
-_until = bindparam("until", type_=UtcDateTime())
-_CLAIM: Update = (
+UPDATE_CLAIMED = update(_subscription).where(_KEY).values(is_claimed=true())
+UPDATE_IDLE = (
     update(_subscription)
-    .where(_ROW)
-    .values(due_at=_until, claimed=true(), acked_seq=bindparam("acked"))
+    .where(_KEY)
+    .values(due_at=null(), is_claimed=false(), wakeups_unanswered=0, failures=0)
 )
-_REST: Update = (
-    update(_subscription).where(_ROW).values(due_at=null(), claimed=false(), woken=0, failures=0)
+# An expired claim may belong to another process; its outcome is not recorded.
+UPDATE_SETTLED = (
+    update(_subscription)
+    .where(
+        _KEY,
+        _subscription.c.is_claimed,
+        _subscription.c.due_at == bindparam("key_due_at", type_=UtcDateTime()),
+    )
+    .values(is_claimed=false())
 )
-#: A claim that ran out may be another's by now, and what it came to is not ours to write.
-_OURS = and_(_ROW, _subscription.c.claimed.is_(True), _subscription.c.due_at == _until)
 
 
-def settle(connection: Connection, outcomes: Sequence[tuple[Claim, datetime | None, bool]]) -> None:
-    """Write what claims came to: when each is due again, and whether the device was woken."""
+def claim(
+    connection: Connection, type: PushName, now: datetime, expires_at: datetime, limit: int
+) -> list[WakeupClaim]:
+    """Claim due rows of a type, the longest due first; those without urgent messages become idle.
+
+    Rows that another process is claiming are skipped.
+    """
+    rows = connection.execute(SELECT_DUE, {"type": type, "due_at": now, "limit": limit}).all()
+    waiting = [row for row in rows if row.waits]
+    if waiting:
+        connection.execute(
+            UPDATE_CLAIMED,
+            [
+                _key(row) | {"due_at": expires_at, "acked_seq": row.mailbox_acked_seq}
+                for row in waiting
+            ],
+        )
+    idle = [_key(row) for row in rows if not row.waits]
+    if idle:
+        connection.execute(UPDATE_IDLE, idle)
+    return [
+        WakeupClaim(
+            type,
+            row.is_webhook,
+            expires_at,
+            row.wakeups_unanswered,
+            row.failures,
+            PushTarget(row.account_id, row.device_id, row.address, row.p256dh, row.auth),
+        )
+        for row in waiting
+    ]
+
+
+def _key(row: Row[Any]) -> dict[str, Any]:
+    return {"key_device_id": row.device_id, "key_is_webhook": row.is_webhook}
+
+
+def settle(connection: Connection, settlements: Sequence[Settlement]) -> None:
+    """Record the outcome of claims."""
     connection.execute(
-        _SETTLE,
+        UPDATE_SETTLED,
         [
-            claim.key()
-            | {
-                "next": due_at,
-                "times": claim.woken + was_woken,
-                "faults": 0 if was_woken else claim.failures + 1,
+            {
+                "key_device_id": claim.target.device_id,
+                "key_is_webhook": claim.is_webhook,
+                "key_due_at": claim.expires_at,
+                "due_at": due_at,
+                "wakeups_unanswered": wakeups_unanswered,
+                "failures": failures,
             }
-            for claim, due_at, was_woken in outcomes
+            for claim, due_at, wakeups_unanswered, failures in settlements
         ],
     )
 
 
-_SETTLE: Update = (
-    update(_subscription)
-    .where(_OURS)
-    .values(
-        due_at=bindparam("next", type_=UtcDateTime()),
-        claimed=false(),
-        woken=bindparam("times"),
-        failures=bindparam("faults"),
-    )
-)
-
-
-def release(connection: Connection, claims: Sequence[tuple[Claim, datetime | None]]) -> None:
-    """Give claims back on devices that were not woken because they listen, with when each is due again."""
-    connection.execute(_RELEASE, [claim.key() | {"next": due_at} for claim, due_at in claims])
-
-
-_RELEASE: Update = (
-    update(_subscription)
-    .where(_OURS)
-    .values(due_at=bindparam("next", type_=UtcDateTime()), claimed=false())
-)
-
-
-def drop(connection: Connection, claims: Sequence[Claim]) -> None:
-    """Delete subscriptions whose address leads nowhere, unless their device has put another by now."""
-    keys = [(claim.target.device_id, claim.is_webhook, claim.until) for claim in claims]
+def remove(connection: Connection, claims: Sequence[WakeupClaim]) -> None:
+    """Delete subscriptions whose address is gone, unless their device has put another one meanwhile."""
+    keys = [(claim.target.device_id, claim.is_webhook, claim.expires_at) for claim in claims]
     key = tuple_(_subscription.c.device_id, _subscription.c.is_webhook, _subscription.c.due_at)
-    connection.execute(delete(_subscription).where(key.in_(keys), _subscription.c.claimed))
+    connection.execute(delete(_subscription).where(key.in_(keys), _subscription.c.is_claimed))
 
 
-def waiting(connection: Connection, after: UUID, limit: int) -> tuple[list[UUID], UUID | None]:
-    """Walk the mailboxes: give those after one in which urgent messages wait, and the last looked at.
+SELECT_MAILBOXES: Select[Any] = (
+    select(_mailbox.c.device_id, _WAITS.label("waits"))
+    .where(_mailbox.c.device_id > bindparam("device_id"))
+    .order_by(_mailbox.c.device_id)
+    .limit(bindparam("limit"))
+)
 
-    limit: mailboxes looked at; None for the last says that the walk is at its end.
+
+def find_waiting(connection: Connection, after: UUID, limit: int) -> tuple[list[UUID], UUID | None]:
+    """Read the next mailboxes by device; return those in which urgent messages wait, and the last one read.
+
+    limit: mailboxes read. The last is None at the end of the table.
     """
-    rows = connection.execute(_WALK, {"after": after, "most": limit}).all()
+    rows = connection.execute(SELECT_MAILBOXES, {"device_id": after, "limit": limit}).all()
     last = rows[-1].device_id if len(rows) == limit else None
     return [row.device_id for row in rows if row.waits], last
 
 
-_WALK: Select[Any] = (
-    select(_mailbox.c.device_id, WAITS.label("waits"))
-    .where(_mailbox.c.device_id > bindparam("after"))
-    .order_by(_mailbox.c.device_id)
-    .limit(bindparam("most"))
-)
+SELECT_ANY_DUE: Select[Any] = select(literal(1)).where(_DUE).limit(1)
 
 
-def is_any(connection: Connection, type: str, now: datetime) -> bool:
-    """Say whether something of a type is due."""
-    return connection.execute(_ANY, {"type": type, "now": now}).one_or_none() is not None
+def is_any_due(connection: Connection, type: str, now: datetime) -> bool:
+    """Return whether a row of a type is due."""
+    return connection.execute(SELECT_ANY_DUE, {"type": type, "due_at": now}).first() is not None
 
 
-_ANY: Select[Any] = (
-    select(literal(1))
-    .where(
-        _subscription.c.type == bindparam("type"),
-        _subscription.c.due_at <= bindparam("now", type_=UtcDateTime()),
-    )
-    .limit(1)
-)
-
-
-def count(connection: Connection, now: datetime) -> dict[str, int]:
-    """Count what is due, by type."""
-    rows = connection.execute(_COUNT, {"now": now}).all()
-    return {row.type: row.due for row in rows}
-
-
-_COUNT: Select[Any] = (
+COUNT_DUE: Select[Any] = (
     select(_subscription.c.type, func.count().label("due"))
-    .where(_subscription.c.due_at <= bindparam("now", type_=UtcDateTime()))
+    .where(_subscription.c.due_at <= _due_at)
     .group_by(_subscription.c.type)
 )
+
+
+def count_due(connection: Connection, now: datetime) -> dict[str, int]:
+    """Count the rows that are due by type."""
+    rows = connection.execute(COUNT_DUE, {"due_at": now}).all()
+    return {row.type: row.due for row in rows}

@@ -1,7 +1,7 @@
 """Web Push (RFC 8030): one constant message, encrypted for the browser (RFC 8291), under VAPID.
 
-Owns the request and what its answers mean. The endpoint is whatever a client said: the way to it is guarded
-(`core/guarded_requests.py`), and its answer is believed in nothing but its status and Retry-After.
+A client chooses the endpoint: requests to it are guarded (`core/guarded_requests.py`), and of its answer only
+the status and Retry-After count.
 """
 
 import json
@@ -16,21 +16,21 @@ from core.guarded_requests import GuardedAdapter
 from core.http_client import HttpClient
 from messaging.push.provider import (
     CONTENT,
-    LIFETIME,
-    TIMEOUTS,
+    TIMEOUT_SECONDS,
     TOPIC,
-    Failed,
-    Gone,
-    Target,
-    failure,
+    TTL_SECONDS,
+    PushTarget,
+    SubscriptionGone,
+    WakeupFailed,
+    failed_request,
     request,
 )
 from messaging.push.settings import PushName
 from messaging.push.vapid import Vapid
 
-#: Connections that are kept to a push service; there are few of them in the world.
-CONNECTIONS = 32
-#: Not empty, because some push services take no empty ones, and never anything else.
+#: Connections kept to push services, of which there are few in the world.
+MAX_CONNECTIONS = 32
+#: Not empty, because some push services accept no empty message; never anything else.
 _BODY = json.dumps(CONTENT).encode()
 
 
@@ -50,28 +50,28 @@ class WebPushProvider:
         self._clock = clock
         self._client = HttpClient(
             self.name,
-            TIMEOUTS,
+            TIMEOUT_SECONDS,
             from_environment=False,
-            adapter=GuardedAdapter(addresses, sum(TIMEOUTS), CONNECTIONS, ports),
+            adapter=GuardedAdapter(addresses, sum(TIMEOUT_SECONDS), MAX_CONNECTIONS, ports),
         )
 
-    def wake(self, target: Target) -> None:
-        """Post to the endpoint; raises Gone or Failed."""
+    def wake(self, target: PushTarget) -> None:
+        """Post to the endpoint; raises SubscriptionGone or WakeupFailed."""
         keys = {"p256dh": encode(target.p256dh or b""), "auth": encode(target.auth or b"")}
         body = WebPusher({"endpoint": target.address, "keys": keys}).encode(_BODY)["body"]
         headers = {
             "Authorization": self._vapid.authorization(target.address, self._clock()),
             "Content-Encoding": "aes128gcm",
             "Content-Type": "application/octet-stream",
-            "TTL": str(LIFETIME),
+            "TTL": str(TTL_SECONDS),
             "Topic": TOPIC,
             "Urgency": "high",
         }
         answer = request(self._client, target.address, body, headers)
         if answer.status in (404, 410):
-            raise Gone
+            raise SubscriptionGone
         if 300 <= answer.status < 400:
-            # The guard judged this address, not the one that it names.
-            raise Failed("refused")
+            # The guard checked this address, not the one in Location.
+            raise WakeupFailed("refused")
         if answer.status >= 300:
-            raise failure(self.name, answer.status, answer.retry_after())
+            raise failed_request(self.name, answer.status, answer.retry_after())

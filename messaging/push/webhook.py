@@ -1,7 +1,4 @@
-"""The operator's own endpoint, told of each device that should be woken.
-
-Owns one signed JSON POST a wake-up (Standard Webhooks): which account and device, never anything else.
-"""
+"""The operator's webhook: a signed JSON POST a wake-up (Standard Webhooks), with account and device only."""
 
 import json
 import uuid
@@ -11,12 +8,12 @@ from datetime import datetime
 from core.http_client import JSON_HEADERS, HttpClient
 from core.settings import SettingsError
 from core.standard_webhooks import WebhookSecrets
-from messaging.push.provider import CONTENT, TIMEOUTS, Target, failure, request
+from messaging.push.provider import CONTENT, TIMEOUT_SECONDS, PushTarget, failed_request, request
 from messaging.push.settings import PushName, PushSettings
 
 
 class PushWebhookProvider:
-    """Hands wake-ups to the operator."""
+    """Passes wake-ups to the operator."""
 
     name: PushName = "webhook"
 
@@ -24,13 +21,13 @@ class PushWebhookProvider:
         self._url = url
         self._secrets = secrets
         self._clock = clock
-        self._client = HttpClient("push", TIMEOUTS, from_environment=False)
+        self._client = HttpClient("push", TIMEOUT_SECONDS, from_environment=False)
 
     @classmethod
     def from_settings(
         cls, settings: PushSettings, clock: Callable[[], datetime]
     ) -> "PushWebhookProvider":
-        """Build it from the settings; raises SettingsError when they do not name an endpoint."""
+        """Build it from the settings; raises SettingsError when they lack an endpoint."""
         if settings.push_webhook_url is None:
             raise SettingsError("The push webhook needs an address")
         secrets = WebhookSecrets.of(
@@ -38,11 +35,11 @@ class PushWebhookProvider:
         )
         return cls(settings.push_webhook_url, secrets, clock)
 
-    def wake(self, target: Target) -> None:
-        """Post; raises Failed."""
-        told = {"account_id": str(target.account_id), "device_id": str(target.device_id)}
-        body = json.dumps(CONTENT | told).encode()
+    def wake(self, target: PushTarget) -> None:
+        """Post; raises WakeupFailed."""
+        ids = {"account_id": str(target.account_id), "device_id": str(target.device_id)}
+        body = json.dumps(CONTENT | ids).encode()
         signed = self._secrets.sign(str(uuid.uuid4()), self._clock(), body)
         answer = request(self._client, self._url, body, JSON_HEADERS | signed)
         if answer.status >= 300:
-            raise failure(self.name, answer.status, answer.retry_after())
+            raise failed_request(self.name, answer.status, answer.retry_after())

@@ -1,1 +1,1 @@
-"""The stream: one socket a device, over which messages are sent, delivered in order and acknowledged."""
+"""The stream: messages, acknowledgements and signals over one WebSocket a device."""

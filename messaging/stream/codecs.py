@@ -1,7 +1,7 @@
-"""How frames are written: as JSON and as MessagePack, with the same fields.
+"""The codecs of frames: JSON and MessagePack, with the same fields.
 
-What is no frame ends a socket. A frame of a type that is not known, and faults of fields, are answered one
-by one: clients that are newer than the service must not lose their socket, or the frames beside it.
+A WebSocket message that is no frame ends the socket. A frame of an unknown type or with invalid fields is
+refused by itself: a client newer than the service must not lose its socket, or the frames beside it.
 """
 
 import re
@@ -26,57 +26,49 @@ from messaging.mailbox.schemas import (
 from messaging.message_types import Delivery, MessageSubmission, Signal
 from messaging.stream.frames import (
     MAX_SIGNAL_BYTES,
-    Acknowledge,
+    AckFrame,
     ClientId,
-    Ephemeral,
-    Fault,
+    EphemeralFrame,
     Frame,
-    GroupAsOf,
-    Incoming,
+    FrameReference,
+    GroupReference,
+    IncomingFrame,
+    InvalidFrame,
     MessageFrame,
-    Name,
-    Ping,
-    Send,
+    PingFrame,
+    SendFrame,
     ShortText,
     SignalFrame,
 )
 from messaging.stream.problems import FrameUnsupported
+from messaging.stream.websocket import ProtocolViolation
 from tokens.devices import Caller
 
 #: Frames in one WebSocket message.
 MAX_FRAMES = 256
-DIGEST_SIZE = 32
-#: Characters that are repeated of a type that is not known.
+DIGEST_BYTES = 32
+#: Characters of an unknown type that a refusal repeats.
 MAX_TYPE_LENGTH = 64
-#: A fault may repeat the name of a field, which is as long as the client likes.
+#: An error may repeat the name of a field, which is as long as the client likes.
 MAX_DETAIL_LENGTH = 120
+FRAME_TYPES = frozenset({"send", "ack", "ephemeral", "ping"})
 
-
-class NotAFrame(Exception):
-    """What came is not a frame of the subprotocol, and the socket ends; `code` is a close code."""
-
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
-
-
-_TEXT = Annotated[str, Meta(min_length=2, max_length=MAX_CONTENT_LENGTH, pattern=BASE64URL)]
-_SMALL_TEXT = Annotated[
+_Text = Annotated[str, Meta(min_length=2, max_length=MAX_CONTENT_LENGTH, pattern=BASE64URL)]
+_SignalText = Annotated[
     str, Meta(min_length=2, max_length=-(-MAX_SIGNAL_BYTES * 4 // 3), pattern=BASE64URL)
 ]
-_TEXT_DIGEST = Annotated[str, Meta(min_length=43, max_length=43, pattern=BASE64URL)]
-_BYTES = Annotated[bytes, Meta(min_length=1, max_length=MAX_CONTENT_LENGTH * 3 // 4)]
-_SMALL_BYTES = Annotated[bytes, Meta(min_length=1, max_length=MAX_SIGNAL_BYTES)]
-_BYTES_DIGEST = Annotated[bytes, Meta(min_length=DIGEST_SIZE, max_length=DIGEST_SIZE)]
+_DigestText = Annotated[str, Meta(min_length=43, max_length=43, pattern=BASE64URL)]
+_Bytes = Annotated[bytes, Meta(min_length=1, max_length=MAX_CONTENT_LENGTH * 3 // 4)]
+_SignalBytes = Annotated[bytes, Meta(min_length=1, max_length=MAX_SIGNAL_BYTES)]
+_DigestBytes = Annotated[bytes, Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
 
-_JSON_FRAME = Send[_TEXT, _TEXT_DIGEST] | Acknowledge | Ephemeral[_SMALL_TEXT] | Ping
-_MSGPACK_FRAME = Send[_BYTES, _BYTES_DIGEST] | Acknowledge | Ephemeral[_SMALL_BYTES] | Ping
+_JsonFrame = SendFrame[_Text, _DigestText] | AckFrame | EphemeralFrame[_SignalText] | PingFrame
+_MsgpackFrame = (
+    SendFrame[_Bytes, _DigestBytes] | AckFrame | EphemeralFrame[_SignalBytes] | PingFrame
+)
 
 
-class _Typed(Struct):
-    """As much of a frame as makes it one."""
-
+class _Type(Struct):
     type: str
 
 
@@ -90,82 +82,81 @@ class _Id(Struct):
 
 @dataclass(frozen=True)
 class Codec:
-    """One way to write frames: decoders for one or several, for one and for the parts of an array."""
+    """One encoding of frames."""
 
     subprotocol: str
-    #: The kind of WebSocket message that holds it.
-    kind: type[str] | type[bytes]
-    write: Callable[[Sequence[Frame]], str | bytes]
-    #: Bytes as frames of this form hold them, and back.
-    show: Callable[[bytes], str | bytes]
-    content: Callable[[Any], bytes]
-    _decode: Callable[[str | bytes], Any]
-    _decode_one: Callable[[msgspec.Raw], Incoming]
-    _decode_parts: Callable[[str | bytes], list[msgspec.Raw]]
-    _decode_type: Callable[[msgspec.Raw], _Typed]
+    #: The type of WebSocket message that carries it.
+    message_type: type[str] | type[bytes]
+    encode: Callable[[Sequence[Frame]], str | bytes]
+    #: Between bytes and how frames carry them.
+    encode_content: Callable[[bytes], str | bytes]
+    decode_content: Callable[[Any], bytes]
+    #: Of one frame or an array of frames, of one frame, of an array into its parts, and of fields by which a
+    #: refusal names a frame.
+    _decode_message: Callable[[str | bytes], Any]
+    _decode_frame: Callable[[msgspec.Raw], IncomingFrame]
+    _decode_array: Callable[[str | bytes], list[msgspec.Raw]]
+    _decode_type: Callable[[msgspec.Raw], _Type]
     _decode_client_id: Callable[[msgspec.Raw], _ClientId]
     _decode_id: Callable[[msgspec.Raw], _Id]
 
-    def read(self, data: str | bytes) -> Sequence[Incoming | Fault]:
-        """Read a WebSocket message; a frame with faults in it does not spoil the others.
+    def decode(self, data: str | bytes) -> Sequence[IncomingFrame | InvalidFrame]:
+        """Decode a WebSocket message; an invalid frame does not spoil the others.
 
-        Raises NotAFrame.
+        Raises ProtocolViolation.
         """
-        if not isinstance(data, self.kind):
-            raise NotAFrame(
-                CloseReason.UNSUPPORTED_DATA, f"{self.subprotocol} is not sent like this"
-            )
+        if not isinstance(data, self.message_type):
+            reason = f"{self.subprotocol} is not sent like this"
+            raise ProtocolViolation(CloseReason.UNSUPPORTED_DATA, reason)
         try:
-            frames = self._frames(data)
+            frames = self._decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise NotAFrame(CloseReason.INVALID_FRAME_PAYLOAD_DATA, str(error)) from None
+            raise ProtocolViolation(CloseReason.INVALID_FRAME_PAYLOAD_DATA, str(error)) from None
         if len(frames) > MAX_FRAMES:
-            raise NotAFrame(CloseReason.MESSAGE_TOO_BIG, f"at most {MAX_FRAMES} frames at once")
+            reason = f"at most {MAX_FRAMES} frames at once"
+            raise ProtocolViolation(CloseReason.MESSAGE_TOO_BIG, reason)
         return frames
 
-    def _frames(self, data: str | bytes) -> Sequence[Incoming | Fault]:
+    def _decode(self, data: str | bytes) -> Sequence[IncomingFrame | InvalidFrame]:
         try:
-            found = self._decode(data)
+            found = self._decode_message(data)
         except msgspec.ValidationError:
-            # Once more, each by itself: to tell those with faults, and what is no frame at all.
-            return [self._judge(part) for part in self._parts(data)]
-        return found if isinstance(found, list) else [found]
-
-    def _parts(self, data: str | bytes) -> Sequence[msgspec.Raw]:
+            pass
+        else:
+            return found if isinstance(found, list) else [found]
+        # Once more, each by itself, to find the invalid ones and what is no frame at all.
         try:
-            return self._decode_parts(data)
+            parts = self._decode_array(data)
         except msgspec.ValidationError:
-            return [msgspec.Raw(data)]
+            parts = [msgspec.Raw(data)]
+        return [self._decode_part(part) for part in parts]
 
-    def _judge(self, part: msgspec.Raw) -> Incoming | Fault:
+    def _decode_part(self, part: msgspec.Raw) -> IncomingFrame | InvalidFrame:
         try:
-            return self._decode_one(part)
+            return self._decode_frame(part)
         except msgspec.ValidationError as error:
-            fault: Problem = _invalid(error)
+            problem: Problem = _invalid_fields(error)
         frame_type = self._decode_type(part).type
-        if frame_type not in _TYPES:
-            fault = FrameUnsupported("This service knows no frames of this type.")
-        return Fault(self._name(frame_type, part), fault)
-
-    def _name(self, frame_type: str, part: msgspec.Raw) -> Name:
-        """Give what a refusal repeats of a frame, each as far as it is a short text."""
+        if frame_type not in FRAME_TYPES:
+            problem = FrameUnsupported("This service knows no frames of this type.")
+        # Repeated as far as they are short texts.
         client_id = id_ = None
         with suppress(msgspec.ValidationError):
             client_id = self._decode_client_id(part).client_id
         with suppress(msgspec.ValidationError):
             id_ = self._decode_id(part).id
-        return Name(frame_type[:MAX_TYPE_LENGTH], client_id, id_)
+        return InvalidFrame(FrameReference(frame_type[:MAX_TYPE_LENGTH], client_id, id_), problem)
 
-    def outgoing(self, frame: Send[Any, Any], caller: Caller) -> MessageSubmission:
-        """Give the message that a device sends; raises InvalidFields when its parts do not go together."""
+    def outgoing(self, frame: SendFrame[Any, Any], caller: Caller) -> MessageSubmission:
+        """Return the message that a device sends; raises InvalidFields when its fields contradict."""
         try:
             require_whole(frame)
         except ValueError as error:
             raise InvalidFields.at("", str(error)) from None
-        return read_message(frame, self.content, caller)
+        return read_message(frame, self.decode_content, caller)
 
-    def message(self, delivery: Delivery) -> MessageFrame:
-        """Write an envelope in a mailbox."""
+    def message_frame(self, delivery: Delivery) -> MessageFrame:
+        """Return the frame of a message in a mailbox."""
         seq, message, content, is_request = delivery
         group = message.group
         return MessageFrame(
@@ -173,78 +164,64 @@ class Codec:
             message.id,
             message.from_account_id,
             message.from_device_id,
-            self.show(content),
+            self.encode_content(content),
             message.sent_at,
             is_request,
-            UNSET if group is None else GroupAsOf(group.id, group.version),
+            UNSET if group is None else GroupReference(group.id, group.version),
         )
 
-    def signal(self, signal: Signal) -> SignalFrame:
-        """Write a signal."""
-        return SignalFrame(
-            signal.from_account_id,
-            signal.from_device_id,
-            self.show(signal.content),
-            signal.sent_at,
-        )
+    def signal_frame(self, signal: Signal) -> SignalFrame:
+        """Return the frame of a signal."""
+        content = self.encode_content(signal.content)
+        return SignalFrame(signal.from_account_id, signal.from_device_id, content, signal.sent_at)
 
 
-_TYPES = {"send", "ack", "ephemeral", "ping"}
 _STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
 
 
-def _invalid(error: msgspec.ValidationError) -> InvalidFields:
-    """Turn msgspec's fault, whose text names types and bounds and no value, into the problem."""
+def _invalid_fields(error: msgspec.ValidationError) -> InvalidFields:
+    """Return the problem of an error by msgspec, whose text names types and bounds and no value."""
     detail, _, where = str(error).partition(" - at `$")
     if "matching regex" in detail:
-        # Which tells nobody what to do.
         detail = "is not of the form that the page on messages gives for it"
     pointer = "".join(f"/{name or index}" for name, index in _STEP.findall(where))
     return InvalidFields.at(pointer, detail[:MAX_DETAIL_LENGTH])
 
 
-def _form(
+def _codec(
     subprotocol: str,
-    kind: type[str] | type[bytes],
+    message_type: type[str] | type[bytes],
     decoder: Callable[[Any], Any],
     frame: Any,
-    write: Callable[[Sequence[Frame]], str | bytes],
-    show: Callable[[bytes], str | bytes],
-    content: Callable[[Any], bytes],
+    encode_frames: Callable[[Sequence[Frame]], str | bytes],
+    encode_content: Callable[[bytes], str | bytes],
+    decode_content: Callable[[Any], bytes],
 ) -> Codec:
+    types = (frame | list[frame], frame, list[msgspec.Raw], _Type, _ClientId, _Id)
+    decoders: Any = [decoder(one).decode for one in types]
     return Codec(
-        subprotocol,
-        kind,
-        write,
-        show,
-        content,
-        decoder(frame | list[frame]).decode,
-        decoder(frame).decode,
-        decoder(list[msgspec.Raw]).decode,
-        decoder(_Typed).decode,
-        decoder(_ClientId).decode,
-        decoder(_Id).decode,
+        subprotocol, message_type, encode_frames, encode_content, decode_content, *decoders
     )
 
 
-_write_json = msgspec.json.Encoder().encode
-JSON = _form(
+_encode_json = msgspec.json.Encoder().encode
+JSON = _codec(
     "kith.v1.json",
     str,
     msgspec.json.Decoder,
-    _JSON_FRAME,
-    lambda frames: _write_json(frames).decode(),
+    _JsonFrame,
+    lambda frames: _encode_json(frames).decode(),
     encode,
     decode_content,
 )
-MSGPACK = _form(
+MSGPACK = _codec(
     "kith.v1.msgpack",
     bytes,
     msgspec.msgpack.Decoder,
-    _MSGPACK_FRAME,
+    _MsgpackFrame,
     msgspec.msgpack.Encoder(uuid_format="bytes").encode,
-    lambda content: content,
-    lambda content: content,
+    bytes,
+    bytes,
 )
 #: By subprotocol; the first is the default.
-FORMS = {form.subprotocol: form for form in (JSON, MSGPACK)}
+CODECS = {codec.subprotocol: codec for codec in (JSON, MSGPACK)}

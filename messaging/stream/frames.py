@@ -1,7 +1,6 @@
-"""The frames of the stream: what a client sends, and what it is told.
+"""The frames of the stream: their fields and bounds, which are the same in each codec (`codecs.py`).
 
-Owns their fields and bounds, which are the same however they are written (`forms.py`). Bounds that a
-route has too are those of `schemas.py`.
+Bounds that a route has too come from `messaging/mailbox/schemas.py`.
 """
 
 from datetime import datetime
@@ -20,18 +19,18 @@ from messaging.message_types import (
     Notice,
 )
 
-#: Bytes of a signal's content, and seconds it may be on its way.
+#: Bytes of a signal's content, and seconds until it expires.
 MAX_SIGNAL_BYTES = 16_384
 MAX_SIGNAL_LIFETIME = 30
 #: Devices that one signal is for.
-MAX_SIGNALLED = 100
+MAX_SIGNAL_DEVICES = 100
 
 Content = TypeVar("Content")
 DeviceDigest = TypeVar("DeviceDigest")
-SmallContent = TypeVar("SmallContent")
+SignalContent = TypeVar("SignalContent")
 
 ClientId = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[!-~]+$")]
-#: What a client may have repeated to it.
+#: Text of the client's that an answer may repeat.
 ShortText = Annotated[str, Meta(max_length=64)]
 
 
@@ -39,7 +38,7 @@ class Frame(Struct, tag_field="type", forbid_unknown_fields=True, omit_defaults=
     """Base of all frames."""
 
 
-class SealedFor(Struct, Generic[Content], forbid_unknown_fields=True):
+class FrameEnvelope(Struct, Generic[Content], forbid_unknown_fields=True):
     """Ciphertext for one device."""
 
     device_id: UUID
@@ -47,21 +46,21 @@ class SealedFor(Struct, Generic[Content], forbid_unknown_fields=True):
     registration_id: Annotated[int, Meta(ge=1, le=MAX_INTEGER)] | None = None
 
 
-class GroupAsOf(Struct, forbid_unknown_fields=True):
+class GroupReference(Struct, forbid_unknown_fields=True):
     """A group, as of one version."""
 
     id: UUID
     version: Annotated[int, Meta(ge=1, le=MAX_INTEGER)]
 
 
-class Send(Frame, Generic[Content, DeviceDigest], tag="send"):
-    """A message, as the body of `POST /v1/messages`."""
+class SendFrame(Frame, Generic[Content, DeviceDigest], tag="send"):
+    """A message, with the fields of the body of `POST /v1/messages`."""
 
     client_id: ClientId
     to: UUID | None = None
-    group: GroupAsOf | None = None
+    group: GroupReference | None = None
     envelopes: (
-        Annotated[list[SealedFor[Content]], Meta(min_length=1, max_length=MAX_ENVELOPES)] | None
+        Annotated[list[FrameEnvelope[Content]], Meta(min_length=1, max_length=MAX_ENVELOPES)] | None
     ) = None
     content: Content | None = None
     devices: DeviceDigest | None = None
@@ -69,60 +68,60 @@ class Send(Frame, Generic[Content, DeviceDigest], tag="send"):
     expires_in: Annotated[int, Meta(ge=1, le=MAX_LIFETIME)] = MAX_LIFETIME
 
 
-class Acknowledge(Frame, tag="ack"):
-    """All messages up to one are safe with the client."""
+class AckFrame(Frame, tag="ack"):
+    """The client has stored all messages up to a number."""
 
     through: Annotated[int, Meta(ge=0, le=MAX_SEQ)]
 
 
-class SignalFor(Struct, Generic[SmallContent], forbid_unknown_fields=True):
+class DeviceSignal(Struct, Generic[SignalContent], forbid_unknown_fields=True):
     """An ephemeral envelope for one device."""
 
     device_id: UUID
-    content: SmallContent
+    content: SignalContent
 
 
-class Ephemeral(Frame, Generic[SmallContent], tag="ephemeral"):
-    """Signals for devices of an account."""
+class EphemeralFrame(Frame, Generic[SignalContent], tag="ephemeral"):
+    """A signal for devices of an account."""
 
     to: UUID
     envelopes: Annotated[
-        list[SignalFor[SmallContent]], Meta(min_length=1, max_length=MAX_SIGNALLED)
+        list[DeviceSignal[SignalContent]], Meta(min_length=1, max_length=MAX_SIGNAL_DEVICES)
     ]
     expires_in: Annotated[int, Meta(ge=1, le=MAX_SIGNAL_LIFETIME)] = MAX_SIGNAL_LIFETIME
 
 
-class Ping(Frame, tag="ping"):
-    """A question whether the service is there."""
+class PingFrame(Frame, tag="ping"):
+    """Asks for a pong."""
 
     id: ShortText | None = None
 
 
 #: What a client may send; contents are texts in JSON and bytes in MessagePack.
-Incoming = Send[Any, Any] | Acknowledge | Ephemeral[Any] | Ping
+IncomingFrame = SendFrame[Any, Any] | AckFrame | EphemeralFrame[Any] | PingFrame
 
 
-class Name(NamedTuple):
-    """What a refusal repeats of a frame, so that its sender knows which one it was."""
+class FrameReference(NamedTuple):
+    """What a refusal repeats of a frame, so that its sender recognises it."""
 
     frame_type: str
     client_id: str | None = None
     id: str | None = None
 
 
-class Fault(NamedTuple):
-    """A frame whose type is not known, or whose fields are not valid."""
+class InvalidFrame(NamedTuple):
+    """A frame of an unknown type, or with invalid fields."""
 
-    name: Name
+    reference: FrameReference
     problem: Problem
 
 
-class Ready(Frame, tag="ready"):
-    """What the socket is good for."""
+class ReadyFrame(Frame, tag="ready"):
+    """The limits of the socket."""
 
     device_id: UUID
-    unacknowledged: int
-    largest: int
+    max_unacknowledged: int
+    max_message_bytes: int
 
 
 class MessageFrame(Frame, tag="message"):
@@ -135,25 +134,25 @@ class MessageFrame(Frame, tag="message"):
     content: str | bytes
     sent_at: datetime
     request: bool
-    group: GroupAsOf | UnsetType = UNSET
+    group: GroupReference | UnsetType = UNSET
 
 
-class CaughtUp(Frame, tag="caught_up"):
-    """All that waited has been sent."""
+class CaughtUpFrame(Frame, tag="caught_up"):
+    """All waiting messages have been sent."""
 
     through: int
 
 
 class AcceptedFrame(Frame, tag="accepted"):
-    """A message is on disk for each device."""
+    """A message is stored for each device."""
 
     client_id: str
     id: UUID
     accepted_at: datetime
 
 
-class Refused(Frame, tag="refused"):
-    """What a frame asked for was not done."""
+class RefusedFrame(Frame, tag="refused"):
+    """A frame was refused."""
 
     problem: dict[str, Any]
     frame_type: str
@@ -161,14 +160,14 @@ class Refused(Frame, tag="refused"):
     id: str | UnsetType = UNSET
 
 
-class Acknowledged(Frame, tag="acked"):
-    """All messages up to one are deleted."""
+class AckedFrame(Frame, tag="acked"):
+    """All messages up to a number are deleted."""
 
     through: int
 
 
 class SignalFrame(Frame, tag="ephemeral"):
-    """A signal that was passed on."""
+    """A signal from another device."""
 
     from_account_id: UUID
     from_device_id: UUID
@@ -177,14 +176,14 @@ class SignalFrame(Frame, tag="ephemeral"):
 
 
 class GroupChangedFrame(Frame, tag="group_changed"):
-    """A group is another now."""
+    """A group has a new version."""
 
     group_id: UUID
     version: int
 
 
 class KeysLowFrame(Frame, tag="keys_low"):
-    """New one-time keys should be uploaded."""
+    """The device should upload new one-time keys."""
 
     one_time_prekeys: int
     one_time_kem_prekeys: int
@@ -198,40 +197,37 @@ class MissedFrame(Frame, tag="missed"):
 
 
 class LockRemovalFrame(Frame, tag="registration_lock_removal"):
-    """The registration lock is removed at a time, because that was asked for without its PIN."""
+    """The registration lock is removed at this time, as somebody asked without its PIN; null: it stays."""
 
     ends_at: datetime | None
 
 
-class Pong(Frame, tag="pong"):
+class PongFrame(Frame, tag="pong"):
     """The answer to a ping."""
 
     id: str | UnsetType = UNSET
 
 
-def refused(problem: Problem, request_id: str, name: Name) -> Refused:
-    """Say why something was not done."""
-    return Refused(
+def refused_frame(problem: Problem, request_id: str, reference: FrameReference) -> RefusedFrame:
+    """Return the answer to a frame that was refused."""
+    return RefusedFrame(
         problem.document(request_id),
-        name.frame_type,
-        UNSET if name.client_id is None else name.client_id,
-        UNSET if name.id is None else name.id,
+        reference.frame_type,
+        UNSET if reference.client_id is None else reference.client_id,
+        UNSET if reference.id is None else reference.id,
     )
 
 
-def notice(told: Notice) -> GroupChangedFrame | KeysLowFrame | MissedFrame | LockRemovalFrame:
-    """Say what an open socket is told beside messages."""
-    match told:
+def notice_frame(
+    notice: Notice,
+) -> GroupChangedFrame | KeysLowFrame | MissedFrame | LockRemovalFrame:
+    """Return the frame of a notice."""
+    match notice:
         case GroupChangedNotice():
-            return GroupChangedFrame(told.group_id, told.version)
+            return GroupChangedFrame(notice.group_id, notice.version)
         case KeysLowNotice():
-            return KeysLowFrame(told.one_time_prekeys, told.one_time_kem_prekeys)
+            return KeysLowFrame(notice.one_time_prekeys, notice.one_time_kem_prekeys)
         case MissedNotice():
-            return MissedFrame(told.since, told.through)
+            return MissedFrame(notice.since, notice.through)
         case LockRemovalNotice():
-            return LockRemovalFrame(told.ends_at)
-
-
-def pong(ping: Ping) -> Pong:
-    """Answer a ping."""
-    return Pong(UNSET if ping.id is None else ping.id)
+            return LockRemovalFrame(notice.ends_at)

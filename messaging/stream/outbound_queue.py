@@ -1,7 +1,7 @@
-"""What the service has to say over one socket: answers, messages, signals and hints.
+"""The outbound queue of a socket: answers, messages, signals and notices that wait to be written.
 
-Owns how they share a WebSocket message, and that no more of them are kept for a slow peer than a fixed number
-of each kind. Of signals and hints the older ones give way. Writes nothing itself.
+It decides how they share a WebSocket message, and keeps a bounded number of each kind for a slow peer; of
+signals and notices the oldest are dropped. It writes nothing itself.
 """
 
 import threading
@@ -11,157 +11,157 @@ from datetime import datetime
 from messaging.mailbox.store import MailboxPage
 from messaging.message_types import Delivery, KeysLowNotice, Notice, Signal
 from messaging.stream.codecs import Codec
-from messaging.stream.frames import CaughtUp, Frame, notice
+from messaging.stream.frames import CaughtUpFrame, Frame, notice_frame
 from messaging.stream.window import Window
 
 #: Frames that may wait for their answer, or their answer for being written, before no more are read.
 MAX_UNANSWERED = 256
-#: What one WebSocket message has at most of each kind, 256 frames together; more of the last two is not kept.
-ANSWERS_AT_ONCE = 96
-MESSAGES_AT_ONCE = 96
+#: Of each kind in one WebSocket message, 256 frames together; more signals and notices are not kept.
+MAX_ANSWERS_AT_ONCE = 96
+MAX_MESSAGES_AT_ONCE = 96
 MAX_SIGNALS = 32
 MAX_NOTICES = 31
-#: Bytes of content after which it takes no more messages.
-FULL_BYTES = 262_144
+#: Bytes of content after which a WebSocket message takes no more messages.
+MAX_BYTES_AT_ONCE = 262_144
 
 
 class OutboundQueue:
-    """Gathers what is said; any thread adds to it, one takes from it."""
+    """Any thread adds to it, one takes from it."""
 
     def __init__(
         self,
-        form: Codec,
+        codec: Codec,
         clock: Callable[[], datetime],
-        pending: Callable[[int, int], MailboxPage],
+        read_page: Callable[[int, int], MailboxPage],
         ready: Frame,
-        told: Sequence[Notice],
+        notices: Sequence[Notice],
     ) -> None:
-        """Begin with a frame, hints and what is in the mailbox.
+        """Begin with a frame, notices and what is in the mailbox.
 
-        pending: gives the oldest messages of the mailbox after one, and at most so many.
+        read_page: returns the oldest messages of the mailbox after a number, at most so many.
         """
-        self._form = form
+        self._codec = codec
         self._clock = clock
-        self._pending = pending
+        self._read_page = read_page
         self._lock = threading.Lock()
-        self._wanted = threading.Event()
-        self._wanted.set()
+        self._has_work = threading.Event()
+        self._has_work.set()
         self._window = Window()
-        self._answers = [ready, *map(notice, told)]
-        #: Frames that are answered: counted by who reads, and by who writes. Hot, so neither takes the lock.
+        self._answers = [ready, *map(notice_frame, notices)]
+        #: Frames that are answered, counted by the reader and by the writer. Hot, so neither takes the lock.
         self._expected = len(self._answers)
         self._answered = 0
         self._signals: list[Signal] = []
         self._notices: list[Notice] = []
-        #: The hint about keys that was given last: one is enough until there are others.
-        self._keys_low = next((one for one in told if isinstance(one, KeysLowNotice)), None)
+        #: The notice about keys that was sent last: one is enough until the device uploads keys.
+        self._keys_low = next((one for one in notices if isinstance(one, KeysLowNotice)), None)
         self._has_room = threading.Event()
-        self._over = False
+        self._stopped = False
 
-    def wake(self, deliveries: Sequence[Delivery]) -> None:
-        """Say what was stored, as soon as there is room for it."""
+    def on_stored(self, deliveries: Sequence[Delivery]) -> None:
+        """Send stored messages as soon as there is room for them."""
         with self._lock:
-            self._window.offer(deliveries)
-        self._wanted.set()
+            self._window.add_stored(deliveries)
+        self._has_work.set()
 
-    def receive(self, signal: Signal) -> None:
-        """Pass a signal on, if the peer reads it before it expires."""
+    def on_signal(self, signal: Signal) -> None:
+        """Send a signal, if the peer reads it before it expires."""
         with self._lock:
             self._signals.append(signal)
             del self._signals[:-MAX_SIGNALS]
-        self._wanted.set()
+        self._has_work.set()
 
-    def notice(self, told: Notice) -> None:
-        """Give a hint; of keys that run out once, until the device uploads some."""
+    def on_notice(self, notice: Notice) -> None:
+        """Send a notice; one about low keys once, until the device uploads some."""
         with self._lock:
-            if isinstance(told, KeysLowNotice):
-                known, self._keys_low = self._keys_low, told
-                if known is not None and known.uploaded_at == told.uploaded_at:
+            if isinstance(notice, KeysLowNotice):
+                known, self._keys_low = self._keys_low, notice
+                if known is not None and known.uploaded_at == notice.uploaded_at:
                     return
-            self._notices.append(told)
+            self._notices.append(notice)
             if self._keys_low in self._notices[:-MAX_NOTICES]:
                 self._keys_low = None
             del self._notices[:-MAX_NOTICES]
-        self._wanted.set()
+        self._has_work.set()
 
-    def expect(self) -> None:
-        """Count a frame that will be answered; for the one thread that reads."""
+    def on_acknowledged(self, through: int) -> None:
+        """Make room in the window."""
+        with self._lock:
+            self._window.acknowledge(through)
+        if not self._has_work.is_set():
+            self._has_work.set()
+
+    def expect_answer(self) -> None:
+        """Count a frame that will be answered; called by the one thread that reads."""
         self._expected += 1
 
     def answer(self, frame: Frame) -> None:
-        """Say the answer to a frame that was counted."""
+        """Send the answer to a frame that was counted."""
         # No lock: what is taken is taken from the other end, by one thread.
         self._answers.append(frame)
-        if not self._wanted.is_set():
-            self._wanted.set()
-
-    def acknowledged(self, through: int) -> None:
-        """Make room in the window."""
-        with self._lock:
-            self._window.acknowledged(through)
-        if not self._wanted.is_set():
-            self._wanted.set()
+        if not self._has_work.is_set():
+            self._has_work.set()
 
     def await_room(self) -> None:
         """Wait while too much is unanswered: a peer that does not read is not read from either."""
-        while self._is_full() and not self._over:
+        while self._is_full() and not self._stopped:
             self._has_room.clear()
-            # Once more, for what was answered between the look and the line above.
-            if self._is_full() and not self._over:
+            # Once more, for answers between the check and the line above.
+            if self._is_full() and not self._stopped:
                 self._has_room.wait()
 
     def _is_full(self) -> bool:
         return self._expected - self._answered >= MAX_UNANSWERED
 
     def wait(self) -> None:
-        """Wait until there may be something to say."""
-        self._wanted.wait()
-        self._wanted.clear()
+        """Wait until there may be something to send."""
+        self._has_work.wait()
+        self._has_work.clear()
 
     def stop(self) -> None:
-        """Say nothing more, and end both waits."""
-        self._over = True
-        self._wanted.set()
+        """Send nothing more, and end both waits."""
+        self._stopped = True
+        self._has_work.set()
         self._has_room.set()
 
-    def gather(self) -> list[Frame]:
-        """Give what is said next, in one WebSocket message; nothing when there is nothing.
+    def take(self) -> list[Frame]:
+        """Return the frames of the next WebSocket message; none when nothing waits.
 
         Reads the mailbox when that is needed.
         """
-        if self._over:
+        if self._stopped:
             return []
-        deliveries, caught_up = self._take()
+        deliveries, caught_up = self._take_deliveries()
         with self._lock:
             signals, self._signals = self._signals, []
             notices, self._notices = self._notices, []
-        said = self._answers[:ANSWERS_AT_ONCE]
-        del self._answers[:ANSWERS_AT_ONCE]
-        self._answered += len(said)
+        frames = self._answers[:MAX_ANSWERS_AT_ONCE]
+        del self._answers[:MAX_ANSWERS_AT_ONCE]
+        self._answered += len(frames)
         if not self._is_full():
             self._has_room.set()
-        said += map(self._form.message, deliveries)
+        frames += map(self._codec.message_frame, deliveries)
         if caught_up is not None:
-            said.append(caught_up)
-        said += map(notice, notices)
+            frames.append(caught_up)
+        frames += map(notice_frame, notices)
         if signals:
             now = self._clock()
-            said += [self._form.signal(signal) for signal in signals if signal.expires_at > now]
-        return said
+            frames += [self._codec.signal_frame(one) for one in signals if one.expires_at > now]
+        return frames
 
-    def _take(self) -> tuple[Sequence[Delivery], CaughtUp | None]:
-        """Take the messages that come next, and the mark when there is nothing left behind them."""
+    def _take_deliveries(self) -> tuple[Sequence[Delivery], CaughtUpFrame | None]:
+        """Return the messages to send next, and the mark when none are left behind them."""
         window = self._window
         while True:
             with self._lock:
-                wanted, after = window.wants(), window.sent_through
-            page = self._pending(after, wanted) if wanted else None
+                limit, after = window.begin_read(), window.sent_through
+            page = self._read_page(after, limit) if limit else None
             with self._lock:
                 if page is not None:
-                    window.put(page.deliveries, wanted, page.last_seq)
-                deliveries = window.take(MESSAGES_AT_ONCE, FULL_BYTES)
-                # A gap is only seen when something is taken, and nobody would say that it is to be filled.
-                if not deliveries and window.must_look() and not self._over:
+                    window.finish_read(page.deliveries, limit, page.last_seq)
+                deliveries = window.take(MAX_MESSAGES_AT_ONCE, MAX_BYTES_AT_ONCE)
+                # A gap shows only when something is taken, and nothing else would trigger the read.
+                if not deliveries and window.must_read() and not self._stopped:
                     continue
-                caught_up = CaughtUp(window.sent_through) if window.caught_up() else None
-                return deliveries, caught_up
+                is_caught_up = window.take_caught_up()
+                return deliveries, CaughtUpFrame(window.sent_through) if is_caught_up else None

@@ -1,4 +1,4 @@
-"""The route of the stream: who may open a socket, and in which form.
+"""The route of the stream: who may open a socket, and in which codec.
 
 Owns the handshake (RFC 6455 section 4.2) up to its answer; every refusal before that is an ordinary problem.
 """
@@ -14,10 +14,10 @@ from wsproto.utilities import generate_accept_token
 
 from core.api import Api
 from core.problems import MalformedRequest
-from messaging.stream.codecs import FORMS, JSON, Codec
+from messaging.stream.codecs import CODECS, JSON, Codec
 from messaging.stream.problems import SubprotocolUnknown, UpgradeRequired
-from messaging.stream.service import SocketService
-from messaging.stream.websocket import Wire
+from messaging.stream.service import StreamService
+from messaging.stream.websocket import Transport
 from tokens.authenticate import Caller, authenticate_device, hold_connection
 from tokens.device_tokens import DeviceTokenService
 from tokens.problems import TokenMissing
@@ -35,7 +35,7 @@ def authenticate_socket() -> Caller:
         return authenticate_device()
     if len(tokens) > 1:
         raise TokenMissing("Offer one token.")
-    service: DeviceTokenService = current_app.extensions["kith"].tokens.device_tokens
+    service: DeviceTokenService = current_app.extensions["kith"].tokens
     caller = service.authenticate(tokens[0])
     hold_connection(caller)
     return caller
@@ -52,7 +52,8 @@ stream_api = Api(
             "name": "Sec-WebSocket-Protocol",
             "in": "header",
             "required": False,
-            "description": f"{' or '.join(FORMS)}, and where `Authorization` cannot be set `{BEARER}kith_…`.",
+            "description": f"{' or '.join(CODECS)};"
+            f" and `{BEARER}kith_…` where `Authorization` cannot be set.",
             "schema": {"type": "string"},
         },
     ),
@@ -69,18 +70,20 @@ stream_api = Api(
 def open_stream(caller: Caller) -> Response:
     """Open the stream of the calling device: a WebSocket, which takes the place of an older one."""
     key = _key()
-    form = _form()
-    sockets: SocketService = current_app.extensions["kith"].messaging.sockets
-    wire: Wire = request.environ.get("gunicorn.socket") or request.environ["werkzeug.socket"]
+    codec = _codec()
+    streams: StreamService = current_app.extensions["kith"].messaging.streams
+    transport: Transport = (
+        request.environ.get("gunicorn.socket") or request.environ["werkzeug.socket"]
+    )
     request_id = g.request_id
     return _Switching(
         {
             "Upgrade": "websocket",
             "Connection": "Upgrade",
             "Sec-WebSocket-Accept": generate_accept_token(key.encode()).decode(),
-            **({"Sec-WebSocket-Protocol": form.subprotocol} if _offers() else {}),
+            **({"Sec-WebSocket-Protocol": codec.subprotocol} if _offers() else {}),
         },
-        lambda head: sockets.serve(caller, form, wire, head, request_id),
+        lambda head: streams.serve(caller, codec, transport, head, request_id),
     )
 
 
@@ -111,14 +114,14 @@ def _key() -> str:
     raise MalformedRequest("Sec-WebSocket-Key is 16 bytes in base64.")
 
 
-def _form() -> Codec:
+def _codec() -> Codec:
     offers = _offers()
     if not offers:
         return JSON
     for offer in offers:
-        if offer in FORMS:
-            return FORMS[offer]
-    raise SubprotocolUnknown(f"Offer {' or '.join(FORMS)}.")
+        if offer in CODECS:
+            return CODECS[offer]
+    raise SubprotocolUnknown(f"Offer {' or '.join(CODECS)}.")
 
 
 class _Switching(Response):

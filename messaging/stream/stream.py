@@ -1,37 +1,43 @@
-"""One socket of the stream: what a device asks for and is told over it, until it ends.
+"""One socket of the stream: handles the frames of a device until it ends.
 
-Owns what each frame of a client does, and how a socket ends. One thread reads, one writes what has gathered
-in the outlet (`outlet.py`). Refuses garbage by ending, and by an answer what is well formed but cannot be
-done.
+One thread reads, another writes what waits in the outbound queue. Invalid messages end the socket; a valid
+frame that cannot be done is refused by an answer.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
 import structlog
+from msgspec import UNSET
 from sqlalchemy.exc import SQLAlchemyError
 from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError
 
+from core.metrics import Metrics
 from core.problems import InvalidFields, Problem
 from messaging.mailbox.service import MessageService
 from messaging.message_types import AcceptedMessage, CloseCode
-from messaging.stream import frames
-from messaging.stream.codecs import Codec, NotAFrame
+from messaging.stream.codecs import Codec
 from messaging.stream.frames import (
-    Acknowledge,
-    Ephemeral,
-    Fault,
+    AcceptedFrame,
+    AckedFrame,
+    AckFrame,
+    EphemeralFrame,
     Frame,
-    Name,
-    Ping,
-    Send,
+    FrameReference,
+    InvalidFrame,
+    PingFrame,
+    PongFrame,
+    SendFrame,
+    refused_frame,
 )
 from messaging.stream.outbound_queue import OutboundQueue
 from messaging.stream.signals import SignalService
-from messaging.stream.websocket import LAST_SECONDS, Violation, WebSocket
+from messaging.stream.websocket import CLOSE_SECONDS, ProtocolViolation, WebSocket
 from tokens.devices import Caller
 
 log = structlog.get_logger()
@@ -40,11 +46,11 @@ REASONS = {
     CloseCode.REPLACED: "a newer socket of this device",
     CloseCode.TOKEN_REPLACED: "the token was replaced by a newer one",
     CloseCode.REVOKED: "the device was removed, or its token revoked",
-    CloseCode.NUMBER_CHANGED: "what you are known by, or the database, changed; connect again",
+    CloseCode.NUMBER_CHANGED: "the number of the account, or the database, changed; connect again",
 }
 
 
-class Ending(NamedTuple):
+class StreamEnd(NamedTuple):
     """Why a socket ended, and by whom: "service", "client", or "nobody" when the connection was lost."""
 
     code: int
@@ -52,179 +58,160 @@ class Ending(NamedTuple):
     by: str
 
 
-LOST = Ending(CloseReason.ABNORMAL_CLOSURE, "the connection was lost", "nobody")
-BROKEN = Ending(CloseReason.INTERNAL_ERROR, "something went wrong on our side", "service")
-TOO_SLOW = Ending(CloseReason.TRY_AGAIN_LATER, "too slow: it does not read", "service")
-STOPPING = Ending(CloseReason.GOING_AWAY, "the server stops", "service")
+LOST = StreamEnd(CloseReason.ABNORMAL_CLOSURE, "the connection was lost", "nobody")
+FAILED = StreamEnd(CloseReason.INTERNAL_ERROR, "an internal error", "service")
+TOO_SLOW = StreamEnd(CloseReason.TRY_AGAIN_LATER, "too slow: it does not read", "service")
+STOPPING = StreamEnd(CloseReason.GOING_AWAY, "the server stops", "service")
 
 
-#: Counts frames that came "in" or went "out".
-Count = Callable[[str, Sequence[object]], None]
-
-
+@dataclass(eq=False)
 class Stream:
-    """The socket of a device."""
+    """The socket of a device, and a listener in the registry."""
 
-    def __init__(
-        self,
-        caller: Caller,
-        form: Codec,
-        socket: WebSocket,
-        outlet: OutboundQueue,
-        messages: MessageService,
-        signals: SignalService,
-        count: Count,
-        left: Callable[[Ending], None],
-        request_id: str,
-    ) -> None:
-        self._caller = caller
-        self._form = form
-        self._socket = socket
-        self._outlet = outlet
-        self._messages = messages
-        self._signals = signals
-        self._count = count
-        self._left = left
-        self._request_id = request_id
-        self._lock = threading.Lock()
-        self._ending: Ending | None = None
-        self._last_timer: threading.Timer | None = None
-        # What a listener hears goes past this object.
-        self.wake = outlet.wake
-        self.receive = outlet.receive
-        self.notice = outlet.notice
-        self.acknowledged = outlet.acknowledged
+    caller: Caller
+    codec: Codec
+    socket: WebSocket
+    queue: OutboundQueue
+    messages: MessageService
+    signals: SignalService
+    metrics: Metrics
+    request_id: str
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _end: StreamEnd | None = field(default=None, init=False)
+    _abort_timer: threading.Timer | None = field(default=None, init=False)
 
-    def run(self) -> Ending:
-        """Serve until it ends, and say why."""
-        writer = threading.Thread(target=self._write, name="stream", daemon=True)
-        # Listening comes before the first look into the mailbox, so nothing is missed between.
-        caller = self._caller
-        with self._messages.wakeups.listening(caller.device_id, self, caller.token_hash):
-            writer.start()
-            ending = self._read()
-        ending = self.end(ending)
-        self._left(ending)
-        writer.join()
-        if self._last_timer is not None:
-            self._socket.drain()
-            self._last_timer.cancel()
-        return ending
+    def __post_init__(self) -> None:
+        """Let the queue receive directly what the registry delivers."""
+        self.on_stored = self.queue.on_stored
+        self.on_signal = self.queue.on_signal
+        self.on_notice = self.queue.on_notice
+        self.on_acknowledged = self.queue.on_acknowledged
+        self._writer = threading.Thread(target=self._write, name="stream", daemon=True)
 
-    def close(self, why: CloseCode) -> None:
-        """End it from elsewhere."""
-        self.end(Ending(why, REASONS[why], "service"))
+    def run(self) -> StreamEnd:
+        """Read until it ends, and write meanwhile; return why it ends."""
+        self._writer.start()
+        return self._read()
 
-    def end(self, ending: Ending) -> Ending:
-        """End it within a second, even when the peer does not read.
+    def join(self) -> None:
+        """Wait until the writer is done and the peer has read the close frame."""
+        self._writer.join()
+        if self._abort_timer is not None:
+            self.socket.drain()
+            self._abort_timer.cancel()
 
-        Never waits. Gives why it ends, which is another reason when it was ending already.
+    def close(self, code: CloseCode) -> None:
+        """End it, as a listener."""
+        self.end(StreamEnd(code, REASONS[code], "service"))
+
+    def end(self, end: StreamEnd) -> StreamEnd:
+        """End it within a second, even when the peer does not read; never waits.
+
+        Returns why it ends, which is an earlier reason when it was ending already.
         """
         with self._lock:
-            if self._ending is not None:
-                return self._ending
-            self._ending = ending
-        if ending.by == "service":
-            self._last_timer = threading.Timer(LAST_SECONDS, self._socket.abort)
-            self._last_timer.daemon = True
-            self._last_timer.start()
+            if self._end is not None:
+                return self._end
+            self._end = end
+        if end.by == "service":
+            self._abort_timer = threading.Timer(CLOSE_SECONDS, self.socket.abort)
+            self._abort_timer.daemon = True
+            self._abort_timer.start()
         else:
-            self._socket.abort()
-        self._outlet.stop()
-        return ending
+            self.socket.abort()
+        self.queue.stop()
+        return end
 
     def _write(self) -> None:
         try:
-            while self._ending is None:
-                self._outlet.wait()
-                while said := self._outlet.gather():
-                    self._socket.send(self._form.write(said))
-                    self._count("out", said)
+            while self._end is None:
+                self.queue.wait()
+                while frames := self.queue.take():
+                    self.socket.send(self.codec.encode(frames))
+                    self._count("out", frames)
         except TimeoutError:
             self.end(TOO_SLOW)
         except (OSError, LocalProtocolError):
             self.end(LOST)
         except SQLAlchemyError as error:
             log.error("database.failed", error=type(error).__name__)
-            self.end(BROKEN)
+            self.end(FAILED)
         except Exception as error:
             log.error("unexpected", exc_info=error)
-            self.end(BROKEN)
-        if self._ending is not None and self._ending.by == "service":
-            self._socket.close(self._ending.code, self._ending.reason)
+            self.end(FAILED)
+        if self._end is not None and self._end.by == "service":
+            self.socket.close(self._end.code, self._end.reason)
 
-    def _read(self) -> Ending:
+    def _read(self) -> StreamEnd:
         try:
-            for data in self._socket.messages():
-                if self._ending is not None:
-                    return self._ending
-                self._take(data)
-        except (NotAFrame, Violation) as garbage:
-            return Ending(garbage.code, garbage.reason, "service")
+            for data in self.socket.messages():
+                if self._end is not None:
+                    return self._end
+                self._handle(data)
+        except ProtocolViolation as violation:
+            return StreamEnd(violation.code, violation.reason, "service")
         except OSError:
             return LOST
         except Exception as error:
             log.error("unexpected", exc_info=error)
-            return BROKEN
-        return Ending(CloseReason.NORMAL_CLOSURE, "", "client")
+            return FAILED
+        return StreamEnd(CloseReason.NORMAL_CLOSURE, "", "client")
 
-    def _take(self, data: str | bytes) -> None:
-        taken = self._form.read(data)
-        self._count("in", taken)
-        for frame in taken:
+    def _count(self, direction: str, frames: Sequence[object]) -> None:
+        for kind, number in Counter(map(type, frames)).items():
+            name = kind.__struct_config__.tag if issubclass(kind, Frame) else "invalid"
+            self.metrics.frames.labels(direction, name).inc(number)
+
+    def _handle(self, data: str | bytes) -> None:
+        frames = self.codec.decode(data)
+        self._count("in", frames)
+        for frame in frames:
+            if not isinstance(frame, EphemeralFrame):
+                self.queue.expect_answer()
             match frame:
-                case Send():
+                case SendFrame():
                     self._send(frame)
-                case Acknowledge():
-                    self._acknowledge(frame.through)
-                case Ping():
-                    self._say(frames.pong(frame))
-                case Ephemeral():
-                    self._pass_on(frame)
-                case Fault():
-                    self._refuse(frame.problem, frame.name)
-        self._outlet.await_room()
+                case AckFrame(through=through):
+                    done = partial(self._acknowledged, through)
+                    self.messages.submit_acknowledgement(self.caller.device_id, through, done)
+                case PingFrame():
+                    self.queue.answer(PongFrame(UNSET if frame.id is None else frame.id))
+                case EphemeralFrame():
+                    self._send_signal(frame)
+                case InvalidFrame():
+                    self._refuse(frame.problem, frame.reference)
+        self.queue.await_room()
 
-    def _say(self, frame: Frame) -> None:
-        self._outlet.expect()
-        self._outlet.answer(frame)
+    def _refuse(self, problem: Problem, reference: FrameReference) -> None:
+        self.queue.answer(refused_frame(problem, self.request_id, reference))
 
-    def _refuse(self, problem: Problem, name: Name) -> None:
-        self._say(frames.refused(problem, self._request_id, name))
-
-    def _send(self, frame: Send[Any, Any]) -> None:
+    def _send(self, frame: SendFrame[Any, Any]) -> None:
         try:
-            outgoing = self._form.outgoing(frame, self._caller)
+            outgoing = self.codec.outgoing(frame, self.caller)
         except InvalidFields as problem:
-            self._refuse(problem, Name("send", frame.client_id))
-            return
-        self._outlet.expect()
-        self._messages.submit(outgoing, partial(self._sent, frame.client_id))
+            self._refuse(problem, FrameReference("send", frame.client_id))
+        else:
+            self.messages.submit(outgoing, partial(self._sent, frame.client_id))
 
-    def _sent(self, client_id: str, done: AcceptedMessage | Problem) -> None:
-        self._outlet.answer(
-            frames.refused(done, self._request_id, Name("send", client_id))
-            if isinstance(done, Problem)
-            else frames.AcceptedFrame(client_id, done.id, done.accepted_at)
-        )
-
-    def _acknowledge(self, through: int) -> None:
-        self._outlet.expect()
-        self._messages.submit_acknowledgement(
-            self._caller.device_id, through, partial(self._acknowledged, through)
-        )
+    def _sent(self, client_id: str, result: AcceptedMessage | Problem) -> None:
+        if isinstance(result, Problem):
+            self._refuse(result, FrameReference("send", client_id))
+        else:
+            self.queue.answer(AcceptedFrame(client_id, result.id, result.accepted_at))
 
     def _acknowledged(self, through: int, problem: Problem | None) -> None:
         if problem is not None:
-            self._outlet.answer(frames.refused(problem, self._request_id, Name("ack")))
+            self._refuse(problem, FrameReference("ack"))
             return
-        self._outlet.acknowledged(through)
-        self._outlet.answer(frames.Acknowledged(through))
+        self.queue.on_acknowledged(through)
+        self.queue.answer(AckedFrame(through))
 
-    def _pass_on(self, frame: Ephemeral[Any]) -> None:
-        content = self._form.content
-        contents = {one.device_id: content(one.content) for one in frame.envelopes}
+    def _send_signal(self, frame: EphemeralFrame[Any]) -> None:
+        """Pass a signal on; only a refusal is answered."""
+        decode = self.codec.decode_content
+        contents = {one.device_id: decode(one.content) for one in frame.envelopes}
         try:
-            self._signals.pass_on(self._caller, frame.to, contents, frame.expires_in)
+            self.signals.send(self.caller, frame.to, contents, frame.expires_in)
         except Problem as problem:
-            self._refuse(problem, Name("ephemeral"))
+            self.queue.expect_answer()
+            self._refuse(problem, FrameReference("ephemeral"))

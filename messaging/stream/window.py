@@ -1,7 +1,7 @@
-"""What of a mailbox one socket is sent: each message once, in order, and only so many unacknowledged.
+"""The send window of a socket: each message once, in order, and a bounded number unacknowledged.
 
-Owns the cursor of a socket. Messages that were just stored are taken from memory when they follow what was
-sent without a gap; whatever does not follow is left to the table. Sends nothing and reads nothing itself.
+Messages just stored come from memory while they follow what was sent without a gap. Everything else is read
+from the table. The window itself sends and reads nothing.
 """
 
 from collections import deque
@@ -10,63 +10,63 @@ from collections.abc import Sequence
 from messaging.message_types import Delivery, first_within
 
 #: Messages that may be unacknowledged at once.
-UNACKNOWLEDGED = 256
-#: Messages read from the table at once, and bytes of those kept in memory for a peer that is slow: read ones,
-#: and those that were just stored.
-MAX_AT_ONCE = 128
+MAX_UNACKNOWLEDGED = 256
+#: Messages read from the table at once, and bytes of those that are kept for a slow peer.
+MAX_READ = 128
 MAX_READ_BYTES = 262_144
-MAX_BYTES = 1_048_576
+#: Bytes of messages just stored that are kept for a slow peer.
+MAX_STORED_BYTES = 1_048_576
 
 
 class Window:
-    """The state of one socket; whoever uses it from several threads holds a lock."""
+    """The state of one socket. Not thread-safe: its user holds a lock."""
 
     def __init__(self) -> None:
-        #: All up to here was sent, or is of no interest to this device any more.
+        #: All up to here was sent, or was acknowledged over another connection.
         self.sent_through = 0
-        #: What was sent and not acknowledged.
+        #: Numbers that were sent and not acknowledged.
         self._unacknowledged: deque[int] = deque()
         #: Read from the table: all there was after what was sent.
         self._read: deque[Delivery] = deque()
-        #: The number given out last when the table was read to its end.
+        #: The number assigned last when the table was read to its end.
         self._read_through = 0
-        #: Just stored, without a gap among them; numbers are given out without one.
-        self._fresh: deque[Delivery] = deque()
-        self._fresh_bytes = 0
+        #: Just stored, without a gap among them; numbers are assigned without one.
+        self._stored: deque[Delivery] = deque()
+        self._stored_bytes = 0
         #: Whether the table may hold something that is neither sent nor here.
-        self._behind = True
-        self._catching_up = True
-        #: Fewer are read at once where they are large.
-        self._at_once = MAX_AT_ONCE
+        self._is_behind = True
+        self._is_catching_up = True
+        #: Smaller where messages are large.
+        self._read_limit = MAX_READ
 
-    def offer(self, deliveries: Sequence[Delivery]) -> None:
-        """Take what was stored, in order; nothing means that the table knows what."""
-        fresh = self._fresh
-        follows = bool(deliveries) and (not fresh or deliveries[0].seq == fresh[-1].seq + 1)
+    def add_stored(self, deliveries: Sequence[Delivery]) -> None:
+        """Add messages just stored, in order; none: they are in the table."""
+        stored = self._stored
+        follows = bool(deliveries) and (not stored or deliveries[0].seq == stored[-1].seq + 1)
         if follows:
-            fresh.extend(deliveries)
-            self._fresh_bytes += sum(len(delivery.content) for delivery in deliveries)
-        if not follows or len(fresh) > UNACKNOWLEDGED or self._fresh_bytes > MAX_BYTES:
-            self._look()
+            stored.extend(deliveries)
+            self._stored_bytes += sum(len(delivery.content) for delivery in deliveries)
+        if not follows or len(stored) > MAX_UNACKNOWLEDGED or self._stored_bytes > MAX_STORED_BYTES:
+            self._fall_behind()
 
-    def _look(self) -> None:
-        """Leave what is left to the table, which has all that was stored before it is read."""
-        self._fresh.clear()
-        self._fresh_bytes = 0
-        self._behind = self._catching_up = True
+    def _fall_behind(self) -> None:
+        """Forget what was just stored: the table has it before the next read."""
+        self._stored.clear()
+        self._stored_bytes = 0
+        self._is_behind = self._is_catching_up = True
 
-    def take(self, most: int, most_bytes: int) -> list[Delivery]:
-        """Take what follows and has room: so many, and no more once there are so many bytes."""
+    def take(self, limit: int, max_bytes: int) -> list[Delivery]:
+        """Return the messages to send next: at most `limit`, and no more once they have `max_bytes`."""
         taken: list[Delivery] = []
-        most = min(most, UNACKNOWLEDGED - len(self._unacknowledged))
-        while len(taken) < most and most_bytes > 0:
+        limit = min(limit, MAX_UNACKNOWLEDGED - len(self._unacknowledged))
+        while len(taken) < limit and max_bytes > 0:
             delivery = self._next()
             if delivery is None:
                 break
             taken.append(delivery)
             self.sent_through = delivery.seq
-            most_bytes -= len(delivery.content)
-        self._settle()
+            max_bytes -= len(delivery.content)
+        self._skip_to_read()
         self._unacknowledged.extend(delivery.seq for delivery in taken)
         return taken
 
@@ -75,60 +75,60 @@ class Window:
             if self._read:
                 delivery = self._read.popleft()
             else:
-                self._settle()
-                if self._behind or not self._fresh:
+                self._skip_to_read()
+                if self._is_behind or not self._stored:
                     return None
-                if self._fresh[0].seq > self.sent_through + 1:
-                    self._look()
+                if self._stored[0].seq > self.sent_through + 1:
+                    self._fall_behind()
                     return None
-                delivery = self._fresh.popleft()
-                self._fresh_bytes -= len(delivery.content)
+                delivery = self._stored.popleft()
+                self._stored_bytes -= len(delivery.content)
             if delivery.seq > self.sent_through:
                 return delivery
 
-    def _settle(self) -> None:
-        """Move to where the table was read: what lies before and did not come is not there any more."""
+    def _skip_to_read(self) -> None:
+        """Move to the end of the last read: numbers before it that were not read no longer exist."""
         if not self._read:
             self.sent_through = max(self.sent_through, self._read_through)
 
-    def must_look(self) -> bool:
-        """Say whether the table has to be read before anything else can be sent."""
-        has_room = len(self._unacknowledged) < UNACKNOWLEDGED
-        return self._behind and has_room and not self._read
+    def must_read(self) -> bool:
+        """Return whether the table has to be read before anything else can be sent."""
+        has_room = len(self._unacknowledged) < MAX_UNACKNOWLEDGED
+        return self._is_behind and has_room and not self._read
 
-    def wants(self) -> int:
-        """Say how many to read from the table after `sent_through` now, and give to `put`; 0 for none.
+    def begin_read(self) -> int:
+        """Return how many messages after `sent_through` to read now and pass to `finish_read`; 0: none.
 
-        What is fresh at this moment is in the table, so it is forgotten; what comes meanwhile is kept.
+        What was just stored is in the table by now and is forgotten; what arrives meanwhile is kept.
         """
-        if not self.must_look():
+        if not self.must_read():
             return 0
-        self._look()
-        self._behind = False
-        return self._at_once
+        self._fall_behind()
+        self._is_behind = False
+        return self._read_limit
 
-    def put(self, found: Sequence[Delivery], wanted: int, last_seq: int = 0) -> None:
-        """Take what was read; last_seq: the number given out last as of then."""
+    def finish_read(self, found: Sequence[Delivery], limit: int, last_seq: int = 0) -> None:
+        """Add messages read from the table; last_seq: the number assigned last as of that read."""
         kept = first_within(found, MAX_READ_BYTES)
         self._read.extend(kept)
         if len(kept) < len(found):
-            self._at_once = len(kept)
-            self._look()
-        elif len(kept) == wanted:
-            self._at_once = min(2 * wanted, MAX_AT_ONCE)
-            self._look()
+            self._read_limit = len(kept)
+            self._fall_behind()
+        elif len(kept) == limit:
+            self._read_limit = min(2 * limit, MAX_READ)
+            self._fall_behind()
         else:
             self._read_through = last_seq
 
-    def caught_up(self) -> bool:
-        """Say, once each time the table had to be read, that everything in it has been sent."""
-        if self._behind or self._read or not self._catching_up:
+    def take_caught_up(self) -> bool:
+        """Return, once each time the table had to be read, whether everything in it has been sent."""
+        if self._is_behind or self._read or not self._is_catching_up:
             return False
-        self._catching_up = False
+        self._is_catching_up = False
         return True
 
-    def acknowledged(self, through: int) -> None:
-        """Make room: the messages up to one are deleted, those that never were sent here too."""
+    def acknowledge(self, through: int) -> None:
+        """Make room: messages up to this number are deleted, whether they were sent here or not."""
         unacknowledged = self._unacknowledged
         while unacknowledged and unacknowledged[0] <= through:
             unacknowledged.popleft()

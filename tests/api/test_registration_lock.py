@@ -260,8 +260,8 @@ class TestRemoving:
         class Listener:
             """An open socket."""
 
-            def notice(self, notice: Any) -> None:
-                """Take a hint."""
+            def on_notice(self, notice: Any) -> None:
+                """Take a notice."""
                 heard.append(notice)
 
             def close(self, why: Any) -> None:
@@ -271,16 +271,18 @@ class TestRemoving:
         linked = client.post("/v1/device-links/redeem", json={"link_code": code}).json
         other = {"Authorization": f"Bearer {linked['device_token']}"}
         caller = kith.tokens.device_tokens.authenticate(linked["device_token"])
-        with kith.messaging.wakeups.listening(UUID(locked.device_id), Listener()):
+
+        def notices() -> list[Any]:
+            return kith.messaging.streams.pending_notices(caller)
+
+        with kith.messaging.registry.register(UUID(locked.device_id), Listener()):
             client.delete(PATH, headers=other)
             ends_at = heard.pop().ends_at
             assert f"{ends_at:%Y-%m-%d %H:%M}" == "2026-03-08 12:00"
-            assert LockRemovalNotice(ends_at) in kith.messaging.sockets._greet(caller)
+            assert LockRemovalNotice(ends_at) in notices()
             client.post(f"{PATH}/keep", headers=other)
             assert heard == [LockRemovalNotice(None)]
-        assert not [
-            n for n in kith.messaging.sockets._greet(caller) if type(n) is LockRemovalNotice
-        ]
+        assert not [n for n in notices() if type(n) is LockRemovalNotice]
 
 
 class TestLapsing:

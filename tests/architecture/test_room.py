@@ -23,7 +23,7 @@ messaging/groups/administration.py: remove rename set_role
 messaging/groups/service.py: accept leave
 messaging/keys/service.py: take
 messaging/push/service.py: delete
-messaging/push/waker.py: _mark_at _mark_some_left _record turn
+messaging/push/waker.py: _record _schedule _schedule_batch_left _send_due
 messaging/mailbox/service.py: _commit
 messaging/notifications/mailbox_poller.py: _mark_seen
 sms/delivery.py: report

@@ -23,17 +23,17 @@ class Listener:
         self.woken = 0
         self.why: list[CloseCode] = []
 
-    def wake(self, deliveries: Sequence[Delivery]) -> None:
+    def on_stored(self, deliveries: Sequence[Delivery]) -> None:
         """Count."""
         self.woken += 1
 
-    def acknowledged(self, through: int) -> None:
+    def on_acknowledged(self, through: int) -> None:
         """Let it go."""
 
-    def receive(self, signal: Signal) -> None:
+    def on_signal(self, signal: Signal) -> None:
         """Let it go."""
 
-    def notice(self, notice: Notice) -> None:
+    def on_notice(self, notice: Notice) -> None:
         """Let it go."""
 
     def close(self, why: CloseCode) -> None:
@@ -68,9 +68,9 @@ def test_who_listens_begins_anew(
     """Numbers in a mailbox are given out again: whoever goes on counting would miss the new messages."""
     anna, ben = register("+4915112345601"), register("+4915112345602")
     kith = app.extensions["kith"]
-    listener, net = (
+    listener, poller = (
         Listener(),
-        MailboxPoller(pair.database, kith.runtime.clock, kith.messaging.wakeups),
+        MailboxPoller(pair.database, kith.runtime.clock, kith.messaging.registry),
     )
 
     def send(name: str) -> None:
@@ -87,20 +87,20 @@ def test_who_listens_begins_anew(
         return [message["seq"] for message in page["messages"]]
 
     send("kept")
-    with kith.messaging.wakeups.listening(UUID(ben.device_id), listener):
-        net.look()
-        net.look()
+    with kith.messaging.registry.register(UUID(ben.device_id), listener):
+        poller.poll()
+        poller.poll()
         assert listener.why == []
         pair.lose_touch()
         send("lost")
         assert numbers() == [1, 2]
         pair.fail_over()
         assert numbers() == [1]
-        net.look()
+        poller.poll()
         assert listener.why == [CloseCode.FAILED_OVER]
     send("new")
     assert numbers() == [1, 2]
     another = Listener()
-    with kith.messaging.wakeups.listening(UUID(ben.device_id), another):
-        net.look()
+    with kith.messaging.registry.register(UUID(ben.device_id), another):
+        poller.poll()
         assert (another.why, another.woken) == ([], 1)

@@ -12,9 +12,9 @@ from sqlalchemy import insert
 from core.database import Database
 from core.metrics import Metrics
 from messaging.mailbox.models import Mailbox
-from messaging.push import wakeup_queue as due
+from messaging.push import wakeup_queue
 from messaging.push.models import PushSubscription
-from messaging.push.provider import Target
+from messaging.push.provider import PushTarget
 from messaging.push.waker import Waker
 from tests.conftest import Clock
 
@@ -29,7 +29,7 @@ class Bell:
     def __init__(self) -> None:
         self.woken: list[UUID] = []
 
-    def wake(self, target: Target) -> None:
+    def wake(self, target: PushTarget) -> None:
         """Note it."""
         self.woken.append(target.device_id)
 
@@ -63,8 +63,8 @@ def devices(database: Database) -> list[UUID]:
                     "type": "fcm",
                     "address": "token",
                     "due_at": None,
-                    "claimed": False,
-                    "woken": 0,
+                    "is_claimed": False,
+                    "wakeups_unanswered": 0,
                     "failures": 0,
                     "acked_seq": 0,
                 }
@@ -77,7 +77,7 @@ def devices(database: Database) -> list[UUID]:
 def test_a_claim_is_one_process_s(database: Database, clock: Clock, devices: list[UUID]) -> None:
     """What all of them claim at once is each row once."""
     with database.write() as connection:
-        due.mark(connection, devices, ["fcm"], clock())
+        wakeup_queue.schedule(connection, devices, ["fcm"], clock())
     together = Barrier(PROCESSES)
 
     def claim(_: int) -> list[UUID]:
@@ -86,7 +86,7 @@ def test_a_claim_is_one_process_s(database: Database, clock: Clock, devices: lis
         while True:
             with database.write() as connection:
                 until = clock() + timedelta(minutes=2)
-                claims = due.claim(connection, "fcm", clock(), until, 7)
+                claims = wakeup_queue.claim(connection, "fcm", clock(), until, 7)
             mine += [one.target.device_id for one in claims]
             if not claims:
                 return mine
@@ -109,13 +109,13 @@ def test_all_who_mark_and_send_wake_each_once(
         together.wait()
         for begin in range(0, DEVICES, 30):
             waker.wake(devices[begin : begin + 30])
-            waker.turn()
+            waker.run_once()
             waker.drain()
         for _ in range(DEVICES):
-            waker.turn()
+            waker.run_once()
             waker.drain()
             with database.read() as connection:
-                if not due.is_any(connection, "fcm", clock()):
+                if not wakeup_queue.is_any_due(connection, "fcm", clock()):
                     break
 
     with ThreadPoolExecutor(PROCESSES) as pool:

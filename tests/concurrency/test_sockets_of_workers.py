@@ -14,8 +14,8 @@ import pytest
 
 from app import Kith
 from messaging.message_types import CloseCode
-from messaging.push.waker import AWAY
-from messaging.stream.window import UNACKNOWLEDGED
+from messaging.push.waker import LEFT_DELAY
+from messaging.stream.window import MAX_UNACKNOWLEDGED
 from tests.conftest import Clock, MakeApp, Person
 from tests.contract.fake_push import FakePushService
 from tests.people import put_in_touch, settle
@@ -48,8 +48,10 @@ class Worker(NamedTuple):
 
     def until_announced(self, person: Person, listeners: int = 1) -> None:
         """Wait until others reach a person's listeners here, and were told of them."""
-        wakeups, device_id = self.kith.messaging.wakeups, UUID(person.device_id)
-        until(lambda: [one.announced for one in wakeups.seats_of(device_id)] == [True] * listeners)
+        registry, device_id = self.kith.messaging.registry, UUID(person.device_id)
+        until(
+            lambda: [one.is_confirmed for one in registry.slots_of(device_id)] == [True] * listeners
+        )
 
 
 @pytest.fixture
@@ -185,8 +187,8 @@ def test_a_poll_and_a_socket_at_two_workers(
         assert socket.expect("caught_up") == {"through": 0}
         poll = pool.submit(wait, there, ben)
         there.until_announced(ben)
-        (seat,) = here.kith.messaging.wakeups.seats_of(UUID(ben.device_id))
-        until(lambda: seat.polled_until > 0)
+        (slot,) = here.kith.messaging.registry.slots_of(UUID(ben.device_id))
+        until(lambda: slot.remote_poll_until > 0)
         send(workers[sender_at], anna, ben, b"to both")
         assert [message["seq"] for message in poll.result(LONG)] == [1]
         assert socket.expect("message")["seq"] == 1
@@ -213,10 +215,10 @@ def test_an_acknowledgement_at_another_worker_makes_room(
         assert socket.expect("caught_up") == {"through": 0}
         assert sender.expect("caught_up") == {"through": 0}
         for worker in (here, there):
-            for _ in range(UNACKNOWLEDGED + 1):
+            for _ in range(MAX_UNACKNOWLEDGED + 1):
                 sender.send(frame(ben))
                 sender.expect("accepted")
-            came = [seq for _ in range(UNACKNOWLEDGED) if (seq := next_message(socket))]
+            came = [seq for _ in range(MAX_UNACKNOWLEDGED) if (seq := next_message(socket))]
             acknowledge(worker, ben, came[-1])
             last = next_message(socket)
             assert last == came[-1] + 1
@@ -269,15 +271,15 @@ def test_who_is_back_at_another_worker_is_not_woken(
             pass
     waker = here.kith.messaging.push.waker
     until(lambda: UUID(ben.device_id) in waker._left)
-    waker.turn()
+    waker.run_once()
     with there.open(ben):
-        clock.advance(AWAY.total_seconds())
-        waker.turn()
+        clock.advance(LEFT_DELAY.total_seconds())
+        waker.run_once()
         waker.drain()
         assert service.received == []
     until(lambda: UUID(ben.device_id) in there.kith.messaging.push.waker._left)
-    there.kith.messaging.push.waker.turn()
-    clock.advance(AWAY.total_seconds())
-    waker.turn()
+    there.kith.messaging.push.waker.run_once()
+    clock.advance(LEFT_DELAY.total_seconds())
+    waker.run_once()
     waker.drain()
     assert len(service.received) == 1

@@ -13,10 +13,9 @@ from structlog.testing import capture_logs
 
 from core.metrics import Metrics
 from messaging.message_types import CloseCode, GroupChangedNotice, KeysLowNotice, Notice, Signal
-from messaging.notifications import valkey_bus
-from messaging.notifications import valkey_connection as valkey_line
-from messaging.notifications.listeners import ListenerRegistry, Waiter
-from messaging.notifications.notifications import Stored, encode
+from messaging.notifications.listeners import LongPoll
+from messaging.notifications.notifications import MessageStored, encode
+from messaging.notifications.registry import ListenerRegistry
 from messaging.notifications.valkey_bus import ValkeyBus
 from tests.tls_front import CERTIFICATE, tls_front
 from tests.valkey import Valkey, running_valkey
@@ -33,15 +32,7 @@ def server() -> Iterator[Valkey]:
         yield valkey
 
 
-@pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Notice what happens, and try again, sooner than in production."""
-    monkeypatch.setattr(valkey_line, "SILENCE_SECONDS", 0.5)
-    monkeypatch.setattr(valkey_bus, "PING_SECONDS", 0.1)
-    monkeypatch.setattr(valkey_bus, "MAX_RETRY", 0.2)
-
-
-class Listener(Waiter):
+class Listener(LongPoll):
     """Keeps all it is told."""
 
     def __init__(self) -> None:
@@ -50,13 +41,13 @@ class Listener(Waiter):
         self.said: list[Signal | Notice] = []
         self.ended, self.spoken_to = threading.Event(), threading.Event()
 
-    def receive(self, signal: Signal) -> None:
+    def on_signal(self, signal: Signal) -> None:
         """Keep a signal."""
         self.said.append(signal)
         self.spoken_to.set()
 
-    def notice(self, notice: Notice) -> None:
-        """Keep a hint."""
+    def on_notice(self, notice: Notice) -> None:
+        """Keep a notice."""
         self.said.append(notice)
         self.spoken_to.set()
 
@@ -70,22 +61,32 @@ class Worker:
     """What of a worker is about wake-ups."""
 
     def __init__(self, url: str, namespace: str) -> None:
-        self.wakeups, self.metrics = ListenerRegistry(), Metrics()
-        self.unheard: list[UUID] = []
+        self.registry, self.metrics = ListenerRegistry(), Metrics()
+        self.offline: list[UUID] = []
         self._changed = threading.Condition()
         self._joined: list[UUID] = []
-        self.bus = ValkeyBus(url, namespace, self.wakeups, self._join, self.metrics)
-        self.wakeups.bus = self.bus
-        self.wakeups.unheard.append(self._miss)
+        # Connections are given up, and made again, sooner than in production.
+        self.bus = ValkeyBus(
+            url,
+            namespace,
+            self.registry,
+            self._join,
+            self.metrics,
+            ping_seconds=0.1,
+            timeout_seconds=0.5,
+            max_retry_seconds=0.2,
+        )
+        self.registry.bus = self.bus
+        self.registry.offline_handlers.append(self._report_offline)
 
     def _join(self, device_id: UUID) -> None:
         with self._changed:
             self._joined.append(device_id)
             self._changed.notify_all()
 
-    def _miss(self, device_ids) -> None:  # type: ignore[no-untyped-def]
+    def _report_offline(self, device_ids) -> None:  # type: ignore[no-untyped-def]
         with self._changed:
-            self.unheard += device_ids
+            self.offline += device_ids
             self._changed.notify_all()
 
     def until(self, what: Callable[[], bool]) -> None:
@@ -112,9 +113,9 @@ class Worker:
     def listening(self, device_id: UUID = HERS, token: bytes | None = None) -> Iterator[Listener]:
         """Listen, and wait until the others reach this listener and were told of it."""
         listener, before = Listener(), len(self._joined)
-        with self.wakeups.listening(device_id, listener, token):
-            (seat,) = self.wakeups.seats_of(device_id)
-            self.until(lambda: device_id in self._joined[before:] and seat.announced)
+        with self.registry.register(device_id, listener, token):
+            (slot,) = self.registry.slots_of(device_id)
+            self.until(lambda: device_id in self._joined[before:] and slot.is_confirmed)
             yield listener
 
     def rejoined(self, times: int) -> None:
@@ -126,7 +127,7 @@ class Worker:
 def workers(server: Valkey) -> Iterator[tuple[Worker, Worker]]:
     """Two workers of a deployment of their own."""
     pair = Worker(server.url, uuid4().hex), Worker(server.url, "")
-    pair[1].bus._namespace = pair[0].bus._namespace
+    pair[1].bus.namespace = pair[0].bus.namespace
     for worker in pair:
         worker.bus.start()
         worker.until_up()
@@ -136,7 +137,7 @@ def workers(server: Valkey) -> Iterator[tuple[Worker, Worker]]:
 
 
 def test_what_is_stored_here_wakes_there(workers: tuple[Worker, Worker]) -> None:
-    """Who listens at another worker is woken, and passed signals and hints."""
+    """Who listens at another worker is woken, and passed signals and notices."""
     here, there = workers
     now = datetime.now(UTC)
     said = [
@@ -145,29 +146,29 @@ def test_what_is_stored_here_wakes_there(workers: tuple[Worker, Worker]) -> None
         GroupChangedNotice(HIS, 3),
     ]
     with there.listening() as listener:
-        here.wakeups.stored({HERS: (), HIS: ()})
+        here.registry.notify_stored({HERS: (), HIS: ()})
         assert listener.wait(LONG)
-        here.wakeups.signal(HERS, said[0])  # type: ignore[arg-type]
+        here.registry.send_signal(HERS, said[0])  # type: ignore[arg-type]
         for notice in said[1:]:
-            here.wakeups.notice(HERS, notice)  # type: ignore[arg-type]
+            here.registry.send_notice(HERS, notice)  # type: ignore[arg-type]
         there.until(lambda: len(listener.said) == 3)
         assert listener.said == said
-    assert here.value("kith_bus_hints_total", step="published") == 5
+    assert here.value("kith_bus_notifications_total", step="published") == 5
     # Her own announcement is one of them.
-    assert there.value("kith_bus_hints_total", step="received") == 5
+    assert there.value("kith_bus_notifications_total", step="received") == 5
 
 
 def test_nobody_listens_anywhere(workers: tuple[Worker, Worker]) -> None:
     """What is urgent and heard by nobody is told to who wakes in another way; nothing else is."""
     here, there = workers
     with there.listening() as listener:
-        here.wakeups.stored({HERS: (), HIS: ()}, urgent={HERS, HIS})
-        here.until(lambda: here.unheard == [HIS])
+        here.registry.notify_stored({HERS: (), HIS: ()}, urgent={HERS, HIS})
+        here.until(lambda: here.offline == [HIS])
         assert listener.wait(LONG)
-    here.wakeups.stored({HIS: ()})
-    here.wakeups.stored({HERS: ()}, urgent={HERS})
-    here.until(lambda: HERS in here.unheard + there.unheard)
-    assert here.unheard + there.unheard == [HIS, HERS]
+    here.registry.notify_stored({HIS: ()})
+    here.registry.notify_stored({HERS: ()}, urgent={HERS})
+    here.until(lambda: HERS in here.offline + there.offline)
+    assert here.offline + there.offline == [HIS, HERS]
 
 
 def test_who_listens_is_found_out(workers: tuple[Worker, Worker], server: Valkey) -> None:
@@ -177,10 +178,10 @@ def test_who_listens_is_found_out(workers: tuple[Worker, Worker], server: Valkey
 
     def ask(name: str, device_id: UUID) -> None:
         before = len(answers)
-        here.wakeups.ask(device_id, lambda heard: answers.append((name, heard)))
+        here.registry.check_presence(device_id, lambda heard: answers.append((name, heard)))
         here.until(lambda: len(answers) > before)
 
-    with there.listening(), here.wakeups.listening(HIS, Waiter(), is_poll=True):
+    with there.listening(), here.registry.register(HIS, LongPoll(), is_poll=True):
         ask("there", HERS)
         ask("here", HIS)
         ask("nowhere", UUID(int=7))
@@ -200,7 +201,7 @@ def test_a_newer_listener_elsewhere(workers: tuple[Worker, Worker]) -> None:
         assert older.ended.wait(LONG)
         assert older.why == [CloseCode.REPLACED]
         newest = Listener()
-        with here.wakeups.listening(HERS, newest):
+        with here.registry.register(HERS, newest):
             assert newer.ended.wait(LONG)
             assert newest.why == []
 
@@ -218,7 +219,7 @@ def test_two_at_once(workers: tuple[Worker, Worker]) -> None:
             start: threading.Barrier = start,
             leave: threading.Event = leave,
         ) -> None:
-            with worker.wakeups.listening(HERS, listener):
+            with worker.registry.register(HERS, listener):
                 start.wait(LONG)
                 leave.wait(LONG)
 
@@ -239,34 +240,34 @@ def test_revoked_elsewhere(workers: tuple[Worker, Worker]) -> None:
     """A replaced token ends who came with it at another worker, and nobody else."""
     here, there = workers
     with there.listening(token=b"newer" * 4) as listener:
-        here.wakeups.close(HERS, CloseCode.TOKEN_REPLACED, b"newer" * 4)
-        here.wakeups.close(HERS, CloseCode.TOKEN_REPLACED, b"newest" * 4)
+        here.registry.close(HERS, CloseCode.TOKEN_REPLACED, b"newer" * 4)
+        here.registry.close(HERS, CloseCode.TOKEN_REPLACED, b"newest" * 4)
         assert listener.ended.wait(LONG)
         assert listener.why == [CloseCode.TOKEN_REPLACED]
 
 
 def test_garbage(workers: tuple[Worker, Worker], server: Valkey) -> None:
-    """What is no hint is counted and ignored."""
+    """What is no notification is counted and ignored."""
     here, there = workers
     with there.listening() as listener:
         stranger = valkey_client.Valkey(host="127.0.0.1", port=server.port)
         for garbage in (b"", b"\x01", b"\x01\xff" * 500, b"\x02nothing"):
-            stranger.publish(f"{here.bus._namespace}:device:{HERS.hex}", garbage)
+            stranger.publish(f"{here.bus.namespace}:device:{HERS.hex}", garbage)
         stranger.close()
-        here.wakeups.stored({HERS: ()})
+        here.registry.notify_stored({HERS: ()})
         assert listener.wait(LONG)
         assert listener.why == []
-        assert there.value("kith_bus_hints_total", step="garbage") == 4
+        assert there.value("kith_bus_notifications_total", step="invalid") == 4
 
 
 def test_deployments_share_a_valkey(workers: tuple[Worker, Worker], server: Valkey) -> None:
-    """Hints stay in their namespace."""
+    """Notifications stay in their namespace."""
     stranger = Worker(server.url, "stranger")
     stranger.bus.start()
     stranger.until_up()
     with workers[0].listening() as listener:
-        stranger.wakeups.stored({HERS: ()}, urgent={HERS})
-        stranger.until(lambda: stranger.unheard == [HERS])
+        stranger.registry.notify_stored({HERS: ()}, urgent={HERS})
+        stranger.until(lambda: stranger.offline == [HERS])
         assert not listener.wait(0)
     stranger.bus.stop()
 
@@ -280,26 +281,26 @@ def own() -> Iterator[Valkey]:
 
 @pytest.mark.parametrize("hanging", [False, True], ids=["killed", "hanging"])
 def test_valkey_is_away(own: Valkey, hanging: bool) -> None:
-    """Nobody waits for it; who is urgent is unheard; when it is back all is as before, by itself."""
+    """Nobody waits for it; who is urgent is offline; when it is back all is as before, by itself."""
     here, there = Worker(own.url, "kith"), Worker(own.url, "kith")
     for worker in (here, there):
         worker.bus.start()
         worker.until_up()
     with there.listening() as listener, ExitStack() as others, capture_logs() as lines:
         for number in range(10, 310):
-            others.enter_context(there.wakeups.listening(UUID(int=number), Waiter()))
+            others.enter_context(there.registry.register(UUID(int=number), LongPoll()))
         own.freeze() if hanging else own.kill()
         here.until(lambda: here.value("kith_bus_up") == there.value("kith_bus_up") == 0)
-        here.wakeups.stored({HERS: ()}, urgent={HERS})
-        assert here.unheard == [HERS]
-        assert here.value("kith_bus_hints_total", step="dropped") == 1
+        here.registry.notify_stored({HERS: ()}, urgent={HERS})
+        assert here.offline == [HERS]
+        assert here.value("kith_bus_notifications_total", step="dropped") == 1
         own.thaw() if hanging else own.start()
-        # RegisteredDevice again, which has the net look for what was missed.
+        # Subscribed again, which has the poller look for what was missed.
         there.rejoined(times=2)
         there.until(lambda: there._joined.count(UUID(int=309)) >= 1)
         here.until_up(2)
         listener.clear()
-        here.wakeups.stored({HERS: ()})
+        here.registry.notify_stored({HERS: ()})
         assert listener.wait(LONG)
         assert listener.why == []
     # Said once by each, however often they tried.
@@ -317,7 +318,7 @@ def test_two_that_came_while_it_was_away(own: Valkey) -> None:
     own.kill()
     here.until(lambda: here.value("kith_bus_up") == there.value("kith_bus_up") == 0)
     older, newer = Listener(), Listener()
-    with here.wakeups.listening(HERS, older), there.wakeups.listening(HERS, newer):
+    with here.registry.register(HERS, older), there.registry.register(HERS, newer):
         own.start()
         assert older.ended.wait(LONG)
         assert (older.why, newer.why) == ([CloseCode.REPLACED], [])
@@ -341,10 +342,10 @@ def test_a_password(own: Valkey) -> None:
         right.bus.start()
         right.until_up()
         with right.listening() as listener:
-            operator.publish(f"kith:device:{HERS.hex}", encode(Stored(1, False)))
+            operator.publish(f"kith:device:{HERS.hex}", encode(MessageStored(1, False)))
             assert listener.wait(LONG)
-            right.wakeups.stored({HIS: ()}, urgent={HIS})
-            right.until(lambda: right.unheard == [HIS])
+            right.registry.notify_stored({HIS: ()}, urgent={HIS})
+            right.until(lambda: right.offline == [HIS])
         right.bus.stop()
     operator.close()
     assert "hunter" not in str(lines)

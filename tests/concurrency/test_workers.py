@@ -169,7 +169,7 @@ def test_a_wait_ends_at_another_worker(pair: list[RunningServer]) -> None:
         )
 
     def received() -> float:
-        return _metric(pair[0].base_url, 'kith_bus_hints_total{step="received"}')
+        return _metric(pair[0].base_url, 'kith_bus_notifications_total{step="received"}')
 
     with ThreadPoolExecutor() as pool:
         older = pool.submit(wait, pair[0])

@@ -9,12 +9,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from messaging.push.apns import TOKEN_LIFETIME, ApnsProvider
-from messaging.push.provider import Failed, Gone, Target
+from messaging.push.provider import PushTarget, SubscriptionGone, WakeupFailed
 from tests.conftest import Clock
 from tests.contract.fake_apns import FakeApns, Notification, Verdict
 
 KEY = ec.generate_private_key(ec.SECP256R1())
-TARGET = Target(uuid4(), uuid4(), "0a1b2c")
+TARGET = PushTarget(uuid4(), uuid4(), "0a1b2c")
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_many_share_a_connection(apns: FakeApns, provider: ApnsProvider) -> None
     def wake(_: int) -> bool:
         try:
             provider.wake(TARGET)
-        except Gone:
+        except SubscriptionGone:
             return False
         return True
 
@@ -109,7 +109,7 @@ def test_addresses_that_are_gone(
 ) -> None:
     """By Apple's word."""
     apns.verdicts.append(Verdict(status, reason))
-    with pytest.raises(Gone):
+    with pytest.raises(SubscriptionGone):
         provider.wake(TARGET)
 
 
@@ -129,7 +129,7 @@ def test_what_fails_may_work_later(
 ) -> None:
     """And the next one is sent all the same."""
     apns.verdicts.append(verdict)
-    with pytest.raises(Failed) as failed:
+    with pytest.raises(WakeupFailed) as failed:
         provider.wake(TARGET)
     assert (failed.value.outcome, failed.value.retry_after) == (outcome, retry_after)
     provider.wake(TARGET)
@@ -140,7 +140,7 @@ def test_an_expired_provider_token_is_made_anew(
 ) -> None:
     """The clocks may differ; the wake-up is tried again with another."""
     apns.verdicts.append(Verdict(403, "ExpiredProviderToken"))
-    with pytest.raises(Failed, match="unavailable"):
+    with pytest.raises(WakeupFailed, match="unavailable"):
         provider.wake(TARGET)
     clock.advance(60)
     provider.wake(TARGET)
@@ -156,6 +156,6 @@ def test_a_service_that_is_away(clock: Clock) -> None:
     provider = ApnsProvider(
         url, KEY, key_id="KEY1234567", team_id="TEAM123456", topic="com.example", clock=clock
     )
-    with pytest.raises(Failed, match="unavailable"):
+    with pytest.raises(WakeupFailed, match="unavailable"):
         provider.wake(TARGET)
     provider.close()

@@ -16,7 +16,7 @@ from requests.exceptions import SSLError
 from core.addresses import EVERYWHERE, Addresses, AddressRefused, NoAddress
 from core.guarded_requests import GuardedAdapter
 from core.name_lookups import OTHER_TURNS
-from messaging.push.provider import Failed, Target
+from messaging.push.provider import PushTarget, WakeupFailed
 from messaging.push.vapid import Vapid
 from messaging.push.web_push import WebPushProvider
 from tests.contract import tls
@@ -32,15 +32,17 @@ def provider(addresses: Addresses) -> WebPushProvider:
     return WebPushProvider(vapid, addresses, lambda: datetime.now(UTC))
 
 
-def target(browser: Browser) -> Target:
+def target(browser: Browser) -> PushTarget:
     """Name a browser as it is stored."""
     body = browser.subscription()
-    return Target(uuid4(), uuid4(), browser.endpoint, decode(body["p256dh"]), decode(body["auth"]))
+    return PushTarget(
+        uuid4(), uuid4(), browser.endpoint, decode(body["p256dh"]), decode(body["auth"])
+    )
 
 
 def outcome(of: Callable[[], None]) -> str:
     """Give how something failed."""
-    with pytest.raises(Failed) as failed:
+    with pytest.raises(WakeupFailed) as failed:
         of()
     return failed.value.outcome
 

@@ -11,14 +11,14 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from messaging.push.fcm import SCOPE, FcmProvider
-from messaging.push.provider import Failed, Gone, Target
+from messaging.push.provider import PushTarget, SubscriptionGone, WakeupFailed
 from messaging.push.settings import ServiceAccount
 from tests.conftest import Clock
 from tests.contract.fake_fcm import SEND, FakeFcm
 from tests.contract.fake_http import Answer
 
 KEY = rsa.generate_private_key(65_537, 2048)
-TARGET = Target(uuid4(), uuid4(), "registration:token")
+TARGET = PushTarget(uuid4(), uuid4(), "registration:token")
 FCM_ERROR = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
 BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
 
@@ -104,7 +104,7 @@ def test_an_access_token_that_is_refused_is_not_used_again(
     """It was revoked; the wake-up is tried again with another."""
     provider.wake(TARGET)
     fcm.next(error(401))
-    with pytest.raises(Failed, match="unavailable"):
+    with pytest.raises(WakeupFailed, match="unavailable"):
         provider.wake(TARGET)
     provider.wake(TARGET)
     assert len(fcm.at("/token")) == 2
@@ -126,7 +126,7 @@ def test_addresses_that_are_gone(fcm: FakeFcm, provider: FcmProvider, answer: An
     """By Google's word; a token that cannot be read is one of them."""
     provider.wake(TARGET)
     fcm.next(answer)
-    with pytest.raises(Gone):
+    with pytest.raises(SubscriptionGone):
         provider.wake(TARGET)
 
 
@@ -153,7 +153,7 @@ def test_what_fails_may_work_later(
     """A project that is not found says nothing about the device."""
     provider.wake(TARGET)
     fcm.next(answer)
-    with pytest.raises(Failed) as failed:
+    with pytest.raises(WakeupFailed) as failed:
         provider.wake(TARGET)
     assert (failed.value.outcome, failed.value.retry_after) == (outcome, retry_after)
     provider.wake(TARGET)
@@ -173,7 +173,7 @@ def test_without_an_access_token_nothing_is_sent(
 ) -> None:
     """And it is asked for again the next time."""
     fcm.next(answer)
-    with pytest.raises(Failed, match=outcome):
+    with pytest.raises(WakeupFailed, match=outcome):
         provider.wake(TARGET)
     assert fcm.at(SEND) == []
     provider.wake(TARGET)

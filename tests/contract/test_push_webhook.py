@@ -8,7 +8,7 @@ from flask_openapi3 import OpenAPI
 from pydantic import SecretStr
 
 from core.standard_webhooks import WebhookSecrets
-from messaging.push.provider import Failed, Target
+from messaging.push.provider import PushTarget, WakeupFailed
 from messaging.push.webhook import PushWebhookProvider
 from tests.api.push.conftest import anna, ben, link, send, turn
 from tests.conftest import Clock, MakeApp
@@ -85,5 +85,5 @@ def test_what_answers_mean(
     provider = PushWebhookProvider(endpoint.url, WebhookSecrets.of(SecretStr(SECRET)), clock)
     endpoint.next(answer)
     nobody = UUID(int=1)
-    with pytest.raises(Failed, match=outcome):
-        provider.wake(Target(nobody, nobody))
+    with pytest.raises(WakeupFailed, match=outcome):
+        provider.wake(PushTarget(nobody, nobody))

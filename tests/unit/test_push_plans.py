@@ -11,7 +11,7 @@ from sqlalchemy import event, insert
 
 from core.database import Database
 from messaging.mailbox.models import Mailbox
-from messaging.push import wakeup_queue as due
+from messaging.push import wakeup_queue
 from messaging.push.models import PushSubscription
 from tests.conftest import Clock
 from tests.unit.test_query_plans import plan
@@ -39,7 +39,13 @@ def test_nothing_scans_a_table(
     """Marking, claiming, settling, dropping and walking touch the rows that they name."""
     devices = [uuid4() for _ in range(ROWS)]
     counts = {"last_seq": 2, "acked_seq": 1, "urgent_seq": 2, "waiting": 1, "waiting_bytes": 1}
-    idle = {"claimed": False, "woken": 0, "failures": 0, "acked_seq": 0, "address": "token"}
+    idle = {
+        "is_claimed": False,
+        "wakeups_unanswered": 0,
+        "failures": 0,
+        "acked_seq": 0,
+        "address": "token",
+    }
     with database.write() as connection:
         connection.execute(
             insert(Mailbox),
@@ -62,14 +68,14 @@ def test_nothing_scans_a_table(
         connection.exec_driver_sql("ANALYZE")
     statements.clear()
     with database.write() as connection:
-        due.mark(connection, devices[:2], ["fcm", "webhook"], clock())
-        assert due.is_any(connection, "fcm", clock())
+        wakeup_queue.schedule(connection, devices[:2], ["fcm", "webhook"], clock())
+        assert wakeup_queue.is_any_due(connection, "fcm", clock())
         until = clock() + timedelta(minutes=2)
-        first, second = due.claim(connection, "fcm", clock(), until, 2)
-        due.settle(connection, [(first, None, True)])
-        due.drop(connection, [second])
-        due.waiting(connection, UUID(int=0), 10)
-        due.count(connection, clock())
+        first, second = wakeup_queue.claim(connection, "fcm", clock(), until, 2)
+        wakeup_queue.settle(connection, [wakeup_queue.Settlement(first, None, 1, 0)])
+        wakeup_queue.remove(connection, [second])
+        wakeup_queue.find_waiting(connection, UUID(int=0), 10)
+        wakeup_queue.count_due(connection, clock())
     asked = {
         statement: parameters
         for statement, parameters in statements.items()

@@ -8,8 +8,7 @@ import pytest
 from flask_openapi3 import OpenAPI
 
 from core.metrics import Metrics
-from messaging.push import waker as module
-from messaging.push.provider import Target
+from messaging.push.provider import PushTarget
 from messaging.push.waker import Waker
 from tests.api.messages.conftest import anna, ben, link, send
 from tests.conftest import Clock, MakeApp, Person
@@ -26,7 +25,7 @@ class Broken:
     def __init__(self) -> None:
         self.asked = threading.Semaphore(0)
 
-    def wake(self, target: Target) -> None:
+    def wake(self, target: PushTarget) -> None:
         """Raise."""
         self.asked.release()
         raise ZeroDivisionError("https://push.example/capability")
@@ -49,19 +48,18 @@ def test_they_run_until_they_are_stopped(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """What is stored while they run is sent, a fault in a provider is an outcome, and the end is one."""
-    monkeypatch.setattr(module, "GATHER", 0.01)
     kith = app.extensions["kith"]
     before = set(threading.enumerate())
     provider, metrics = Broken(), Metrics()
-    waker = Waker(kith.runtime.database, clock, metrics, [provider])
-    kith.messaging.messages.wakeups.unheard[:] = [waker.wake]
-    walked, walk = threading.Semaphore(0), waker.walk
-    monkeypatch.setattr(waker, "walk", lambda after: [walk(after), walked.release()][0])
+    waker = Waker(kith.runtime.database, clock, metrics, [provider], gather_seconds=0.01)
+    kith.messaging.messages.registry.offline_handlers[:] = [waker.wake]
+    swept, sweep = threading.Semaphore(0), waker.sweep
+    monkeypatch.setattr(waker, "sweep", lambda after: [sweep(after), swept.release()][0])
     waker.start()
     try:
         send(ben)
         assert provider.asked.acquire(timeout=30)
-        assert walked.acquire(timeout=30)
+        assert swept.acquire(timeout=30)
     finally:
         waker.stop()
     value = metrics.registry.get_sample_value
@@ -71,19 +69,16 @@ def test_they_run_until_they_are_stopped(
     assert set(threading.enumerate()) <= before
 
 
-def test_they_outlive_a_database_that_is_away(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_they_outlive_a_database_that_is_away(clock: Clock) -> None:
     """It is tried again, and who was to be woken is not forgotten."""
-    monkeypatch.setattr(module, "GATHER", 0.01)
-    monkeypatch.setattr(module, "POLL", 0.01)
     tries = threading.Semaphore(0)
 
     def away() -> None:
         tries.release()
         raise ZeroDivisionError
 
-    waker = Waker(SimpleNamespace(read=away, write=away), clock, Metrics(), [Broken()])
+    database = SimpleNamespace(read=away, write=away)
+    waker = Waker(database, clock, Metrics(), [Broken()], gather_seconds=0.01, poll_seconds=0.01)
     waker.start()
     try:
         assert all(tries.acquire(timeout=30) for _ in range(5))

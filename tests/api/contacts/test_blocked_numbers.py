@@ -262,8 +262,8 @@ class TestChangeOfNumber:
                 """Hear why it ends."""
                 heard.append(why)
 
-        wakeups = app.extensions["kith"].messaging.wakeups
-        with wakeups.listening(UUID(ben.device_id), Listener()):
+        registry = app.extensions["kith"].messaging.registry
+        with registry.register(UUID(ben.device_id), Listener()):
             move(ben, NEW)
         assert heard == [CloseCode.NUMBER_CHANGED]
 

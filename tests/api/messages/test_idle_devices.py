@@ -90,12 +90,12 @@ def test_when_all_are_idle_all_get_messages(ben, second, client, send, fetch, an
 def test_an_open_socket_counts_as_use(app, ben, second, client, send, anna, pass_days):
     """A device that listens makes no requests, and is in use all the same."""
     kith = app.extensions["kith"]
-    listener = SimpleNamespace(wake=lambda _: None, close=lambda _: None)
+    listener = SimpleNamespace(on_stored=lambda _: None, close=lambda _: None)
     assert client.get("/v1/messages", headers=second.headers).status_code == 200
-    with kith.messaging.wakeups.listening(UUID(second.device_id), listener):
+    with kith.messaging.registry.register(UUID(second.device_id), listener):
         for _ in range(40):
             pass_days(1, anna, ben)
-            kith.messaging.net.look()
+            kith.messaging.mailbox_poller.poll()
     assert send(ben, ben, second).status_code == 202
     devices = client.get("/v1/devices", headers=ben.headers).json["devices"]
     assert len({device["last_seen_at"] for device in devices}) == 1

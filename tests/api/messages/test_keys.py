@@ -259,13 +259,13 @@ def test_a_device_with_few_keys_is_told(app, clock, ben, upload, take, keys, tol
     """By each taking that leaves fewer than 20 of a kind, and when it opens a socket."""
     kith = app.extensions["kith"]
     caller = kith.tokens.device_tokens.authenticate(ben.token)
-    assert kith.messaging.keys.greet(caller) == ()
+    assert kith.messaging.keys.pending_notices(caller) == ()
     upload(ben, keys.first(21, 21))
     take(ben)
-    assert (told, kith.messaging.keys.greet(caller)) == ([], ())
+    assert (told, kith.messaging.keys.pending_notices(caller)) == ([], ())
     take(ben)
     assert told == [(caller.device_id, KeysLowNotice(19, 19, clock()))]
-    assert kith.messaging.keys.greet(caller) == (KeysLowNotice(19, 19, clock()),)
+    assert kith.messaging.keys.pending_notices(caller) == (KeysLowNotice(19, 19, clock()),)
 
 
 def test_a_device_is_asked_for_kem_keys_if_it_has_any(app, clock, ben, upload, take, keys, told):
@@ -274,7 +274,7 @@ def test_a_device_is_asked_for_kem_keys_if_it_has_any(app, clock, ben, upload, t
     caller = kith.tokens.device_tokens.authenticate(ben.token)
     upload(ben, keys.first(30))
     take(ben)
-    assert (told, kith.messaging.keys.greet(caller)) == ([], ())
+    assert (told, kith.messaging.keys.pending_notices(caller)) == ([], ())
     upload(ben, {"last_resort_kem_prekey": keys.kem()})
     take(ben)
     assert told == [(caller.device_id, KeysLowNotice(28, 0, clock()))]

@@ -61,10 +61,10 @@ def test_a_wait_ends_with_a_message(ben, send, waiting):
 def test_a_wait_ends_with_a_message_of_another_process(app, ben, send, waiting, monkeypatch):
     """What is stored where no wake-up reaches us from is found by the slow poll."""
     kith = app.extensions["kith"]
-    monkeypatch.setattr(kith.messaging.messages.wakeups, "stored", lambda *_: None)
+    monkeypatch.setattr(kith.messaging.messages.registry, "notify_stored", lambda *_: None)
     answer = waiting(ben)
     send(ben)
-    kith.messaging.net.look()
+    kith.messaging.mailbox_poller.poll()
     assert numbers(answer.result(LONG / 2)) == [1]
 
 

@@ -40,7 +40,7 @@ def turn(app: OpenAPI) -> Callable[[], None]:
     waker = app.extensions["kith"].messaging.push.waker
 
     def turn() -> None:
-        waker.turn()
+        waker.run_once()
         waker.drain()
 
     return turn

@@ -100,7 +100,7 @@ def test_a_device_that_is_removed_meanwhile_leaves_none(app, rows, browser) -> N
     """It was authenticated just before; nothing would ever delete what it put."""
     body = PushSubscriptionBody.model_validate(browser.subscription())
     with pytest.raises(TokenInvalid):
-        app.extensions["kith"].messaging.push.put(Caller(uuid4(), uuid4(), b""), body)
+        app.extensions["kith"].messaging.push.service.put(Caller(uuid4(), uuid4(), b""), body)
     assert rows() == []
 
 

@@ -4,11 +4,16 @@ from uuid import UUID
 
 import pytest
 
-from messaging.notifications.listeners import Waiter
-from messaging.push import waker as module
-from messaging.push import wakeup_queue as due
+from messaging.notifications.listeners import LongPoll
+from messaging.push import wakeup_queue
 from messaging.push.schedule import REPEATS
-from messaging.push.waker import AWAY, CLAIM, GATHER, GRACE, STOPPED
+from messaging.push.waker import (
+    CLAIM_DURATION,
+    GATHER_SECONDS,
+    LEFT_DELAY,
+    STOPPED_DELAY,
+    SWEEP_DELAY,
+)
 from tests.contract.fake_http import Answer
 from tests.contract.fake_push import vapid_claims
 
@@ -99,14 +104,16 @@ def test_nothing_is_repeated_once_all_is_acknowledged(
     turn()
 
     assert len(service.received) == 1
-    assert [(row.due_at, row.woken, row.claimed) for row in rows()] == [(None, 0, False)]
+    assert [(row.due_at, row.wakeups_unanswered, row.is_claimed) for row in rows()] == [
+        (None, 0, False)
+    ]
 
 
 def test_who_listens_is_not_woken(app, service, subscribed, send, turn) -> None:
     """A device with an open socket or long poll hears of the message there."""
-    wakeups = app.extensions["kith"].messaging.messages.wakeups
+    registry = app.extensions["kith"].messaging.messages.registry
     device_id = app.extensions["kith"].tokens.device_tokens.authenticate(subscribed.token).device_id
-    with wakeups.listening(device_id, Waiter()):
+    with registry.register(device_id, LongPoll()):
         send(subscribed)
     turn()
 
@@ -149,7 +156,7 @@ def test_an_overloaded_service_is_given_time(service, subscribed, send, turn, cl
     turn()
 
     assert len(service.received) == 4
-    assert [(row.failures, row.woken) for row in rows()] == [(0, 1)]
+    assert [(row.failures, row.wakeups_unanswered) for row in rows()] == [(0, 1)]
 
 
 @pytest.mark.parametrize(
@@ -182,15 +189,15 @@ def test_what_went_wrong_is_counted_and_tried_again(
 def test_a_mark_that_was_lost_is_found(app, service, subscribed, send, turn, clock) -> None:
     """Between commit and mark the process was killed: the next one walks the mailboxes."""
     waker = app.extensions["kith"].messaging.push.waker
-    app.extensions["kith"].messaging.messages.wakeups.unheard.clear()
+    app.extensions["kith"].messaging.messages.registry.offline_handlers.clear()
     send(subscribed)
     turn()
     assert service.received == []
 
-    assert waker.walk(BEGIN) is None
+    assert waker.sweep(BEGIN) is None
     turn()
     assert service.received == []
-    clock.advance(GRACE.total_seconds())
+    clock.advance(SWEEP_DELAY.total_seconds())
     turn()
     assert len(service.received) == 1
 
@@ -199,16 +206,16 @@ def test_the_walk_delays_nobody(app, service, subscribed, send, turn) -> None:
     """A message that the walk finds before it is marked wakes at once all the same."""
     waker = app.extensions["kith"].messaging.push.waker
     send(subscribed)
-    waker.walk(BEGIN)
+    waker.sweep(BEGIN)
     turn()
 
     assert len(service.received) == 1
 
 
 @pytest.fixture
-def wakeups(app):
+def registry(app):
     """Who listens."""
-    return app.extensions["kith"].messaging.messages.wakeups
+    return app.extensions["kith"].messaging.messages.registry
 
 
 @pytest.fixture
@@ -218,33 +225,33 @@ def waker(app):
 
 
 def test_who_left_with_something_unacknowledged_is_woken_within_5_seconds(
-    wakeups, waker, service, subscribed, send, turn, clock
+    registry, waker, service, subscribed, send, turn, clock
 ) -> None:
     """It is marked when the socket ends, and nothing else wakes it sooner."""
     device_id = UUID(subscribed.device_id)
-    with wakeups.listening(device_id, Waiter()):
+    with registry.register(device_id, LongPoll()):
         send(subscribed)
-    waker.leave(device_id)
+    waker.on_left(device_id)
     turn()
     send(subscribed)
     turn()
     assert service.received == []
-    clock.advance(AWAY.total_seconds())
+    clock.advance(LEFT_DELAY.total_seconds())
     turn()
 
     assert len(service.received) == 1
-    assert AWAY.total_seconds() + 2 * GATHER < 5
+    assert LEFT_DELAY.total_seconds() + 2 * GATHER_SECONDS < 5
 
 
 def test_who_left_with_nothing_is_left_alone(
-    wakeups, waker, service, subscribed, send, acknowledge, turn, clock, rows
+    registry, waker, service, subscribed, send, acknowledge, turn, clock, rows
 ) -> None:
     """All was acknowledged: there is nothing to wake for, and the next message wakes at once."""
     device_id = UUID(subscribed.device_id)
-    with wakeups.listening(device_id, Waiter()):
+    with registry.register(device_id, LongPoll()):
         send(subscribed)
         acknowledge(subscribed, 1)
-    waker.leave(device_id)
+    waker.on_left(device_id)
     turn()
     assert [row.due_at for row in rows()] == [None]
     send(subscribed)
@@ -253,38 +260,40 @@ def test_who_left_with_nothing_is_left_alone(
 
 
 def test_who_is_back_in_time_is_not_woken(
-    wakeups, waker, service, subscribed, send, acknowledge, turn, clock, rows
+    registry, waker, service, subscribed, send, acknowledge, turn, clock, rows
 ) -> None:
     """Not when the grace is over, either; and when it leaves again, it is as it was the first time."""
     device_id = UUID(subscribed.device_id)
-    with wakeups.listening(device_id, Waiter()):
+    with registry.register(device_id, LongPoll()):
         send(subscribed)
-    waker.leave(device_id)
+    waker.on_left(device_id)
     turn()
-    with wakeups.listening(device_id, Waiter()):
-        clock.advance(AWAY.total_seconds())
+    with registry.register(device_id, LongPoll()):
+        clock.advance(LEFT_DELAY.total_seconds())
         turn()
         turn()
         assert service.received == []
-        assert [(row.due_at, row.claimed, row.woken) for row in rows()] == [(None, False, 0)]
-    waker.leave(device_id)
+        assert [(row.due_at, row.is_claimed, row.wakeups_unanswered) for row in rows()] == [
+            (None, False, 0)
+        ]
+    waker.on_left(device_id)
     turn()
-    clock.advance(AWAY.total_seconds())
+    clock.advance(LEFT_DELAY.total_seconds())
     turn()
     assert len(service.received) == 1
 
 
 def test_a_deploy_wakes_nobody_who_returns(
-    wakeups, waker, service, subscribed, send, turn, clock
+    registry, waker, service, subscribed, send, turn, clock
 ) -> None:
     """Closed with 1001, a device has 30 seconds, in which messages that come do not wake it either."""
     device_id = UUID(subscribed.device_id)
-    waker.leave(device_id, stopping=True)
+    waker.on_left(device_id, is_stopping=True)
     waker.flush(1)
     send(subscribed)
-    clock.advance(STOPPED.total_seconds() - 1)
+    clock.advance(STOPPED_DELAY.total_seconds() - 1)
     turn()
-    with wakeups.listening(device_id, Waiter()):
+    with registry.register(device_id, LongPoll()):
         clock.advance(1)
         turn()
         turn()
@@ -300,10 +309,10 @@ def test_who_does_not_return_after_a_deploy_is_woken(
     """After the 30 seconds, and sooner when another worker sees it come and go."""
     device_id = UUID(subscribed.device_id)
     send(subscribed)
-    waker._unheard.clear()
-    waker.leave(device_id, stopping=True)
+    waker._offline.clear()
+    waker.on_left(device_id, is_stopping=True)
     turn()
-    clock.advance(STOPPED.total_seconds() - 1)
+    clock.advance(STOPPED_DELAY.total_seconds() - 1)
     turn()
     assert service.received == []
     clock.advance(1)
@@ -317,30 +326,30 @@ def test_a_mark_comes_earlier_when_a_socket_ends(
     """Whoever was told to come back, came and went, is waited for as after any other end."""
     device_id = UUID(subscribed.device_id)
     send(subscribed)
-    waker._unheard.clear()
-    waker.leave(device_id, stopping=True)
+    waker._offline.clear()
+    waker.on_left(device_id, is_stopping=True)
     turn()
-    waker.leave(device_id)
+    waker.on_left(device_id)
     turn()
-    clock.advance(AWAY.total_seconds())
+    clock.advance(LEFT_DELAY.total_seconds())
     turn()
     assert len(service.received) == 1
 
 
 def test_who_was_woken_and_left_without_an_answer_is_woken_as_planned(
-    wakeups, waker, service, subscribed, send, acknowledge, turn, clock
+    registry, waker, service, subscribed, send, acknowledge, turn, clock
 ) -> None:
     """A device that comes and goes without acknowledging is not woken each time, and is once it did."""
     device_id = UUID(subscribed.device_id)
     send(subscribed)
     turn()
     for _ in range(3):
-        waker.leave(device_id)
+        waker.on_left(device_id)
         turn()
-        clock.advance(AWAY.total_seconds())
+        clock.advance(LEFT_DELAY.total_seconds())
         turn()
     assert len(service.received) == 1
-    with wakeups.listening(device_id, Waiter()):
+    with registry.register(device_id, LongPoll()):
         clock.advance(REPEATS[0].total_seconds())
         turn()
         turn()
@@ -350,27 +359,27 @@ def test_who_was_woken_and_left_without_an_answer_is_woken_as_planned(
     assert len(service.received) == 2
     send(subscribed)
     acknowledge(subscribed, 1)
-    waker.leave(device_id)
+    waker.on_left(device_id)
     turn()
-    clock.advance(AWAY.total_seconds())
+    clock.advance(LEFT_DELAY.total_seconds())
     turn()
     assert len(service.received) == 3
 
 
 def test_an_overloaded_service_is_given_its_time_whoever_comes_and_goes(
-    wakeups, waker, service, subscribed, send, turn, clock
+    registry, waker, service, subscribed, send, turn, clock
 ) -> None:
     """Neither a socket that ends nor one that is open makes the next try come sooner."""
     device_id = UUID(subscribed.device_id)
     service.next(Answer(503), Answer(503))
     send(subscribed)
     turn()
-    waker.leave(device_id)
+    waker.on_left(device_id)
     turn()
     clock.advance(59)
     turn()
     assert len(service.received) == 1
-    with wakeups.listening(device_id, Waiter()):
+    with registry.register(device_id, LongPoll()):
         clock.advance(1)
         turn()
         turn()
@@ -383,14 +392,14 @@ def test_an_overloaded_service_is_given_its_time_whoever_comes_and_goes(
 
 
 def test_a_poll_that_was_not_acknowledged(
-    client, waker, service, subscribed, send, acknowledge, turn, clock, monkeypatch
+    client, waker, service, subscribed, send, acknowledge, turn, clock
 ) -> None:
     """Whoever fetched by a long poll and acknowledged is left alone; who did not is woken."""
-    monkeypatch.setattr(module, "POLLED", 0.0)
+    waker.acknowledge_seconds = 0.0
     for acknowledges in (True, False):
-        waker._unheard.clear()
+        waker._offline.clear()
         send(subscribed)
-        waker._unheard.clear()
+        waker._offline.clear()
         page = client.get("/v1/messages?wait=20", headers=subscribed.headers).json
         if acknowledges:
             acknowledge(subscribed, page["messages"][-1]["seq"])
@@ -404,13 +413,13 @@ def test_a_process_that_dies_while_it_sends_leaves_it_to_the_next(
     """Its claim runs out."""
     kith = app.extensions["kith"]
     send(subscribed)
-    kith.messaging.push.waker._mark()
+    kith.messaging.push.waker._schedule_offline()
     with kith.runtime.database.write() as connection:
-        until = clock() + CLAIM
-        assert len(due.claim(connection, "webpush", clock(), until, 10)) == 1
+        until = clock() + CLAIM_DURATION
+        assert len(wakeup_queue.claim(connection, "webpush", clock(), until, 10)) == 1
     turn()
     assert service.received == []
-    clock.advance(CLAIM.total_seconds())
+    clock.advance(CLAIM_DURATION.total_seconds())
     turn()
     assert len(service.received) == 1
 
@@ -421,15 +430,17 @@ def test_a_claim_that_ran_out_writes_nothing(
     """What it came to is for whoever claimed it after."""
     kith = app.extensions["kith"]
     send(subscribed)
-    kith.messaging.push.waker._mark()
+    kith.messaging.push.waker._schedule_offline()
     with kith.runtime.database.write() as connection:
-        (late,) = due.claim(connection, "webpush", clock(), clock() + CLAIM, 10)
-        clock.advance(CLAIM.total_seconds())
-        (now,) = due.claim(connection, "webpush", clock(), clock() + CLAIM, 10)
-        due.drop(connection, [late])
-        due.settle(connection, [(late, None, True)])
+        (late,) = wakeup_queue.claim(connection, "webpush", clock(), clock() + CLAIM_DURATION, 10)
+        clock.advance(CLAIM_DURATION.total_seconds())
+        (now,) = wakeup_queue.claim(connection, "webpush", clock(), clock() + CLAIM_DURATION, 10)
+        wakeup_queue.remove(connection, [late])
+        wakeup_queue.settle(connection, [wakeup_queue.Settlement(late, None, 1, 0)])
 
-    assert [(row.claimed, row.due_at, row.woken) for row in rows()] == [(True, now.until, 0)]
+    assert [(row.is_claimed, row.due_at, row.wakeups_unanswered) for row in rows()] == [
+        (True, now.expires_at, 0)
+    ]
 
 
 def test_a_message_that_is_not_urgent_wakes_nobody(
@@ -437,11 +448,11 @@ def test_a_message_that_is_not_urgent_wakes_nobody(
 ) -> None:
     """Neither at once nor when the mailboxes are walked."""
     kith = app.extensions["kith"]
-    kith.messaging.messages.wakeups.unheard.clear()
+    kith.messaging.messages.registry.offline_handlers.clear()
     send(subscribed)
     with kith.runtime.database.write() as connection:
         connection.exec_driver_sql("UPDATE mailboxes SET urgent_seq = 0")
-    kith.messaging.push.waker.walk(BEGIN)
+    kith.messaging.push.waker.sweep(BEGIN)
     clock.advance(days=1)
     turn()
 

@@ -24,9 +24,9 @@ PATIENCE = 10.0
 
 def _await_listeners(app: OpenAPI, number: int) -> None:
     """Wait until so many sockets are open."""
-    wakeups = app.extensions["kith"].messaging.messages.wakeups
+    registry = app.extensions["kith"].messaging.messages.registry
     ends = time.monotonic() + PATIENCE
-    while len(wakeups.seats()) != number:
+    while len(registry.slots()) != number:
         assert time.monotonic() < ends
         time.sleep(0.01)
 
@@ -48,7 +48,7 @@ def test_it_is_ended_from_elsewhere(
 ) -> None:
     """Whoever ends the listener of a device closes its socket with the code that says why."""
     socket = open_ready(bob)
-    app.extensions["kith"].messaging.messages.wakeups.close(UUID(bob.device_id), why)
+    app.extensions["kith"].messaging.messages.registry.close(UUID(bob.device_id), why)
     assert socket.closing().code == why
     _await_listeners(app, 0)
 
@@ -58,7 +58,7 @@ def test_a_peer_that_never_reads_is_ended_from_elsewhere_too(
 ) -> None:
     """A write that does not get through holds up the end for no longer than a second."""
     _flood(open_ready(bob, receive_buffer=4096), open_ready(alice), bob)
-    app.extensions["kith"].messaging.messages.wakeups.close(UUID(bob.device_id), CloseCode.REVOKED)
+    app.extensions["kith"].messaging.messages.registry.close(UUID(bob.device_id), CloseCode.REVOKED)
     # Its patience is 25 seconds.
     _await_listeners(app, 1)
 
@@ -67,11 +67,11 @@ def test_a_peer_that_never_reads_is_dropped(
     open_ready: Open, open_socket: Open, app: OpenAPI, alice: Person, bob: Person
 ) -> None:
     """Its socket is ended when a write does not get through, and nothing is lost."""
-    sockets = app.extensions["kith"].messaging.sockets
+    streams = app.extensions["kith"].messaging.streams
     to_alice = open_ready(alice)
-    usual, sockets.patience = sockets.patience, 0.3
+    usual, streams.ping_interval = streams.ping_interval, 0.3
     deaf = open_ready(bob, receive_buffer=4096)
-    sockets.patience = usual
+    streams.ping_interval = usual
     _flood(deaf, to_alice, bob)
     _await_listeners(app, 1)
     again = open_socket(bob)
@@ -91,7 +91,7 @@ def test_a_silent_peer_is_asked_and_then_dropped(
     open_ready: Open, app: OpenAPI, bob: Person
 ) -> None:
     """Who answers pings stays; who answers nothing for as long again is gone."""
-    app.extensions["kith"].messaging.sockets.patience = 0.2
+    app.extensions["kith"].messaging.streams.ping_interval = 0.2
     socket = open_ready(bob)
     socket.await_pings(3)
     # From here nobody reads.
@@ -103,7 +103,7 @@ def test_all_end_with_the_server(
 ) -> None:
     """Open sockets are closed with 1001, and one that is opened after that at once."""
     socket = open_ready(alice)
-    app.extensions["kith"].messaging.sockets.stop()
+    app.extensions["kith"].messaging.streams.stop()
     assert socket.closing().code == 1001
     assert open_socket(alice).closing().code == 1001
 
@@ -149,8 +149,8 @@ def test_it_is_logged_and_counted(
 def left(app: OpenAPI) -> list[tuple[UUID, bool]]:
     """Who is said to have left, and whether because the server stops."""
     told: list[tuple[UUID, bool]] = []
-    sockets = app.extensions["kith"].messaging.sockets
-    sockets._leave = lambda device_id, *, stopping: told.append((device_id, stopping))
+    streams = app.extensions["kith"].messaging.streams
+    streams.on_left = lambda device_id, stopping: told.append((device_id, stopping))
     return told
 
 
@@ -173,11 +173,11 @@ def test_who_is_told_to_come_back_and_who_is_gone(
 ) -> None:
     """A device that is gone has nobody to wake; one that met a stopping server has its time."""
     to_bob = open_ready(bob)
-    wakeups = app.extensions["kith"].messaging.messages.wakeups
-    wakeups.close(UUID(bob.device_id), CloseCode.REVOKED)
+    registry = app.extensions["kith"].messaging.messages.registry
+    registry.close(UUID(bob.device_id), CloseCode.REVOKED)
     assert to_bob.closing().code == 4003
     to_alice = open_ready(alice)
-    app.extensions["kith"].messaging.sockets.stop()
+    app.extensions["kith"].messaging.streams.stop()
     assert to_alice.closing().code == 1001
     _until(lambda: left == [(UUID(alice.device_id), True)])
 
@@ -192,5 +192,5 @@ def _until(what: Callable[[], bool]) -> None:
 
 def test_a_ping_comes_after_the_interval_that_is_set(make_app: MakeApp, form: str) -> None:
     """By default a silent peer is asked after 20 seconds, and gone after 40."""
-    assert make_app().extensions["kith"].messaging.sockets.patience == 20
-    assert make_app(ping_interval=7).extensions["kith"].messaging.sockets.patience == 7
+    assert make_app().extensions["kith"].messaging.streams.ping_interval == 20
+    assert make_app(ping_interval=7).extensions["kith"].messaging.streams.ping_interval == 7

@@ -2,7 +2,7 @@
 
 from flask_openapi3 import OpenAPI
 
-from messaging.stream.window import UNACKNOWLEDGED
+from messaging.stream.window import MAX_UNACKNOWLEDGED
 from tests.api.stream.conftest import Open, message
 from tests.conftest import Clock, Person
 from tests.contract.openapi import ContractClient
@@ -73,7 +73,7 @@ def test_what_waited_comes_first_and_then_the_mark(
     _send_all(to_alice, bob, range(1, 131))
     to_bob = open_socket(bob)
     ready = to_bob.expect("ready")
-    assert (ready["device_id"], ready["unacknowledged"]) == (bob.device_id, 256)
+    assert (ready["device_id"], ready["max_unacknowledged"]) == (bob.device_id, 256)
     assert _take(to_bob, 130) == [(n, str(n).encode()) for n in range(1, 131)]
     assert to_bob.expect("caught_up") == {"through": 130}
     _send_all(to_alice, bob, range(131, 133))
@@ -88,12 +88,12 @@ def test_a_message_over_the_window_waits_for_an_acknowledgement(
     for begins in range(1, 401, 100):
         _send_all(to_alice, bob, range(begins, begins + 100))
     expected = [(n, str(n).encode()) for n in range(1, 401)]
-    assert _take(to_bob, UNACKNOWLEDGED) == expected[:UNACKNOWLEDGED]
+    assert _take(to_bob, MAX_UNACKNOWLEDGED) == expected[:MAX_UNACKNOWLEDGED]
     assert to_bob.settled()
     to_bob.send({"type": "ack", "through": 10})
     frames = [to_bob.receive() for _ in range(11)]
     came = [frame["seq"] for frame in frames if frame["type"] == "message"]
-    assert came == list(range(UNACKNOWLEDGED + 1, UNACKNOWLEDGED + 11))
+    assert came == list(range(MAX_UNACKNOWLEDGED + 1, MAX_UNACKNOWLEDGED + 11))
     assert to_bob.settled()
     to_bob.send({"type": "ack", "through": 266})
     frames = [to_bob.receive() for _ in range(400 - 266 + 1)]
@@ -180,12 +180,12 @@ def test_a_poll_and_a_socket_live_side_by_side(
     to_alice, to_bob = open_ready(alice), open_ready(bob)
     for begins in (1, 101, 201):
         _send_all(to_alice, bob, range(begins, begins + 100))
-    assert len(_take(to_bob, UNACKNOWLEDGED)) == UNACKNOWLEDGED
+    assert len(_take(to_bob, MAX_UNACKNOWLEDGED)) == MAX_UNACKNOWLEDGED
     page = client.get("/v1/messages?wait=20&limit=100", headers=bob.headers).json
     assert len(page["messages"]) == 100
     assert to_bob.settled()
     done = client.post("/v1/messages/ack", json={"through": 100}, headers=bob.headers)
     assert done.status_code == 204
-    frames = [to_bob.receive() for _ in range(300 - UNACKNOWLEDGED)]
+    frames = [to_bob.receive() for _ in range(300 - MAX_UNACKNOWLEDGED)]
     came = [frame["seq"] for frame in frames if frame["type"] == "message"]
-    assert came == [*range(UNACKNOWLEDGED + 1, 301)]
+    assert came == [*range(MAX_UNACKNOWLEDGED + 1, 301)]

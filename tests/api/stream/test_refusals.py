@@ -182,7 +182,7 @@ def _frame(payload: bytes, *, first: bool = True, last: bool = True) -> bytes:
 def test_a_message_of_ten_megabytes_ends_the_socket(
     open_socket: Open, alice: Person, fragments: int
 ) -> None:
-    """A message over `largest` closes with 1009 before it is whole, in one piece or in many."""
+    """A message over `max_message_bytes` closes with 1009 before it is whole, in one piece or in many."""
     socket = open_socket(alice)
     size = 10_485_760 // fragments
 

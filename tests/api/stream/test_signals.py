@@ -11,7 +11,7 @@ from core.database import Database
 from messaging.keys.schemas import KeysUpload
 from messaging.mailbox.models import Envelope
 from messaging.message_types import GroupChangedNotice, KeysLowNotice
-from messaging.stream.signals import BURST, PER_SECOND, SignalLimit
+from messaging.stream.signals import MAX_BURST, MAX_PER_SECOND, SignalRateLimiter
 from tests.api.stream.conftest import Open
 from tests.conftest import Clock, Person
 from tests.contract.openapi import ContractClient
@@ -79,7 +79,7 @@ def test_who_may_not_signal_is_not_told(
 def test_signals_are_limited(open_ready: Open, alice: Person, bob: Person) -> None:
     """After a burst they are refused with 429, and the socket goes on."""
     to_alice = open_ready(alice)
-    to_alice.send(*[_signal(bob)] * (BURST + 100))
+    to_alice.send(*[_signal(bob)] * (MAX_BURST + 100))
     refused = to_alice.expect("refused")["problem"]
     assert refused["type"] == "/problems/too-many-signals"
     assert (refused["status"], refused["retry_after"]) == (429, 1)
@@ -90,14 +90,16 @@ def test_a_new_socket_is_no_new_burst(
 ) -> None:
     """The limit is the device's: whoever opens one socket after the other gets no more."""
     now = [100.0]
-    app.extensions["kith"].messaging.sockets._signals._limit = SignalLimit(lambda: now[0])
+    app.extensions["kith"].messaging.streams.signals.rate_limiter = SignalRateLimiter(
+        lambda: now[0]
+    )
     to_alice = open_ready(alice)
-    to_alice.send(*[_signal(bob)] * BURST)
+    to_alice.send(*[_signal(bob)] * MAX_BURST)
     assert to_alice.settled()
     again = open_ready(alice)
     again.send(_signal(bob))
     assert again.expect("refused")["problem"]["type"] == "/problems/too-many-signals"
-    now[0] += 1 / PER_SECOND
+    now[0] += 1 / MAX_PER_SECOND
     again.send(_signal(bob))
     assert again.settled()
 
@@ -139,8 +141,8 @@ def test_keys_that_run_out_are_told_once(
 def test_notices_become_frames(open_ready: Open, app: OpenAPI, bob: Person) -> None:
     """What else an open socket is told: keys that run out, groups that changed."""
     socket = open_ready(bob)
-    wakeups = app.extensions["kith"].messaging.messages.wakeups
-    wakeups.notice(UUID(bob.device_id), KeysLowNotice(3, 4))
+    registry = app.extensions["kith"].messaging.messages.registry
+    registry.send_notice(UUID(bob.device_id), KeysLowNotice(3, 4))
     assert socket.expect("keys_low") == {"one_time_prekeys": 3, "one_time_kem_prekeys": 4}
-    wakeups.notice(UUID(bob.device_id), GroupChangedNotice(UUID(bob.account_id), 7))
+    registry.send_notice(UUID(bob.device_id), GroupChangedNotice(UUID(bob.account_id), 7))
     assert socket.expect("group_changed") == {"group_id": bob.account_id, "version": 7}

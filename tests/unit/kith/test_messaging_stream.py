@@ -98,7 +98,12 @@ def frames(machine: Machine) -> bytes:
                 "request": False,
             }
         )
-    ready = {"type": "ready", "device_id": bytes(16), "unacknowledged": 256, "largest": 1}
+    ready = {
+        "type": "ready",
+        "device_id": bytes(16),
+        "max_unacknowledged": 256,
+        "max_message_bytes": 1,
+    }
     return msgspec.msgpack.encode([ready, *written, {"type": "caught_up", "through": 1}])
 
 

@@ -7,7 +7,6 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from messaging.message_types import CloseCode
-from messaging.notifications import mailbox_poller as net
 from tests.conftest import problem_code
 
 #: Far longer than any test may take.
@@ -21,12 +20,12 @@ class Listener:
         self.woken, self.why, self.through = 0, [], []
         self.told = threading.Event()
 
-    def wake(self, deliveries):
+    def on_stored(self, deliveries):
         """Count."""
         self.woken += 1
         self.told.set()
 
-    def acknowledged(self, through):
+    def on_acknowledged(self, through):
         """Keep how far."""
         self.through.append(through)
 
@@ -46,93 +45,94 @@ def listening(kith, ben):
     """Ben listens with the token he has, and is not told what is stored."""
     listener = Listener()
     token = kith.tokens.device_tokens.authenticate(ben.token).token_hash
-    with kith.messaging.wakeups.listening(UUID(ben.device_id), listener, token):
+    with kith.messaging.registry.register(UUID(ben.device_id), listener, token):
         yield listener
 
 
 @pytest.fixture
 def unheard(kith, monkeypatch):
     """Wake-ups are lost."""
-    monkeypatch.setattr(kith.messaging.wakeups, "stored", lambda *_: None)
+    monkeypatch.setattr(kith.messaging.registry, "notify_stored", lambda *_: None)
 
 
 @pytest.mark.usefixtures("unheard")
 def test_what_was_not_told_is_found(kith, ben, listening, send, acknowledge):
     """Something in the mailbox wakes its listener once, and nothing does when all is known."""
-    kith.messaging.net.look()
+    kith.messaging.mailbox_poller.poll()
     assert listening.woken == 0
     send(ben)
-    kith.messaging.net.look()
-    kith.messaging.net.look([UUID(ben.device_id), UUID(int=7)])
+    kith.messaging.mailbox_poller.poll()
+    kith.messaging.mailbox_poller.poll([UUID(ben.device_id), UUID(int=7)])
     assert listening.woken == 1
     send(ben)
     acknowledge(ben, 2)
-    kith.messaging.net.look()
+    kith.messaging.mailbox_poller.poll()
     assert (listening.woken, listening.why) == (1, [])
     # Said once, when the acknowledgement itself was not told.
-    kith.messaging.net.look()
+    kith.messaging.mailbox_poller.poll()
     assert listening.through == [2, 2]
 
 
 def test_many_listeners(kith, ben, link, listening, send, monkeypatch):
     """All of them are looked for, in as many statements as it takes."""
-    monkeypatch.setattr(net, "CHUNK", 1)
+    kith.messaging.mailbox_poller.batch_size = 1
     other, device = Listener(), link(ben)
-    with kith.messaging.wakeups.listening(UUID(device.device_id), other):
-        monkeypatch.setattr(kith.messaging.wakeups, "stored", lambda *_: None)
+    with kith.messaging.registry.register(UUID(device.device_id), other):
+        monkeypatch.setattr(kith.messaging.registry, "notify_stored", lambda *_: None)
         assert send(ben, ben, device).status_code == 202
-        kith.messaging.net.look()
+        kith.messaging.mailbox_poller.poll()
     assert (listening.woken, other.woken) == (1, 1)
 
 
 def test_a_device_that_is_gone(kith, client, ben, listening, monkeypatch):
     """Who listens for a removed device is ended, if nothing else told."""
-    monkeypatch.setattr(kith.messaging.wakeups, "close", lambda *_: None)
+    monkeypatch.setattr(kith.messaging.registry, "close", lambda *_: None)
     client.delete("/v1/account", headers=ben.headers)
-    kith.messaging.net.look()
+    kith.messaging.mailbox_poller.poll()
     assert listening.why == [CloseCode.REVOKED]
 
 
 def test_a_token_that_was_replaced(kith, client, ben, listening, monkeypatch):
     """Who listens with a token is ended once a newer one is in use, and not before."""
-    monkeypatch.setattr(kith.messaging.wakeups, "close", lambda *_: None)
+    monkeypatch.setattr(kith.messaging.registry, "close", lambda *_: None)
     newer = client.post("/v1/tokens/rotate", headers=ben.headers).json["device_token"]
-    kith.messaging.net.look()
+    kith.messaging.mailbox_poller.poll()
     assert listening.why == []
     kith.tokens.device_tokens.authenticate(newer)
-    kith.messaging.net.look()
+    kith.messaging.mailbox_poller.poll()
     assert listening.why == [CloseCode.TOKEN_REPLACED]
 
 
 def test_a_token_that_was_revoked(kith, ben, listening, monkeypatch):
     """Whose tokens were revoked by another process, such as the operator's command, is ended."""
-    monkeypatch.setattr(kith.messaging.wakeups, "close", lambda *_: None)
+    monkeypatch.setattr(kith.messaging.registry, "close", lambda *_: None)
     with kith.runtime.database.write() as connection:
         assert kith.tokens.revocations.revoke(connection, UUID(ben.account_id), UUID(ben.device_id))
-    kith.messaging.net.look()
+    kith.messaging.mailbox_poller.poll()
     assert listening.why == [CloseCode.REVOKED]
 
 
 @pytest.mark.usefixtures("unheard")
 def test_it_goes_on(kith, ben, listening, send, monkeypatch):
     """In its thread it looks when asked and by itself, also after the database was away."""
-    monkeypatch.setattr(net, "INTERVAL", 0.02)
-    read, failed = kith.messaging.net._read, threading.Event()
+    kith.messaging.mailbox_poller.interval_seconds = 0.02
+    poller, failed = kith.messaging.mailbox_poller, threading.Event()
+    read = poller._read
 
     def away(chunk):
         failed.set()
         raise OperationalError("SELECT", {}, Exception("away"))
 
-    monkeypatch.setattr(kith.messaging.net, "_read", away)
-    kith.messaging.net.start()
+    monkeypatch.setattr(kith.messaging.mailbox_poller, "_read", away)
+    kith.messaging.mailbox_poller.start()
     try:
-        kith.messaging.net.look_soon(UUID(ben.device_id))
+        kith.messaging.mailbox_poller.request(UUID(ben.device_id))
         assert failed.wait(LONG)
-        monkeypatch.setattr(kith.messaging.net, "_read", read)
+        monkeypatch.setattr(kith.messaging.mailbox_poller, "_read", read)
         send(ben)
         assert listening.told.wait(LONG)
     finally:
-        kith.messaging.net.stop()
+        kith.messaging.mailbox_poller.stop()
 
 
 def test_revocation_is_told(client, ben, listening, kith, clock):
@@ -142,7 +142,7 @@ def test_revocation_is_told(client, ben, listening, kith, clock):
     caller = kith.tokens.device_tokens.authenticate(newer)
     assert listening.why == [CloseCode.TOKEN_REPLACED]
     listener = Listener()
-    with kith.messaging.wakeups.listening(caller.device_id, listener, caller.token_hash):
+    with kith.messaging.registry.register(caller.device_id, listener, caller.token_hash):
         kith.tokens.device_tokens.authenticate(newer)
         late = client.get("/v1/account", headers=ben.headers)
         assert problem_code(late) == "token-invalid"
