@@ -37,13 +37,13 @@ from bench.population import Records
 from bench.report import machine, percentile
 from core.database import Database, table
 from discovery import entries, epochs
-from discovery.budget import REMEMBERED
-from discovery.building import Order, build
+from discovery.budget import MAX_REMEMBERED_CHARGES
 from discovery.epochs import Epoch
-from discovery.hashes import Page
+from discovery.hashes import DigestSet
 from discovery.replica import Replica
 from discovery.schemas import HASHES_TYPE
 from discovery.snapshot import Snapshot
+from discovery.snapshot_builder import BuildRequest, build
 from interop.matrix.accounts import TOKEN_PREFIX, identify
 from interop.matrix.models import MatrixBinding, MatrixToken, MatrixUser
 from tests.server import RunningServer, running_server
@@ -172,7 +172,9 @@ class Bench:
             matrix = [asker.by_matrix(page) for page in pages]
             self.measure(f"Matrix, {size:,} new hashes", [_repeated(matrix)], size)
             # Fewer pages than charges that a budget knows again.
-            self.measure(f"Matrix, {size:,} known hashes", [_repeated(matrix[:REMEMBERED])], size)
+            self.measure(
+                f"Matrix, {size:,} known hashes", [_repeated(matrix[:MAX_REMEMBERED_CHARGES])], size
+            )
         self.measure("GET /livez again", [_repeated([request("GET", "/livez")])], 0)
 
     def while_others_arrive(self, url: str) -> dict[str, float]:
@@ -272,7 +274,7 @@ def matching(
     )
 
     def by_snapshot(replica: Replica, page: bytes) -> object:
-        return replica.find(Page.of(page).digests)
+        return replica.find(DigestSet.of(page).digests)
 
     def plain_in(page: bytes) -> object:
         values = {f"d{n}": page[32 * n : 32 * n + 32] for n in range(size)}
@@ -330,7 +332,7 @@ def serving(plan: Plan, url: str, place: Path) -> Iterator[RunningServer]:
         "KITH_DISCOVERY_BURST": str(plan.budget),
         "KITH_DISCOVERY_PER_DAY": str(plan.budget),
         "KITH_LOG_LEVEL": "warning",
-        "KITH_DISCOVERY_NETWORK_CEILING": str(2**30),
+        "KITH_DISCOVERY_NETWORK_ALERT_PER_DAY": str(2**30),
         "KITH_DISCOVERY_ALERT_PER_DAY": str(2**30),
         "KITH_MATRIX_ENABLED": "true",
         "KITH_MATRIX_SERVER_NAME": "chat.example",
@@ -393,7 +395,7 @@ def until_mapped(server: RunningServer) -> float:
 
 def timed_build(database: Database, epoch: Epoch, place: Path, with_filter: bool) -> float:
     """Build a snapshot in this process and give the seconds."""
-    order = Order(str(place), epoch.id, epoch.number, 0, with_filter)
+    order = BuildRequest(str(place), epoch.id, epoch.number, 0, with_filter)
     begun = time.perf_counter()
     build(database, order, lambda: datetime.now(UTC), os.urandom)
     return round(time.perf_counter() - begun, 2)

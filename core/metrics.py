@@ -124,9 +124,9 @@ class Metrics:
         self.charged = Counter(
             "kith_discovery_charged_hashes", "Hashes charged to budgets.", registry=self.registry
         )
-        self.ceilings = Counter(
-            "kith_discovery_ceilings",
-            "Daily ceilings passed, of a network or of everybody.",
+        self.usage_alerts = Counter(
+            "kith_discovery_alerts",
+            "Daily counts of new hashes that passed their alert, of a network or of all.",
             ["scope"],
             registry=self.registry,
         )

@@ -17,7 +17,7 @@ from discovery.hashes import Bytes, Positions, Words
 
 #: Of strangers that pass.
 ERROR_RATE = 0.01
-BATCH = 1 << 20
+FILL_BATCH = 1 << 20
 
 
 def probe_bits(bloom: BloomFilter, digest: bytes) -> Iterator[int]:
@@ -39,8 +39,8 @@ class Filter:
 
     def add(self, digests: Words) -> None:
         """Put digests in."""
-        for begins in range(0, len(digests), BATCH):
-            batch = digests[begins : begins + BATCH]
+        for begins in range(0, len(digests), FILL_BATCH):
+            batch = digests[begins : begins + FILL_BATCH]
             for probe in range(self.bloom.num_probes_k):
                 at, bit = self._probe(batch[:, 1], batch[:, 2], probe)
                 np.bitwise_or.at(self._bits, at, bit)

@@ -26,10 +26,10 @@ from discovery.settings import DiscoverySettings
 NAME = "discovery"
 DAY_SECONDS = 86_400
 #: Millionths of a hash, in which a bucket is counted.
-WHOLE = 1_000_000
+UNITS_PER_HASH = 1_000_000
 FINGERPRINT_SIZE = 16
 #: Charges that are known again.
-REMEMBERED = 8
+MAX_REMEMBERED_CHARGES = 8
 #: A row is deleted when nothing was charged for so long: its bucket has leaked empty ten times over.
 RETENTION = timedelta(days=500)
 
@@ -70,7 +70,7 @@ class Charge(NamedTuple):
     fingerprint: bytes
 
 
-class Left(NamedTuple):
+class Balance(NamedTuple):
     """What a budget holds, as clients are told."""
 
     left: int
@@ -83,10 +83,10 @@ class Left(NamedTuple):
         return RateLimitStatus(NAME, self.capacity, period, self.left, retry_after)
 
 
-class Paid(NamedTuple):
+class Payment(NamedTuple):
     """What a charge left, and how many hashes were paid for: none when their set was paid for before."""
 
-    left: Left
+    left: Balance
     hashes: int
 
 
@@ -101,7 +101,7 @@ class Bucket:
     spent: int = 0
     at_us: int = 0
     epoch: int = 0
-    #: Paid for in that epoch.
+    #: Payment for in that epoch.
     paid: int = 0
     #: May be re-evaluated in it free of charge.
     free: int = 0
@@ -113,10 +113,10 @@ class Bucket:
         leaked = passed * tier.per_day // DAY_SECONDS
         return replace(self, spent=max(0, self.spent - leaked), at_us=max(now_us, self.at_us))
 
-    def left_of(self, tier: Tier) -> Left:
+    def left_of(self, tier: Tier) -> Balance:
         """Say what it holds."""
-        left = max(0, tier.capacity * WHOLE - self.spent) // WHOLE
-        return Left(left, tier.capacity, tier.per_day)
+        left = max(0, tier.capacity * UNITS_PER_HASH - self.spent) // UNITS_PER_HASH
+        return Balance(left, tier.capacity, tier.per_day)
 
     def knows(self, charge: Charge) -> bool:
         """Say whether this very set was charged lately."""
@@ -131,15 +131,17 @@ class Bucket:
         """
         bucket = self._in_epoch(charge.epoch)
         free = bucket.free_of(charge)
-        cost = (charge.hashes - free) * WHOLE
-        if cost and bucket.spent + cost > tier.capacity * WHOLE:
+        cost = (charge.hashes - free) * UNITS_PER_HASH
+        if cost and bucket.spent + cost > tier.capacity * UNITS_PER_HASH:
             return None
         return replace(
             bucket,
             spent=bucket.spent + cost,
             free=bucket.free - free,
             paid=bucket.paid + (charge.hashes if charge.epoch == bucket.epoch else 0),
-            recent=(charge.fingerprint + bucket.recent)[: REMEMBERED * FINGERPRINT_SIZE],
+            recent=(charge.fingerprint + bucket.recent)[
+                : MAX_REMEMBERED_CHARGES * FINGERPRINT_SIZE
+            ],
         )
 
     def costs(self, charge: Charge) -> int:
@@ -149,8 +151,8 @@ class Bucket:
 
     def wait(self, charge: Charge, tier: Tier) -> int:
         """Say in how many seconds there is enough for a charge that there is not enough for now."""
-        lacking = self.spent + (self.costs(charge) - tier.capacity) * WHOLE
-        return -(-lacking * DAY_SECONDS // (tier.per_day * WHOLE))
+        lacking = self.spent + (self.costs(charge) - tier.capacity) * UNITS_PER_HASH
+        return -(-lacking * DAY_SECONDS // (tier.per_day * UNITS_PER_HASH))
 
     def free_of(self, charge: Charge) -> int:
         """Say how many hashes of a charge are a re-evaluation."""
@@ -197,7 +199,7 @@ class Budgets:
         charge: Charge,
         now: datetime,
         tier: Tier | None = None,
-    ) -> Paid | Problem:
+    ) -> Payment | Problem:
         """Pay for a set of hashes once, or give the refusal to raise after the commit.
 
         tier: that of a subject whose tier is not the row's to know, such as a service account.
@@ -206,12 +208,12 @@ class Budgets:
         tier = tier or self.tiers.find(own)
         bucket = bucket.as_of(unix_microseconds(now), tier)
         if bucket.knows(charge):
-            return Paid(bucket.left_of(tier), 0)
+            return Payment(bucket.left_of(tier), 0)
         charged = bucket.charged(charge, tier)
         if charged is None:
             return _refusal(bucket, charge, tier)
         _write(connection, subjects[0], charged)
-        return Paid(charged.left_of(tier), charge.hashes)
+        return Payment(charged.left_of(tier), charge.hashes)
 
     def peek(
         self,
@@ -219,7 +221,7 @@ class Budgets:
         subjects: Sequence[bytes],
         now: datetime,
         tier: Tier | None = None,
-    ) -> Left:
+    ) -> Balance:
         """Say what a budget holds."""
         bucket, tier = self._look(connection, subjects, now, tier)
         return bucket.left_of(tier)
@@ -231,7 +233,7 @@ class Budgets:
         charge: Charge,
         now: datetime,
         tier: Tier | None = None,
-    ) -> Left | None:
+    ) -> Balance | None:
         """Say what a budget holds if it knows a charge, so that nothing is to be paid; else None."""
         bucket, tier = self._look(connection, subjects, now, tier)
         return bucket.left_of(tier) if bucket.knows(charge) else None

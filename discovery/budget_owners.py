@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from core.requester import Requester
 from core.secrets import Keyring
 from discovery.budget import Tier
-from tokens.accounts import AccountService
+from tokens.accounts import own_account
 from tokens.authenticate import Caller, ServiceCaller
 
 #: Ids of services are of version 5, and those of accounts of version 4.
@@ -50,7 +50,7 @@ def identify(
 ) -> BudgetOwner:
     """Say who a caller is as an asker."""
     if isinstance(caller, Caller):
-        number = AccountService.read(connection, caller).e164
+        number = own_account(connection, caller).e164
         return BudgetOwner(id_of(caller), subjects_of(keyring, number))
     budget = caller.budget
     tier = Tier(caller.name, budget.burst, budget.per_day) if budget else None

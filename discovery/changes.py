@@ -58,7 +58,7 @@ class Change(NamedTuple):
     account_id: UUID | None
 
 
-class Tail(NamedTuple):
+class ChangeBatch(NamedTuple):
     """What a reader had not seen, and from where it reads the next time."""
 
     changes: list[Change]
@@ -67,7 +67,7 @@ class Tail(NamedTuple):
     complete: bool
 
 
-class Anchor(NamedTuple):
+class LogMarker(NamedTuple):
     """A change that changes nothing, of a digest that is nobody's: it proves whose log this is."""
 
     seq: int
@@ -115,15 +115,15 @@ def record(
     return seq
 
 
-def drop_anchor(connection: Connection, epoch: int, digest: bytes, now: datetime) -> Anchor:
+def write_marker(connection: Connection, epoch: int, digest: bytes, now: datetime) -> LogMarker:
     """Leave a change of a random digest in the log, which a copy of the directory is known by."""
     history = read_history(connection)
     if history.cluster:
         _renumber(connection, epoch)
-    return Anchor(record(connection, epoch, digest, None, now), digest, history)
+    return LogMarker(record(connection, epoch, digest, None, now), digest, history)
 
 
-def holds(connection: Connection, anchor: Anchor) -> bool:
+def holds(connection: Connection, anchor: LogMarker) -> bool:
     """Say whether the log still has an anchor: not after a failover, when it was set back, or much later."""
     found = connection.execute(select(_CHANGES.digest).where(_CHANGES.seq == anchor.seq))
     return (
@@ -186,12 +186,12 @@ def _reading(dialect: str) -> Executable:
     )
 
 
-def read_tail(connection: Connection, epoch: int, history: History, after: int) -> Tail:
+def read_changes(connection: Connection, epoch: int, history: History, after: int) -> ChangeBatch:
     """Give the changes of an epoch from a position on: one statement, which usually finds none."""
     dialect = dialect_of(connection)
     rows = connection.execute(_reading(dialect), {"of": epoch, "after": after}).all()
     if not rows or History.of(*rows[0][:2]) != history:
-        return Tail([], after, complete=False)
+        return ChangeBatch([], after, complete=False)
     forgotten, begins = rows[0][2:4]
     rows = [row for row in rows if row.seq is not None]
     changes = [Change(*row[5:]) for row in rows]
@@ -202,10 +202,10 @@ def read_tail(connection: Connection, epoch: int, history: History, after: int) 
     else:
         begins = min(begins, 1 + max(row.transaction_id for row in rows))
     complete = after > forgotten and len(rows) < MAX_READ
-    return Tail(changes, max(begins, after), complete)
+    return ChangeBatch(changes, max(begins, after), complete)
 
 
-def forget_old(connection: Connection, now: datetime) -> int:
+def purge(connection: Connection, now: datetime) -> int:
     """Delete a batch of old changes, and note it for those who have not read them."""
     oldest = (
         select(_CHANGES.seq)

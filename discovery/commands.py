@@ -9,8 +9,8 @@ from flask import current_app
 
 from core.commands import CommandGroup, read_number
 from discovery import epochs
-from discovery.building import build
 from discovery.snapshot import SnapshotUnusable
+from discovery.snapshot_builder import build
 
 discovery_commands = CommandGroup("discovery", help="The directory: epochs, snapshots and budgets.")
 

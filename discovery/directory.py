@@ -20,25 +20,25 @@ from core.database import Database
 from core.database_errors import told
 from core.metrics import Metrics
 from discovery import changes, entries, epochs
-from discovery.building import Order, build_apart, snapshot_path
 from discovery.epochs import Epoch, Rotation
 from discovery.hashes import WORDS, Words, sorting
 from discovery.index import RECORD_WORDS, DigestIndex
-from discovery.replica import Found, Replica
+from discovery.replica import Matches, Replica
 from discovery.snapshot import FILTER_SUFFIX, SUFFIX, Snapshot, SnapshotUnusable, file_identity
+from discovery.snapshot_builder import BuildRequest, build_apart, snapshot_path
 
 log = structlog.get_logger()
 
 #: A snapshot is made anew after so many changes: a fiftieth of it, within these bounds.
 MIN_CHANGES, MAX_CHANGES = 10_000, 100_000
 #: And at this age, long before the log forgets its anchor.
-OLDEST = timedelta(days=1)
+MAX_SNAPSHOT_AGE = timedelta(days=1)
 #: Seconds between two looks at what is to be kept when nothing asks for it.
-INTERVAL = 10.0
+UPDATE_INTERVAL_SECONDS = 10.0
 #: Seconds after which what failed is tried again.
-AFTER_FAILURE = 5.0
+RETRY_SECONDS = 5.0
 #: Seconds that a rotation waits before it tries its next step again.
-PAUSE = 0.2
+ROTATION_PAUSE_SECONDS = 0.2
 
 
 class Directory:
@@ -50,7 +50,7 @@ class Directory:
         clock: Callable[[], datetime],
         metrics: Metrics,
         place: Path,
-        build: Callable[[Database, Order], object] = build_apart,
+        build: Callable[[Database, BuildRequest], object] = build_apart,
         with_filter: bool = False,
     ) -> None:
         self._database = database
@@ -62,7 +62,7 @@ class Directory:
         self._replicas: dict[int, Replica] = {}
         self._wanted = threading.Event()
 
-    def match(self, connection: Connection, epoch: Epoch, digests: Words) -> Found:
+    def match(self, connection: Connection, epoch: Epoch, digests: Words) -> Matches:
         """Find sorted digests (n × 4 words, each once) as of a moment after this call began."""
         replica = self._replicas.get(epoch.number)
         if replica is not None and self._refresh(connection, epoch.number, replica):
@@ -73,7 +73,7 @@ class Directory:
         return _match_table(connection, epoch.number, digests)
 
     def _refresh(self, connection: Connection, number: int, replica: Replica) -> bool:
-        tail = changes.read_tail(connection, number, replica.history, replica.position)
+        tail = changes.read_changes(connection, number, replica.history, replica.position)
         if not tail.complete:
             # Only this one: another thread may have put a newer one in its place.
             if self._replicas.get(number) is replica:
@@ -134,15 +134,15 @@ class Directory:
         self._metrics.snapshots.labels("built").inc()
         self.adopt(epoch)
 
-    def order(self, epoch: Epoch) -> Order:
-        """Order a snapshot of an epoch that is newer than the one in use."""
+    def order(self, epoch: Epoch) -> BuildRequest:
+        """BuildRequest a snapshot of an epoch that is newer than the one in use."""
         replica = self._replicas.get(epoch.number)
         replaces = 0 if replica is None else replica.snapshot.contents.anchor.seq
-        return Order(str(self._place), epoch.id, epoch.number, replaces, self._with_filter)
+        return BuildRequest(str(self._place), epoch.id, epoch.number, replaces, self._with_filter)
 
     def _old(self, replica: Replica) -> bool:
         age = self._clock().timestamp() - replica.snapshot.contents.built_at
-        return age >= OLDEST.total_seconds()
+        return age >= MAX_SNAPSHOT_AGE.total_seconds()
 
     def catch_up(self, epoch: Epoch) -> None:
         """Read what changed, so that the next lookup has less to read."""
@@ -171,7 +171,7 @@ class Directory:
         self._wanted.clear()
 
 
-class Keeper:
+class DirectoryUpdater:
     """Looks after the directory in a thread beside the server: snapshots, and the next epoch's steps."""
 
     def __init__(
@@ -211,8 +211,8 @@ class Keeper:
                 else:
                     log.error("discovery.failed", **told(error))
                 # Lookups ask for a snapshot all the while; what fails is not tried at their pace.
-                self._stopped.wait(AFTER_FAILURE)
-            self._directory.await_need(INTERVAL)
+                self._stopped.wait(RETRY_SECONDS)
+            self._directory.await_need(UPDATE_INTERVAL_SECONDS)
 
     def keep(self) -> None:
         """Do what there is to do now."""
@@ -240,7 +240,7 @@ class Keeper:
         """
         while (pending := self._rotation.pending()) and pending.state == "announced":
             if not self._rotation.fill():
-                self._stopped.wait(PAUSE)
+                self._stopped.wait(ROTATION_PAUSE_SECONDS)
             yield pending.filled
         if pending:
             # Before it answers, so that this host never has to answer it from the table.
@@ -253,9 +253,9 @@ def _outgrown(replica: Replica) -> bool:
     return replica.changed > min(max(people // 50, MIN_CHANGES), MAX_CHANGES)
 
 
-def _match_table(connection: Connection, number: int, digests: Words) -> Found:
+def _match_table(connection: Connection, number: int, digests: Words) -> Matches:
     rows = entries.match(connection, number, digests.tobytes())
     packed = b"".join([digest + account.bytes for digest, account in rows.items()])
     records = np.frombuffer(packed, np.uint64).reshape(-1, RECORD_WORDS)
     index = DigestIndex.of(records[sorting(records[:, :WORDS])])
-    return Found.at(index.find(digests), index)
+    return Matches.at(index.find(digests), index)

@@ -28,12 +28,12 @@ SALT_SIZE = 32
 ID_LENGTH = 8
 FIRST_EPOCH = 1
 #: Accounts that one transaction fills in.
-BATCH = 500
+FILL_BATCH = 500
 #: Listings are kept up to date for so long after an epoch's end: clocks of hosts differ.
-GRACE = timedelta(hours=1)
+GRACE_PERIOD = timedelta(hours=1)
 #: Filling waits no longer than this for an account that somebody is changing, and tries again: whoever
 #: holds one account may want another.
-PATIENCE = "200ms"
+LOCK_TIMEOUT = "200ms"
 
 _EPOCHS = table(DiscoveryEpoch).c
 
@@ -160,7 +160,7 @@ class Rotation:
 
     def _fill(self, connection: Connection) -> int:
         if dialect_of(connection) == "postgresql":
-            connection.execute(text(f"SET LOCAL lock_timeout = '{PATIENCE}'"))
+            connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
         row = _take(connection, "announced")
         if row is None or not _settled(connection, row.changed_in):
             return 0
@@ -178,7 +178,7 @@ class Rotation:
                     for account in accounts
                 ],
             )
-        state = "announced" if len(accounts) == BATCH else "filled"
+        state = "announced" if len(accounts) == FILL_BATCH else "filled"
         cursor = accounts[-1].id.bytes if accounts else row.cursor
         _change(connection, row.number, state=state, cursor=cursor)
         return len(accounts)
@@ -204,7 +204,9 @@ class Rotation:
         if row is None:
             connection.execute(
                 update(DiscoveryEpoch)
-                .where(DiscoveryEpoch.state == "open", DiscoveryEpoch.expires_at < now - GRACE)
+                .where(
+                    DiscoveryEpoch.state == "open", DiscoveryEpoch.expires_at < now - GRACE_PERIOD
+                )
                 .values(
                     state="closed",
                     changed_in=current_transaction(dialect_of(connection)),
@@ -226,7 +228,7 @@ _ACCOUNTS = (
     select(table(Account).c.id, table(Account).c.e164)
     .where(table(Account).c.id > bindparam("after"), table(Account).c.discoverable)
     .order_by(table(Account).c.id)
-    .limit(BATCH)
+    .limit(FILL_BATCH)
     # Whoever takes a number out at this moment does so before, or finds the entry that is made here.
     .with_for_update(read=True)
 )

@@ -1,7 +1,7 @@
 """Hashes of numbers: how they are made, and how a page of them is read from the wire and answered.
 
 Owns the definition that the Matrix identity service also uses, and the one form in which the rest of
-discovery handles many hashes: a `Page`, a set as vectors. A hash only keeps numbers out of logs and
+discovery handles many hashes: a `DigestSet`, a set as vectors. A hash only keeps numbers out of logs and
 tables: whoever can hash every number there is can reverse it.
 """
 
@@ -90,7 +90,7 @@ def sorting(digests: Words) -> Positions:
 
 
 @dataclass(frozen=True)
-class Page:
+class DigestSet:
     """A set of digests: each once, in the order of their bytes."""
 
     #: n × 4 words, the 32 bytes of each.
@@ -99,7 +99,7 @@ class Page:
     places: Positions
 
     @classmethod
-    def of(cls, digests: bytes) -> "Page":
+    def of(cls, digests: bytes) -> "DigestSet":
         """Make a set of digests that follow one another, in any order and some of them repeatedly."""
         words = digest_words(digests)
         order = sorting(words)
@@ -108,9 +108,9 @@ class Page:
         first[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
         return cls(ordered[first], order[first])
 
-    def part(self, mask: Mask) -> "Page":
+    def part(self, mask: Mask) -> "DigestSet":
         """Give the part of the set that a mask names."""
-        return Page(self.digests[mask], self.places[mask])
+        return DigestSet(self.digests[mask], self.places[mask])
 
     @cached_property
     def fingerprint(self) -> bytes:

@@ -12,17 +12,17 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from discovery.changes import Change, Tail
+from discovery.changes import Change, ChangeBatch
 from discovery.hashes import WORDS, Mask, Positions, Words, sorting
 from discovery.index import RECORD_WORDS, DigestIndex
 from discovery.snapshot import Snapshot
 
-#: Changes that are sorted anew with each that arrives; more of them join the others.
+#: ChangeIndex that are sorted anew with each that arrives; more of them join the others.
 MAX_RECENT = 1024
 NOWHERE = bytes(16)
 
 
-class Found(NamedTuple):
+class Matches(NamedTuple):
     """What a page of digests leads to."""
 
     #: Which of them lead to an account.
@@ -31,7 +31,7 @@ class Found(NamedTuple):
     accounts: Words
 
     @classmethod
-    def at(cls, positions: Positions, index: DigestIndex) -> "Found":
+    def at(cls, positions: Positions, index: DigestIndex) -> "Matches":
         """Read what was found at positions of an index, -1 where it was not."""
         here = positions >= 0
         accounts = np.zeros((len(positions), RECORD_WORDS - WORDS), np.uint64)
@@ -40,7 +40,7 @@ class Found(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Changes:
+class ChangeIndex:
     """The last change of each digest that changed, sorted."""
 
     index: DigestIndex
@@ -48,7 +48,7 @@ class Changes:
     listed: Mask
 
     @classmethod
-    def of(cls, changes: Sequence[Change]) -> "Changes":
+    def of(cls, changes: Sequence[Change]) -> "ChangeIndex":
         """Sort changes; of a digest's the one with the highest number counts."""
         records = b"".join(
             [
@@ -62,7 +62,7 @@ class Changes:
             np.array([change.account_id is not None for change in changes], np.bool_),
         )
 
-    def merged(self, other: "Changes") -> "Changes":
+    def merged(self, other: "ChangeIndex") -> "ChangeIndex":
         """Put changes together, in whatever order they were read."""
         return _last_of_each(
             np.concatenate([self.index.records, other.index.records]),
@@ -70,7 +70,7 @@ class Changes:
             np.concatenate([self.listed, other.listed]),
         )
 
-    def apply(self, digests: Words, found: Found, newest: npt.NDArray[np.int64]) -> None:
+    def apply(self, digests: Words, found: Matches, newest: npt.NDArray[np.int64]) -> None:
         """Let what changed later than `newest` prevail in what was found."""
         at = self.index.find(digests)
         changed = np.flatnonzero(at >= 0)
@@ -81,14 +81,14 @@ class Changes:
         found.accounts[changed] = self.index.records[at, WORDS:]
 
 
-def _last_of_each(records: Words, seqs: npt.NDArray[np.int64], listed: Mask) -> Changes:
+def _last_of_each(records: Words, seqs: npt.NDArray[np.int64], listed: Mask) -> ChangeIndex:
     by_seq = np.argsort(seqs, kind="stable")
     order = by_seq[sorting(records[by_seq, :WORDS])]
     digests = records[order, :WORDS]
     last = np.ones(len(order), np.bool_)
     last[:-1] = (digests[1:] != digests[:-1]).any(axis=1)
     order = order[last]
-    return Changes(DigestIndex.of(records[order]), seqs[order], listed[order])
+    return ChangeIndex(DigestIndex.of(records[order]), seqs[order], listed[order])
 
 
 class Replica:
@@ -100,7 +100,7 @@ class Replica:
         self.history = snapshot.contents.anchor.history
         #: Where the log is to be read on.
         self.position = snapshot.contents.position
-        none = Changes.of([])
+        none = ChangeIndex.of([])
         #: The many, and the few that came last.
         self._changes = (none, none)
         self._seen: frozenset[int] = frozenset()
@@ -111,7 +111,7 @@ class Replica:
         """How many digests changed since the snapshot, about."""
         return sum(len(changes.seqs) for changes in self._changes)
 
-    def absorb(self, tail: Tail) -> None:
+    def absorb(self, tail: ChangeBatch) -> None:
         """Take in what was read from `position` on; in whatever order readers come, nothing is lost."""
         with self._lock:
             new = [change for change in tail.changes if change.seq not in self._seen]
@@ -119,14 +119,14 @@ class Replica:
             self.position = max(self.position, tail.position)
             if new:
                 many, few = self._changes
-                few = few.merged(Changes.of(new))
+                few = few.merged(ChangeIndex.of(new))
                 if len(few.seqs) > MAX_RECENT:
-                    many, few = many.merged(few), Changes.of([])
+                    many, few = many.merged(few), ChangeIndex.of([])
                 self._changes = (many, few)
 
-    def find(self, digests: Words) -> Found:
+    def find(self, digests: Words) -> Matches:
         """Look up digests (n × 4 words), each of which is there once."""
-        found = Found.at(self.snapshot.find(digests), self.snapshot.index)
+        found = Matches.at(self.snapshot.find(digests), self.snapshot.index)
         newest = np.full(len(digests), -1, np.int64)
         for changes in self._changes:
             if len(changes.seqs):

@@ -6,7 +6,7 @@ from flask import Response, current_app, g
 
 from core.api import DEVICE_TOKEN, Api, service_token
 from discovery.budget_owners import id_of
-from discovery.lookups import read_lookup, render_lookup
+from discovery.lookup_codec import read_lookup, render_lookup
 from discovery.problems import BudgetExhausted, BudgetTooSmall, EpochUnknown
 from discovery.schemas import (
     BINARY_BODY,
@@ -17,7 +17,7 @@ from discovery.schemas import (
     ParametersAnswer,
     PreviousEpochAnswer,
 )
-from discovery.service import DirectoryService
+from discovery.service import DiscoveryService
 from tokens.authenticate import Caller, ServiceCaller, authenticate_device_or_service
 from tokens.problems import ScopeMissing, ServiceTokenExpired, ServiceTokenInvalid
 from tokens.routes import AUTHENTICATION
@@ -33,8 +33,8 @@ discovery_api = Api(
 )
 
 
-def _directory() -> DirectoryService:
-    service: DirectoryService = current_app.extensions["kith"].discovery.directory
+def _directory() -> DiscoveryService:
+    service: DiscoveryService = current_app.extensions["kith"].discovery.directory
     return service
 
 

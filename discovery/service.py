@@ -19,20 +19,20 @@ from core.problems import InvalidFields, Problem
 from core.requester import Requester
 from core.secrets import Keyring
 from discovery import entries, epochs
-from discovery.budget import FINGERPRINT_SIZE, Budgets, Charge, Left, Paid
+from discovery.alerts import UsageAlerts
+from discovery.budget import FINGERPRINT_SIZE, Balance, Budgets, Charge, Payment
 from discovery.budget_owners import BudgetOwner, identify, subjects_of
-from discovery.ceilings import Ceilings
 from discovery.directory import Directory
 from discovery.epochs import Epoch
-from discovery.hashes import DIGEST_SIZE, Page, digest_number
-from discovery.lookups import Answered, Asked
+from discovery.hashes import DIGEST_SIZE, DigestSet, digest_number
+from discovery.lookup_codec import LookupRequest, LookupResult
 from discovery.problems import EpochUnknown
-from discovery.replica import Found
+from discovery.replica import Matches
 from discovery.sync_tokens import SyncTokens
 from tokens.authenticate import Caller, ServiceCaller
 
 
-class DirectoryService:
+class DiscoveryService:
     """Lists numbers as accounts change and answers who of a page of hashes is here."""
 
     def __init__(
@@ -44,7 +44,7 @@ class DirectoryService:
         metrics: Metrics,
         directory: Directory,
         budgets: Budgets,
-        ceilings: Ceilings,
+        ceilings: UsageAlerts,
         max_hashes: int,
     ) -> None:
         self._database = database
@@ -69,19 +69,19 @@ class DirectoryService:
         answering = [epoch for epoch in known if epoch.answers(now)]
         return answering[-1], answering[-2] if len(answering) > 1 else None
 
-    def budget(self, caller: Caller | ServiceCaller) -> Left:
+    def budget(self, caller: Caller | ServiceCaller) -> Balance:
         """Say what the caller's budget holds."""
         with self._database.read() as connection:
             asker = identify(connection, self._keyring, caller)
             return self._budgets.peek(connection, asker.subjects, self._clock(), asker.tier)
 
-    def budget_of(self, e164: str) -> Left:
+    def budget_of(self, e164: str) -> Balance:
         """Say what a number's budget holds, whether it has an account or not."""
         with self._database.read() as connection:
             subjects = subjects_of(self._keyring, e164)
             return self._budgets.peek(connection, subjects, self._clock())
 
-    def assign_tier(self, e164: str, tier: str) -> Left:
+    def assign_tier(self, e164: str, tier: str) -> Balance:
         """Give a number the budget of a tier, or of `default`; say what it holds then.
 
         Raises KeyError when there is no such tier.
@@ -93,8 +93,8 @@ class DirectoryService:
         return self.budget_of(e164)
 
     def look_up(
-        self, asked: Asked, caller: Caller | ServiceCaller, requester: Requester
-    ) -> Answered:
+        self, asked: LookupRequest, caller: Caller | ServiceCaller, requester: Requester
+    ) -> LookupResult:
         """Give the account of each hash that is a discoverable person's.
 
         Raises InvalidFields over `max_hashes`, EpochUnknown when the hashes were made in another epoch,
@@ -103,7 +103,7 @@ class DirectoryService:
         count = (len(asked.known) + len(asked.hashes)) // DIGEST_SIZE
         if count > self.max_hashes:
             raise InvalidFields.at("/hashes", f"at most {self.max_hashes} a lookup")
-        page = Page.of(asked.known + asked.hashes)
+        page = DigestSet.of(asked.known + asked.hashes)
         asker, found, left = self.find(
             asked.epoch_id,
             page,
@@ -112,16 +112,16 @@ class DirectoryService:
             lambda asker: self._unpaid(asked, asker, page),
         )
         token = self._sync_tokens.make(asker.id, asked.epoch_id, page)
-        return Answered(page, found, token, left)
+        return LookupResult(page, found, token, left)
 
     def find(
         self,
         epoch_id: str,
-        page: Page,
+        page: DigestSet,
         identified: Callable[[Connection], BudgetOwner],
         requester: Requester,
-        unpaid: Callable[[BudgetOwner], Page] | None = None,
-    ) -> tuple[BudgetOwner, Found, Left]:
+        unpaid: Callable[[BudgetOwner], DigestSet] | None = None,
+    ) -> tuple[BudgetOwner, Matches, Balance]:
         """Have what is new in a page paid for, then match all of it; say who asked and what is left too.
 
         unpaid: gives the part that is new; None: all of it is. Raises EpochUnknown, BudgetExhausted or
@@ -147,11 +147,11 @@ class DirectoryService:
         self._metrics.matched.inc(int(found.here.sum()))
         return asker, found, left
 
-    def _unpaid(self, asked: Asked, asker: BudgetOwner, page: Page) -> Page:
+    def _unpaid(self, asked: LookupRequest, asker: BudgetOwner, page: DigestSet) -> DigestSet:
         """Give what is new: all but the known hashes, if the sync token proves them."""
         if not asked.known or asked.sync_token is None:
             return page
-        known = Page.of(asked.known) if asked.hashes else page
+        known = DigestSet.of(asked.known) if asked.hashes else page
         proven = self._sync_tokens.prove(asked.sync_token, asker.id, asked.epoch_id, known)
         # Known hashes come first, so of a hash in both it is the known one that has a place.
         return page.part(page.places * DIGEST_SIZE >= len(asked.known)) if proven else page
@@ -163,16 +163,16 @@ class DirectoryService:
                 return epoch
         raise EpochUnknown("Fetch /v1/discovery/parameters and hash the numbers again.")
 
-    def _charge_for(self, epoch: Epoch, new: Page) -> Charge:
+    def _charge_for(self, epoch: Epoch, new: DigestSet) -> Charge:
         key = self._keyring.derive("discovery-charge")
         mark = hmac.digest(key, epoch.id.encode() + new.fingerprint, hashlib.sha256)
         return Charge(len(new.digests), epoch.number, mark[:FINGERPRINT_SIZE])
 
-    def _pay(self, asker: BudgetOwner, charge: Charge, network: Requester) -> Left:
+    def _pay(self, asker: BudgetOwner, charge: Charge, network: Requester) -> Balance:
         now = self._clock()
         with self._database.write() as connection:
             paid = self._budgets.charge(connection, asker.subjects, charge, now, asker.tier)
-            if isinstance(paid, Paid) and paid.hashes:
+            if isinstance(paid, Payment) and paid.hashes:
                 if asker.count:
                     asker.count(connection, now, paid.hashes)
                 self._ceilings.count(connection, network, paid.hashes, now)

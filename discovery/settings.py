@@ -1,4 +1,4 @@
-"""Settings of discovery: pages, budgets, ceilings and epochs."""
+"""Settings of discovery: pages, budgets, alerts and epochs."""
 
 import re
 from collections.abc import Mapping
@@ -25,6 +25,7 @@ class DiscoverySettings(CoreSettings):
 
     RETIRED: ClassVar[Mapping[str, str]] = {
         "KITH_DISCOVERY_CEILING": "is called KITH_DISCOVERY_ALERT_PER_DAY now",
+        "KITH_DISCOVERY_NETWORK_CEILING": "is called KITH_DISCOVERY_NETWORK_ALERT_PER_DAY now",
     }
 
     max_hashes: int = Field(10_000, ge=1, le=10_000, description="Hashes a lookup.")
@@ -44,17 +45,17 @@ class DiscoverySettings(CoreSettings):
         description="Further budgets that an operator may give to numbers, each as"
         " `name:burst:per day`, such as `partner:20000:500`.",
     )
-    discovery_network_ceiling: int = Field(
+    discovery_network_alert_per_day: int = Field(
         100_000,
         ge=1,
         le=2**30,
-        description="New hashes a day from one network above which an alarm is raised.",
+        description="New hashes a day from one network above which operators are alerted.",
     )
     discovery_alert_per_day: int = Field(
         10_000_000,
         ge=1,
         le=2**30,
-        description="New hashes a day from everybody above which an alarm is raised.",
+        description="New hashes a day from all networks above which operators are alerted.",
     )
     bloom_filter: bool = Field(
         False,

@@ -28,7 +28,7 @@ import numpy as np
 
 from core.database_history import History
 from discovery.bloom import Filter, file_hash
-from discovery.changes import Anchor
+from discovery.changes import LogMarker
 from discovery.hashes import DIGEST_SIZE, WORDS, Positions, Words, keys_of
 from discovery.index import MAX_RECORDS, RECORD_WORDS, DigestIndex, bits_for
 
@@ -65,12 +65,12 @@ class Contents(NamedTuple):
     epoch_id: str
     #: Where in the log a reader goes on who has read the snapshot.
     position: int
-    anchor: Anchor
+    anchor: LogMarker
     #: Seconds since 1970.
     built_at: int
 
 
-def filter_path(path: Path, anchor: Anchor) -> Path:
+def filter_path(path: Path, anchor: LogMarker) -> Path:
     """Say where the Bloom filter of a snapshot is: each has one of its own, or none."""
     return path.with_suffix(f".{anchor.seq}{FILTER_SUFFIX}")
 
@@ -175,7 +175,7 @@ def _read_header(whole: mmap.mmap, epoch_id: str) -> tuple[Contents, int, int, b
         raise SnapshotUnusable("foreign")
     if length != len(whole):
         raise SnapshotUnusable("cut-short")
-    anchor = Anchor(seq, digest, History(cluster, timeline))
+    anchor = LogMarker(seq, digest, History(cluster, timeline))
     contents = Contents(epoch_id, position, anchor, built_at)
     return contents, count, bits, blocks, filter_hash
 

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from core.base64url import decode, encode
 from core.secrets import Keyring
-from discovery.hashes import Page
+from discovery.hashes import DigestSet
 
 VERSION = b"\x01"
 LENGTH = 44
@@ -24,11 +24,11 @@ class SyncTokens:
     def __init__(self, keyring: Keyring) -> None:
         self._keys = keyring.derive_all("sync-token")
 
-    def make(self, asker_id: UUID, epoch_id: str, known: Page) -> str:
+    def make(self, asker_id: UUID, epoch_id: str, known: DigestSet) -> str:
         """Prove that an asker has paid for a set of hashes in an epoch."""
         return encode(VERSION + _proof(self._keys[0], asker_id, epoch_id, known))
 
-    def prove(self, token: str, asker_id: UUID, epoch_id: str, known: Page) -> bool:
+    def prove(self, token: str, asker_id: UUID, epoch_id: str, known: DigestSet) -> bool:
         """Say whether a token proves that an asker has paid for exactly this set."""
         given = decode(token, _SIZE)
         if given is None:
@@ -39,7 +39,7 @@ class SyncTokens:
         )
 
 
-def _proof(key: bytes, asker_id: UUID, epoch_id: str, known: Page) -> bytes:
+def _proof(key: bytes, asker_id: UUID, epoch_id: str, known: DigestSet) -> bytes:
     # All but the last are of fixed length, the epoch's id is not: the set's digest goes before it.
     message = VERSION + asker_id.bytes + known.fingerprint + epoch_id.encode()
     return hmac.digest(key, message, hashlib.sha256)

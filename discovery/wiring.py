@@ -5,13 +5,13 @@ from datetime import timedelta
 from core.maintenance import Job
 from core.runtime import Part, Runtime
 from discovery import changes
+from discovery.alerts import UsageAlerts
 from discovery.budget import Budgets, Tiers
-from discovery.ceilings import Ceilings
 from discovery.commands import discovery_commands
-from discovery.directory import Directory, Keeper
+from discovery.directory import Directory, DirectoryUpdater
 from discovery.epochs import Rotation
 from discovery.routes import discovery_api
-from discovery.service import DirectoryService
+from discovery.service import DiscoveryService
 from discovery.settings import DiscoverySettings
 from tokens.wiring import Tokens
 
@@ -28,7 +28,7 @@ class Discovery(Part):
             settings.data_dir / "discovery",
             with_filter=settings.bloom_filter,
         )
-        self.directory = DirectoryService(
+        self.directory = DiscoveryService(
             database,
             clock,
             runtime.entropy,
@@ -36,18 +36,20 @@ class Discovery(Part):
             metrics,
             self.replicas,
             Budgets(Tiers.from_settings(settings)),
-            Ceilings(settings, runtime.keyring, metrics),
+            UsageAlerts(settings, runtime.keyring, metrics),
             settings.max_hashes,
         )
         self.rotation = Rotation(
             database, clock, runtime.entropy, timedelta(settings.epoch_overlap_days)
         )
-        self.keeper = Keeper(database, clock, self.replicas, self.rotation, settings.epoch_days)
+        self.keeper = DirectoryUpdater(
+            database, clock, self.replicas, self.rotation, settings.epoch_days
+        )
         tokens.events.listing_changed.append(self.directory.listing_changed)
         self.blueprints = (discovery_api,)
         self.commands = (discovery_commands,)
         self.jobs = (
-            Job("directory changes", changes.forget_old),
+            Job("directory changes", changes.purge),
             Job("epochs that are over", self.rotation.remove),
             Job("lookup budgets", Budgets.purge),
         )

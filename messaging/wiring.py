@@ -82,7 +82,7 @@ class Messaging(Part):
 
         registry.bus = self.bus
         registry.offline_handlers.append(push.waker.wake)
-        tokens.devices.mailboxes_of = messages.mailboxes_of
+        tokens.devices.mailbox_fills = messages.mailbox_fills
         events.device_added.append(messages.device_added)
         events.device_returned.append(messages.device_returned)
         events.devices_removed += (

@@ -16,7 +16,7 @@ from tokens.service_tokens import DISCOVERY, MAX_LIFETIME, SCOPES, ServiceTokenS
 tokens_commands = CommandGroup("tokens", help="Service tokens: issue, list and revoke them.")
 
 
-class Life(click.ParamType[timedelta]):
+class TokenLifetime(click.ParamType[timedelta]):
     """A time such as 90d or 12h."""
 
     name = "time"
@@ -66,7 +66,7 @@ def _service() -> ServiceTokenService:
 )
 @click.option(
     "--expires",
-    type=Life(),
+    type=TokenLifetime(),
     default="90d",
     show_default=True,
     help=f"How long it is good, in days or hours, up to {MAX_LIFETIME.days}d.",

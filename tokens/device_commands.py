@@ -28,7 +28,7 @@ def _account(connection: Connection, who: str) -> UUID:
     try:
         account_id: UUID | None = UUID(who)
     except ValueError:
-        account_id = _kith().tokens.accounts.hold(connection, read_number(who))
+        account_id = _kith().tokens.accounts.lock_by_number(connection, read_number(who))
     if account_id is None:
         raise click.ClickException("No account has this number.")
     if find(connection, Account, Account.id == account_id) is None:
@@ -46,9 +46,9 @@ def list_devices(who: str, as_json: bool) -> None:
     """
     with _kith().runtime.database.read() as connection:
         account_id = _account(connection, who)
-        devices = DeviceService.of_account(connection, account_id)
+        devices = DeviceService.list_by_account(connection, account_id)
         account = find(connection, Account, Account.id == account_id)
-    state = None if account is None else _kith().tokens.lock_changes.show(account)[0]
+    state = None if account is None else _kith().tokens.lock_changes.status(account)[0]
     click.echo(f"Registration lock: {state or 'none'}.", err=True)
     rows = [_shown(device) for device in devices]
     if as_json:

@@ -1,17 +1,12 @@
-"""Devices: how they join an account, with a token of their own, and how they leave it.
-
-Owns the devices of an account and the link codes for more. Refuses more of them than the setting allows,
-and anyone's hands on another account's.
-"""
+"""Devices of an account: added by registration or link code, listed, renamed and removed."""
 
 import hmac
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
-import structlog
 from sqlalchemy import Connection, delete, func, select, update
 
 from core import idempotency
@@ -19,23 +14,16 @@ from core.database import Database, find, find_all, purge, table
 from core.typed_text import visible
 from tokens.events import AccountEvents
 from tokens.models import Account, Device, DeviceLink, RetiredToken
-from tokens.problems import (
-    DeviceNotFound,
-    LinkCodeInvalid,
-    TooManyDevices,
-)
+from tokens.problems import DeviceNotFound, LinkCodeInvalid, TooManyDevices
 from tokens.schemas import DeviceDescription
 from tokens.token_issuer import LINK_PREFIX, SECRET_SIZE, TOKEN_PREFIX, Credential, TokenIssuer
 
-log = structlog.get_logger()
-
 LINK_LIFETIME = timedelta(minutes=10)
-#: A device that was not seen for so long gets no messages while another one of its account does.
+#: A device unseen for this long gets no messages, unless all devices of its account are idle.
 IDLE_AFTER = timedelta(days=30)
 
-
 _DEVICES = table(Device).c
-_ADDING = table(Device).insert()
+_INSERT_DEVICE = table(Device).insert()
 
 
 @dataclass(frozen=True)
@@ -45,18 +33,18 @@ class Caller:
     account_id: UUID
     device_id: UUID
     token_hash: bytes
-    #: What stands for the account's number in blocks and limits; None: the account's id does.
+    #: Identifies the account's number in blocks and limits; None: the account's id does.
     number_id: UUID | None = None
 
     @property
     def subject(self) -> bytes:
-        """Whose the limits are: the number's, so that a new account of it goes on with them."""
+        """Subject of limits: the number, so that they outlive the account."""
         return (self.number_id or self.account_id).bytes
 
 
 @dataclass(frozen=True)
 class RegisteredDevice:
-    """A device that just got its token."""
+    """A device and its new token."""
 
     account_id: UUID
     device_id: UUID
@@ -64,7 +52,7 @@ class RegisteredDevice:
 
 
 class MailboxFill(NamedTuple):
-    """What waits for a device, and how much may."""
+    """What waits in the mailbox of a device, and how much it can hold."""
 
     messages: int
     bytes: int
@@ -72,28 +60,22 @@ class MailboxFill(NamedTuple):
     max_bytes: int
 
 
+#: Reads how full the mailboxes of devices are.
+ReadMailboxFills = Callable[[Connection, Sequence[UUID]], Mapping[UUID, MailboxFill]]
+
+
+@dataclass
 class DeviceService:
     """Adds, links, lists, renames and removes devices."""
 
-    def __init__(
-        self,
-        database: Database,
-        clock: Callable[[], datetime],
-        entropy: Callable[[int], bytes],
-        mint: TokenIssuer,
-        events: AccountEvents,
-        max_devices: int,
-    ) -> None:
-        self._database = database
-        self._clock = clock
-        self._entropy = entropy
-        self._mint = mint
-        self._events = events
-        self._max_devices = max_devices
-        #: Reads how full the mailboxes of devices are; messaging knows.
-        self.mailboxes_of: Callable[[Connection, Sequence[UUID]], Mapping[UUID, MailboxFill]] = (
-            lambda connection, device_ids: {}
-        )
+    database: Database
+    clock: Callable[[], datetime]
+    entropy: Callable[[int], bytes]
+    issuer: TokenIssuer
+    events: AccountEvents
+    max_devices: int
+    #: Set by messaging, which is built later.
+    mailbox_fills: ReadMailboxFills = field(default=lambda connection, device_ids: {})
 
     def add(
         self,
@@ -103,11 +85,11 @@ class DeviceService:
         description: DeviceDescription,
         secret: bytes,
     ) -> RegisteredDevice:
-        """Add a device in the caller's transaction and give it its token."""
-        now = self._clock()
+        """Add a device and issue its token, in the caller's transaction."""
+        now = self.clock()
         credential = Credential((account_id, device_id), secret)
         connection.execute(
-            _ADDING,
+            _INSERT_DEVICE,
             {
                 "account_id": account_id,
                 "id": device_id,
@@ -118,13 +100,13 @@ class DeviceService:
                 "last_seen_at": now,
             },
         )
-        self._events.add_device(connection, account_id, device_id)
+        self.events.device_added.emit(connection, account_id, device_id)
         return RegisteredDevice(account_id, device_id, credential.format(TOKEN_PREFIX))
 
-    def joined_again(
+    def reissue(
         self, connection: Connection, account_id: UUID, device_id: UUID, secrets: list[bytes]
     ) -> RegisteredDevice | None:
-        """Give a device its token again if it is still the one made from one of the secrets."""
+        """Return a device's token again if it is still the one made from one of the secrets; else None."""
         stored = connection.scalar(
             select(Device.token_hash).where(Device.account_id == account_id, Device.id == device_id)
         )
@@ -135,10 +117,10 @@ class DeviceService:
         return None
 
     def create_link(self, caller: Caller) -> tuple[str, datetime]:
-        """Make a link code for one more device; it replaces codes that were not redeemed."""
-        credential = Credential((caller.account_id,), self._entropy(SECRET_SIZE))
-        expires_at = self._clock() + LINK_LIFETIME
-        with self._database.write(adds=True) as connection:
+        """Create a link code for one more device; return it and its expiry. Unredeemed codes end."""
+        credential = Credential((caller.account_id,), self.entropy(SECRET_SIZE))
+        expires_at = self.clock() + LINK_LIFETIME
+        with self.database.write(adds=True) as connection:
             self._refuse_too_many(connection, caller.account_id)
             self.end_links(connection, caller.account_id)
             connection.execute(
@@ -155,28 +137,29 @@ class DeviceService:
     def redeem_link(
         self, code: str, description: DeviceDescription, idempotency_key: str | None
     ) -> RegisteredDevice:
-        """Add a device by its link code, once; the same idempotency key gets the same token.
+        """Add a device with a link code, once; a repeat with the same idempotency key gets the same token.
 
-        A key that is short enough to be somebody else's too gets nothing again.
+        Short keys are ignored: another client could choose the same one. Raises LinkCodeInvalid or
+        TooManyDevices.
         """
         if not idempotency.is_secret(idempotency_key):
             idempotency_key = None
-        # Pasted with what a messenger or a terminal's line end put around it or into it.
+        # Messengers and terminals add white space and line ends to what is pasted.
         credential = Credential.parse(LINK_PREFIX, 1, visible(code).replace(" ", ""))
         if credential is None:
-            raise LinkCodeInvalid("It is not a link code, or was cut short or altered.")
+            raise LinkCodeInvalid("It is not a link code, or was truncated or altered.")
         (account_id,) = credential.ids
         code_hash = credential.secret_hash
-        occasion = b"link" + code_hash + description.model_dump_json().encode()
-        secrets = self._mint.secrets(occasion, idempotency_key)
-        device_id = UUID(bytes=self._entropy(16), version=4)
+        context = b"link" + code_hash + description.model_dump_json().encode()
+        secrets = self.issuer.secrets(context, idempotency_key)
+        device_id = UUID(bytes=self.entropy(16), version=4)
         here = (DeviceLink.account_id == account_id, DeviceLink.code_hash == code_hash)
-        with self._database.write(adds=True) as connection:
-            # Devices of one account join one after the other, or two could take the last place.
+        with self.database.write(adds=True) as connection:
+            # Serialize the devices that join an account: two could take the last place.
             connection.execute(select(Account.id).where(Account.id == account_id).with_for_update())
             claimed = connection.execute(
                 update(DeviceLink)
-                .where(*here, DeviceLink.device_id.is_(None), DeviceLink.expires_at > self._clock())
+                .where(*here, DeviceLink.device_id.is_(None), DeviceLink.expires_at > self.clock())
                 .values(device_id=device_id)
             )
             if cast(Any, claimed).rowcount:
@@ -184,75 +167,75 @@ class DeviceService:
                 return self.add(connection, account_id, device_id, description, secrets[0])
             earlier = connection.scalar(select(DeviceLink.device_id).where(*here))
             if earlier is not None and idempotency_key is not None:
-                again = self.joined_again(connection, account_id, earlier, secrets)
+                again = self.reissue(connection, account_id, earlier, secrets)
                 if again is not None:
                     return again
-        raise LinkCodeInvalid("It is unknown, expired, replaced or used; make a new one.")
+        raise LinkCodeInvalid("It is unknown, expired, replaced or used. Create a new one.")
 
     def _refuse_too_many(self, connection: Connection, account_id: UUID) -> None:
         count = connection.scalar(
             select(func.count()).select_from(Device).where(Device.account_id == account_id)
         )
-        if count is not None and count >= self._max_devices:
-            raise TooManyDevices(f"It has {count}, the most it may; remove one first.")
+        if count is not None and count >= self.max_devices:
+            raise TooManyDevices(f"It has {count}, the maximum. Remove one first.")
 
-    def of_caller(self, caller: Caller) -> tuple[list[Device], Mapping[UUID, MailboxFill]]:
-        """Give the devices of the caller's account, oldest first, and how full their mailboxes are."""
-        with self._database.read() as connection:
-            devices = self.of_account(connection, caller.account_id)
-            return devices, self.mailboxes_of(connection, [device.id for device in devices])
+    def list_own(self, caller: Caller) -> tuple[list[Device], Mapping[UUID, MailboxFill]]:
+        """Return the devices of the caller's account, oldest first, and how full their mailboxes are."""
+        with self.database.read() as connection:
+            devices = self.list_by_account(connection, caller.account_id)
+            return devices, self.mailbox_fills(connection, [device.id for device in devices])
 
     @staticmethod
-    def of_account(connection: Connection, account_id: UUID) -> list[Device]:
-        """Give the devices of an account, oldest first."""
-        theirs = select(*table(Device).columns).where(_DEVICES.account_id == account_id)
-        return find_all(connection, Device, theirs.order_by(_DEVICES.created_at, _DEVICES.id))
+    def list_by_account(connection: Connection, account_id: UUID) -> list[Device]:
+        """Return the devices of an account, oldest first."""
+        devices = select(*table(Device).columns).where(_DEVICES.account_id == account_id)
+        return find_all(connection, Device, devices.order_by(_DEVICES.created_at, _DEVICES.id))
 
     @staticmethod
     def device_ids(connection: Connection, account_id: UUID) -> list[UUID]:
-        """Give the ids of an account's devices; none when there is no such account."""
+        """Return the sorted ids of an account's devices; none if there is no such account."""
         return sorted(connection.scalars(select(Device.id).where(Device.account_id == account_id)))
 
     def active_device_ids(self, account_id: UUID) -> list[UUID]:
-        """Give the ids of the devices that messages to an account are for.
+        """Return the ids of the devices that messages to an account are for.
 
-        Idle ones are left out, unless all are idle: nobody can say which of them will be used next.
+        Idle devices are left out, unless all are idle: any of them may be used next.
         """
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             found = connection.execute(
                 select(_DEVICES.id, _DEVICES.last_seen_at)
                 .where(_DEVICES.account_id == account_id)
                 .order_by(_DEVICES.id)
             ).all()
-        since = self._clock() - IDLE_AFTER
+        since = self.clock() - IDLE_AFTER
         active = [device.id for device in found if device.last_seen_at > since]
         return active or [device.id for device in found]
 
     def rename(
         self, caller: Caller, device_id: UUID, name: str
     ) -> tuple[Device, Mapping[UUID, MailboxFill]]:
-        """Rename a device of the caller's account; give it, and how full its mailbox is."""
-        with self._database.write() as connection:
+        """Rename a device of the caller's account; return it and how full its mailbox is."""
+        with self.database.write() as connection:
             here = (Device.account_id == caller.account_id, Device.id == device_id)
             connection.execute(update(Device).where(*here).values(name=name))
             device = find(connection, Device, *here)
-            mailboxes = self.mailboxes_of(connection, [device_id])
+            mailboxes = self.mailbox_fills(connection, [device_id])
         if device is None:
             raise DeviceNotFound("GET /v1/devices lists the devices of this account.")
         return device, mailboxes
 
     def remove(self, caller: Caller, device_id: UUID) -> None:
-        """Remove a device of the caller's account, with its token and all that waits for it."""
-        with self._database.write() as connection:
+        """Remove a device of the caller's account, with its token and everything that waits for it."""
+        with self.database.write() as connection:
             if not self.remove_devices(connection, caller.account_id, [device_id]):
                 raise DeviceNotFound("GET /v1/devices lists the devices of this account.")
 
     def remove_others(self, caller: Caller) -> list[UUID]:
-        """Remove all devices of the caller's account but the calling one; give those that were there."""
-        with self._database.write() as connection:
-            # Held, so that none joins meanwhile.
-            held = select(Account.id).where(Account.id == caller.account_id).with_for_update()
-            connection.execute(held)
+        """Remove all other devices of the caller's account; return their ids."""
+        with self.database.write() as connection:
+            # Locked so that no device joins meanwhile.
+            locked = select(Account.id).where(Account.id == caller.account_id).with_for_update()
+            connection.execute(locked)
             ids = self.device_ids(connection, caller.account_id)
             others = [one for one in ids if one != caller.device_id]
             self.end_links(connection, caller.account_id)
@@ -261,7 +244,7 @@ class DeviceService:
     def remove_devices(
         self, connection: Connection, account_id: UUID, device_ids: list[UUID]
     ) -> list[UUID]:
-        """Remove devices in the caller's transaction; give those that were there."""
+        """Remove devices in the caller's transaction; return the ids that existed."""
         here = (Device.account_id == account_id, Device.id.in_(device_ids))
         gone = list(connection.scalars(delete(Device).where(*here).returning(Device.id)))
         connection.execute(
@@ -269,16 +252,16 @@ class DeviceService:
                 RetiredToken.account_id == account_id, RetiredToken.device_id.in_(gone)
             )
         )
-        self._events.remove_devices(connection, account_id, gone)
         if gone:
+            self.events.devices_removed.emit(connection, account_id, gone)
             self.end_links(connection, account_id)
         return gone
 
     @staticmethod
     def end_links(connection: Connection, account_id: UUID) -> None:
-        """End the link codes of an account that were not redeemed.
+        """Delete the unredeemed link codes of an account.
 
-        A code made by a device that is gone, or by whoever stole its token, must not let another one in.
+        A code created by a removed device, or with its stolen token, must not admit another one.
         """
         connection.execute(
             delete(DeviceLink).where(

@@ -1,11 +1,12 @@
-"""Former numbers: what stands for a number in blocks and limits outlives the account that it led to.
+"""Former numbers: the id of a number in blocks and limits outlives the account that had it.
 
-Blocks and limits belong to the number: whoever deletes an account and registers the number again goes on with
-them. A number is its holder's until it was idle for 120 days; then it is a new person's, and what it owed is
-forgotten. The number itself is kept as a keyed digest only.
+Whoever deletes an account and registers its number again keeps its blocks and limits. After 120 idle days the
+number is recycled: it belongs to a new person, and the id is forgotten. The number itself is stored only as a
+keyed digest.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import cast
@@ -18,62 +19,56 @@ from core.secrets import Keyring
 from tokens.events import AccountEvents
 from tokens.models import FormerNumber
 
-#: A number that nobody used for so long is a new person's.
+#: A number that was idle this long belongs to a new person.
 RECYCLED_AFTER = timedelta(days=120)
 
 _PURPOSE = "former-number"
 _ROWS = table(FormerNumber).c
-_TAKING = (
+_DELETE_NUMBER = (
     delete(table(FormerNumber))
-    .where(_ROWS.number_digest == bindparam("digest"))
+    .where(_ROWS.number_digest == bindparam("number_digest"))
     .returning(_ROWS.number_id, _ROWS.last_seen_at)
 )
 
 
 @cache
-def _keeping(dialect: str) -> Executable:
-    row = insert_into(dialect, FormerNumber).values(
-        number_digest=bindparam("digest"),
-        number_id=bindparam("number"),
-        last_seen_at=bindparam("seen"),
-    )
+def _upsert_number(dialect: str) -> Executable:
+    row = insert_into(dialect, FormerNumber)
     return row.on_conflict_do_update(
         index_elements=["number_digest"],
         set_={"number_id": row.excluded.number_id, "last_seen_at": row.excluded.last_seen_at},
     )
 
 
+@dataclass(frozen=True)
 class FormerNumbers:
-    """Keeps what stands for a number while it leads to no account."""
+    """Keeps the ids of numbers that lead to no account."""
 
-    def __init__(
-        self, keyring: Keyring, clock: Callable[[], datetime], events: AccountEvents
-    ) -> None:
-        self._keyring = keyring
-        self._clock = clock
-        self._events = events
+    keyring: Keyring
+    clock: Callable[[], datetime]
+    events: AccountEvents
 
-    def keep(
+    def save(
         self, connection: Connection, e164: str, number_id: UUID, last_seen_at: datetime
     ) -> None:
-        """Keep what stands for a number that leads to no account from now on."""
-        digest = self._keyring.digest(_PURPOSE, e164)
-        values = {"digest": digest, "number": number_id, "seen": last_seen_at}
-        connection.execute(_keeping(dialect_of(connection)), values)
+        """Keep the id of a number that no longer leads to an account."""
+        digest = self.keyring.digest(_PURPOSE, e164)
+        values = {"number_digest": digest, "number_id": number_id, "last_seen_at": last_seen_at}
+        connection.execute(_upsert_number(dialect_of(connection)), values)
 
     def take(self, connection: Connection, e164: str) -> UUID | None:
-        """Give what stands for a number that leads to an account from now on; None: nothing did."""
-        for digest in self._keyring.digests(_PURPOSE, e164):
-            row = connection.execute(_TAKING, {"digest": digest}).one_or_none()
+        """Return the id of a number that leads to an account from now on; None if there is none."""
+        for digest in self.keyring.digests(_PURPOSE, e164):
+            row = connection.execute(_DELETE_NUMBER, {"number_digest": digest}).one_or_none()
             if row is None:
                 continue
-            if self._clock() - row.last_seen_at < RECYCLED_AFTER:
+            if self.clock() - row.last_seen_at < RECYCLED_AFTER:
                 return cast(UUID, row.number_id)
-            self._events.forget_numbers(connection, [row.number_id])
+            self.events.numbers_forgotten.emit(connection, [row.number_id])
         return None
 
     def purge(self, connection: Connection, now: datetime) -> int:
-        """Forget a batch of numbers that were idle for so long that they are a new person's."""
+        """Forget a batch of recycled numbers; return how many."""
         batch = (
             select(_ROWS.number_digest)
             .where(_ROWS.last_seen_at <= now - RECYCLED_AFTER)
@@ -86,5 +81,6 @@ class FormerNumbers:
             .where(_ROWS.number_digest.in_(batch))
             .returning(_ROWS.number_id)
         ).all()
-        self._events.forget_numbers(connection, gone)
+        if gone:
+            self.events.numbers_forgotten.emit(connection, gone)
         return len(gone)

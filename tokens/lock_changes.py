@@ -1,10 +1,11 @@
-"""Changes of the registration lock by its account's devices: set, changed, removed.
+"""Changes of the registration lock by the account's devices.
 
-The PIN that is set is needed for each. Whoever forgot it, or stole a token, may only ask for the removal:
-that takes 7 days, every device is told, and any of them may say that the lock stays.
+A change needs the current PIN. Whoever forgot it, or stole a token, can only request the removal: it takes
+7 days, every device is notified, and any of them can cancel it.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from core.database import Database
@@ -13,121 +14,110 @@ from tokens.accounts import change_account, own_account
 from tokens.devices import Caller
 from tokens.events import AccountEvents
 from tokens.models import Account
-from tokens.pins import why_obvious
+from tokens.pins import weakness_of
 from tokens.problems import RegistrationLocked
 from tokens.registration_lock import RegistrationLockService
 from tokens.schemas import LockState
 
-#: How long a lock stays whose removal was asked for without its PIN.
-REMOVAL_TAKES = timedelta(days=7)
+#: From the request for a removal without the PIN to the removal.
+REMOVAL_DELAY = timedelta(days=7)
 
 
-class LockChanges:
+@dataclass(frozen=True)
+class LockChangeService:
     """Changes and shows the registration lock of the caller's account."""
 
-    def __init__(
-        self,
-        database: Database,
-        clock: Callable[[], datetime],
-        locks: RegistrationLockService,
-        events: AccountEvents,
-    ) -> None:
-        self._database = database
-        self._clock = clock
-        self._locks = locks
-        self._events = events
+    database: Database
+    clock: Callable[[], datetime]
+    locks: RegistrationLockService
+    events: AccountEvents
 
     def set(self, caller: Caller, pin: str, current_pin: str | None) -> None:
-        """Guard the number with a PIN, in the place of the one there is, which must be given.
+        """Set or replace the PIN; replacing one needs `current_pin`.
 
-        Raises InvalidFields for a PIN that is easy to guess, RegistrationLocked without the right one, or
-        TooManyPinTries.
+        Raises InvalidFields for a weak PIN, RegistrationLocked, or TooManyPinTries.
         """
         account = self._account(caller)
-        why = why_obvious(pin, account.e164)
-        if why is not None:
+        weakness = weakness_of(pin, account.e164)
+        if weakness is not None:
             raise InvalidFields.at(
-                "/pin", f"This PIN {why}, so it is easy to guess. Choose another."
+                "/pin", f"This PIN {weakness}, so it is easy to guess. Choose another."
             )
-        opened = self._locks.pin_hash(account)
-        if opened is not None and self._is_set(caller, opened, pin, current_pin):
-            self._store(caller, opened, opened)
+        current = self.locks.pin_hash(account)
+        if current is not None and self._is_set(caller, current, pin, current_pin):
+            self._store(caller, current, current)
             return
-        self._store(caller, opened, self._locks.hash(caller.subject, pin))
+        self._store(caller, current, self.locks.hash(caller.subject, pin))
 
     def _is_set(self, caller: Caller, pin_hash: str, pin: str, current_pin: str | None) -> bool:
-        """Judge the current PIN; say whether the new one is set already, by a change whose answer was lost.
+        """Verify the current PIN; return whether the new one is set already, by a repeated request.
 
-        Each is a try, so that naming two is no second guess.
+        Each verification counts as a try, so that sending two PINs is no second guess.
         """
         if current_pin is not None and current_pin != pin:
             try:
-                self._locks.prove(caller.subject, pin_hash, current_pin)
+                self.locks.verify(caller.subject, pin_hash, current_pin)
                 return False
             except RegistrationLocked:
-                self._locks.prove(caller.subject, pin_hash, pin)
+                self.locks.verify(caller.subject, pin_hash, pin)
                 return True
-        if current_pin is None:
-            try:
-                self._locks.prove(caller.subject, pin_hash, pin)
-            except RegistrationLocked as wrong:
-                raise RegistrationLocked(
-                    "A PIN is set; send it as current_pin. Forgotten? Remove it: that takes 7 days.",
-                    retry_after=wrong.retry_after,
-                    **wrong.members,
-                ) from None
-            return True
-        self._locks.prove(caller.subject, pin_hash, pin)
+        try:
+            self.locks.verify(caller.subject, pin_hash, pin)
+        except RegistrationLocked as wrong:
+            if current_pin is not None:
+                raise
+            raise RegistrationLocked(
+                "A PIN is set. Send it as current_pin. Forgotten? Remove it: that takes 7 days.",
+                retry_after=wrong.retry_after,
+                **wrong.members,
+            ) from None
         return True
 
     def remove(self, caller: Caller, pin: str) -> Account:
-        """Guard the number no longer, for who knows the PIN."""
+        """Remove the lock at once, with its PIN."""
         account = self._account(caller)
-        opened = self._locks.pin_hash(account)
-        if opened is None:
+        current = self.locks.pin_hash(account)
+        if current is None:
             return account
-        self._locks.prove(caller.subject, opened, pin)
-        return self._store(caller, opened, None)
+        self.locks.verify(caller.subject, current, pin)
+        return self._store(caller, current, None)
 
-    def _store(self, caller: Caller, opened: str | None, pin_hash: str | None) -> Account:
-        """Put a PIN in the place of the one that was judged; none is about to be removed then."""
-        with self._database.write() as connection:
+    def _store(self, caller: Caller, verified: str | None, pin_hash: str | None) -> Account:
+        """Replace the hash that was verified; a pending removal is canceled."""
+        with self.database.write() as connection:
             account = own_account(connection, caller, lock=True)
-            if self._locks.pin_hash(account) != opened:
+            if self.locks.pin_hash(account) != verified:
                 raise RegistrationLocked("The PIN was changed just now.", retry_after=1)
             if account.registration_lock_ends_at is not None:
-                self._events.announce_lock_removal(connection, account.id, None)
+                self.events.lock_removal.emit(connection, account.id, None)
             return change_account(
                 connection, account.id, registration_lock=pin_hash, registration_lock_ends_at=None
             )
 
-    def end(self, caller: Caller) -> Account:
-        """Guard the number no longer in 7 days, for who does not know the PIN; every device is told.
-
-        Asked for again it ends when it was first said to.
-        """
-        with self._database.write() as connection:
+    def schedule_removal(self, caller: Caller) -> Account:
+        """Remove the lock in 7 days, without its PIN; a repeated request does not delay it."""
+        with self.database.write() as connection:
             account = own_account(connection, caller, lock=True)
-            if self._locks.pin_hash(account) is None or account.registration_lock_ends_at:
+            if self.locks.pin_hash(account) is None or account.registration_lock_ends_at:
                 return account
-            ends_at = self._clock() + REMOVAL_TAKES
-            self._events.announce_lock_removal(connection, account.id, ends_at)
+            ends_at = self.clock() + REMOVAL_DELAY
+            self.events.lock_removal.emit(connection, account.id, ends_at)
             return change_account(connection, account.id, registration_lock_ends_at=ends_at)
 
-    def keep(self, caller: Caller) -> Account:
-        """Do not remove the lock after all; any device may say so."""
-        with self._database.write() as connection:
+    def cancel_removal(self, caller: Caller) -> Account:
+        """Cancel a scheduled removal."""
+        with self.database.write() as connection:
             account = own_account(connection, caller, lock=True)
-            if self._locks.pin_hash(account) is None or account.registration_lock_ends_at is None:
+            if self.locks.pin_hash(account) is None or account.registration_lock_ends_at is None:
                 return account
-            self._events.announce_lock_removal(connection, account.id, None)
+            self.events.lock_removal.emit(connection, account.id, None)
             return change_account(connection, account.id, registration_lock_ends_at=None)
 
-    def show(self, account: Account) -> tuple[LockState | None, datetime | None]:
-        """Say whether an account's lock guards its number, and when it is removed, if that was asked for."""
-        state = self._locks.state_of(account)
+    def status(self, account: Account) -> tuple[LockState | None, datetime | None]:
+        """Return the state of an account's lock and when it is removed, if that is scheduled."""
+        state = self.locks.state(account)
         return state, None if state is None else account.registration_lock_ends_at
 
     def _account(self, caller: Caller) -> Account:
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return own_account(connection, caller)

@@ -1,4 +1,4 @@
-"""Tables of accounts, the numbers that lead to them, their devices, and tokens of devices and services."""
+"""Tables of accounts, their numbers and devices, and of tokens of devices and services."""
 
 from datetime import datetime
 from uuid import UUID
@@ -10,7 +10,7 @@ from core.database import Base
 
 
 class Account(Base):
-    """A person, by the number proven last."""
+    """An account and its number."""
 
     __tablename__ = "accounts"
     __table_args__ = {"info": {"shard_by": "id"}, "sqlite_with_rowid": False}
@@ -18,19 +18,19 @@ class Account(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     e164: Mapped[str] = mapped_column(String(16))
     discoverable: Mapped[bool] = mapped_column()
-    #: Stands for the number in blocks and limits, over accounts; None: the account's own id does.
+    #: Identifies the number in blocks and limits, across accounts; None: the account's id does.
     number_id: Mapped[UUID | None] = mapped_column()
-    #: Argon2id hash of the PIN; None when there is no registration lock.
+    #: Argon2id hash of the PIN; None without a registration lock.
     registration_lock: Mapped[str | None] = mapped_column(String(128))
-    #: When the lock ends, because a device asked for that without its PIN.
+    #: When the lock ends, because a device requested its removal without the PIN.
     registration_lock_ends_at: Mapped[datetime | None] = mapped_column()
     created_at: Mapped[datetime] = mapped_column()
-    #: To the hour, see `DeviceService.authenticate`.
+    #: To the hour, see `DeviceTokenService.authenticate`.
     last_seen_at: Mapped[datetime] = mapped_column()
 
 
 class AccountNumber(Base):
-    """Which account a number leads to; one number, one account."""
+    """The account of a number."""
 
     __tablename__ = "account_numbers"
     __table_args__ = {"info": {"shard_by": "e164"}, "sqlite_with_rowid": False}
@@ -40,7 +40,7 @@ class AccountNumber(Base):
 
 
 class FormerNumber(Base):
-    """A number that leads to no account any more, and what stands for it in blocks and limits."""
+    """A number that leads to no account, and its id in blocks and limits."""
 
     __tablename__ = "former_numbers"
     __table_args__ = {"info": {"shard_by": "number_digest"}, "sqlite_with_rowid": False}
@@ -52,13 +52,13 @@ class FormerNumber(Base):
 
 
 class FormerLock(Base):
-    """The registration lock of a number that its account left, until it lapses."""
+    """A registration lock that an account left on its former number."""
 
     __tablename__ = "former_locks"
     __table_args__ = {"info": {"shard_by": "number_digest"}, "sqlite_with_rowid": False}
 
     number_digest: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
-    #: The account that left: tries are counted as its own, as before.
+    #: The account that left; PIN tries still count against it.
     account_id: Mapped[UUID] = mapped_column()
     #: Argon2id hash of the PIN.
     pin_hash: Mapped[str] = mapped_column(String(128))
@@ -70,7 +70,7 @@ class Device(Base):
 
     __tablename__ = "devices"
     __table_args__ = (
-        # Partial: nearly all devices have a valid token, and only the others are looked for.
+        # Partial: nearly all devices have a valid token, and only the others are searched for.
         Index(
             None,
             "token_revoked_at",
@@ -86,16 +86,16 @@ class Device(Base):
     platform: Mapped[str | None] = mapped_column(String(50))
     #: SHA-256 of the token's 256-bit secret; empty while the device has no valid token.
     token_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
-    #: Minted by a rotation and not used yet; its first use retires the one above.
+    #: Issued by a rotation and unused; its first use retires the one above.
     next_token_hash: Mapped[bytes | None] = mapped_column(LargeBinary(32))
-    #: Since when the device has no valid token; its mailbox waits for its return.
+    #: Since when the device has no valid token.
     token_revoked_at: Mapped[datetime | None] = mapped_column()
     created_at: Mapped[datetime] = mapped_column()
     last_seen_at: Mapped[datetime] = mapped_column()
 
 
 class RetiredToken(Base):
-    """A token that was replaced; whoever uses it stole it, or was stolen from."""
+    """A token that was replaced; its use means that a token of the device was stolen."""
 
     __tablename__ = "retired_tokens"
     __table_args__ = {"info": {"shard_by": "account_id"}, "sqlite_with_rowid": False}
@@ -104,12 +104,12 @@ class RetiredToken(Base):
     device_id: Mapped[UUID] = mapped_column(primary_key=True)
     token_hash: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
     retired_at: Mapped[datetime] = mapped_column(index=True)
-    #: Whether another rotation replaced it before it was used: then two parties rotated one token.
+    #: Whether another rotation replaced it before its first use: two parties rotated the same token.
     never_used: Mapped[bool] = mapped_column(server_default=false())
 
 
 class DeviceLink(Base):
-    """A link code with which one more device may join an account, once."""
+    """A link code, with which one device joins an account."""
 
     __tablename__ = "device_links"
     __table_args__ = (
@@ -121,12 +121,12 @@ class DeviceLink(Base):
     #: SHA-256 of the code's 256-bit secret.
     code_hash: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
     expires_at: Mapped[datetime] = mapped_column()
-    #: The device that redeemed it, for a redemption repeated after a lost answer.
+    #: The device that redeemed it, for repeated redemptions.
     device_id: Mapped[UUID | None] = mapped_column()
 
 
 class ServiceToken(Base):
-    """A token that an operator issued to a service; tokens of one name speak for one service."""
+    """A token of a service; all tokens of a name act for the same service."""
 
     __tablename__ = "service_tokens"
     __table_args__ = (
@@ -136,9 +136,9 @@ class ServiceToken(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(64))
-    #: Separated by blanks, as OAuth writes them (RFC 6749 section 3.3).
+    #: Space-separated, as in OAuth (RFC 6749 section 3.3).
     scopes: Mapped[str] = mapped_column(String(200))
-    #: Hashes that it may look up at once, and a day; None without the scope for it.
+    #: Lookup budget; None without the scope `discovery`.
     discovery_burst: Mapped[int | None] = mapped_column()
     discovery_per_day: Mapped[int | None] = mapped_column()
     #: SHA-256 of the token's 256-bit secret.

@@ -1,13 +1,13 @@
-"""PINs that somebody who has ten guesses would try first; a new PIN must be none of them.
+"""Weak PINs, which a new PIN must not be.
 
-With ten guesses and one a day, somebody finds one of the hundred most common six-digit PINs with some luck,
-and one of the others hardly ever (P. Markert et al., "This PIN Can Be Easily Guessed", IEEE S&P 2020).
+With ten guesses and one more a day an attacker has a fair chance at the hundred most common six-digit PINs,
+and hardly any at the others (P. Markert et al., "This PIN Can Be Easily Guessed", IEEE S&P 2020).
 """
 
 import re
 from itertools import pairwise
 
-#: Six characters: a person's default is six digits.
+#: Characters; most people choose six digits.
 MIN_LENGTH = 6
 
 _ROWS = (
@@ -29,14 +29,14 @@ _COMMON_TEXT = """
 _COMMON = frozenset(_COMMON_TEXT.split())
 
 
-def why_obvious(pin: str, e164: str) -> str | None:
-    """Say why a PIN of the owner of a number is easy to guess; None when it is not."""
+def weakness_of(pin: str, e164: str) -> str | None:
+    """Return why a PIN for a number is weak, as the rest of a sentence; None if it is not."""
     text = pin.casefold()
     digits = re.sub(r"\D", "", text)
     if len(set(text)) <= 2:
-        return "has hardly any different characters"
+        return "has too few different characters"
     if _is_run(text):
-        return "is a row of neighbours"
+        return "is a sequence"
     if _is_repeated(text):
         return "repeats itself"
     if text in _COMMON:
@@ -49,7 +49,7 @@ def why_obvious(pin: str, e164: str) -> str | None:
 
 
 def _is_run(text: str) -> bool:
-    """Whether it goes up or down in even steps, or along a row of a keyboard."""
+    """Return whether digits rise or fall in even steps, or characters follow a keyboard row."""
     if any(text in row or text in row[::-1] for row in _ROWS):
         return True
     if not text.isdecimal():
@@ -60,7 +60,7 @@ def _is_run(text: str) -> bool:
 
 
 def _is_repeated(text: str) -> bool:
-    """Whether it is a part of itself, two times or more: 123123, 121212, abcabc."""
+    """Return whether it repeats a part of itself: 123123, 121212, abcabc."""
     return any(
         len(text) % size == 0 and text[:size] * (len(text) // size) == text
         for size in range(1, len(text) // 2 + 1)

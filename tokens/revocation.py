@@ -1,10 +1,11 @@
-"""Revocation: a device whose token was revoked keeps its mailbox for 30 days, and may return to it.
+"""Revocation of device tokens: the device and its mailbox stay for 30 days.
 
-It returns by a registration of its account that its identity key signed; every other registration, and
-the 30 days, end it (`AccountService.claim`, `purge`).
+The device returns with a registration of its account that its identity key signed. Any other registration
+removes it (`AccountService.register`), and so does the end of the 30 days (`purge`).
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from uuid import UUID
@@ -20,13 +21,16 @@ from tokens.token_issuer import TOKEN_PREFIX, Credential
 
 #: How long a device without a valid token is kept.
 RETENTION = timedelta(days=30)
-#: In the place of the hash of a valid token; no token hashes to it.
-NO_TOKEN = b""
+#: Stored where a device has no valid token; no token hashes to it.
+NO_TOKEN_HASH = b""
 
 _DEVICES = table(Device).c
-_HERE = (_DEVICES.account_id == bindparam("account"), _DEVICES.id == bindparam("device"))
-_HOLDING = select(*table(Device).columns).where(*_HERE).with_for_update()
-_DUE = (
+_LOCK_DEVICE = (
+    select(*table(Device).columns)
+    .where(_DEVICES.account_id == bindparam("account_id"), _DEVICES.id == bindparam("device_id"))
+    .with_for_update()
+)
+_SELECT_OLDEST_REVOKED = (
     select(_DEVICES.account_id)
     .where(_DEVICES.token_revoked_at < bindparam("before", type_=_DEVICES.token_revoked_at.type))
     .order_by(_DEVICES.token_revoked_at)
@@ -35,18 +39,8 @@ _DUE = (
 
 
 @cache
-def _retiring(dialect: str) -> Executable:
-    return (
-        insert_into(dialect, RetiredToken)
-        .values(
-            account_id=bindparam("account"),
-            device_id=bindparam("device"),
-            token_hash=bindparam("hash"),
-            retired_at=bindparam("now"),
-            never_used=bindparam("unused"),
-        )
-        .on_conflict_do_nothing()
-    )
+def _insert_retired(dialect: str) -> Executable:
+    return insert_into(dialect, RetiredToken).on_conflict_do_nothing()
 
 
 def retire(
@@ -58,56 +52,54 @@ def retire(
     *,
     never_used: bool = False,
 ) -> None:
-    """Remember a token of a device that is not valid any more, so that its use raises the alarm."""
+    """Remember a token that is no longer valid, so that its use raises the alarm."""
     connection.execute(
-        _retiring(dialect_of(connection)),
+        _insert_retired(dialect_of(connection)),
         {
-            "account": account_id,
-            "device": device_id,
-            "hash": token_hash,
-            "now": now,
-            "unused": never_used,
+            "account_id": account_id,
+            "device_id": device_id,
+            "token_hash": token_hash,
+            "retired_at": now,
+            "never_used": never_used,
         },
     )
 
 
+@dataclass(frozen=True)
 class RevocationService:
-    """Revokes the tokens of devices, lets devices return, and deletes those that did not."""
+    """Revokes the tokens of devices, restores devices, and deletes those that did not return."""
 
-    def __init__(
-        self, clock: Callable[[], datetime], devices: DeviceService, events: AccountEvents
-    ) -> None:
-        self._clock = clock
-        self._devices = devices
-        self._events = events
+    clock: Callable[[], datetime]
+    devices: DeviceService
+    events: AccountEvents
 
     def revoke(self, connection: Connection, account_id: UUID, device_id: UUID) -> bool:
-        """Revoke the tokens of a device, in the caller's transaction; say whether it had a valid one."""
-        here = {"account": account_id, "device": device_id}
-        row = connection.execute(_HOLDING, here).one_or_none()
+        """Revoke the tokens of a device, in the caller's transaction; return whether it had a valid one."""
+        ids = {"account_id": account_id, "device_id": device_id}
+        row = connection.execute(_LOCK_DEVICE, ids).one_or_none()
         if row is None or row.token_revoked_at is not None:
             return False
-        now = self._clock()
+        now = self.clock()
         for token_hash in (row.token_hash, row.next_token_hash):
             if token_hash is not None:
                 retire(connection, account_id, device_id, token_hash, now)
         connection.execute(
             update(Device)
             .where(Device.account_id == account_id, Device.id == device_id)
-            .values(token_hash=NO_TOKEN, next_token_hash=None, token_revoked_at=now)
+            .values(token_hash=NO_TOKEN_HASH, next_token_hash=None, token_revoked_at=now)
         )
-        self._devices.end_links(connection, account_id)
-        self._events.revoke_token(connection, account_id, device_id)
+        self.devices.end_links(connection, account_id)
+        self.events.token_revoked.emit(connection, account_id, device_id)
         return True
 
-    def note_return(self, connection: Connection, account_id: UUID, device_id: UUID) -> None:
-        """Tell that a device returns, while the account's other devices are still there.
+    def announce_return(self, connection: Connection, account_id: UUID, device_id: UUID) -> None:
+        """Emit `device_returned` while the account's other devices still exist.
 
-        Messages were not for it while it was unseen for long beside them, and it is to know that.
+        A device that was idle beside them missed messages, and must learn that.
         """
-        here = {"account": account_id, "device": device_id}
-        row = connection.execute(_HOLDING, here).one()
-        self._events.return_device(connection, account_id, device_id, row.last_seen_at)
+        ids = {"account_id": account_id, "device_id": device_id}
+        row = connection.execute(_LOCK_DEVICE, ids).one()
+        self.events.device_returned.emit(connection, account_id, device_id, row.last_seen_at)
 
     def restore(
         self,
@@ -117,10 +109,10 @@ class RevocationService:
         description: DeviceDescription,
         secret: bytes,
     ) -> RegisteredDevice:
-        """Give a device of an account a new token, in the caller's transaction; its mailbox stays.
+        """Issue a new token to a device, in the caller's transaction; its mailbox stays.
 
-        What it had before, valid or not, is not valid, and raises no alarm any more: whoever stole one
-        could end the device again and again.
+        All former tokens become invalid and raise no alarm: a thief of one could otherwise end the device
+        again and again.
         """
         credential = Credential((account_id, device_id), secret)
         connection.execute(
@@ -132,7 +124,7 @@ class RevocationService:
                 token_hash=credential.secret_hash,
                 next_token_hash=None,
                 token_revoked_at=None,
-                last_seen_at=self._clock(),
+                last_seen_at=self.clock(),
             )
         )
         connection.execute(
@@ -140,19 +132,19 @@ class RevocationService:
                 RetiredToken.account_id == account_id, RetiredToken.device_id == device_id
             )
         )
-        self._events.replace_token(connection, account_id, device_id, credential.secret_hash)
+        self.events.token_replaced.emit(connection, account_id, device_id, credential.secret_hash)
         return RegisteredDevice(account_id, device_id, credential.format(TOKEN_PREFIX))
 
     def purge(self, connection: Connection, now: datetime) -> int:
-        """Delete the devices of one account whose tokens were revoked 30 days ago; give their number.
+        """Delete the devices of one account whose tokens were revoked 30 days ago; return how many.
 
-        One account at a time, because mailboxes are locked in the order of their ids, and before payloads.
+        One account at a time: mailboxes are locked in the order of their ids, and before payloads.
         """
         before = now - RETENTION
-        account_id = connection.scalar(_DUE, {"before": before})
+        account_id = connection.scalar(_SELECT_OLDEST_REVOKED, {"before": before})
         if account_id is None:
             return 0
         due = (Device.account_id == account_id, Device.token_revoked_at < before)
-        held = select(Device.id).where(*due).order_by(Device.id).with_for_update()
-        device_ids = list(connection.scalars(held))
-        return len(self._devices.remove_devices(connection, account_id, device_ids))
+        locked = select(Device.id).where(*due).order_by(Device.id).with_for_update()
+        device_ids = list(connection.scalars(locked))
+        return len(self.devices.remove_devices(connection, account_id, device_ids))

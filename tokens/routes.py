@@ -11,7 +11,7 @@ from tokens.accounts import AccountService
 from tokens.authenticate import Caller, authenticate_device
 from tokens.device_tokens import DeviceTokenService
 from tokens.devices import DeviceService, MailboxFill
-from tokens.lock_changes import LockChanges
+from tokens.lock_changes import LockChangeService
 from tokens.models import Account, Device
 from tokens.problems import (
     AccountNotFound,
@@ -63,8 +63,8 @@ def _accounts() -> AccountService:
     return service
 
 
-def _lock_changes() -> LockChanges:
-    service: LockChanges = current_app.extensions["kith"].tokens.lock_changes
+def _lock_changes() -> LockChangeService:
+    service: LockChangeService = current_app.extensions["kith"].tokens.lock_changes
     return service
 
 
@@ -73,9 +73,9 @@ def _devices() -> DeviceService:
     return service
 
 
-def show_account(account: Account, caller: Caller) -> AccountAnswer:
+def render_account(account: Account, caller: Caller) -> AccountAnswer:
     """Render an account for its owner."""
-    lock_state, lock_ends_at = _lock_changes().show(account)
+    lock_state, lock_ends_at = _lock_changes().status(account)
     return AccountAnswer(
         account_id=account.id,
         phone_number=account.e164,
@@ -111,7 +111,7 @@ def _device_id(path: DevicePath) -> UUID:
         raise DeviceNotFound("GET /v1/devices lists the devices of this account.") from None
 
 
-def account_id_of(path: AccountPath) -> UUID:
+def parse_account_id(path: AccountPath) -> UUID:
     """Read the account that a path names; raises AccountNotFound for what cannot be one."""
     try:
         return UUID(path.account_id)
@@ -122,13 +122,13 @@ def account_id_of(path: AccountPath) -> UUID:
 @accounts_api.operation("GET", "/account", answer=AccountAnswer)
 def get_account(caller: Caller) -> AccountAnswer:
     """Show the account of the calling device."""
-    return show_account(_accounts().get(caller), caller)
+    return render_account(_accounts().get(caller), caller)
 
 
 @accounts_api.operation("PATCH", "/account", answer=AccountAnswer)
 def change_account(caller: Caller, body: AccountChange) -> AccountAnswer:
     """Change whether people who know the number find the account."""
-    return show_account(_accounts().set_discoverable(caller, body.discoverable), caller)
+    return render_account(_accounts().set_discoverable(caller, body.discoverable), caller)
 
 
 @accounts_api.operation("DELETE", "/account", answer=None, status=204)
@@ -160,25 +160,25 @@ def set_registration_lock(caller: Caller, body: RegistrationLockBody) -> None:
 )
 def remove_registration_lock(caller: Caller, body: RegistrationLockRemoval) -> AccountAnswer:
     """Remove the registration lock at once, with its PIN."""
-    return show_account(_lock_changes().remove(caller, body.pin), caller)
+    return render_account(_lock_changes().remove(caller, body.pin), caller)
 
 
 @accounts_api.operation("DELETE", "/account/registration-lock", answer=AccountAnswer)
 def end_registration_lock(caller: Caller) -> AccountAnswer:
     """Remove the registration lock without its PIN: in 7 days, and every device is told."""
-    return show_account(_lock_changes().end(caller), caller)
+    return render_account(_lock_changes().schedule_removal(caller), caller)
 
 
 @accounts_api.operation("POST", "/account/registration-lock/keep", answer=AccountAnswer)
 def keep_registration_lock(caller: Caller) -> AccountAnswer:
     """Keep the registration lock that was to be removed."""
-    return show_account(_lock_changes().keep(caller), caller)
+    return render_account(_lock_changes().cancel_removal(caller), caller)
 
 
 @accounts_api.operation("GET", "/devices", answer=DevicesAnswer)
 def list_devices(caller: Caller) -> DevicesAnswer:
     """List the devices of the account."""
-    devices, mailboxes = _devices().of_caller(caller)
+    devices, mailboxes = _devices().list_own(caller)
     return DevicesAnswer(devices=[_show_device(device, caller, mailboxes) for device in devices])
 
 
@@ -253,7 +253,7 @@ def rotate_token(caller: Caller) -> tuple[RotatedAnswer, int]:
 )
 def list_account_devices(path: AccountPath) -> AccountDevicesAnswer:
     """List the devices of an account, to encrypt for each."""
-    account_id = account_id_of(path)
+    account_id = parse_account_id(path)
     ids = _devices().active_device_ids(account_id)
     if not ids:
         raise AccountNotFound("It was deleted, or never was.")

@@ -1,4 +1,4 @@
-"""What crosses the wire about accounts and devices."""
+"""Requests and answers about accounts, devices and tokens."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from core.api import Answer, Body, Name, printable
 from tokens.pins import MIN_LENGTH
 
-#: A PIN that opens a lock; some were set when four characters were enough.
+#: The PIN of an existing lock; the minimum was four characters once.
 Pin = Annotated[str, StringConstraints(min_length=4, max_length=64), AfterValidator(printable)]
 NewPin = Annotated[
     str, StringConstraints(min_length=MIN_LENGTH, max_length=64), AfterValidator(printable)
@@ -18,7 +18,7 @@ LockState = Literal["active", "lapsed"]
 
 
 class DeviceDescription(Body):
-    """What a person calls a device."""
+    """Name and platform of a device."""
 
     name: Name | None = None
     platform: (
@@ -36,35 +36,35 @@ class AccountAnswer(Answer):
     discoverable: bool
     registration_lock: bool = Field(description="Whether a PIN is set.")
     registration_lock_state: LockState | None = Field(
-        description="`lapsed`: no device was used for 7 days, and until one is the PIN guards nothing."
+        description="`lapsed`: no device was used for 7 days, and until one is the PIN protects nothing."
     )
     registration_lock_ends_at: datetime | None = Field(
-        description="When the lock is removed, because a device asked for that without the PIN."
+        description="When the lock is removed, because a device requested that without the PIN."
     )
     created_at: datetime
 
 
 class AccountChange(Body):
-    """What an owner may change."""
+    """Changes of an account."""
 
     discoverable: bool
 
 
 class RegistrationLockBody(Body):
-    """The PIN of a registration lock: six digits, or anything of 6 to 64 characters that is hard to guess."""
+    """The PIN of a registration lock: six digits, or 6 to 64 characters, hard to guess."""
 
     pin: NewPin
-    current_pin: Pin | None = Field(None, description="The one there is, if one is set.")
+    current_pin: Pin | None = Field(None, description="Required if a PIN is set.")
 
 
 class RegistrationLockRemoval(Body):
-    """The PIN of the registration lock that is to be removed."""
+    """The PIN of the registration lock to remove."""
 
     pin: Pin
 
 
 class MailboxFillAnswer(Answer):
-    """How full the mailbox of a device is."""
+    """Contents and capacity of a device's mailbox."""
 
     messages: int
     bytes: int
@@ -81,10 +81,10 @@ class DeviceAnswer(Answer):
     created_at: datetime
     last_seen_at: datetime
     token_revoked_at: datetime | None = Field(
-        description="Since when it is signed out, with its mailbox kept for 30 days."
+        description="When it was signed out; its mailbox is kept for 30 days."
     )
     current: bool
-    mailbox: MailboxFillAnswer | None = Field(description="What waits for it, and how much may.")
+    mailbox: MailboxFillAnswer | None = Field(description="What waits for it, and its capacity.")
 
 
 class DevicesAnswer(Answer):
@@ -100,7 +100,7 @@ class RemovedDevices(Answer):
 
 
 class DeviceChange(Body):
-    """What may be changed of a device."""
+    """Changes of a device."""
 
     name: Name
 
@@ -118,21 +118,21 @@ class AccountPath(BaseModel):
 
 
 class LinkAnswer(Answer):
-    """A link code, to be shown to the new device once."""
+    """A link code for the new device."""
 
     link_code: str
     expires_at: datetime
 
 
 class LinkRedemption(Body):
-    """A link code and the device that brings it."""
+    """A link code and the device that redeems it."""
 
     link_code: Annotated[str, Field(max_length=128)]
     device: DeviceDescription = DeviceDescription()
 
 
 class RegisteredDeviceAnswer(Answer):
-    """A device and the token that only it holds."""
+    """A device and its token."""
 
     account_id: UUID
     device_id: UUID
@@ -146,13 +146,13 @@ class RotatedAnswer(Answer):
 
 
 class DeviceName(Answer):
-    """A device to encrypt for."""
+    """The id of a device."""
 
     id: UUID
 
 
 class AccountDevicesAnswer(Answer):
-    """The devices of an account, to encrypt for each."""
+    """The devices of an account, for each of which a message is encrypted."""
 
     account_id: UUID
     devices: list[DeviceName]

@@ -1,9 +1,9 @@
-"""The device token: what it looks like, how it is minted, and what of it is stored.
+"""The format of tokens, and the issuer of their secrets.
 
-`kith_` and 91 characters of base64url over account id (16 bytes), device id (16), a 256-bit secret and
-a CRC-32, so that secret scanners recognise a leak without asking and a lookup needs one key, on one
-shard. Only SHA-256 of the secret is stored: it has 256 bits of entropy, so a slow hash would cost every
-request and protect nothing (docs/adr/0002).
+A device token is `kith_` and 91 characters of base64url: account id (16 bytes), device id (16), a 256-bit
+secret and a CRC-32. Secret scanners recognise one offline, and reading its row takes one key on one shard.
+Only the SHA-256 of the secret is stored: with 256 bits of entropy a slow hash would cost every request and
+protect nothing (docs/adr/0002).
 """
 
 import binascii
@@ -23,24 +23,24 @@ SECRET_SIZE = 32
 
 @dataclass(frozen=True, repr=False)
 class Credential:
-    """A secret and whom it speaks for: account and device of a token, account of a link code."""
+    """A secret and the ids it stands for: account and device of a token, account of a link code."""
 
     ids: tuple[UUID, ...]
     secret: bytes
 
     @property
     def secret_hash(self) -> bytes:
-        """What is stored of the secret: its SHA-256, 32 bytes."""
+        """The SHA-256 of the secret, 32 bytes: all that is stored of it."""
         return hashlib.sha256(self.secret).digest()
 
     def format(self, prefix: str) -> str:
-        """Write the credential as its holder carries it."""
+        """Return the token text."""
         payload = b"".join(identity.bytes for identity in self.ids) + self.secret
         return prefix + encode(payload + _checksum(prefix, payload))
 
     @classmethod
     def parse(cls, prefix: str, ids: int, text: str) -> "Credential | None":
-        """Read a credential with so many ids; None when it is not one, whole and unaltered."""
+        """Parse a token with this many ids; return None if it is malformed, truncated or altered."""
         payload = decode(text[len(prefix) :], 16 * ids + SECRET_SIZE + 4)
         if not text.startswith(prefix) or payload is None:
             return None
@@ -51,29 +51,26 @@ class Credential:
         return cls(names, payload[16 * ids :])
 
 
+@dataclass(frozen=True)
 class TokenIssuer:
-    """Makes the secrets of tokens; with an idempotency key the same one again, without storing it."""
+    """Makes the secrets of tokens."""
 
-    def __init__(self, keyring: Keyring, entropy: Callable[[int], bytes]) -> None:
-        self._keyring = keyring
-        self._entropy = entropy
+    keyring: Keyring
+    entropy: Callable[[int], bytes]
 
-    def secret(self, occasion: bytes, idempotency_key: str | None) -> bytes:
-        """Make the secret for what happens at `occasion`, a value that never comes back.
+    def secrets(self, context: bytes, idempotency_key: str | None) -> list[bytes]:
+        """Return the secret of a new token under every accepted server secret, the current one first.
 
-        A request repeated after a lost answer must get the token it was given. The token cannot be
-        stored, so it is derived: HMAC of the occasion and the client's key under a server key.
+        context: what the token is issued for, a value that never repeats. A request repeated after a lost
+        answer must get the same token, which is not stored. So it is derived: HMAC of the context and the
+        idempotency key under a server key; random without a key.
         """
-        return self.secrets(occasion, idempotency_key)[0]
-
-    def secrets(self, occasion: bytes, idempotency_key: str | None) -> list[bytes]:
-        """Give the secrets under every accepted server secret, the current one first."""
         if idempotency_key is None:
-            return [self._entropy(SECRET_SIZE)]
-        material = occasion + b"\x00" + idempotency_key.encode()
+            return [self.entropy(SECRET_SIZE)]
+        message = context + b"\x00" + idempotency_key.encode()
         return [
-            hmac.digest(key, material, hashlib.sha256)
-            for key in self._keyring.derive_all("device-token")
+            hmac.digest(key, message, hashlib.sha256)
+            for key in self.keyring.derive_all("device-token")
         ]
 
 

@@ -5,14 +5,14 @@ from datetime import timedelta
 from core.maintenance import Job
 from core.runtime import Part, Runtime
 from tokens.accounts import AccountService
+from tokens.authenticate import Authenticator
 from tokens.commands import tokens_commands
 from tokens.device_commands import devices_commands
 from tokens.device_tokens import DeviceTokenService
 from tokens.devices import DeviceService
 from tokens.events import AccountEvents
-from tokens.former_locks import FormerLocks
 from tokens.former_numbers import FormerNumbers
-from tokens.lock_changes import LockChanges
+from tokens.lock_changes import LockChangeService
 from tokens.registration_lock import RegistrationLockService
 from tokens.revocation import RevocationService
 from tokens.routes import accounts_api, links_api
@@ -38,20 +38,20 @@ class Tokens(Part):
             database, clock, self.issuer, self.revocations, events, max_idle
         )
         self.service_tokens = ServiceTokenService(database, clock, entropy)
-        former_locks = FormerLocks(keyring, clock)
-        self.locks = RegistrationLockService(database, clock, runtime.hasher, former_locks)
+        self.authenticator = Authenticator(self.device_tokens, self.service_tokens)
+        self.locks = RegistrationLockService(database, clock, runtime.hasher, keyring)
         former_numbers = FormerNumbers(keyring, clock, events)
         self.accounts = AccountService(
             database, clock, entropy, self.devices, self.locks, former_numbers, events
         )
-        self.lock_changes = LockChanges(database, clock, self.locks, events)
+        self.lock_changes = LockChangeService(database, clock, self.locks, events)
         self.blueprints = (accounts_api, links_api)
         self.commands = (tokens_commands, devices_commands)
         self.jobs = (
             Job("device links", self.devices.purge_links),
             Job("retired tokens", self.device_tokens.purge_retired),
             Job("former numbers", former_numbers.purge),
-            Job("former locks", former_locks.purge),
+            Job("former locks", self.locks.purge_former),
             Job("service tokens", self.service_tokens.purge),
             # A transaction for each account.
             Job("revoked devices", self.revocations.purge, batch=1),

@@ -99,4 +99,4 @@ def admit(
     Raises what `require_proof` does, and RegistrationLocked.
     """
     require_proof(row, now)
-    accounts.admit(connection, row.e164, opened_lock=opened_lock, owner=owner)
+    accounts.require_unlocked(connection, row.e164, opened_lock=opened_lock, owner=owner)

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from core import idempotency
 from core.database import Database
 from core.metrics import Metrics
-from tokens.accounts import AccountService
+from tokens.accounts import AccountService, own_account
 from tokens.devices import Caller, DeviceService, RegisteredDevice
 from tokens.models import Account
 from tokens.problems import RegistrationLocked
@@ -76,7 +76,7 @@ class RegistrationService:
             registration = self._register(key, body, secrets, idempotency_key, None)
         except RegistrationLocked:
             # The PIN is hashed only now: outside of the transaction, and for locked numbers alone.
-            opened = self.locks.open(self._number(key), body.registration_lock_pin)
+            opened = self.locks.unlock(self._number(key), body.registration_lock_pin)
             registration = self._register(key, body, secrets, idempotency_key, opened)
         self.metrics.verifications.labels("registered").inc()
         return registration
@@ -100,7 +100,7 @@ class RegistrationService:
                 return self._register_again(connection, row, secrets, idempotency_key)
             admit(connection, self.accounts, row, self.clock(), opened_lock=opened_lock)
             recovered = self._recovered(connection, row.e164, body)
-            claim = self.accounts.claim(connection, row.e164, opened_lock, recovered)
+            claim = self.accounts.register(connection, row.e164, opened_lock, recovered)
             if recovered is None:
                 new = UUID(bytes=self.entropy(16), version=4)
                 device = self.devices.add(
@@ -120,7 +120,7 @@ class RegistrationService:
         recover = body.recover_device
         if recover is None:
             return None
-        account_id = self.accounts.hold(connection, e164)
+        account_id = self.accounts.lock_by_number(connection, e164)
         message = RECOVERY_PREFIX + body.verification_id.encode()
         if account_id is None or not self.signed_by_device(
             connection, account_id, recover.device_id, message, recover.signature
@@ -129,7 +129,7 @@ class RegistrationService:
                 "The account has no such device any more, or the signature is not its identity key's."
                 " Register without recover_device; its mailbox is deleted then."
             )
-        self.revocations.note_return(connection, account_id, recover.device_id)
+        self.revocations.announce_return(connection, account_id, recover.device_id)
         return recover.device_id
 
     def _register_again(
@@ -141,7 +141,7 @@ class RegistrationService:
     ) -> Registration:
         """Return the first answer to a repeat with its idempotency key; else raise VerificationUsed."""
         if idempotency_key is not None and row.account_id and row.device_id:
-            device = self.devices.joined_again(connection, row.account_id, row.device_id, secrets)
+            device = self.devices.reissue(connection, row.account_id, row.device_id, secrets)
             if device is not None:
                 return Registration(device, row.e164, row.reregistered)
         raise VerificationUsed(
@@ -155,7 +155,7 @@ class RegistrationService:
         try:
             return self._change_number(key, caller, None)
         except RegistrationLocked:
-            opened = self.locks.open(self._number(key), body.registration_lock_pin)
+            opened = self.locks.unlock(self._number(key), body.registration_lock_pin)
             return self._change_number(key, caller, opened)
 
     def _change_number(
@@ -166,7 +166,7 @@ class RegistrationService:
             if row.used_at is not None:
                 # The change was made, and its answer was lost.
                 if row.account_id == caller.account_id and row.device_id == caller.device_id:
-                    return self.accounts.read(connection, caller)
+                    return own_account(connection, caller)
                 raise VerificationUsed("It can be used for one change; start a new verification.")
             admit(
                 connection,

@@ -12,7 +12,7 @@ from core.problems import (
 )
 from tokens.authenticate import Caller, authenticate_device
 from tokens.problems import RegistrationLocked, TooManyPinTries
-from tokens.routes import AUTHENTICATION, show_account
+from tokens.routes import AUTHENTICATION, render_account
 from tokens.schemas import AccountAnswer
 from verification.checks import CheckService
 from verification.problems import (
@@ -204,4 +204,4 @@ def register_device(body: RegisterDevice) -> tuple[RegisteredAnswer, int]:
 @phone_number_api.operation("POST", "/account/phone-number", answer=AccountAnswer, problems=PROOF)
 def change_phone_number(caller: Caller, body: ChangePhoneNumber) -> AccountAnswer:
     """Change the account's number to a verified one."""
-    return show_account(_registrations().change_number(caller, body), caller)
+    return render_account(_registrations().change_number(caller, body), caller)

@@ -85,7 +85,7 @@ class BindingService:
     def _bind(
         self, connection: Connection, caller: MatrixCaller, row: Verification, now: datetime
     ) -> None:
-        account_id = self._accounts.publish(connection, row.e164)
+        account_id = self._accounts.get_or_create(connection, row.e164)
         values = {"user_id": caller.user_id, "e164": row.e164, "bound_at": now}
         connection.execute(
             insert(connection, MatrixBinding)
@@ -129,12 +129,12 @@ class BindingService:
                     raise MatrixUserForbidden("The session validated another number.")
             else:
                 raise MatrixUserForbidden("Prove the number in a session, or be the bound user.")
-            account_id = self._accounts.hold(connection, e164)
+            account_id = self._accounts.lock_by_number(connection, e164)
             here = (MatrixBinding.account_id == account_id, MatrixBinding.user_id == body.mxid)
             if account_id and find(connection, MatrixBinding, *here):
                 connection.execute(delete(MatrixBinding).where(*here))
                 # Of an account that was only made to be bound nothing is left.
-                self._accounts.close_if_empty(connection, account_id)
+                self._accounts.delete_if_empty(connection, account_id)
 
     @staticmethod
     def number_of(connection: Connection, caller: MatrixCaller) -> str | None:

@@ -22,14 +22,14 @@ from discovery.hashes import (
     HASH_LENGTH,
     HASH_PATTERN,
     Bytes,
+    DigestSet,
     Mask,
-    Page,
     decode_hashes,
     digest_number,
     encode_hash,
     encode_hashes,
 )
-from discovery.service import DirectoryService
+from discovery.service import DiscoveryService
 from interop.matrix.accounts import MatrixCaller
 from interop.matrix.bindings import MEDIUM, BindingService
 from interop.matrix.schemas import HashDetailsAnswer, LookupBody
@@ -51,7 +51,7 @@ class MatrixLookupService:
 
     def __init__(
         self,
-        directory: DirectoryService,
+        directory: DiscoveryService,
         bindings: BindingService,
         validations: ValidationService,
         keyring: Keyring,
@@ -84,7 +84,7 @@ class MatrixLookupService:
             raise InvalidFields.at("/addresses", f"at most {self._directory.max_hashes} a lookup")
         if body.algorithm == NONE:
             return self._look_up_plain(caller, body, requester)
-        page = Page.of(decode_hashes(_well_formed(body.addresses)))
+        page = DigestSet.of(decode_hashes(_well_formed(body.addresses)))
         return b'{"mappings":{' + self._match(caller, body.pepper, page, requester) + b"}}"
 
     def _look_up_plain(self, caller: MatrixCaller, body: LookupBody, requester: Requester) -> bytes:
@@ -93,7 +93,7 @@ class MatrixLookupService:
         by_hash = {
             encode_hash(digest_number(plain[1], body.pepper)): plain[0] for plain in found if plain
         }
-        page = Page.of(decode_hashes(list(by_hash)))
+        page = DigestSet.of(decode_hashes(list(by_hash)))
         mappings = self._match(caller, body.pepper, page, requester)
         users = json.loads(b"{" + mappings + b"}")
         answer = {by_hash[digest]: user for digest, user in users.items()}
@@ -105,11 +105,13 @@ class MatrixLookupService:
         number: international digits. Raises what `look_up` does.
         """
         salt = self.hash_details().lookup_pepper
-        page = Page.of(decode_hashes([encode_hash(digest_number(f"+{number}", salt))]))
+        page = DigestSet.of(decode_hashes([encode_hash(digest_number(f"+{number}", salt))]))
         users = json.loads(b"{" + self._match(caller, salt, page, requester) + b"}")
         return next(iter(users.values()), None)
 
-    def _match(self, caller: MatrixCaller, pepper: str, page: Page, requester: Requester) -> bytes:
+    def _match(
+        self, caller: MatrixCaller, pepper: str, page: DigestSet, requester: Requester
+    ) -> bytes:
         """Write the members of `mappings`."""
 
         def identified(connection: Connection) -> BudgetOwner:

@@ -13,7 +13,7 @@ from messaging.contacts.schemas import (
 from messaging.contacts.service import ContactService, wire_state
 from tokens.authenticate import Caller, authenticate_device
 from tokens.problems import AccountNotFound
-from tokens.routes import AUTHENTICATION, account_id_of
+from tokens.routes import AUTHENTICATION, parse_account_id
 from tokens.schemas import AccountPath
 
 contacts_api = Api(
@@ -39,7 +39,7 @@ def _contacts() -> ContactService:
 )
 def set_contact(caller: Caller, path: AccountPath, body: ContactChange) -> None:
     """Accept an account, or block it."""
-    _contacts().set_state(caller, account_id_of(path), body.state)
+    _contacts().set_state(caller, parse_account_id(path), body.state)
 
 
 @contacts_api.operation(
@@ -47,7 +47,7 @@ def set_contact(caller: Caller, path: AccountPath, body: ContactChange) -> None:
 )
 def forget_contact(caller: Caller, path: AccountPath) -> None:
     """Stand to an account as if they had never met."""
-    _contacts().forget(caller, account_id_of(path))
+    _contacts().forget(caller, parse_account_id(path))
 
 
 @contacts_api.operation("GET", "/contacts", answer=ContactsAnswer)

@@ -30,7 +30,7 @@ from messaging.contacts.blocked_numbers import peer_id_of_number, unblock_number
 from messaging.contacts.models import Contact
 from messaging.contacts.problems import TooManyContacts
 from messaging.message_types import SenderRecipient
-from tokens.accounts import hold_accounts
+from tokens.accounts import lock_existing_accounts
 from tokens.devices import Caller
 from tokens.problems import AccountNotFound, TokenInvalid
 
@@ -87,7 +87,7 @@ class ContactService:
         # Blocking keeps away what would add more; accepting only adds.
         with self._database.write(adds=choice == "accepted") as connection:
             # Both, so that parallel changes are counted one by one, and neither is deleted meanwhile.
-            there = hold_accounts(connection, [mine, peer_id])
+            there = lock_existing_accounts(connection, [mine, peer_id])
             if mine not in there:
                 raise TokenInvalid("Its account was deleted.")
             if peer_id not in there:
@@ -106,7 +106,7 @@ class ContactService:
         """Stand to an account as if they had never met; doing it again changes nothing."""
         with self._database.write() as connection:
             # Before its deletion or after it: that leaves a row of its number behind.
-            hold_accounts(connection, [caller.account_id, peer_id])
+            lock_existing_accounts(connection, [caller.account_id, peer_id])
             connection.execute(
                 delete(Contact).where(
                     Contact.account_id == caller.account_id, Contact.peer_id == peer_id

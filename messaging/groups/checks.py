@@ -20,7 +20,7 @@ from messaging.groups.problems import (
     GroupRateLimited,
     TooManyGroups,
 )
-from tokens.accounts import hold_accounts
+from tokens.accounts import lock_existing_accounts
 from tokens.devices import Caller
 from tokens.problems import TokenInvalid
 
@@ -46,7 +46,7 @@ def read_visible(connection: Connection, caller: Caller, group_id: UUID) -> Grou
 def lock_accounts(connection: Connection, caller: Caller, others: Collection[UUID]) -> None:
     """Hold the caller's account and others; raises TokenInvalid or AccountsUnknown for those not there."""
     wanted = {caller.account_id, *others}
-    gone = wanted - hold_accounts(connection, wanted)
+    gone = wanted - lock_existing_accounts(connection, wanted)
     if caller.account_id in gone:
         raise TokenInvalid("Its account was deleted.")
     if gone:

@@ -224,7 +224,7 @@ class MessageService:
         page = first_within(found[:limit], PAGE_BYTES)
         return page, len(found) > len(page)
 
-    def mailboxes_of(
+    def mailbox_fills(
         self, connection: Connection, device_ids: Sequence[UUID]
     ) -> Mapping[UUID, MailboxFill]:
         """Say how full the mailboxes of devices are."""

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from core.database import table
 from tests.conftest import KEY, NUMBER, OTHER_NUMBER, Clock, MakeApp, Person, problem_code
 from tests.contract.openapi import ContractClient
-from tokens.device_tokens import MAX_NEVER_USED
+from tokens.device_tokens import MAX_UNUSED_TOKENS
 from tokens.models import RetiredToken
 
 Register = Callable[..., Person]
@@ -210,7 +210,7 @@ class TestRotation:
             clock.advance(360)
         with app.extensions["kith"].runtime.database.read() as connection:
             kept = connection.scalar(select(func.count()).select_from(RetiredToken))
-        assert kept == MAX_NEVER_USED == 10
+        assert kept == MAX_UNUSED_TOKENS == 10
         assert problem_code(account(client, minted[3])) == "token-invalid"
         assert problem_code(account(client, minted[4])) == "token-reused"
 

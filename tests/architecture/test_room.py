@@ -11,7 +11,7 @@ PACKAGES = ("core", "sms", "tokens", "verification", "discovery", "messaging", "
 GO_ON = """
 core/maintenance.py: _batch _lease
 core/repeats.py: wait
-discovery/building.py: build
+discovery/snapshot_builder.py: build
 discovery/epochs.py: open
 discovery/service.py: _pay assign_tier parameters
 interop/matrix/accounts.py: _mark_used accept log_out
@@ -32,11 +32,11 @@ sms/service.py: _fail_over
 sms/smpp_messages.py: take_answer take_receipt
 tokens/accounts.py: delete set_discoverable
 tokens/device_commands.py: revoke
-tokens/lock_changes.py: _store end keep
-tokens/registration_lock.py: _judge hash
+tokens/lock_changes.py: _store cancel_removal schedule_removal
+tokens/registration_lock.py: _verify hash
 tokens/devices.py: remove remove_others rename
 tokens/service_tokens.py: authenticate revoke
-tokens/device_tokens.py: _judge_stranger _mark_seen _promote
+tokens/device_tokens.py: _promote _refuse authenticate
 verification/checks.py: check_code
 verification/registration.py: _change_number
 verification/sending.py: finish

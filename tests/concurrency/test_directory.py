@@ -14,12 +14,12 @@ from sqlalchemy import select
 
 from core.database import Database, table
 from discovery import changes, entries, epochs
-from discovery.building import Order, build
 from discovery.epochs import Epoch
 from discovery.hashes import digest_words
 from discovery.models import DirectoryEntry
 from discovery.replica import Replica
 from discovery.snapshot import Snapshot
+from discovery.snapshot_builder import BuildRequest, build
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 DIGESTS = sorted(os.urandom(32) for _ in range(40))
@@ -37,7 +37,7 @@ def make_replica(database: Database, epoch: Epoch, tmp_path: Path) -> Callable[[
     """Build a snapshot and give a replica of it, as each worker has one."""
 
     def make() -> Replica:
-        order = Order(str(tmp_path), epoch.id, epoch.number)
+        order = BuildRequest(str(tmp_path), epoch.id, epoch.number)
         order.path.unlink(missing_ok=True)
         build(database, order, lambda: NOW, os.urandom)
         return Replica(Snapshot.open(order.path, epoch.id))
@@ -48,7 +48,7 @@ def make_replica(database: Database, epoch: Epoch, tmp_path: Path) -> Callable[[
 def listed(database: Database, replica: Replica, number: int = 1) -> dict[bytes, UUID]:
     """Bring a replica up to date and give who of the digests is here."""
     with database.read() as connection:
-        tail = changes.read_tail(connection, number, replica.history, replica.position)
+        tail = changes.read_changes(connection, number, replica.history, replica.position)
     assert tail.complete
     replica.absorb(tail)
     here, accounts = replica.find(digest_words(b"".join(DIGESTS)))
@@ -121,7 +121,9 @@ def test_replicas_follow_the_table_whatever_happens_at_once(
                 entries.list_account(connection, epoch.number, private, mine, NOW)
             for reader in shared:
                 with database.read() as connection:
-                    reader.absorb(changes.read_tail(connection, 1, reader.history, reader.position))
+                    reader.absorb(
+                        changes.read_changes(connection, 1, reader.history, reader.position)
+                    )
                 here, accounts = reader.find(digest_words(private))
                 if not here[0] or accounts[0].tobytes() != mine.bytes:
                     faults.append((seed, n))
@@ -154,12 +156,12 @@ def test_who_is_behind_what_was_deleted_reads_the_table(
         entries.list_account(connection, epoch.number, DIGESTS[0], UUID(int=1), NOW)
     ahead = make_replica()
     with database.write() as connection:
-        assert changes.forget_old(connection, NOW + changes.RETENTION) == 0
+        assert changes.purge(connection, NOW + changes.RETENTION) == 0
     with database.write() as connection:
         # Two anchors and the change.
         later = NOW + changes.RETENTION + changes.RETENTION
-        assert changes.forget_old(connection, later) == 3
+        assert changes.purge(connection, later) == 3
     with database.read() as connection:
-        assert not changes.read_tail(connection, 1, behind.history, behind.position).complete
-        assert changes.read_tail(connection, 1, ahead.history, ahead.position).complete
+        assert not changes.read_changes(connection, 1, behind.history, behind.position).complete
+        assert changes.read_changes(connection, 1, ahead.history, ahead.position).complete
         assert not changes.holds(connection, ahead.snapshot.contents.anchor)

@@ -14,12 +14,12 @@ from core.database import Database, table
 from core.database_history import read_history
 from core.metrics import Metrics
 from discovery import changes, entries, epochs
-from discovery.building import HistoryChanged, Order, build
 from discovery.directory import Directory
 from discovery.epochs import Epoch
 from discovery.hashes import digest_words
 from discovery.models import DirectoryEntry
 from discovery.snapshot import SnapshotUnusable
+from discovery.snapshot_builder import BuildRequest, HistoryChanged, build
 from tests.postgresql import Pair, servers
 
 #: One process starts the servers for all of them.
@@ -142,7 +142,7 @@ def test_an_anchor_that_the_standby_has_does_not_vouch_for_what_it_lacks(
 def test_a_snapshot_of_two_histories_is_not_made(pair: Pair, tmp_path: Path) -> None:
     """A failover while its pages are read ends the building."""
     listing(pair.database, *RETENTION)
-    order = Order(str(tmp_path), "epoch", 1)
+    order = BuildRequest(str(tmp_path), "epoch", 1)
     with pytest.raises(HistoryChanged):
         build(
             pair.database,
@@ -165,7 +165,7 @@ def test_a_position_is_never_beyond_what_a_crash_leaves(pair: Pair) -> None:
             last = given.scalar_one()
             raise ZeroDivisionError
     with pair.database.read() as connection:
-        tail = changes.read_tail(connection, 1, history, before)
+        tail = changes.read_changes(connection, 1, history, before)
         assert changes.position(connection, 1) == before
     assert tail.complete and before == tail.position < last
     pair.primary.kill()
@@ -174,5 +174,5 @@ def test_a_position_is_never_beyond_what_a_crash_leaves(pair: Pair) -> None:
     listing(pair.database, *NEW)
     with pair.database.read() as connection:
         assert read_history(connection) == history
-        tail = changes.read_tail(connection, 1, history, tail.position)
+        tail = changes.read_changes(connection, 1, history, tail.position)
     assert tail.complete and {change.digest for change in tail.changes} == {*NEW}

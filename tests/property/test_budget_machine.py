@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from discovery.budget import REMEMBERED, WHOLE, Bucket, Charge, Tier
+from discovery.budget import MAX_REMEMBERED_CHARGES, UNITS_PER_HASH, Bucket, Charge, Tier
 
 TIER = Tier("default", 100, 7)
 
@@ -26,7 +26,7 @@ class BudgetMachine(RuleBasedStateMachine):
         self.holds = Fraction(TIER.capacity)
         self.asked_in = {1: 0}
         self.free = 0
-        self.known: deque[Charge] = deque(maxlen=REMEMBERED)
+        self.known: deque[Charge] = deque(maxlen=MAX_REMEMBERED_CHARGES)
         self.sets = 0
         #: All that was ever charged to the bucket.
         self.spent = 0
@@ -55,7 +55,7 @@ class BudgetMachine(RuleBasedStateMachine):
         paid = self.bucket.charged(charge, TIER)
         if paid is None:
             # Refused rightly: it holds less, but for what millionths have rounded away.
-            assert self.holds < cost + Fraction(self.sets + 100, WHOLE)
+            assert self.holds < cost + Fraction(self.sets + 100, UNITS_PER_HASH)
             wait = self.bucket.wait(charge, TIER)
             if cost <= TIER.capacity:
                 later = self.bucket.as_of(self.now_us + wait * 1_000_000, TIER)
@@ -71,7 +71,7 @@ class BudgetMachine(RuleBasedStateMachine):
         self.bucket = paid
 
     @precondition(lambda self: self.known)
-    @rule(which=st.integers(0, REMEMBERED - 1))
+    @rule(which=st.integers(0, MAX_REMEMBERED_CHARGES - 1))
     def repeat(self, which: int) -> None:
         """Repeat one of the last requests, whose answer was lost: it is known."""
         assert self.bucket.knows(self.known[which % len(self.known)])
@@ -91,13 +91,13 @@ class BudgetMachine(RuleBasedStateMachine):
     @invariant()
     def it_is_never_ahead_of_the_model(self) -> None:
         """Rounding is to the strict side, and less than a hash."""
-        held = TIER.capacity - Fraction(self.bucket.spent, WHOLE)
+        held = TIER.capacity - Fraction(self.bucket.spent, UNITS_PER_HASH)
         assert self.holds - 1 < held <= self.holds
 
     @invariant()
     def its_row_stays_small(self) -> None:
         """No more is kept than a few numbers and the last fingerprints."""
-        assert len(self.bucket.recent) <= 16 * REMEMBERED
+        assert len(self.bucket.recent) <= 16 * MAX_REMEMBERED_CHARGES
 
 
 BudgetMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

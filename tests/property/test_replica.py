@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from core.database_history import History
 from discovery import replica as module
-from discovery.changes import Anchor, Change, Tail
+from discovery.changes import Change, ChangeBatch, LogMarker
 from discovery.hashes import digest_words
 from discovery.replica import Replica
 from discovery.snapshot import Contents, Snapshot, write
@@ -40,7 +40,9 @@ def test_the_last_change_prevails(
 ) -> None:
     """Windows that overlap, repeat and come out of order end where the log ends."""
     log = [Change(seq, *change) for seq, change in enumerate(after, 1)]
-    tails = [Tail(log[begin:end], 0, True) for begin, end in windows] + [Tail(log, 0, True)]
+    tails = [ChangeBatch(log[begin:end], 0, True) for begin, end in windows] + [
+        ChangeBatch(log, 0, True)
+    ]
     chance.shuffle(tails)  # type: ignore[attr-defined]
     expected: dict[bytes, UUID | None] = before | dict(after)
     usual, module.MAX_RECENT = module.MAX_RECENT, most_recent
@@ -62,7 +64,7 @@ def _snapshot(directory: Path, people: dict[bytes, UUID]) -> Snapshot:
     records = b"".join(digest + account.bytes for digest, account in sorted(people.items()))
     write(
         path,
-        Contents("epoch", 0, Anchor(0, bytes(32), History(0, 0)), 0),
+        Contents("epoch", 0, LogMarker(0, bytes(32), History(0, 0)), 0),
         [records] if records else [],
     )
     return Snapshot.open(path, "epoch")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from discovery.bloom import ERROR_RATE, Filter
-from discovery.hashes import Page
+from discovery.hashes import DigestSet
 from discovery.snapshot import Snapshot, SnapshotUnusable, filter_path, write
 from tests.unit.test_snapshot import CHANCE, CONTENTS, EPOCH, people
 
@@ -53,7 +53,7 @@ def test_a_snapshot_with_a_filter_finds_the_same(tmp_path: Path, count: int) -> 
     write(path, CONTENTS, [b"".join(records)] if records else [], with_filter=True)
     snapshot = Snapshot.open(path, EPOCH)
     assert snapshot.bloom is not None
-    page = Page.of(b"".join(record[:32] for record in records) + AWAY[:500].tobytes())
+    page = DigestSet.of(b"".join(record[:32] for record in records) + AWAY[:500].tobytes())
     assert (snapshot.find(page.digests) == snapshot.index.find(page.digests)).all()
     assert int((snapshot.find(page.digests) >= 0).sum()) == count
 

@@ -9,13 +9,13 @@ from core.database import Database
 from core.problems import Problem
 from discovery.budget import (
     DAY_SECONDS,
-    REMEMBERED,
-    WHOLE,
+    MAX_REMEMBERED_CHARGES,
+    UNITS_PER_HASH,
+    Balance,
     Bucket,
     Budgets,
     Charge,
-    Left,
-    Paid,
+    Payment,
     Tier,
     Tiers,
 )
@@ -44,7 +44,7 @@ def test_a_new_number_has_its_burst_and_not_one_more() -> None:
     """2,500 at once are paid, 2,501 are refused whole."""
     assert Bucket().charged(charge(2_501), TIER) is None
     full = pay(Bucket(), 2_500)
-    assert full.left_of(TIER) == Left(0, 2_500, 50)
+    assert full.left_of(TIER) == Balance(0, 2_500, 50)
     assert full.charged(charge(1), TIER) is None
 
 
@@ -91,11 +91,11 @@ def test_it_says_when_there_is_enough(hashes: int, seconds: int) -> None:
 def test_the_same_set_is_known_again_for_a_while() -> None:
     """The last eight sets cost nothing when they come again; one that came before those does."""
     bucket = Bucket()
-    for name in range(REMEMBERED + 1):
+    for name in range(MAX_REMEMBERED_CHARGES + 1):
         bucket = pay(bucket, 3, name=name)
-    assert [bucket.knows(charge(3, name)) for name in range(REMEMBERED + 1)] == [False] + [
-        True
-    ] * REMEMBERED
+    assert [bucket.knows(charge(3, name)) for name in range(MAX_REMEMBERED_CHARGES + 1)] == [
+        False
+    ] + [True] * MAX_REMEMBERED_CHARGES
     assert not bucket.knows(charge(3, 1, epoch=2))
 
 
@@ -122,28 +122,28 @@ class TestRow:
 
     budgets = Budgets(Tiers(TIER, {"partner": PARTNER}))
 
-    def take(self, database: Database, hashes: int, **by: Any) -> Left | Problem:
+    def take(self, database: Database, hashes: int, **by: Any) -> Balance | Problem:
         """Charge somebody in a transaction of its own."""
         at, subjects, tier = by.pop("at", NOW), by.pop("subjects", [ME]), by.pop("tier", None)
         with database.write() as connection:
             paid = self.budgets.charge(connection, subjects, charge(hashes, **by), at, tier)
-        return paid.left if isinstance(paid, Paid) else paid
+        return paid.left if isinstance(paid, Payment) else paid
 
     def test_a_charge_is_kept(self, database: Database) -> None:
         """What was paid is paid for whoever looks, and leaks as time passes."""
-        assert self.take(database, 2_000) == Left(500, 2_500, 50)
+        assert self.take(database, 2_000) == Balance(500, 2_500, 50)
         with database.read() as connection:
-            assert self.budgets.peek(connection, [ME], NOW) == Left(500, 2_500, 50)
+            assert self.budgets.peek(connection, [ME], NOW) == Balance(500, 2_500, 50)
             later = NOW + timedelta(days=2)
-            assert self.budgets.peek(connection, [ME], later) == Left(600, 2_500, 50)
-            assert self.budgets.peek(connection, [BEFORE], NOW) == Left(2_500, 2_500, 50)
+            assert self.budgets.peek(connection, [ME], later) == Balance(600, 2_500, 50)
+            assert self.budgets.peek(connection, [BEFORE], NOW) == Balance(2_500, 2_500, 50)
 
     def test_the_same_charge_again_costs_nothing(self, database: Database) -> None:
         """A repeated request is answered the same, even when the budget is used up."""
-        nothing = Left(0, 2_500, 50)
+        nothing = Balance(0, 2_500, 50)
         with database.write() as connection:
             paid = [self.budgets.charge(connection, [ME], charge(2_500), NOW) for _ in range(2)]
-        assert paid == [Paid(nothing, 2_500), Paid(nothing, 0)]
+        assert paid == [Payment(nothing, 2_500), Payment(nothing, 0)]
         assert isinstance(self.take(database, 1), BudgetExhausted)
 
     def test_a_refusal_says_what_is_left_and_when(self, database: Database) -> None:
@@ -154,7 +154,7 @@ class TestRow:
         assert refused.members == {"left": 100, "capacity": 2_500, "needed": 200}
         assert refused.retry_after == 100 * 1_728
         assert refused.headers()["RateLimit-Policy"] == '"discovery";q=2500;w=4320000'
-        assert self.take(database, 100, name=2) == Left(0, 2_500, 50)
+        assert self.take(database, 100, name=2) == Balance(0, 2_500, 50)
 
     def test_more_than_it_ever_holds_is_refused_for_good(self, database: Database) -> None:
         """Waiting would not help, so nobody is told to."""
@@ -167,14 +167,16 @@ class TestRow:
         """In a new epoch a page is not too large while what it costs is not."""
         self.take(database, 2_500)
         self.take(database, 50, name=1, at=NOW + timedelta(days=1))
-        assert self.take(database, 2_550, epoch=2, at=NOW + timedelta(days=1)) == Left(0, 2_500, 50)
+        assert self.take(database, 2_550, epoch=2, at=NOW + timedelta(days=1)) == Balance(
+            0, 2_500, 50
+        )
 
     def test_a_tier_of_the_operator_holds_until_it_is_gone(self, database: Database) -> None:
         """What was spent stays spent, whatever the size of the bucket."""
         self.take(database, 2_500)
         with database.write() as connection:
             self.budgets.assign(connection, [ME], "partner", NOW)
-        assert self.take(database, 7_500, name=1) == Left(10_000, 20_000, 500)
+        assert self.take(database, 7_500, name=1) == Balance(10_000, 20_000, 500)
         assert Budgets(Tiers(TIER, {})).tiers.find("partner") == TIER
         with database.write() as connection:
             self.budgets.assign(connection, [ME], None, NOW)
@@ -182,15 +184,15 @@ class TestRow:
 
     def test_a_tier_may_come_with_the_charge(self, database: Database) -> None:
         """A subject whose budget is known elsewhere brings it."""
-        assert self.take(database, 9_000, tier=PARTNER) == Left(11_000, 20_000, 500)
+        assert self.take(database, 9_000, tier=PARTNER) == Balance(11_000, 20_000, 500)
 
     def test_a_rotated_secret_gives_nobody_a_new_budget(self, database: Database) -> None:
         """The row goes on under the number's name of the present secret."""
         self.take(database, 2_000, subjects=[BEFORE])
         with database.read() as connection:
             assert self.budgets.peek(connection, [ME, BEFORE], NOW).left == 500
-        assert self.take(database, 300, name=1, subjects=[ME, BEFORE]) == Left(200, 2_500, 50)
-        assert self.take(database, 200, name=2) == Left(0, 2_500, 50)
+        assert self.take(database, 300, name=1, subjects=[ME, BEFORE]) == Balance(200, 2_500, 50)
+        assert self.take(database, 200, name=2) == Balance(0, 2_500, 50)
         with database.read() as connection:
             assert self.budgets.peek(connection, [BEFORE], NOW).left == 2_500
 
@@ -205,5 +207,5 @@ class TestRow:
 
 def test_a_whole_is_a_million_parts() -> None:
     """A day's refill is whole parts at every moment: no microsecond of the default rounds."""
-    assert WHOLE == 1_000_000
-    assert Bucket(spent=50 * WHOLE).as_of(DAY_US, TIER).spent == 0
+    assert UNITS_PER_HASH == 1_000_000
+    assert Bucket(spent=50 * UNITS_PER_HASH).as_of(DAY_US, TIER).spent == 0

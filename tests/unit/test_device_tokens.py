@@ -140,37 +140,37 @@ def test_of_a_secret_its_hash_is_stored() -> None:
     assert repr(SAMPLE.secret) not in repr(SAMPLE)
 
 
-class TestMint:
+class TestTokenIssuer:
     """Secrets are random, or derived so that a repeated request gets its token again."""
 
-    mint = TokenIssuer(Keyring((NEW, OLD)), lambda size: b"r" * size)
+    issuer = TokenIssuer(Keyring((NEW, OLD)), lambda size: b"r" * size)
 
     def test_without_a_key_it_is_random(self) -> None:
         """The source of entropy gives all of it."""
-        assert self.mint.secrets(b"occasion", None) == [b"r" * 32]
+        assert self.issuer.secrets(b"context", None) == [b"r" * 32]
 
     def test_with_a_key_it_is_the_same_again(self) -> None:
         """The same occasion and key give the same secret, with no randomness in it."""
-        secret = self.mint.secret(b"occasion", "key")
-        assert secret == self.mint.secret(b"occasion", "key")
+        secret = self.issuer.secrets(b"context", "key")[0]
+        assert secret == self.issuer.secrets(b"context", "key")[0]
         assert len(secret) == 32
         assert secret != b"r" * 32
 
-    def test_occasions_keys_and_server_secrets_are_apart(self) -> None:
+    def test_contexts_keys_and_server_secrets_are_apart(self) -> None:
         """Any other occasion, key or server secret gives another secret."""
         old = TokenIssuer(Keyring((OLD,)), lambda size: b"r" * size)
         secrets = {
-            self.mint.secret(b"occasion", "key"),
-            self.mint.secret(b"occasion", "other"),
-            self.mint.secret(b"other", "key"),
-            self.mint.secret(b"occasionkey", "y"),
-            old.secret(b"occasion", "key"),
+            self.issuer.secrets(b"context", "key")[0],
+            self.issuer.secrets(b"context", "other")[0],
+            self.issuer.secrets(b"other", "key")[0],
+            self.issuer.secrets(b"contextkey", "y")[0],
+            old.secrets(b"context", "key")[0],
         }
         assert len(secrets) == 5
 
     def test_while_rotating_the_secret_before_is_found(self) -> None:
         """The secrets under every accepted server secret are given, the current one's first."""
         old = TokenIssuer(Keyring((OLD,)), lambda size: b"r" * size)
-        current, before = self.mint.secrets(b"occasion", "key")
-        assert current == self.mint.secret(b"occasion", "key")
-        assert before == old.secret(b"occasion", "key")
+        current, before = self.issuer.secrets(b"context", "key")
+        assert current == self.issuer.secrets(b"context", "key")[0]
+        assert before == old.secrets(b"context", "key")[0]

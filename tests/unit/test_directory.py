@@ -15,12 +15,12 @@ from core.database import Database, table
 from core.metrics import Metrics
 from discovery import directory as module
 from discovery import entries, epochs
-from discovery.building import Order, build, build_apart, snapshot_path
-from discovery.directory import OLDEST, Directory, Keeper
+from discovery.directory import MAX_SNAPSHOT_AGE, Directory, DirectoryUpdater
 from discovery.epochs import Epoch, Rotation
 from discovery.hashes import digest_words
 from discovery.models import DirectoryChange, DiscoveryEpoch
 from discovery.snapshot import Snapshot, SnapshotUnusable, write
+from discovery.snapshot_builder import BuildRequest, build, build_apart, snapshot_path
 from tests.conftest import Clock
 
 DIGESTS = sorted(os.urandom(32) for _ in range(50))
@@ -32,7 +32,7 @@ class Setup:
 
     def __init__(self, database: Database, clock: Clock, place: Path) -> None:
         self.database, self.clock, self.place = database, clock, place
-        self.metrics, self.built = Metrics(), list[Order]()
+        self.metrics, self.built = Metrics(), list[BuildRequest]()
         with database.write() as connection:
             self.epoch: Epoch = epochs.read_or_begin(connection, clock, os.urandom)[0]
         self.directory = self.another()
@@ -42,7 +42,7 @@ class Setup:
         build = {"build": self._build} | options
         return Directory(self.database, self.clock, self.metrics, self.place, **build)
 
-    def _build(self, database: Database, order: Order) -> None:
+    def _build(self, database: Database, order: BuildRequest) -> None:
         self.built.append(order)
         build(database, order, self.clock, os.urandom)
 
@@ -142,7 +142,7 @@ def test_what_the_operator_built_is_taken_over(setup: Setup) -> None:
 def test_it_is_built_anew_every_day(setup: Setup, clock: Clock) -> None:
     """Long before the log forgets the anchor of the one in use."""
     setup.directory.keep_snapshot(setup.epoch)
-    clock.advance(OLDEST.total_seconds() - 1)
+    clock.advance(MAX_SNAPSHOT_AGE.total_seconds() - 1)
     setup.directory.keep_snapshot(setup.epoch)
     assert len(setup.built) == 1
     clock.advance(2)
@@ -203,7 +203,7 @@ def test_a_database_that_moved_to_another_cluster_goes_on(setup: Setup) -> None:
     setup.change(8)
     assert setup.here(second) == [0, 1, 2, 3, 4, 8]
     assert setup.count("pages", source="snapshot") == 1
-    rotation = Rotation(setup.database, setup.clock, os.urandom, OLDEST)
+    rotation = Rotation(setup.database, setup.clock, os.urandom, MAX_SNAPSHOT_AGE)
     rotation.announce()
     with setup.database.write() as connection:
         connection.execute(update(DiscoveryEpoch).values(changed_in=ahead))
@@ -221,7 +221,7 @@ def test_who_is_too_far_behind_asks_the_table(
     setup.change(9)
     clock.advance(days=5)
     with setup.database.write() as connection:
-        assert module.changes.forget_old(connection, clock()) == 7
+        assert module.changes.purge(connection, clock()) == 7
     assert setup.here() == [0, 1, 2, 3, 4, 9]
     assert setup.count("pages", source="table") == 1
 
@@ -246,13 +246,13 @@ def test_a_process_of_its_own_builds_the_same(setup: Setup) -> None:
     assert setup.here(worker) == [0, 1, 2, 3, 4]
     assert setup.count("pages", source="snapshot") == 1
     before = setup.path.stat()
-    build_apart(setup.database, Order(str(setup.place), setup.epoch.id, 1, 0))
+    build_apart(setup.database, BuildRequest(str(setup.place), setup.epoch.id, 1, 0))
     assert setup.path.stat() == before
 
 
 def test_a_builder_that_fails_says_why(setup: Setup, database: Database) -> None:
     """Its output is with the error, and no file is left."""
-    broken = Order("/proc/nowhere", setup.epoch.id, 1)
+    broken = BuildRequest("/proc/nowhere", setup.epoch.id, 1)
     with pytest.raises(subprocess.CalledProcessError) as failed:
         build_apart(database, broken)
     assert "/proc/nowhere" in failed.value.stderr
@@ -268,13 +268,13 @@ def test_what_a_killed_builder_left_is_removed(setup: Setup) -> None:
 
 
 @pytest.fixture
-def keep(setup: Setup, clock: Clock) -> Iterator[Callable[[], Keeper]]:
+def keep(setup: Setup, clock: Clock) -> Iterator[Callable[[], DirectoryUpdater]]:
     """Start keepers, and end them after the test."""
-    started: list[Keeper] = []
+    started: list[DirectoryUpdater] = []
 
-    def start() -> Keeper:
-        rotation = Rotation(setup.database, clock, os.urandom, OLDEST)
-        keeper = Keeper(setup.database, clock, setup.directory, rotation, 0)
+    def start() -> DirectoryUpdater:
+        rotation = Rotation(setup.database, clock, os.urandom, MAX_SNAPSHOT_AGE)
+        keeper = DirectoryUpdater(setup.database, clock, setup.directory, rotation, 0)
         keeper.start()
         started.append(keeper)
         return keeper
@@ -294,12 +294,12 @@ def until(happened: Callable[[], bool]) -> None:
 
 
 def test_the_keeper_builds_and_outlives_what_fails(
-    setup: Setup, keep: Callable[[], Keeper], monkeypatch: pytest.MonkeyPatch
+    setup: Setup, keep: Callable[[], DirectoryUpdater], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A lookup that misses the snapshot wakes it; a fault is logged and the next look tries again."""
     faults = [OSError("disk"), subprocess.CalledProcessError(1, "x", stderr="why")]
     real = setup.directory.keep_snapshot
-    monkeypatch.setattr(module, "AFTER_FAILURE", 0.01)
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
 
     def fail_first(epoch: Epoch) -> None:
         if faults:

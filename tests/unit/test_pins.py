@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tokens.pins import why_obvious
+from tokens.pins import weakness_of
 
 NUMBER = "+4915112345678"
 
@@ -21,17 +21,17 @@ NUMBER = "+4915112345678"
 )
 def test_obvious_pins(pin: str) -> None:
     """Rows, repetitions, years, parts of the own number and what everybody takes, in either direction."""
-    assert why_obvious(pin, NUMBER) is not None
+    assert weakness_of(pin, NUMBER) is not None
 
 
 @pytest.mark.parametrize("pin", ["471130", "805263", "290417", "Zw9!k2", "einhorn im keller"])
 def test_other_pins(pin: str) -> None:
     """A date or a phrase is the person's to choose."""
-    assert why_obvious(pin, NUMBER) is None
+    assert weakness_of(pin, NUMBER) is None
 
 
 def test_hardly_any_pin_is_refused() -> None:
     """Whoever draws six digits is not sent back: one in a hundred at most."""
     draw = random.Random(7)
     pins = [f"{draw.randrange(10**6):06d}" for _ in range(20_000)]
-    assert sum(why_obvious(pin, NUMBER) is not None for pin in pins) < 200
+    assert sum(weakness_of(pin, NUMBER) is not None for pin in pins) < 200

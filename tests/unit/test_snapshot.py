@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.database_history import History
-from discovery.changes import Anchor
-from discovery.hashes import Page, digest_words
+from discovery.changes import LogMarker
+from discovery.hashes import DigestSet, digest_words
 from discovery.index import RECORD_WORDS, DigestIndex
 from discovery.snapshot import HEADER_SIZE, PAGE_SIZE, Contents, Snapshot, SnapshotUnusable, write
 
 EPOCH = "AbCd1234"
-CONTENTS = Contents(EPOCH, 77, Anchor(5, b"a" * 32, History(7, 3)), 1_772_000_000)
+CONTENTS = Contents(EPOCH, 77, LogMarker(5, b"a" * 32, History(7, 3)), 1_772_000_000)
 CHANCE = np.random.default_rng(7)
 
 
@@ -46,7 +46,7 @@ def test_who_was_written_is_found_and_nobody_else(path: Path, count: int) -> Non
     assert write(path, CONTENTS, pages) == count
     snapshot = open_whole(path)
     assert snapshot.contents == CONTENTS
-    page = Page.of(b"".join([record[:32] for record in records] + [os.urandom(32)] * 3))
+    page = DigestSet.of(b"".join([record[:32] for record in records] + [os.urandom(32)] * 3))
     found = snapshot.index.find(page.digests)
     assert int((found >= 0).sum()) == count
     assert snapshot.index.records[found[found >= 0]].tobytes() == b"".join(records)
@@ -149,7 +149,7 @@ def test_digests_that_look_alike_are_told_apart(here: list[bytes], asked: list[b
     sorted_here = sorted(set(here))
     packed = b"".join(digest + digest[:16] for digest in sorted_here)
     index = DigestIndex.of(np.frombuffer(packed, np.uint64).reshape(-1, RECORD_WORDS))
-    page = Page.of(b"".join(asked + here))
+    page = DigestSet.of(b"".join(asked + here))
     assert page.digests.tobytes() == b"".join(sorted(set(asked + here)))
     assert [
         (asked + here).index(page.digests[n].tobytes()) for n in range(len(page.digests))

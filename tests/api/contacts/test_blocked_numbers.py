@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 
 from core.base64url import encode
 from core.rate_limit_statements import RateLimitCounter
+from core.secrets import Keyring
 from messaging.contacts.models import Contact
 from messaging.contacts.service import ContactState
 from messaging.message_types import CloseCode
@@ -335,7 +336,7 @@ def test_a_change_of_the_secret_loses_no_block(client, put, anna, ben, register,
     put(anna, ben.account_id, "blocked")
     client.delete("/v1/account", headers=ben.headers)
     kith = client.application.extensions["kith"]
-    keyring = kith.tokens.accounts._former_numbers._keyring
-    rotated = type(keyring)((b"another", *keyring.secrets))
-    kith.tokens.accounts._former_numbers._keyring = rotated
+    former_numbers = kith.tokens.accounts.former_numbers
+    rotated = Keyring((b"another", *former_numbers.keyring.secrets))
+    object.__setattr__(former_numbers, "keyring", rotated)
     assert not arrives(register(BEN), anna)

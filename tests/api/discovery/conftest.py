@@ -10,7 +10,7 @@ import pytest
 from flask_openapi3 import OpenAPI
 from werkzeug.test import TestResponse
 
-from discovery.building import Order, build
+from discovery.snapshot_builder import BuildRequest, build
 from tests.conftest import MakeApp, Person
 from tests.contract.openapi import ContractClient
 
@@ -51,7 +51,7 @@ def use_snapshot(app: OpenAPI) -> None:
     """Build a snapshot of the current epoch and let the application answer from it."""
     kith = app.extensions["kith"]
     epoch, _ = kith.discovery.directory.parameters()
-    order = Order(str(kith.settings.data_dir / "discovery"), epoch.id, epoch.number)
+    order = BuildRequest(str(kith.settings.data_dir / "discovery"), epoch.id, epoch.number)
     order.path.unlink(missing_ok=True)
     build(kith.runtime.database, order, kith.runtime.clock, os.urandom)
     assert kith.discovery.replicas.adopt(epoch)

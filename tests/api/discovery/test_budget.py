@@ -126,19 +126,19 @@ def test_a_book_over_the_limit_is_refused_whatever_is_known(look_up):
     assert [fault["pointer"] for fault in response.json["errors"]] == ["/hashes"]
 
 
-def test_ceilings_raise_an_alarm_and_refuse_nobody(make_app, register, parameters):
-    """The first lookup past a day's ceiling is told to the operator, once, and answered.
+def test_alerts_refuse_nobody(make_app, register, parameters):
+    """The first lookup past a day's alert is reported to the operator, once, and answered.
 
     Neighbours count together, and a request that is repeated counts once.
     """
-    app = make_app(discovery_network_ceiling=100, discovery_alert_per_day=150)
+    app = make_app(discovery_network_alert_per_day=100, discovery_alert_per_day=150)
     client, value = (
         app.test_client(),
         app.extensions["kith"].runtime.metrics.registry.get_sample_value,
     )
 
     def alarms():
-        name = "kith_discovery_ceilings_total"
+        name = "kith_discovery_alerts_total"
         return [value(name, {"scope": scope}) or 0 for scope in ("network", "everybody")]
 
     def ask(person, network, hashes):

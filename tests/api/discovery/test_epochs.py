@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func, insert, select, text, update
 
 from core.database import table
-from discovery.epochs import BATCH, GRACE
+from discovery.epochs import FILL_BATCH, GRACE_PERIOD
 from discovery.models import DirectoryChange, DirectoryEntry, DiscoveryEpoch
 from tests.api.discovery.conftest import BEN, CARLA, hash_number, made_up
 from tests.conftest import problem_code
@@ -100,10 +100,10 @@ def test_until_the_switch_only_the_old_epoch_answers(kith, fetch, look_up, regis
 
 def test_whoever_changes_while_it_is_filled_is_right_in_it(kith, client, fetch, look_up, register):
     """People who come, go or hide between two batches are in the new epoch as they are then."""
-    people(kith, 2 * BATCH)
+    people(kith, 2 * FILL_BATCH)
     ben, carla = register(BEN), register(CARLA)
     announced = kith.discovery.rotation.announce()
-    assert kith.discovery.rotation.fill() == BATCH
+    assert kith.discovery.rotation.fill() == FILL_BATCH
     client.delete("/v1/account", headers=ben.headers)
     client.patch("/v1/account", json={"discoverable": False}, headers=carla.headers)
     late = register("+4915112345699")
@@ -118,7 +118,7 @@ def test_whoever_changes_while_it_is_filled_is_right_in_it(kith, client, fetch, 
     with kith.runtime.database.read() as connection:
         count = select(func.count()).select_from(DirectoryEntry)
         # Nine of ten made-up people want to be found, and Anna, Carla and the late one.
-        expected = 2 * BATCH * 9 // 10 + 3
+        expected = 2 * FILL_BATCH * 9 // 10 + 3
         assert connection.scalar(count.where(DirectoryEntry.epoch == 2)) == expected
 
 
@@ -139,7 +139,7 @@ def test_an_epoch_that_is_over_goes_with_its_entries(kith, fetch, look_up, regis
     clock.advance(days=7)
     kith.maintenance.run()
     assert len(list(kith.settings.data_dir.glob("discovery/*.snapshot"))) >= 1
-    clock.advance(GRACE.total_seconds() + 1)
+    clock.advance(GRACE_PERIOD.total_seconds() + 1)
     assert kith.maintenance.run()["epochs that are over"] == 0
     register(CARLA)
     assert kith.maintenance.run()["epochs that are over"] == 2

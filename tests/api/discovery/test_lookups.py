@@ -102,7 +102,7 @@ def test_an_epoch_that_was_rolled_back_is_not_used(make_app):
         kith.discovery.directory.listing_changed(connection, UUID(int=1), BEN, True)
         raise RuntimeError
     again = make_app().extensions["kith"]
-    assert kith.discovery.directory.parameters() == again.directory.parameters()
+    assert kith.discovery.directory.parameters() == again.discovery.directory.parameters()
 
 
 @pytest.mark.parametrize("from_snapshot", [False, True])

@@ -86,7 +86,7 @@ def test_more_than_it_ever_holds(issue, look_up):
 
 def test_what_it_asks_is_not_its_networks(make_app, issue, anna, parameters):
     """It counts under its name, so that a large job raises no alarm for those around it."""
-    app = make_app(discovery_network_ceiling=100)
+    app = make_app(discovery_network_alert_per_day=100)
     client, value = (
         app.test_client(),
         app.extensions["kith"].runtime.metrics.registry.get_sample_value,
@@ -96,7 +96,7 @@ def test_what_it_asks_is_not_its_networks(make_app, issue, anna, parameters):
         body = {"epoch": parameters["epoch"], "hashes": hashes}
         answer = client.post("/v1/discovery/lookups", json=body, headers=asker.headers)
         assert answer.status_code == 200
-        return value("kith_discovery_ceilings_total", {"scope": "network"}) or 0
+        return value("kith_discovery_alerts_total", {"scope": "network"}) or 0
 
     crm = issue(budget=Budget(200, 1))
     assert alarms_after(crm, made_up(60)) == 0

@@ -11,9 +11,9 @@ from flask import Response, request
 
 from core.api import parse_body, read_body
 from core.problems import InvalidFields
-from discovery.budget import Left
-from discovery.hashes import DIGEST_SIZE, HASH_LENGTH, Page, decode_hashes, encode_hashes
-from discovery.replica import Found
+from discovery.budget import Balance
+from discovery.hashes import DIGEST_SIZE, HASH_LENGTH, DigestSet, decode_hashes, encode_hashes
+from discovery.replica import Matches
 from discovery.schemas import (
     HASHES_TYPE,
     MATCHES_TYPE,
@@ -32,7 +32,7 @@ _ID_AT = np.flatnonzero(ord("i") == _ENTRY)
 _MATCH = np.dtype([("place", "<u4"), ("account", "V16")])
 
 
-class Asked(NamedTuple):
+class LookupRequest(NamedTuple):
     """A lookup as it was asked: digests one after the other, whatever form they came in."""
 
     epoch_id: str
@@ -42,16 +42,16 @@ class Asked(NamedTuple):
     in_binary: bool
 
 
-class Answered(NamedTuple):
+class LookupResult(NamedTuple):
     """What a lookup gave: of which set of hashes, what was found, and what it cost."""
 
-    page: Page
-    found: Found
+    page: DigestSet
+    found: Matches
     sync_token: str
-    left: Left
+    left: Balance
 
 
-def read_lookup(query: BinaryLookup) -> Asked:
+def read_lookup(query: BinaryLookup) -> LookupRequest:
     """Read the request's body in the form that its Content-Type names."""
     if request.mimetype == HASHES_TYPE:
         return _read_binary(query)
@@ -59,12 +59,12 @@ def read_lookup(query: BinaryLookup) -> Asked:
         name = min(query.model_fields_set)
         raise InvalidFields.at(f"?/{name}", f"goes with a body of {HASHES_TYPE} only")
     body = parse_body(Lookup)
-    return Asked(
+    return LookupRequest(
         body.epoch, decode_hashes(body.known), decode_hashes(body.hashes), body.sync_token, False
     )
 
 
-def _read_binary(query: BinaryLookup) -> Asked:
+def _read_binary(query: BinaryLookup) -> LookupRequest:
     if query.epoch is None:
         raise InvalidFields.at("?/epoch", "is needed with hashes in binary")
     body = read_body()
@@ -74,10 +74,10 @@ def _read_binary(query: BinaryLookup) -> Asked:
     if query.known > count:
         raise InvalidFields.at("?/known", f"more than the {count} hashes that came")
     split = query.known * DIGEST_SIZE
-    return Asked(query.epoch, body[:split], body[split:], query.sync_token, True)
+    return LookupRequest(query.epoch, body[:split], body[split:], query.sync_token, True)
 
 
-def render_lookup(answered: Answered, *, in_binary: bool) -> Response:
+def render_lookup(answered: LookupResult, *, in_binary: bool) -> Response:
     """Write an answer in the form that was asked in."""
     if in_binary:
         response = Response(_matches_binary(answered), mimetype=MATCHES_TYPE)
@@ -91,7 +91,7 @@ def render_lookup(answered: Answered, *, in_binary: bool) -> Response:
     return response
 
 
-def _matches_json(answered: Answered) -> bytes:
+def _matches_json(answered: LookupResult) -> bytes:
     here = answered.found.here
     entries = np.tile(_ENTRY, (int(here.sum()), 1))
     entries[:, _HASH_AT] = encode_hashes(answered.page.digests[here])
@@ -100,7 +100,7 @@ def _matches_json(answered: Answered) -> bytes:
     return entries.tobytes()[:-1]
 
 
-def _matches_binary(answered: Answered) -> bytes:
+def _matches_binary(answered: LookupResult) -> bytes:
     here = answered.found.here
     places = answered.page.places[here]
     order = np.argsort(places)

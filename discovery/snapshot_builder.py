@@ -1,8 +1,8 @@
 """Building snapshots: the table is read in the order of its digests and written as a file.
 
 Owns that one process of a host builds at a time, by a lock on a file that ends with the process. Run as
-`python -m discovery.building` it is the process that a worker starts, so that building takes the worker
-neither memory nor time.
+`python -m discovery.snapshot_builder` it is the process that a worker starts, so that building takes the
+worker neither memory nor time.
 """
 
 import fcntl
@@ -55,7 +55,7 @@ class HistoryChanged(Exception):
 
 
 @dataclass(frozen=True)
-class Order:
+class BuildRequest:
     """What is to be built: the epoch's snapshot, unless there is one newer than `replaces`."""
 
     directory: str
@@ -78,7 +78,7 @@ def snapshot_path(directory: Path, epoch_id: str) -> Path:
 
 def build(
     database: Database,
-    order: Order,
+    order: BuildRequest,
     clock: Callable[[], datetime],
     entropy: Callable[[int], bytes],
     on_progress: Callable[[int], None] = lambda _: None,
@@ -92,7 +92,7 @@ def build(
             return False
         now = clock()
         with database.write() as connection:
-            anchor = changes.drop_anchor(connection, order.epoch, entropy(DIGEST_SIZE), now)
+            anchor = changes.write_marker(connection, order.epoch, entropy(DIGEST_SIZE), now)
         # In a statement of its own: what commits from here on is in the log behind this position,
         # whether the pages below still see it or not.
         with database.read() as connection:
@@ -107,7 +107,7 @@ def build(
     return True
 
 
-def build_apart(database: Database, order: Order) -> None:
+def build_apart(database: Database, order: BuildRequest) -> None:
     """Build a snapshot in a process of its own and wait for it.
 
     Raises subprocess.CalledProcessError, whose `stderr` says why.
@@ -115,7 +115,7 @@ def build_apart(database: Database, order: Order) -> None:
     url = database.url.render_as_string(hide_password=False)
     root = str(Path(__file__).parents[1])
     subprocess.run(
-        [sys.executable, "-m", "discovery.building"],
+        [sys.executable, "-m", "discovery.snapshot_builder"],
         # Not as an argument: the address may hold a password, and arguments are shown to all.
         input=json.dumps({"url": url, "prepare": database.prepare, "order": asdict(order)}),
         env=os.environ | {"PYTHONPATH": root},
@@ -136,7 +136,7 @@ def _alone(directory: Path) -> Iterator[None]:
         yield
 
 
-def _is_there(database: Database, order: Order) -> bool:
+def _is_there(database: Database, order: BuildRequest) -> bool:
     try:
         snapshot = Snapshot.open(order.path, order.epoch_id)
         if snapshot.contents.anchor.seq <= order.replaces:
@@ -180,7 +180,7 @@ def main() -> None:
     os.nice(NICENESS)
     told = json.load(sys.stdin)
     database = Database(told["url"], prepare=told["prepare"])
-    build(database, Order(**told["order"]), lambda: datetime.now(UTC), os.urandom)
+    build(database, BuildRequest(**told["order"]), lambda: datetime.now(UTC), os.urandom)
     database.close()
 
 
