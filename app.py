@@ -1,9 +1,11 @@
 """The application: the parts of the service, composed."""
 
 import os
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 import structlog
 from argon2 import PasswordHasher
@@ -34,7 +36,9 @@ from sms.wiring import Sms
 from tokens.wiring import Tokens
 from verification.wiring import Verifications
 
-VERSION = "0.1.0"
+VERSION = str(
+    tomllib.loads((Path(__file__).parent / "pyproject.toml").read_text())["project"]["version"]
+)
 SECURITY_SCHEMES: SecuritySchemesDict = {
     "device_token": {"type": "http", "scheme": "bearer", "bearerFormat": "kith_…"},
     "service_token": {"type": "http", "scheme": "bearer", "bearerFormat": "kithsvc_…"},
