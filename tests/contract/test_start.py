@@ -67,6 +67,24 @@ def test_a_folder_of_the_database_that_cannot_be(tmp_path: Path) -> None:
     assert line.startswith("  - KITH_DATABASE_URL: /proc/kith cannot be used: ")
 
 
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    """Of requests or metrics: it is said which setting changes it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        taken = str(listener.getsockname()[1])
+        for name, others in (("KITH_PORT", {}), ("KITH_METRICS_PORT", {"KITH_PORT": free_port()})):
+            (line,) = refused(tmp_path, **others, **{name: taken})
+            assert line == (
+                f"Kith cannot start: port {taken} is taken: end what listens there, or set"
+                f" {name} to another port."
+            )
+
+
+def test_an_address_of_another_machine(tmp_path: Path) -> None:
+    """Nobody waits for it."""
+    (line,) = refused(tmp_path, KITH_HOST="192.0.2.1", KITH_PORT=free_port())
+    assert line == "Kith cannot start: 192.0.2.1 is no address of this machine: set KITH_HOST."
+
+
 def test_commands_and_migrations_tell_of_it_too() -> None:
     """Whoever comes before the server."""
     environment = {
