@@ -4,9 +4,11 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := app.py wsgi.py gunicorn.conf.py core sms tokens verification discovery messaging interop kith migrations tests bench
-# A group of tests shares servers or a folder, and stays with one process.
-PYTEST := $(BIN)/pytest -n auto --dist loadgroup
+SOURCES := app.py settings.py wsgi.py gunicorn.conf.py core sms tokens verification discovery messaging interop kith migrations tests bench
+# Databases of tests lie in memory where there is room: they wait for no disk.
+ROOM := $(shell df -Pm /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 4096 { print "TMPDIR=/dev/shm" }')
+# Tests that share servers or a folder are a group, and stay with one process.
+PYTEST := $(ROOM) $(BIN)/pytest -n auto --dist loadgroup
 export PYTHON
 # make lock LOCK= adds what is missing and keeps the versions that are pinned.
 LOCK ?= --upgrade

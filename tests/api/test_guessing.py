@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import pytest
 from flask_openapi3 import OpenAPI
 from sqlalchemy import select
 
@@ -47,6 +48,7 @@ def newest_code(app: OpenAPI, number: str) -> str:
     return found.group()
 
 
+@pytest.mark.slow
 def test_a_guesser_with_a_thousand_addresses(
     app: OpenAPI, client: ContractClient, clock: Clock
 ) -> None:

@@ -207,6 +207,7 @@ def test_only_the_second_look_ends_a_connection(worker: Worker) -> None:
     assert not connection.was_cut
 
 
+@pytest.mark.slow
 def test_an_upload_over_a_slow_link_has_no_total_time(worker: Worker) -> None:
     """At 1 KiB a second it goes on for as long as it takes."""
     connection, peer = worker.serving()
@@ -217,6 +218,7 @@ def test_an_upload_over_a_slow_link_has_no_total_time(worker: Worker) -> None:
         assert len(waiting.result(PATIENCE)) == 30 * 1024  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_body_that_dribbles_is_too_slow(worker: Worker) -> None:
     """What counts is the time that was waited for it, and what came meanwhile; the way out stays open."""
     connection, peer = worker.serving()

@@ -2,9 +2,12 @@
 
 import subprocess
 
+import pytest
+
 from tests.debian import unpack
 
 
+@pytest.mark.slow
 def test_an_engine_runs_from_where_it_was_unpacked() -> None:
     """With its libraries; asked again, the same directory is given."""
     engine = unpack("pgbouncer")

@@ -239,6 +239,7 @@ def test_what_is_over_is_let_go(setup: Setup) -> None:
     assert setup.here() == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own_builds_the_same(setup: Setup) -> None:
     """The file it makes is taken over, and one that is there already is left alone."""
     worker = setup.another(build=build_apart)

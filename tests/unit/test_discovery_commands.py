@@ -13,6 +13,7 @@ def run(app: OpenAPI, *words: str) -> Any:
     return app.test_cli_runner().invoke(args=["discovery", *words])
 
 
+@pytest.mark.slow
 def test_rotate_switches_and_says_until_when_the_old_epoch_answers(app: OpenAPI) -> None:
     """It prints both epochs; run again it rotates again."""
     service = app.extensions["kith"].discovery.directory

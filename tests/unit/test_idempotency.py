@@ -172,6 +172,7 @@ def test_who_waits_here_is_woken_and_looks_once(database: Database) -> None:
     assert len(found) == 40
 
 
+@pytest.mark.slow
 def test_one_looks_for_all_who_wait_for_another_process(database: Database) -> None:
     """Of 40 repeats while the first runs elsewhere one looks, ever more seldom, and wakes the others."""
     claim(database)
@@ -189,6 +190,7 @@ def test_one_looks_for_all_who_wait_for_another_process(database: Database) -> N
     assert len(found) <= 5 + 1 + 39
 
 
+@pytest.mark.slow
 def test_a_first_request_that_fails_wakes_its_repeats(database: Database) -> None:
     """What it raises is its own; who waited looks, and waits on for what is not over."""
     claim(database)

@@ -487,6 +487,7 @@ def test_the_command(app: OpenAPI) -> None:
     assert (busy.exit_code, "Another process" in busy.output) == (0, True)
 
 
+@pytest.mark.slow
 def test_the_command_as_a_process(database_url: str, database: Database, tmp_path: Path) -> None:
     """Scheduled by the operator, it works on the database that the settings name."""
     old = datetime.now(UTC) - 8 * DAY

@@ -255,6 +255,7 @@ def test_an_application_with_a_bad_policy(make_app: MakeApp, tmp_path: Path) -> 
         ("-m", "gunicorn", "-c", "gunicorn.conf.py", "--bind", "127.0.0.1:0", "wsgi:app"),
     ],
 )
+@pytest.mark.slow
 def test_a_server_with_a_bad_policy(tmp_path: Path, command: tuple[str, ...]) -> None:
     """It does not start, and says why without a traceback."""
     path = write_policy(tmp_path, VELOCITY.replace("5", "-5"))

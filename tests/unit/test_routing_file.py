@@ -139,6 +139,7 @@ def test_what_is_refused(file: File, text: str, fault: str) -> None:
     assert file.faults(text)[0].startswith(fault)
 
 
+@pytest.mark.slow
 def test_the_server_does_not_start(tmp_path: Path) -> None:
     """A fault in the file ends the start once, before a worker is tried, with no traceback."""
     path = tmp_path / "routing.toml"

@@ -62,6 +62,7 @@ def test_many_first_starts_at_once_in_threads(tmp_path: Path) -> None:
         assert [path.name for path in (tmp_path / str(round_)).iterdir()] == ["secret_key"]
 
 
+@pytest.mark.slow
 def test_many_first_starts_at_once_in_processes(tmp_path: Path) -> None:
     """Of four processes that start together all get one secret."""
     script = (

@@ -422,6 +422,7 @@ GUNICORN = ["-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"]
 
 
 @pytest.mark.parametrize("arguments", [WSGI, GUNICORN], ids=["wsgi", "gunicorn"])
+@pytest.mark.slow
 def test_an_unsafe_process_does_not_start(tmp_path: Path, arguments: list[str]) -> None:
     """In production without a secret and a provider it ends, says why, and shows no traceback."""
     done = run(arguments, tmp_path, KITH_ENVIRONMENT="production")
@@ -434,6 +435,7 @@ def test_an_unsafe_process_does_not_start(tmp_path: Path, arguments: list[str]) 
 
 
 @pytest.mark.parametrize("url", ["mysql://localhost/kith", "nonsense"])
+@pytest.mark.slow
 def test_a_database_that_is_none(tmp_path: Path, url: str) -> None:
     """An address of no database that Kith runs on is a fault like the others."""
     done = run(WSGI, tmp_path, KITH_DATABASE_URL=url)
@@ -442,6 +444,7 @@ def test_a_database_that_is_none(tmp_path: Path, url: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_command_with_faulty_settings(tmp_path: Path) -> None:
     """The operator's command says what is wrong as the server does."""
     done = run(["-m", "flask", "--app", "app", "maintenance", "run"], tmp_path, KITH_PORT="abc")

@@ -123,6 +123,7 @@ def test_revoke(app: OpenAPI) -> None:
     assert "list-services" in unknown.stderr
 
 
+@pytest.mark.slow
 def test_standard_output_is_the_token_even_with_a_log(
     database_url: str, database: object, tmp_path: Path
 ) -> None:

@@ -154,6 +154,7 @@ def test_an_epoch_that_is_over_goes_with_its_entries(kith, fetch, look_up, regis
 
 
 @pytest.mark.parametrize("app", ["table"], indirect=True)
+@pytest.mark.slow
 def test_it_rotates_by_itself_when_it_is_time(make_app, clock, anna):
     """With a number of days set, the server begins the next epoch after them."""
     kith = make_app(epoch_days=30).extensions["kith"]

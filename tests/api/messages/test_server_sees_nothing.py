@@ -57,6 +57,7 @@ def messenger(app, tmp_path):
         store.close()
 
 
+@pytest.mark.slow
 def test_the_server_sees_nothing(app, register, link, messenger, capfd, tmp_path):
     """Two people, three devices, receipts, a request, a group: the service has ciphertext only."""
     accounts = {number: register(number) for number in (ANNA, BEN, CARLA)}

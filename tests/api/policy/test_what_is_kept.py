@@ -172,6 +172,7 @@ def test_what_a_list_refused_of_several_countries_is_refused_when_it_is_replayed
         (conversion("country", 0, 0), (phonenumbers.PhoneNumberType.MOBILE,), ()),
     ],
 )
+@pytest.mark.slow
 def test_whoever_tries_all_countries_has_a_handful_of_rows(
     serve: Serve, rule: str, kinds: tuple[int, ...], sent: tuple[str, ...]
 ) -> None:

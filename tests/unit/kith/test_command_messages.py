@@ -12,6 +12,7 @@ EMPTY = ok({"messages": [], "more": False})
 
 @pytest.mark.usefixtures("signed_in")
 @pytest.mark.parametrize("away", [httpx.ConnectError("down"), problem("overloaded", 503)])
+@pytest.mark.slow
 def test_waiting_goes_on_while_the_server_restarts(
     away: Exception | httpx.Response, run: Run, script: Script
 ) -> None:
@@ -26,6 +27,7 @@ def test_waiting_goes_on_while_the_server_restarts(
 
 
 @pytest.mark.usefixtures("signed_in")
+@pytest.mark.slow
 def test_waiting_ends_without_the_server(run: Run, script: Script) -> None:
     """When the time is over the command says that there is no connection."""
     script.on("GET /v1/messages", httpx.ConnectError("down"))
