@@ -25,9 +25,10 @@ from messaging.notifications.valkey_bus import ValkeyBus
 from messaging.push.routes import push_api
 from messaging.push.wiring import Push
 from messaging.settings import MessagingSettings
-from messaging.stream.routes import stream_api
+from messaging.stream.routes import authenticate_socket, stream_api
 from messaging.stream.service import StreamService
 from messaging.stream.signals import SignalService
+from tokens.authenticate import authenticate_device
 from tokens.wiring import Tokens
 
 #: Seconds for which wake-ups in flight are awaited when the process ends.
@@ -98,7 +99,14 @@ class Messaging(Part):
         events.lock_removal.append(notifications.lock_removal)
         events.numbers_forgotten.append(blocked_numbers.numbers_forgotten)
 
-        self.blueprints = (messages_api, keys_api, contacts_api, push_api, groups_api, stream_api)
+        self.blueprints = (
+            messages_api,
+            keys_api,
+            contacts_api,
+            push_api(push.service, authenticate_device),
+            groups_api,
+            stream_api(self.streams, authenticate_socket),
+        )
         self.jobs = (
             Job("envelopes", messages.purge_envelopes),
             Job("sent messages", client_ids.purge_old),

@@ -4,12 +4,12 @@ from core.problems import Problem
 
 
 class UpgradeRequired(Problem):
-    """The stream is spoken over a WebSocket of version 13; the request does not ask for one."""
+    """The request does not ask for a WebSocket of version 13."""
 
-    code, status, title = "upgrade-required", 426, "This route is a WebSocket"
+    code, status, title = "upgrade-required", 426, "Upgrade required"
 
     def headers(self) -> dict[str, str]:
-        """Say what to upgrade to (RFC 9110 section 15.5.22, RFC 6455 section 4.4)."""
+        """Add what to upgrade to (RFC 9110 section 15.5.22, RFC 6455 section 4.4)."""
         return super().headers() | {
             "Upgrade": "websocket",
             "Connection": "Upgrade",
@@ -18,18 +18,18 @@ class UpgradeRequired(Problem):
 
 
 class SubprotocolUnknown(Problem):
-    """None of the subprotocols that the client offers for the stream is one of it."""
+    """The stream has none of the subprotocols that the client offers."""
 
-    code, status, title = "subprotocol-unknown", 400, "The stream has no such subprotocol"
+    code, status, title = "subprotocol-unknown", 400, "Unknown subprotocol"
 
 
 class FrameUnsupported(Problem):
-    """The service knows no frame of this type, which a newer one may; the socket goes on."""
+    """The service knows no frames of this type; a newer service may."""
 
-    code, status, title = "frame-unsupported", 422, "There is no frame of this type"
+    code, status, title = "frame-unsupported", 422, "Unknown frame type"
 
 
 class TooManySignals(Problem):
-    """The device sends more signals than it may; this one was not passed on."""
+    """The device sends too many signals; this one was not passed on."""
 
     code, status, title = "too-many-signals", 429, "Too many signals"

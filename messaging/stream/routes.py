@@ -1,12 +1,13 @@
-"""The route of the stream: who may open a socket, and in which codec.
+"""The route of the stream: the handshake of a WebSocket (RFC 6455, section 4.2), up to its answer.
 
-Owns the handshake (RFC 6455 section 4.2) up to its answer; every refusal before that is an ordinary problem.
+Everything that is refused before that is an ordinary problem document.
 """
 
 import base64
 import binascii
 import errno
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from flask import Response, current_app, g, request
@@ -25,70 +26,69 @@ from tokens.routes import AUTHENTICATION
 
 #: How a browser, which can set no header, offers the token beside the subprotocol.
 BEARER = "bearer."
-KEY_SIZE = 16
+KEY_BYTES = 16
 
 
 def authenticate_socket() -> Caller:
-    """Say which device opens a socket; raises a 401 problem when none does, or TooManyConnections."""
+    """Return the device that opens a socket; raises a 401 problem, or TooManyConnections."""
     tokens = [offer.removeprefix(BEARER) for offer in _offers() if offer.startswith(BEARER)]
     if not tokens or "Authorization" in request.headers:
         return authenticate_device()
     if len(tokens) > 1:
         raise TokenMissing("Offer one token.")
-    service: DeviceTokenService = current_app.extensions["kith"].tokens
+    service: DeviceTokenService = current_app.extensions["kith"].tokens.device_tokens
     caller = service.authenticate(tokens[0])
     hold_connection(caller)
     return caller
 
 
-stream_api = Api(
-    "stream",
-    __name__,
-    description="Send, receive and acknowledge over one WebSocket: see docs/messaging.md",
-    authenticate=authenticate_socket,
-    problems=AUTHENTICATION,
-    headers=(
-        {
-            "name": "Sec-WebSocket-Protocol",
-            "in": "header",
-            "required": False,
-            "description": f"{' or '.join(CODECS)};"
-            f" and `{BEARER}kith_…` where `Authorization` cannot be set.",
-            "schema": {"type": "string"},
-        },
-    ),
-)
-
-
-@stream_api.operation(
-    "GET",
-    "/stream",
-    answer=None,
-    status=101,
-    problems=(MalformedRequest, SubprotocolUnknown, UpgradeRequired),
-)
-def open_stream(caller: Caller) -> Response:
-    """Open the stream of the calling device: a WebSocket, which takes the place of an older one."""
-    key = _key()
-    codec = _codec()
-    streams: StreamService = current_app.extensions["kith"].messaging.streams
-    transport: Transport = (
-        request.environ.get("gunicorn.socket") or request.environ["werkzeug.socket"]
+def stream_api(streams: StreamService, authenticate: Callable[[], Caller]) -> Api:
+    """Return the route `/stream`."""
+    api = Api(
+        "stream",
+        __name__,
+        description="Send, receive and acknowledge over one WebSocket: see docs/messaging.md",
+        authenticate=authenticate,
+        problems=AUTHENTICATION,
+        headers=(
+            {
+                "name": "Sec-WebSocket-Protocol",
+                "in": "header",
+                "required": False,
+                "description": f"{' or '.join(CODECS)};"
+                f" and `{BEARER}kith_…` where `Authorization` cannot be set.",
+                "schema": {"type": "string"},
+            },
+        ),
     )
-    request_id = g.request_id
-    return _Switching(
-        {
+
+    @api.operation(
+        "GET",
+        "/stream",
+        answer=None,
+        status=101,
+        problems=(MalformedRequest, SubprotocolUnknown, UpgradeRequired),
+    )
+    def open_stream(caller: Caller) -> Response:
+        """Open the stream of the calling device: a WebSocket, which replaces an older one."""
+        accept = generate_accept_token(_key().encode()).decode()
+        codec = _codec()
+        environ, request_id = request.environ, g.request_id
+        transport: Transport = environ.get("gunicorn.socket") or environ["werkzeug.socket"]
+        headers = {
             "Upgrade": "websocket",
             "Connection": "Upgrade",
-            "Sec-WebSocket-Accept": generate_accept_token(key.encode()).decode(),
-            **({"Sec-WebSocket-Protocol": codec.subprotocol} if _offers() else {}),
-        },
-        lambda head: streams.serve(caller, codec, transport, head, request_id),
-    )
+            "Sec-WebSocket-Accept": accept,
+        }
+        if _offers():
+            headers["Sec-WebSocket-Protocol"] = codec.subprotocol
+        return _SwitchingProtocols(
+            headers, partial(streams.serve, caller, codec, transport, request_id)
+        )
 
-
-# Werkzeug matches an upgrade only with a rule that says so, and whatever else never with that.
-stream_api.add_url_rule("/stream", open_stream.__name__, methods=["GET"], websocket=True)
+    # Werkzeug matches an upgrade only with a rule that says so, and other requests never with that.
+    api.add_url_rule("/stream", open_stream.__name__, methods=["GET"], websocket=True)
+    return api
 
 
 def _offers() -> list[str]:
@@ -97,7 +97,7 @@ def _offers() -> list[str]:
 
 
 def _key() -> str:
-    """Give the client's key if this is a handshake."""
+    """Return the key of a handshake; raises UpgradeRequired or MalformedRequest."""
     headers = request.headers
     if (
         headers.get("Upgrade", "").lower() != "websocket"
@@ -107,7 +107,7 @@ def _key() -> str:
         raise UpgradeRequired("Ask for a WebSocket of version 13.")
     key = headers.get("Sec-WebSocket-Key", "")
     try:
-        if len(base64.b64decode(key, validate=True)) == KEY_SIZE:
+        if len(base64.b64decode(key, validate=True)) == KEY_BYTES:
             return key
     except binascii.Error:
         pass
@@ -115,6 +115,7 @@ def _key() -> str:
 
 
 def _codec() -> Codec:
+    """Return the codec of the first known subprotocol that is offered; without an offer, JSON."""
     offers = _offers()
     if not offers:
         return JSON
@@ -124,11 +125,11 @@ def _codec() -> Codec:
     raise SubprotocolUnknown(f"Offer {' or '.join(CODECS)}.")
 
 
-class _Switching(Response):
-    """The answer to a handshake: the connection is a socket's from here on.
+class _SwitchingProtocols(Response):
+    """The answer to a handshake, after which the connection is a socket's.
 
-    It is served while the server iterates over the body, when the request is over for Flask: logged,
-    counted, and out of memory.
+    The socket is served while the server iterates over the body, when the request is over for Flask:
+    logged, counted, and out of memory.
     """
 
     def __init__(self, headers: dict[str, str], serve: Callable[[bytes], None]) -> None:
@@ -140,11 +141,11 @@ class _Switching(Response):
         """Serve the socket as the body of this answer."""
         lines = [f"{name}: {value}\r\n" for name, value in self.headers]
         head = f"HTTP/1.1 {self.status}\r\n{''.join(lines)}\r\n".encode("latin-1")
-        return _take_over(self._serve, head)
+        return _serve_body(self._serve, head)
 
 
-def _take_over(serve: Callable[[bytes], None], head: bytes) -> Iterator[bytes]:
+def _serve_body(serve: Callable[[bytes], None], head: bytes) -> Iterator[bytes]:
     serve(head)
-    # Neither server may write an answer after that; of a connection that is gone both think nothing.
+    # Neither server may write an answer after that, and both ignore a connection that is gone.
     raise BrokenPipeError(errno.EPIPE, "the socket has ended")
     yield b""

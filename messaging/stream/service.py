@@ -46,7 +46,7 @@ class StreamService:
     _stopping: bool = field(default=False, init=False)
 
     def serve(
-        self, caller: Caller, codec: Codec, transport: Transport, head: bytes, request_id: str
+        self, caller: Caller, codec: Codec, transport: Transport, request_id: str, head: bytes
     ) -> None:
         """Serve a connection whose handshake was accepted until it ends.
 
