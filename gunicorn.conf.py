@@ -18,7 +18,7 @@ from gunicorn.workers.base import Worker
 from core.directories import require_folders
 from core.private_files import private_directory
 from core.settings import SettingsError
-from interop.matrix.terms import Policies
+from interop.matrix.terms import TermsOfService
 from settings import Settings
 from sms.routing_file import load_routing
 from verification import catalogues
@@ -37,7 +37,7 @@ def _loaded() -> Settings:
         lambda: catalogues.require(settings.default_locale),
         lambda: load_routing(settings, settings.sms_provider),
         lambda: load_policy(settings.policy_file, is_set=True),
-        lambda: Policies(settings.matrix_terms_file),
+        lambda: TermsOfService(settings.matrix_terms_file),
     ):
         try:
             check()

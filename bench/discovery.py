@@ -44,7 +44,7 @@ from discovery.replica import Replica
 from discovery.schemas import HASHES_TYPE
 from discovery.snapshot import Snapshot
 from discovery.snapshot_builder import BuildRequest, build
-from interop.matrix.accounts import TOKEN_PREFIX, identify
+from interop.matrix.accounts import TOKEN_PREFIX, user_uuid
 from interop.matrix.models import MatrixBinding, MatrixToken, MatrixUser
 from tests.server import RunningServer, running_server
 from tokens.token_issuer import SECRET_SIZE, Credential
@@ -108,7 +108,7 @@ class BudgetOwner:
         return asked.replace(b"application/json", HASHES_TYPE.encode(), 1)
 
     def by_matrix(self, page: bytes) -> bytes:
-        """Ask through the Matrix door."""
+        """Ask through the Matrix adapter."""
         hashes = [_encoded(page[at : at + 32]) for at in range(0, len(page), 32)]
         body = {"algorithm": "sha256", "pepper": self.epoch.salt, "addresses": hashes}
         authorization = f"Authorization: Bearer {self.matrix_token}"
@@ -336,7 +336,7 @@ def serving(plan: Plan, url: str, place: Path) -> Iterator[RunningServer]:
         "KITH_DISCOVERY_ALERT_PER_DAY": str(2**30),
         "KITH_MATRIX_ENABLED": "true",
         "KITH_MATRIX_SERVER_NAME": "chat.example",
-        "KITH_MATRIX_HOMESERVER_CEILING": str(plan.budget),
+        "KITH_MATRIX_HOMESERVER_LOOKUPS_PER_DAY": str(plan.budget),
     }
     with running_server(environment, place / "server.log") as server:
         yield server
@@ -357,7 +357,7 @@ def register(server: RunningServer) -> str:
 
 def register_matrix_user(url: str) -> str:
     """Give the access token of a Matrix user with a bound number, put in past homeserver and code."""
-    credential = Credential((identify("@bench:hs.example"),), os.urandom(SECRET_SIZE))
+    credential = Credential((user_uuid("@bench:hs.example"),), os.urandom(SECRET_SIZE))
     (who,) = credential.ids
     now = datetime.now(UTC)
     times = {"created_at": now, "last_used_at": now}
@@ -379,7 +379,7 @@ def register_matrix_user(url: str) -> str:
     with database.write() as connection:
         connection.execute(table(MatrixUser).insert().values(user))
         connection.execute(table(MatrixBinding).insert().values(binding))
-        token = {"user": who, "token_hash": credential.secret_hash, **times}
+        token = {"matrix_user_id": who, "token_hash": credential.secret_hash, **times}
         connection.execute(table(MatrixToken).insert().values(token))
     database.close()
     return credential.format(TOKEN_PREFIX)

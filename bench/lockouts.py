@@ -1,7 +1,7 @@
 """Lockouts for bench/pumping.py: a stranger fills a prefix, a network or a country that owners share.
 
 The stranger solves every challenge, asks from thousands of addresses and types no code in. Owners are
-people whose numbers have an account or were verified in the last year; half of them come through a door
+people whose numbers have an account or were verified in the last year; half of them come through a protocol
 that can carry no challenge. Newcomers are people of the same place whose numbers nobody knows.
 """
 

@@ -97,7 +97,7 @@ class Ask(NamedTuple):
     verifies_after: float | None
     #: Whether the number has an account, or was verified in the last year.
     known: bool = False
-    #: Whether it comes through a door that can carry a challenge.
+    #: Whether it comes through a protocol that can carry a challenge.
     asks: bool = True
 
 

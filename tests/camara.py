@@ -1,4 +1,4 @@
-"""A service that uses the CAMARA door in tests."""
+"""A service that uses the CAMARA adapter in tests."""
 
 import re
 from dataclasses import dataclass, field

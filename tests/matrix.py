@@ -1,4 +1,4 @@
-"""Matrix clients and a homeserver that vouches for their users, for tests of the Matrix door."""
+"""Matrix clients and a homeserver that vouches for their users, for tests of the Matrix adapter."""
 
 import json
 import re
@@ -110,8 +110,10 @@ class Homeserver(FakeProvider):
         }
 
 
-def open_door(make_app: MakeApp, ports: dict[str, Any] | None = None, **settings: Any) -> OpenAPI:
-    """Make an application whose Matrix door is open, and to which every host is this one."""
+def make_matrix_app(
+    make_app: MakeApp, ports: dict[str, Any] | None = None, **settings: Any
+) -> OpenAPI:
+    """Make an application whose Matrix adapter is open, and to which every host is this one."""
     values = {
         "matrix_enabled": True,
         "matrix_allowed_networks": ("127.0.0.0/8",),

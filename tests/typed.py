@@ -1,4 +1,4 @@
-"""Codes as people type and paste them, for tests of every door."""
+"""Codes as people type and paste them, for tests of every protocol."""
 
 from collections.abc import Callable
 

@@ -76,7 +76,7 @@ class CheckService:
         carry_over(connection, digests)
         self.guesses.count(connection, digests[0], row.code_length, now)
         if self.codes.matches(row.key_id, key.raw, row.code_length, code):
-            self.guesses.give_back(connection, digests[0], row.code_length)
+            self.guesses.refund(connection, digests[0], row.code_length)
             proven = prove(connection, row, digests, now + profile.lifetime)
             if row.key_id != TEST_KEY_ID:
                 self._record_conversion(connection, row, now)
@@ -96,7 +96,7 @@ class CheckService:
             row.nonce,
             prefix=prefix_of(row.e164),
             country=row.country,
-            wider=row.wider,
+            wider=row.subnet,
             sends=row.sms_count + row.call_count,
             started_at=row.created_at,
             now=now,

@@ -16,6 +16,7 @@ from core import rate_limits
 from core.problems import RateLimitStatus
 from core.rate_limits import RateLimit
 from core.secrets import DIGEST_SIZE, Keyring
+from verification.limits import WRONG_CODES, WRONG_CODES_6_DIGITS
 from verification.models import Verification
 from verification.policy.counters import sends_subject
 from verification.problems import (
@@ -77,8 +78,6 @@ class GuessLimits:
     send_limit: the policy's limit on a requester's sends to one number; None where it has none.
     """
 
-    wrong_codes_6_digits: RateLimit
-    wrong_codes: RateLimit
     send_limit: RateLimit | None
 
     def code_length(
@@ -89,22 +88,22 @@ class GuessLimits:
         Raises TooManyWrongCodes if no code of that length would be evaluated today.
         """
         length = len(test_code) if test_code else None
-        guessed = rate_limits.peek(connection, self._limit(length), number_digest, now)
+        guessed = rate_limits.peek(connection, _limit(length), number_digest, now)
         if guessed.remaining == 0:
             raise _too_many(guessed)
         if length is not None:
             return length
         wrong = guessed.quota - guessed.remaining
-        return LONG if wrong >= self.wrong_codes_6_digits.quota else SHORT
+        return LONG if wrong >= WRONG_CODES_6_DIGITS.quota else SHORT
 
     def count(
         self, connection: Connection, number_digest: bytes, code_length: int, now: datetime
     ) -> None:
         """Count a guess before it is evaluated; raises TooManyWrongCodes or LongerCodeRequired."""
-        allowed, _ = rate_limits.consume(connection, self._limit(code_length), number_digest, now)
+        allowed, _ = rate_limits.consume(connection, _limit(code_length), number_digest, now)
         if allowed:
             return
-        guessed = rate_limits.peek(connection, self.wrong_codes, number_digest, now)
+        guessed = rate_limits.peek(connection, WRONG_CODES, number_digest, now)
         if guessed.remaining == 0:
             raise _too_many(guessed)
         raise LongerCodeRequired(
@@ -112,9 +111,9 @@ class GuessLimits:
             " start a new verification to get 8."
         )
 
-    def give_back(self, connection: Connection, number_digest: bytes, code_length: int) -> None:
+    def refund(self, connection: Connection, number_digest: bytes, code_length: int) -> None:
         """Undo `count` for a right code."""
-        rate_limits.refund(connection, self._limit(code_length), number_digest)
+        rate_limits.refund(connection, _limit(code_length), number_digest)
 
     def require_open(
         self, connection: Connection, row: Verification, now: datetime, profile: VerificationProfile
@@ -126,11 +125,11 @@ class GuessLimits:
         """
         if row.status == "failed" and row.checks_used >= profile.max_checks:
             is_test = row.key_id == TEST_KEY_ID
-            guesses = self._limit(row.code_length if is_test else None)
+            guesses = _limit(row.code_length if is_test else None)
             waits = [rate_limits.peek(connection, guesses, row.number_digest, now).retry_after]
             if not is_test:
                 subject = sends_subject(row.number_digest, row.requester)
-                sends = (profile.send_limit, self.send_limit if row.wider else None)
+                sends = (profile.send_limit, self.send_limit if row.subnet else None)
                 waits += [
                     rate_limits.peek(connection, limit, subject, now).retry_after
                     for limit in sends
@@ -145,9 +144,9 @@ class GuessLimits:
             )
         require_pending(row, now)
 
-    def _limit(self, code_length: int | None) -> RateLimit:
-        short = code_length == SHORT
-        return self.wrong_codes_6_digits if short else self.wrong_codes
+
+def _limit(code_length: int | None) -> RateLimit:
+    return WRONG_CODES_6_DIGITS if code_length == SHORT else WRONG_CODES
 
 
 def _too_many(guessed: RateLimitStatus) -> TooManyWrongCodes:

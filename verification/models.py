@@ -27,7 +27,7 @@ class Verification(Base):
     #: Keyed digest of the requester's network.
     requester: Mapped[bytes] = mapped_column(LargeBinary(16))
     #: Keyed digest of the subnet around it; NULL for a service.
-    wider: Mapped[bytes | None] = mapped_column(LargeBinary(16))
+    subnet: Mapped[bytes | None] = mapped_column(LargeBinary(16))
     #: pending, verified, failed or canceled; pending past `expires_at` is expired.
     status: Mapped[str] = mapped_column(String(16))
     channel: Mapped[str] = mapped_column(String(8))

@@ -267,7 +267,7 @@ class VerificationService:
             number_digest=row.number_digest,
             verification=row.nonce,
             network=row.requester,
-            wider=row.wider,
+            wider=row.subnet,
             country=row.country,
             prefix=prefix_of(row.e164),
             number_type=PhoneNumber.parse(row.e164).kind,

@@ -1,4 +1,4 @@
-"""Settings of verifications: texts, codes, and who may bind a code to an app or a site."""
+"""Settings of verifications: texts, codes, code binding and the policy."""
 
 import re
 from collections.abc import Mapping
@@ -48,38 +48,38 @@ class VerificationSettings(SmsSettings):
         min_length=1,
         max_length=MAX_APP_NAME_LENGTH,
         pattern=r"^[A-Za-z0-9 .&-]*[A-Za-z0-9]$",
-        description="The name people read in the text message; no run of digits like a code.",
+        description="The service's name in texts and calls; without four digits in a row.",
     )
     default_locale: Annotated[str, AfterValidator(_locale)] = Field(
         "en",
         max_length=MAX_LOCALE_LENGTH,
-        description="Language of a text when the one asked for is not known, one there are texts in.",
+        description="Language of texts and calls if the requested one has no catalogue.",
     )
     policy_file: Path | None = Field(
         None,
-        description="TOML file with the policy on texts and calls; empty: the default that is shipped,"
+        description="TOML file with the policy on texts and calls; empty:"
         " `verification/policy/default.toml`.",
     )
     web_origins: Annotated[
         tuple[Annotated[str, AfterValidator(_origin_host)], ...], NoDecode, BeforeValidator(split)
     ] = Field(
         (),
-        description="Hosts that may ask for an origin-bound text. Empty: any in development, none"
-        " in production, because a text bound to a stranger's origin fills in the code there.",
+        description="Hosts that codes may be bound to, because browsers fill in the code there. Empty:"
+        " any in development, none in production.",
     )
     android_app_hashes: Annotated[
         tuple[Annotated[str, AfterValidator(_app_hash)], ...], NoDecode, BeforeValidator(split)
     ] = Field(
         (),
-        description="Android SMS Retriever hashes that may be asked for. Empty: any in development,"
-        " none in production, because the app named by the hash reads the code.",
+        description="Android SMS Retriever hashes that codes may be bound to, because the app with the"
+        " hash reads the code. Empty: any in development, none in production.",
     )
     checks_per_verification: int = Field(
-        5, ge=1, le=10, description="Guesses a verification; a resend gives none back."
+        5, ge=1, le=10, description="Guesses per verification; a resend does not reset them."
     )
 
     def faults(self) -> list[str]:
         """List what is only wrong together."""
         if re.search(r"\d{4}", self.app_name):
-            return [*super().faults(), "KITH_APP_NAME must not hold digits that look like a code"]
+            return [*super().faults(), "KITH_APP_NAME must not contain four digits in a row"]
         return super().faults()

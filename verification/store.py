@@ -111,7 +111,7 @@ def create(connection: Connection, attempt: Attempt, **values: Any) -> Verificat
         "number_digest": attempt.number_digest,
         "nonce": attempt.verification,
         "requester": attempt.network,
-        "wider": attempt.wider,
+        "subnet": attempt.wider,
         "country": attempt.country,
         "status": "pending",
         "channel": attempt.channel,

@@ -4,12 +4,12 @@ from core.maintenance import Job
 from core.repeats import Repeats
 from core.runtime import Part, Runtime
 from sms.wiring import Sms
+from tokens.authenticate import authenticate_device
 from tokens.wiring import Tokens
 from verification import catalogues
 from verification.checks import CheckService
 from verification.codes import CodeBook, GuessLimits
 from verification.commands import verification_commands
-from verification.limits import WRONG_CODES, WRONG_CODES_6_DIGITS
 from verification.policy.challenge import ChallengeService, purge_spent
 from verification.policy.commands import policy_commands
 from verification.policy.counters import purge_countries
@@ -54,7 +54,7 @@ class Verifications(Part):
         test_numbers = TestNumbers(settings, keyring, clock, metrics)
         codes = CodeBook(keyring, test_numbers.codes)
         profile = VerificationProfile.native(settings)
-        guesses = GuessLimits(WRONG_CODES_6_DIGITS, WRONG_CODES, policies.own_limit)
+        guesses = GuessLimits(policies.own_limit)
         self.checks = CheckService(
             database, keyring, guesses, codes, policies, sms.sends, clock, metrics, profile
         )
@@ -85,8 +85,12 @@ class Verifications(Part):
             metrics,
             signed_by_device,
         )
-        self.blueprints = (verifications_api, registrations_api, phone_number_api)
-        self.commands = (policy_commands, verification_commands)
+        self.blueprints = (
+            verifications_api(self.verifications, self.checks),
+            registrations_api(self.registrations),
+            phone_number_api(self.registrations, authenticate_device),
+        )
+        self.commands = (policy_commands, verification_commands(database, clock))
         self.jobs = (
             Job("verifications", self.verifications.purge),
             Job("decisions", policies.purge),

@@ -1,8 +1,8 @@
 """Routes of the CAMARA adapter."""
 
-from functools import partial
+from collections.abc import Callable
 
-from flask import current_app, request
+from flask import request
 from flask_openapi3 import Schema
 
 from core.api import Api, service_token
@@ -17,7 +17,7 @@ from interop.camara.errors import (
 )
 from interop.camara.schemas import ErrorInfo, SendCodeBody, SendCodeResponse, ValidateCodeBody
 from interop.camara.service import CamaraService
-from tokens.authenticate import ServiceCaller, authenticate_service
+from tokens.authenticate import ServiceCaller
 from tokens.problems import (
     ScopeMissing,
     ServiceTokenExpired,
@@ -32,67 +32,60 @@ from verification.problems import (
     TooManyWrongCodes,
 )
 
-camara_api = Api(
-    "one-time passwords (CAMARA)",
-    __name__,
-    description="OTP Validation, one-time-password-sms 1.1.1, for services with a token",
-    authenticate=partial(authenticate_service, SEND_AND_VALIDATE),
-    security=(service_token(SEND_AND_VALIDATE),),
-    problems=(
-        ServiceTokenMissing,
-        ServiceTokenInvalid,
-        ServiceTokenExpired,
-        ScopeMissing,
-        MalformedRequest,
-    ),
-    headers=({"name": CORRELATOR, "in": "header", "required": False} | CORRELATOR_HEADER,),
-    refusals=CAMARA_ERRORS,
-    url_prefix="/one-time-password-sms/v1",
-)
-camara_api.components_schemas["ErrorInfo"] = Schema(**ErrorInfo.model_json_schema())
-camara_api.after_request(correlate)
+
+def camara_api(service: CamaraService, authenticate: Callable[[], ServiceCaller]) -> Api:
+    """Return the routes of one-time-password-sms."""
+    api = Api(
+        "one-time passwords (CAMARA)",
+        __name__,
+        description="OTP Validation, one-time-password-sms 1.1.1, for services with a token",
+        authenticate=authenticate,
+        security=(service_token(SEND_AND_VALIDATE),),
+        problems=(
+            ServiceTokenMissing,
+            ServiceTokenInvalid,
+            ServiceTokenExpired,
+            ScopeMissing,
+            MalformedRequest,
+        ),
+        headers=({"name": CORRELATOR, "in": "header", "required": False} | CORRELATOR_HEADER,),
+        refusals=CAMARA_ERRORS,
+        url_prefix="/one-time-password-sms/v1",
+    )
+    api.components_schemas["ErrorInfo"] = Schema(**ErrorInfo.model_json_schema())
+    api.before_request(refuse_invalid_correlator)
+    api.after_request(correlate)
+
+    @api.operation(
+        "POST",
+        "/send-code",
+        answer=SendCodeResponse,
+        problems=(PhoneNumberInvalid, TestNumberExpired, *SEND_REFUSALS, TooManyWrongCodes),
+    )
+    def send_code(caller: ServiceCaller, body: SendCodeBody) -> SendCodeResponse:
+        """Send a code to a number, in the service's own text."""
+        return SendCodeResponse(authentication_id=service.send_code(caller, body))
+
+    @api.operation(
+        "POST",
+        "/validate-code",
+        answer={
+            "description": "The OTP was successfully validated",
+            "headers": {CORRELATOR: CORRELATOR_HEADER},
+        },
+        status=204,
+        problems=CHECK_REFUSALS,
+    )
+    def validate_code(caller: ServiceCaller, body: ValidateCodeBody) -> None:
+        """Validate a code; the right one is accepted once."""
+        service.validate_code(caller, body)
+
+    return api
 
 
-@camara_api.before_request
-def refuse_unusable_correlator() -> None:
+def refuse_invalid_correlator() -> None:
     """Refuse a correlation id that could not be repeated in the response."""
     if not can_correlate(request.headers.get(CORRELATOR, "")):
         raise MalformedRequest(
             "An x-correlator is up to 256 letters, digits and any of -_:;./<>{}."
         )
-
-
-def _service() -> CamaraService:
-    service: CamaraService = current_app.extensions["kith"].camara.service
-    return service
-
-
-@camara_api.operation(
-    "POST",
-    "/send-code",
-    answer=SendCodeResponse,
-    problems=(
-        PhoneNumberInvalid,
-        TestNumberExpired,
-        *SEND_REFUSALS,
-        TooManyWrongCodes,
-    ),
-)
-def send_code(caller: ServiceCaller, body: SendCodeBody) -> SendCodeResponse:
-    """Send a code to a number, in the service's own text."""
-    return SendCodeResponse(authentication_id=_service().send_code(caller, body))
-
-
-@camara_api.operation(
-    "POST",
-    "/validate-code",
-    answer={
-        "description": "The OTP was successfully validated",
-        "headers": {CORRELATOR: CORRELATOR_HEADER},
-    },
-    status=204,
-    problems=CHECK_REFUSALS,
-)
-def validate_code(caller: ServiceCaller, body: ValidateCodeBody) -> None:
-    """Validate a code; the right one is accepted once."""
-    _service().validate_code(caller, body)

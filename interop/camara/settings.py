@@ -16,12 +16,18 @@ class CamaraSettings(VerificationSettings):
     }
 
     camara_message_length: int = Field(
-        160, ge=8, le=160, description="Longest message that the CAMARA door takes, in characters."
+        160, ge=8, le=160, description="Maximum length of a CAMARA message, in characters."
     )
     camara_sends_per_day: int = Field(
-        5, ge=1, le=1000, description="Codes a number and service through it, refilled over a day."
+        5,
+        ge=1,
+        le=1000,
+        description="Codes per number and service over CAMARA, refilled over a day.",
     )
-    camara_checks: int = Field(5, ge=1, le=10, description="Guesses a code sent through it.")
+    camara_checks: int = Field(5, ge=1, le=10, description="Guesses per code sent over CAMARA.")
     camara_lifetime: int = Field(
-        600, ge=60, le=3600, description="Seconds a code sent through it can be validated."
+        600,
+        ge=60,
+        le=3600,
+        description="Seconds in which a code sent over CAMARA can be validated.",
     )

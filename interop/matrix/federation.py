@@ -1,9 +1,9 @@
-"""What homeservers are asked: whose OpenID token this is, and which keys they sign with.
+"""Requests to homeservers: whose OpenID token is this, and which keys do you sign with.
 
-Owns the way to a homeserver that a stranger named: HTTPS only, to an address that was judged after it
-was resolved and is the very one connected to, under a certificate for the name that was asked for, once,
-within bounds of bytes and time. Refuses to go to addresses inside (but in the networks that the settings
-allow), to follow a redirect, and to tell callers why a homeserver could not be asked.
+Strangers name the homeserver, so a request goes over HTTPS only, to an address that is checked after it was
+resolved and is the very one connected to, under a certificate for the name; with bounds on bytes and time,
+without redirects, and never to an internal address unless the settings allow its network. Callers do not
+learn why a homeserver could not be asked.
 """
 
 import json
@@ -33,12 +33,12 @@ HTTPS_PORT, FEDERATION_PORT = 443, 8448
 WELL_KNOWN = "/.well-known/matrix/server"
 USERINFO = "/_matrix/federation/v1/openid/userinfo?access_token="
 KEYS = "/_matrix/key/v2/server"
-#: Seconds to connect and between bytes, and for a whole request, its connection included.
+#: To connect and between bytes, and for a whole request with its connection.
 STEP_SECONDS, REQUEST_SECONDS = 3.0, 8.0
 MAX_ANSWER_BYTES = 65_536
 
 
-class _Failed(Exception):
+class HomeserverRequestError(Exception):
     """A homeserver could not be asked; the reason is one of a few words, for metrics and logs."""
 
 
@@ -63,32 +63,37 @@ class Homeservers:
         return ssl.create_default_context(cafile=str(self._ca_file) if self._ca_file else None)
 
     def user_of(self, server_name: str, access_token: str) -> str:
-        """Give the user id whose OpenID token this is, by word of her homeserver.
+        """Verify an OpenID token with the named homeserver; return its user's id.
 
-        Raises OpenIdRefused when it does not know the token or names a user of another server, and
-        HomeserverUnavailable when it cannot be asked.
+        Raises OpenIdRefused if the homeserver does not know the token or names a user of another server, and
+        HomeserverUnavailable if it cannot be asked.
         """
+        path = USERINFO + quote(access_token, safe="")
         try:
-            user_id = self._ask(server_name, access_token)
-        except _Failed as failed:
-            raise self._unavailable(str(failed)) from None
-        self._metrics.homeservers.labels("vouched" if user_id else "refused").inc()
-        if user_id is None:
+            status, body = self._request(server_name, path)
+            user_id = _member(body, "sub") if status == 200 else None
+            if status not in (401, 403) and (user_id is None or not is_user_id(user_id)):
+                raise HomeserverRequestError("answer")
+        except HomeserverRequestError as error:
+            raise self._unavailable(str(error)) from None
+        if user_id is None or user_id.partition(":")[2] != server_name:
+            self._metrics.homeservers.labels("refused").inc()
             raise OpenIdRefused("Get another OpenID token from your homeserver.")
+        self._metrics.homeservers.labels("vouched").inc()
         return user_id
 
     def keys_of(self, server_name: str) -> ServerKeys:
-        """Give the keys that a homeserver signs with now, which it vouches for itself.
+        """Return the keys that a homeserver signs with now, as it publishes them.
 
-        Raises HomeserverUnavailable when it cannot be asked, or its answer is not one of keys that hold now.
+        Raises HomeserverUnavailable if it cannot be asked or publishes no valid keys.
         """
         try:
             status, body = self._request(server_name, KEYS)
             keys = ServerKeys.read(body, server_name, self._clock()) if status == 200 else None
             if keys is None:
-                raise _Failed("answer")
-        except _Failed as failed:
-            raise self._unavailable(str(failed)) from None
+                raise HomeserverRequestError("answer")
+        except HomeserverRequestError as error:
+            raise self._unavailable(str(error)) from None
         self._metrics.homeservers.labels("keys").inc()
         return keys
 
@@ -104,28 +109,19 @@ class Homeservers:
     def _request(self, server_name: str, path: str) -> tuple[int, bytes]:
         name = ServerName.parse(server_name)
         if name is None:
-            raise _Failed("name")
+            raise HomeserverRequestError("name")
         return self._get(self._delegated(name), path)
 
-    def _ask(self, server_name: str, access_token: str) -> str | None:
-        status, body = self._request(server_name, USERINFO + quote(access_token, safe=""))
-        if status in (401, 403):
-            return None
-        user_id = _member(body, "sub") if status == 200 else None
-        if user_id is None or not is_user_id(user_id):
-            raise _Failed("answer")
-        return user_id if user_id.partition(":")[2] == server_name else None
-
     def _delegated(self, name: ServerName) -> ServerName:
-        """Find out where a server name is served (Matrix server-server API, "Resolving server names").
+        """Return where a server name is served (Matrix server-server API, "Resolving server names").
 
         SRV records are not looked up.
         """
         if not name.is_address and name.port is None:
             try:
                 status, body = self._get(ServerName(name.host, HTTPS_PORT), WELL_KNOWN)
-            except _Failed as failed:
-                if str(failed) == "address":
+            except HomeserverRequestError as error:
+                if str(error) == "address":
                     raise
                 status, body = 0, b""
             delegated = ServerName.parse(_member(body, "m.server") or "") if status == 200 else None
@@ -134,8 +130,8 @@ class Homeservers:
 
     def _get(self, name: ServerName, path: str) -> tuple[int, bytes]:
         address = self._address(name)
-        shown = f"[{name.host}]" if ":" in name.host else name.host
-        authority = shown if name.port == HTTPS_PORT else f"{shown}:{name.port}"
+        # The authority leaves out the default port.
+        authority = (name._replace(port=None) if name.port == HTTPS_PORT else name).text
         try:
             with (
                 socket.create_connection((str(address), name.port), STEP_SECONDS) as plain,
@@ -143,8 +139,8 @@ class Homeservers:
                     plain, server_hostname=name.host, do_handshake_on_connect=False
                 ) as secure,
             ):
-                # Each step has its time, and drop by drop they could be many: this ends them all.
-                end = threading.Timer(REQUEST_SECONDS, _shut, (secure,))
+                # Each step has its time-out, but a slow answer can take many steps: this ends them all.
+                end = threading.Timer(REQUEST_SECONDS, _shut_down, (secure,))
                 end.daemon = True
                 end.start()
                 try:
@@ -153,22 +149,22 @@ class Homeservers:
                 finally:
                     end.cancel()
         except ssl.SSLCertVerificationError:
-            raise _Failed("certificate") from None
+            raise HomeserverRequestError("certificate") from None
         except (OSError, HTTPException, ValueError):
-            raise _Failed("connection") from None
+            raise HomeserverRequestError("connection") from None
 
     def _address(self, name: ServerName) -> Address:
-        """Give an address of a host that may be connected to; it is resolved this once."""
+        """Return an address of a host that may be connected to; the name is resolved only here."""
         try:
             return self._addresses.of(name.host)
         except NoAddress:
-            raise _Failed("name") from None
+            raise HomeserverRequestError("name") from None
         except AddressRefused:
-            raise _Failed("address") from None
+            raise HomeserverRequestError("address") from None
 
 
 def _exchange(secure: ssl.SSLSocket, authority: str, path: str) -> tuple[int, bytes]:
-    """Make one request; give status and body, which is cut where it is too long."""
+    """Make one request; return its status and body, which is cut off at its bound."""
     connection = HTTPConnection(authority)
     connection.sock = secure
     headers = {"Host": authority, "Accept": "application/json", "Connection": "close"}
@@ -177,14 +173,14 @@ def _exchange(secure: ssl.SSLSocket, authority: str, path: str) -> tuple[int, by
         return answer.status, answer.read(MAX_ANSWER_BYTES)
 
 
-def _shut(secure: ssl.SSLSocket) -> None:
-    # It may be over in that very moment.
+def _shut_down(secure: ssl.SSLSocket) -> None:
+    # The connection may end at the same moment.
     with suppress(OSError):
         secure.shutdown(socket.SHUT_RDWR)
 
 
 def _member(body: bytes, name: str) -> str | None:
-    """Read a text of a JSON object; None for anything else."""
+    """Return a string member of a JSON object; None for anything else."""
     try:
         document: Any = json.loads(body)
     except (ValueError, RecursionError):

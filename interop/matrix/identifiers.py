@@ -1,32 +1,29 @@
-"""Names in Matrix: server names and user ids, as the specification's appendices write them.
-
-Owns their grammar and their bounds. Refuses what cannot be one before anything is done with it.
-"""
+"""Server names and user ids of Matrix (appendices of the specification)."""
 
 import ipaddress
 import re
 from functools import cache
 from typing import Any, NamedTuple
 
-LONGEST = 255
+MAX_LENGTH = 255
 _SERVER = r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,255})(?::([0-9]{1,5}))?"
-#: A user id; its part before the colon as wide as old homeservers allowed it.
+#: A user id; the part before the colon allows what old homeservers allowed.
 USER_ID_PATTERN = rf"^@[!-9;-~]+:{_SERVER}$"
 _SERVER_NAME = re.compile(_SERVER)
 _USER_ID = re.compile(USER_ID_PATTERN)
 
 
 class ServerName(NamedTuple):
-    """A host name or an address without brackets, and the port if one is named."""
+    """A host name, or an address without brackets, and the port if it is named."""
 
     host: str
     port: int | None
 
     @classmethod
     def parse(cls, text: str) -> "ServerName | None":
-        """Read a server name; None for what cannot be one."""
+        """Parse a server name; None if it is invalid."""
         found = _SERVER_NAME.fullmatch(text)
-        if not found or len(text) > LONGEST:
+        if not found or len(text) > MAX_LENGTH:
             return None
         host, port = found[1].strip("[]"), int(found[2]) if found[2] else None
         if port is not None and not 1 <= port <= 65_535:
@@ -37,34 +34,34 @@ class ServerName(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The name as it is written."""
+        """The name as Matrix writes it."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port is None else f"{host}:{self.port}"
 
     @property
     def is_address(self) -> bool:
-        """Whether it names an address and no host."""
+        """Whether it is an address and not a host name."""
         return _is_address(self.host)
 
 
 def is_user_id(text: str) -> bool:
-    """Say whether a text is a user id."""
+    """Return whether a text is a user id."""
     found = _USER_ID.fullmatch(text)
-    return found is not None and len(text) <= LONGEST and server_of(text) is not None
+    return found is not None and len(text) <= MAX_LENGTH and server_of(text) is not None
 
 
 def server_of(user_id: str) -> str | None:
-    """Give the server name of a user id; None when it is none."""
+    """Return the server name of a user id; None if it is invalid."""
     name = user_id.partition(":")[2]
     return name if ServerName.parse(name) else None
 
 
 def registrable_domain(host: str) -> str:
-    """Give the domain that was registered for a host, or the network around an address: /24, or /48 of IPv6.
+    """Return the registered domain of a host, or the subnet of an address: /24, or /48 of IPv6.
 
-    Whoever has one makes any number of hosts in it. Suffixes are those of registries (the ICANN part of the
-    Public Suffix List): names below a dynamic DNS service are as free as hosts, so it counts as one domain. A
-    host that is a suffix itself, or has no dot, is its own.
+    Its owner can create any number of hosts in it. Only suffixes of registries count (the ICANN part of the
+    Public Suffix List): names below a dynamic DNS service are as free as hosts, so it is one domain. A host
+    that is a suffix itself, or has no dot, is returned as it is.
     """
     try:
         address = ipaddress.ip_address(host)
@@ -76,7 +73,7 @@ def registrable_domain(host: str) -> str:
 
 @cache
 def _suffixes() -> Any:
-    # Read when it is first needed, for it takes 60 ms, and most services keep this door closed.
+    # Imported on first use: it takes 60 ms, and many services do not enable Matrix.
     from publicsuffixlist import PublicSuffixList
 
     return PublicSuffixList(only_icann=True)

@@ -1,8 +1,8 @@
-"""Lookups of this door: pages of hashes into Matrix users, out of the one directory and its budgets.
+"""Lookups of Matrix users by hashed numbers, in the directory and its budgets.
 
-Owns who pays: the number that the caller bound or validated, as on our own routes; who has neither is in
-unproven.py. Owns as whom somebody is found: as the user that her number is bound to, or else, if
-the settings name a server, by her account's id there. Refuses algorithms that are not offered.
+The budget is that of the number that the caller bound or validated; without one, see unverified_budgets.py.
+An account is found as the Matrix user that its number is bound to, or else, if the settings name a server,
+by its id there.
 """
 
 import json
@@ -35,15 +35,15 @@ from interop.matrix.bindings import MEDIUM, BindingService
 from interop.matrix.schemas import HashDetailsAnswer, LookupBody
 from interop.matrix.sessions import ValidationService
 from interop.matrix.settings import MatrixSettings
-from interop.matrix.unproven import UnprovenBudgets
+from interop.matrix.unverified_budgets import UnverifiedBudgets
 
 SHA256, NONE = "sha256", "none"
 _HASH = re.compile(HASH_PATTERN)
 _PLAIN = re.compile(rf"([0-9]{{1,15}}) {MEDIUM}")
-#: The characters of a hash, and of those the last one's.
-_ANYWHERE = (string.ascii_letters + string.digits + "-_").encode()
-_LAST = b"AEIMQUYcgkosw048"
-_ID_DASHES = (8, 4, 4, 4, 12)
+#: The characters of a hash, and those that its last one can be.
+_HASH_CHARACTERS = (string.ascii_letters + string.digits + "-_").encode()
+_LAST_CHARACTERS = b"AEIMQUYcgkosw048"
+_UUID_GROUPS = (8, 4, 4, 4, 12)
 
 
 class MatrixLookupService:
@@ -62,19 +62,19 @@ class MatrixLookupService:
         self._validations = validations
         self._keyring = keyring
         self._algorithms = [SHA256, NONE] if settings.matrix_plain_lookups else [SHA256]
-        self._native = _Template(settings.matrix_server_name)
-        self._unproven = UnprovenBudgets(keyring, settings)
+        self._native = _MatchWriter(settings.matrix_server_name)
+        self._unverified = UnverifiedBudgets(keyring, settings)
 
     def hash_details(self) -> HashDetailsAnswer:
-        """Say how to hash now."""
+        """Return how to hash numbers now."""
         epoch, _ = self._directory.parameters()
         return HashDetailsAnswer(lookup_pepper=epoch.salt, algorithms=self._algorithms)
 
     def look_up(self, caller: MatrixCaller, body: LookupBody, requester: Requester) -> bytes:
-        """Give the JSON answer to a page of addresses.
+        """Return the JSON answer to a page of addresses.
 
         Raises InvalidFields, EpochUnknown for a pepper that does not hold, BudgetExhausted, BudgetTooSmall,
-        MatrixLookupForbidden or HomeserverCeilingReached.
+        MatrixLookupForbidden or MatrixLookupsRateLimited.
         """
         if body.algorithm not in self._algorithms:
             raise InvalidFields.at(
@@ -88,7 +88,7 @@ class MatrixLookupService:
         return b'{"mappings":{' + self._match(caller, body.pepper, page, requester) + b"}}"
 
     def _look_up_plain(self, caller: MatrixCaller, body: LookupBody, requester: Requester) -> bytes:
-        """Hash what came unhashed, and name it in the answer as it came."""
+        """Hash addresses that came unhashed; the answer names them as they came."""
         found = map(_PLAIN.fullmatch, body.addresses)
         by_hash = {
             encode_hash(digest_number(plain[1], body.pepper)): plain[0] for plain in found if plain
@@ -100,9 +100,9 @@ class MatrixLookupService:
         return json.dumps({"mappings": answer}).encode()
 
     def user_of(self, caller: MatrixCaller, number: str, requester: Requester) -> str | None:
-        """Give the Matrix user of a number, as a lookup of it alone would, and at its price.
+        """Return the Matrix user of a number, at the cost of a lookup of it.
 
-        number: international digits. Raises what `look_up` does.
+        number: international digits. Raises what `look_up` raises.
         """
         salt = self.hash_details().lookup_pepper
         page = DigestSet.of(decode_hashes([encode_hash(digest_number(f"+{number}", salt))]))
@@ -112,7 +112,7 @@ class MatrixLookupService:
     def _match(
         self, caller: MatrixCaller, pepper: str, page: DigestSet, requester: Requester
     ) -> bytes:
-        """Write the members of `mappings`."""
+        """Return the members of `mappings` as JSON."""
 
         def identified(connection: Connection) -> BudgetOwner:
             return self._identify(connection, caller, requester)
@@ -136,25 +136,25 @@ class MatrixLookupService:
     def _identify(
         self, connection: Connection, caller: MatrixCaller, requester: Requester
     ) -> BudgetOwner:
-        """Say who pays: a number that the caller bound, or else validated in a session that still holds."""
+        """Return the owner of the budget: the number that the caller bound, else validated, else the user."""
         e164 = self._bindings.number_of(connection, caller)
         if e164 is None:
             e164 = self._validations.number_of(connection, caller)
         if e164 is None:
-            return self._unproven.asker(caller, requester)
+            return self._unverified.owner(caller, requester)
         return BudgetOwner(caller.id, subjects_of(self._keyring, e164))
 
 
-class _Template:
-    """Writes matches of people who are known by their account's id, without a loop over them."""
+class _MatchWriter:
+    """Writes matches of accounts without a binding, by their ids, without a loop over them."""
 
     def __init__(self, server_name: str | None) -> None:
-        identity = "-".join("\1" * length for length in _ID_DASHES)
+        identity = "-".join("\1" * length for length in _UUID_GROUPS)
         entry = f'"{chr(0) * HASH_LENGTH}":"@{identity}:{server_name}",'
         self._entry = np.frombuffer(entry.encode(), np.uint8) if server_name else None
 
     def write(self, hashes: Bytes, ids: Bytes, mask: Mask) -> bytes:
-        """Write the matches that a mask names; nothing when no server is named."""
+        """Return the matches that a mask selects, as JSON members; empty if no server is named."""
         if self._entry is None or not mask.any():
             return b""
         entries = np.tile(self._entry, (int(mask.sum()), 1))
@@ -165,12 +165,14 @@ class _Template:
 
 
 def _well_formed(addresses: Sequence[str]) -> Sequence[str]:
-    """Leave out what is no hash: it matches nobody, and is no reason to refuse the others."""
+    """Return the addresses without those that are no hash, which match nobody."""
     joined = "".join(addresses)
     if joined.isascii() and set(map(len, addresses)) <= {HASH_LENGTH}:
         text = joined.encode()
-        # What is left when all that may be there is deleted.
+        # Nothing is left after all allowed characters are deleted.
         last = text[HASH_LENGTH - 1 :: HASH_LENGTH]
-        if not text.translate(None, _ANYWHERE) and not last.translate(None, _LAST):
+        if not text.translate(None, _HASH_CHARACTERS) and not last.translate(
+            None, _LAST_CHARACTERS
+        ):
             return addresses
     return [address for address in addresses if _HASH.fullmatch(address)]

@@ -1,37 +1,37 @@
-"""What can go wrong at the Matrix door alone."""
+"""Problems of the Matrix adapter alone."""
 
 from core.problems import Problem
 
 
 class MatrixTokenInvalid(Problem):
-    """No access token of this door came, or one that is unknown, unused for long or logged out."""
+    """The access token is missing, unknown, logged out, or was not used for too long."""
 
-    code, status, title = "matrix-token-invalid", 401, "An access token of this service is needed"
+    code, status, title = "matrix-token-invalid", 401, "A valid access token is required"
 
 
 class MatrixTermsNotSigned(Problem):
-    """The terms of service are to be accepted first."""
+    """The user has not accepted the terms of service."""
 
     code, status, title = "matrix-terms-not-signed", 403, "The terms of service are not accepted"
 
 
 class MatrixUserForbidden(Problem):
-    """It is not for this Matrix user to do."""
+    """The Matrix user may not do that."""
 
     code, status, title = "matrix-user-forbidden", 403, "This user may not do that"
 
 
 class OpenIdRefused(Problem):
-    """The homeserver does not vouch for the bearer of the OpenID token."""
+    """The homeserver does not accept the OpenID token."""
 
-    code, status, title = "openid-refused", 401, "The homeserver does not know this token"
+    code, status, title = "openid-refused", 401, "The OpenID token is not valid"
 
 
 class HomeserverUnavailable(Problem):
-    """The homeserver cannot be asked: its name leads nowhere, or to where we do not go, or it failed."""
+    """The homeserver's name does not resolve to an allowed address, or the request to it failed."""
 
-    # Whoever named it may name another: it is no fault of ours, and nothing to wake anyone for.
-    code, status, title = "homeserver-unavailable", 422, "The homeserver cannot be asked"
+    # The client named it: no error of this service, and no reason for an alert.
+    code, status, title = "homeserver-unavailable", 422, "The homeserver is not available"
 
 
 class SignedRequestMalformed(Problem):
@@ -41,64 +41,64 @@ class SignedRequestMalformed(Problem):
 
 
 class SignedRequestRefused(Problem):
-    """A homeserver's signature does not fit the request, or is meant for another identity server."""
+    """The homeserver's signature is not valid, or is meant for another identity server."""
 
     code, status, title = "signed-request-refused", 403, "Invalid homeserver signature"
 
 
 class TooManyHomeserverKeys(Problem):
-    """Keys of homeservers were asked for, from this network, as often as an hour holds."""
+    """The network caused too many requests for homeservers' keys this hour."""
 
     code, status = "too-many-homeserver-keys", 429
-    title = "Too many homeservers whose keys are not known"
+    title = "Too many unknown homeservers"
 
 
 class TooManyMatrixRegistrations(Problem):
-    """The network registered, or tried to, as often as an hour holds."""
+    """The network made too many registrations this hour."""
 
     code, status = "too-many-matrix-registrations", 429
     title = "Too many registrations"
 
 
-class HomeserverCeilingReached(Problem):
-    """Users without a proven number asked about as many hashes as a day holds for all of them together."""
+class MatrixLookupsRateLimited(Problem):
+    """Users without a verified number have used up a daily limit that they share."""
 
-    code, status = "homeserver-ceiling-reached", 429
-    title = "Users without a proven number looked up too many numbers"
+    code, status = "matrix-lookups-rate-limited", 429
+    title = "Too many lookups without a verified number"
 
 
 class MatrixLookupForbidden(Problem):
-    """A user without a proven number looks up from a homeserver that the operator does not name."""
+    """The user has no verified number, and the operator does not list their homeserver."""
 
     code, status = "matrix-lookup-forbidden", 403
-    title = "A proven number is needed"
+    title = "A verified number is required"
 
 
 class MatrixNumberInUse(Problem):
-    """The number that is invited is a Matrix user's, whom `mxid` names."""
+    """The invited number belongs to the Matrix user `mxid`."""
 
-    code, status, title = "matrix-number-in-use", 409, "This number is a Matrix user's"
+    code, status, title = "matrix-number-in-use", 409, "The number belongs to a Matrix user"
 
 
 class InvitationNotStored(Problem):
-    """Invitations to numbers that are nobody's here are not kept."""
+    """Nobody here has the number, and invitations are not stored."""
 
-    code, status, title = "invitation-not-stored", 403, "Invitations are not stored here"
+    code, status, title = "invitation-not-stored", 403, "Invitations are not stored"
 
 
 class MatrixMediumUnknown(Problem):
-    """It is no phone number that is invited."""
+    """The invitation is not for a phone number."""
 
-    code, status, title = "matrix-medium-unknown", 422, "There are only phone numbers here"
+    code, status, title = "matrix-medium-unknown", 422, "Only phone numbers are supported"
 
 
 class SigningKeyNotFound(Problem):
-    """There is no key of this name."""
+    """No signing key has this id."""
 
-    code, status, title = "signing-key-not-found", 404, "There is no such key"
+    code, status, title = "signing-key-not-found", 404, "Signing key not found"
 
 
 class MatrixTokenUnknown(Problem):
-    """What is to be logged out is not logged in."""
+    """The access token to log out is not valid."""
 
-    code, status, title = "matrix-token-unknown", 401, "There is no such access token"
+    code, status, title = "matrix-token-unknown", 401, "Unknown access token"

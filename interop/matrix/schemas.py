@@ -1,4 +1,4 @@
-"""What crosses the wire here, as the Identity Service API v2 has it."""
+"""Requests and answers of the Identity Service API v2."""
 
 from typing import Annotated, Any, Literal
 
@@ -15,7 +15,7 @@ from pydantic import (
 from core.api import Answer
 from core.typed_fields import Form, Region, TypedNumber
 from discovery.schemas import MAX_HASHES
-from interop.matrix.identifiers import LONGEST, is_user_id
+from interop.matrix.identifiers import MAX_LENGTH, is_user_id
 from interop.schemas import AdapterBody
 
 MAX_INTEGER = 2**53 - 1
@@ -24,13 +24,13 @@ MSISDN = "[0-9]{1,15}"
 
 
 class MatrixQuery(BaseModel):
-    """Base of query parameters, among which the access token may be."""
+    """Base of query parameters; the access token may be among them."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 def _whole_number(value: object) -> object:
-    """Take a number that was written as a text, as some clients and homeservers do."""
+    """Accept a number as a string, as some clients and homeservers send it."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 16:
         return int(value)
     return value
@@ -38,7 +38,7 @@ def _whole_number(value: object) -> object:
 
 def _user_id(value: str) -> str:
     if not is_user_id(value):
-        raise ValueError("is no user id like @alice:example.org")
+        raise ValueError("is not a user id like @alice:example.org")
     return value
 
 
@@ -55,7 +55,7 @@ SendAttempt = Annotated[
         }
     ),
 ]
-#: What sids and client secrets are made of.
+#: A sid or a client secret.
 Opaque = Annotated[
     str,
     Form(
@@ -64,7 +64,7 @@ Opaque = Annotated[
     ),
 ]
 _LINK = Form(
-    r"^https?://[!-~]+$", "A next_link begins with https:// or http:// and holds no blanks."
+    r"^https?://[!-~]+$", "A next_link begins with https:// or http:// and contains no spaces."
 )
 _DIGITS = Form(
     f"^{MSISDN}$",
@@ -72,7 +72,7 @@ _DIGITS = Form(
 )
 UserId = Annotated[
     str,
-    StringConstraints(max_length=LONGEST),
+    StringConstraints(max_length=MAX_LENGTH),
     AfterValidator(_user_id),
     Field(examples=["@alice:example.org"]),
 ]
@@ -80,46 +80,46 @@ Token = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 
 
 class VersionsAnswer(Answer):
-    """The versions of the specification that hold here."""
+    """The supported versions of the specification."""
 
     versions: list[str]
 
 
 class NothingAnswer(Answer):
-    """An empty object: it is done."""
+    """An empty object."""
 
 
 class RegisterBody(AdapterBody):
-    """An OpenID token, as `/openid/request_token` of a homeserver answered it."""
+    """An OpenID token, as `/openid/request_token` of a homeserver answers it."""
 
     access_token: Annotated[
         str,
         Form(r"^[!-~]{1,4096}$", "An access_token has 1 to 4096 visible ASCII characters."),
     ]
-    matrix_server_name: str = Field(min_length=1, max_length=LONGEST)
+    matrix_server_name: str = Field(min_length=1, max_length=MAX_LENGTH)
 
 
 class TokenAnswer(Answer):
-    """An access token of this service; under two names, of which older clients know the second."""
+    """An access token of this service, under two names; older clients read the second."""
 
     token: str
     access_token: str
 
 
 class MatrixAccountAnswer(Answer):
-    """Whose token it is."""
+    """The user of an access token."""
 
     user_id: str
 
 
 class TermsAnswer(Answer):
-    """The policies, by name: each has a version, and a name and a URL by language."""
+    """The policies by name: each has a version, and a name and a URL by language."""
 
     policies: dict[str, dict[str, Any]]
 
 
 class AcceptBody(AdapterBody):
-    """The URLs of the policies that are accepted."""
+    """The URLs of the accepted policies."""
 
     user_accepts: list[Annotated[str, StringConstraints(max_length=2_000)]] = Field(max_length=100)
 
@@ -128,14 +128,14 @@ class RequestToken(AdapterBody):
     """A number to validate."""
 
     client_secret: Opaque
-    country: Region = Field(description="Where the number is dialled from.")
+    country: Region = Field(description="Country that the number is dialled from.")
     phone_number: TypedNumber
     send_attempt: SendAttempt
     next_link: Annotated[str, StringConstraints(max_length=2_000), _LINK] | None = None
 
 
 class SessionAnswer(Answer):
-    """The session in which the number is validated, and the number as Matrix writes it."""
+    """A validation session, and its number as Matrix writes it."""
 
     sid: str
     success: bool = True
@@ -151,7 +151,7 @@ class SubmitBody(AdapterBody):
 
 
 class SubmitQuery(MatrixQuery):
-    """A session's token, in a link."""
+    """A session's token in a link."""
 
     sid: Opaque
     client_secret: Opaque
@@ -159,20 +159,20 @@ class SubmitQuery(MatrixQuery):
 
 
 class SuccessAnswer(Answer):
-    """The number is validated."""
+    """A validated number."""
 
     success: bool = True
 
 
 class SessionQuery(MatrixQuery):
-    """A session."""
+    """A validation session."""
 
     sid: Opaque
     client_secret: Opaque
 
 
 class ValidatedAnswer(Answer):
-    """What was validated, and when, in milliseconds since 1970."""
+    """A validated number, and when it was validated, in milliseconds since 1970."""
 
     medium: str
     address: str
@@ -180,7 +180,7 @@ class ValidatedAnswer(Answer):
 
 
 class BindBody(AdapterBody):
-    """A validated session, and whom its number is bound to."""
+    """A validated session, and the user to bind its number to."""
 
     sid: Opaque
     client_secret: Opaque
@@ -207,7 +207,7 @@ class ThirdPartyId(AdapterBody):
 
 
 class UnbindBody(AdapterBody):
-    """A number and whom it is bound to; a session that validated it, unless the caller is bound to it."""
+    """A number and its user; and a session that validated it, unless the caller is that user."""
 
     sid: Opaque | None = None
     client_secret: Opaque | None = None
@@ -222,34 +222,34 @@ class KeyPath(BaseModel):
 
 
 class PublicKeyAnswer(Answer):
-    """A public key, as unpadded base64."""
+    """A public key as unpadded base64."""
 
     public_key: str
 
 
 class PublicKeyQuery(MatrixQuery):
-    """A public key, as unpadded base64, standard or URL-safe."""
+    """A public key as unpadded base64, standard or URL-safe."""
 
     public_key: str = Field(max_length=255)
 
 
 class ValidAnswer(Answer):
-    """Whether the key is one of this service's, now."""
+    """Whether the key is this service's."""
 
     valid: bool
 
 
 class InviteBody(AdapterBody):
-    """Somebody to invite to a room; what else homeservers tell of the room is ignored."""
+    """Somebody to invite to a room; further fields about the room are ignored."""
 
     medium: str = Field(max_length=255)
     address: str = Field(max_length=255)
     room_id: str = Field(max_length=255)
-    sender: str = Field(max_length=LONGEST)
+    sender: str = Field(max_length=MAX_LENGTH)
 
 
 class HashDetailsAnswer(Answer):
-    """How to hash."""
+    """How to hash numbers."""
 
     lookup_pepper: str
     algorithms: list[str]
@@ -264,7 +264,7 @@ class LookupBody(AdapterBody):
 
 
 class MappingsAnswer(Answer):
-    """The user of each address that is somebody's."""
+    """The user of each address that was found."""
 
     mappings: dict[str, str]
 
@@ -275,5 +275,5 @@ class MatrixError(BaseModel):
     errcode: str
     error: str
     retry_after_ms: int | None = None
-    #: Whose the number is that was invited.
+    #: The user of the invited number.
     mxid: str | None = None

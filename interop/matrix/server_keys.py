@@ -1,7 +1,4 @@
-"""Keys of homeservers: what one says of its own, and the few that are remembered for an hour.
-
-What a homeserver is asked, and where that question goes, is decided in federation.py.
-"""
+"""Signing keys of homeservers: parsing and verifying them, and a cache. Requests are in federation.py."""
 
 import json
 import threading
@@ -20,29 +17,29 @@ from core.requester import Requester
 from core.secrets import Keyring
 from interop.matrix.limits import SERVER_KEY_REQUESTS
 from interop.matrix.problems import TooManyHomeserverKeys
-from interop.matrix.signing import canonical_json, decoded
+from interop.matrix.signing import canonical_json, decode_base64
 
-#: A key that was withdrawn is believed for so long still.
-REMEMBERED_FOR = timedelta(hours=1)
-#: Homeservers whose keys are remembered, of which strangers may name any number.
-MAX_REMEMBERED = 1_000
+#: A withdrawn key is accepted for up to this long.
+MAX_CACHE_AGE = timedelta(hours=1)
+#: Cached homeservers; strangers can name any number.
+MAX_CACHED = 1_000
 MAX_KEYS = 16
 ED25519 = "ed25519:"
 
 
 @dataclass(frozen=True)
 class ServerKeys:
-    """The Ed25519 keys of a homeserver by their names, and until when they hold."""
+    """The Ed25519 keys of a homeserver by their ids, and until when they are valid."""
 
     keys: Mapping[str, VerifyKey]
     until: datetime
 
     @classmethod
     def read(cls, body: bytes, server_name: str, now: datetime) -> "ServerKeys | None":
-        """Read what `GET /_matrix/key/v2/server` answered (server-server API, "Publishing Keys").
+        """Parse the answer of `GET /_matrix/key/v2/server` (server-server API, "Publishing Keys").
 
-        A key counts when the answer is signed with it. None for an answer without such a key, one of
-        another server, or one whose time is over.
+        Only keys that signed the answer are valid. None if there is none, or the answer has expired or is
+        another server's.
         """
         try:
             document: Any = json.loads(body)
@@ -72,13 +69,13 @@ class ServerKeys:
 
 
 def _read_key(text: str) -> VerifyKey | None:
-    data = decoded(text)
+    data = decode_base64(text)
     return VerifyKey(data) if data is not None and len(data) == 32 else None
 
 
 def verifies(key: VerifyKey, message: bytes, signature: str | None) -> bool:
-    """Say whether a signature, as base64, is a key's over a message."""
-    data = decoded(signature) if signature else None
+    """Return whether a signature, as base64, is a key's over a message."""
+    data = decode_base64(signature) if signature else None
     if data is None or len(data) != 64:
         return False
     try:
@@ -88,44 +85,41 @@ def verifies(key: VerifyKey, message: bytes, signature: str | None) -> bool:
     return True
 
 
-class RememberedKeys:
-    """Gives the keys of homeservers, each asked for once in an hour.
-
-    A copy in this process: what it does not know it asks for, as often as an hour holds for a network.
-    """
+class ServerKeyCache:
+    """A cache of homeservers' keys, in this process; misses are rate-limited by the requester's network."""
 
     def __init__(
         self,
         database: Database,
         clock: Callable[[], datetime],
         keyring: Keyring,
-        ask: Callable[[str], ServerKeys],
+        fetch: Callable[[str], ServerKeys],
         requests: RateLimit = SERVER_KEY_REQUESTS,
-        max_remembered: int = MAX_REMEMBERED,
+        max_cached: int = MAX_CACHED,
     ) -> None:
         self._database = database
         self._clock = clock
         self._keyring = keyring
-        self._ask = ask
+        self._fetch = fetch
         self._requests = requests
-        self._max_remembered = max_remembered
-        self._known: dict[str, ServerKeys] = {}
+        self._max_cached = max_cached
+        self._cached: dict[str, ServerKeys] = {}
         self._lock = threading.Lock()
 
     def find(self, server_name: str, key_id: str, requester: Requester) -> VerifyKey | None:
-        """Give a key of a homeserver; None when it has no key of that name.
+        """Return a key of a homeserver by its id; None if it has no such key.
 
         Raises TooManyHomeserverKeys before it is asked, and HomeserverUnavailable.
         """
         now = self._clock()
-        known = self._known.get(server_name)
-        # A key that is not known may be new.
-        if known is None or known.until <= now or key_id not in known.keys:
+        cached = self._cached.get(server_name)
+        # An unknown key may be new.
+        if cached is None or cached.until <= now or key_id not in cached.keys:
             self._count(requester, now)
-            asked = self._ask(server_name)
-            known = ServerKeys(asked.keys, min(asked.until, now + REMEMBERED_FOR))
-            self._remember(server_name, known)
-        return known.keys.get(key_id)
+            fetched = self._fetch(server_name)
+            cached = ServerKeys(fetched.keys, min(fetched.until, now + MAX_CACHE_AGE))
+            self._store(server_name, cached)
+        return cached.keys.get(key_id)
 
     def _count(self, requester: Requester, now: datetime) -> None:
         with self._database.write() as connection:
@@ -134,9 +128,9 @@ class RememberedKeys:
         if not allowed:
             raise TooManyHomeserverKeys("Try again later.", rate_limit=status)
 
-    def _remember(self, server_name: str, keys: ServerKeys) -> None:
+    def _store(self, server_name: str, keys: ServerKeys) -> None:
         with self._lock:
-            self._known.pop(server_name, None)
-            if len(self._known) >= self._max_remembered:
-                del self._known[next(iter(self._known))]
-            self._known[server_name] = keys
+            self._cached.pop(server_name, None)
+            if len(self._cached) >= self._max_cached:
+                del self._cached[next(iter(self._cached))]
+            self._cached[server_name] = keys

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Executable, bindparam, select
 from core.database import Database, dialect_of, insert_into, purge, table
 from core.requester import Requester
 from core.secrets import Keyring
-from interop.matrix.accounts import MatrixCaller, remember_validated
+from interop.matrix.accounts import MatrixCaller, update_caller
 from interop.matrix.models import MatrixSession
 from interop.matrix.schemas import RequestToken
 from verification.checks import CheckService
@@ -58,7 +58,7 @@ SELECT_SESSION = select(*_SESSIONS.columns).where(
 def upsert_session(dialect: str) -> Executable:
     """Return the statement that stores a session, unless a later `send_attempt` is stored."""
     key = ("number_digest", "secret_hash")
-    names = ("nonce", "send_attempt", "next_link", "touched_at")
+    names = ("nonce", "send_attempt", "next_link", "updated_at")
     changes: dict[str, Any] = {name: bindparam(name) for name in names}
     return (
         insert_into(dialect, MatrixSession)
@@ -142,7 +142,7 @@ class ValidationService:
                     "nonce": key.nonce,
                     "send_attempt": body.send_attempt,
                     "next_link": body.next_link,
-                    "touched_at": self.clock(),
+                    "updated_at": self.clock(),
                 },
             )
 
@@ -157,10 +157,10 @@ class ValidationService:
         self.checks.check_code(key, token, profile)
         if caller.validated_session != key.raw:
             with self.database.write() as connection:
-                remember_validated(connection, caller, key.raw)
+                update_caller(connection, caller, validated_session=key.raw)
         return session.next_link
 
-    def hold(
+    def lock(
         self, connection: Connection, caller: MatrixCaller, sid: str, client_secret: str
     ) -> Verification:
         """Return the verification of a session, whatever its status, and lock its row.
@@ -203,10 +203,10 @@ class ValidationService:
             raise VerificationNotFound("No session has this sid and this client_secret.")
         return key, session
 
-    @staticmethod
-    def purge(connection: Connection, now: datetime) -> int:
-        """Delete a batch of sessions whose verifications are gone."""
-        return purge(connection, MatrixSession, MatrixSession.touched_at < now - RETENTION)
+
+def purge_sessions(connection: Connection, now: datetime) -> int:
+    """Delete a batch of sessions whose verifications were deleted."""
+    return purge(connection, MatrixSession, MatrixSession.updated_at < now - RETENTION)
 
 
 def _load(

@@ -1,7 +1,8 @@
 """Settings of the Matrix adapter."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from pydantic_settings import NoDecode
@@ -24,55 +25,58 @@ ServerName = Annotated[
 class MatrixSettings(VerificationSettings, DiscoverySettings):
     """The settings section of the Matrix adapter."""
 
+    RETIRED: ClassVar[Mapping[str, str]] = {
+        "KITH_MATRIX_HOMESERVER_CEILING": "is called KITH_MATRIX_HOMESERVER_LOOKUPS_PER_DAY now",
+        "KITH_MATRIX_UNPROVEN_CEILING": "is called KITH_MATRIX_UNVERIFIED_LOOKUPS_PER_DAY now",
+    }
+
     matrix_enabled: bool = Field(
         False,
-        description="Whether the Matrix door is open. Behind it strangers name homeservers that this"
-        " host then asks, so it opens only when told to.",
+        description="Enable the Matrix adapter. Its clients name homeservers that this host sends"
+        " requests to.",
     )
     matrix_server_name: str | None = Field(
         None,
         max_length=230,
         pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$",
-        description="Homeserver under which people who registered natively are found through the"
-        " Matrix door, as `@<account id>:<this name>`; empty: they are not found there.",
+        description="Homeserver under which accounts without a binding are found by Matrix users, as"
+        " `@<account id>:<this name>`; empty: they are not found.",
     )
     matrix_terms_file: Path | None = Field(
         None,
-        description="TOML file with the terms of service that are to be accepted at the Matrix door;"
-        " empty: there are none.",
+        description="TOML file with the terms of service that Matrix users must accept; empty: none.",
     )
     matrix_allowed_networks: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(split)] = (
         Field(
             (),
-            description="Networks besides the public Internet in which homeservers may be asked.",
+            description="Networks besides the public Internet in which homeservers may be.",
         )
     )
     matrix_ca_file: CertificateFile | None = Field(
         None,
-        description="Certificates (PEM) under which homeservers' are believed, instead of the public"
-        " authorities'.",
+        description="Certificate authorities (PEM) of homeservers, instead of the public ones.",
     )
     matrix_plain_lookups: bool = Field(
         False,
-        description="Whether the Matrix door also looks up numbers that are not hashed (`none`).",
+        description="Allow Matrix users to look up numbers without hashing (`none`).",
     )
     matrix_homeservers: Annotated[
         tuple[ServerName, ...], NoDecode, BeforeValidator(split), AfterValidator(distinct)
     ] = Field(
         (),
-        description="Homeservers whose users may look up before they have proven a number, by server"
-        " name; a name without a port stands for all its ports. Empty: nobody may.",
+        description="Homeservers whose users may look up without a verified number, by server name; a"
+        " name without a port includes all its ports. Empty: none.",
     )
-    matrix_homeserver_ceiling: int = Field(
+    matrix_homeserver_lookups_per_day: int = Field(
         1_000,
         ge=1,
         le=1_000_000_000,
-        description="New hashes a day that such users of all homeservers under one registered domain"
-        " may look up together.",
+        description="New hashes a day that users without a verified number of all homeservers under one"
+        " registered domain may look up together.",
     )
-    matrix_unproven_ceiling: int = Field(
+    matrix_unverified_lookups_per_day: int = Field(
         2_500,
         ge=1,
         le=1_000_000_000,
-        description="New hashes a day that all such users may look up together.",
+        description="New hashes a day that all users without a verified number may look up together.",
     )

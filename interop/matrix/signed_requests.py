@@ -1,7 +1,7 @@
-"""Requests that a homeserver signed (server-server API, "Request Authentication": `X-Matrix`).
+"""Requests signed by homeservers (server-server API, "Request Authentication": `X-Matrix`).
 
-Synapse signs for an identity server under `destination_is`; what is signed for a homeserver has
-`destination`. Either must name this service, so that a request signed for another one is worth nothing here.
+Synapse names an identity server as `destination_is`, and a homeserver as `destination`. Either must name this
+service, so that a request signed for another one is not accepted here.
 """
 
 import json
@@ -13,11 +13,11 @@ from core.problems import MalformedRequest
 from core.requester import Requester
 from interop.matrix.identifiers import ServerName
 from interop.matrix.problems import SignedRequestMalformed, SignedRequestRefused
-from interop.matrix.server_keys import ED25519, RememberedKeys, verifies
-from interop.matrix.signing import canonical_json, decoded
+from interop.matrix.server_keys import ED25519, ServerKeyCache, verifies
+from interop.matrix.signing import canonical_json, decode_base64
 
 SCHEME = "x-matrix"
-#: Signatures of one request that are looked at, one a key of the homeserver.
+#: Per request, one for each key of the homeserver.
 MAX_SIGNATURES = 4
 _CREDENTIALS = re.compile(r"(?:^|,)\s*X-Matrix\s+", re.IGNORECASE)
 _PARAMETER = re.compile(r'\s*([a-z]+)\s*=\s*(?:"([^"\\]*)"|([^\s",]+))\s*(?:,|$)', re.IGNORECASE)
@@ -31,7 +31,7 @@ class HomeserverCaller:
 
 
 class Signature(NamedTuple):
-    """What one `X-Matrix` credential says: who signed for whom, with which key."""
+    """One `X-Matrix` credential: who signed for whom, with which key."""
 
     origin: str
     destination: str | None
@@ -39,25 +39,25 @@ class Signature(NamedTuple):
     signature: str
 
     @classmethod
-    def read_all(cls, header: str) -> "list[Signature]":
-        """Read the credentials of an Authorization header; raises SignedRequestMalformed."""
+    def parse_all(cls, header: str) -> "list[Signature]":
+        """Parse the credentials of an Authorization header; raises SignedRequestMalformed."""
         _, *parts = _CREDENTIALS.split(header)
         if not parts or len(parts) > MAX_SIGNATURES:
             raise SignedRequestMalformed("Send X-Matrix with origin, destination, key and sig.")
-        found = [cls._read(part) for part in parts]
+        found = [cls._parse(part) for part in parts]
         if len({signature.origin for signature in found}) > 1:
-            raise SignedRequestMalformed("One homeserver signs a request.")
+            raise SignedRequestMalformed("A request is signed by one homeserver.")
         return found
 
     @classmethod
-    def _read(cls, text: str) -> "Signature":
+    def _parse(cls, text: str) -> "Signature":
         values: dict[str, str] = {}
         at = 0
-        # One after the other, and not searched for, which a long blank would make slow.
+        # Matched one after the other; a search would be slow on many spaces.
         while match := _PARAMETER.match(text, at):
             values[match[1].lower()] = match[2] if match[2] is not None else match[3]
             at = match.end()
-        data = decoded(values.get("sig", ""))
+        data = decode_base64(values.get("sig", ""))
         origin, key_id = values.get("origin", ""), values.get("key", "")
         if (
             ServerName.parse(origin) is None
@@ -72,34 +72,34 @@ class Signature(NamedTuple):
 
 
 class RequestVerifier:
-    """Says which homeserver signed a request.
+    """Verifies which homeserver signed a request.
 
-    name: how this service is reached, host and port.
+    name: host and port of this service.
     """
 
-    def __init__(self, name: str, keys: RememberedKeys) -> None:
+    def __init__(self, name: str, keys: ServerKeyCache) -> None:
         self._names = _names_of(name)
         self._keys = keys
 
     def verify(
         self, header: str, method: str, path: str, body: bytes, requester: Requester
     ) -> HomeserverCaller:
-        """Verify the Authorization header of a request with a JSON body.
+        """Verify the Authorization header of a request with a JSON body; return the homeserver.
 
         Raises SignedRequestMalformed, MalformedRequest, SignedRequestRefused, TooManyHomeserverKeys or
         HomeserverUnavailable.
         """
-        signatures = Signature.read_all(header)
+        signatures = Signature.parse_all(header)
         try:
             content: Any = json.loads(body)
-            # What cannot be written canonically (NaN, half a character) cannot have been signed.
+            # What has no canonical form (NaN, a lone surrogate) cannot have been signed.
             canonical_json(content)
         except (ValueError, RecursionError):
             raise MalformedRequest("The body is not valid JSON.") from None
         for signature in signatures:
             if self._is_valid(signature, method, path, content, requester):
                 return HomeserverCaller(signature.origin)
-        raise SignedRequestRefused("It does not fit this request and a key of the homeserver.")
+        raise SignedRequestRefused("It does not match this request and a key of the homeserver.")
 
     def _is_valid(
         self, signature: Signature, method: str, path: str, content: Any, requester: Requester
@@ -107,7 +107,7 @@ class RequestVerifier:
         destination = signature.destination
         if destination is not None and destination.lower() not in self._names:
             raise SignedRequestRefused(
-                "It is signed for another identity server; this one goes by its public address."
+                "It is signed for another identity server; this one is named by its public address."
             )
         key = self._keys.find(signature.origin, signature.key_id, requester)
         if key is None:
@@ -122,7 +122,7 @@ class RequestVerifier:
 
 
 def _names_of(name: str) -> list[str]:
-    """Name this service as homeservers may: HTTPS's port can be named or left out."""
+    """Return the names that homeservers may use: with HTTPS's port or without."""
     host, _, port = name.lower().rpartition(":")
     if port == "443":
         return [name.lower(), host]

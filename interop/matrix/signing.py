@@ -1,7 +1,6 @@
-"""Signed JSON (appendices of the Matrix specification) under the keys of this service.
+"""Signed JSON (appendices of the Matrix specification) under this service's keys.
 
-Owns the keys: one a server secret, derived from it, so that while secrets are rotated what was signed
-under the previous one still verifies. Refuses nothing.
+Each server secret has a key, derived from it; while secrets are rotated, earlier signatures stay valid.
 """
 
 import base64
@@ -15,10 +14,11 @@ from nacl.hash import sha256
 from nacl.signing import SigningKey
 
 from core.secrets import Keyring
+from interop.matrix.problems import SigningKeyNotFound
 
 
 def canonical_json(value: Any) -> bytes:
-    """Write JSON in the one way that is signed: sorted keys, no blanks, UTF-8."""
+    """Return canonical JSON, the form that is signed: sorted keys, no spaces, UTF-8."""
     text = json.dumps(
         value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True
     )
@@ -26,12 +26,12 @@ def canonical_json(value: Any) -> bytes:
 
 
 def unpadded(data: bytes) -> str:
-    """Write bytes as Matrix does: base64 without padding."""
+    """Encode bytes as Matrix does: base64 without padding."""
     return base64.b64encode(data).rstrip(b"=").decode()
 
 
-def decoded(text: str) -> bytes | None:
-    """Read base64, standard or URL-safe, padded or not; None for what cannot be it."""
+def decode_base64(text: str) -> bytes | None:
+    """Decode base64, standard or URL-safe, padded or not; None if it is invalid."""
     standard = text.translate(str.maketrans("-_", "+/")).rstrip("=")
     try:
         return base64.b64decode(standard + "=" * (-len(standard) % 4), validate=True)
@@ -40,7 +40,7 @@ def decoded(text: str) -> bytes | None:
 
 
 class Signer:
-    """Signs as this service, whose name is where clients reach it."""
+    """Signs as this service; its name is the host and port of its public URL."""
 
     def __init__(self, keyring: Keyring, public_url: str) -> None:
         self.name = urlsplit(public_url).netloc
@@ -50,22 +50,24 @@ class Signer:
 
     @property
     def key_id(self) -> str:
-        """The name of the key that signs now."""
+        """The id of the key that signs now."""
         return _key_id(self._key)
 
     def sign(self, value: dict[str, Any]) -> dict[str, Any]:
-        """Give an object with our signature."""
+        """Return an object with this service's signature."""
         signature = unpadded(self._key.sign(canonical_json(value)).signature)
         return value | {"signatures": {self.name: {self.key_id: signature}}}
 
-    def public_key(self, key_id: str) -> str | None:
-        """Give a public key by its name; None when there is no such key."""
+    def public_key(self, key_id: str) -> str:
+        """Return a public key by its id; raises SigningKeyNotFound."""
         key = self._public.get(key_id)
-        return None if key is None else unpadded(key)
+        if key is None:
+            raise SigningKeyNotFound("Use the key id of an association's signature.")
+        return unpadded(key)
 
     def is_valid(self, public_key: str) -> bool:
-        """Say whether a public key, as standard or URL-safe base64, is one of ours."""
-        return decoded(public_key) in self._public.values()
+        """Return whether a public key, as base64 of any kind, is this service's."""
+        return decode_base64(public_key) in self._public.values()
 
 
 def _key_id(key: SigningKey) -> str:

@@ -1,7 +1,6 @@
-"""Terms of service: which there are, by the operator's file, and whether somebody accepted them.
+"""Terms of service: the policies of the operator's file, and who accepted them.
 
-Owns the reading of that file. Refuses a file in which two policies share a URL, since by URLs they are
-accepted.
+Policies are accepted by URL, so no two share one.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,26 +14,26 @@ from core.toml_file import TomlTable, load_toml
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[!-~]{1,500}$")]
 
 
-class Wording(TomlTable):
+class PolicyTranslation(TomlTable):
     """A policy in one language."""
 
     name: str = Field(min_length=1, max_length=200)
     url: Url
 
 
-class TermsPolicy(TomlTable):
-    """A policy: its version, and its wordings by language."""
+class PolicyDocument(TomlTable):
+    """A policy: its version, and its translations by language."""
 
     version: str = Field(min_length=1, max_length=50)
-    languages: dict[Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")], Wording] = Field(
-        min_length=1
-    )
+    languages: dict[
+        Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")], PolicyTranslation
+    ] = Field(min_length=1)
 
 
 class TermsFile(TomlTable):
-    """All policies, by a name of the operator's choice."""
+    """All policies, by name."""
 
-    policies: dict[Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,50}$")], TermsPolicy]
+    policies: dict[Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,50}$")], PolicyDocument]
 
     @model_validator(mode="after")
     def _urls_are_distinct(self) -> "TermsFile":
@@ -44,12 +43,12 @@ class TermsFile(TomlTable):
         return self
 
 
-def _urls(policy: TermsPolicy) -> list[str]:
-    return [wording.url for wording in policy.languages.values()]
+def _urls(policy: PolicyDocument) -> list[str]:
+    return [translation.url for translation in policy.languages.values()]
 
 
-class Policies:
-    """What is offered, and what is still to be accepted."""
+class TermsOfService:
+    """The policies that users must accept."""
 
     def __init__(self, file: Path | None) -> None:
         setting = "KITH_MATRIX_TERMS_FILE"
@@ -63,10 +62,10 @@ class Policies:
         self._urls = [frozenset(_urls(policy)) for policy in policies.values()]
 
     def accepted_by(self, accepted: str) -> bool:
-        """Say whether each policy was accepted, in whatever language; `accepted` as it is stored."""
+        """Return whether each policy was accepted, in any language; `accepted` as it is stored."""
         return not self._urls or all(urls.intersection(accepted.split()) for urls in self._urls)
 
     def accept(self, accepted: str, urls: Iterable[str]) -> str:
-        """Add URLs to what was accepted; kept is only what is offered."""
+        """Return `accepted` with further URLs, without those that are not offered."""
         offered = frozenset[str]().union(*self._urls)
         return "\n".join(sorted(offered.intersection([*accepted.split(), *urls])))

@@ -4,18 +4,19 @@ from core.addresses import Addresses
 from core.maintenance import Job
 from core.runtime import Part, Runtime
 from discovery.wiring import Discovery
-from interop.matrix.accounts import MatrixAccountService
+from interop.matrix.accounts import MatrixAccountService, purge_tokens, purge_users
+from interop.matrix.authenticate import MatrixAuthentication
 from interop.matrix.bindings import BindingService
 from interop.matrix.federation import Homeservers
 from interop.matrix.lookups import MatrixLookupService
-from interop.matrix.number_routes import numbers_api, unbinding_api
-from interop.matrix.routes import leaving_api, open_api, terms_api
-from interop.matrix.server_keys import RememberedKeys
-from interop.matrix.sessions import ValidationService
+from interop.matrix.number_routes import number_apis
+from interop.matrix.routes import account_apis
+from interop.matrix.server_keys import ServerKeyCache
+from interop.matrix.sessions import ValidationService, purge_sessions
 from interop.matrix.settings import MatrixSettings
 from interop.matrix.signed_requests import RequestVerifier
 from interop.matrix.signing import Signer
-from interop.matrix.terms import Policies
+from interop.matrix.terms import TermsOfService
 from tokens.wiring import Tokens
 from verification.wiring import Verifications
 
@@ -40,25 +41,26 @@ class Matrix(Part):
             runtime.entropy,
             keyring,
             homeservers,
-            Policies(settings.matrix_terms_file),
+            TermsOfService(settings.matrix_terms_file),
         )
-        self.validations = ValidationService(
+        validations = ValidationService(
             database, keyring, verification.verifications, verification.checks, clock
         )
         self.signer = Signer(keyring, settings.public_url)
-        self.bindings = BindingService(
-            database, clock, tokens.accounts, self.validations, self.signer
+        bindings = BindingService(database, clock, tokens.accounts, validations, self.signer)
+        lookups = MatrixLookupService(discovery.directory, bindings, validations, keyring, settings)
+        keys = ServerKeyCache(database, clock, keyring, homeservers.keys_of)
+        authentication = MatrixAuthentication(
+            self.accounts, RequestVerifier(self.signer.name, keys)
         )
-        self.lookups = MatrixLookupService(
-            discovery.directory, self.bindings, self.validations, keyring, settings
-        )
-        keys = RememberedKeys(database, clock, keyring, homeservers.keys_of)
-        self.verifier = RequestVerifier(self.signer.name, keys)
-        tokens.events.holder_changed.append(self.bindings.holder_changed)
+        tokens.events.holder_changed.append(bindings.holder_changed)
         if settings.matrix_enabled:
-            self.blueprints = (open_api, terms_api, leaving_api, numbers_api, unbinding_api)
+            self.blueprints = (
+                *account_apis(self.accounts, self.signer, authentication),
+                *number_apis(validations, bindings, lookups, authentication),
+            )
         self.jobs = (
-            Job("matrix tokens", MatrixAccountService.purge_tokens),
-            Job("matrix users", MatrixAccountService.purge_users),
-            Job("matrix sessions", ValidationService.purge),
+            Job("matrix tokens", purge_tokens),
+            Job("matrix users", purge_users),
+            Job("matrix sessions", purge_sessions),
         )

@@ -1,4 +1,4 @@
-"""The CAMARA door beyond its published scenarios: whose codes they are, what fits, how all of it fails."""
+"""The CAMARA adapter beyond its published scenarios: whose codes they are, what fits, how all of it fails."""
 
 from datetime import timedelta
 from typing import Any
@@ -258,7 +258,7 @@ class Failing:
 
 
 class TestFailing:
-    """Whatever goes wrong under the door's prefix has CAMARA's shape, and nothing else has."""
+    """Whatever goes wrong under the adapter's prefix has CAMARA's shape, and nothing else has."""
 
     def test_a_provider_that_is_away(self, make_app: MakeApp) -> None:
         """Nothing was sent, so nothing is counted."""

@@ -14,7 +14,7 @@ core/repeats.py: wait
 discovery/snapshot_builder.py: build
 discovery/epochs.py: open
 discovery/service.py: _pay assign_tier parameters
-interop/matrix/accounts.py: _mark_used accept log_out
+interop/matrix/accounts.py: _mark_used accept_terms log_out
 interop/matrix/bindings.py: unbind
 interop/matrix/server_keys.py: _count
 interop/matrix/sessions.py: submit

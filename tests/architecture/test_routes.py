@@ -9,12 +9,7 @@ import pytest
 from flask_openapi3 import OpenAPI
 
 from core.api import Api
-from interop.matrix.authenticate import (
-    authenticate_before_terms,
-    authenticate_leaving,
-    authenticate_unbinding,
-    authenticate_user,
-)
+from interop.matrix.authenticate import MatrixAuthentication
 from interop.matrix.errors import PREFIX
 from messaging.stream.routes import authenticate_socket
 from sms.webhook_callbacks import authenticate_sender
@@ -73,25 +68,25 @@ BOTH = {
 OTHERWISE = {
     "GET /v1/stream": authenticate_socket,
     "POST /v1/callbacks/webhook": authenticate_sender,
-    "POST /_matrix/identity/v2/terms": authenticate_before_terms,
-    "POST /_matrix/identity/v2/account/logout": authenticate_leaving,
-    "GET /_matrix/identity/v2/account": authenticate_user,
-    "POST /_matrix/identity/v2/validate/msisdn/requestToken": authenticate_user,
-    "POST /_matrix/identity/v2/validate/msisdn/submitToken": authenticate_user,
-    "GET /_matrix/identity/v2/validate/msisdn/submitToken": authenticate_user,
-    "GET /_matrix/identity/v2/3pid/getValidated3pid": authenticate_user,
-    "POST /_matrix/identity/v2/3pid/bind": authenticate_user,
-    "POST /_matrix/identity/v2/store-invite": authenticate_user,
-    "POST /_matrix/identity/v2/3pid/unbind": authenticate_unbinding,
-    "GET /_matrix/identity/v2/hash_details": authenticate_user,
-    "POST /_matrix/identity/v2/lookup": authenticate_user,
+    "POST /_matrix/identity/v2/terms": MatrixAuthentication.user_before_terms,
+    "POST /_matrix/identity/v2/account/logout": MatrixAuthentication.user_logging_out,
+    "GET /_matrix/identity/v2/account": MatrixAuthentication.user,
+    "POST /_matrix/identity/v2/validate/msisdn/requestToken": MatrixAuthentication.user,
+    "POST /_matrix/identity/v2/validate/msisdn/submitToken": MatrixAuthentication.user,
+    "GET /_matrix/identity/v2/validate/msisdn/submitToken": MatrixAuthentication.user,
+    "GET /_matrix/identity/v2/3pid/getValidated3pid": MatrixAuthentication.user,
+    "POST /_matrix/identity/v2/3pid/bind": MatrixAuthentication.user,
+    "POST /_matrix/identity/v2/store-invite": MatrixAuthentication.user,
+    "POST /_matrix/identity/v2/3pid/unbind": MatrixAuthentication.user_or_homeserver,
+    "GET /_matrix/identity/v2/hash_details": MatrixAuthentication.user,
+    "POST /_matrix/identity/v2/lookup": MatrixAuthentication.user,
 }
 DEVELOPMENT_ONLY = {"GET /dev/outbox", "GET /dev/outbox.json"}
 
 
 @pytest.fixture
 def app(make_app: MakeApp) -> OpenAPI:
-    """The application with every door open."""
+    """The application with every adapter enabled."""
     return make_app(matrix_enabled=True)
 
 
@@ -118,7 +113,7 @@ def test_each_route_is_authenticated_or_listed(app: OpenAPI) -> None:
         else:
             expected = OTHERWISE.get(operation, authenticate_device)
             expected = None if operation in PUBLIC else expected
-            assert authenticate is expected, operation
+            assert getattr(authenticate, "__func__", authenticate) is expected, operation
 
 
 def test_the_lists_name_no_route_that_is_gone(app: OpenAPI) -> None:
@@ -161,7 +156,7 @@ def test_without_a_service_token_nothing_is_done(app: OpenAPI) -> None:
 
 
 def test_without_a_matrix_token_nothing_is_done(app: OpenAPI) -> None:
-    """Each route behind the Matrix door answers one without a token, or with a forged one, with 401."""
+    """Each route behind the Matrix adapter answers one without a token, or with a forged one, with 401."""
     client = app.test_client()
     for operation in OTHERWISE:
         method, path = operation.split(" ")
@@ -211,7 +206,7 @@ def test_the_document_says_who_needs_a_token(app: OpenAPI) -> None:
                 expected += [{"service_token": [BOTH[name]]}]
             elif name in OTHERWISE:
                 expected = [{_scheme(name): []}]
-                if OTHERWISE[name] is authenticate_unbinding:
+                if OTHERWISE[name] is MatrixAuthentication.user_or_homeserver:
                     expected += [{"matrix_signature": []}]
             assert operation.get("security", []) == expected, name
 

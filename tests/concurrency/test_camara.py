@@ -1,4 +1,4 @@
-"""The CAMARA door under requests that really run side by side, on both databases."""
+"""The CAMARA adapter under requests that really run side by side, on both databases."""
 
 from collections import Counter
 

@@ -18,7 +18,7 @@ from tests.contract.fake_sender import FakeSender
 from tests.contract.fake_smsc import FakeSmsc
 from tests.contract.fake_twilio import FakeTwilio
 from tests.contract.smpp_providers import build_provider
-from tests.matrix import Homeserver, MatrixClient, open_door
+from tests.matrix import Homeserver, MatrixClient, make_matrix_app
 
 BuildSmpp = Callable[..., SmppProvider]
 
@@ -92,18 +92,18 @@ def homeserver() -> Iterator[Homeserver]:
 
 
 @pytest.fixture
-def door(make_app: MakeApp) -> OpenAPI:
-    """The application with its Matrix door open."""
-    return open_door(make_app)
+def matrix_app(make_app: MakeApp) -> OpenAPI:
+    """The application with its Matrix adapter open."""
+    return make_matrix_app(make_app)
 
 
 @pytest.fixture
-def alice(door: OpenAPI, homeserver: Homeserver) -> MatrixClient:
+def alice(matrix_app: OpenAPI, homeserver: Homeserver) -> MatrixClient:
     """A user of the homeserver."""
-    return MatrixClient.register(door, homeserver)
+    return MatrixClient.register(matrix_app, homeserver)
 
 
 @pytest.fixture
-def bob(door: OpenAPI, homeserver: Homeserver) -> MatrixClient:
+def bob(matrix_app: OpenAPI, homeserver: Homeserver) -> MatrixClient:
     """Another user of it."""
-    return MatrixClient.register(door, homeserver, "bob")
+    return MatrixClient.register(matrix_app, homeserver, "bob")

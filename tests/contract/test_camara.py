@@ -1,4 +1,4 @@
-"""The CAMARA door, scenario by scenario of its published test definitions (OTPValidation, r3.2).
+"""The CAMARA adapter, scenario by scenario of its published test definitions (OTPValidation, r3.2).
 
 Each test's name ends in the tag of its scenario in one-time-password-sms-sendCode.feature or
 one-time-password-sms-validateCode.feature. What no scenario describes is in tests/api/test_camara.py.

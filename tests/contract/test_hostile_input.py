@@ -101,7 +101,7 @@ def _unfit(fields: list[str]) -> Iterator[Sent]:
 
 
 def _routes(app: OpenAPI, *, of_camara: bool = False) -> Iterator[Route]:
-    """Give each operation that takes a JSON body, our own or the CAMARA door's, but those that are signed."""
+    """Give each operation that takes a JSON body, native or CAMARA, but those that are signed."""
     document = app.api_doc
     for path, item in document["paths"].items():
         if path.startswith(PREFIX) is not of_camara:

@@ -12,15 +12,15 @@ from nacl.signing import VerifyKey
 from interop.matrix.signing import canonical_json
 from tests.conftest import NUMBER, OTHER_NUMBER, Clock, MakeApp, Person, problem_code
 from tests.contract.openapi import ContractClient
-from tests.matrix import SECRET, Homeserver, MatrixClient, fault, hashed, open_door
+from tests.matrix import SECRET, Homeserver, MatrixClient, fault, hashed, make_matrix_app
 
 FORBIDDEN = (403, "M_FORBIDDEN")
 
 
 @pytest.fixture
-def client(door: OpenAPI) -> ContractClient:
-    """A client of the application whose Matrix door is open."""
-    client = door.test_client()
+def client(matrix_app: OpenAPI) -> ContractClient:
+    """A client of the application whose Matrix adapter is open."""
+    client = matrix_app.test_client()
     assert isinstance(client, ContractClient)
     return client
 
@@ -54,7 +54,7 @@ def test_a_bound_number_leads_to_its_user(
     assert bob.found(NUMBER, OTHER_NUMBER) == {NUMBER: alice.user_id}
 
 
-def test_the_association_is_signed(alice: MatrixClient, door: OpenAPI) -> None:
+def test_the_association_is_signed(alice: MatrixClient, matrix_app: OpenAPI) -> None:
     """Its signature is by a public key of this service, over canonical JSON without it."""
     association = alice.bound()
     ((name, signatures),) = association.pop("signatures").items()
@@ -313,7 +313,7 @@ def test_a_recycled_number_is_bound_to_a_new_account(
 def test_a_locked_number_is_not_bound(
     client: ContractClient, alice: MatrixClient, register: Callable[..., Person], clock: Clock
 ) -> None:
-    """A registration lock keeps out who proves the number without its PIN, through this door as well."""
+    """A registration lock keeps out who proves the number without its PIN, through this adapter as well."""
     person = register()
     clock.advance(1)
     lock = client.put(
@@ -330,7 +330,7 @@ def test_native_people_are_found_under_the_operators_name(
 ) -> None:
     """With a server name they have user ids made of their accounts' ids; a binding goes before it."""
     person = register()
-    app = open_door(make_app, matrix_server_name="chat.example:8448")
+    app = make_matrix_app(make_app, matrix_server_name="chat.example:8448")
     user = MatrixClient.register(app, homeserver)
     assert user.found(NUMBER) == {NUMBER: f"@{person.account_id}:chat.example:8448"}
     user.bound()
@@ -342,7 +342,7 @@ def test_native_people_are_found_under_the_operators_name(
 def test_a_bound_number_is_found_natively(
     client: ContractClient, alice: MatrixClient, register: Callable[..., Person]
 ) -> None:
-    """One directory serves both doors: it is an account like any other."""
+    """One directory serves both protocols: it is an account like any other."""
     alice.bound()
     person = register(OTHER_NUMBER)
     parameters = client.get("/v1/discovery/parameters", headers=person.headers).json

@@ -12,7 +12,7 @@ from core.addresses import resolve
 from interop.matrix import federation
 from tests.conftest import MakeApp
 from tests.contract.fake_http import Answer, FakeProvider, Received
-from tests.matrix import V2, Homeserver, fault, open_door
+from tests.matrix import V2, Homeserver, fault, make_matrix_app
 
 UNAVAILABLE = (400, "M_UNKNOWN")
 UNAUTHORIZED = (401, "M_UNAUTHORIZED")
@@ -46,35 +46,37 @@ def addresses() -> dict[str, list[str]]:
 
 
 @pytest.fixture
-def door(make_app: MakeApp, addresses: dict[str, list[str]]) -> OpenAPI:
-    """An application with its Matrix door open."""
+def matrix_app(make_app: MakeApp, addresses: dict[str, list[str]]) -> OpenAPI:
+    """An application with its Matrix adapter open."""
     resolver = {"resolver": lambda host: addresses.get(host, ["127.0.0.1"])}
-    return open_door(make_app, ports=resolver)
+    return make_matrix_app(make_app, ports=resolver)
 
 
 @pytest.fixture
 def closed(make_app: MakeApp) -> OpenAPI:
     """An application that may go to public addresses only."""
-    return open_door(make_app, matrix_allowed_networks=())
+    return make_matrix_app(make_app, matrix_allowed_networks=())
 
 
-def test_a_token_that_it_does_not_know_is_refused(door: OpenAPI, homeserver: Homeserver) -> None:
+def test_a_token_that_it_does_not_know_is_refused(
+    matrix_app: OpenAPI, homeserver: Homeserver
+) -> None:
     """What the homeserver refuses, this service does."""
-    answer = register(door, homeserver.openid("alice") | {"access_token": "stolen"})
+    answer = register(matrix_app, homeserver.openid("alice") | {"access_token": "stolen"})
     assert fault(answer) == UNAUTHORIZED
-    assert outcomes(door) == {"refused": 1}
+    assert outcomes(matrix_app) == {"refused": 1}
 
 
 @pytest.mark.parametrize(
     "user", ["@alice:other.example", "@alice:hs.example", "@alice:evil.example:8448"]
 )
 def test_a_homeserver_vouches_for_its_own_users_only(
-    door: OpenAPI, homeserver: Homeserver, user: str
+    matrix_app: OpenAPI, homeserver: Homeserver, user: str
 ) -> None:
     """Whom it names must be of the very server name that was asked, port included."""
     openid = homeserver.openid("alice")
     homeserver.subjects[openid["access_token"]] = user
-    assert fault(register(door, openid)) == UNAUTHORIZED
+    assert fault(register(matrix_app, openid)) == UNAUTHORIZED
 
 
 @pytest.mark.parametrize(
@@ -94,22 +96,24 @@ def test_a_homeserver_vouches_for_its_own_users_only(
     ids=range(10),
 )
 def test_an_answer_that_cannot_be_read_is_none(
-    door: OpenAPI, homeserver: Homeserver, body: bytes
+    matrix_app: OpenAPI, homeserver: Homeserver, body: bytes
 ) -> None:
     """Whatever is no short JSON object with a user id vouches for nobody."""
     openid = homeserver.openid("alice")
     homeserver.next(Answer(200, body))
-    assert fault(register(door, openid)) == UNAVAILABLE
-    assert outcomes(door) == {"answer": 1}
+    assert fault(register(matrix_app, openid)) == UNAVAILABLE
+    assert outcomes(matrix_app) == {"answer": 1}
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_a_redirect_is_not_followed(door: OpenAPI, homeserver: Homeserver, status: int) -> None:
+def test_a_redirect_is_not_followed(
+    matrix_app: OpenAPI, homeserver: Homeserver, status: int
+) -> None:
     """Wherever it points, nothing is asked there."""
     openid = homeserver.openid("alice")
     with Homeserver() as other:
         homeserver.next(Answer(status, b"", {"Location": f"{other.url}/latest/meta-data"}))
-        assert fault(register(door, openid)) == UNAVAILABLE
+        assert fault(register(matrix_app, openid)) == UNAVAILABLE
         assert other.received == []
 
 
@@ -117,35 +121,35 @@ def test_a_redirect_is_not_followed(door: OpenAPI, homeserver: Homeserver, statu
     "answer", [Answer(drop=True), Answer(500), Answer(200, b"{", cut_body=True)]
 )
 def test_a_homeserver_that_fails_is_unavailable(
-    door: OpenAPI, homeserver: Homeserver, answer: Answer
+    matrix_app: OpenAPI, homeserver: Homeserver, answer: Answer
 ) -> None:
     """It is asked once, and the caller is not told how it failed."""
     openid = homeserver.openid("alice")
     homeserver.next(answer)
-    refused = register(door, openid)
+    refused = register(matrix_app, openid)
     assert fault(refused) == UNAVAILABLE
     assert len(homeserver.received) == 1
     assert "127.0.0.1" not in refused.text
 
 
 def test_an_answer_that_drips_is_cut_off(
-    door: OpenAPI, homeserver: Homeserver, monkeypatch: pytest.MonkeyPatch
+    matrix_app: OpenAPI, homeserver: Homeserver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However much comes between two waits, the whole question has an end."""
     monkeypatch.setattr(federation, "REQUEST_SECONDS", 0.3)
     openid = homeserver.openid("alice")
     homeserver.next(Answer(200, b'{"sub": "@alice:hs.example"}' + b" " * 1000, drip=0.02))
-    assert fault(register(door, openid)) == UNAVAILABLE
+    assert fault(register(matrix_app, openid)) == UNAVAILABLE
 
 
 def test_a_silent_homeserver_is_given_up(
-    door: OpenAPI, homeserver: Homeserver, monkeypatch: pytest.MonkeyPatch
+    matrix_app: OpenAPI, homeserver: Homeserver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that says nothing is waited for as long as a step takes."""
     monkeypatch.setattr(federation, "STEP_SECONDS", 0.1)
     openid = homeserver.openid("alice")
     homeserver.next(Answer(200, b"{}", delay=0.5))
-    assert fault(register(door, openid)) == UNAVAILABLE
+    assert fault(register(matrix_app, openid)) == UNAVAILABLE
 
 
 @pytest.mark.parametrize(
@@ -193,17 +197,17 @@ def test_a_name_that_leads_inside_is_refused(closed: OpenAPI, homeserver: Homese
 def test_a_name_is_resolved_once(make_app: MakeApp, homeserver: Homeserver) -> None:
     """The address that was judged is the one connected to: a second answer of the DNS is never asked for."""
     answers = iter([["127.0.0.1"], ["10.0.0.1"]])
-    app = open_door(make_app, ports={"resolver": lambda host: next(answers)})
+    app = make_matrix_app(make_app, ports={"resolver": lambda host: next(answers)})
     assert register(app, homeserver.openid("alice")).status_code == 200
     assert next(answers) == ["10.0.0.1"]
 
 
 def test_of_several_addresses_one_that_is_allowed_is_taken(
-    door: OpenAPI, homeserver: Homeserver, addresses: dict[str, list[str]]
+    matrix_app: OpenAPI, homeserver: Homeserver, addresses: dict[str, list[str]]
 ) -> None:
     """What leads inside is passed over."""
     addresses["hs.example"] = ["10.0.0.1", "::1", "127.0.0.1"]
-    assert register(door, homeserver.openid("alice")).status_code == 200
+    assert register(matrix_app, homeserver.openid("alice")).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -226,11 +230,11 @@ def test_of_several_addresses_one_that_is_allowed_is_taken(
         "a" * 256,
     ],
 )
-def test_what_is_no_server_name_is_not_asked(door: OpenAPI, name: str) -> None:
+def test_what_is_no_server_name_is_not_asked(matrix_app: OpenAPI, name: str) -> None:
     """Nothing but a name or an address, with or without a port, is connected to."""
-    answer = register(door, {"access_token": "t", "matrix_server_name": name})
+    answer = register(matrix_app, {"access_token": "t", "matrix_server_name": name})
     assert fault(answer) in {UNAVAILABLE, (400, "M_INVALID_PARAM")}
-    assert set(outcomes(door)) <= {"name"}
+    assert set(outcomes(matrix_app)) <= {"name"}
 
 
 def test_a_name_that_leads_nowhere_is_unavailable(make_app: MakeApp) -> None:
@@ -239,7 +243,7 @@ def test_a_name_that_leads_nowhere_is_unavailable(make_app: MakeApp) -> None:
     def unknown(host: str) -> list[str]:
         raise OSError("no such host")
 
-    app = open_door(make_app, ports={"resolver": unknown})
+    app = make_matrix_app(make_app, ports={"resolver": unknown})
     body = {"access_token": "t", "matrix_server_name": "hs.example"}
     assert fault(register(app, body)) == UNAVAILABLE
     assert outcomes(app) == {"name": 1}
@@ -250,27 +254,27 @@ def test_the_system_resolves_names() -> None:
     assert "127.0.0.1" in resolve("localhost")
 
 
-def test_a_certificate_must_fit_the_name(door: OpenAPI, homeserver: Homeserver) -> None:
+def test_a_certificate_must_fit_the_name(matrix_app: OpenAPI, homeserver: Homeserver) -> None:
     """One for another name is no certificate at all, and the token is not sent."""
     openid = homeserver.openid("alice", host="stranger.example")
-    assert fault(register(door, openid)) == UNAVAILABLE
-    assert outcomes(door) == {"certificate": 1}
+    assert fault(register(matrix_app, openid)) == UNAVAILABLE
+    assert outcomes(matrix_app) == {"certificate": 1}
     assert homeserver.received == []
 
 
 def test_a_certificate_must_be_believed(make_app: MakeApp, homeserver: Homeserver) -> None:
     """Without the setting only public authorities are."""
-    app = open_door(make_app, matrix_ca_file=None)
+    app = make_matrix_app(make_app, matrix_ca_file=None)
     assert fault(register(app, homeserver.openid("alice"))) == UNAVAILABLE
     assert homeserver.received == []
 
 
-def test_an_address_can_be_a_server_name(door: OpenAPI, homeserver: Homeserver) -> None:
+def test_an_address_can_be_a_server_name(matrix_app: OpenAPI, homeserver: Homeserver) -> None:
     """Its certificate then is one for the address."""
-    assert register(door, homeserver.openid("alice", host="127.0.0.1")).status_code == 200
+    assert register(matrix_app, homeserver.openid("alice", host="127.0.0.1")).status_code == 200
 
 
-def test_plain_http_is_not_spoken(door: OpenAPI) -> None:
+def test_plain_http_is_not_spoken(matrix_app: OpenAPI) -> None:
     """A server without TLS gets nothing that it could read."""
 
     class Plain(FakeProvider):
@@ -280,7 +284,7 @@ def test_plain_http_is_not_spoken(door: OpenAPI) -> None:
     with Plain() as server:
         port = server.url.rpartition(":")[2]
         body = {"access_token": "t", "matrix_server_name": f"hs.example:{port}"}
-        assert fault(register(door, body)) == UNAVAILABLE
+        assert fault(register(matrix_app, body)) == UNAVAILABLE
         assert server.received == []
 
 
@@ -308,12 +312,14 @@ def well_known(homeserver: Homeserver, monkeypatch: pytest.MonkeyPatch) -> Itera
         yield answers
 
 
-def test_a_host_delegates(door: OpenAPI, homeserver: Homeserver, well_known: list[Answer]) -> None:
+def test_a_host_delegates(
+    matrix_app: OpenAPI, homeserver: Homeserver, well_known: list[Answer]
+) -> None:
     """What `.well-known` names is asked instead, under its own name; the user is of the first one."""
     delegated = homeserver.name("delegated.example")
     well_known.append(Answer(200, b'{"m.server": "%s"}' % delegated.encode()))
     homeserver.subjects["t"] = "@alice:other.example"
-    answer = register(door, {"access_token": "t", "matrix_server_name": "other.example"})
+    answer = register(matrix_app, {"access_token": "t", "matrix_server_name": "other.example"})
     assert answer.status_code == 200, answer.text
     assert homeserver.received[0].headers["Host"] == delegated
 
@@ -329,18 +335,18 @@ def test_a_host_delegates(door: OpenAPI, homeserver: Homeserver, well_known: lis
     ],
 )
 def test_without_delegation_the_name_itself_is_asked(
-    door: OpenAPI, homeserver: Homeserver, well_known: list[Answer], answer: Answer
+    matrix_app: OpenAPI, homeserver: Homeserver, well_known: list[Answer], answer: Answer
 ) -> None:
     """On the port of federation."""
     well_known.append(answer)
     homeserver.subjects["t"] = "@alice:other.example"
     body = {"access_token": "t", "matrix_server_name": "other.example"}
-    assert register(door, body).status_code == 200
+    assert register(matrix_app, body).status_code == 200
     assert homeserver.received[0].headers["Host"] == homeserver.name("other.example")
 
 
 def test_delegation_leads_nowhere_inside(
-    door: OpenAPI,
+    matrix_app: OpenAPI,
     homeserver: Homeserver,
     well_known: list[Answer],
     addresses: dict[str, list[str]],
@@ -349,28 +355,28 @@ def test_delegation_leads_nowhere_inside(
     addresses["delegated.example"] = ["169.254.169.254"]
     well_known.append(Answer(200, b'{"m.server": "delegated.example"}'))
     body = {"access_token": "t", "matrix_server_name": "other.example"}
-    assert fault(register(door, body)) == UNAVAILABLE
-    assert outcomes(door) == {"address": 1}
+    assert fault(register(matrix_app, body)) == UNAVAILABLE
+    assert outcomes(matrix_app) == {"address": 1}
     assert homeserver.received == []
 
 
 def test_nothing_secret_is_logged(
-    door: OpenAPI, homeserver: Homeserver, all_logged: Callable[[], str]
+    matrix_app: OpenAPI, homeserver: Homeserver, all_logged: Callable[[], str]
 ) -> None:
     """Neither the OpenID token nor the access token is in any log."""
     openid = homeserver.openid("alice")
-    token = register(door, openid).json["token"]
-    client = door.test_client()
+    token = register(matrix_app, openid).json["token"]
+    client = matrix_app.test_client()
     client.get(f"{V2}/account", query_string={"access_token": token})
-    register(door, openid | {"matrix_server_name": "stranger.example:1"})
+    register(matrix_app, openid | {"matrix_server_name": "stranger.example:1"})
     logged = all_logged()
     assert "matrix.homeserver_unavailable" in logged
     assert openid["access_token"] not in logged
     assert token not in logged
 
 
-def test_tls_is_of_a_version_that_holds(door: OpenAPI) -> None:
+def test_tls_is_of_a_version_that_holds(matrix_app: OpenAPI) -> None:
     """Nothing older than TLS 1.2 is spoken, and host names are checked."""
-    homeservers = door.extensions["kith"].matrix.accounts._homeservers
+    homeservers = matrix_app.extensions["kith"].matrix.accounts.homeservers
     assert homeservers._tls.minimum_version >= ssl.TLSVersion.TLSv1_2
     assert homeservers._tls.check_hostname

@@ -1,4 +1,4 @@
-"""Lookups at the Matrix door: pages of hashes, within the budget of whoever asks."""
+"""Lookups at the Matrix adapter: pages of hashes, within the budget of whoever asks."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from werkzeug.test import TestResponse
 
 from settings import Settings
 from tests.conftest import NUMBER, OTHER_NUMBER, Clock, MakeApp, Person
-from tests.matrix import Homeserver, MatrixClient, fault, hashed, open_door
+from tests.matrix import Homeserver, MatrixClient, fault, hashed, make_matrix_app
 
 LIMITED = (429, "M_LIMIT_EXCEEDED")
 Bounded = Callable[..., OpenAPI]
@@ -21,7 +21,7 @@ def bounded(make_app: MakeApp) -> Bounded:
     """Make an application in which a verified number may look up 100 numbers, and 10 more a day."""
 
     def make(**settings: Any) -> OpenAPI:
-        return open_door(make_app, discovery_burst=100, discovery_per_day=10, **settings)
+        return make_matrix_app(make_app, discovery_burst=100, discovery_per_day=10, **settings)
 
     return make
 
@@ -45,12 +45,12 @@ def test_a_pepper_that_never_was(alice: MatrixClient) -> None:
 
 
 def test_the_pepper_before_holds_while_it_rotates(
-    alice: MatrixClient, door: OpenAPI, clock: Clock
+    alice: MatrixClient, matrix_app: OpenAPI, clock: Clock
 ) -> None:
     """A lookup that began before the rotation is answered, until the announced end."""
     alice.bound()
     before = alice.pepper()
-    kith = door.extensions["kith"]
+    kith = matrix_app.extensions["kith"]
     kith.discovery.rotation.announce()
     for _ in kith.discovery.keeper.steps():
         pass
@@ -110,7 +110,7 @@ def test_numbers_are_looked_up_unhashed_where_the_operator_wants_it(
     make_app: MakeApp, homeserver: Homeserver
 ) -> None:
     """They are named in the answer as they came; the pepper must be right all the same."""
-    app = open_door(make_app, matrix_plain_lookups=True)
+    app = make_matrix_app(make_app, matrix_plain_lookups=True)
     alice = MatrixClient.register(app, homeserver)
     alice.bound()
     details = alice.get("/hash_details").json
@@ -130,7 +130,7 @@ def test_a_page_of_natives_and_bound_numbers(
     for number in numbers(23456780, 3):
         clock.advance(1)
         people[number] = register(number)
-    app = open_door(make_app, matrix_server_name="chat.example")
+    app = make_matrix_app(make_app, matrix_server_name="chat.example")
     users = [MatrixClient.register(app, homeserver, name) for name in ("alice", 'o"b\\')]
     clock.advance(1)
     users[0].bound()
@@ -230,11 +230,11 @@ def test_a_number_has_one_budget_at_all_doors(
         assert fault(user.look_up(numbers(200, 6))) == LIMITED
 
 
-def test_homeservers_of_one_domain_have_one_ceiling(
+def test_homeservers_of_one_domain_have_one_daily_limit(
     bounded: Bounded, homeserver: Homeserver, clock: Clock
 ) -> None:
     """However many users, ports and hosts there are of it; who has proven a number does not count."""
-    app = bounded(matrix_homeserver_ceiling=25)
+    app = bounded(matrix_homeserver_lookups_per_day=25)
     with Homeserver() as second, Homeserver() as third:
         users = [
             MatrixClient.register(app, server, f"user{n}")
@@ -261,7 +261,7 @@ def test_homeservers_of_one_domain_have_one_ceiling(
     assert look_up(2, 700, 5).status_code == 200
 
 
-def test_networks_have_ceilings(bounded: Bounded, homeserver: Homeserver) -> None:
+def test_networks_have_daily_limits(bounded: Bounded, homeserver: Homeserver) -> None:
     """Users of one address share a tenth of a budget a day, and those of a /24 four of them."""
     app = bounded()
     users = [MatrixClient.register(app, homeserver, f"user{n}") for n in range(7)]
@@ -278,9 +278,11 @@ def test_networks_have_ceilings(bounded: Bounded, homeserver: Homeserver) -> Non
     assert users[5].look_up(numbers(500, 1), address="198.51.101.1").status_code == 200
 
 
-def test_everybody_without_a_number_has_a_ceiling(bounded: Bounded, homeserver: Homeserver) -> None:
+def test_everybody_without_a_number_has_a_daily_limit(
+    bounded: Bounded, homeserver: Homeserver
+) -> None:
     """Over all homeservers and networks."""
-    app = bounded(matrix_unproven_ceiling=15)
+    app = bounded(matrix_unverified_lookups_per_day=15)
     alice = MatrixClient.register(app, homeserver)
     bob = MatrixClient.register(app, homeserver, "bob", "other.example")
     assert alice.look_up(numbers(0, 10), address="198.51.100.1").status_code == 200
@@ -291,11 +293,11 @@ def test_everybody_without_a_number_has_a_ceiling(bounded: Bounded, homeserver: 
 
 
 def test_what_was_refused_was_not_charged(bounded: Bounded, homeserver: Homeserver) -> None:
-    """The ceiling refuses the payment too, so the budget is whole for another day."""
-    app = bounded(matrix_homeserver_ceiling=1)
+    """The daily limit refuses the payment too, so the budget is whole for another day."""
+    app = bounded(matrix_homeserver_lookups_per_day=1)
     alice = MatrixClient.register(app, homeserver)
     assert fault(alice.look_up(numbers(0, 10))) == LIMITED
-    app = bounded(matrix_homeserver_ceiling=10)
+    app = bounded(matrix_homeserver_lookups_per_day=10)
     alice.app = app
     assert alice.look_up(numbers(20, 10)).status_code == 200
 

@@ -1,4 +1,4 @@
-"""Validation at the Matrix door: a number gets its token, and the right one validates it."""
+"""Validation at the Matrix adapter: a number gets its token, and the right one validates it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +10,7 @@ from flask_openapi3 import OpenAPI
 from tests.camara import Service, other_than
 from tests.camara import error as camara_error
 from tests.conftest import NUMBER, OTHER_NUMBER, Clock, MakeApp, Person
-from tests.matrix import SECRET, Homeserver, MatrixClient, fault, open_door
+from tests.matrix import SECRET, Homeserver, MatrixClient, fault, make_matrix_app
 from tests.policies import write_policy
 from tests.typed import AS_TYPED, unreadable
 
@@ -61,7 +61,7 @@ def test_tokens_as_typed(alice: MatrixClient, typed: Callable[[str], str]) -> No
     [("\u20684915112345678\u2069", "de"), ("+49\u00a0151\u00ad12345678\n", "UK")],
 )
 def test_numbers_as_pasted(alice: MatrixClient, number: str, country: str) -> None:
-    """A number is read as at every door, its country in any case and as people call it."""
+    """A number is read as with every protocol, its country in any case and as people call it."""
     assert alice.request_token(number, country=country).json["msisdn"] == NUMBER[1:]
 
 
@@ -218,9 +218,9 @@ def test_fields_that_cannot_be(alice: MatrixClient, fields: dict[str, Any]) -> N
 def test_a_country_that_the_policy_refuses(
     make_app: MakeApp, homeserver: Homeserver, tmp_path: Path
 ) -> None:
-    """The operator's policy holds at this door too."""
+    """The operator's policy holds for this adapter too."""
     path = write_policy(tmp_path, '[[rules]]\nrule = "country"\nallow = ["DE"]\n')
-    user = MatrixClient.register(open_door(make_app, policy_file=path), homeserver)
+    user = MatrixClient.register(make_matrix_app(make_app, policy_file=path), homeserver)
     assert fault(user.request_token(OTHER_NUMBER)) == (400, "M_DESTINATION_REJECTED")
 
 
@@ -248,9 +248,9 @@ def test_a_link_leads_on(alice: MatrixClient) -> None:
     assert fault(alice.get("/validate/msisdn/submitToken", **(query | {"sid": "1"}))) == NO_SESSION
 
 
-def test_a_session_is_nothing_to_our_own_routes(alice: MatrixClient, door: OpenAPI) -> None:
+def test_a_session_is_nothing_to_our_own_routes(alice: MatrixClient, matrix_app: OpenAPI) -> None:
     """Whoever sees a session's id, such as a homeserver, registers no device with it."""
-    client = door.test_client()
+    client = matrix_app.test_client()
     sid = alice.session()
     path = f"/v1/verifications/{sid}"
     assert client.get(path).status_code == 404
@@ -261,23 +261,25 @@ def test_a_session_is_nothing_to_our_own_routes(alice: MatrixClient, door: OpenA
     assert client.post("/v1/registrations", json={"verification_id": sid}).status_code == 404
 
 
-def test_verifications_of_other_doors_are_nothing_here(alice: MatrixClient, door: OpenAPI) -> None:
+def test_verifications_of_other_doors_are_nothing_here(
+    alice: MatrixClient, matrix_app: OpenAPI
+) -> None:
     """Neither a native verification nor a service's is a session, even of a service of a like name."""
-    client = door.test_client()
+    client = matrix_app.test_client()
     started = client.post("/v1/verifications", json={"phone_number": NUMBER}).json["id"]
     assert fault(alice.submit(started, alice.code())) == NO_SESSION
-    service = Service(door, name="matrix")
+    service = Service(matrix_app, name="matrix")
     sid = alice.session()
     assert camara_error(service.validate(sid[:36], alice.code()))[0] == 404
 
 
-def test_guesses_are_counted_over_all_doors(
-    alice: MatrixClient, door: OpenAPI, clock: Clock
+def test_guesses_are_counted_over_all_protocols(
+    alice: MatrixClient, matrix_app: OpenAPI, clock: Clock
 ) -> None:
     """A number that was guessed at natively has longer tokens here."""
     for host in range(5):
         clock.advance(1)
-        started = door.test_client().post(
+        started = matrix_app.test_client().post(
             "/v1/verifications",
             json={"phone_number": NUMBER},
             environ_base={"REMOTE_ADDR": f"198.51.100.{host}"},
@@ -285,7 +287,7 @@ def test_guesses_are_counted_over_all_doors(
         path = f"/v1/verifications/{started.json['id']}/checks"
         wrong = other_than(alice.code())
         for _ in range(5):
-            door.test_client().post(path, json={"code": wrong})
+            matrix_app.test_client().post(path, json={"code": wrong})
     clock.advance(1)
     alice.session()
     assert len(alice.code()) == 8
@@ -295,17 +297,17 @@ def test_a_test_number_has_its_code(
     make_app: MakeApp, homeserver: Homeserver, register: Callable[..., Person]
 ) -> None:
     """The operator's test numbers work here too, and nothing is sent to them."""
-    app = open_door(make_app, test_numbers="+14155550100=123456@2027-01-31")
+    app = make_matrix_app(make_app, test_numbers="+14155550100=123456@2027-01-31")
     user = MatrixClient.register(app, homeserver)
     sid = user.session("+14155550100", country="US")
     assert user.submit(sid, "123456").json == {"success": True}
     assert user.texts("+14155550100") == []
 
 
-def test_sessions_are_purged(alice: MatrixClient, door: OpenAPI, clock: Clock) -> None:
+def test_sessions_are_purged(alice: MatrixClient, matrix_app: OpenAPI, clock: Clock) -> None:
     """Nothing of a session is left once its verification is gone."""
     alice.validated()
-    maintenance = door.extensions["kith"].maintenance
+    maintenance = matrix_app.extensions["kith"].maintenance
     clock.advance(hours=47)
     assert maintenance.run()["matrix sessions"] == 0
     clock.advance(hours=2)
@@ -316,8 +318,8 @@ def test_sessions_are_purged(alice: MatrixClient, door: OpenAPI, clock: Clock) -
 def test_a_session_supersedes_those_of_its_user(
     make_app: MakeApp, homeserver: Homeserver, clock: Clock
 ) -> None:
-    """Another client of one user ends what the first one began; other users and doors go on."""
-    app = open_door(make_app)
+    """Another client of one user ends what the first one began; other users and protocols go on."""
+    app = make_matrix_app(make_app)
     alice = MatrixClient.register(app, homeserver, "alice")
     bob = MatrixClient.register(app, homeserver, "bob")
     native = app.test_client().post("/v1/verifications", json={"phone_number": NUMBER}).json["id"]

@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 from interop.matrix.signing import canonical_json, unpadded
 from tests.conftest import NUMBER, Clock, MakeApp
 from tests.contract.fake_http import Answer
-from tests.matrix import KEYS, V2, Homeserver, MatrixClient, fault, open_door
+from tests.matrix import KEYS, V2, Homeserver, MatrixClient, fault, make_matrix_app
 
 FORBIDDEN = (403, "M_FORBIDDEN")
 INVALID = (400, "M_INVALID_PARAM")
@@ -202,7 +202,7 @@ def test_keys_must_be_a_homeservers_own(
 
 def test_the_way_to_keys_is_guarded(make_app: MakeApp, homeserver: Homeserver) -> None:
     """A signature sends this host nowhere that an OpenID token would not."""
-    closed = open_door(make_app, matrix_allowed_networks=())
+    closed = make_matrix_app(make_app, matrix_allowed_networks=())
     user = MatrixClient(closed, f"@alice:{homeserver.name()}", "")
     body = content(user)
     assert fault(unbind(closed, body, homeserver.authorize(body))) == UNAVAILABLE
@@ -213,7 +213,7 @@ def test_a_network_has_keys_asked_for_so_often(
     make_app: MakeApp, homeserver: Homeserver, clock: Clock
 ) -> None:
     """Who names ever new keys is told to wait; others, and keys that are known, are not concerned."""
-    app = open_door(make_app)
+    app = make_matrix_app(make_app)
     user = MatrixClient(app, f"@alice:{homeserver.name()}", "")
     body = content(user)
     right = homeserver.authorize(body)

@@ -29,7 +29,7 @@ from settings import Settings
 from tests.camara import PREFIX, Service
 from tests.conftest import MakeApp, Person
 from tests.contract.openapi import ContractClient
-from tests.matrix import Homeserver, MatrixClient, open_door
+from tests.matrix import Homeserver, MatrixClient, make_matrix_app
 
 #: What each answer is held against. Not among them: positive_data_acceptance (a well-formed request
 #: is rightly refused for what it names), unsupported_method (ours knows TRACE as little as any
@@ -71,8 +71,8 @@ rejection.expected_statuses = [*rejection.expected_statuses, "413"]
 
 @pytest.fixture
 def app(make_app: MakeApp, homeserver: Homeserver) -> OpenAPI:
-    """The application with every door open."""
-    return open_door(make_app)
+    """The application with every adapter enabled."""
+    return make_matrix_app(make_app)
 
 
 class Newcomers:
@@ -202,7 +202,7 @@ def test_every_operation_is_described() -> None:
 
 
 def test_every_media_type_of_an_answer_is_documented_once() -> None:
-    """Refusals are problem documents everywhere but at another protocol's door, and nothing else is."""
+    """Refusals are problem documents everywhere but at another protocol's matrix_app, and nothing else is."""
     for path, item in DOCUMENT["paths"].items():
         other = path.startswith((PREFIX, MATRIX))
         refused = "application/json" if other else "application/problem+json"

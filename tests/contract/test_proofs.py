@@ -1,4 +1,4 @@
-"""A newer proof of a number voids every older one that could change an account, at whichever door."""
+"""A newer proof of a number voids every older one that could change an account, in every protocol."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ from flask_openapi3 import OpenAPI
 from tests.camara import Service
 from tests.conftest import KEY, NUMBER, OTHER_NUMBER, Clock, MakeApp, Person, problem_code
 from tests.contract.openapi import ContractClient
-from tests.matrix import SECRET, Homeserver, MatrixClient, fault, open_door
+from tests.matrix import SECRET, Homeserver, MatrixClient, fault, make_matrix_app
 
 EXPIRED = (400, "M_SESSION_EXPIRED")
 Verify = Callable[..., str]
@@ -17,9 +17,9 @@ STRANGER = {"environ_base": {"REMOTE_ADDR": "198.51.100.1"}}
 
 
 @pytest.fixture
-def client(door: OpenAPI) -> ContractClient:
-    """A client of the application whose Matrix door is open."""
-    client = door.test_client()
+def client(matrix_app: OpenAPI) -> ContractClient:
+    """A client of the application whose Matrix adapter is open."""
+    client = matrix_app.test_client()
     assert isinstance(client, ContractClient)
     return client
 
@@ -145,12 +145,12 @@ def test_whoever_was_bound_before_takes_nothing_back(
 
 
 def test_codes_of_services_void_nothing_and_are_not_voided(
-    door: OpenAPI, client: ContractClient, verify: Verify, clock: Clock
+    matrix_app: OpenAPI, client: ContractClient, verify: Verify, clock: Clock
 ) -> None:
     """What a service validates changes no account, so it is neither newer nor older than a proof."""
-    shop = Service(door)
+    shop = Service(matrix_app)
     authentication = shop.sent()
-    code = MatrixClient(door, "", "").code()
+    code = MatrixClient(matrix_app, "", "").code()
     clock.advance(1)
     proof = verify()
     assert shop.validate(authentication, code).status_code == 204
@@ -162,7 +162,7 @@ def test_proofs_are_voided_across_a_rotation_of_secrets(
 ) -> None:
     """A number has another digest under the next secret, and is the same number."""
     old, new = "o" * 32, "n" * 32
-    alice = MatrixClient.register(open_door(make_app, secret_key=old), homeserver)
+    alice = MatrixClient.register(make_matrix_app(make_app, secret_key=old), homeserver)
     sid = alice.validated()
     native = alice.app.test_client()
 
@@ -178,7 +178,7 @@ def test_proofs_are_voided_across_a_rotation_of_secrets(
     clock.advance(1)
     late = native.post("/v1/verifications", json={"phone_number": NUMBER}, **STRANGER).json["id"]
     code = alice.code()
-    rotated = open_door(make_app, secret_key=new, secret_key_previous=old)
+    rotated = make_matrix_app(make_app, secret_key=new, secret_key_previous=old)
     client = rotated.test_client()
     after = proven(client)
     assert register(client, before) == "verification-closed"

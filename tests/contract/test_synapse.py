@@ -1,4 +1,4 @@
-"""The Matrix door behind a real Synapse: its users register, bind, are found and invited, unbind and leave.
+"""The Matrix adapter behind a real Synapse: users register, bind, are found and invited, unbind and leave.
 
 What a client does at an identity server it does here by itself; the rest Synapse does for it.
 """
@@ -14,7 +14,7 @@ from flask_openapi3 import OpenAPI
 from werkzeug.serving import make_server
 
 from tests.conftest import NUMBER, OTHER_NUMBER, MakeApp
-from tests.matrix import SECRET, V2, MatrixClient, fault, homeserver_context, open_door
+from tests.matrix import SECRET, V2, MatrixClient, fault, homeserver_context, make_matrix_app
 from tests.synapse import Synapse, SynapseMissing, SynapseUser, free_port, running_synapse
 
 # One process has it, and starts it once.
@@ -74,10 +74,10 @@ class Door:
 
 
 @pytest.fixture
-def door(make_app: MakeApp) -> Iterator[Door]:
-    """Kith with its Matrix door open, served with TLS on the loopback."""
+def matrix_app(make_app: MakeApp) -> Iterator[Door]:
+    """Kith with its Matrix adapter open, served with TLS on the loopback."""
     port = free_port()
-    app = open_door(
+    app = make_matrix_app(
         make_app,
         ports={"clock": lambda: datetime.now(UTC)},
         public_url=f"https://127.0.0.1:{port}",
@@ -91,22 +91,22 @@ def door(make_app: MakeApp) -> Iterator[Door]:
     server.server_close()
 
 
-def test_a_user_binds_is_found_and_invited_and_unbinds(synapse: Synapse, door: Door) -> None:
+def test_a_user_binds_is_found_and_invited_and_unbinds(synapse: Synapse, matrix_app: Door) -> None:
     """Synapse binds with the session, invites by number whom it finds, and unbinds by its signature."""
     ada, bob = synapse.register("ada"), synapse.register("bob")
-    adas, bobs = door.client(ada), door.client(bob)
+    adas, bobs = matrix_app.client(ada), matrix_app.client(bob)
     assert adas.get("/account").json == {"user_id": ada.user_id}
-    door.bind(ada, adas, NUMBER, "adas")
+    matrix_app.bind(ada, adas, NUMBER, "adas")
     assert bobs.found(NUMBER, OTHER_NUMBER) == {NUMBER: ada.user_id}
 
     status, room = bob.post("/createRoom", {"preset": "private_chat"})
     assert status == 200, room
-    assert door.invite(bob, bobs, room["room_id"], NUMBER) == (200, {})
+    assert matrix_app.invite(bob, bobs, room["room_id"], NUMBER) == (200, {})
     path = f"/rooms/{room['room_id']}/members?membership=invite"
     _, members = synapse.call("GET", path, token=bob.token)
     assert [event["state_key"] for event in members["chunk"]] == [ada.user_id]
 
-    threepid = {"medium": "msisdn", "address": NUMBER[1:], "id_server": door.id_server}
+    threepid = {"medium": "msisdn", "address": NUMBER[1:], "id_server": matrix_app.id_server}
     assert ada.post("/account/3pid/unbind", threepid) == (
         200,
         {"id_server_unbind_result": "success"},
@@ -114,16 +114,16 @@ def test_a_user_binds_is_found_and_invited_and_unbinds(synapse: Synapse, door: D
     assert bobs.found(NUMBER) == {}
 
 
-def test_an_invitation_of_nobody_leaves_nothing(synapse: Synapse, door: Door) -> None:
+def test_an_invitation_of_nobody_leaves_nothing(synapse: Synapse, matrix_app: Door) -> None:
     """It is looked up, refused, and no invitation is left in the room.
 
     Synapse answers 500 for whatever an identity server refuses `store-invite` with, so its users do not read
     the sentence that other homeservers pass on.
     """
     carla = synapse.register("carla")
-    carlas = door.client(carla)
+    carlas = matrix_app.client(carla)
     _, room = carla.post("/createRoom", {"preset": "private_chat"})
-    status, _ = door.invite(carla, carlas, room["room_id"], OTHER_NUMBER)
+    status, _ = matrix_app.invite(carla, carlas, room["room_id"], OTHER_NUMBER)
     assert status == 500
     _, state = synapse.call("GET", f"/rooms/{room['room_id']}/state", token=carla.token)
     assert "m.room.third_party_invite" not in {event["type"] for event in state}
@@ -134,25 +134,25 @@ def test_an_invitation_of_nobody_leaves_nothing(synapse: Synapse, door: Door) ->
     assert "Send them a link to the room instead." in answer.json["error"]  # type: ignore[index]
 
 
-def test_a_user_leaves(synapse: Synapse, door: Door) -> None:
+def test_a_user_leaves(synapse: Synapse, matrix_app: Door) -> None:
     """Whoever is deactivated is not found any more, though no client of theirs said so here."""
     dan, eve = synapse.register("dan"), synapse.register("eve")
-    dans, eves = door.client(dan), door.client(eve)
-    door.bind(dan, dans, NUMBER, SECRET)
+    dans, eves = matrix_app.client(dan), matrix_app.client(eve)
+    matrix_app.bind(dan, dans, NUMBER, SECRET)
     assert eves.found(NUMBER) == {NUMBER: dan.user_id}
     assert dan.deactivate() == (200, {"id_server_unbind_result": "success"})
     assert eves.found(NUMBER) == {}
 
 
-def test_a_refusal_reaches_whoever_asked(synapse: Synapse, door: Door) -> None:
+def test_a_refusal_reaches_whoever_asked(synapse: Synapse, matrix_app: Door) -> None:
     """What a bind is refused with reaches the client as it was written."""
     fred = synapse.register("fred")
-    freds = door.client(fred)
+    freds = matrix_app.client(fred)
     sid = freds.session(client_secret="freds")
     body = {
         "sid": sid,
         "client_secret": "freds",
-        "id_server": door.id_server,
+        "id_server": matrix_app.id_server,
         "id_access_token": freds.token,
     }
     status, refusal = fred.post("/account/3pid/bind", body)

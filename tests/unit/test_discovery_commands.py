@@ -56,7 +56,7 @@ def test_a_number_is_given_a_tier_and_keeps_what_it_spent(make_app: MakeApp) -> 
     "typed", ["0151 12345678", "\u2068+49 151 12345678\u2069", "4915112345678"]
 )
 def test_numbers_as_an_operator_types_them(make_app: MakeApp, typed: str) -> None:
-    """A command reads a number as every door does, with the region of the settings."""
+    """A command reads a number as the API does, with the region of the settings."""
     app = make_app(discovery_tiers=("partner:20000:500",), default_region="de")
     run(app, "budget", NUMBER, "--tier", "partner")
     assert run(app, "budget", typed).output == "20000 of 20000 left, 500 more a day.\n"

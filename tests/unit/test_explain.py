@@ -168,7 +168,7 @@ def test_verified_is_told(app: OpenAPI, verify: Any) -> None:
 
 @pytest.mark.parametrize("begins", [b"\x01", b"\xf8", b"\xfb\xef"])
 def test_any_id_is_read(app: OpenAPI, begins: bytes) -> None:
-    """An id may begin with a dash or two; one of the CAMARA door leaves out the zeros at its end."""
+    """An id may begin with a dash or two; one of the CAMARA adapter leaves out the zeros at its end."""
     kith = app.extensions["kith"]
     whole = begins.ljust(27, b"x").ljust(32, b"\0")
     with kith.runtime.database.write() as connection:

@@ -258,9 +258,11 @@ DAY, TOUCH = timedelta(days=1), timedelta(microseconds=1)
 
 
 def matrix_token(n: int, age: timedelta) -> Base:
-    """An access token of the Matrix door, last used so long ago."""
+    """An access token of the Matrix adapter, last used so long ago."""
     then = NOW - age
-    return MatrixToken(user=UUID(int=n), token_hash=_id(n), created_at=then, last_used_at=then)
+    return MatrixToken(
+        matrix_user_id=UUID(int=n), token_hash=_id(n), created_at=then, last_used_at=then
+    )
 
 
 def matrix_user(n: int, age: timedelta) -> Base:
@@ -278,7 +280,7 @@ def matrix_session(n: int, age: timedelta) -> Base:
         secret_hash=_id(n),
         nonce=_id(n),
         send_attempt=1,
-        touched_at=NOW - age,
+        updated_at=NOW - age,
     )
 
 

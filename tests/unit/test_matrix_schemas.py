@@ -1,4 +1,4 @@
-"""Bodies of the Matrix door: what is of another form is told the right one, in a sentence."""
+"""Bodies of the Matrix adapter: what is of another form is told the right one, in a sentence."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ REQUEST = {
         (
             RequestToken,
             REQUEST | {"next_link": "javascript:alert(1)"},
-            "A next_link begins with https:// or http:// and holds no blanks.",
+            "A next_link begins with https:// or http:// and contains no spaces.",
         ),
         (
             ThirdPartyId,

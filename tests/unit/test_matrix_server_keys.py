@@ -1,4 +1,4 @@
-"""Keys of homeservers are remembered within bounds, whoever names however many."""
+"""Keys of homeservers are cached within bounds, however many a client names."""
 
 from datetime import timedelta
 
@@ -10,7 +10,7 @@ from core.rate_limits import RateLimit
 from core.requester import Requester
 from core.secrets import Keyring
 from interop.matrix.problems import TooManyHomeserverKeys
-from interop.matrix.server_keys import RememberedKeys, ServerKeys
+from interop.matrix.server_keys import ServerKeyCache, ServerKeys
 from tests.conftest import Clock
 
 KEY = SigningKey.generate().verify_key
@@ -38,18 +38,18 @@ class Federation:
         return ServerKeys({"ed25519:1": KEY}, self._clock() + self._life)
 
 
-def remembered(
+def cache_of(
     database: Database, clock: Clock, federation: Federation, questions: RateLimit = PLENTY
-) -> RememberedKeys:
-    """Remember three homeservers at most."""
+) -> ServerKeyCache:
+    """Cache three homeservers at most."""
     keyring = Keyring((b"k" * 32,))
-    return RememberedKeys(database, clock, keyring, federation.ask, questions, max_remembered=3)
+    return ServerKeyCache(database, clock, keyring, federation.ask, questions, max_cached=3)
 
 
 def test_the_oldest_is_forgotten(database: Database, clock: Clock) -> None:
     """Of four homeservers the first is asked again, and the other three are not."""
     federation = Federation(clock)
-    keys = remembered(database, clock, federation)
+    keys = cache_of(database, clock, federation)
     for name in ("a.example", "b.example", "c.example", "d.example"):
         assert keys.find(name, "ed25519:1", HOME) == KEY
     for name in ("d.example", "c.example", "b.example"):
@@ -62,7 +62,7 @@ def test_the_oldest_is_forgotten(database: Database, clock: Clock) -> None:
 def test_a_key_holds_no_longer_than_its_homeserver_says(database: Database, clock: Clock) -> None:
     """An hour at most, and less when the homeserver says so."""
     federation = Federation(clock, life=timedelta(minutes=5))
-    keys = remembered(database, clock, federation)
+    keys = cache_of(database, clock, federation)
     for minutes, asked in ((0, 1), (4, 1), (1, 2)):
         clock.advance(minutes=minutes)
         assert keys.find("a.example", "ed25519:1", HOME) == KEY
@@ -73,7 +73,7 @@ def test_questions_are_counted_before_they_are_asked(database: Database, clock: 
     """Over the limit nobody is asked, and what is known is known still."""
     federation = Federation(clock)
     limit = RateLimit("matrix-server-key-requests", 2, timedelta(hours=1))
-    keys = remembered(database, clock, federation, limit)
+    keys = cache_of(database, clock, federation, limit)
     keys.find("a.example", "ed25519:1", HOME)
     assert keys.find("a.example", "ed25519:2", HOME) is None
     with pytest.raises(TooManyHomeserverKeys) as refused:

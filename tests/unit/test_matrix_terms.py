@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from core.settings import SettingsError
-from interop.matrix.terms import Policies
+from interop.matrix.terms import TermsOfService
 
 ONE = """
 [policies.privacy]
@@ -15,15 +15,15 @@ languages.de = { name = "Datenschutz", url = "https://example.org/1-de" }
 """
 
 
-def _policies(directory: Path, text: str) -> Policies:
+def _policies(directory: Path, text: str) -> TermsOfService:
     path = directory / "terms.toml"
     path.write_text(text)
-    return Policies(path)
+    return TermsOfService(path)
 
 
 def test_without_a_file_all_is_accepted() -> None:
     """There is nothing to accept, and nothing that is accepted is kept."""
-    policies = Policies(None)
+    policies = TermsOfService(None)
     assert policies.accepted_by("")
     assert policies.accept("", ["https://example.org/1-en"]) == ""
 

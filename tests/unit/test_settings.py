@@ -460,7 +460,7 @@ def test_a_command_with_faulty_settings(tmp_path: Path) -> None:
         ("KITH_ANDROID_APP_HASHES", "short", "is not an 11-character Android app hash"),
         ("KITH_TRUSTED_PROXIES", "10.0.0.0/99", "does not appear to be an IPv4 or IPv6 network"),
         ("KITH_PUBLIC_URL", "id.example.com", "is not an http(s) address"),
-        ("KITH_APP_NAME", "Bank 1234", "digits that look like a code"),
+        ("KITH_APP_NAME", "Bank 1234", "four digits in a row"),
         ("KITH_DEFAULT_LOCALE", "German, please", "is not a language such as en or pt-BR"),
         ("KITH_DEFAULT_REGION", "XX", "there is no country XX"),
         ("KITH_DEFAULT_REGION", "001", "there is no country 001"),

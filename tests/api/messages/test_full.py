@@ -14,7 +14,7 @@ from core.storage import FULL_SECONDS, MARGIN_BYTES, RecentlyFull
 from tests.conftest import NUMBER, OTHER_NUMBER, problem_code
 from tests.databases import fresh_database_url
 from tests.device_keys import DeviceKeys
-from tests.matrix import Homeserver, MatrixClient, fault, open_door
+from tests.matrix import Homeserver, MatrixClient, fault, make_matrix_app
 
 MANY = 2**20
 
@@ -139,8 +139,8 @@ def test_a_device_returns_to_drain(
 
 def test_other_doors_say_it_in_their_own_form(make_app, database_url, room, homeserver):
     """Matrix has no word for it; what is served is the same."""
-    door = open_door(make_app, {"database": Database(database_url, storage=room)})
-    who = MatrixClient.register(door, homeserver)
+    matrix_app = make_matrix_app(make_app, {"database": Database(database_url, storage=room)})
+    who = MatrixClient.register(matrix_app, homeserver)
     room.note_full()
     assert fault(who.request_token()) == (503, "M_UNKNOWN")
 

@@ -10,7 +10,7 @@ from tests.api.policy.conftest import Serve, Service, number
 from tests.api.policy.test_verdicts import SAFE
 from tests.camara import Service as CamaraClient
 from tests.conftest import MakeApp, problem_code
-from tests.matrix import Homeserver, MatrixClient, open_door
+from tests.matrix import Homeserver, MatrixClient, make_matrix_app
 from tests.policies import budget, conversion, solve, velocity, write_policy
 from tests.scripted import Scripted
 from verification.policy.file import DEFAULT
@@ -161,7 +161,7 @@ def test_lost_money_keeps_out_strangers_and_not_the_known(serve: Serve) -> None:
 
 
 class TestOtherDoors:
-    """At doors that carry no challenge only known numbers pass without one, paid from the reserve."""
+    """With protocols that carry no challenge only known numbers pass without one, paid from the reserve."""
 
     RULES = (velocity("prefix", 2), budget("prefix", 0.8, reserve=0.25))
 
@@ -187,7 +187,7 @@ class TestOtherDoors:
         """So do those that a homeserver's user asks for."""
         providers = (Scripted("one"),)
         policy = write_policy(tmp_path, *self.RULES)
-        app = open_door(make_app, ports={"providers": providers}, policy_file=policy)
+        app = make_matrix_app(make_app, ports={"providers": providers}, policy_file=policy)
         service = Service(app, providers)
         self.crowd(service)
         with Homeserver() as homeserver:

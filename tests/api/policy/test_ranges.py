@@ -22,7 +22,7 @@ from tests.contract.openapi import ContractClient
 def test_ranges_of_the_default_policy(
     app: OpenAPI, client: ContractClient, number: str, because: str
 ) -> None:
-    """Dead and dear numbers are refused with their reason, at every door, and nothing is sent."""
+    """Dead and dear numbers are refused with their reason, with every protocol, and nothing is sent."""
     answer = client.post("/v1/verifications", json={"phone_number": number})
     assert (problem_code(answer), answer.status_code) == ("destination-refused", 403)
     assert answer.json["detail"] == (

@@ -9,7 +9,7 @@ from tests.api.policy.conftest import Serve, Service, number
 from tests.api.policy.test_owners import ask, elsewhere, fill
 from tests.camara import Service as CamaraClient
 from tests.conftest import MakeApp, problem_code
-from tests.matrix import Homeserver, MatrixClient, open_door
+from tests.matrix import Homeserver, MatrixClient, make_matrix_app
 from tests.policies import budget, countries, solve, velocity, write_policy
 from tests.scripted import Scripted
 from verification.policy.models import SpentChallenge
@@ -109,7 +109,7 @@ class TestDoorsWithoutChallenges:
         """Serve a user of a homeserver, where ten numbers are known."""
         providers = (Scripted("one"),)
         policy = write_policy(tmp_path, *rules, MANY, ONE_NUMBER, ONE_NETWORK)
-        app = open_door(make_app, ports={"providers": providers}, policy_file=policy)
+        app = make_matrix_app(make_app, ports={"providers": providers}, policy_file=policy)
         service = Service(app, providers)
         for n in range(10):
             service.verify(number(n), by=elsewhere(n))
@@ -136,7 +136,7 @@ class TestDoorsWithoutChallenges:
     def test_a_full_prefix_spares_the_known_within_the_limits(
         self, make_app: MakeApp, tmp_path: Path
     ) -> None:
-        """Ten numbers that are not known, and the door tells nothing more to that network that day."""
+        """Ten numbers that are not known, and the adapter tells nothing more to that network that day."""
         service, mallory = self.matrix(make_app, tmp_path, velocity("prefix", 10))
         fill(service, 10)
         assert mallory.request_token(number(1)).status_code == 200
