@@ -1,8 +1,8 @@
-"""Bindings: as which Matrix user the account of a number is found.
+"""Bindings: the Matrix user that the account of a number is found as.
 
 A number is bound by who proves it, to themselves. Its account is created if there is none, so the directory
 has one entry for it, whichever protocol it came through. A binding ends when it is unbound or replaced, and
-when the number is proven anew natively, moves to another account or leaves with it: it must never lead to
+when the number is proven natively, moves to another account or leaves with it: it must never lead to
 who held the number before. A number with a registration lock cannot be bound.
 """
 

@@ -60,7 +60,7 @@ class MatrixSession(Base):
 
 
 class MatrixBinding(Base):
-    """The Matrix user as whom an account is found by Matrix users."""
+    """The Matrix user that an account is found as."""
 
     __tablename__ = "matrix_bindings"
     __table_args__ = {"info": {"shard_by": "account_id"}, "sqlite_with_rowid": False}
