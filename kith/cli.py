@@ -54,30 +54,30 @@ def _unavailable(name: str, reason: str) -> click.Command:
     "--server",
     envvar="KITH_SERVER",
     metavar="URL",
-    help="Server to speak to; otherwise the one this profile registered at, or http://127.0.0.1:8000.",
+    help="Server; by default the one this profile registered at, or http://127.0.0.1:8000.",
 )
 @click.option(
     "--profile",
     metavar="NAME",
-    help="Keep credentials in ~/.config/kith/NAME.json, to be several people on one machine.",
+    help="Keep credentials in ~/.config/kith/NAME.json; for several people on one machine.",
 )
 @click.option(
     "--credentials",
     envvar="KITH_CREDENTIALS",
     type=click.Path(dir_okay=False),
-    help="Keep credentials in this file; otherwise ~/.config/kith/credentials.json.",
+    help="Keep credentials in this file; by default ~/.config/kith/credentials.json.",
 )
 @click.option(
     "--token-file",
     envvar="KITH_TOKEN_FILE",
     type=click.Path(dir_okay=False),
-    help="Use the token in this file, such as a service's, instead of credentials. Needs --server.",
+    help="Use the token in this file, such as a service's, without credentials. Needs --server.",
 )
 @click.option(
     "--insecure",
     envvar="KITH_INSECURE",
     is_flag=True,
-    help="Send tokens and codes over http:// to another machine, where anybody on the way reads them.",
+    help="Allow http:// to another machine, where anybody on the way can read tokens and codes.",
 )
 @click.pass_context
 def main(
@@ -88,7 +88,7 @@ def main(
     token_file: str | None,
     insecure: bool,
 ) -> None:
-    """Prove a phone number, find contacts, write to them, look after devices.
+    """Verify a phone number, find contacts, send messages, manage devices.
 
     \b
     First steps:
@@ -98,23 +98,23 @@ def main(
       kith inbox
 
     \b
-    Options can also be given as KITH_SERVER, KITH_CREDENTIALS and KITH_TOKEN_FILE, and a token
-    itself as KITH_TOKEN; the passphrase of the messages kept here as KITH_PASSPHRASE.
+    Environment variables: KITH_SERVER, KITH_CREDENTIALS and KITH_TOKEN_FILE for the options,
+    KITH_TOKEN for a token itself, KITH_PASSPHRASE for the passphrase of stored messages.
 
     \b
     Exit codes:
       0    done
-      1    the server failed or answered nonsense
-      2    wrong use of the command
+      1    the server failed, or its answer is not a Kith server's
+      2    wrong use of the command, or its packages are not installed
       3    not signed in, or no longer
       4    the server cannot be reached
       5    refused: something given is wrong or not allowed
       6    refused for now: try again later
       7    a local file cannot be read or written
-      8    sync: the budget is used up; what was done is kept, run it again later
+      8    sync: the budget is used up; the next run continues
       9    sync, numbers --strict: something in the file could not be read, or no number was found
       130  stopped
-      141  whoever read the output has closed it
+      141  the reader of the output has closed it
     """
     dependencies = ctx.obj if isinstance(ctx.obj, Dependencies) else Dependencies()
     by_command_line = click.core.ParameterSource.COMMANDLINE

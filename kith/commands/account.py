@@ -26,7 +26,7 @@ MIN_PIN_LENGTH, MAX_PIN_LENGTH = 6, 64
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def whoami(session: Session, as_json: bool) -> None:
-    """Show the account that this machine is signed in to.
+    """Show the account of this device.
 
     \b
     Example:
@@ -81,7 +81,7 @@ def discoverable(session: Session, state: str) -> None:
 
 @click.group()
 def lock() -> None:
-    """Guard the account by a PIN that is asked for when its number is registered again.
+    """Protect the account by a PIN for registering its number again.
 
     \b
     Example:
@@ -94,13 +94,13 @@ def lock() -> None:
 @click.option(
     "--current-pin-file",
     type=click.File(),
-    help="Read the PIN that is set from a file, - is stdin; asked for when not given.",
+    help="Read the current PIN from a file, - is stdin; asked for by default.",
 )
 @click.pass_obj
 def set_lock(session: Session, pin_file: TextIO | None, current_pin_file: TextIO | None) -> None:
-    """Set the PIN, or change it, for which the one that is set is needed.
+    """Set the PIN, or change it with the current one.
 
-    Six digits, or anything of 6 to 64 characters; what is easy to guess is refused.
+    Six digits, or 6 to 64 characters; a PIN that is easy to guess is refused.
 
     \b
     Example:
@@ -120,12 +120,12 @@ def set_lock(session: Session, pin_file: TextIO | None, current_pin_file: TextIO
 
 @lock.command("remove")
 @pin_file_option
-@click.option("--forgotten", is_flag=True, help="Without the PIN: it is removed in 7 days.")
+@click.option("--forgotten", is_flag=True, help="Remove it without the PIN, in 7 days.")
 @click.pass_obj
 def remove_lock(session: Session, pin_file: TextIO | None, forgotten: bool) -> None:
-    """Ask for no PIN any more.
+    """Remove the PIN.
 
-    With the PIN at once. Without it in 7 days; your other devices are told, and each can keep it.
+    At once with the PIN, in 7 days without it; your other devices are notified, and each can keep it.
 
     \b
     Example:
@@ -153,7 +153,7 @@ def remove_lock(session: Session, pin_file: TextIO | None, forgotten: bool) -> N
 @lock.command("keep")
 @click.pass_obj
 def keep_lock(session: Session) -> None:
-    """Keep the PIN that is to be removed because somebody asked for that without it.
+    """Cancel the removal of the PIN.
 
     \b
     Example:
@@ -168,7 +168,7 @@ def keep_lock(session: Session) -> None:
 @click.command()
 @click.pass_obj
 def rotate(session: Session) -> None:
-    """Replace this device's token by a new one; the old one stops working.
+    """Replace the token of this device; the old one stops working.
 
     The new token is on disk before it is first used, so a crash in between loses nothing.
 
@@ -187,13 +187,11 @@ def rotate(session: Session) -> None:
 
 
 @click.command()
-@click.option(
-    "--delete-account", is_flag=True, help="Delete the account with all its devices as well."
-)
+@click.option("--delete-account", is_flag=True, help="Delete the account with all its devices.")
 @click.option("--yes", is_flag=True, help="Do not ask before deleting the account.")
 @click.pass_obj
 def logout(session: Session, delete_account: bool, yes: bool) -> None:
-    """Remove this device at the server, then its credentials, keys and messages here.
+    """Remove this device at the server, and its credentials, keys and messages here.
 
     \b
     Example:

@@ -23,7 +23,7 @@ from kith.sync import Book, Match, Outcome, State
 
 
 def parse_region(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    """Return the country that a person named; raise click.BadParameter."""
+    """Return the ISO 3166 country of an option; raise click.BadParameter."""
     region = None if value is None else region_named(value)
     if value is not None and region is None:
         raise click.BadParameter("not a country, such as DE or US")
@@ -34,18 +34,18 @@ region_option = click.option(
     "--region",
     metavar="CC",
     callback=parse_region,
-    help="Country of numbers without country code; otherwise that of your own number.",
+    help="Country of numbers without country code; by default that of your own number.",
 )
 format_option = click.option(
     "--format",
     "form",
     type=click.Choice(get_args(Format)),
-    help="How FILE is written; otherwise its content tells.",
+    help="Format of FILE; by default detected from its content.",
 )
 strict_option = click.option(
     "--strict",
     is_flag=True,
-    help="End with 9 when something could not be read, or no number was found.",
+    help="Exit with 9 when something could not be read, or no number was found.",
 )
 
 
@@ -67,9 +67,9 @@ def open_input(file: str) -> Iterator[BinaryIO]:
 
 
 def write_rejects(path: Path, lines: Iterable[str]) -> None:
-    """Write what could not be read, for the owner's eyes; raise Failure."""
+    """Write faults into a private file; raise Failure."""
     try:
-        # For the owner only: what could not be read may still be somebody's number.
+        # Readable by the owner only: a fault may quote somebody's number.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as output:
             output.writelines(f"{clean(line)}\n" for line in lines)
@@ -80,18 +80,18 @@ def write_rejects(path: Path, lines: Iterable[str]) -> None:
 
 
 def fault_line(file: str, fault: Fault) -> str:
-    """Return a fault as file, line, whose it is, and why."""
+    """Return a fault as `file:line: name: reason`."""
     whose = f"{fault.name}: " if fault.name else ""
     return f"{display_name(file)}:{fault.line}: {whose}{fault.reason}"
 
 
 def display_name(file: str) -> str:
-    """Return a file as messages call it."""
+    """Return the name of a file in messages."""
     return "<stdin>" if file == "-" else file
 
 
 def no_numbers_text(book: Book) -> str:
-    """Return what to say of a book with contacts and no number, "" of any other."""
+    """Return the warning for a book with contacts and no number, "" for others."""
     if book.numbers or not book.contacts:
         return ""
     return (
@@ -101,7 +101,7 @@ def no_numbers_text(book: Book) -> str:
 
 
 def note_counts(book: Book, more: str = "", *, err: bool) -> None:
-    """Say how much was read."""
+    """Print how much was read."""
     click.echo(
         f"{plural(book.contacts, 'contact')}, {plural(book.numbers, 'number')}, "
         f"{book.unreadable} unreadable{more}",
@@ -110,7 +110,7 @@ def note_counts(book: Book, more: str = "", *, err: bool) -> None:
 
 
 def require_no_faults(book: Book) -> None:
-    """Raise Failure when something of a book could not be read, or nothing of it could be used."""
+    """Raise Failure when something of a book could not be read, or it has no number."""
     if book.unreadable:
         things = "line or number" if book.unreadable == 1 else "lines or numbers"
         raise Failure(f"{book.unreadable} {things} could not be read.", exit_code=UNREADABLE_INPUT)
@@ -119,14 +119,14 @@ def require_no_faults(book: Book) -> None:
 
 
 Output = Literal["table", "json", "jsonl", "csv"]
-TABLE_ROWS = 1_000  # a table is as wide as its widest row, so that many are gathered
+TABLE_ROWS = 1_000  # printed at once, as wide as the widest
 
 
 class NewMatches:
-    """The matches of a run on their way to be printed, counted as they pass."""
+    """The matches of a run, counted while they are printed."""
 
     def __init__(self, book: Book, state: State, *, only_new: bool) -> None:
-        """Yield all of the book's matches, or with `only_new` those that `state` has not shown."""
+        """Iterate over all matches, or with `only_new` over those that `state` has not shown."""
         self._book = book
         self._state = state
         self._only_new = only_new
@@ -144,7 +144,7 @@ class NewMatches:
 
 
 def print_matches(output: Output, shown: NewMatches, book: Book, outcome: Outcome) -> None:
-    """Write the matches to stdout, and return once the system has taken them."""
+    """Write the matches to stdout and flush it."""
     if output == "table":
         _table(shown)
     elif output == "csv":

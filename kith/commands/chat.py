@@ -26,10 +26,10 @@ MAX_QUOTE_CHARACTERS = 40
 @click.option("--group", "with_group", is_flag=True, help="NAME is a group; see: kith groups")
 @click.pass_obj
 def chat(session: Session, name: str, with_group: bool) -> None:
-    """Write with NAME, live: enter a line to send it, end with Ctrl-D.
+    """Chat with NAME: enter a line to send it, end with Ctrl-D.
 
-    A mark follows each line that you send: ✓ the server has it, ✓✓ it has come to one of their
-    devices, "read" when it was shown there. Messages of others stay in kith inbox.
+    A mark follows each line that you send: ✓ the server has it, ✓✓ one of their devices has it,
+    "read" it was shown there. Messages of other people stay in kith inbox.
 
     \b
     Example:

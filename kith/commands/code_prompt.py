@@ -80,7 +80,7 @@ def ask_for_code(kith: Kith, verification: Verification) -> None:
             left = "" if rejected.checks_left is None else f" {rejected.checks_left} tries left."
             note(f"That is not the code.{left}")
         except KithUnreachable:
-            # The check may have arrived, and each one counts: look before it is repeated.
+            # The check may have arrived, and each one counts.
             if kith.verification(verification.id).status == "verified":
                 return
             note("The connection broke; the code may not have arrived. Enter it again.")

@@ -7,7 +7,7 @@ from kith.commands.output import local_time, print_json, print_table
 from kith.commands.session import Session
 from kith.models import Device
 
-#: From here on it is shown how full a mailbox is.
+#: The share of a full mailbox from which on it is shown.
 NEARLY_FULL = 0.1
 
 
@@ -49,7 +49,7 @@ def devices(ctx: click.Context, as_json: bool) -> None:
 
 
 def _waiting(device: Device) -> str:
-    """Say how many messages wait for a device, and that there is little room left."""
+    """Return how many messages wait for a device, and how full its mailbox is."""
     if device.mailbox is None:
         return ""
     box = device.mailbox
@@ -101,7 +101,7 @@ def remove(session: Session, device_id: str | None, others: bool) -> None:
 @click.argument("name")
 @click.pass_obj
 def rename(session: Session, device_id: str, name: str) -> None:
-    """Give a device another name.
+    """Rename a device.
 
     \b
     Example:
@@ -117,7 +117,7 @@ def rename(session: Session, device_id: str, name: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def link_code(session: Session, as_json: bool) -> None:
-    """Print a code with which one other device can join your account.
+    """Print a code that adds one device to your account.
 
     \b
     Example:

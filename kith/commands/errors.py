@@ -26,7 +26,7 @@ from kith.storage import CredentialsBroken, CredentialsMissing
 SERVER_FAILED, USAGE, NOT_SIGNED_IN, UNREACHABLE, REFUSED, LATER, LOCAL_FILE = 1, 2, 3, 4, 5, 6, 7
 BUDGET_USED_UP, UNREADABLE_INPUT = 8, 9
 STOPPED = 130
-OUTPUT_CLOSED = 141  # as a shell tells it of a program that a closed pipe has ended
+OUTPUT_CLOSED = 141  # as a shell reports a program that ended by SIGPIPE
 
 _REGISTER_AGAIN = "Sign in again with: kith register NUMBER"
 _START_AGAIN = "Start again with: kith register NUMBER"
@@ -55,16 +55,16 @@ _HINTS = {
 }
 
 
-#: What only a program can follow: a request, or the name of a field.
+#: Instructions for programs: a request, or the name of a field.
 _FOR_PROGRAMS = re.compile(r"\b(?:GET|PUT|POST|PATCH|DELETE) /|\b[a-z]+_[a-z_]+\b")
 _SENTENCES = re.compile(r"(?<=[.!?])\s+")
 
 
 class Failure(click.ClickException):
-    """End the command with `message`, `hint` and `exit_code`."""
+    """Ends the command with a message, a hint and an exit code."""
 
     def __init__(self, message: str, *, hint: str = "", exit_code: int = SERVER_FAILED) -> None:
-        """Take what the person reads: what is wrong, and what to do next."""
+        """Take what happened, and what to do now."""
         super().__init__(message)
         self.hint = hint
         self.exit_code = exit_code  # type: ignore[misc]  # click reads it from the instance
@@ -77,7 +77,7 @@ class Failure(click.ClickException):
 
 
 class ErrorGroup(click.Group):
-    """Turn every expected failure of a command into a Failure."""
+    """Turns the library's exceptions into failures."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; raise Failure instead of the library's exceptions."""
@@ -90,7 +90,7 @@ class ErrorGroup(click.Group):
         except CredentialsBroken as error:
             _fail(str(error), "", LOCAL_FILE)
         except BrokenPipeError:
-            # Nobody reads any more, as behind "| head"; what Python still holds back goes nowhere.
+            # The reader is gone, as with "| head"; discard what Python has buffered.
             with contextlib.suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(OUTPUT_CLOSED)
@@ -99,7 +99,7 @@ class ErrorGroup(click.Group):
 
 
 def describe_error(error: KithError) -> Failure:
-    """Return how the command ends because of `error`."""
+    """Return the failure for an exception of the library."""
     if isinstance(error, KithAuthoritiesUnreadable):
         return Failure(str(error), hint="See SSL_CERT_FILE and SSL_CERT_DIR.", exit_code=LOCAL_FILE)
     if isinstance(error, KithCertificateRefused):
@@ -127,7 +127,7 @@ def describe_error(error: KithError) -> Failure:
 
 
 def duration(seconds: int) -> str:
-    """Return a wait as people say it, such as "45 seconds", "3 minutes", "2 days"; rounded up."""
+    """Return a wait in words, such as "45 seconds", "3 minutes", "2 days"; rounded up."""
     for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= 2 * size:
             return f"{-(-seconds // size)} {unit}s"
@@ -135,7 +135,7 @@ def duration(seconds: int) -> str:
 
 
 def _for_people(detail: str) -> str:
-    """Return a problem's detail without the sentences that speak to a program."""
+    """Return a problem's detail without the sentences for programs."""
     return " ".join(one for one in _SENTENCES.split(detail) if not _FOR_PROGRAMS.search(one))
 
 

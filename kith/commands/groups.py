@@ -39,9 +39,9 @@ def groups(ctx: click.Context, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def create(session: Session, title: str, names: tuple[str, ...], as_json: bool) -> None:
-    """Make a group of you and others; who is not in touch with you is invited.
+    """Create a group with others; people who have not accepted you are invited.
 
-    The server knows its name and who is in it, and nothing of what is written to it.
+    The server knows its name and members, but not its messages.
 
     \b
     Example:
@@ -57,7 +57,7 @@ def create(session: Session, title: str, names: tuple[str, ...], as_json: bool) 
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def members(session: Session, title: str, as_json: bool) -> None:
-    """Show who is in a group.
+    """Show the members of a group.
 
     \b
     Example:
@@ -72,7 +72,7 @@ def members(session: Session, title: str, as_json: bool) -> None:
 @click.argument("names", metavar="NAME", nargs=-1, required=True)
 @click.pass_obj
 def invite(session: Session, title: str, names: tuple[str, ...]) -> None:
-    """Take others into a group; for its admins.
+    """Add or invite people to a group; admins only.
 
     \b
     Example:
@@ -89,7 +89,7 @@ def invite(session: Session, title: str, names: tuple[str, ...]) -> None:
 @click.argument("name")
 @click.pass_obj
 def remove(session: Session, title: str, name: str) -> None:
-    """Remove somebody from a group; for its admins.
+    """Remove somebody from a group; admins only.
 
     \b
     Example:
@@ -133,7 +133,7 @@ def leave(session: Session, title: str) -> None:
 
 
 def find_group(kith: Kith, title: str) -> GroupSummary:
-    """Return the group that is meant by a name or an id; raise Failure."""
+    """Return the group with a name or an id; raise Failure."""
     everything = list(all_groups(kith))
     found = [group for group in everything if group.id == title] or [
         group for group in everything if group.name.casefold() == title.casefold()

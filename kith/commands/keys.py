@@ -11,12 +11,12 @@ from kith.messaging.store_encryption import UnlockMethod
 
 
 class _KeysGroup(click.Group):
-    """Take `kith keys NAME` for `kith keys show NAME`."""
+    """Reads `kith keys NAME` as `kith keys show NAME`."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that is meant; somebody called "accept" needs `show`."""
+        """Return the subcommand; somebody called "accept" needs `show`."""
         return super().resolve_command(ctx, args if args[0] in self.commands else ["show", *args])
 
 
@@ -24,7 +24,7 @@ class _KeysGroup(click.Group):
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def keys(ctx: click.Context, as_json: bool) -> None:
-    """Show the key of this device and those of your other devices, or compare somebody else's.
+    """Show the keys of your devices, or the safety number with somebody else.
 
     \b
     Example:
@@ -48,7 +48,7 @@ def keys(ctx: click.Context, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def show(session: Session, name: str, as_json: bool) -> None:
-    """Show the safety number with NAME: read it to each other; both see the same.
+    """Show the safety number with NAME. Read it to each other: both must see the same.
 
     \b
     Example:
@@ -83,9 +83,9 @@ def show(session: Session, name: str, as_json: bool) -> None:
 @click.argument("name")
 @click.pass_obj
 def accept(session: Session, name: str) -> None:
-    """Accept the keys that NAME's devices have now, so that you can write to them.
+    """Accept the current keys of NAME's devices, so that you can write to them.
 
-    "me" accepts your own other devices. Compare the safety number before, if it matters.
+    "me" accepts your own other devices. Compare the safety number first, if it matters.
 
     \b
     Example:
@@ -98,7 +98,7 @@ def accept(session: Session, name: str) -> None:
 @click.argument("name")
 @click.pass_obj
 def verify(session: Session, name: str) -> None:
-    """Note that you have compared the safety number with NAME; accepts the keys as well.
+    """Record that you have compared the safety number with NAME, and accept the keys.
 
     \b
     Example:
@@ -110,9 +110,9 @@ def verify(session: Session, name: str) -> None:
 @keys.command()
 @click.pass_obj
 def passphrase(session: Session) -> None:
-    """Lock keys and messages kept here by a passphrase, or change it.
+    """Protect stored keys and messages by a passphrase, or change it.
 
-    An empty one takes it away: then the key file beside the credentials opens them.
+    An empty one removes it; the key file beside the credentials then protects them.
 
     \b
     Example:

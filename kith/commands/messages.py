@@ -28,7 +28,7 @@ MARKS = {"waiting": "…", "failed": "✗", "sent": "✓", "delivered": "✓✓"
 @click.argument("text", nargs=-1, required=True)
 @click.option("--group", "to_group", is_flag=True, help="NAME is a group; see: kith groups")
 @click.option(
-    "--accept-new-keys", is_flag=True, help="Send although there are keys you have not accepted."
+    "--accept-new-keys", is_flag=True, help="Send even if there are keys you have not accepted."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
@@ -42,9 +42,9 @@ def send(
 ) -> None:
     """Send TEXT to NAME, encrypted for each of their devices.
 
-    NAME is somebody whom kith sync has found, a phone number, an account id, or "me" for your own
-    other devices. TEXT "-" reads stdin. Without an answer from the server the text is kept, and
-    goes out with the next command about messages: do not send it again.
+    NAME is a contact whom kith sync has found, a phone number, an account id, or "me" for your own
+    other devices. TEXT "-" reads stdin. Without an answer from the server the text is kept and sent
+    with the next command about messages: do not send it again.
 
     \b
     Example:
@@ -75,14 +75,14 @@ def send(
     type=click.IntRange(0),
     default=0,
     metavar="SECONDS",
-    help="Wait so long for a message when there is none.",
+    help="How long to wait for a message when there is none.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def inbox(session: Session, wait: int, as_json: bool) -> None:
-    """Print messages that were not printed yet, and let their senders know that they came.
+    """Print new messages, and tell their senders that they arrived.
 
-    Messages from people you are not in touch with are marked as requests, and they are told
+    Messages from people you have not accepted are marked as requests, and their senders learn
     nothing. Answer them, or: kith accept NAME, kith block NAME.
 
     \b
@@ -109,12 +109,12 @@ def inbox(session: Session, wait: int, as_json: bool) -> None:
             if not unread:
                 note("No new messages.")
         sys.stdout.flush()
-        # Only now: what a broken pipe has swallowed is printed again.
+        # Only after the flush: after a broken pipe the messages are printed again.
         opened.messenger.mark_shown(unread)
 
 
 def message_line(opened: Messaging, entry: Entry) -> str:
-    """Return one message as one line."""
+    """Return a message as one line."""
     when = local_time(_moment(entry))
     who = opened.label(entry.from_account_id)
     where = "" if entry.group_id is None else f" in {clean(opened.group_label(entry.group_id))}"
@@ -127,7 +127,7 @@ def message_line(opened: Messaging, entry: Entry) -> str:
 
 
 def message_json(opened: Messaging, entry: Entry) -> dict[str, Any]:
-    """Return one message for a program."""
+    """Return a message for `--json`."""
     return {
         "id": entry.id,
         "from_account_id": entry.from_account_id,
@@ -143,7 +143,7 @@ def message_json(opened: Messaging, entry: Entry) -> dict[str, Any]:
 
 
 def warn_about_own_devices(opened: Messaging) -> None:
-    """Say when the own account has devices that get no copies."""
+    """Warn when the account has devices that get no copies."""
     account_id = opened.credentials.account_id
     if opened.messenger.accounts.get(account_id).unaccepted:
         note(
@@ -153,7 +153,7 @@ def warn_about_own_devices(opened: Messaging) -> None:
 
 
 def _receive(opened: Messaging, wait: int, sleep: Callable[[float], None]) -> None:
-    """Wait for a message; a server that is away may come back until the time is over."""
+    """Wait for a message; keep waiting while the server is away, until the time is over."""
     until = time.monotonic() + wait
     while True:
         left = max(0, min(MAX_POLL_SECONDS, round(until - time.monotonic())))
@@ -177,7 +177,7 @@ def _moment(entry: Entry) -> datetime:
 @click.argument("name")
 @click.pass_obj
 def accept(session: Session, name: str) -> None:
-    """Take NAME's messages as no requests any more.
+    """Accept NAME: their messages are no requests any more.
 
     \b
     Example:
@@ -190,7 +190,7 @@ def accept(session: Session, name: str) -> None:
 @click.argument("name")
 @click.pass_obj
 def block(session: Session, name: str) -> None:
-    """Have NAME's messages dropped from now on; they are not told.
+    """Drop NAME's messages from now on; they do not learn it.
 
     \b
     Example:
@@ -203,7 +203,7 @@ def block(session: Session, name: str) -> None:
 @click.argument("name")
 @click.pass_obj
 def unblock(session: Session, name: str) -> None:
-    """Let NAME write again, as somebody you have never met.
+    """Let NAME write again, as somebody you have not accepted.
 
     \b
     Example:

@@ -31,7 +31,7 @@ MYSELF = "me"
 
 @dataclass(frozen=True)
 class Messaging:
-    """What one command about messages works with."""
+    """The store, messenger and names of one command."""
 
     kith: Kith
     credentials: Credentials
@@ -41,7 +41,7 @@ class Messaging:
     _group_names: dict[str, str] = field(default_factory=dict)
 
     def account(self, name: str) -> str:
-        """Return the account that is meant by a name, a number or an id; raise Failure."""
+        """Return the account of a name, a number or an id; raise Failure."""
         if name == MYSELF:
             return self.credentials.account_id
         try:
@@ -52,13 +52,13 @@ class Messaging:
         return self._named(name) if number is None else self._with_number(number)
 
     def label(self, account_id: str) -> str:
-        """Return what to call an account."""
+        """Return the name to show for an account."""
         return (
             "you" if account_id == self.credentials.account_id else self.addresses.label(account_id)
         )
 
     def group_label(self, group_id: str) -> str:
-        """Return the name of a group; its id where there is nothing better."""
+        """Return the name of a group, its id without one."""
         if not self._group_names:
             with contextlib.suppress(KithError):
                 self._group_names.update({one.id: one.name for one in all_groups(self.kith)})
@@ -105,7 +105,7 @@ class Messaging:
 def messaging(session: Session, *, online: bool = True) -> Iterator[Messaging]:
     """Open the store and the messenger of this profile; raise Failure.
 
-    online: publish keys that are due and send what still waits, before anything else.
+    online: publish due keys and send what still waits first.
     """
     with store_errors(), ExitStack() as stack:
         kith, credentials = session.signed_in()
@@ -120,7 +120,7 @@ def messaging(session: Session, *, online: bool = True) -> Iterator[Messaging]:
 
 
 def all_groups(kith: Kith) -> Iterator[GroupSummary]:
-    """Yield the groups of the account, and those it is invited to."""
+    """Yield the groups of the account, including invitations."""
     after = None
     while True:
         page = kith.groups(after=after)
@@ -132,7 +132,7 @@ def all_groups(kith: Kith) -> Iterator[GroupSummary]:
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Turn what can go wrong with the store into a Failure."""
+    """Turn errors of the store into a Failure."""
     try:
         yield
     except StoreLocked as error:
@@ -144,7 +144,7 @@ def store_errors() -> Iterator[None]:
 
 @contextmanager
 def send_errors(opened: Messaging) -> Iterator[None]:
-    """Turn what the messenger refuses into a Failure."""
+    """Turn messages that the messenger refuses into a Failure."""
     try:
         yield
     except KeysChanged as changed:

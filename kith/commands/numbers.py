@@ -25,7 +25,7 @@ from kith.contacts import Format, read_contacts, region_of
 from kith.storage import CredentialsBroken
 from kith.sync import Book, gather
 
-TABLE_ROWS = 1_000  # a table is as wide as its widest row, so that many are gathered
+TABLE_ROWS = 1_000  # printed at once, as wide as the widest
 
 
 @click.command()
@@ -43,11 +43,10 @@ def numbers(
     as_json: bool,
     strict: bool,
 ) -> None:
-    """Show the numbers in FILE as they are understood, and what cannot be.
+    """Show the numbers in FILE as kith sync reads them, and what cannot be read.
 
-    Reads FILE as kith sync does, and asks nobody: it needs no server and no account. A number that
-    may be one of two is shown twice. Where you are signed in, your own number tells the country and
-    the area of numbers that name none.
+    It needs no server and no account. A number that may be one of two is shown twice. If you are
+    signed in, numbers without country or area code are read as those of your own number.
 
     \b
     Example:
@@ -88,7 +87,7 @@ def numbers(
 def _own_number(session: Session) -> str | None:
     try:
         credentials = session.stored_credentials()
-    except CredentialsBroken:  # of no concern here
+    except CredentialsBroken:  # the command needs none
         return None
     return None if credentials is None else credentials.phone_number
 

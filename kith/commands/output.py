@@ -22,12 +22,12 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.table import Table
 from rich.text import Text
 
-_WIDE_ENOUGH = 10_000  # a table that is piped somewhere must not be folded
-_JOINERS = "\u200c\u200d"  # parts of names and emoji in many scripts
+_WIDE_ENOUGH = 10_000  # so that a piped table is not folded
+_JOINERS = "\u200c\u200d"  # used in names and emoji
 
 
 class _PipeConsole(Console):
-    """A console that leaves it to the command what happens when nobody reads any more."""
+    """A console that raises when the reader of the output is gone."""
 
     def on_broken_pipe(self) -> None:
         """Raise BrokenPipeError."""
@@ -35,7 +35,7 @@ class _PipeConsole(Console):
 
 
 def clean(text: str) -> str:
-    """Return `text` on one line, with control and direction characters made visible as "\ufffd"."""
+    """Return `text` on one line, with control and direction characters replaced by "\ufffd"."""
     return "".join(
         character if character.isprintable() or character in _JOINERS else "\ufffd"
         for character in " ".join(text.split())
@@ -43,13 +43,13 @@ def clean(text: str) -> str:
 
 
 def note(text: str) -> None:
-    """Write one line for the person to stderr."""
+    """Write one line to stderr."""
     click.echo(clean(text), err=True)
 
 
 @contextmanager
 def spinner(text: str) -> Iterator[None]:
-    """Say on stderr what takes a while, with a spinner for as long as it does on a terminal."""
+    """Show on stderr what takes a while, with a spinner on a terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:
         note(text)
@@ -60,11 +60,9 @@ def spinner(text: str) -> Iterator[None]:
 
 
 def ask_secret(question: str, *, again: str | None = None, empty: bool = False) -> str:
-    """Return what the person enters unseen, asked for twice when `again` is given.
+    """Return what the person enters without echo, asked for twice with `again`.
 
-    empty: nothing is an answer as well.
-
-    Where there is no terminal the answer is read from stdin as it comes.
+    empty: allow an empty answer. Without a terminal the answer is read from stdin.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", getpass.GetPassWarning)
@@ -81,35 +79,33 @@ def ask_secret(question: str, *, again: str | None = None, empty: bool = False) 
 
 
 def plural(count: int, thing: str) -> str:
-    """Return so many things, such as "1 contact" and "2 contacts"."""
+    """Return a count and a noun, such as "1 contact" and "2 contacts"."""
     return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 def json_items(items: Iterable[str]) -> Iterator[str]:
-    """Yield the items of a JSON array, each on a line of its own."""
+    """Yield the items of a JSON array, each on its own line."""
     between = "\n    "
     for item in items:
         yield between + item
         between = ",\n    "
 
 
-#: An option rather than the PIN itself, which others on the machine could see while the command runs.
+#: A file, because other people on the machine could see a PIN on the command line.
 pin_file_option = click.option(
     "--pin-file",
     type=click.File(),
-    help="Read the PIN from a file, - is stdin; asked for when needed and not given.",
+    help="Read the PIN from a file, - is stdin; asked for by default.",
 )
 
 
 def read_pin(file: TextIO | None) -> str | None:
-    """Return the first line of a file that a PIN is kept in; None without a file, or when it is
-    empty.
-    """
+    """Return the first line of a PIN file; None without a file, or when it is empty."""
     return None if file is None else file.readline().rstrip("\r\n") or None
 
 
 def note_lock_removal(ends_at: datetime | None) -> None:
-    """Tell that the PIN of the account is about to be removed, or is not any more."""
+    """Print that the PIN of the account will be removed, or that it stays."""
     if ends_at is None:
         note("The PIN of your account stays.")
     else:
@@ -126,7 +122,7 @@ def print_json(value: object) -> None:
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Write a table to stdout; the last column holds ids and is never folded."""
+    """Write a table to stdout; the last column has ids and is never folded."""
     console = _PipeConsole(file=sys.stdout, highlight=False)
     if not console.is_terminal:
         console.width = _WIDE_ENOUGH
@@ -140,24 +136,24 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def local_time(moment: datetime | None) -> str:
-    """Return a time as this machine's clock shows it, to the minute."""
+    """Return a time in the local time zone, to the minute."""
     return "" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 class _RateColumn(ProgressColumn):
-    """How many there were and how many come in a second."""
+    """A count and its rate per second."""
 
     def render(self, task: Task) -> Text:
-        """Return both as text."""
+        """Return the text of the column."""
         count = int(task.fields["count"])
         return Text(f"{count:,} {task.fields['unit']}, {count / (task.elapsed or 1):,.0f}/s")
 
 
 class SyncProgress(Progress):
-    """Two bars on stderr: the reading of the book and the asking."""
+    """Two bars on stderr, for reading the book and for the lookups; only on a terminal."""
 
     def __init__(self, *, quiet: bool) -> None:
-        """Show nothing yet."""
+        """Create the bars."""
         console = Console(stderr=True)
         super().__init__(
             TextColumn("{task.description}"),
@@ -172,9 +168,7 @@ class SyncProgress(Progress):
         self._asking = self.add_task("Asking", visible=False, start=False, count=0, unit="numbers")
 
     def reading(self, stream: BinaryIO) -> Callable[[int], None]:
-        """Return what shows how many contacts were read, and how much of a file; of a pipe nobody
-        knows.
-        """
+        """Return a callback for the number of contacts read; a file also shows its progress."""
         size = _size(stream)
 
         def show(contacts: int) -> None:
@@ -185,7 +179,7 @@ class SyncProgress(Progress):
         return show
 
     def asking(self, asked: int, total: int) -> None:
-        """Show how many numbers have been asked about, of how many."""
+        """Show how many numbers were looked up, and of how many."""
         if asked == 0:
             self.stop_task(self._reading)
             self.start_task(self._asking)
@@ -195,6 +189,6 @@ class SyncProgress(Progress):
 def _size(stream: BinaryIO) -> int | None:
     try:
         state = os.fstat(stream.fileno())
-    except OSError:  # not of this system, such as the stdin of a test
+    except OSError:  # no real file, such as the stdin of a test
         return None
     return state.st_size if stat.S_ISREG(state.st_mode) else None

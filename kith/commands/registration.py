@@ -28,9 +28,7 @@ MAX_PIN_TRIES = 3
 @click.option(
     "--region", metavar="CC", help="Country of a number without country code, such as DE."
 )
-@click.option(
-    "--voice", is_flag=True, help="Have the code read out in a call instead of sent as text."
-)
+@click.option("--voice", is_flag=True, help="Get the code in a call instead of a text.")
 @click.option("--name", help="Name of this device, shown in the list of devices.")
 @pin_file_option
 @click.option("--dev", is_flag=True, help="Read the code from a development server's outbox.")
@@ -52,11 +50,10 @@ def register(
     replace: bool,
     as_json: bool,
 ) -> None:
-    """Prove that NUMBER is yours and make this machine a device of its account.
+    """Verify NUMBER and add this machine to its account.
 
-    A code is sent and asked for. Instead of the code, "again" has it sent again and "call" has it
-    read out. A machine that was a device of the number before, and has its keys still, keeps its
-    messages and what waits for it.
+    Enter the code that is sent, "again" to send it again, or "call" to have it read out. A machine
+    that was a device of the number before and still has its keys keeps its messages.
 
     \b
     Example:
@@ -98,7 +95,7 @@ def register(
 )
 @click.pass_obj
 def link(session: Session, code: str, name: str | None, replace: bool, as_json: bool) -> None:
-    """Make this machine a further device of the account that made the link CODE.
+    """Add this machine to the account that created the link CODE.
 
     \b
     Example:
@@ -116,7 +113,7 @@ def link(session: Session, code: str, name: str | None, replace: bool, as_json: 
             phone_number="",
             device_token=linked.device_token,
         )
-        # Stored before it is used: the link code works once, a lost token would stay lost.
+        # Saved before it is used: the link code works once, and a lost token is lost.
         session.file.save(credentials)
         kith.device_token = linked.device_token
         number = kith.account().phone_number

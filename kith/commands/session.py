@@ -34,7 +34,7 @@ _PROFILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,99}")
 
 @dataclass(frozen=True)
 class Dependencies:
-    """What tests replace: the transport under the client, and what waits."""
+    """What tests replace: the transport of the client, and the sleep function."""
 
     transport: httpx.BaseTransport | None = None
     sleep: Callable[[float], None] = time.sleep
@@ -61,7 +61,7 @@ class Session:
         token_file: str | None,
         insecure: bool = False,
     ) -> "Session":
-        """Return the session that the global options describe; raise click.BadParameter."""
+        """Return the session for the global options; raise click.BadParameter."""
         if profile is not None:
             if not _PROFILE.fullmatch(profile):
                 raise click.BadParameter(
@@ -86,15 +86,14 @@ class Session:
 
     @property
     def has_token(self) -> bool:
-        """Whether a token was given by itself."""
+        """Whether --token-file or KITH_TOKEN is given."""
         return self._given_token() is not None
 
     def token_client(self) -> tuple[Kith, str] | None:
-        """Return a client with the token that was given by itself, and its server; None when none
-        was.
+        """Return a client with the token of --token-file or KITH_TOKEN, and its server; None
+        without one.
 
-        --token-file comes before KITH_TOKEN. Raise Failure when no server is named: which one the
-        token is for is not written in it.
+        Raise click.UsageError without a server, as a token does not name the server it is for.
         """
         token = self._given_token()
         if token is None:
@@ -129,14 +128,14 @@ class Session:
         return self._client(credentials.server, credentials.device_token), credentials
 
     def stored_credentials(self) -> Credentials | None:
-        """Return this profile's credentials if there are any."""
+        """Return this profile's credentials, if there are any."""
         try:
             return self.file.load()
         except CredentialsMissing:
             return None
 
     def credentials_of_server(self) -> Credentials | None:
-        """Return this profile's credentials if they are of the server that is spoken to."""
+        """Return this profile's credentials, if they are of the current server."""
         stored_credentials = self.stored_credentials()
         return (
             stored_credentials
@@ -146,7 +145,7 @@ class Session:
 
     @property
     def server(self) -> str:
-        """The server that a new registration goes to."""
+        """The server of a new registration."""
         stored_credentials = None if self.wanted_server else self.stored_credentials()
         return self.wanted_server or (
             stored_credentials.server if stored_credentials else DEFAULT_SERVER
@@ -187,11 +186,11 @@ def _solve_with_spinner(challenge: Mapping[str, Any]) -> str:
 
 
 def _is_exposed(server: str) -> bool:
-    """Return whether what is sent to a server can be read on the way there."""
+    """Return whether requests to a server can be read on the way."""
     try:
         url = httpx.URL(server)
     except (httpx.InvalidURL, UnicodeError):
-        return False  # told better by the client
+        return False  # the client reports it
     host = url.host.removesuffix(".")
     if url.scheme != "http" or host == "localhost" or host.endswith(".localhost"):
         return False

@@ -47,15 +47,15 @@ from kith.storage import Credentials, default_state_directory
 from kith.sync import Book, Outcome, State, StateBroken, StateInUse, gather, synchronise
 
 DAY_SECONDS = 86_400
-MAX_WAIT_SECONDS = 3600.0  # seconds for another sync to end: one of a million numbers takes minutes
+MAX_WAIT_SECONDS = 3600.0  # for another sync, as one of a million numbers takes minutes
 SERVICE_REFUSED = (ServiceTokenInvalid, ServiceTokenExpired, ScopeMissing)
 
 
 @dataclass(frozen=True)
 class LookupOwner:
-    """Who asks: `own_number` is None for a service, and `identity` says what was paid by whom.
+    """The budget's owner: `own_number` is None for a service, `identity` names the state file.
 
-    former_identity: what names the state files of the time when each book had its own.
+    former_identity: named the state files of versions with one for each book.
     """
 
     client: Kith
@@ -73,21 +73,23 @@ class LookupOwner:
     "--output",
     type=click.Choice(["table", "json", "jsonl", "csv"]),
     default="table",
-    help="How matches are printed; a table otherwise.",
+    help="Format of the matches.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The same as --output json.")
-@click.option("--watch-new", is_flag=True, help="Print only people that no earlier run has shown.")
+@click.option("--json", "as_json", is_flag=True, help="Same as --output json.")
+@click.option(
+    "--watch-new", is_flag=True, help="Print only matches that no earlier run has printed."
+)
 @click.option(
     "--rejects",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write what could not be read into this file, instead of to stderr.",
+    help="Write what could not be read into this file instead of to stderr.",
 )
 @strict_option
 @click.option(
     "--state",
     "state_path",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Keep what was paid for in this file; otherwise in the account's below ~/.local/state/kith.",
+    help="Keep what was paid for in this file; by default the account's in ~/.local/state/kith.",
 )
 @click.option("--quiet", is_flag=True, help="Print matches and failures only.")
 @click.pass_obj
@@ -104,13 +106,12 @@ def sync(
     state_path: Path | None,
     quiet: bool,
 ) -> None:
-    """Show which of the contacts in FILE are here.
+    """Show which of the contacts in FILE have an account.
 
-    FILE is an address book as phones and programs export it: vCard, CSV, LDIF, JSON, XML,
-    Telegram's or WhatsApp's export, compressed or not; "-" reads stdin. Only hashes of the numbers
-    leave this machine. What cannot be read is named on stderr and costs nothing else. Run it again
-    whenever you like, under any name of the file: only numbers that this account has not asked
-    about before cost anything.
+    FILE is an address book as phones and programs export it: vCard, CSV, LDIF, JSON, XML, an export
+    of Telegram or WhatsApp, compressed or not; "-" reads stdin. Only hashes of the numbers leave
+    this machine. What cannot be read is reported on stderr. Only numbers that this account has not
+    looked up before cost budget, under any name of the file.
 
     \b
     Example:
@@ -139,13 +140,13 @@ def sync(
                 write_rejects(rejects, (fault_line(file, fault) for fault in book.faults()))
             if no_numbers_text(book):
                 note(f"kith: {no_numbers_text(book)}")
-            # Only now: another run has to wait for as long as this one holds it.
+            # Opened late, because other runs wait until it is closed.
             state = stack.enter_context(_state(session, owner, file, state_path))
             outcome = synchronise(owner.client, book, state, on_progress=progress.asking)
         shown = NewMatches(book, state, only_new=watch_new)
         print_matches("json" if as_json else output, shown, book, outcome)
-        # Only now: people whom a broken pipe has swallowed are new to the next run. An empty file
-        # is more often a failed export than a lonely person, and makes nobody new.
+        # Only after the output: after a broken pipe the matches are new to the next run. An empty
+        # file is mostly a failed export, and must not make all matches new.
         state.mark_shown(book.account_ids(), everybody=outcome.complete and book.numbers > 0)
         if owner.credentials is not None:
             save_names(session, owner.credentials, book)
@@ -163,7 +164,7 @@ def _lookup_owner(session: Session) -> LookupOwner:
     if given is not None:
         client, server = given
         try:
-            # An older server does not tell; then the token itself stands for who asks.
+            # An older server sends no owner; then the token stands for it.
             owner = client.discovery_parameters().asker or _digest(client.device_token or "")
         except BaseException:
             client.close()
@@ -176,12 +177,12 @@ def _lookup_owner(session: Session) -> LookupOwner:
 
 
 def _state(session: Session, owner: LookupOwner, file: str, given: Path | None) -> State:
-    """Open the state of whoever asks, waiting for another run; raise StateInUse, StateBroken."""
+    """Open the owner's state, waiting for another run; raise StateInUse or StateBroken."""
     directory = default_state_directory()
     place = file if file == "-" else str(Path(file).resolve())
     state = State(
         given or directory / f"sync-{_digest(owner.identity)}.db",
-        # A file that is named by hand is of one book, whatever that is called.
+        # With --state the file belongs to one book, whatever its path.
         "" if given else _digest(place),
         wait=MAX_WAIT_SECONDS,
         sleep=session.dependencies.sleep,
