@@ -13,7 +13,8 @@ COMMANDS = {
     **dict.fromkeys(("discoverable", "lock", "logout", "rotate", "whoami"), "account"),
     **dict.fromkeys(("link", "register"), "registration"),
     **dict.fromkeys(("accept", "block", "inbox", "send", "unblock"), "messages"),
-    **{name: name for name in ("chat", "devices", "groups", "keys", "numbers", "sync")},
+    **{name: name for name in ("chat", "devices", "groups", "keys", "sync")},
+    "numbers": "address_book",
 }
 
 

@@ -38,10 +38,6 @@ class VerificationNotFound(KithProblem, code="verification-not-found"):
     """The verification does not exist."""
 
 
-class VerificationExpired(KithProblem, code="verification-expired"):
-    """The verification has expired; start another."""
-
-
 class VerificationClosed(KithProblem, code="verification-closed"):
     """The verification is already verified, canceled or failed."""
 
@@ -128,10 +124,6 @@ class AccountNotFound(KithProblem, code="account-not-found"):
 
 class DeviceNotFound(KithProblem, code="device-not-found"):
     """The device does not exist."""
-
-
-class LinkCodeInvalid(KithProblem, code="link-code-invalid"):
-    """The link code is wrong, used or expired."""
 
 
 class EpochUnknown(KithProblem, code="epoch-unknown"):

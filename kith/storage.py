@@ -6,14 +6,16 @@ An unreadable file is never replaced, because a lost device token cannot be reco
 import contextlib
 import json
 import os
-import re
 import secrets
 import sqlite3
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple, Self
 
-_TOKEN = re.compile(r"[!-~]+")
+import msgspec
+
+from kith.models import Answer
 
 
 class CredentialsMissing(Exception):
@@ -24,15 +26,15 @@ class CredentialsBroken(Exception):
     """A credentials file cannot be read or written; the message says what to do."""
 
 
-@dataclass(frozen=True)
-class Credentials:
+class Credentials(Answer, frozen=True):
     """A device's server, ids and token."""
 
+    secret = frozenset({"device_token"})
     server: str
     account_id: str
     device_id: str
     phone_number: str
-    device_token: str = field(repr=False)
+    device_token: Annotated[str, msgspec.Meta(pattern=r"\A[!-~]+\Z")]
 
 
 class CredentialsFile:
@@ -45,47 +47,33 @@ class CredentialsFile:
     def load(self) -> Credentials:
         """Return the credentials; raise CredentialsMissing or CredentialsBroken."""
         try:
-            document = json.loads(self.path.read_bytes())
-        except FileNotFoundError:
-            raise CredentialsMissing from None
-        except OSError as error:
-            raise CredentialsBroken(f"{self.path} cannot be read: {error.strerror}.") from None
-        except (ValueError, RecursionError):
-            raise self._broken() from None
-        names = Credentials.__dataclass_fields__
-        if not isinstance(document, dict) or not all(
-            isinstance(document.get(name), str) for name in names
-        ):
-            raise self._broken()
-        if not _TOKEN.fullmatch(document["device_token"]):
-            raise self._broken()
-        return Credentials(**{name: document[name] for name in names})
+            with self._errors("read"):
+                return msgspec.json.decode(self.path.read_bytes(), type=Credentials)
+        except (msgspec.MsgspecError, RecursionError):
+            raise CredentialsBroken(
+                f"{self.path} is not a readable credentials file. Restore it from a backup, "
+                "or move it away and register again."
+            ) from None
 
     def save(self, credentials: Credentials) -> None:
         """Replace the file atomically; raise CredentialsBroken."""
-        content = json.dumps(asdict(credentials), indent=2) + "\n"
-        try:
+        content = json.dumps(msgspec.to_builtins(credentials), indent=2) + "\n"
+        with self._errors("written"):
             self._replace(content.encode("ascii"))
-        except OSError as error:
-            raise CredentialsBroken(f"{self.path} cannot be written: {error.strerror}.") from None
 
     def prepare(self) -> None:
         """Check that `save` will work; raise CredentialsBroken."""
-        try:
+        with self._errors("written"):
             temporary = self._temporary()
             os.close(_create(temporary))
             temporary.unlink()
-        except OSError as error:
-            raise CredentialsBroken(f"{self.path} cannot be written: {error.strerror}.") from None
         if self.path.is_dir():
             raise CredentialsBroken(f"{self.path} is a directory, not a credentials file.")
 
     def remove(self) -> None:
         """Delete the file, if there is one."""
-        try:
+        with self._errors("deleted"):
             self.path.unlink(missing_ok=True)
-        except OSError as error:
-            raise CredentialsBroken(f"{self.path} cannot be deleted: {error.strerror}.") from None
 
     def is_exposed(self) -> bool:
         """Return whether other people on this machine can read the file."""
@@ -116,11 +104,14 @@ class CredentialsFile:
                 directory.mkdir(mode=0o700, exist_ok=True)
         return target.with_name(f".{target.name}.{secrets.token_hex(8)}")
 
-    def _broken(self) -> CredentialsBroken:
-        return CredentialsBroken(
-            f"{self.path} is not a readable credentials file. Restore it from a backup, "
-            "or move it away and register again."
-        )
+    @contextmanager
+    def _errors(self, action: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if action == "read" and isinstance(error, FileNotFoundError):
+                raise CredentialsMissing from None
+            raise CredentialsBroken(f"{self.path} cannot be {action}: {error.strerror}.") from None
 
 
 def default_directory() -> Path:
@@ -158,6 +149,24 @@ class FileMarks(NamedTuple):
 
     application_id: int
     version: int
+
+
+class ClosesDatabase:
+    """Mixin of a context manager that closes its SQLite connection."""
+
+    _database: sqlite3.Connection
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        """Return the object."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the database."""
+        self.close()
 
 
 def open_private(path: Path, *, timeout: float) -> sqlite3.Connection:

@@ -1,9 +1,9 @@
 """Commands for the account: whoami, discoverable, lock, rotate, logout."""
 
-from dataclasses import replace
 from typing import TextIO
 
 import click
+from msgspec.structs import replace
 
 from kith.commands.message_store import delete_store
 from kith.commands.output import (

@@ -5,6 +5,7 @@ terminal.
 """
 
 import getpass
+import itertools
 import json
 import os
 import stat
@@ -22,6 +23,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.table import Table
 from rich.text import Text
 
+TABLE_ROWS = 1_000  # of a block of a long table
 _WIDE_ENOUGH = 10_000  # so that a piped table is not folded
 _JOINERS = "\u200c\u200d"  # used in names and emoji
 
@@ -83,11 +85,11 @@ def plural(count: int, thing: str) -> str:
     return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
-def json_items(items: Iterable[str]) -> Iterator[str]:
+def json_items(items: Iterable[object]) -> Iterator[str]:
     """Yield the items of a JSON array, each on its own line."""
     between = "\n    "
     for item in items:
-        yield between + item
+        yield between + json.dumps(item)
         between = ",\n    "
 
 
@@ -133,6 +135,13 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*(Text(clean(cell)) for cell in row))
     console.print(table)
+
+
+def print_long_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write a table of any length to stdout, in blocks that are each as wide as needed."""
+    remaining = iter(rows)
+    while block := list(itertools.islice(remaining, TABLE_ROWS)):
+        print_table(headings, block)
 
 
 def local_time(moment: datetime | None) -> str:

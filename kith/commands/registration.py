@@ -1,10 +1,10 @@
 """`kith register` and `kith link`: add this machine to an account."""
 
 import platform
-from dataclasses import replace as replace_members
 from typing import TextIO
 
 import click
+from msgspec.structs import replace as replace_members
 
 from kith.api.verification import DeviceRecovery
 from kith.client import Kith

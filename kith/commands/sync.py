@@ -1,7 +1,6 @@
 """`kith sync`: match an address book and show the contacts who have an account."""
 
 import hashlib
-import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,12 +12,12 @@ from kith.client import Kith
 from kith.commands.address_book import (
     NewMatches,
     Output,
+    disk_errors,
     fault_line,
     format_option,
-    no_numbers_text,
     note_counts,
-    open_input,
     print_matches,
+    read_book,
     region_option,
     require_no_faults,
     strict_option,
@@ -35,7 +34,7 @@ from kith.commands.errors import (
 from kith.commands.message_store import save_names
 from kith.commands.output import SyncProgress, note, plural
 from kith.commands.session import Session
-from kith.contacts import Format, read_contacts, region_of
+from kith.contacts import Format
 from kith.problems import (
     ScopeMissing,
     ServiceTokenExpired,
@@ -44,7 +43,7 @@ from kith.problems import (
     TokenReused,
 )
 from kith.storage import Credentials, default_state_directory
-from kith.sync import Book, Outcome, State, StateBroken, StateInUse, gather, synchronise
+from kith.sync import Book, Outcome, State, StateBroken, StateInUse, synchronise
 
 DAY_SECONDS = 86_400
 MAX_WAIT_SECONDS = 3600.0  # for another sync, as one of a million numbers takes minutes
@@ -120,26 +119,24 @@ def sync(
       kith sync contacts.csv --watch-new --quiet
     """
     with ExitStack() as stack:
+        stack.enter_context(disk_errors())
         stack.enter_context(_sync_errors(given=session.has_token))
         owner = _lookup_owner(session)
         stack.enter_context(owner.client)
         book = stack.enter_context(Book())
         with SyncProgress(quiet=quiet) as progress:
-            with open_input(file) as stream:
-                gather(
-                    read_contacts(stream, file, form=form),
-                    book,
-                    region=region or region_of(owner.own_number or ""),
-                    own_number=owner.own_number,
-                    on_fault=None
-                    if quiet or rejects
-                    else lambda fault: note(fault_line(file, fault)),
-                    on_progress=progress.reading(stream),
-                )
+            silent = quiet or rejects is not None
+            read_book(
+                book,
+                file,
+                form,
+                region=region,
+                own_number=owner.own_number,
+                on_fault=None if silent else lambda fault: note(fault_line(file, fault)),
+                progress=progress.reading,
+            )
             if rejects:
                 write_rejects(rejects, (fault_line(file, fault) for fault in book.faults()))
-            if no_numbers_text(book):
-                note(f"kith: {no_numbers_text(book)}")
             # Opened late, because other runs wait until it is closed.
             state = stack.enter_context(_state(session, owner, file, state_path))
             outcome = synchronise(owner.client, book, state, on_progress=progress.asking)
@@ -219,12 +216,6 @@ def _sync_errors(*, given: bool) -> Iterator[None]:
         raise Failure(str(error), hint="Wait until it ends.", exit_code=LATER) from None
     except StateBroken as error:
         raise Failure(str(error), exit_code=LOCAL_FILE) from None
-    except sqlite3.Error as error:
-        raise Failure(
-            f"The address book cannot be sorted on disk: {error}.",
-            hint="Make room, or name a directory that has some as TMPDIR.",
-            exit_code=LOCAL_FILE,
-        ) from None
 
 
 def _budget_used_up(outcome: Outcome) -> Failure:

@@ -12,8 +12,7 @@ import phonenumbers
 from phonenumbers import PhoneMetadata
 
 from kith.contacts import vocabulary
-from kith.contacts.contact import one_line
-from kith.contacts.detection import looks_like_number
+from kith.contacts.contact import looks_like_number, one_line
 from kith.contacts.vocabulary import normalize_name
 
 #: Words of a column's name that do not distinguish its phone from others.
@@ -131,46 +130,21 @@ NORTH_AMERICA = 1
 _DIGITS = re.compile(r"[\s()]*(?:\+|00)?\s*(\d{1,3}(?:[\s()-]*\d{1,4})?)(?:[.,]0+)?(?!\d)[\s()]*")
 _EDGES = " \t()[]-/,;:.'\""
 #: Names of countries beside those of CLDR, which libphonenumber has.
+_ALIAS_TABLE = """
+    GB: uk, u k, great britain, britain, england, scotland;
+    GB: wales, gbr, northern ireland, grossbritannien, großbritannien;
+    US: usa, u s a, u s, united states of america, america; GR: el, grc, hellas;
+    AE: uae, are, emirates; RU: russia, rus, russian federation;
+    KR: korea, south korea, kor, republic of korea;
+    CZ: czech republic, czechia, cze, tschechien; NL: holland, the netherlands, nld;
+    TR: turkey, turkiye, tur; DE: deu, ger, brd; AT: aut; CH: che; FR: fra; IT: ita; ES: esp;
+    IN: ind; CA: can; AU: aus; NZ: nzl; IE: irl; BE: bel; PL: pol; PT: prt; SE: swe; NO: nor;
+    DK: dnk; FI: fin; BR: bra; MX: mex; JP: jpn; CN: chn; ZA: zaf; HK: hong kong; VN: viet nam
+"""
 _ALIASES = {
-    **dict.fromkeys(
-        ("uk", "u k", "great britain", "britain", "england", "scotland", "wales"), "GB"
-    ),
-    **dict.fromkeys(("gbr", "northern ireland", "grossbritannien", "großbritannien"), "GB"),
-    **dict.fromkeys(("usa", "u s a", "u s", "united states of america", "america"), "US"),
-    **dict.fromkeys(("el", "grc", "hellas"), "GR"),
-    **dict.fromkeys(("uae", "are", "emirates"), "AE"),
-    **dict.fromkeys(("russia", "rus", "russian federation"), "RU"),
-    **dict.fromkeys(("korea", "south korea", "kor", "republic of korea"), "KR"),
-    **dict.fromkeys(("czech republic", "czechia", "cze", "tschechien"), "CZ"),
-    **dict.fromkeys(("holland", "the netherlands", "nld"), "NL"),
-    **dict.fromkeys(("turkey", "turkiye", "tur"), "TR"),
-    "deu": "DE",
-    "ger": "DE",
-    "aut": "AT",
-    "che": "CH",
-    "fra": "FR",
-    "ita": "IT",
-    "esp": "ES",
-    "ind": "IN",
-    "can": "CA",
-    "aus": "AU",
-    "nzl": "NZ",
-    "irl": "IE",
-    "bel": "BE",
-    "pol": "PL",
-    "prt": "PT",
-    "swe": "SE",
-    "nor": "NO",
-    "dnk": "DK",
-    "fin": "FI",
-    "bra": "BR",
-    "mex": "MX",
-    "jpn": "JP",
-    "chn": "CN",
-    "zaf": "ZA",
-    "brd": "DE",
-    "hong kong": "HK",
-    "viet nam": "VN",
+    alias.strip(): region.strip()
+    for region, _, aliases in (entry.partition(":") for entry in _ALIAS_TABLE.split(";"))
+    for alias in aliases.split(",")
 }
 
 

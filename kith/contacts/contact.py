@@ -1,19 +1,13 @@
-"""What the readers yield: contacts with their numbers as written, and faults with a line."""
+"""What the readers yield, contacts and faults, and the phone numbers in a text: their separation, and their
+detection where no column says that there are any.
+"""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from kith.contacts import repairs
 from kith.contacts.numbering_plans import is_valid, split_calling_code
-from kith.contacts.repairs import (
-    MIN_DIGITS,
-    count_digits,
-    extract_digits,
-    first_number,
-    has_country_code,
-    is_date,
-    is_uri,
-)
 
 MIN_DIGITS_AFTER_SEMICOLON = 5
 MAX_QUOTE_CHARACTERS = 80  # characters of a text in a fault
@@ -33,6 +27,18 @@ _OTHER_NUMBER_LABEL = re.compile(
     re.IGNORECASE,
 )
 _NEAR = 40  # characters to look at on each side of a separator
+
+
+MAX_DIGITS = 20
+MAX_CELL_CHARACTERS = 400
+MAX_NUMBER_CHARACTERS = 100
+MAX_SUFFIX_CHARACTERS = 40
+
+#: The least digits of a cell; this alone rules out most cells of a book.
+_ENOUGH_DIGITS = re.compile(r"(?:\D*\d){7}")
+_START = re.compile(r"[+(\d*#]|[^\W\d_]{1,12}[.:]*\s?\d?\s*:\s*[+(\d]|tel:", re.IGNORECASE)
+_DECIMAL = re.compile(r"-?\d+\.\d*[1-9]\d*|-\d.*")
+_ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +106,7 @@ def quoted(text: str) -> str:
 
 def _parts(value: str, dialled: bool) -> Iterator[str]:
     start = 0
-    if not is_uri(value.lstrip()):
+    if not repairs.is_uri(value.lstrip()):
         for found in _SEPARATOR.finditer(value):
             before = value[max(start, found.start() - _NEAR) : found.start()]
             after = value[found.end() : found.end() + _NEAR]
@@ -115,12 +121,14 @@ def _split_on_words(part: str, dialled: bool) -> Iterator[str]:
 
     A second whole number after words is a number of its own: "415 555 0101 (home) 415 555 0102".
     """
-    while not is_uri(part.lstrip()):
-        number, tail = first_number(part)
-        following, _ = first_number(tail)
-        if min(count_digits(number), count_digits(following)) < MIN_DIGITS or is_date(following):
+    while not repairs.is_uri(part.lstrip()):
+        number, tail = repairs.first_number(part)
+        following, _ = repairs.first_number(tail)
+        if min(
+            repairs.count_digits(number), repairs.count_digits(following)
+        ) < repairs.MIN_DIGITS or repairs.is_date(following):
             break
-        if has_country_code(number.strip()) and _continues_number(number, tail):
+        if repairs.has_country_code(number.strip()) and _continues_number(number, tail):
             break
         words = tail[: tail.index(following)]
         if (
@@ -137,29 +145,66 @@ def _split_on_words(part: str, dialled: bool) -> Iterator[str]:
 def _separates(mark: str, before: str, after: str, dialled: bool) -> bool:
     """Return whether a mark separates two numbers, and is not part of one."""
     if after.lstrip().startswith("+"):
-        return len(mark) == 1 or count_digits(before) >= MIN_DIGITS
-    following = first_number(after)[0]
-    if is_date(following) or _EXTENSION.match(mark):
+        return len(mark) == 1 or repairs.count_digits(before) >= repairs.MIN_DIGITS
+    following = repairs.first_number(after)[0]
+    if repairs.is_date(following) or _EXTENSION.match(mark):
         return False
-    behind = count_digits(following)
-    if mark in "/|," and has_country_code(before.strip()) and _continues_number(before, after):
+    behind = repairs.count_digits(following)
+    if (
+        mark in "/|,"
+        and repairs.has_country_code(before.strip())
+        and _continues_number(before, after)
+    ):
         return False
     if mark == ";" and not dialled:
         return behind >= MIN_DIGITS_AFTER_SEMICOLON
     if dialled and mark in ",;" and not after[:1].isspace():
         return False
-    return behind >= MIN_DIGITS and count_digits(before) >= MIN_DIGITS
+    return behind >= repairs.MIN_DIGITS and repairs.count_digits(before) >= repairs.MIN_DIGITS
 
 
 def _continues_number(before: str, after: str) -> bool:
     """Return whether a number with a country code continues after a mark, as 0043664/1234567 does."""
-    following = first_number(after)[0]
+    following = repairs.first_number(after)[0]
     if _is_valid_number(before + following):
         return True
     return not _is_valid_number(before) and after.lstrip()[:1] not in ("+", "0", "(")
 
 
 def _is_valid_number(text: str) -> bool:
-    digits = extract_digits(text)
+    digits = repairs.extract_digits(text)
     parts = split_calling_code(digits.removeprefix("00"))
     return parts is not None and (is_valid(*parts) or is_valid(parts[0], parts[1].lstrip("0")))
+
+
+def looks_like_number(cell: str) -> bool:
+    """Return whether a cell of an unknown column looks like phone numbers, and not like a date, a
+    decimal or an IP address; words and pauses may follow a number.
+    """
+    if len(cell) > MAX_CELL_CHARACTERS or _ENOUGH_DIGITS.match(cell) is None:
+        return False
+    parts = written_numbers(cell, 0)
+    return bool(parts) and all(_looks_like_one(part.text) for part in parts)
+
+
+def numbers_in_name(name: str, line: int) -> list[WrittenNumber]:
+    """Return the numbers in a name: contacts without a name are saved under their number."""
+    return written_numbers(name, line, "name") if looks_like_number(name) else []
+
+
+def _looks_like_one(text: str) -> bool:
+    text = repairs.normalize_text(text)
+    if len(text) > MAX_NUMBER_CHARACTERS or _START.match(text) is None:
+        return False
+    if repairs.SHORTENED.fullmatch(text):
+        return True
+    if repairs.is_uri(text):
+        return repairs.MIN_DIGITS <= repairs.count_digits(repairs.uri_number(text)) <= MAX_DIGITS
+    number, tail = repairs.first_number(text)
+    return (
+        repairs.MIN_DIGITS <= repairs.count_digits(number) <= MAX_DIGITS
+        and len(tail) <= MAX_SUFFIX_CHARACTERS
+        and not repairs.is_date(number)
+        and _DECIMAL.fullmatch(number.strip()) is None
+        and _ADDRESS.fullmatch(number.strip()) is None
+    )

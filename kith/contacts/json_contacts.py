@@ -7,8 +7,14 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from kith.contacts import vocabulary
-from kith.contacts.contact import Contact, Fault, WrittenNumber, one_line, written_numbers
-from kith.contacts.detection import looks_like_number
+from kith.contacts.contact import (
+    Contact,
+    Fault,
+    WrittenNumber,
+    looks_like_number,
+    one_line,
+    written_numbers,
+)
 from kith.contacts.json_records import read_record
 from kith.contacts.json_stream import JsonInvalid, JsonStream
 

@@ -8,8 +8,15 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 
 from kith.contacts import vocabulary
-from kith.contacts.contact import Contact, Fault, WrittenNumber, one_line, written_numbers
-from kith.contacts.detection import looks_like_number, numbers_in_name
+from kith.contacts.contact import (
+    Contact,
+    Fault,
+    WrittenNumber,
+    looks_like_number,
+    numbers_in_name,
+    one_line,
+    written_numbers,
+)
 from kith.contacts.lines import Line, decode
 
 MAX_NUMBERS = 1000  # of one record

@@ -4,8 +4,16 @@ import base64
 from collections.abc import Iterable, Iterator
 
 from kith.contacts import vocabulary
-from kith.contacts.contact import Contact, Fault, WrittenNumber, one_line, quoted, written_numbers
-from kith.contacts.detection import looks_like_number, numbers_in_name
+from kith.contacts.contact import (
+    Contact,
+    Fault,
+    WrittenNumber,
+    looks_like_number,
+    numbers_in_name,
+    one_line,
+    quoted,
+    written_numbers,
+)
 from kith.contacts.lines import Line, decode
 
 MAX_VALUE_BYTES = 64 * 1024

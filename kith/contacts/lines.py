@@ -9,7 +9,7 @@ import codecs
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from itertools import chain
 
 from kith.contacts import vocabulary
 
@@ -31,14 +31,6 @@ class Line:
     cut: bool = False
 
 
-class ByteSource(Protocol):
-    """A source of bytes, such as a file."""
-
-    def read(self, size: int, /) -> bytes:
-        """Return up to `size` bytes, none at the end."""
-        ...
-
-
 def physical_lines(blocks: Iterable[bytes]) -> Iterator[Line]:
     """Yield the lines of `utf8_blocks`, numbered from 1."""
     for number, (content, cut) in enumerate(_split(blocks), start=1):
@@ -53,24 +45,20 @@ def decode(content: bytes) -> str:
         return content.decode(detect_encoding(content) or WESTERN, errors="replace")
 
 
-def utf8_blocks(stream: ByteSource) -> Iterator[bytes]:
-    """Yield a stream's blocks, with UTF-16, UTF-32 and detected older encodings converted to UTF-8."""
-    block = stream.read(BLOCK)
-    encoding = _wide_encoding(block[:UTF16_PROBE_BYTES])
-    while block and encoding is None:
-        if not block.isascii() and not is_utf8(block):
+def utf8_blocks(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield blocks of a file, with UTF-16, UTF-32 and detected older encodings converted to UTF-8."""
+    for number, block in enumerate(blocks):
+        encoding = None if number else _wide_encoding(block[:UTF16_PROBE_BYTES])
+        if encoding is None and not block.isascii() and not is_utf8(block):
             # Windows-1252 is decoded line by line, as some lines may be UTF-8.
             encoding = detect_encoding(block)
-        if encoding is None:
-            yield block
-            block = stream.read(BLOCK)
-    if encoding is None:
-        return
-    decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
-    while block:
-        yield decoder.decode(block).encode("utf-8")
-        block = stream.read(BLOCK)
-    yield decoder.decode(b"", final=True).encode("utf-8")
+        if encoding is not None:
+            decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
+            for encoded in chain([block], blocks):
+                yield decoder.decode(encoded).encode("utf-8")
+            yield decoder.decode(b"", final=True).encode("utf-8")
+            return
+        yield block
 
 
 def _wide_encoding(start: bytes) -> str | None:

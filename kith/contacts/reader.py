@@ -4,15 +4,15 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import chain
 from typing import BinaryIO, Literal
 
-from kith.contacts.contact import Contact, Fault, one_line, written_numbers
-from kith.contacts.detection import looks_like_number
+from kith.contacts.contact import Contact, Fault, looks_like_number, one_line, written_numbers
 from kith.contacts.json_contacts import is_document, read_json
 from kith.contacts.json_records import read_records
 from kith.contacts.ldif import read_ldif
-from kith.contacts.lines import BLOCK, ByteSource, Line, decode, physical_lines, utf8_blocks
+from kith.contacts.lines import BLOCK, Line, decode, physical_lines, utf8_blocks
 from kith.contacts.table import read_table
 from kith.contacts.vcard import read_vcards
 from kith.contacts.xml_contacts import read_xml
@@ -50,7 +50,7 @@ def read_contacts(
     """
     counts = Counter[str]()
     last = dict[str, Fault]()
-    for item in _unpack_and_read(stream, name, form):
+    for item in _unpack_and_read(iter(partial(stream.read, BLOCK), b""), name, form):
         if isinstance(item, Fault):
             counts[item.reason] += 1
             if counts[item.reason] > MAX_FAULTS:
@@ -62,36 +62,41 @@ def read_contacts(
 
 
 def _unpack_and_read(
-    stream: ByteSource, name: str, form: Format | None
+    blocks: Iterator[bytes], name: str, form: Format | None
 ) -> Iterator[Contact | Fault]:
-    start = stream.read(BLOCK)
-    source: ByteSource = _PrefixedStream(start, stream)
-    unpacked = list[_GzipStream]()
+    start = next(blocks, b"")
+    unpacked = list[_GzipBlocks]()
     while start.startswith(_GZIP) and len(unpacked) < MAX_GZIP_LAYERS:
-        unpacked.append(_GzipStream(source))
-        start = unpacked[-1].read(BLOCK)
-        source = _PrefixedStream(start, unpacked[-1])
+        unpacked.append(_GzipBlocks(chain([start], blocks)))
+        blocks = iter(unpacked[-1])
+        start = next(blocks, b"")
         name = name.lower().removesuffix(".gz")
+    found = has_content = False
+
+    def watched() -> Iterator[bytes]:
+        nonlocal has_content
+        for block in chain([start], blocks):
+            has_content = has_content or bool(block.strip())
+            yield block
+
     reason = unsupported_binary(start)
     if reason is not None:
         yield Fault(1, reason)
-    else:
-        found, counted = False, _CountingStream(source)
-        for item in _read(start, counted, name, form):
-            found = True
-            yield item
-        # An empty file is no fault.
-        if counted.size and not found:
-            yield Fault(1, _NOTHING)
+    for item in () if reason is not None else _read(start, watched(), name, form):
+        found = True
+        yield item
+    # An empty file is no fault.
+    if has_content and not found:
+        yield Fault(1, _NOTHING)
     if any(one.is_damaged for one in unpacked):
         yield Fault(1, "the compressed file is damaged; only its beginning is read")
 
 
 def _read(
-    start: bytes, source: ByteSource, name: str, form: Format | None
+    start: bytes, blocks: Iterator[bytes], name: str, form: Format | None
 ) -> Iterator[Contact | Fault]:
-    blocks = utf8_blocks(source)
-    first = next(blocks, b"")
+    text = utf8_blocks(blocks)
+    first = next(text, b"")
     reason = unsupported_text(first)
     if reason is not None and form is None:
         yield Fault(1, reason)
@@ -100,13 +105,13 @@ def _read(
     if form == "xml":
         # The declaration gives the encoding, unless the content was converted.
         if first == start:
-            yield from read_xml(_PrefixedStream(start, source))
+            yield from read_xml(chain([start], blocks))
         else:
-            yield from read_xml(_BlockStream(chain([first], blocks)), "utf-8")
+            yield from read_xml(chain([first], text), "utf-8")
     elif form == "json":
-        yield from read_json(chain([first], blocks))
+        yield from read_json(chain([first], text))
     else:
-        yield from _BY_LINES[form](physical_lines(chain([first], blocks)))
+        yield from _BY_LINES[form](physical_lines(chain([first], text)))
 
 
 def _form_of(block: bytes, name: str) -> Format:
@@ -128,79 +133,35 @@ def _form_of(block: bytes, name: str) -> Format:
     return _ENDINGS.get(name.lower().rpartition(".")[2], "csv")
 
 
-class _PrefixedStream:
-    """A stream whose beginning was read already."""
+class _GzipBlocks:
+    """The content of a gzip file in blocks, as far as it is undamaged."""
 
-    def __init__(self, start: bytes, stream: ByteSource) -> None:
-        self._start = start
-        self._stream = stream
-
-    def read(self, size: int, /) -> bytes:
-        if self._start:
-            start, self._start = self._start[:size], self._start[size:]
-            return start
-        return self._stream.read(size)
-
-
-class _CountingStream:
-    """A stream that counts its first bytes that are not white space."""
-
-    def __init__(self, stream: ByteSource) -> None:
-        self._stream = stream
-        self.size = 0
-
-    def read(self, size: int, /) -> bytes:
-        block = self._stream.read(size)
-        self.size += len(block.strip()) if not self.size else 0
-        return block
-
-
-class _BlockStream:
-    """Blocks as a stream."""
-
-    def __init__(self, blocks: Iterator[bytes]) -> None:
-        self._blocks = blocks
-
-    def read(self, _: int, /) -> bytes:
-        return next(self._blocks, b"")
-
-
-class _GzipStream:
-    """The content of a gzip stream, as far as it is undamaged."""
-
-    def __init__(self, packed: ByteSource) -> None:
+    def __init__(self, packed: Iterator[bytes]) -> None:
         self._packed = packed
-        self._unpacker = zlib.decompressobj(wbits=_GZIP_BITS)
-        self._waiting = b""
-        self._ended = False
         self.is_damaged = False
 
-    def read(self, size: int, /) -> bytes:
-        while not self._ended:
-            self._waiting = self._waiting or self._packed.read(BLOCK)
-            try:
-                found = self._unpacker.decompress(self._waiting, size)
-            except zlib.error:
-                self._ended = self.is_damaged = True
-                return b""
-            if not self._waiting and not found:
-                self._ended = self.is_damaged = True
-            self._waiting = self._unpacker.unconsumed_tail
-            if self._unpacker.eof:
-                self._next_member()
-            if found:
-                return found
-        return b""
-
-    def _next_member(self) -> None:
-        """Start the next member of the archive; padding is none."""
-        rest = self._unpacker.unused_data or self._packed.read(BLOCK)
-        self._ended = not rest.startswith(_GZIP)
-        self._unpacker, self._waiting = zlib.decompressobj(wbits=_GZIP_BITS), rest
+    def __iter__(self) -> Iterator[bytes]:
+        waiting = next(self._packed, b"")
+        # A file may have several members; what follows them is padding.
+        while waiting.startswith(_GZIP):
+            unpacker = zlib.decompressobj(wbits=_GZIP_BITS)
+            while not unpacker.eof:
+                try:
+                    found = unpacker.decompress(waiting, BLOCK)
+                except zlib.error:
+                    found = waiting = b""
+                if not found and not waiting:
+                    self.is_damaged = True
+                    return
+                if found:
+                    yield found
+                if not unpacker.eof:
+                    waiting = unpacker.unconsumed_tail or next(self._packed, b"")
+            waiting = unpacker.unused_data or next(self._packed, b"")
 
 
 _EXPORT = "export the contacts as vCard or CSV"
-_STARTS: tuple[tuple[bytes, str], ...] = (
+_STARTS: tuple[tuple[bytes | tuple[bytes, ...], str], ...] = (
     (b"PK\x03\x04", "this is a workbook or an archive; export it as CSV or vCard, or unpack it"),
     (
         b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
@@ -219,9 +180,7 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"\x28\xb5\x2f\xfd", "this is compressed with Zstandard; unpack it first"),
     (b"7z\xbc\xaf\x27\x1c", "this is a 7-Zip archive; unpack it first"),
     (b"Rar!\x1a\x07", "this is a RAR archive; unpack it first"),
-    (b"\xff\xd8\xff", f"this is a picture; {_EXPORT}"),
-    (b"\x89PNG", f"this is a picture; {_EXPORT}"),
-    (b"GIF8", f"this is a picture; {_EXPORT}"),
+    ((b"\xff\xd8\xff", b"\x89PNG", b"GIF8"), f"this is a picture; {_EXPORT}"),
 )
 _BZIP2 = re.compile(rb"BZh[1-9]1AY&SY")
 _TAR = (b"ustar", 257)

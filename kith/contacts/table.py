@@ -13,15 +13,17 @@ from statistics import mode
 
 from kith.contacts.columns import Columns, parse_country, parse_header
 from kith.contacts.contact import (
+    MAX_CELL_CHARACTERS,
     Contact,
     Fault,
     WrittenNumber,
+    looks_like_number,
+    numbers_in_name,
     one_line,
     quoted,
     written_numbers,
 )
 from kith.contacts.csv_rows import Row, read_rows
-from kith.contacts.detection import MAX_CELL_CHARACTERS, looks_like_number, numbers_in_name
 from kith.contacts.lines import Line
 from kith.contacts.repairs import count_digits, has_country_code, is_international
 

@@ -10,8 +10,15 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
 from kith.contacts import repairs, vocabulary
-from kith.contacts.contact import Contact, Fault, WrittenNumber, one_line, written_numbers
-from kith.contacts.detection import looks_like_number, numbers_in_name
+from kith.contacts.contact import (
+    Contact,
+    Fault,
+    WrittenNumber,
+    looks_like_number,
+    numbers_in_name,
+    one_line,
+    written_numbers,
+)
 from kith.contacts.lines import Line
 from kith.contacts.vcard_lines import (
     ADDRESSES,

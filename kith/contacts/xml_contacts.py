@@ -1,11 +1,10 @@
 """Address books in XML: xCard (RFC 6351) and the phone book of a FRITZ!Box."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 from xml.parsers import expat
 
 from kith.contacts.contact import Contact, Fault, WrittenNumber, one_line, written_numbers
-from kith.contacts.lines import BLOCK, ByteSource
 
 MAX_TEXT_CHARACTERS = 64 * 1024
 MAX_NAME_CHARACTERS = 1024  # characters of one part of a name, which may have many elements
@@ -38,7 +37,7 @@ class _EntitiesDeclared(Exception):
     """The document declares entities, which may expand without end."""
 
 
-def read_xml(stream: ByteSource, encoding: str | None = None) -> Iterator[Contact | Fault]:
+def read_xml(blocks: Iterable[bytes], encoding: str | None = None) -> Iterator[Contact | Fault]:
     """Yield the cards of an XML document as it is read; a Fault where it is broken, or when it is
     of another kind.
 
@@ -53,7 +52,7 @@ def read_xml(stream: ByteSource, encoding: str | None = None) -> Iterator[Contac
     parser.EntityDeclHandler = _refuse
     reader.line = lambda: parser.CurrentLineNumber
     try:
-        while block := stream.read(BLOCK):
+        for block in blocks:
             parser.Parse(block, False)
             yield from reader.take()
         parser.Parse(b"", True)

@@ -7,6 +7,7 @@ be accepted by the person first: a server that wants to read along would show su
 
 import hashlib
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from uuid import UUID
 
 import msgspec
@@ -51,12 +52,11 @@ class KnownAccount(Record, frozen=True):
         return [device.device_id for device in self.devices.values() if not device.accepted]
 
 
+@dataclass(frozen=True)
 class KnownAccounts:
     """The identity keys of other accounts, and whether they are trusted."""
 
-    def __init__(self, store: Store) -> None:
-        """Take the store."""
-        self._store = store
+    _store: Store
 
     def get(self, account_id: str) -> KnownAccount:
         """Return what is known of an account."""
@@ -142,12 +142,11 @@ class ContactName(Record, frozen=True):
         return self.names[0] if self.names else self.phone_number
 
 
+@dataclass(frozen=True)
 class ContactNames:
     """The accounts that this device has names for."""
 
-    def __init__(self, store: Store) -> None:
-        """Take the store."""
-        self._store = store
+    _store: Store
 
     def add_matches(self, matches: Iterable[Match]) -> None:
         """Save the matches of an address book."""

@@ -1,6 +1,7 @@
 """The messages that this device keeps: texts, their senders and their delivery states; the newest 10,000."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -46,12 +47,11 @@ class Entry(Record, frozen=True):
         return not (self.outgoing or self.group_id or self.request or self.text is None)
 
 
+@dataclass(frozen=True)
 class History:
     """The entries of a store."""
 
-    def __init__(self, store: Store) -> None:
-        """Take the store."""
-        self._store = store
+    _store: Store
 
     def get(self, from_account_id: str, entry_id: str) -> Entry | None:
         """Return the text that an account sent under an id."""

@@ -7,6 +7,7 @@ sender's keys do not authenticate is shown as unreadable.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
@@ -58,27 +59,17 @@ class Gap(Record, frozen=True):
     shown: bool = False
 
 
+@dataclass(frozen=True)
 class Inbox:
     """The received messages of this device."""
 
-    def __init__(
-        self,
-        store: Store,
-        accounts: KnownAccounts,
-        history: History,
-        sessions: Sessions,
-        outbox: Outbox,
-        own: ThisDevice,
-        clock: Callable[[], float],
-    ) -> None:
-        """Receive nothing yet."""
-        self._store = store
-        self._accounts = accounts
-        self._history = history
-        self._sessions = sessions
-        self._outbox = outbox
-        self._own = own
-        self._clock = clock
+    _store: Store
+    _accounts: KnownAccounts
+    _history: History
+    _sessions: Sessions
+    _outbox: Outbox
+    _own: ThisDevice
+    _clock: Callable[[], float]
 
     def process(self, messages: Iterable[Message]) -> list[Entry]:
         """Save messages; return new texts and own texts with a new state.

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from x3dh.models import BaseStateModel, IdentityKeyPairModel, SignedPreKeyPairModel
 from x3dh.types import SecretType
 
+from kith.api.keys import KeyBundle
 from kith.messaging.ratchet import run_sync
 
 #: Prefixes of signed content, so that no key can stand for one of another kind.
@@ -36,22 +37,6 @@ class Party(NamedTuple):
     account_id: str
     device_id: str
     registration_id: int
-
-
-class SignedKey(NamedTuple):
-    """A public prekey and the identity key's signature over its mark and itself."""
-
-    public_key: bytes
-    signature: bytes
-
-
-class PeerKeys(NamedTuple):
-    """The public keys of a bundle; one_time_prekey and kem_prekey may be missing."""
-
-    identity_key: bytes
-    signed_prekey: SignedKey
-    one_time_prekey: bytes | None
-    kem_prekey: SignedKey | None
 
 
 @dataclass(frozen=True, repr=False)
@@ -92,23 +77,23 @@ class _State(x3dh.BaseState):
 
 
 def initiate(
-    identity_seed: bytes, own: Party, their_keys: PeerKeys, them: Party
+    identity_seed: bytes, own: Party, bundle: KeyBundle, them: Party
 ) -> tuple[SharedSecret, KeyExchange]:
-    """Return the secret shared with the device that published `their_keys`; raise
+    """Return the secret shared with the device that published `bundle`; raise
     KeyAgreementFailed.
     """
-    kem_secret, kem_ciphertext = _encapsulate(their_keys)
+    kem_secret, kem_ciphertext = _encapsulate(bundle)
     state = _state(KeySecrets(identity_seed, bytes(32), None, None))
-    one_time = their_keys.one_time_prekey
-    bundle = x3dh.Bundle(
-        identity_key=their_keys.identity_key,
-        signed_pre_key=their_keys.signed_prekey.public_key,
-        signed_pre_key_sig=their_keys.signed_prekey.signature,
-        pre_keys=frozenset() if one_time is None else frozenset({one_time}),
+    one_time = bundle.one_time_prekey
+    keys = x3dh.Bundle(
+        identity_key=bundle.identity_key,
+        signed_pre_key=bundle.signed_prekey.public_key,
+        signed_pre_key_sig=bundle.signed_prekey.signature,
+        pre_keys=frozenset() if one_time is None else frozenset({one_time.public_key}),
     )
     try:
         secret, associated_data, header = run_sync(
-            state.get_shared_secret_active(bundle, _parties(own, them), require_pre_key=False)
+            state.get_shared_secret_active(keys, _parties(own, them), require_pre_key=False)
         )
     except _REFUSALS as error:
         raise KeyAgreementFailed(f"The keys of that device are not good: {error}") from None
@@ -166,12 +151,12 @@ def _state(secrets: KeySecrets) -> _State:
     )
 
 
-def _encapsulate(their_keys: PeerKeys) -> tuple[bytes, bytes]:
-    kem = their_keys.kem_prekey
+def _encapsulate(bundle: KeyBundle) -> tuple[bytes, bytes]:
+    kem = bundle.kem_prekey
     if kem is None:
         return b"", b""
     try:
-        identity = Ed25519PublicKey.from_public_bytes(their_keys.identity_key)
+        identity = Ed25519PublicKey.from_public_bytes(bundle.identity_key)
         identity.verify(kem.signature, KEM_PREKEY_MARK + kem.public_key)
         return MLKEM1024PublicKey.from_public_bytes(kem.public_key).encapsulate()
     except (InvalidSignature, ValueError):

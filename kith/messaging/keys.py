@@ -7,6 +7,7 @@ their public keys are published.
 
 import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
@@ -112,13 +113,12 @@ class KeyMissing(Exception):
     """An initial message names keys that this device no longer has."""
 
 
+@dataclass(frozen=True)
 class OwnKeys:
     """The private keys in a store, and their public keys at the server."""
 
-    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
-        """Take the store."""
-        self._store = store
-        self._clock = clock
+    _store: Store
+    _clock: Callable[[], float]
 
     def identity(self) -> Identity:
         """Return the identity of this device; the first call creates it."""

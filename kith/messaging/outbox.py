@@ -8,6 +8,7 @@ Nothing is encrypted for keys that are not accepted.
 import contextlib
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import msgspec
 from msgspec.structs import replace
@@ -64,29 +65,18 @@ class OutgoingMessage(Record, frozen=True):
     sealed: dict[str, EncryptedContent] = {}
 
 
+@dataclass(frozen=True)
 class Outbox:
     """The queued messages of this device."""
 
-    def __init__(
-        self,
-        kith: Kith,
-        store: Store,
-        accounts: KnownAccounts,
-        sessions: Sessions,
-        history: History,
-        recipients: Recipients,
-        own: ThisDevice,
-        clock: Callable[[], float],
-    ) -> None:
-        """Send nothing yet."""
-        self._kith = kith
-        self._store = store
-        self._accounts = accounts
-        self._sessions = sessions
-        self._history = history
-        self._recipients = recipients
-        self._own = own
-        self._clock = clock
+    _kith: Kith
+    _store: Store
+    _accounts: KnownAccounts
+    _sessions: Sessions
+    _history: History
+    _recipients: Recipients
+    _own: ThisDevice
+    _clock: Callable[[], float]
 
     def queue_text(self, entry: Entry) -> str:
         """Queue an own text and save it as waiting; return its client id."""

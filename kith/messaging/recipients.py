@@ -1,6 +1,7 @@
 """The devices that a message is for: list them, fetch their keys, and refuse keys that are not accepted."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from kith.api.keys import FetchedKeys, Identities, KeyBundle
@@ -50,18 +51,15 @@ class RecipientDevices(NamedTuple):
     bundles: dict[str, KeyBundle]
 
 
+@dataclass(frozen=True)
 class Recipients:
     """The devices that this device can write to."""
 
-    def __init__(
-        self, kith: Kith, store: Store, accounts: KnownAccounts, sessions: Sessions, own: ThisDevice
-    ) -> None:
-        """Look for nobody yet."""
-        self._kith = kith
-        self._store = store
-        self._accounts = accounts
-        self._sessions = sessions
-        self._own = own
+    _kith: Kith
+    _store: Store
+    _accounts: KnownAccounts
+    _sessions: Sessions
+    _own: ThisDevice
 
     def fetch_identities(self, account_id: str) -> KnownAccount:
         """Fetch the identity keys of all current devices of an account; raise KithError."""

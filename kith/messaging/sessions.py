@@ -7,13 +7,14 @@ may wait. Everything happens in a transaction of the store, so that no chain key
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import msgspec
 
 from kith.api.keys import KeyBundle
 from kith.messaging import formats, key_agreement
 from kith.messaging.formats import EnvelopeUnknown, EnvelopeUnreadable, InitialMessage
-from kith.messaging.key_agreement import KeyAgreementFailed, Party, PeerKeys, SignedKey
+from kith.messaging.key_agreement import KeyAgreementFailed, Party
 from kith.messaging.keys import (
     DAY,
     OLD_KEY_RETENTION_SECONDS,
@@ -91,23 +92,15 @@ class UsedInitialMessage(Record, frozen=True):
     kind = "Begun"
 
 
+@dataclass(frozen=True)
 class Sessions:
     """The sessions of this device."""
 
-    def __init__(
-        self,
-        store: Store,
-        keys: OwnKeys,
-        account_id: str,
-        device_id: str,
-        clock: Callable[[], float],
-    ) -> None:
-        """Take who this device is."""
-        self._store = store
-        self._keys = keys
-        self._account_id = account_id
-        self._device_id = device_id
-        self._clock = clock
+    _store: Store
+    _keys: OwnKeys
+    _account_id: str
+    _device_id: str
+    _clock: Callable[[], float]
 
     def peer(self, account_id: str, device_id: str) -> Peer | None:
         """Return a device with which there is a session."""
@@ -134,9 +127,7 @@ class Sessions:
         with self._store.transaction():
             identity = self._keys.identity()
             them = Party(account_id, bundle.device_id, bundle.registration_id)
-            agreed, opening = key_agreement.initiate(
-                identity.seed, self._own(), _keys_of(bundle), them
-            )
+            agreed, opening = key_agreement.initiate(identity.seed, self._own(), bundle, them)
             ratchet, message = Ratchet.initiate(
                 agreed.secret, bundle.signed_prekey.public_key, plaintext, agreed.associated_data
             )
@@ -319,13 +310,3 @@ class Sessions:
 
 def _name(account_id: str, device_id: str) -> str:
     return f"{account_id}/{device_id}"
-
-
-def _keys_of(bundle: KeyBundle) -> PeerKeys:
-    signed, one_time, kem = bundle.signed_prekey, bundle.one_time_prekey, bundle.kem_prekey
-    return PeerKeys(
-        bundle.identity_key,
-        SignedKey(signed.public_key, signed.signature),
-        None if one_time is None else one_time.public_key,
-        None if kem is None else SignedKey(kem.public_key, kem.signature),
-    )

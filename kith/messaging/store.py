@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar, Self, TypeVar
+from typing import ClassVar, TypeVar
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -24,7 +24,14 @@ from kith.messaging.store_encryption import (
     UnlockMethod,
     WrappedKey,
 )
-from kith.storage import FileMarks, create_tables, is_empty_database, open_private, read_marks
+from kith.storage import (
+    ClosesDatabase,
+    FileMarks,
+    create_tables,
+    is_empty_database,
+    open_private,
+    read_marks,
+)
 
 MARKS = FileMarks(application_id=0x4B69744D, version=1)  # "KitM"
 LOCK_TIMEOUT_SECONDS = 30.0  # seconds to wait for another command's transaction
@@ -66,7 +73,7 @@ class Record(Opaque, frozen=True):
 Model = TypeVar("Model", bound=Record)
 
 
-class Store:
+class Store(ClosesDatabase):
     """The records of one device."""
 
     def __init__(self, path: Path, unlocking: UnlockMethod) -> None:
@@ -158,18 +165,6 @@ class Store:
                 "UPDATE opening SET wrapped = ?",
                 (msgspec.msgpack.encode(unlocking.wrap(self._key)),),
             )
-
-    def close(self) -> None:
-        """Close the file."""
-        self._database.close()
-
-    def __enter__(self) -> Self:
-        """Return the store."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the file."""
-        self.close()
 
     def _open(self, unlocking: UnlockMethod) -> bytes:
         with self.transaction(), self._explained():

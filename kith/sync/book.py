@@ -6,10 +6,11 @@ They are in a temporary database on disk, so that a million contacts take no mor
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from kith.api.discovery import digest_number
 from kith.contacts import Fault
+from kith.storage import ClosesDatabase
 
 _CREATE_TABLES = """
 PRAGMA temp_store = FILE;
@@ -64,7 +65,7 @@ class BookEntry(NamedTuple):
     line: int
 
 
-class Book:
+class Book(ClosesDatabase):
     """The numbers of an address book with their contacts.
 
     contacts: cards or rows. numbers: numbers as written, with repetitions. unreadable: faults.
@@ -159,18 +160,6 @@ class Book:
         """Yield the accounts of all matches."""
         for (account_id,) in self._database.execute("SELECT DISTINCT account_id FROM accounts"):
             yield account_id
-
-    def close(self) -> None:
-        """Delete the temporary database."""
-        self._database.close()
-
-    def __enter__(self) -> Self:
-        """Return the book."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Delete the temporary database."""
-        self.close()
 
     def _mark(self, digests: Iterable[bytes], *, asked: bool) -> int:
         return self._database.executemany(

@@ -12,10 +12,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from kith.api.discovery import DIGEST_BYTES
-from kith.storage import FileMarks, create_tables, is_empty_database, open_private, read_marks
+from kith.storage import (
+    ClosesDatabase,
+    FileMarks,
+    create_tables,
+    is_empty_database,
+    open_private,
+    read_marks,
+)
 
 MARKS = FileMarks(application_id=0x4B697468, version=2)  # "Kith"
 RETRY_SECONDS = 1.0  # between attempts to open a file that another run uses
@@ -64,7 +70,7 @@ class Page:
         return len(self.known) + len(self.asked)
 
 
-class State:
+class State(ClosesDatabase):
     """An open state file; no other run can open it before `close`."""
 
     def __init__(
@@ -191,18 +197,6 @@ class State:
                 "INSERT OR IGNORE INTO shown VALUES (?, ?)",
                 ((self._book, one) for one in account_ids),
             )
-
-    def close(self) -> None:
-        """Release the file."""
-        self._database.close()
-
-    def __enter__(self) -> Self:
-        """Return the state."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Release the file."""
-        self.close()
 
     def _open(self) -> None:
         with self._explained():

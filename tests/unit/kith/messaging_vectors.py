@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM1024PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from kith.api.keys import SignedPrekey, keys_digest
+from kith.api.keys import KeyBundle, Prekey, SignedPrekey, keys_digest
 from kith.messaging import formats, key_agreement
 from kith.messaging.accounts import safety_number
 from kith.messaging.formats import InitialMessage, Text
@@ -21,8 +21,6 @@ from kith.messaging.key_agreement import (
     KEM_PREKEY_MARK,
     PREKEY_MARK,
     Party,
-    PeerKeys,
-    SignedKey,
     sign,
 )
 from kith.messaging.ratchet import Ratchet
@@ -43,11 +41,13 @@ def vector() -> dict[str, Any]:
     signed, one_time = secret("ben signed prekey"), secret("ben one-time prekey")
     kem_seed = secret("ben kem prekey", 64)
     kem_public = MLKEM1024PrivateKey.from_seed_bytes(kem_seed).public_key().public_bytes_raw()
-    keys = PeerKeys(
+    keys = KeyBundle(
+        BEN.device_id,
+        BEN.registration_id,
         _identity(ben_seed),
-        SignedKey(_x25519(signed), sign(ben_seed, PREKEY_MARK, _x25519(signed))),
-        _x25519(one_time),
-        SignedKey(kem_public, sign(ben_seed, KEM_PREKEY_MARK, kem_public)),
+        SignedPrekey(7, _x25519(signed), sign(ben_seed, PREKEY_MARK, _x25519(signed))),
+        Prekey(8, _x25519(one_time)),
+        SignedPrekey(9, kem_public, sign(ben_seed, KEM_PREKEY_MARK, kem_public)),
     )
     agreed, opening = key_agreement.initiate(anna_seed, ANNA, keys, BEN)
     payload = formats.encode_payload(TEXT)
@@ -70,7 +70,7 @@ def vector() -> dict[str, Any]:
         "one_time_prekey": {
             "key_id": 8,
             "private_key": one_time,
-            "public_key": keys.one_time_prekey,
+            "public_key": _x25519(one_time),
         },
         "kem_prekey": {
             "key_id": 9,
@@ -78,11 +78,7 @@ def vector() -> dict[str, Any]:
             "public_key_sha256": hashlib.sha256(kem_public).digest(),
             "signature": keys.kem_prekey.signature,
         },
-        "keys_digest": keys_digest(
-            keys.identity_key,
-            SignedPrekey(7, *keys.signed_prekey),
-            SignedPrekey(9, *keys.kem_prekey),
-        ),
+        "keys_digest": keys_digest(keys.identity_key, keys.signed_prekey, keys.kem_prekey),
         "devices_digest": _devices_digest(ANNA, BEN),
         "session_secret": agreed.secret,
         "associated_data": agreed.associated_data,
@@ -102,11 +98,11 @@ def conversation() -> dict[str, Any]:
     """
     anna_seed, ben_seed = secret("anna identity"), secret("ben identity")
     signed = secret("ben signed prekey")
-    bundle = PeerKeys(
+    bundle = KeyBundle(
+        BEN.device_id,
+        BEN.registration_id,
         _identity(ben_seed),
-        SignedKey(_x25519(signed), sign(ben_seed, PREKEY_MARK, _x25519(signed))),
-        None,
-        None,
+        SignedPrekey(7, _x25519(signed), sign(ben_seed, PREKEY_MARK, _x25519(signed))),
     )
     agreed, opening = key_agreement.initiate(anna_seed, ANNA, bundle, BEN)
     bound = agreed.associated_data
