@@ -36,7 +36,7 @@ class KithError(Exception):
 
 
 class KithUnreachable(KithError):
-    """No answer came: connection refused or broken, or a time-out.
+    """There was no answer: the connection failed or timed out.
 
     The server may still have processed the request. Calls that are safe to repeat were retried.
     """

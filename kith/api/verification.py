@@ -27,7 +27,7 @@ ALGORITHM = "PBKDF2/SHA-256"
 MAX_ITERATIONS = 200_000_000
 MAX_CHALLENGES = 3  # for one text
 
-_ATTEMPT_OVERHEAD = 50  # iterations that an attempt costs beside its own
+_ATTEMPT_OVERHEAD = 50  # overhead of an attempt in iterations
 _MAX_SECONDS = 300.0
 _KEY_BYTES = 32
 _HEX = re.compile(r"[0-9a-fA-F]{1,64}")

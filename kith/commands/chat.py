@@ -36,14 +36,14 @@ def chat(session: Session, name: str, with_group: bool) -> None:
       kith chat Ann
       kith chat --group Hiking
     """
-    with messaging(session) as opened:
-        to = find_group(opened.kith, name).id if with_group else opened.account(name)
-        _Chat(opened, to, is_group=with_group).run()
+    with messaging(session) as context:
+        to = find_group(context.kith, name).id if with_group else context.account(name)
+        _Chat(context, to, is_group=with_group).run()
 
 
 class _Chat:
-    def __init__(self, opened: Messaging, to: str, *, is_group: bool) -> None:
-        self._opened = opened
+    def __init__(self, context: Messaging, to: str, *, is_group: bool) -> None:
+        self._opened = context
         self._to = to
         self._is_group = is_group
         self._printing = threading.Lock()
@@ -113,7 +113,9 @@ class _Chat:
         for entry in entries:
             mark = f" {MARKS[entry.state]}" if entry.outgoing else ""
             self._say(message_line(self._opened, entry) + mark)
-        self._opened.messenger.mark_shown([entry for entry in entries if entry.unread], tell=True)
+        self._opened.messenger.mark_shown(
+            [entry for entry in entries if entry.unread], send_receipts=True
+        )
 
     def _say(self, text: str) -> None:
         with self._printing:

@@ -47,9 +47,9 @@ def create(session: Session, title: str, names: tuple[str, ...], as_json: bool) 
     Example:
       kith groups create Hiking Ann Ben
     """
-    with messaging(session) as opened:
-        group = opened.kith.create_group(title, [opened.account(name) for name in names])
-        _show(opened, group, as_json=as_json)
+    with messaging(session) as context:
+        group = context.kith.create_group(title, [context.account(name) for name in names])
+        _show(context, group, as_json=as_json)
 
 
 @groups.command()
@@ -63,8 +63,8 @@ def members(session: Session, title: str, as_json: bool) -> None:
     Example:
       kith groups members Hiking
     """
-    with messaging(session) as opened:
-        _show(opened, opened.kith.group(find_group(opened.kith, title).id), as_json=as_json)
+    with messaging(session) as context:
+        _show(context, context.kith.group(find_group(context.kith, title).id), as_json=as_json)
 
 
 @groups.command()
@@ -78,10 +78,10 @@ def invite(session: Session, title: str, names: tuple[str, ...]) -> None:
     Example:
       kith groups invite Hiking Eve
     """
-    with messaging(session) as opened:
-        group = find_group(opened.kith, title)
-        account_ids = [opened.account(name) for name in names]
-        _show(opened, opened.kith.invite(group.id, group.version, account_ids), as_json=False)
+    with messaging(session) as context:
+        group = find_group(context.kith, title)
+        account_ids = [context.account(name) for name in names]
+        _show(context, context.kith.invite(group.id, group.version, account_ids), as_json=False)
 
 
 @groups.command()
@@ -95,10 +95,12 @@ def remove(session: Session, title: str, name: str) -> None:
     Example:
       kith groups remove Hiking Eve
     """
-    with messaging(session) as opened:
-        group = find_group(opened.kith, title)
-        account_id = opened.account(name)
-        _show(opened, opened.kith.remove_member(group.id, group.version, account_id), as_json=False)
+    with messaging(session) as context:
+        group = find_group(context.kith, title)
+        account_id = context.account(name)
+        _show(
+            context, context.kith.remove_member(group.id, group.version, account_id), as_json=False
+        )
 
 
 @groups.command()
@@ -111,9 +113,9 @@ def join(session: Session, title: str) -> None:
     Example:
       kith groups join Hiking
     """
-    with messaging(session) as opened:
-        group = find_group(opened.kith, title)
-        _show(opened, opened.kith.accept_invitation(group.id), as_json=False)
+    with messaging(session) as context:
+        group = find_group(context.kith, title)
+        _show(context, context.kith.accept_invitation(group.id), as_json=False)
 
 
 @groups.command()
@@ -150,7 +152,7 @@ def find_group(kith: Kith, title: str) -> GroupSummary:
     return found[0]
 
 
-def _show(opened: Messaging, group: Group, *, as_json: bool) -> None:
+def _show(context: Messaging, group: Group, *, as_json: bool) -> None:
     if as_json:
         print_json(group)
         return
@@ -158,7 +160,7 @@ def _show(opened: Messaging, group: Group, *, as_json: bool) -> None:
     print_table(
         ("", "STATE", "ROLE", "ACCOUNT"),
         [
-            (opened.label(one.account_id), one.state, one.role, one.account_id)
+            (context.label(one.account_id), one.state, one.role, one.account_id)
             for one in group.members
         ],
     )

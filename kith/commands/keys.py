@@ -33,10 +33,12 @@ def keys(ctx: click.Context, as_json: bool) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
-    with messaging(ctx.obj) as opened:
-        account_id = opened.credentials.account_id
-        rows = [(opened.credentials.device_id, opened.messenger.keys.identity().public_key, "this")]
-        rows += _devices(opened.messenger.fetch_identities(account_id))
+    with messaging(ctx.obj) as context:
+        account_id = context.credentials.account_id
+        rows = [
+            (context.credentials.device_id, context.messenger.keys.identity().public_key, "this")
+        ]
+        rows += _devices(context.messenger.fetch_identities(account_id))
         if as_json:
             print_json(_listed(rows))
             return
@@ -54,13 +56,13 @@ def show(session: Session, name: str, as_json: bool) -> None:
     Example:
       kith keys Ann
     """
-    with messaging(session) as opened:
-        account_id = _other(opened, name)
-        for one in (opened.credentials.account_id, account_id):
-            person = opened.messenger.fetch_identities(one)
+    with messaging(session) as context:
+        account_id = _other(context, name)
+        for one in (context.credentials.account_id, account_id):
+            person = context.messenger.fetch_identities(one)
         if not person.devices:
             raise Failure("None of their devices has keys yet.", exit_code=REFUSED)
-        number = opened.messenger.safety_number(account_id)
+        number = context.messenger.safety_number(account_id)
         state = _state(person)
         if as_json:
             print_json(
@@ -75,7 +77,7 @@ def show(session: Session, name: str, as_json: bool) -> None:
         groups = number.split(" ")
         for start in (0, 4, 8):
             click.echo("  ".join(groups[start : start + 4]))
-        click.echo(f"\n{opened.label(account_id)}: {state}")
+        click.echo(f"\n{context.label(account_id)}: {state}")
         _print(_devices(person))
 
 
@@ -118,27 +120,27 @@ def passphrase(session: Session) -> None:
     Example:
       kith keys passphrase
     """
-    with messaging(session, online=False) as opened:
+    with messaging(session, online=False) as context:
         key_file = session.file.path.with_suffix(".key")
         chosen = ask_secret("New passphrase", again="Again", empty=True) or None
-        opened.store.change_unlock(UnlockMethod(key_file, chosen))
+        context.store.change_unlock(UnlockMethod(key_file, chosen))
         if chosen:
             key_file.unlink(missing_ok=True)
     click.echo("The passphrase is set." if chosen else "There is no passphrase any more.")
 
 
 def _accept(session: Session, name: str, *, verified: bool) -> None:
-    with messaging(session) as opened:
-        account_id = opened.account(name)
-        opened.messenger.fetch_identities(account_id)
-        person = opened.messenger.accounts.accept(account_id, verified=verified)
-        click.echo(f"{opened.label(account_id)}: {_state(person)}")
+    with messaging(session) as context:
+        account_id = context.account(name)
+        context.messenger.fetch_identities(account_id)
+        person = context.messenger.accounts.accept(account_id, verified=verified)
+        click.echo(f"{context.label(account_id)}: {_state(person)}")
         _print(_devices(person))
 
 
-def _other(opened: Messaging, name: str) -> str:
-    account_id = opened.account(name)
-    if account_id == opened.credentials.account_id:
+def _other(context: Messaging, name: str) -> str:
+    account_id = context.account(name)
+    if account_id == context.credentials.account_id:
         raise Failure("Compare with somebody else.", hint="See: kith keys", exit_code=REFUSED)
     return account_id
 

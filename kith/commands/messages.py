@@ -51,20 +51,20 @@ def send(
       kith send Ann "See you at eight"
       kith send --group Hiking "It rains"
     """
-    with messaging(session) as opened:
-        to = find_group(opened.kith, name).id if to_group else opened.account(name)
+    with messaging(session) as context:
+        to = find_group(context.kith, name).id if to_group else context.account(name)
         body = sys.stdin.read().rstrip("\n") if text == ("-",) else " ".join(text)
         try:
-            entry = opened.messenger.send(
+            entry = context.messenger.send(
                 to, body, is_group=to_group, accept_new_keys=accept_new_keys
             )
         except KithError as error:
             if not isinstance(error, KithProblem) or error.status >= 500:
                 note("The text is kept, and goes out with the next command about messages.")
             raise
-        warn_about_own_devices(opened)
+        warn_about_own_devices(context)
         if as_json:
-            print_json(message_json(opened, entry))
+            print_json(message_json(context, entry))
         else:
             note(f"{MARKS[entry.state]} {entry.state}")
 
@@ -90,34 +90,34 @@ def inbox(session: Session, wait: int, as_json: bool) -> None:
       kith inbox
       kith inbox --wait 300 --json
     """
-    with messaging(session) as opened:
-        _receive(opened, wait, session.dependencies.sleep)
-        gap = opened.messenger.gap()
+    with messaging(session) as context:
+        _receive(context, wait, session.dependencies.sleep)
+        gap = context.messenger.gap()
         if gap is not None:
             since = local_time(datetime.fromtimestamp(gap.since / 1_000, UTC))
             note(
                 f"Messages since {since} did not reach this device: it was away for long, or its"
                 " mailbox was full. Look at your other devices, or ask for them again."
             )
-            opened.messenger.mark_gap_shown(gap)
-        unread = opened.messenger.history.unread()
+            context.messenger.mark_gap_shown(gap)
+        unread = context.messenger.history.unread()
         if as_json:
-            print_json([message_json(opened, entry) for entry in unread])
+            print_json([message_json(context, entry) for entry in unread])
         else:
             for entry in unread:
-                click.echo(message_line(opened, entry))
+                click.echo(message_line(context, entry))
             if not unread:
                 note("No new messages.")
         sys.stdout.flush()
         # Only after the flush: after a broken pipe the messages are printed again.
-        opened.messenger.mark_shown(unread)
+        context.messenger.mark_shown(unread)
 
 
-def message_line(opened: Messaging, entry: Entry) -> str:
+def message_line(context: Messaging, entry: Entry) -> str:
     """Return a message as one line."""
     when = local_time(_moment(entry))
-    who = opened.label(entry.from_account_id)
-    where = "" if entry.group_id is None else f" in {clean(opened.group_label(entry.group_id))}"
+    who = context.label(entry.from_account_id)
+    where = "" if entry.group_id is None else f" in {clean(context.group_label(entry.group_id))}"
     flags = [
         word for word, holds in (("request", entry.request), ("new keys", entry.new_keys)) if holds
     ]
@@ -126,12 +126,12 @@ def message_line(opened: Messaging, entry: Entry) -> str:
     return f"{when}  {clean(who)}{where}{marks}: {clean(text)}"
 
 
-def message_json(opened: Messaging, entry: Entry) -> dict[str, Any]:
+def message_json(context: Messaging, entry: Entry) -> dict[str, Any]:
     """Return a message for `--json`."""
     return {
         "id": entry.id,
         "from_account_id": entry.from_account_id,
-        "from_name": opened.label(entry.from_account_id),
+        "from_name": context.label(entry.from_account_id),
         "with_account_id": entry.with_account,
         "group_id": entry.group_id,
         "text": entry.text,
@@ -142,30 +142,30 @@ def message_json(opened: Messaging, entry: Entry) -> dict[str, Any]:
     }
 
 
-def warn_about_own_devices(opened: Messaging) -> None:
+def warn_about_own_devices(context: Messaging) -> None:
     """Warn when the account has devices that get no copies."""
-    account_id = opened.credentials.account_id
-    if opened.messenger.accounts.get(account_id).unaccepted:
+    account_id = context.credentials.account_id
+    if context.messenger.accounts.get(account_id).unaccepted:
         note(
             "Your account has a device that this one does not know; it gets no copies. "
             "See kith devices; if it is yours: kith keys accept me"
         )
 
 
-def _receive(opened: Messaging, wait: int, sleep: Callable[[float], None]) -> None:
+def _receive(context: Messaging, wait: int, sleep: Callable[[float], None]) -> None:
     """Wait for a message; keep waiting while the server is away, until the time is over."""
     until = time.monotonic() + wait
     while True:
         left = max(0, min(MAX_POLL_SECONDS, round(until - time.monotonic())))
         try:
-            opened.messenger.receive(left)
+            context.messenger.receive(left)
         except (KithUnreachable, KithProblem) as error:
             for_good = isinstance(error, KithProblem) and error.status not in UNAVAILABLE
             if for_good or time.monotonic() >= until:
                 raise
             sleep(min(RETRY_SECONDS, max(0.0, until - time.monotonic())))
             continue
-        if opened.messenger.history.unread() or time.monotonic() >= until:
+        if context.messenger.history.unread() or time.monotonic() >= until:
             return
 
 
@@ -215,9 +215,9 @@ def unblock(session: Session, name: str) -> None:
 def _set_contact(
     session: Session, name: str, decide: Callable[[Kith, str], None], said: str
 ) -> None:
-    with messaging(session) as opened:
-        account_id = opened.account(name)
-        if account_id == opened.credentials.account_id:
+    with messaging(session) as context:
+        account_id = context.account(name)
+        if account_id == context.credentials.account_id:
             raise Failure("That is your own account.", exit_code=REFUSED)
-        decide(opened.kith, account_id)
-        click.echo(said.format(clean(opened.label(account_id))))
+        decide(context.kith, account_id)
+        click.echo(said.format(clean(context.label(account_id))))

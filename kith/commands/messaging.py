@@ -112,11 +112,11 @@ def messaging(session: Session, *, online: bool = True) -> Iterator[Messaging]:
         stack.enter_context(kith)
         store = stack.enter_context(open_store(session.file, credentials))
         messenger = Messenger(kith, store, credentials.account_id, credentials.device_id)
-        opened = Messaging(kith, credentials, store, messenger, ContactNames(store))
-        with send_errors(opened):
+        context = Messaging(kith, credentials, store, messenger, ContactNames(store))
+        with send_errors(context):
             if online:
                 messenger.prepare()
-            yield opened
+            yield context
 
 
 def all_groups(kith: Kith) -> Iterator[GroupSummary]:
@@ -143,12 +143,12 @@ def store_errors() -> Iterator[None]:
 
 
 @contextmanager
-def send_errors(opened: Messaging) -> Iterator[None]:
+def send_errors(context: Messaging) -> Iterator[None]:
     """Turn messages that the messenger refuses into a Failure."""
     try:
         yield
     except KeysChanged as changed:
-        label = opened.label(changed.account_id)
+        label = context.label(changed.account_id)
         name = MYSELF if label == "you" else label
         count = len(changed.device_ids)
         raise Failure(

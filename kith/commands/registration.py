@@ -163,7 +163,7 @@ def _register(
                 recovery=recovery,
             )
         except DeviceNotRecoverable:
-            note("The server has kept nothing for this device; it begins anew.")
+            note("The server has kept nothing for this device; it starts over.")
             recovery = None
         except RegistrationLocked:
             if tries == MAX_PIN_TRIES:

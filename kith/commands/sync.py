@@ -219,19 +219,21 @@ def _sync_errors(*, given: bool) -> Iterator[None]:
 
 
 def _budget_used_up(outcome: Outcome) -> Failure:
-    hints = ["What was done is kept; the next run goes on from here."]
+    hints = ["What was done is kept; the next run continues."]
     if outcome.retry_after and outcome.retry_after < DAY_SECONDS:
-        hints.append(f"Come back in {duration(outcome.retry_after)}.")
+        hints.append(f"Try again in {duration(outcome.retry_after)}.")
     if outcome.budget is not None and outcome.budget.refill_per_day > 0:
         refill = outcome.budget.refill_per_day
         if outcome.waiting <= refill:
-            hints.append(f"{refill} a day come back, so that the rest can be asked about tomorrow.")
+            hints.append(f"{refill} are refilled each day, so the rest can be looked up tomorrow.")
         else:
             last = duration(-(-outcome.waiting * DAY_SECONDS // refill))
-            hints.append(f"{refill} a day come back: {refill} more tomorrow, the last in {last}.")
+            hints.append(
+                f"{refill} are refilled each day: {refill} more tomorrow, the last in {last}."
+            )
     were = "was" if outcome.waiting == 1 else "were"
     return Failure(
-        f"The budget is used up: {plural(outcome.waiting, 'number')} {were} not asked about.",
+        f"The budget is used up: {plural(outcome.waiting, 'number')} {were} not looked up.",
         hint=" ".join(hints),
         exit_code=BUDGET_USED_UP,
     )

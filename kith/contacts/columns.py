@@ -129,7 +129,7 @@ NORTH_AMERICA = 1
 
 _DIGITS = re.compile(r"[\s()]*(?:\+|00)?\s*(\d{1,3}(?:[\s()-]*\d{1,4})?)(?:[.,]0+)?(?!\d)[\s()]*")
 _EDGES = " \t()[]-/,;:.'\""
-#: Names of countries beside those of CLDR, which libphonenumber has.
+#: Names of countries in addition to CLDR, which libphonenumber has.
 _ALIAS_TABLE = """
     GB: uk, u k, great britain, britain, england, scotland;
     GB: wales, gbr, northern ireland, grossbritannien, großbritannien;

@@ -149,7 +149,7 @@ def _separates(mark: str, before: str, after: str, dialled: bool) -> bool:
     following = repairs.first_number(after)[0]
     if repairs.is_date(following) or _EXTENSION.match(mark):
         return False
-    behind = repairs.count_digits(following)
+    suffix = repairs.count_digits(following)
     if (
         mark in "/|,"
         and repairs.has_country_code(before.strip())
@@ -157,10 +157,10 @@ def _separates(mark: str, before: str, after: str, dialled: bool) -> bool:
     ):
         return False
     if mark == ";" and not dialled:
-        return behind >= MIN_DIGITS_AFTER_SEMICOLON
+        return suffix >= MIN_DIGITS_AFTER_SEMICOLON
     if dialled and mark in ",;" and not after[:1].isspace():
         return False
-    return behind >= repairs.MIN_DIGITS and repairs.count_digits(before) >= repairs.MIN_DIGITS
+    return suffix >= repairs.MIN_DIGITS and repairs.count_digits(before) >= repairs.MIN_DIGITS
 
 
 def _continues_number(before: str, after: str) -> bool:

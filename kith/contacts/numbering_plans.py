@@ -3,7 +3,7 @@
 `phonenumbers.is_valid_number` tries ten patterns for each number. Here the patterns of one calling code
 and length are one, compiled when the first such number is seen.
 
-Mexico dropped the 1 behind +52 in 2019 and its prefixes 01, 044 and 045 with it; Argentina writes a 9
+Mexico dropped the 1 after +52 in 2019 and its prefixes 01, 044 and 045 with it; Argentina writes a 9
 before mobile numbers that are called from abroad; Brazil gave its mobile numbers a ninth digit.
 """
 

@@ -53,8 +53,8 @@ def readings(text: str, region: str | None, own_number: str | None = None) -> tu
     if own_number is not None and region is not None and repairs.PLAIN.fullmatch(text):
         # Without a trunk prefix it may lack the area code, even if it is valid without one.
         digits = text.translate(_SEPARATORS)
-        beside = numbering_plans.in_own_area(digits, region, own_number)
-        return (*found, *(one for one in beside if one not in found))
+        local = numbering_plans.in_own_area(digits, region, own_number)
+        return (*found, *(one for one in local if one not in found))
     return found
 
 
@@ -210,8 +210,8 @@ def _is_access_code(text: str, region: str) -> bool:
     if found is None or not digits.startswith("00"):
         return False
     places = [place for place, one in enumerate(text) if one.isdigit()]
-    behind = places[found.end() - 1] + 1
-    return found.end() > len("004") or not text[behind : behind + 1].isdigit()
+    suffix = places[found.end() - 1] + 1
+    return found.end() > len("004") or not text[suffix : suffix + 1].isdigit()
 
 
 def _why_not(text: str, region: str | None) -> str:

@@ -34,18 +34,18 @@ _VANITY_WORD = re.compile(r"[A-Za-z]{3}")
 _MASK = re.compile(
     r"(?<![^\W\d_])([xX*#?_\u2022\u25cf\u00b7\u2219\u2217])(?:[\s().-]?\1)+(?![^\W\d_])"
 )
-_BESIDE_A_MASK = re.compile(r"[\s().\[\]/+-]*")
+_NEXT_TO_MASK = re.compile(r"[\s().\[\]/+-]*")
 _SEPARATORS = " ().[]/-"
 #: A mistyped or misread letter among digits; w, p, x and t are pauses and extensions.
-_STRAY_BEHIND = re.compile(
+_STRAY_AFTER = re.compile(
     r"[lIOo](?![^\W\d_])|[ ]?[lIOo](?=\d)(?!2\b)|[a-oq-suvyzA-OQ-SUVYZ](?=\d)(?!2\b)"
 )
 _STRAY_BEFORE = re.compile(r"(?<![^\W\d_])[lIOo]\Z")
 _BRAZILIAN_CARRIER = re.compile(r"\A(\(?0)\s?xx\s?(?=\)?\s?\d\d)", re.IGNORECASE)
 #: Notes after a number that begin with digits: (2), 24h, 8-17 Uhr, 2. Stock.
-_IN_BRACKETS_BEHIND = re.compile(r"\s*[(\[]\s*\d{1,2}(?:\s?[-\u2013./:]\s?\d{1,2}){0,3}\Z")
+_IN_BRACKETS_AFTER = re.compile(r"\s*[(\[]\s*\d{1,2}(?:\s?[-\u2013./:]\s?\d{1,2}){0,3}\Z")
 _ALL_WEEK = re.compile(r"\s+24\s?/\s?7\Z")
-_COUNT_BEHIND = re.compile(r"\s+\d{1,2}(?:\s?[-\u2013]\s?\d{1,2})?\Z")
+_COUNT_AFTER = re.compile(r"\s+\d{1,2}(?:\s?[-\u2013]\s?\d{1,2})?\Z")
 _COUNTED = re.compile(
     r"\s?(?:h|uhr|std|[ap]\.?m)\b|\.\s?(?:stock|og|etage|floor|\u00e9tage|piso|piano)\b|(?:st|nd|rd|th)\s?floor",
     re.IGNORECASE,
@@ -148,19 +148,19 @@ def digits_before_letters(text: str) -> int:
 
 def is_masked(text: str) -> bool:
     """Return whether digits of a number are replaced by a repeated sign."""
-    front, _, behind = _split_number(text)
+    front, _, suffix = _split_number(text)
     masks = list(_MASK.finditer(front))
-    if masks and _BESIDE_A_MASK.fullmatch(front, masks[-1].end()):
+    if masks and _NEXT_TO_MASK.fullmatch(front, masks[-1].end()):
         return True
-    return _MASK.match(behind.lstrip(_SEPARATORS)) is not None
+    return _MASK.match(suffix.lstrip(_SEPARATORS)) is not None
 
 
 def has_stray_letter(text: str) -> bool:
     """Return whether a letter is among the digits of a number, where a digit may be missing."""
-    front, number, behind = _split_number(text)
+    front, number, suffix = _split_number(text)
     if not number:
         return False
-    return (_STRAY_BEHIND.match(behind) or _STRAY_BEFORE.search(front)) is not None
+    return (_STRAY_AFTER.match(suffix) or _STRAY_BEFORE.search(front)) is not None
 
 
 def with_brazilian_prefix(text: str) -> str:
@@ -185,8 +185,8 @@ def has_letters(text: str) -> bool:
 
 def first_number(text: str) -> tuple[str, str]:
     """Return the first number of a text as written, and the text after it; "" without one."""
-    _, number, behind = _split_number(text)
-    return number, behind
+    _, number, suffix = _split_number(text)
+    return number, suffix
 
 
 def count_digits(text: str) -> int:
@@ -221,20 +221,20 @@ def _repaired(text: str) -> Iterator[str]:
 
 
 def _cut(text: str) -> Iterator[str]:
-    number, behind = first_number(text)
-    if shorter := _without_count(number, behind):
+    number, suffix = first_number(text)
+    if shorter := _without_count(number, suffix):
         yield from _with_plus(shorter)
     if decimal := _DECIMAL.fullmatch(number.strip()):
         number = decimal[1]
     yield from _with_plus(number or text)
 
 
-def _without_count(number: str, behind: str) -> str:
+def _without_count(number: str, suffix: str) -> str:
     """Return a number without a count after it, as in (2), 24h and 2. Stock; "" without one."""
     if found := _ALL_WEEK.search(number):
         return number[: found.start()]
-    if behind[:1] in (")", "]") or _COUNTED.match(behind):
-        for count in (_IN_BRACKETS_BEHIND, _COUNT_BEHIND):
+    if suffix[:1] in (")", "]") or _COUNTED.match(suffix):
+        for count in (_IN_BRACKETS_AFTER, _COUNT_AFTER):
             if found := count.search(number):
                 return number[: found.start()]
     return ""

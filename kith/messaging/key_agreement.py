@@ -95,7 +95,7 @@ def initiate(
         secret, associated_data, header = run_sync(
             state.get_shared_secret_active(keys, _parties(own, them), require_pre_key=False)
         )
-    except _REFUSALS as error:
+    except _LIBRARY_ERRORS as error:
         raise KeyAgreementFailed(f"The keys of that device are not good: {error}") from None
     agreed = SharedSecret(_combine(secret, kem_secret), associated_data)
     return agreed, KeyExchange(header.identity_key, header.ephemeral_key, kem_ciphertext)
@@ -120,7 +120,7 @@ def respond(own_secrets: KeySecrets, own: Party, opening: KeyExchange, them: Par
         if own_secrets.kem_prekey is not None:
             kem_key = MLKEM1024PrivateKey.from_seed_bytes(own_secrets.kem_prekey)
             kem_secret = kem_key.decapsulate(opening.kem_ciphertext)
-    except _REFUSALS as error:
+    except _LIBRARY_ERRORS as error:
         raise KeyAgreementFailed(f"A first message was not made as it should be: {error}") from None
     return SharedSecret(_combine(secret, kem_secret), associated_data)
 
@@ -130,7 +130,7 @@ def sign(identity_seed: bytes, mark: bytes, content: bytes) -> bytes:
     return Ed25519PrivateKey.from_private_bytes(identity_seed).sign(mark + content)
 
 
-_REFUSALS = (x3dh.KeyAgreementException, xeddsa.XEdDSAException, InvalidSignature, ValueError)
+_LIBRARY_ERRORS = (x3dh.KeyAgreementException, xeddsa.XEdDSAException, InvalidSignature, ValueError)
 
 
 def _state(secrets: KeySecrets) -> _State:

@@ -200,14 +200,14 @@ class Messenger:
             if text and now and now.state != text.state and now.state in ("sent", "failed"):
                 self.on_queued_result(now)
 
-    def mark_shown(self, entries: Iterable[Entry], *, tell: bool = False) -> None:
+    def mark_shown(self, entries: Iterable[Entry], *, send_receipts: bool = False) -> None:
         """Record that texts were shown to the person; with `tell`, send read receipts."""
         read = defaultdict[str, list[bytes]](list)
         for entry in entries:
             if entry.confirmable:
                 read[entry.with_account].append(bytes.fromhex(entry.id))
         self.history.mark_shown(entries)
-        for account_id, ids in read.items() if tell else ():
+        for account_id, ids in read.items() if send_receipts else ():
             self._inbox.queue_receipts(account_id, ids, "read")
 
     def fetch_identities(self, account_id: str) -> KnownAccount:

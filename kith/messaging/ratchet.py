@@ -87,7 +87,7 @@ class Ratchet(doubleratchet.DoubleRatchet):
         cls, secret: bytes, own_key: bytes, message: bytes, associated_data: bytes
     ) -> tuple[Self, bytes]:
         """Return the recipient's end with the content of the first message; raise NotDecrypted."""
-        with _refusals():
+        with _library_errors():
             return run_sync(
                 cls.decrypt_initial_message(
                     **_CONFIGURATION,
@@ -114,7 +114,7 @@ class Ratchet(doubleratchet.DoubleRatchet):
 
     def decrypt(self, message: bytes, associated_data: bytes) -> bytes:
         """Return the content of a message; raise NotDecrypted, with nothing changed."""
-        with _refusals():
+        with _library_errors():
             return run_sync(self.decrypt_message(_read(message), associated_data))
 
     @staticmethod
@@ -132,7 +132,7 @@ _CONFIGURATION: dict[str, Any] = {
     "max_num_skipped_message_keys": MAX_SKIPPED_KEYS,
     "aead": _MessageCipher,
 }
-_REFUSALS = (
+_LIBRARY_ERRORS = (
     doubleratchet.AuthenticationFailedException,
     doubleratchet.DecryptionFailedException,
     doubleratchet.DoSProtectionException,
@@ -164,13 +164,13 @@ def run_sync(steps: Coroutine[Any, Any, Result]) -> Result:
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
+def _library_errors() -> Iterator[None]:
     with warnings.catch_warnings():
         # Many messages were lost at once: their keys are dropped and the session continues.
         warnings.simplefilter("ignore", UserWarning)
         try:
             yield
-        except _REFUSALS:
+        except _LIBRARY_ERRORS:
             raise NotDecrypted from None
 
 

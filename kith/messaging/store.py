@@ -209,7 +209,7 @@ class Store(ClosesDatabase):
     def _broken(self) -> StoreBroken:
         return StoreBroken(
             f"{self._path} is not a readable message store. Restore it from a backup, or move it "
-            "away: this device then begins anew, and what was kept here is lost."
+            "away: this device then starts over, and what was stored here is lost."
         )
 
 

@@ -2,8 +2,8 @@
 
 The random store key is wrapped by a passphrase (Argon2id) or by the secret in a key file, so that changing
 the passphrase does not re-encrypt everything. A key file protects a store that is copied without it, such as
-in a backup, and not from somebody who can read both; a passphrase protects from them too. A wrong passphrase
-and a changed file are not told apart.
+in a backup, but not from a person who can read both; a passphrase does. A wrong passphrase
+and a changed file look the same.
 """
 
 import hashlib

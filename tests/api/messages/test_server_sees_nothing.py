@@ -74,7 +74,7 @@ def test_the_server_sees_nothing(app, register, link, messenger, capfd, tmp_path
     anna.send(of[BEN], TEXTS[0])
     received = ben.receive()
     ben.send(of[ANNA], TEXTS[1])
-    ben.mark_shown(received, tell=True)
+    ben.mark_shown(received, send_receipts=True)
     ben.flush()
     carla.kith.accept(of[ANNA])
     ben.kith.accept(of[ANNA])

@@ -80,7 +80,7 @@ def test_a_live_conversation(register, bob, server, tmp_path):
         (got,) = bob.receive(wait=10)
         assert got.text == "hello"
         bob.send(alice.account_id, "hi there")
-        bob.mark_shown([got], tell=True)
+        bob.mark_shown([got], send_receipts=True)
         assert process.stdout.readline().endswith(": hi there\n")
         process.stdin.write("bye\n")
         process.stdin.flush()

@@ -184,9 +184,9 @@ class TestExitCodes:
 
         assert result.exit_code == 8
         assert result.stderr == (
-            "kith: The budget is used up: 2 numbers were not asked about.\n"
-            "      What was done is kept; the next run goes on from here. Come back in 2 hours."
-            " 50 a day come back, so that the rest can be asked about tomorrow.\n"
+            "kith: The budget is used up: 2 numbers were not looked up.\n"
+            "      What was done is kept; the next run continues. Try again in 2 hours."
+            " 50 are refilled each day, so the rest can be looked up tomorrow.\n"
         )
         server.left = 2
         assert run("sync", str(book)).exit_code == 0
@@ -266,8 +266,8 @@ class TestStates:
         assert [result.exit_code for result in results] == [8, 8]
         for result in results:
             assert "60 here" in result.stdout
-            assert "40 numbers were not asked about" in result.stderr
-            assert "50 a day come back, so that the rest can be asked about tomorrow" in (
+            assert "40 numbers were not looked up" in result.stderr
+            assert "50 are refilled each day, so the rest can be looked up tomorrow" in (
                 result.stderr
             )
         assert sum(server.charges) == 60
@@ -283,7 +283,7 @@ class TestStates:
 
         result = run("sync", str(path))
 
-        assert "50 a day come back: 50 more tomorrow, the last in 2 days." in result.stderr
+        assert "50 are refilled each day: 50 more tomorrow, the last in 2 days." in result.stderr
 
     def test_services_do_not_share(
         self, run: Run, server: LookupServer, book: Path, states: Path

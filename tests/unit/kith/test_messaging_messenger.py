@@ -29,7 +29,7 @@ def test_a_conversation_with_marks(ann: Machine, ben: Machine) -> None:
     (got,) = ben.messenger.receive()
     assert (got.text, got.with_account, got.outgoing) == ("hello", ann.account_id, False)
     assert [one.state for one in ann.messenger.receive()] == ["delivered"]
-    ben.messenger.mark_shown([got], tell=True)
+    ben.messenger.mark_shown([got], send_receipts=True)
     ben.messenger.flush()
     assert [one.state for one in ann.messenger.receive()] == ["read"]
     ben.send(ann, "hi")
@@ -233,7 +233,7 @@ def test_strangers_are_told_nothing(ann: Machine, ben: Machine) -> None:
 
     assert (first.text, first.request) == ("1", True)
     assert (second.text, second.request) == (None, True)
-    ben.messenger.mark_shown([first, second], tell=True)
+    ben.messenger.mark_shown([first, second], send_receipts=True)
     ben.messenger.flush()
     assert ann.office.mailboxes[ann.device_id] == []
 
