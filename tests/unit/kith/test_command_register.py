@@ -197,7 +197,7 @@ def test_a_device_that_is_gone_begins_anew(run: Run, happy: Script) -> None:
     result = run("register", NUMBER, stdin="123456\n")
 
     assert result.exit_code == 0
-    assert "it begins anew" in result.stderr
+    assert "it starts over" in result.stderr
     assert "kept its messages" not in result.stdout
     offered = ["recover_device" in body for body in happy.bodies("POST /v1/registrations")]
     assert offered == [False, True, False]
