@@ -1,7 +1,10 @@
-"""Each setting and each problem is documented, as it is in the code."""
+"""Each setting and each problem is documented, as it is in the code, and links lead somewhere."""
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 
 from core.problems import Problem
 from settings import Settings
@@ -61,3 +64,43 @@ def test_problem_codes_are_unique() -> None:
     codes = [problem.code for problem in _problems()]
     assert len(codes) == len(set(codes))
     assert all(re.fullmatch(r"[a-z]+(-[a-z0-9]+)*", code) for code in codes)
+
+
+PAGES = sorted(
+    path
+    for path in [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / ".github").rglob("*.md"),
+    ]
+)
+
+
+def _prose(page: Path) -> str:
+    """Return a page without its blocks of code."""
+    return re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def _anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", _prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    """Each relative link names a file that is there, and a heading of it."""
+    for link in re.findall(r"\]\(([^)\s]+)\)", _prose(page)):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), link
+        assert not anchor or anchor in _anchors(target), link
+
+
+def test_the_index_names_every_page() -> None:
+    """docs/README.md leads to each page, vector and dashboard."""
+    linked = set(re.findall(r"\]\(([^)#\s]+)", (ROOT / "docs" / "README.md").read_text()))
+    pages = {path.name for path in (ROOT / "docs").iterdir()} - {"README.md"}
+    assert pages - linked == set()
