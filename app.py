@@ -28,7 +28,7 @@ from core.secrets import load_keyring
 from discovery.wiring import Discovery
 from interop.camara.wiring import Camara
 from interop.matrix.wiring import Matrix
-from messaging.keys.signatures import signed_by_device
+from messaging.keys.device_keys import signed_by_device
 from messaging.wiring import Messaging
 from settings import Settings
 from sms.provider import Provider

@@ -171,7 +171,7 @@ def _drain(kith: Kith, number: int) -> list[str]:
     emptied = Countdown(-(-number // PAGE))
     begun, cpu = time.perf_counter(), time.process_time()
     after = 0
-    while page := kith.messaging.messages.pending(to.device_id, after, PAGE):
+    while page := kith.messaging.messages.page(to.device_id, after, PAGE).deliveries:
         after = page[-1].seq
         kith.messaging.messages.submit_acknowledgement(
             to.device_id, after, lambda _: emptied.count()

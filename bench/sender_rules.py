@@ -51,21 +51,21 @@ def main(rounds: int) -> None:
 
 def _measure(database: Database, pairs: int, rounds: int) -> list[float]:
     settings = Settings(messages_per_minute=MAX_RATE, messages_to_one_per_minute=MAX_RATE)
-    judge, now = SenderRules(MessageLimits.from_settings(settings)), datetime.now(UTC)
+    rules, now = SenderRules(MessageLimits.from_settings(settings)), datetime.now(UTC)
     couples = [(uuid4(), uuid4()) for _ in range(pairs)]
     ways = [SenderRecipient(*couple) for couple in couples] + [
         SenderRecipient(b, a) for a, b in couples
     ]
-    # The first time they are strangers, and in touch from then on.
+    # New recipients the first time, and in touch from then on.
     for start in range(0, len(ways), 50):
         with database.write() as connection:
-            judge.judge(connection, ways[start : start + 50], now)
-    return [_median(database, judge, ways, size, rounds, now) for size in BATCHES]
+            rules.evaluate(connection, ways[start : start + 50], now)
+    return [_median(database, rules, ways, size, rounds, now) for size in BATCHES]
 
 
 def _median(
     database: Database,
-    judge: SenderRules,
+    rules: SenderRules,
     ways: list[SenderRecipient],
     size: int,
     rounds: int,
@@ -76,9 +76,9 @@ def _median(
         batch = random.choices(ways, k=size)
         with database.write() as connection:
             begun = time.perf_counter()
-            verdicts = judge.judge(connection, batch, now)
+            decisions = rules.evaluate(connection, batch, now)
             taken.append(time.perf_counter() - begun)
-        if any(verdict.refusal or verdict.is_request for verdict in verdicts):
+        if any(one.refusal or one.is_request for one in decisions):
             raise RuntimeError("Not everything passed, so this measured something else.")
     return median(taken) / size * 1e6
 

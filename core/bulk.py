@@ -1,12 +1,13 @@
-"""Statements over many rows of values at once, past SQLAlchemy's compiler, for the hottest paths.
+"""Statements for the hottest paths, which bypass SQLAlchemy's compiler and result objects.
 
-Owns how rows reach a statement: as JSON that SQLite reads like a table, as arrays that PostgreSQL unnests,
-and where SQLite inserts, row by row in the driver's own loop. Values are converted by the types of their
-columns, so what is stored and read is what SQLAlchemy would store and read.
+Many rows of values reach a statement at once: as JSON that SQLite reads like a table, as arrays that
+PostgreSQL unnests, and where SQLite inserts, row by row in the driver's own loop. Values are converted by the
+types of their columns, so what is stored and read is what SQLAlchemy would store and read.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 
@@ -81,10 +82,7 @@ class Bulk:
             self._written[dialect.name] = _Written(
                 self._text.format(rows=rows, locked=locked),
                 _binds(dialect, self._takes),
-                [
-                    _each_once(column.type.dialect_impl(dialect).result_processor(dialect, None))
-                    for column in self._gives
-                ],
+                _results(dialect, self._gives),
             )
         return self._written[dialect.name]
 
@@ -124,6 +122,38 @@ class BulkInsert:
         return self._written[dialect.name]
 
 
+class BulkSelect:
+    """A SELECT that returns many rows; `{name}` stands for a parameter in its text."""
+
+    def __init__(
+        self, text: str, takes: Mapping[str, Column[Any]], gives: Sequence[Column[Any]]
+    ) -> None:
+        self._text = text
+        self._takes = takes
+        self._gives = gives
+        self._order = re.findall(r"{(\w+)}", text)
+        self._written: dict[str, _Written] = {}
+
+    def run(self, connection: Connection, **values: object) -> list[Row]:
+        """Return the rows for these parameters."""
+        written = self._in(connection.dialect)
+        parameters = _columns(written.binds, [[values[name] for name in self._order]])
+        with _driver(connection) as cursor:
+            cursor.execute(written.text, [value for (value,) in parameters])
+            found = cursor.fetchall()
+        return list(zip(*_columns(written.results, found), strict=True))
+
+    def _in(self, dialect: Dialect) -> _Written:
+        if dialect.name not in self._written:
+            mark = "?" if dialect.name == "sqlite" else "%s"
+            self._written[dialect.name] = _Written(
+                re.sub(r"{\w+}", mark, self._text),
+                _binds(dialect, [self._takes[name] for name in self._order]),
+                _results(dialect, self._gives),
+            )
+        return self._written[dialect.name]
+
+
 @contextmanager
 def _driver(connection: Connection) -> Iterator[Any]:
     """Give a cursor of the driver, whose faults are raised as SQLAlchemy's.
@@ -146,6 +176,13 @@ def _unnested(dialect: Dialect, columns: Sequence[Column[Any]]) -> str:
 
 def _binds(dialect: Dialect, columns: Sequence[Column[Any]]) -> list[Convert]:
     return [_bind(dialect, column.type) for column in columns]
+
+
+def _results(dialect: Dialect, columns: Sequence[Column[Any]]) -> list[Convert]:
+    return [
+        _each_once(column.type.dialect_impl(dialect).result_processor(dialect, None))
+        for column in columns
+    ]
 
 
 def _bind(dialect: Dialect, kind: TypeEngine[Any]) -> Convert:

@@ -1,1 +1,1 @@
-"""Deliver to them: one mailbox a device, ciphertext in order until it is acknowledged."""
+"""Messages between devices: keys, mailboxes, groups, contacts, the stream and push."""

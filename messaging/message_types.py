@@ -1,7 +1,6 @@
-"""What moves through messaging: what a sender hands in, what a device is handed, and signals.
+"""Values that the parts of messaging exchange: submissions, deliveries, signals and notices.
 
-Owns the values that the doors (HTTP, the stream), the mailbox and the wake-ups give each other. They are
-read from the wire by the doors; nothing here checks anything.
+HTTP and the stream read them from the wire and validate them there; nothing here checks anything.
 """
 
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from core.problems import Problem
 
 
 class DeviceEnvelope(NamedTuple):
-    """Ciphertext for one device, and for which of its keys; None says nothing about that."""
+    """Ciphertext for one device; with a registration id, for that generation of its keys only."""
 
     device_id: UUID
     content: bytes
@@ -25,14 +24,14 @@ class DeviceEnvelope(NamedTuple):
 
 
 class SharedContent(NamedTuple):
-    """Ciphertext for all devices of a group, and SHA-256 over the devices it is for."""
+    """Ciphertext for all devices of a group, and the SHA-256 digest of the list of those devices."""
 
     content: bytes
     devices_digest: bytes
 
 
 class GroupAtVersion(NamedTuple):
-    """A group, as of one version."""
+    """A group at one version."""
 
     id: UUID
     version: int
@@ -40,20 +39,20 @@ class GroupAtVersion(NamedTuple):
 
 @dataclass(slots=True)
 class MessageSubmission:
-    """A message that a device hands in."""
+    """A message as a device submits it."""
 
     from_account_id: UUID
     from_device_id: UUID
     client_id: str
-    #: An account, or a group as the sender knows it.
+    #: An account, or a group at the version that the sender knows.
     to: UUID | GroupAtVersion
-    #: One for each device, or one for all devices of a group.
-    sealed: Sequence[DeviceEnvelope] | SharedContent
-    #: Whether a device that is not connected is woken for it.
+    #: An envelope for each device, or one content for all devices of a group.
+    contents: Sequence[DeviceEnvelope] | SharedContent
+    #: Whether a device that is not connected gets a push wake-up.
     urgent: bool
     #: Seconds.
     expires_in: int
-    #: What stands for the sender's number in blocks and limits; None: the account's id does.
+    #: The owner of limits and blocks, if the number had another account before; None: the account itself.
     number_id: UUID | None = None
 
 
@@ -65,7 +64,7 @@ class AcceptedMessage(NamedTuple):
 
 
 class MessageHeader(NamedTuple):
-    """What the envelopes of one message have in common."""
+    """What all envelopes of one message share."""
 
     id: UUID
     from_account_id: UUID
@@ -76,26 +75,26 @@ class MessageHeader(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """One envelope in the mailbox of a device."""
+    """One envelope as its device receives it."""
 
     seq: int
-    message: MessageHeader
+    header: MessageHeader
     content: bytes
     is_request: bool
 
 
-def first_within(deliveries: Sequence[Delivery], most_bytes: int) -> Sequence[Delivery]:
-    """Give as many of the first as have together no more bytes of content, and at least one."""
+def first_within(deliveries: Sequence[Delivery], max_bytes: int) -> Sequence[Delivery]:
+    """Return the first deliveries whose contents fit into `max_bytes` together, and at least one."""
     size = 0
     for number, delivery in enumerate(deliveries):
         size += len(delivery.content)
-        if size > most_bytes and number:
+        if size > max_bytes and number:
             return deliveries[:number]
     return deliveries
 
 
 class Signal(Struct, array_like=True, frozen=True, tag=5):
-    """An ephemeral envelope for one device: passed on to its open socket, or gone."""
+    """An ephemeral message: passed to the open socket of a device or dropped, never stored."""
 
     from_account_id: UUID
     from_device_id: UUID
@@ -105,30 +104,30 @@ class Signal(Struct, array_like=True, frozen=True, tag=5):
 
 
 class KeysLowNotice(Struct, array_like=True, frozen=True, tag=6):
-    """A device should upload new one-time keys: so many of each kind are left."""
+    """The device should upload one-time keys; how many of each kind are left."""
 
     one_time_prekeys: int
     one_time_kem_prekeys: int
-    #: When the device uploaded keys last, which tells whether it did since it was told before.
+    #: The last upload of the device: a socket gets one notice until the next upload.
     uploaded_at: datetime | None = None
 
 
 class GroupChangedNotice(Struct, array_like=True, frozen=True, tag=7):
-    """A group of the account has another version now."""
+    """A group of the account has a new version."""
 
     group_id: UUID
     version: int
 
 
 class MissedNotice(Struct, array_like=True, frozen=True, tag=8):
-    """Messages to a device were not stored: since when, and the number whose acknowledgement ends this."""
+    """Messages to the device were not stored since a time; acknowledging `through` ends the notice."""
 
     since: datetime
     through: int
 
 
 class LockRemovalNotice(Struct, array_like=True, frozen=True, tag=9):
-    """Somebody asked without the PIN to remove the account's registration lock, which happens then.
+    """The registration lock of the account ends at a time, because a device asked without the PIN.
 
     None: it stays.
     """
@@ -136,27 +135,28 @@ class LockRemovalNotice(Struct, array_like=True, frozen=True, tag=9):
     ends_at: datetime | None
 
 
-#: What an open socket is told beside messages; it may be lost.
+#: Sent to open sockets beside messages. A notice may be lost.
 Notice = KeysLowNotice | GroupChangedNotice | MissedNotice | LockRemovalNotice
 
 
 class SenderRecipient(NamedTuple):
-    """A message or signal from an account to another one or to a group, as it is judged."""
+    """The sender and the recipient of a message or a signal."""
 
     from_account_id: UUID
+    #: An account or a group.
     to_id: UUID
     is_group: bool = False
-    #: What stands for the sender's number, if its account is not the first.
+    #: As in `MessageSubmission`.
     number_id: UUID | None = None
 
     @property
     def subject(self) -> UUID:
-        """Whose the limits are."""
+        """The owner of the sender's limits."""
         return self.number_id or self.from_account_id
 
 
 class DeliveryDecision(NamedTuple):
-    """Whether it is refused (and why), or dropped without a word, or else comes as a request."""
+    """Refuse a message, drop it silently, or deliver it, perhaps as a message request."""
 
     refusal: Problem | None = None
     dropped: bool = False
@@ -164,19 +164,19 @@ class DeliveryDecision(NamedTuple):
 
 
 class JoinedMembers(NamedTuple):
-    """The accounts that joined a group, as of its current version."""
+    """The accounts that joined a group, and the version of the group."""
 
     version: int
     accounts: frozenset[UUID]
 
 
 class CloseCode(IntEnum):
-    """Why a socket is closed from elsewhere, as WebSocket close codes."""
+    """Why the service closes a socket: WebSocket close codes."""
 
     REPLACED = 4001
     TOKEN_REPLACED = 4002
     REVOKED = 4003
-    #: Service Restart (RFC 6455 registry): the client connects again, and is known by its new number then.
+    #: Service Restart (IANA registry of RFC 6455): the client reconnects, and has its new number then.
     NUMBER_CHANGED = 1012
-    #: Another database took over, which may know less than the socket has shown.
+    #: Another database took over, and may know less than the socket has sent.
     FAILED_OVER = 1012

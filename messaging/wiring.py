@@ -6,7 +6,6 @@ from messaging.contacts import blocked_numbers
 from messaging.contacts.routes import contacts_api
 from messaging.contacts.sender_rules import SenderRules
 from messaging.contacts.service import ContactService
-from messaging.groups.administration import GroupAdministration
 from messaging.groups.change_notices import GroupNotices
 from messaging.groups.joined_members import find_joined_members
 from messaging.groups.routes import groups_api
@@ -16,6 +15,8 @@ from messaging.keys.routes import keys_api
 from messaging.keys.service import KeyService
 from messaging.limits import MessageLimits
 from messaging.mailbox import client_ids
+from messaging.mailbox.message_batch import BatchProcessor
+from messaging.mailbox.quota import MailboxQuota
 from messaging.mailbox.routes import messages_api
 from messaging.mailbox.service import MessageService
 from messaging.notifications.account_notifications import AccountNotifications
@@ -28,7 +29,6 @@ from messaging.settings import MessagingSettings
 from messaging.stream.routes import authenticate_socket, stream_api
 from messaging.stream.service import StreamService
 from messaging.stream.signals import SignalService
-from tokens.authenticate import authenticate_device
 from tokens.wiring import Tokens
 
 #: Seconds for which wake-ups in flight are awaited when the process ends.
@@ -36,7 +36,7 @@ FLUSH_SECONDS = 0.5
 
 
 class Messaging(Part):
-    """Messages, keys, groups and contacts, and who is told of them."""
+    """Messages, keys, groups and contacts, and who is notified of them."""
 
     def __init__(self, runtime: Runtime, settings: MessagingSettings, tokens: Tokens) -> None:
         database, clock, entropy = runtime.database, runtime.clock, runtime.entropy
@@ -52,22 +52,20 @@ class Messaging(Part):
                 self.mailbox_poller.request,
                 metrics,
             )
-        self.messages = messages = MessageService(
-            database,
-            clock,
+        batches = BatchProcessor(
             entropy,
-            metrics,
-            settings,
-            SenderRules(MessageLimits.from_settings(settings)).judge,
+            SenderRules(MessageLimits.from_settings(settings)).evaluate,
             find_joined_members,
-            registry,
+            MailboxQuota(settings.max_mailbox_messages, settings.max_mailbox_bytes),
+        )
+        self.messages = messages = MessageService(
+            database, clock, metrics, settings.max_content_bytes, batches, registry
         )
         self.keys = keys = KeyService(database, clock, metrics, registry.send_notice)
         self.contacts = ContactService(database, clock)
         self.push = push = Push(runtime, settings, registry.check_presence)
         notices = GroupNotices(database, registry.send_notice)
         self.groups = GroupService(database, clock, entropy, notices)
-        self.group_changes = GroupAdministration(database, clock, notices)
         notifications = AccountNotifications(database, clock, registry)
         self.streams = StreamService(
             messages,
@@ -99,18 +97,19 @@ class Messaging(Part):
         events.lock_removal.append(notifications.lock_removal)
         events.numbers_forgotten.append(blocked_numbers.numbers_forgotten)
 
+        authenticate = tokens.authenticator.device
         self.blueprints = (
-            messages_api,
-            keys_api,
-            contacts_api,
-            push_api(push.service, authenticate_device),
-            groups_api,
+            messages_api(messages, authenticate),
+            keys_api(keys, authenticate),
+            contacts_api(self.contacts, authenticate),
+            push_api(push.service, authenticate),
+            groups_api(self.groups, authenticate),
             stream_api(self.streams, authenticate_socket),
         )
         self.jobs = (
             Job("envelopes", messages.purge_envelopes),
-            Job("sent messages", client_ids.purge_old),
-            Job("taken prekeys", prekeys.purge_consumed),
+            Job("sent messages", client_ids.purge_sent),
+            Job("consumed prekeys", prekeys.purge_consumed),
         )
 
     def start(self) -> None:

@@ -230,7 +230,7 @@ def bound(app: OpenAPI, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     messages = app.extensions["kith"].messaging.messages
 
     def give(**bounds: int) -> None:
-        whole = replace(messages._posting.bounds, **bounds)
-        monkeypatch.setattr(messages, "_posting", replace(messages._posting, bounds=whole))
+        quota = replace(messages._batches.quota, **bounds)
+        monkeypatch.setattr(messages, "_batches", replace(messages._batches, quota=quota))
 
     return give

@@ -1,1 +1,1 @@
-"""Contacts: who is in touch with whom, who is blocked, and how much one may write."""
+"""Contacts: accepted and blocked accounts, and the rules on senders."""

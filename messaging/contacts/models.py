@@ -1,6 +1,7 @@
-"""The table of contacts."""
+"""The table of contacts: how accounts stand to each other."""
 
 from datetime import datetime
+from enum import IntEnum
 from uuid import UUID
 
 from sqlalchemy import Index, SmallInteger
@@ -9,8 +10,20 @@ from sqlalchemy.orm import Mapped, mapped_column
 from core.database import Base
 
 
+class ContactState(IntEnum):
+    """What an account decided about another one; without a row, nothing."""
+
+    #: By hand, or by sending it a message.
+    ACCEPTED = 1
+    BLOCKED = 2
+    #: Keeps the limits of an accepted sender, or a change of them would tell it that it is blocked.
+    BLOCKED_AFTER_ACCEPTED = 3
+    #: The account was blocked and left its number, or was deleted: the next account of the number is blocked.
+    BLOCKED_NUMBER = 4
+
+
 class Contact(Base):
-    """How an account stands to another one that writes to it."""
+    """What an account decided about another account."""
 
     __tablename__ = "contacts"
     __table_args__ = (
@@ -19,10 +32,10 @@ class Contact(Base):
     )
 
     account_id: Mapped[UUID] = mapped_column(primary_key=True)
+    #: Of a blocked number: a digest of the number's id instead of an account.
     peer_id: Mapped[UUID] = mapped_column(primary_key=True)
-    #: 1 accepted, also by having been written to; 2 blocked; 3 blocked, and accepted before; 4 a number
-    #: whose account was blocked and is gone: `peer_id` is a digest of what stands for the number.
+    #: A `ContactState`.
     state: Mapped[int] = mapped_column(SmallInteger)
     since: Mapped[datetime] = mapped_column()
-    #: Of a blocked number: the account as whoever blocked it knew it.
+    #: Of a blocked number: the account that was blocked.
     former_id: Mapped[UUID | None] = mapped_column()

@@ -1,22 +1,24 @@
-"""What crosses the wire about contacts."""
+"""Request and answer bodies of contacts."""
 
 from datetime import datetime
+from typing import Self
 from uuid import UUID
 
 from pydantic import Field
 
 from core.api import Answer, Body, Query
+from messaging.contacts.models import Contact, ContactState
 from messaging.contacts.service import WireState
 
 MAX_LISTED_CONTACTS = 1000
 
 
 class ContactChange(Body):
-    """How the caller's account is to stand to another one."""
+    """What the caller's account decides about another one."""
 
     state: WireState = Field(
-        description="`accepted`: its messages are no requests, its signals come through;"
-        " `blocked`: they are dropped without a word."
+        description="`accepted`: its messages are not requests, and its signals are delivered."
+        " `blocked`: both are silently dropped."
     )
 
 
@@ -24,16 +26,26 @@ class ContactsQuery(Query):
     """Which contacts to list."""
 
     state: WireState | None = None
-    after: UUID | None = Field(None, description="The last `account_id` of the page before.")
+    after: UUID | None = Field(None, description="The last `account_id` of the previous page.")
     limit: int = Field(100, ge=1, le=MAX_LISTED_CONTACTS)
 
 
 class ContactAnswer(Answer):
-    """How the caller's account stands to another one."""
+    """What the caller's account decided about another one."""
 
     account_id: UUID
     state: WireState
     since: datetime
+
+    @classmethod
+    def of(cls, contact: Contact) -> Self:
+        """Build the answer from a contact."""
+        accepted = contact.state == ContactState.ACCEPTED
+        return cls(
+            account_id=contact.peer_id,
+            state="accepted" if accepted else "blocked",
+            since=contact.since,
+        )
 
 
 class ContactsAnswer(Answer):

@@ -1,9 +1,7 @@
-"""Judging: whether a message reaches the account it is for, and as what.
+"""Sender rules: whether a message is delivered, becomes a message request, is dropped or refused.
 
-Owns the verdicts on messages from an account to another or to a group, for a whole batch in the transaction
-that stores it, and how much is counted for them. Refuses more messages than a sender may write, to everybody,
-to one, to a stranger and to how many of those. Never tells a sender that she is blocked: what is dropped
-is counted, limited and answered as if it were delivered.
+A whole batch is evaluated and counted in the transaction that stores it. A sender never learns that it is
+blocked: dropped messages are counted, limited and answered as if they were delivered.
 """
 
 import hashlib
@@ -19,32 +17,29 @@ from core import rate_limits
 from core.clock import EPOCH
 from core.rate_limits import RateLimit, WindowCharge
 from core.secrets import DIGEST_SIZE
-from messaging.contacts.service import (
-    WIRE_STATES,
-    ContactState,
-    Relation,
-    accept_recipients,
-    relations_of,
-)
+from messaging.contacts.blocked_numbers import BLOCKED_STATES
+from messaging.contacts.models import ContactState
+from messaging.contacts.relations import Relation, accept_recipients, relations_of
 from messaging.limits import MessageLimits
 from messaging.mailbox.problems import MessageRateLimited, RecipientBlocked
 from messaging.message_types import DeliveryDecision, SenderRecipient
 
-_DELIVERED, _REQUEST = DeliveryDecision(), DeliveryDecision(is_request=True)
-# Of a blocked sender the share is asked for that was theirs before, or a full one would tell.
-_DROPPED = {
+_DELIVER, _REQUEST = DeliveryDecision(), DeliveryDecision(is_request=True)
+# A blocked sender keeps the mailbox quota it had before, or a full mailbox would tell it.
+_DROP = {
     ContactState.BLOCKED: DeliveryDecision(dropped=True, is_request=True),
     ContactState.BLOCKED_AFTER_ACCEPTED: DeliveryDecision(dropped=True),
     ContactState.BLOCKED_NUMBER: DeliveryDecision(dropped=True, is_request=True),
 }
 _IN_TOUCH = (ContactState.ACCEPTED, ContactState.BLOCKED_AFTER_ACCEPTED)
 _AMONG_MEMBERS = Relation(ContactState.ACCEPTED, ContactState.ACCEPTED)
-_WHY = {
-    "messages": "This account has written as much as it may in a minute.",
-    "messages-to-recipient": "This account has written to one account or group as much as it may"
+_DETAILS = {
+    "messages": "This account has sent the maximum number of messages in a minute.",
+    "messages-to-recipient": "This account has sent the maximum number of messages to one account or group"
     " in a minute.",
-    "messages-to-new-recipient": "The recipient has not answered; until then this was all for a day.",
-    "new-recipients": "This account has written to as many strangers as it may in a day.",
+    "messages-to-new-recipient": "The recipient has not answered, and was sent the maximum number of"
+    " messages in a day until they do.",
+    "new-recipients": "This account has written to the maximum number of new recipients in a day.",
 }
 
 
@@ -60,96 +55,97 @@ class _Window:
     ends_at: datetime = EPOCH
 
 
-#: By the limit's name and the subject, so that each is counted once a batch.
+#: By the name of the limit and the subject, so that each is counted once a batch.
 _Windows = dict[tuple[str, bytes], _Window]
 
 
+@dataclass(frozen=True)
 class SenderRules:
-    """Judges messages by who is in touch with whom, and by limits."""
+    """Evaluates messages by the relation of sender and recipient, and by limits."""
 
-    def __init__(self, limits: MessageLimits) -> None:
-        self._limits = limits
+    limits: MessageLimits
 
-    def judge(
-        self, connection: Connection, attempts: Sequence[SenderRecipient], now: datetime
+    def evaluate(
+        self, connection: Connection, pairs: Sequence[SenderRecipient], now: datetime
     ) -> list[DeliveryDecision]:
-        """Judge a batch of messages to accounts and groups; give the verdict on each, in their order.
+        """Return the decision on each message of a batch, in their order.
 
-        Who may write to a group was judged before; here it is limited as one recipient is. Who writes to
-        somebody is in touch with her from then on. A refused message counts in no limit.
+        Membership in groups is checked before; here a group is limited as one recipient is. A sender accepts
+        the recipients of its messages. A refused message counts in no limit.
         """
-        shares = Counter(attempts)
-        standings = relations_of(connection, [one for one in shares if not one.is_group])
-        standings |= {one: _AMONG_MEMBERS for one in shares if one.is_group}
-        verdicts = {attempt: _verdict(standing) for attempt, standing in standings.items()}
-        for attempt, verdict in verdicts.items():
-            if verdict.refusal is not None:
-                del shares[attempt]
-        rations, windows = self._count(connection, shares, standings, now)
+        counts = Counter(pairs)
+        relations = relations_of(connection, [pair for pair in counts if not pair.is_group])
+        relations |= {pair: _AMONG_MEMBERS for pair in counts if pair.is_group}
+        decisions = {pair: _decide(relation) for pair, relation in relations.items()}
+        for pair, decision in decisions.items():
+            if decision.refusal is not None:
+                del counts[pair]
+        windows_of, windows = self._count(connection, counts, relations, now)
         if all(window.counted <= window.room for window in windows):
-            judged = [verdicts[attempt] for attempt in attempts]
-            passed = list(rations)
+            evaluated = [decisions[pair] for pair in pairs]
+            passed = list(windows_of)
         else:
-            judged = [
-                (attempt in rations and _ration(rations[attempt], now)) or verdicts[attempt]
-                for attempt in attempts
+            evaluated = [
+                (pair in windows_of and _pass_one(windows_of[pair], now)) or decisions[pair]
+                for pair in pairs
             ]
-            passed = [attempt for attempt, (_, pair, *_) in rations.items() if pair.passed]
+            passed = [
+                pair for pair, (_, to_recipient, *_) in windows_of.items() if to_recipient.passed
+            ]
             _take_back(connection, windows)
-        met = [attempt for attempt in passed if standings[attempt].sender is None]
-        accept_recipients(connection, met, now)
-        return judged
+        accept_recipients(
+            connection, [pair for pair in passed if relations[pair].sender is None], now
+        )
+        return evaluated
 
     def _count(
         self,
         connection: Connection,
-        shares: Mapping[SenderRecipient, int],
-        standings: Mapping[SenderRecipient, Relation],
+        counts: Mapping[SenderRecipient, int],
+        relations: Mapping[SenderRecipient, Relation],
         now: datetime,
     ) -> tuple[dict[SenderRecipient, list[_Window]], list[_Window]]:
         """Count all messages of a batch, whether or not there is room for them.
 
-        Gives the windows that a message counts in, by who writes to whom, and all of them.
+        Returns the windows that the messages of each sender and recipient count in, and all windows.
         """
-        limits = self._limits
-        counted: _Windows = {}
-        rations: dict[SenderRecipient, list[_Window]] = {}
-        for attempt, count in shares.items():
-            in_touch = standings[attempt].recipient in _IN_TOUCH
+        limits = self.limits
+        windows: _Windows = {}
+        windows_of: dict[SenderRecipient, list[_Window]] = {}
+        for pair, count in counts.items():
+            in_touch = relations[pair].recipient in _IN_TOUCH
             limit = limits.to_recipient if in_touch else limits.to_new_recipient
-            rations[attempt] = [
-                _window(counted, limits.messages, attempt.subject.bytes, count),
-                _window(counted, limit, _digest(attempt), count),
+            windows_of[pair] = [
+                _window(windows, limits.messages, pair.subject.bytes, count),
+                _window(windows, limit, _digest(pair), count),
             ]
-        _add(connection, [*counted.values()], now)
-        strangers: _Windows = {}
-        for attempt, ration in rations.items():
-            pair = ration[1]
-            if pair.limit is limits.to_new_recipient and pair.room == pair.limit.quota:
-                # The first message to this stranger for a day.
-                subject = attempt.subject.bytes
-                ration.append(_window(strangers, limits.new_recipients, subject, 1))
-        _add(connection, [*strangers.values()], now)
-        return rations, [*counted.values(), *strangers.values()]
+        _add(connection, [*windows.values()], now)
+        new: _Windows = {}
+        for pair, (_, to_recipient) in list(windows_of.items()):
+            limit = to_recipient.limit
+            # The first message to this new recipient for a day.
+            if limit is limits.to_new_recipient and to_recipient.room == limit.quota:
+                windows_of[pair].append(_window(new, limits.new_recipients, pair.subject.bytes, 1))
+        _add(connection, [*new.values()], now)
+        return windows_of, [*windows.values(), *new.values()]
 
 
-def _verdict(standing: Relation) -> DeliveryDecision:
-    if standing.sender in WIRE_STATES["blocked"]:
+def _decide(relation: Relation) -> DeliveryDecision:
+    if relation.sender in BLOCKED_STATES:
         return DeliveryDecision(
-            RecipientBlocked("Nothing was sent; accept it first, or forget it.")
+            RecipientBlocked("Nothing was sent. Accept the account first, or forget it.")
         )
-    if standing.recipient in _DROPPED:
-        return _DROPPED[ContactState(standing.recipient)]
-    return _REQUEST if standing.recipient is None else _DELIVERED
+    if relation.recipient in _DROP:
+        return _DROP[ContactState(relation.recipient)]
+    return _REQUEST if relation.recipient is None else _DELIVER
 
 
-def _digest(attempt: SenderRecipient) -> bytes:
-    ids = attempt.subject.bytes + attempt.to_id.bytes
-    return hashlib.sha256(ids).digest()[:DIGEST_SIZE]
+def _digest(pair: SenderRecipient) -> bytes:
+    return hashlib.sha256(pair.subject.bytes + pair.to_id.bytes).digest()[:DIGEST_SIZE]
 
 
 def _window(windows: _Windows, limit: RateLimit, subject: bytes, count: int) -> _Window:
-    """Give the window of a subject, with so much more in it."""
+    """Return the window of a subject, with `count` more in it."""
     key = limit.name, subject
     window = windows.get(key)
     if window is None:
@@ -159,44 +155,41 @@ def _window(windows: _Windows, limit: RateLimit, subject: bytes, count: int) -> 
 
 
 def _add(connection: Connection, windows: list[_Window], now: datetime) -> None:
-    """Count what windows have, and note how much of it has room."""
+    """Store the counts of windows, and set how much of them has room."""
     if not windows:
         return
-    # In one order everywhere, so that no batch waits for another in a circle.
+    # In one order everywhere, so that no two batches wait for each other.
     windows.sort(key=lambda window: (window.limit.name, window.subject))
-    amounts = [window.limit.charge(window.subject, window.counted, now) for window in windows]
-    for window, held in zip(
-        windows, rate_limits.add_to_windows(connection, amounts, now), strict=True
-    ):
-        window.room = window.limit.quota - held.used + window.counted
-        window.ends_at = held.ends_at
+    charges = [window.limit.charge(window.subject, window.counted, now) for window in windows]
+    counts = rate_limits.add_to_windows(connection, charges, now)
+    for window, counted in zip(windows, counts, strict=True):
+        window.room = window.limit.quota - counted.used + window.counted
+        window.ends_at = counted.ends_at
 
 
-def _ration(ration: list[_Window], now: datetime) -> DeliveryDecision | None:
-    """Let one message pass if each of its windows has room; give the refusal if one has none."""
-    for window in ration:
+def _pass_one(windows: list[_Window], now: datetime) -> DeliveryDecision | None:
+    """Pass one message if each of its windows has room; otherwise return the refusal."""
+    for window in windows:
         if window.passed >= window.room:
             return _refusal(window, now)
-    for window in ration:
+    for window in windows:
         window.passed += 1
-    # A stranger counts once, with the first message that passes.
-    del ration[2:]
+    # A new recipient counts once, with the first message that passes.
+    del windows[2:]
     return None
 
 
 def _take_back(connection: Connection, windows: list[_Window]) -> None:
-    """Take back what was counted for messages that did not pass."""
-    amounts = [
-        WindowCharge(
-            window.limit.name, window.subject, window.passed - window.counted, window.ends_at
-        )
-        for window in windows
-        if window.passed < window.counted
+    """Subtract what was counted for messages that did not pass."""
+    charges = [
+        WindowCharge(one.limit.name, one.subject, one.passed - one.counted, one.ends_at)
+        for one in windows
+        if one.passed < one.counted
     ]
-    rate_limits.adjust_windows(connection, amounts)
+    rate_limits.adjust_windows(connection, charges)
 
 
 def _refusal(window: _Window, now: datetime) -> DeliveryDecision:
-    limit = window.limit
     wait = math.ceil((window.ends_at - now).total_seconds())
-    return DeliveryDecision(MessageRateLimited(_WHY[limit.name], rate_limit=limit.status(0, wait)))
+    status = window.limit.status(0, wait)
+    return DeliveryDecision(MessageRateLimited(_DETAILS[window.limit.name], rate_limit=status))

@@ -1,1 +1,1 @@
-"""Groups: who is in them, as of which version, and who may change that."""
+"""Groups: their members, versions and admins."""

@@ -1,33 +1,30 @@
-"""How accounts go out of groups, and what becomes of groups then.
+"""Accounts leave groups, many at once: by themselves, removed by an admin, or because they are deleted.
 
-Owns that a group which has members has an admin, and that one without members is deleted. All of it for
-many groups at once, in the caller's transaction, which holds them. Refuses nothing.
+All functions run in the caller's transaction, which has locked the groups. A group with members always has an
+admin; a group without members is deleted.
 """
 
 from collections.abc import Collection
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BindParameter, Connection, bindparam, delete, func, select, tuple_, update
+from sqlalchemy import Connection, bindparam, delete, func, select, tuple_, update
 
 from core.database import table
-from messaging.groups.membership import MemberState, Role
-from messaging.groups.models import Group, GroupMember, Membership
+from messaging.groups.models import Group, GroupMember, Membership, MemberState, Role
 
-_GROUPS, _MEMBERS, _WAYS = table(Group).c, table(GroupMember).c, table(Membership).c
-_THESE: BindParameter[Any] = bindparam("groups", expanding=True)
+_GROUPS, _MEMBERS, _MEMBERSHIPS = table(Group).c, table(GroupMember).c, table(Membership).c
+_IS_JOINED = (
+    _MEMBERS.group_id.in_(bindparam("group_ids", expanding=True)),
+    _MEMBERS.state == MemberState.JOINED,
+)
 
-_STEPPING = (
+_INCREMENT_VERSIONS = (
     update(table(Group))
-    .where(_GROUPS.id.in_(_THESE))
+    .where(_GROUPS.id.in_(bindparam("group_ids", expanding=True)))
     .values(version=_GROUPS.version + 1)
     .returning(_GROUPS.id, _GROUPS.version)
 )
-_WITH_MEMBERS = (
-    select(_MEMBERS.group_id)
-    .where(_MEMBERS.group_id.in_(_THESE), _MEMBERS.state == MemberState.JOINED)
-    .distinct()
-)
+_SELECT_GROUPS_WITH_MEMBERS = select(_MEMBERS.group_id).where(*_IS_JOINED).distinct()
 _RANKED = (
     select(
         _MEMBERS.group_id,
@@ -37,10 +34,10 @@ _RANKED = (
         .label("place"),
         func.max(_MEMBERS.role).over(partition_by=_MEMBERS.group_id).label("highest"),
     )
-    .where(_MEMBERS.group_id.in_(_THESE), _MEMBERS.state == MemberState.JOINED)
+    .where(*_IS_JOINED)
     .subquery()
 )
-_PROMOTING = (
+_PROMOTE_FIRST_MEMBERS = (
     update(table(GroupMember))
     .where(
         tuple_(_MEMBERS.group_id, _MEMBERS.account_id).in_(
@@ -54,13 +51,14 @@ _PROMOTING = (
 
 
 def groups_of(connection: Connection, account_id: UUID) -> list[UUID]:
-    """Give the ids of all groups that an account is in, whether or not it was told."""
-    return list(connection.scalars(select(_WAYS.group_id).where(_WAYS.account_id == account_id)))
+    """Return the ids of all groups of an account, including those it was not told of."""
+    statement = select(_MEMBERSHIPS.group_id).where(_MEMBERSHIPS.account_id == account_id)
+    return list(connection.scalars(statement))
 
 
 def remove(connection: Connection, group_ids: Collection[UUID], account_id: UUID) -> None:
-    """Take an account out of held groups."""
-    for columns, model in ((_MEMBERS, GroupMember), (_WAYS, Membership)):
+    """Delete an account from groups."""
+    for columns, model in ((_MEMBERS, GroupMember), (_MEMBERSHIPS, Membership)):
         connection.execute(
             delete(model).where(
                 columns.account_id == account_id, columns.group_id.in_(list(group_ids))
@@ -68,20 +66,19 @@ def remove(connection: Connection, group_ids: Collection[UUID], account_id: UUID
         )
 
 
-def depart(
-    connection: Connection, group_ids: Collection[UUID], account_id: UUID
-) -> dict[UUID, int]:
-    """Let an account go out of held groups; give the versions of those that are left.
+def leave(connection: Connection, group_ids: Collection[UUID], account_id: UUID) -> dict[UUID, int]:
+    """Let an account leave groups; return the new versions of the groups that remain.
 
-    Where it was the last admin, who has been a member longest becomes one; where it was the last
-    member, the group is deleted, and its invitations with it.
+    If it was the last admin, the longest-standing member becomes admin. If it was the last member, the group
+    and its invitations are deleted.
     """
     remove(connection, group_ids, account_id)
-    kept = set(connection.scalars(_WITH_MEMBERS, {"groups": list(group_ids)}))
-    if gone := set(group_ids) - kept:
-        _delete(connection, gone)
-    connection.execute(_PROMOTING, {"groups": list(kept)})
-    return {row.id: row.version for row in connection.execute(_STEPPING, {"groups": list(kept)})}
+    remaining = set(connection.scalars(_SELECT_GROUPS_WITH_MEMBERS, {"group_ids": list(group_ids)}))
+    if empty := set(group_ids) - remaining:
+        _delete(connection, empty)
+    parameters = {"group_ids": list(remaining)}
+    connection.execute(_PROMOTE_FIRST_MEMBERS, parameters)
+    return {row.id: row.version for row in connection.execute(_INCREMENT_VERSIONS, parameters)}
 
 
 def _delete(connection: Connection, group_ids: Collection[UUID]) -> None:
@@ -90,6 +87,6 @@ def _delete(connection: Connection, group_ids: Collection[UUID]) -> None:
         .where(_MEMBERS.group_id.in_(list(group_ids)))
         .returning(_MEMBERS.account_id, _MEMBERS.group_id)
     ).all()
-    ways = tuple_(_WAYS.account_id, _WAYS.group_id)
-    connection.execute(delete(Membership).where(ways.in_([tuple(row) for row in invited])))
+    key = tuple_(_MEMBERSHIPS.account_id, _MEMBERSHIPS.group_id)
+    connection.execute(delete(Membership).where(key.in_([tuple(row) for row in invited])))
     connection.execute(delete(Group).where(_GROUPS.id.in_(list(group_ids))))

@@ -1,6 +1,7 @@
 """Tables of groups and their members."""
 
 from datetime import datetime
+from enum import IntEnum
 from uuid import UUID
 
 from sqlalchemy import Integer, SmallInteger, String
@@ -9,15 +10,31 @@ from sqlalchemy.orm import Mapped, mapped_column
 from core.database import Base
 
 
+class Role(IntEnum):
+    """What a member may do."""
+
+    MEMBER = 1
+    ADMIN = 2
+
+
+class MemberState(IntEnum):
+    """How far an account is in a group; a smaller number is further."""
+
+    JOINED = 1
+    INVITED = 2
+    #: Others see it as invited; the account itself is not told.
+    WITHHELD = 3
+
+
 class Group(Base):
-    """Some accounts that are written to as one; its row is locked by whoever changes who they are."""
+    """Accounts that are written to as one. Every transaction that changes the members locks its row."""
 
     __tablename__ = "groups"
     __table_args__ = {"info": {"shard_by": "id"}, "sqlite_with_rowid": False}
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(100))
-    #: From 1, one more with every change of the group or of who is in it.
+    #: Starts at 1; each change of the group or its members adds 1.
     version: Mapped[int] = mapped_column(Integer)
     created_at: Mapped[datetime] = mapped_column()
 
@@ -30,18 +47,18 @@ class GroupMember(Base):
 
     group_id: Mapped[UUID] = mapped_column(primary_key=True)
     account_id: Mapped[UUID] = mapped_column(primary_key=True)
-    #: 1 member, 2 admin.
+    #: A `Role`.
     role: Mapped[int] = mapped_column(SmallInteger)
-    #: 1 joined, 2 invited, 3 invited but not told.
+    #: A `MemberState`.
     state: Mapped[int] = mapped_column(SmallInteger)
-    #: When it came to this state.
+    #: Since when in this state.
     since: Mapped[datetime] = mapped_column()
-    #: None for whoever made the group.
+    #: None for the account that created the group.
     invited_by: Mapped[UUID | None] = mapped_column()
 
 
 class Membership(Base):
-    """The way from an account to its groups; written with `GroupMember`, in the same state."""
+    """The same by account, to find its groups; written together with `GroupMember`."""
 
     __tablename__ = "memberships"
     __table_args__ = {"info": {"shard_by": "account_id"}, "sqlite_with_rowid": False}
@@ -49,5 +66,5 @@ class Membership(Base):
     account_id: Mapped[UUID] = mapped_column(primary_key=True)
     group_id: Mapped[UUID] = mapped_column(primary_key=True)
     state: Mapped[int] = mapped_column(SmallInteger)
-    #: What stands for the number of whose invitation it is or was; None for whoever made the group.
+    #: The number's id of the inviter, or its account if the number had none before. None for the creator.
     invited_by: Mapped[UUID | None] = mapped_column()

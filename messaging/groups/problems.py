@@ -4,19 +4,19 @@ from core.problems import Problem
 
 
 class GroupNotFound(Problem):
-    """There is no such group, or the caller is not in it, which is not told apart."""
+    """The group does not exist, or the caller is not in it; the answer does not tell which."""
 
     code, status, title = "group-not-found", 404, "There is no such group"
 
 
 class GroupChanged(Problem):
-    """The group has another version by now; nothing was done. Member: `version`, the current one."""
+    """The group has another version; nothing was changed. Member: `version`, the current one."""
 
     code, status, title = "group-changed", 409, "The group has changed"
 
 
 class NotAnAdmin(Problem):
-    """What was asked for is for admins of the group."""
+    """Only admins of the group may do this."""
 
     code, status, title = "not-an-admin", 403, "Only an admin may do this"
 
@@ -34,30 +34,30 @@ class LastAdmin(Problem):
 
 
 class MemberNotFound(Problem):
-    """The account that was named is not in the group."""
+    """The account is not in the group."""
 
     code, status, title = "member-not-found", 404, "There is no such member"
 
 
 class AccountsUnknown(Problem):
-    """Some of the accounts that were named are not there; member `unknown`. Nothing happened."""
+    """Some of the accounts do not exist; member `unknown` lists them. Nothing was changed."""
 
     code, status, title = "accounts-unknown", 422, "Some accounts do not exist"
 
 
 class GroupFull(Problem):
-    """The group would have more members than it may."""
+    """The group would exceed the maximum number of members."""
 
     code, status, title = "group-full", 409, "The group has too many members"
 
 
 class TooManyGroups(Problem):
-    """The account is in as many groups as it may be."""
+    """The account has joined the maximum number of groups."""
 
     code, status, title = "too-many-groups", 409, "The account is in too many groups"
 
 
 class GroupRateLimited(Problem):
-    """The account made or changed too many groups, or invited too many strangers. Nothing happened."""
+    """The account has reached a limit of new groups, changes or invitations. Nothing was changed."""
 
-    code, status, title = "group-rate-limited", 429, "Too much was done with groups"
+    code, status, title = "group-rate-limited", 429, "Too many group changes"

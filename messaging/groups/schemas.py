@@ -1,4 +1,4 @@
-"""What crosses the wire about groups."""
+"""Request and answer bodies of groups."""
 
 from typing import Literal, Self
 from uuid import UUID
@@ -6,9 +6,10 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from core.api import Answer, Body, Name, Query
-from messaging.groups.membership import GroupView, Member, MemberState, Role
+from messaging.groups.membership import GroupSummary, GroupView, Member
+from messaging.groups.models import MemberState, Role
 
-#: Of a group, those who are invited included.
+#: Invited accounts included.
 MAX_MEMBERS = 1_024
 MAX_LISTED_GROUPS = 100
 MAX_VERSION = 2**31 - 1
@@ -33,12 +34,12 @@ class MemberPath(GroupPath):
 
 
 class NewGroup(Body):
-    """A group to make: the calling account is its admin, and in it beside `members`."""
+    """A group to create: the calling account is its admin, and a member beside `members`."""
 
     name: Name
     members: list[UUID] = Field(
         max_length=MAX_MEMBERS - 1,
-        description="Other accounts: those in touch with the caller join, the others are invited.",
+        description="Other accounts: those that accepted the caller join, the others are invited.",
     )
 
 
@@ -49,7 +50,7 @@ class VersionedChange(Body):
 
 
 class GroupChange(VersionedChange):
-    """What may be changed of a group itself."""
+    """A new name for a group."""
 
     name: Name
 
@@ -61,17 +62,17 @@ class Invitation(VersionedChange):
 
 
 class RoleChange(VersionedChange):
-    """What a member may do from now on."""
+    """A new role for a member."""
 
     role: WireRole
 
 
 class Acceptance(Body):
-    """An invitation is accepted; there is nothing more to say."""
+    """Acceptance of an invitation; it has no fields."""
 
 
 class RemovalQuery(Query):
-    """The version that a removal is for; leaving names none."""
+    """The version that a removal is for; not needed to leave."""
 
     version: int | None = Field(None, ge=1, le=MAX_VERSION)
 
@@ -79,7 +80,7 @@ class RemovalQuery(Query):
 class GroupsQuery(Query):
     """Which groups to list."""
 
-    after: UUID | None = Field(None, description="The last `id` of the page before.")
+    after: UUID | None = Field(None, description="The last `id` of the previous page.")
     limit: int = Field(MAX_LISTED_GROUPS, ge=1, le=MAX_LISTED_GROUPS)
 
 
@@ -92,12 +93,12 @@ class MemberAnswer(Answer):
 
     @classmethod
     def of(cls, account_id: UUID, member: Member) -> Self:
-        """Show a member; whether somebody was told of an invitation is not for others."""
+        """Build the answer. It does not tell whether an invited account was told."""
         return cls(account_id=account_id, role=_WIRE_ROLES[member.role], state=_wire_state(member))
 
 
 class GroupAnswer(Answer):
-    """A group as of one version; who has been in it longest comes first."""
+    """A group at one version. The members that joined first come first."""
 
     id: UUID
     name: str
@@ -106,7 +107,7 @@ class GroupAnswer(Answer):
 
     @classmethod
     def of(cls, view: GroupView) -> Self:
-        """Show a group."""
+        """Build the answer from a group."""
         return cls(
             id=view.id,
             name=view.name,
@@ -115,7 +116,7 @@ class GroupAnswer(Answer):
         )
 
 
-class GroupSummary(Answer):
+class GroupSummaryAnswer(Answer):
     """A group without its members, and what the calling account is in it."""
 
     id: UUID
@@ -125,21 +126,21 @@ class GroupSummary(Answer):
     state: WireState
 
     @classmethod
-    def of(cls, group_id: UUID, name: str, version: int, member: Member) -> Self:
-        """Show a group to one who is in it."""
+    def of(cls, group: GroupSummary) -> Self:
+        """Build the answer from a group and the member who sees it."""
         return cls(
-            id=group_id,
-            name=name,
-            version=version,
-            role=_WIRE_ROLES[member.role],
-            state=_wire_state(member),
+            id=group.id,
+            name=group.name,
+            version=group.version,
+            role=_WIRE_ROLES[group.member.role],
+            state=_wire_state(group.member),
         )
 
 
 class GroupsAnswer(Answer):
     """Groups by ascending id; `more` follow after the last."""
 
-    groups: list[GroupSummary]
+    groups: list[GroupSummaryAnswer]
     more: bool
 
 
@@ -152,11 +153,11 @@ class GroupDeviceAnswer(Answer):
 
 
 class GroupDevicesAnswer(Answer):
-    """The devices of joined members but the calling one, as of a version."""
+    """The devices of joined members but the calling one, at one version."""
 
     version: int
     devices: list[GroupDeviceAnswer]
-    digest: str = Field(description="SHA-256 over the devices, base64url without padding.")
+    digest: str = Field(description="SHA-256 digest of the devices, base64url without padding.")
 
 
 def _wire_state(member: Member) -> WireState:

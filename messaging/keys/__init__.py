@@ -1,1 +1,1 @@
-"""The keys that devices publish so that others can start sessions with them."""
+"""Public keys of devices, with which others start sessions."""

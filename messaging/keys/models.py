@@ -10,14 +10,14 @@ from core.database import Base
 
 
 class DeviceKeys(Base):
-    """Public keys of a device that many sessions begin with; those for one session are prekeys."""
+    """The public keys of a device that every session starts with."""
 
     __tablename__ = "device_keys"
     __table_args__ = {"info": {"shard_by": "account_id"}, "sqlite_with_rowid": False}
 
     account_id: Mapped[UUID] = mapped_column(primary_key=True)
     device_id: Mapped[UUID] = mapped_column(primary_key=True)
-    #: Drawn by the client with each new identity key.
+    #: The client draws a new one with each new set of keys.
     registration_id: Mapped[int] = mapped_column(Integer)
     #: Ed25519, 32 bytes.
     identity_key: Mapped[bytes] = mapped_column(LargeBinary(32))
@@ -33,7 +33,7 @@ class DeviceKeys(Base):
 
 
 class OneTimePrekey(Base):
-    """A public key of a device that one session begins with: it is deleted when it is handed out."""
+    """A public key that one session starts with; deleted when it is handed out."""
 
     __tablename__ = "one_time_prekeys"
     __table_args__ = {"info": {"shard_by": "account_id"}, "sqlite_with_rowid": False}
@@ -44,12 +44,12 @@ class OneTimePrekey(Base):
     kind: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
     key_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     public_key: Mapped[bytes] = mapped_column(LargeBinary(1568))
-    #: Of the second kind only; in the first nothing is signed.
+    #: Of ML-KEM keys only; X25519 one-time keys are not signed.
     signature: Mapped[bytes | None] = mapped_column(LargeBinary(64))
 
 
 class ConsumedPrekey(Base):
-    """A one-time prekey that was handed out: an upload that is repeated must not bring it back."""
+    """A one-time prekey that was handed out, so that a repeated upload does not bring it back."""
 
     __tablename__ = "taken_prekeys"
     __table_args__ = (
@@ -59,6 +59,6 @@ class ConsumedPrekey(Base):
 
     account_id: Mapped[UUID] = mapped_column(primary_key=True)
     device_id: Mapped[UUID] = mapped_column(primary_key=True)
-    #: The first 16 bytes of SHA-256 over the public key; ids of keys are used again, keys are not.
+    #: The first 16 bytes of SHA-256 of the public key. Clients reuse key ids, not keys.
     digest: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
     taken_at: Mapped[datetime] = mapped_column()

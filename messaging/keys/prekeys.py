@@ -1,8 +1,7 @@
-"""One-time prekeys: each is handed out to one taker, however many ask at once, and never again.
+"""One-time prekeys: each is handed out once, however many accounts fetch keys at the same time.
 
-The statements on `one_time_prekeys`, and on `taken_prekeys`, which remembers what was handed out: a client
-whose answer was lost uploads the same keys again, and a message for a key that is used up cannot be read.
-All of them run in the caller's transaction.
+Handed-out keys are remembered: a client whose answer was lost uploads the same keys again, and a message for
+a used key cannot be read. All functions run in the caller's transaction.
 """
 
 import hashlib
@@ -34,7 +33,7 @@ from messaging.keys.models import ConsumedPrekey, DeviceKeys, OneTimePrekey
 
 
 class PrekeyKind(IntEnum):
-    """What a one-time prekey is for."""
+    """The algorithm of a one-time prekey."""
 
     X25519 = 1
     ML_KEM = 2
@@ -47,26 +46,25 @@ class PrekeyCounts(NamedTuple):
     one_time_kem_prekeys: int = 0
 
 
-DIGEST_SIZE = 16
-#: How long it is remembered that a key was handed out: three times as long as a message can wait for it.
+DIGEST_BYTES = 16
+#: Three times as long as a message may wait for its device.
 RETENTION = timedelta(days=90)
 
-_PREKEYS, _TAKEN = table(OneTimePrekey), table(ConsumedPrekey)
-_OF_DEVICES = of_devices(_PREKEYS)
-_ADDING = insert(_PREKEYS)
-_REMOVING = delete(_PREKEYS).where(*_OF_DEVICES)
-_EMPTYING = _REMOVING.where(_PREKEYS.c.kind == bindparam("of_kind"))
-_FORGETTING = delete(_TAKEN).where(*of_devices(_TAKEN))
-_SELECT_TAKEN = select(_TAKEN.c.digest).where(
-    *of_devices(_TAKEN), _TAKEN.c.digest.in_(bindparam("digests", expanding=True))
+_PREKEYS, _CONSUMED = table(OneTimePrekey), table(ConsumedPrekey)
+_INSERT_PREKEYS = insert(_PREKEYS)
+_DELETE_PREKEYS = delete(_PREKEYS).where(*of_devices(_PREKEYS))
+_DELETE_PREKEYS_OF_KIND = _DELETE_PREKEYS.where(_PREKEYS.c.kind == bindparam("prekey_kind"))
+_DELETE_CONSUMED = delete(_CONSUMED).where(*of_devices(_CONSUMED))
+_SELECT_CONSUMED = select(_CONSUMED.c.digest).where(
+    *of_devices(_CONSUMED), _CONSUMED.c.digest.in_(bindparam("digests", expanding=True))
 )
-_COUNTING = (
+_SELECT_COUNTS = (
     select(
         _PREKEYS.c.device_id,
         func.count().filter(_PREKEYS.c.kind == PrekeyKind.X25519).label("x25519"),
         func.count().filter(_PREKEYS.c.kind == PrekeyKind.ML_KEM).label("ml_kem"),
     )
-    .where(*_OF_DEVICES)
+    .where(*of_devices(_PREKEYS))
     .group_by(_PREKEYS.c.device_id)
 )
 
@@ -78,24 +76,22 @@ def replace(
     kind: PrekeyKind,
     prekeys: Sequence[Prekey],
 ) -> None:
-    """Put these in the place of what is left of a kind, except those that were handed out before.
+    """Replace the remaining keys of a kind by these, except keys that were handed out before.
 
-    The caller holds the lock that those who take keys wait for.
+    The caller holds the lock that fetches of keys wait for.
     """
-    connection.execute(_EMPTYING, {"account": account_id, "devices": [device_id], "of_kind": kind})
+    device = {"account_id": account_id, "device_ids": [device_id]}
+    connection.execute(_DELETE_PREKEYS_OF_KIND, device | {"prekey_kind": kind})
     # By digest, so that a key which is there under two ids is handed out once.
-    fresh = {_digest(prekey.public_key): prekey for prekey in reversed(prekeys)}
-    taken = connection.scalars(
-        _SELECT_TAKEN, {"account": account_id, "devices": [device_id], "digests": list(fresh)}
-    )
-    for digest in taken:
-        del fresh[digest]
-    if fresh:
+    new = {_digest(prekey.public_key): prekey for prekey in reversed(prekeys)}
+    for digest in connection.scalars(_SELECT_CONSUMED, device | {"digests": list(new)}):
+        del new[digest]
+    if new:
         connection.execute(
-            _ADDING,
+            _INSERT_PREKEYS,
             [
                 {"account_id": account_id, "device_id": device_id, "kind": kind} | prekey._asdict()
-                for prekey in fresh.values()
+                for prekey in new.values()
             ],
         )
 
@@ -103,13 +99,14 @@ def replace(
 def consume(
     connection: Connection, account_id: UUID, device_ids: Collection[UUID], now: datetime
 ) -> dict[tuple[UUID, int], Prekey]:
-    """Delete the first key of each kind of each device, and give them by device and kind."""
-    taken = connection.execute(
-        _taking(dialect_of(connection)), {"account": account_id, "devices": list(device_ids)}
+    """Delete the first key of each kind of each device, and return them by device and kind."""
+    dialect = dialect_of(connection)
+    consumed = connection.execute(
+        _consume_first(dialect), {"account_id": account_id, "device_ids": list(device_ids)}
     ).all()
-    if taken:
+    if consumed:
         connection.execute(
-            _remembering(dialect_of(connection)),
+            _insert_consumed(dialect),
             [
                 {
                     "account_id": account_id,
@@ -117,37 +114,37 @@ def consume(
                     "digest": _digest(row.public_key),
                     "taken_at": now,
                 }
-                for row in taken
+                for row in consumed
             ],
         )
     return {
         (row.device_id, row.kind): Prekey(row.key_id, row.public_key, row.signature)
-        for row in taken
+        for row in consumed
     }
 
 
 def _digest(public_key: bytes) -> bytes:
-    return hashlib.sha256(public_key).digest()[:DIGEST_SIZE]
+    return hashlib.sha256(public_key).digest()[:DIGEST_BYTES]
 
 
 @cache
-def _remembering(dialect: str) -> Executable:
+def _insert_consumed(dialect: str) -> Executable:
     return insert_into(dialect, ConsumedPrekey).on_conflict_do_nothing()
 
 
 @cache
-def _taking(dialect: str) -> Executable:
-    """Write the statement that takes keys.
+def _consume_first(dialect: str) -> Executable:
+    """Build the DELETE that returns the first key of each kind.
 
-    On PostgreSQL a taker passes over the keys that others are about to take, and so waits for nobody. Its
-    choice is materialized, because a choice that is made twice takes two keys.
+    On PostgreSQL it skips keys that other transactions are about to delete, so it waits for nobody. Its
+    choice is materialized: a choice that is evaluated twice deletes two keys.
     """
-    every = _PREKEYS.alias("every")
+    prekeys = _PREKEYS.alias("prekeys")
     if dialect == "sqlite":
         first = (
-            select(every.c.device_id, every.c.kind, func.min(every.c.key_id))
-            .where(*of_devices(every))
-            .group_by(every.c.device_id, every.c.kind)
+            select(prekeys.c.device_id, prekeys.c.kind, func.min(prekeys.c.key_id))
+            .where(*of_devices(prekeys))
+            .group_by(prekeys.c.device_id, prekeys.c.kind)
         )
     else:
         keys = table(DeviceKeys)
@@ -155,13 +152,13 @@ def _taking(dialect: str) -> Executable:
             [(kind.value,) for kind in PrekeyKind]
         )
         lowest = (
-            select(every.c.device_id, every.c.kind, every.c.key_id)
+            select(prekeys.c.device_id, prekeys.c.kind, prekeys.c.key_id)
             .where(
-                every.c.account_id == keys.c.account_id,
-                every.c.device_id == keys.c.device_id,
-                every.c.kind == kinds.c.kind,
+                prekeys.c.account_id == keys.c.account_id,
+                prekeys.c.device_id == keys.c.device_id,
+                prekeys.c.kind == kinds.c.kind,
             )
-            .order_by(every.c.key_id)
+            .order_by(prekeys.c.key_id)
             .limit(1)
             .with_for_update(skip_locked=True)
             .lateral("lowest")
@@ -177,7 +174,7 @@ def _taking(dialect: str) -> Executable:
     return (
         delete(_PREKEYS)
         .where(
-            _PREKEYS.c.account_id == bindparam("account"),
+            _PREKEYS.c.account_id == bindparam("account_id"),
             tuple_(_PREKEYS.c.device_id, _PREKEYS.c.kind, _PREKEYS.c.key_id).in_(first),
         )
         .returning(*_PREKEYS.columns)
@@ -187,28 +184,26 @@ def _taking(dialect: str) -> Executable:
 def count(
     connection: Connection, account_id: UUID, device_ids: Collection[UUID]
 ) -> dict[UUID, PrekeyCounts]:
-    """Count what is left of each kind, by device."""
-    counted = connection.execute(_COUNTING, {"account": account_id, "devices": list(device_ids)})
-    left = {row.device_id: PrekeyCounts(row.x25519, row.ml_kem) for row in counted}
-    return {device_id: left.get(device_id, PrekeyCounts()) for device_id in device_ids}
+    """Return how many keys of each kind each device has left."""
+    rows = connection.execute(
+        _SELECT_COUNTS, {"account_id": account_id, "device_ids": list(device_ids)}
+    )
+    counts = {row.device_id: PrekeyCounts(row.x25519, row.ml_kem) for row in rows}
+    return {device_id: counts.get(device_id, PrekeyCounts()) for device_id in device_ids}
 
 
 def remove(connection: Connection, account_id: UUID, device_ids: Collection[UUID]) -> None:
-    """Delete all that devices have left."""
-    connection.execute(_REMOVING, {"account": account_id, "devices": list(device_ids)})
+    """Delete all one-time keys of devices."""
+    connection.execute(_DELETE_PREKEYS, {"account_id": account_id, "device_ids": list(device_ids)})
 
 
-def forget(connection: Connection, account_id: UUID, device_ids: Collection[UUID]) -> None:
-    """Forget what was handed out of devices that are gone."""
-    connection.execute(_FORGETTING, {"account": account_id, "devices": list(device_ids)})
+def remove_consumed(connection: Connection, account_id: UUID, device_ids: Collection[UUID]) -> None:
+    """Delete what is remembered of the handed-out keys of devices."""
+    connection.execute(_DELETE_CONSUMED, {"account_id": account_id, "device_ids": list(device_ids)})
 
 
 def purge_consumed(connection: Connection, now: datetime) -> int:
-    """Forget a batch of what was handed out long ago; give their number."""
-    old = (
-        select(_TAKEN.c.account_id, _TAKEN.c.device_id, _TAKEN.c.digest)
-        .where(_TAKEN.c.taken_at < now - RETENTION)
-        .limit(PURGE_BATCH)
-    )
-    key = tuple_(_TAKEN.c.account_id, _TAKEN.c.device_id, _TAKEN.c.digest)
-    return connection.execute(delete(_TAKEN).where(key.in_(old))).rowcount
+    """Delete a batch of what is remembered longer than `RETENTION`; return how many."""
+    key = (_CONSUMED.c.account_id, _CONSUMED.c.device_id, _CONSUMED.c.digest)
+    old = select(*key).where(_CONSUMED.c.taken_at < now - RETENTION).limit(PURGE_BATCH)
+    return connection.execute(delete(_CONSUMED).where(tuple_(*key).in_(old))).rowcount

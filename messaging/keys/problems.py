@@ -4,18 +4,18 @@ from core.problems import Problem
 
 
 class KeysDiffer(Problem):
-    """The digest is not that of the keys that are handed out, or there are none."""
+    """The digest is not that of the published keys, or the device has published none."""
 
     code, status, title = "keys-differ", 409, "Other keys are published"
 
 
 class TooManyKeyUploads(Problem):
-    """The device uploaded keys as often as it may."""
+    """The device has reached the limit of key uploads."""
 
-    code, status, title = "too-many-key-uploads", 429, "Too many uploads of keys"
+    code, status, title = "too-many-key-uploads", 429, "Too many key uploads"
 
 
 class TooManyKeyFetches(Problem):
-    """The account took keys as often as it may, of this account or in all; none were handed out."""
+    """The account has reached the limit of key fetches, of this account or in all; none were handed out."""
 
-    code, status, title = "too-many-key-fetches", 429, "Too many keys were taken"
+    code, status, title = "too-many-key-fetches", 429, "Too many key fetches"

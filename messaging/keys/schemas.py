@@ -1,7 +1,4 @@
-"""What crosses the wire about keys.
-
-Owns their lengths and spelling. Refuses nothing that only arithmetic can tell: see `key_checks`.
-"""
+"""Request and answer bodies of keys: lengths and encoding. `validation.py` checks the keys themselves."""
 
 from typing import Annotated
 from uuid import UUID
@@ -15,13 +12,12 @@ from core.binary_fields import described, reads
 MAX_PREKEYS = 100
 MAX_KEY_ID = 2**31 - 1
 #: Bytes of an ML-KEM-1024 encapsulation key (FIPS 203, table 3).
-KEM_KEY_SIZE = 1_568
-
+KEM_KEY_BYTES = 1_568
 
 Key = Annotated[bytes, BeforeValidator(reads(32)), described(32)]
-KemKey = Annotated[bytes, BeforeValidator(reads(KEM_KEY_SIZE)), described(KEM_KEY_SIZE)]
+KemKey = Annotated[bytes, BeforeValidator(reads(KEM_KEY_BYTES)), described(KEM_KEY_BYTES)]
 Signature = Annotated[bytes, BeforeValidator(reads(64)), described(64)]
-#: Bytes of ours on their way out.
+#: Bytes in an answer.
 Binary = Annotated[
     bytes,
     PlainSerializer(encode, return_type=str),
@@ -32,14 +28,14 @@ RegistrationId = Annotated[int, Field(ge=1, le=MAX_KEY_ID)]
 
 
 class OneTimePrekeyBody(Body):
-    """An X25519 key for one session; nothing signs it."""
+    """An X25519 key for one session; it is not signed."""
 
     key_id: KeyId
     public_key: Key
 
 
 class SignedPrekeyBody(Body):
-    """An X25519 key, and the identity key's signature over `0x01` and the key."""
+    """An X25519 key, and a signature of `0x01` and the key by the identity key."""
 
     key_id: KeyId
     public_key: Key
@@ -47,7 +43,7 @@ class SignedPrekeyBody(Body):
 
 
 class KemPrekeyBody(Body):
-    """An ML-KEM-1024 key, and the identity key's signature over `0x02` and the key."""
+    """An ML-KEM-1024 key, and a signature of `0x02` and the key by the identity key."""
 
     key_id: KeyId
     public_key: KemKey
@@ -55,13 +51,13 @@ class KemPrekeyBody(Body):
 
 
 class KeysUpload(Body):
-    """Public keys of the calling device: at first the first three, later any part."""
+    """Public keys of the calling device: the first three at first, later any part."""
 
     registration_id: RegistrationId | None = Field(
-        None, description="Another one than before begins anew, and needs a signed_prekey."
+        None, description="A new one replaces all keys, and requires a signed_prekey."
     )
     identity_key: Key | None = Field(
-        None, description="Ed25519. Another one than before needs another registration_id."
+        None, description="Ed25519. A new one requires a new registration_id."
     )
     signed_prekey: SignedPrekeyBody | None = None
     last_resort_kem_prekey: KemPrekeyBody | None = None
@@ -69,37 +65,37 @@ class KeysUpload(Body):
         None,
         min_length=1,
         max_length=MAX_PREKEYS,
-        description="Take the place of those that are left.",
+        description="Replace the remaining ones.",
     )
     one_time_kem_prekeys: list[KemPrekeyBody] | None = Field(
         None,
         min_length=1,
         max_length=MAX_PREKEYS,
-        description="Take the place of those that are left; need a last resort, here or before.",
+        description="Replace the remaining ones. Require a last resort key, here or published before.",
     )
 
 
 class KeysPath(BaseModel):
-    """An account whose keys are taken."""
+    """An account whose keys are fetched."""
 
     account_id: UUID
 
 
 class KeysQuery(Query):
-    """Which of the account's devices, if not all."""
+    """One of the account's devices, instead of all."""
 
     device_id: UUID | None = None
 
 
 class OneTimePrekeyAnswer(Answer):
-    """An X25519 key that nobody else gets."""
+    """An X25519 key that is handed out once."""
 
     key_id: int
     public_key: Binary
 
 
 class SignedPrekeyAnswer(Answer):
-    """An X25519 or ML-KEM-1024 key, and the identity key's signature over it."""
+    """An X25519 or ML-KEM-1024 key, and its signature by the identity key."""
 
     key_id: int
     public_key: Binary
@@ -107,7 +103,7 @@ class SignedPrekeyAnswer(Answer):
 
 
 class BundleAnswer(Answer):
-    """What a session with one device begins with."""
+    """The keys that a session with one device starts with."""
 
     device_id: UUID
     registration_id: int
@@ -115,7 +111,7 @@ class BundleAnswer(Answer):
     signed_prekey: SignedPrekeyAnswer
     one_time_prekey: OneTimePrekeyAnswer | None
     kem_prekey: SignedPrekeyAnswer | None = Field(
-        description="One that nobody else gets, else the last resort."
+        description="A one-time key, or the last resort key if none is left."
     )
 
 
@@ -127,7 +123,7 @@ class BundlesAnswer(Answer):
 
 
 class IdentityAnswer(Answer):
-    """The key that a device is told from others by: Ed25519, 32 bytes."""
+    """The identity key of a device: Ed25519, 32 bytes."""
 
     device_id: UUID
     registration_id: int
@@ -149,6 +145,6 @@ class KeyCountsAnswer(Answer):
 
 
 class KeysDigest(Body):
-    """SHA-256 over the keys that the device believes it has published."""
+    """The SHA-256 digest of the keys that the client expects to be published."""
 
     digest: Key

@@ -1,12 +1,9 @@
-"""Keys: what a device publishes, so that others can begin sessions with it while it is offline.
-
-Owns who may change, take and compare keys, and when a device should upload new ones. Refuses keys that
-are not sound (`key_checks`), and taking so many that nobody else would find any.
-"""
+"""Keys: devices publish them, so that others can start sessions while the device is offline."""
 
 import hashlib
 import hmac
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -16,9 +13,7 @@ from sqlalchemy import Connection
 from core import rate_limits
 from core.database import Database, find
 from core.metrics import Metrics
-from messaging.keys import device_keys as published
-from messaging.keys import prekeys
-from messaging.keys import validation as key_checks
+from messaging.keys import device_keys, prekeys, validation
 from messaging.keys.device_keys import Prekey
 from messaging.keys.models import DeviceKeys
 from messaging.keys.prekeys import PrekeyCounts, PrekeyKind
@@ -31,12 +26,12 @@ from tokens.devices import Caller
 from tokens.models import Device
 from tokens.problems import AccountNotFound, DeviceNotFound, TokenInvalid
 
-#: With fewer one-time keys of a kind than this a device is asked for new ones.
-LOW_PREKEY_COUNT = 20
+#: A device with fewer one-time keys of a kind is asked to upload new ones.
+MIN_PREKEYS = 20
 
 
 class PrekeyBundle(NamedTuple):
-    """What a session with one device begins with."""
+    """The keys that a session with one device starts with (X3DH section 3.2)."""
 
     device_id: UUID
     registration_id: int
@@ -46,143 +41,127 @@ class PrekeyBundle(NamedTuple):
     kem_prekey: Prekey | None
 
 
-class FetchedBundles(NamedTuple):
-    """Bundles of an account's devices, and the devices that have published nothing."""
-
-    devices: list[PrekeyBundle]
-    without_keys: list[UUID]
-
-
 class Identity(NamedTuple):
-    """The key that a device is told from others by."""
+    """The identity key of a device."""
 
     device_id: UUID
     registration_id: int
     identity_key: bytes
 
 
-class Identities(NamedTuple):
-    """The identity keys of an account's devices, and the devices that have published nothing."""
-
-    devices: list[Identity]
-    without_keys: list[UUID]
-
-
+@dataclass
 class KeyService:
-    """Publishes, hands out, counts and compares keys."""
+    """Publishes, hands out, counts and compares keys.
 
-    def __init__(
-        self,
-        database: Database,
-        clock: Callable[[], datetime],
-        metrics: Metrics,
-        notice: Callable[[UUID, Notice], None],
-    ) -> None:
-        """Take a callable that passes a hint on to whoever listens for a device."""
-        self._database = database
-        self._clock = clock
-        self._metrics = metrics
-        self._notice = notice
+    send_notice: passes a notice to the listeners of a device.
+    """
+
+    database: Database
+    clock: Callable[[], datetime]
+    metrics: Metrics
+    send_notice: Callable[[UUID, Notice], None]
 
     def upload(self, caller: Caller, upload: KeysUpload) -> None:
         """Publish keys of the calling device.
 
-        Raises TooManyKeyUploads or InvalidFields; nothing of the upload is kept then.
+        Raises TooManyKeyUploads or InvalidFields; then nothing of the upload is stored.
         """
-        with self._database.write(adds=True) as connection:
+        with self.database.write(adds=True) as connection:
             allowed, status = rate_limits.consume(
-                connection, KEY_UPLOADS, caller.device_id.bytes, self._clock()
+                connection, KEY_UPLOADS, caller.device_id.bytes, self.clock()
             )
         if not allowed:
-            raise TooManyKeyUploads("Nothing of this one was kept.", rate_limit=status)
+            raise TooManyKeyUploads("Nothing of this upload was stored.", rate_limit=status)
         mine = (Device.account_id == caller.account_id, Device.id == caller.device_id)
-        # Judged outside the transaction, and again if another upload of the device came between.
-        judged = False
-        while not judged:
-            with self._database.read() as connection:
-                stored = published.find(connection, caller.account_id, caller.device_id)
-            key_checks.check(upload, stored)
-            with self._database.write(adds=True) as connection:
-                # Uploads of a device queue here, and its removal with them.
+        # Validated outside the transaction, and again if another upload of the device came between.
+        is_current = False
+        while not is_current:
+            with self.database.read() as connection:
+                stored = device_keys.find(connection, caller.account_id, caller.device_id)
+            validation.check(upload, stored)
+            with self.database.write(adds=True) as connection:
+                # Uploads of a device, and its removal, wait for each other here.
                 if find(connection, Device, *mine, lock=True) is None:
                     raise TokenInvalid("The device was removed.")
-                judged = published.find(connection, caller.account_id, caller.device_id) == stored
-                if judged:
-                    self._publish(connection, caller, upload, stored)
+                is_current = (
+                    device_keys.find(connection, caller.account_id, caller.device_id) == stored
+                )
+                if is_current:
+                    self._store(connection, caller, upload, stored)
 
-    def _publish(
+    def _store(
         self,
         connection: Connection,
         caller: Caller,
         upload: KeysUpload,
         stored: DeviceKeys | None,
     ) -> None:
-        row = published.merged(upload, stored) | {
+        row = device_keys.merge(upload, stored) | {
             "account_id": caller.account_id,
             "device_id": caller.device_id,
-            "updated_at": self._clock(),
+            "updated_at": self.clock(),
         }
-        # Before the one-time keys: it waits for those who are taking keys that belong to this row.
-        published.store(connection, row)
-        if published.begins_anew(upload, stored):
+        # Before the one-time keys: it waits for fetches of keys that belong to the stored row.
+        device_keys.store(connection, row)
+        if device_keys.replaces_all(upload, stored):
             prekeys.remove(connection, caller.account_id, [caller.device_id])
         for kind, uploaded in (
             (PrekeyKind.X25519, upload.one_time_prekeys),
             (PrekeyKind.ML_KEM, upload.one_time_kem_prekeys),
         ):
             if uploaded:
-                fresh = [Prekey(**key.model_dump()) for key in uploaded]
-                prekeys.replace(connection, caller.account_id, caller.device_id, kind, fresh)
+                new = [Prekey(**key.model_dump()) for key in uploaded]
+                prekeys.replace(connection, caller.account_id, caller.device_id, kind, new)
 
-    def take(self, caller: Caller, account_id: UUID, device_id: UUID | None) -> FetchedBundles:
-        """Take a bundle for each device of an account, or for one; of the own, for each other one.
+    def fetch(
+        self, caller: Caller, account_id: UUID, device_id: UUID | None
+    ) -> tuple[list[PrekeyBundle], list[UUID]]:
+        """Return a bundle for each device of an account but the calling one, or for one device.
 
-        Raises TooManyKeyFetches, AccountNotFound or DeviceNotFound; nothing is charged or taken then.
+        And the devices that have published no keys.
+
+        Raises TooManyKeyFetches, AccountNotFound or DeviceNotFound; then nothing is counted or handed out.
         """
-        with self._database.write() as connection:
-            self._charge(connection, caller, account_id)
-            wanted = _wanted(connection, caller, account_id, device_id, self._clock())
-            # Shared, so that takers do not wait for each other, and one-time keys are of the same upload.
-            keys = published.share(connection, account_id, wanted)
+        with self.database.write() as connection:
+            self._count_fetch(connection, caller, account_id)
+            wanted = _wanted(connection, caller, account_id, device_id, self.clock())
+            keys = device_keys.read(connection, account_id, wanted, lock_shared=True)
             device_ids = [row.device_id for row in keys]
-            one_time = prekeys.consume(connection, account_id, device_ids, self._clock())
+            one_time = prekeys.consume(connection, account_id, device_ids, self.clock())
             left = prekeys.count(connection, account_id, device_ids)
         bundles = [self._bundle(row, one_time) for row in keys]
         for row in keys:
-            for notice in _low(row, left[row.device_id]):
-                self._notice(row.device_id, notice)
-        return FetchedBundles(bundles, sorted(set(wanted) - set(device_ids)))
+            for notice in _keys_low(row, left[row.device_id]):
+                self.send_notice(row.device_id, notice)
+        return bundles, sorted(set(wanted) - set(device_ids))
 
-    def identities(self, account_id: UUID) -> Identities:
-        """Give the identity keys of an account's devices; no one-time key is handed out for it.
+    def identities(self, account_id: UUID) -> tuple[list[Identity], list[UUID]]:
+        """Return the identity keys of an account's devices, and its devices without keys.
 
         Raises AccountNotFound.
         """
-        with self._database.read() as connection:
-            devices = devices_of(connection, [account_id], self._clock())
+        with self.database.read() as connection:
+            devices = devices_of(connection, [account_id], self.clock())
             if not devices:
                 raise AccountNotFound("It was deleted, or never was.")
-            keys = published.read(connection, account_id, [one.device_id for one in devices])
+            keys = device_keys.read(connection, account_id, [one.device_id for one in devices])
         without = {one.device_id for one in devices} - {row.device_id for row in keys}
         found = [Identity(row.device_id, row.registration_id, row.identity_key) for row in keys]
-        return Identities(found, sorted(without))
+        return found, sorted(without)
 
-    def _charge(self, connection: Connection, caller: Caller, account_id: UUID) -> None:
-        """Count a taking; what is refused rolls back, because then nothing is handed out."""
+    def _count_fetch(self, connection: Connection, caller: Caller, account_id: UUID) -> None:
+        """Count a fetch; a refusal rolls the count back, because nothing is handed out."""
         pair = hashlib.sha256(caller.subject + account_id.bytes).digest()[:16]
-        for limit, subject in (
-            (KEY_FETCHES_OF_ACCOUNT, pair),
-            (KEY_FETCHES, caller.subject),
-        ):
-            allowed, status = rate_limits.consume(connection, limit, subject, self._clock())
+        for limit, subject in ((KEY_FETCHES_OF_ACCOUNT, pair), (KEY_FETCHES, caller.subject)):
+            allowed, status = rate_limits.consume(connection, limit, subject, self.clock())
             if not allowed:
                 raise TooManyKeyFetches("No key was handed out.", rate_limit=status)
 
     def _bundle(self, row: DeviceKeys, one_time: Mapping[tuple[UUID, int], Prekey]) -> PrekeyBundle:
         prekey = one_time.get((row.device_id, PrekeyKind.X25519))
         kem_prekey = one_time.get((row.device_id, PrekeyKind.ML_KEM))
-        last_resort = published.last_resort(row)
-        counted = self._metrics.prekeys.labels
+        last_resort = device_keys.last_resort(row)
+        counted = self.metrics.prekeys.labels
         counted("x25519", "one_time" if prekey else "none").inc()
         counted(
             "ml_kem", "one_time" if kem_prekey else "last_resort" if last_resort else "none"
@@ -197,34 +176,34 @@ class KeyService:
         )
 
     def count(self, caller: Caller) -> PrekeyCounts:
-        """Count what the calling device has left."""
-        with self._database.read() as connection:
-            return _left(connection, caller)
+        """Return how many one-time keys the calling device has left."""
+        with self.database.read() as connection:
+            return _count(connection, caller)
 
     def check(self, caller: Caller, digest: bytes) -> None:
-        """Raise KeysDiffer unless a digest is that of what is handed out of the calling device."""
-        with self._database.read() as connection:
-            row = published.find(connection, caller.account_id, caller.device_id)
-        if row is None or not hmac.compare_digest(digest, published.digest(row)):
+        """Raise KeysDiffer unless a digest is that of the published keys of the calling device."""
+        with self.database.read() as connection:
+            row = device_keys.find(connection, caller.account_id, caller.device_id)
+        if row is None or not hmac.compare_digest(digest, device_keys.digest(row)):
             raise KeysDiffer("Upload the keys of this device again.")
 
     def pending_notices(self, caller: Caller) -> Sequence[Notice]:
-        """Give what a socket that opens should hear: that few one-time keys are left."""
-        with self._database.read() as connection:
-            row = published.find(connection, caller.account_id, caller.device_id)
-            return _low(row, _left(connection, caller)) if row else ()
+        """Return the notices for a socket that opens: that few one-time keys are left."""
+        with self.database.read() as connection:
+            row = device_keys.find(connection, caller.account_id, caller.device_id)
+            return _keys_low(row, _count(connection, caller)) if row else ()
 
     @staticmethod
     def devices_removed(
         connection: Connection, account_id: UUID, device_ids: Sequence[UUID]
     ) -> None:
-        """Delete the keys of devices that are gone, in the transaction that removes them."""
-        published.remove(connection, account_id, device_ids)
+        """Delete the keys of removed devices, in the transaction that removes them."""
+        device_keys.remove(connection, account_id, device_ids)
         prekeys.remove(connection, account_id, device_ids)
-        prekeys.forget(connection, account_id, device_ids)
+        prekeys.remove_consumed(connection, account_id, device_ids)
 
 
-def _left(connection: Connection, caller: Caller) -> PrekeyCounts:
+def _count(connection: Connection, caller: Caller) -> PrekeyCounts:
     return prekeys.count(connection, caller.account_id, [caller.device_id])[caller.device_id]
 
 
@@ -235,7 +214,7 @@ def _wanted(
     device_id: UUID | None,
     now: datetime,
 ) -> list[UUID]:
-    """Give the devices whose keys are asked for; raise AccountNotFound or DeviceNotFound."""
+    """Return the devices whose keys are requested; raises AccountNotFound or DeviceNotFound."""
     devices = sorted(device.device_id for device in devices_of(connection, [account_id], now))
     if not devices:
         raise AccountNotFound("It was deleted, or never was.")
@@ -247,11 +226,9 @@ def _wanted(
     return [device_id]
 
 
-def _low(row: DeviceKeys, left: PrekeyCounts) -> Sequence[KeysLowNotice]:
-    """Give the hint that a device should upload one-time keys; of KEM keys, if it has any at all."""
-    few_kem = row.last_resort_id is not None and left.one_time_kem_prekeys < LOW_PREKEY_COUNT
-    return (
-        (KeysLowNotice(*left, row.updated_at),)
-        if left.one_time_prekeys < LOW_PREKEY_COUNT or few_kem
-        else ()
-    )
+def _keys_low(row: DeviceKeys, left: PrekeyCounts) -> Sequence[Notice]:
+    """Return the notice that a device should upload one-time keys; KEM keys count only if it uses them."""
+    kem_low = row.last_resort_id is not None and left.one_time_kem_prekeys < MIN_PREKEYS
+    if left.one_time_prekeys >= MIN_PREKEYS and not kem_low:
+        return ()
+    return (KeysLowNotice(*left, row.updated_at),)

@@ -1,7 +1,4 @@
-"""Client ids: the names senders give their messages, so that one sent again is not stored again.
-
-Owns what devices sent within a day. Refuses another message under the same name.
-"""
+"""Client ids: senders name their messages, so that a message sent again within a day is stored once."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
@@ -16,93 +13,90 @@ from messaging.mailbox.models import SentMessage
 from messaging.mailbox.problems import ClientIdReused
 from messaging.message_types import AcceptedMessage
 
-#: How long a client id names its message.
 RETENTION = timedelta(days=1)
 
 _SENT = table(SentMessage).c
-_FINDING = Bulk(
+_SELECT_SENT = Bulk(
     "SELECT s.device_id, s.client_id, s.fingerprint, s.message_id, s.accepted_at"
     " FROM {rows} AS r CROSS JOIN sent_messages AS s"
     " WHERE s.device_id = r.device_id AND s.client_id = r.client_id",
     takes=[_SENT.device_id, _SENT.client_id],
     gives=list(_SENT),
 )
-_CLAIMING = BulkInsert(table(SentMessage))
+_INSERT_SENT = BulkInsert(table(SentMessage))
 
 
 class ConcurrentDuplicate(Exception):
-    """Reports a refused message that another process has stored meanwhile: its batch is to begin anew."""
+    """Another process stored a message meanwhile that this batch refused; the batch must start over."""
 
 
 class ClientIds:
-    """What the senders of a batch of messages sent before under the client ids that they use now."""
+    """The client ids of a batch of messages, and what their senders sent under them before."""
 
     def __init__(self, connection: Connection, jobs: Sequence[SendJob]) -> None:
         self._connection = connection
         self._earlier = {
             (device_id.int, client_id): (fingerprint, AcceptedMessage(message_id, accepted_at))
-            for device_id, client_id, fingerprint, message_id, accepted_at in _find(
+            for device_id, client_id, fingerprint, message_id, accepted_at in _select_sent(
                 connection, jobs
             )
         }
-        self._claimed: list[tuple[SendJob, AcceptedMessage]] = []
+        self._added: list[tuple[SendJob, AcceptedMessage]] = []
         if self._earlier:
             # Their first commit may not have been confirmed.
             confirm(connection)
 
-    def answer(self, job: SendJob) -> AcceptedMessage | ClientIdReused | None:
-        """Give the answer to a message whose client id is taken; None when it is not."""
-        earlier = self._earlier.get(job.name)
+    def earlier_answer(self, job: SendJob) -> AcceptedMessage | ClientIdReused | None:
+        """Return the answer to a message whose client id was used; None if it was not."""
+        earlier = self._earlier.get(job.key)
         if earlier is None:
             return None
         fingerprint, accepted = earlier
-        if fingerprint != job.fingerprint:
-            return reused()
-        return accepted
+        return accepted if fingerprint == job.fingerprint else client_id_reused()
 
-    def claim(self, job: SendJob, accepted: AcceptedMessage) -> None:
-        """Have a client id name its message."""
-        self._earlier[job.name] = (job.fingerprint, accepted)
-        self._claimed.append((job, accepted))
+    def add(self, job: SendJob, accepted: AcceptedMessage) -> None:
+        """Bind a client id to its message."""
+        self._earlier[job.key] = (job.fingerprint, accepted)
+        self._added.append((job, accepted))
 
-    def refuse(self, jobs: Sequence[SendJob]) -> None:
-        """Look again for refused messages; raises Overtaken when one was stored after the first look.
+    def check_refused(self, jobs: Sequence[SendJob]) -> None:
+        """Look up refused messages again; raises ConcurrentDuplicate if one was stored since the first look.
 
-        Its repeat was counted too, and may be refused only because of that.
+        The repetition was counted too, and may be refused for no other reason.
         """
-        if jobs and _find(self._connection, jobs):
+        if jobs and _select_sent(self._connection, jobs):
             raise ConcurrentDuplicate
 
     def write(self) -> None:
-        """Store what was claimed.
+        """Store the added client ids.
 
-        In the order of the keys: whoever claims the same ones in another process waits, and then fails.
+        In the order of the keys: another process that stores the same ones waits, and then fails.
         """
-        self._claimed.sort(key=lambda claimed: claimed[0].name)
-        _CLAIMING.run(
+        self._added.sort(key=lambda added: added[0].key)
+        _INSERT_SENT.run(
             self._connection,
             [
-                (job.outgoing.from_device_id, job.name[1], job.fingerprint, *accepted)
-                for job, accepted in self._claimed
+                (job.submission.from_device_id, job.key[1], job.fingerprint, *accepted)
+                for job, accepted in self._added
             ],
         )
 
 
-def reused() -> ClientIdReused:
-    """Refuse another message under a client id that is taken."""
-    return ClientIdReused("Take a new client_id for each message.")
+def client_id_reused() -> ClientIdReused:
+    """Return the refusal of another message under a used client id."""
+    return ClientIdReused("Use a new client_id for each message.")
 
 
-def _find(connection: Connection, jobs: Sequence[SendJob]) -> list[Row]:
-    asked = [(job.outgoing.from_device_id, job.outgoing.client_id) for job in jobs]
-    return _FINDING.run(connection, asked)
+def _select_sent(connection: Connection, jobs: Sequence[SendJob]) -> list[Row]:
+    keys = [(job.submission.from_device_id, job.submission.client_id) for job in jobs]
+    return _SELECT_SENT.run(connection, keys)
 
 
-def forget(connection: Connection, device_ids: Collection[UUID]) -> None:
-    """Delete what is known of the messages of devices that are gone."""
+def delete_sent(connection: Connection, device_ids: Collection[UUID]) -> None:
+    """Delete the client ids of removed devices."""
     connection.execute(delete(SentMessage).where(SentMessage.device_id.in_(device_ids)))
 
 
-def purge_old(connection: Connection, now: datetime) -> int:
-    """Delete a batch of client ids whose day is over."""
+def purge_sent(connection: Connection, now: datetime) -> int:
+    """Delete a batch of client ids that are older than a day."""
     return purge(connection, SentMessage, SentMessage.accepted_at < now - RETENTION)

@@ -1,8 +1,8 @@
-"""Group commit: everything that waits goes to the disk together, and is answered after that.
+"""Group commit: messages and acknowledgements that wait are stored in one transaction, then answered.
 
-Owns the queue of messages and acknowledgements and the one thread (a greenlet under gevent) that takes from
-it: whatever waits, up to a bound, is one transaction, and while that waits for the disk the next gathers.
-Nobody is held up on purpose: what comes alone is stored alone. Refuses more than can soon be stored.
+One thread (a greenlet under gevent) takes everything that waits, up to a bound, and stores it. While that
+transaction waits for the disk, the next batch gathers. Nothing is delayed on purpose: a lone message is
+stored alone. When too much waits, new jobs are refused.
 """
 
 import threading
@@ -21,35 +21,42 @@ from messaging.mailbox.jobs import Job, SendJob, refuse_sends
 
 log = structlog.get_logger()
 
-#: Envelopes with acknowledgements, and bytes of content, after which a transaction takes no further job.
+#: A batch takes no further job once it has so many envelopes and acknowledgements, or bytes of content.
 MAX_BATCH_WEIGHT, MAX_BATCH_BYTES = 512, 8 * 2**20
-#: What may wait for the transactions to come.
+#: How much may wait for later batches.
 MAX_QUEUED_WEIGHT, MAX_QUEUED_BYTES = 16_384, 64 * 2**20
-#: Seconds after which who is refused may come again.
 RETRY_AFTER_SECONDS = 2
 
 
 class GroupCommit:
-    """Stores jobs in the order they came, many in one transaction.
+    """Stores jobs in the order in which they came, many in one transaction.
 
-    commit: stores a batch in one transaction, gives each job its answer, and leaves no job's answer or rows
-    behind when it raises.
+    commit: stores a batch in one transaction and sets the answer of each job. When it raises, it leaves no
+    rows behind.
     """
 
-    def __init__(self, commit: Callable[[Sequence[Job]], None], metrics: Metrics) -> None:
+    def __init__(
+        self,
+        commit: Callable[[Sequence[Job]], None],
+        metrics: Metrics,
+        max_batch_weight: int = MAX_BATCH_WEIGHT,
+        max_queued_weight: int = MAX_QUEUED_WEIGHT,
+    ) -> None:
         self._commit = commit
         self._metrics = metrics
+        self._max_batch_weight = max_batch_weight
+        self._max_queued_weight = max_queued_weight
         self._lock = threading.Lock()
-        self._waiting = deque[Job]()
+        self._queue = deque[Job]()
         self._weight = self._bytes = 0
         self._running = False
 
-    def put(self, job: Job) -> None:
-        """Take a job, which is told its answer later; or at once, when too much waits already."""
+    def submit(self, job: Job) -> None:
+        """Queue a job, which is answered later; or answer it with a refusal when too much waits."""
         with self._lock:
-            full = self._weight >= MAX_QUEUED_WEIGHT or self._bytes >= MAX_QUEUED_BYTES
+            full = self._weight >= self._max_queued_weight or self._bytes >= MAX_QUEUED_BYTES
             if not full:
-                self._waiting.append(job)
+                self._queue.append(job)
                 self._weight += job.weight
                 self._bytes += job.size
             start = not full and not self._running
@@ -59,38 +66,38 @@ class GroupCommit:
             job.answer = ServiceUnavailable(
                 "Too much waits to be stored.", retry_after=RETRY_AFTER_SECONDS
             )
-            self._tell([job])
+            self._send_answers([job])
         if start:
             threading.Thread(target=self._run, name="commits", daemon=True).start()
 
     def _run(self) -> None:
-        """Store whatever waits until nothing does."""
-        while batch := self._take():
+        """Store batches until nothing waits."""
+        while batch := self._next_batch():
             started = time.perf_counter()
             self._store(batch)
             self._metrics.commit_seconds.observe(time.perf_counter() - started)
             self._metrics.commit_jobs.observe(len(batch))
 
-    def _take(self) -> list[Job]:
-        """Take a batch; nothing, when the thread is to end."""
+    def _next_batch(self) -> list[Job]:
+        """Return the next batch; an empty one ends the thread."""
         batch: list[Job] = []
         weight = size = 0
         with self._lock:
-            while self._waiting and weight < MAX_BATCH_WEIGHT and size < MAX_BATCH_BYTES:
-                job = self._waiting.popleft()
+            while self._queue and weight < self._max_batch_weight and size < MAX_BATCH_BYTES:
+                job = self._queue.popleft()
                 batch.append(job)
                 weight += job.weight
                 size += job.size
             self._weight -= weight
             self._bytes -= size
             self._running = bool(batch)
-            self._metrics.commits_waiting.set(len(self._waiting))
+            self._metrics.commits_waiting.set(len(self._queue))
         return batch
 
     def _store(self, batch: list[Job], *, repeated: bool = False) -> None:
-        """Store a batch and tell the answers; one that fails for no known reason, by its halves.
+        """Store a batch and send the answers; split a batch that fails for an unknown reason in half.
 
-        So a job that cannot be stored ends alone, and its neighbours are stored, in their order.
+        So a job that cannot be stored fails alone, and its neighbours are stored in their order.
         """
         try:
             self._commit(batch)
@@ -98,11 +105,11 @@ class GroupCommit:
             problem = problem_of(error)
             if problem is not None:
                 log.error("database.failed", error=type(error).__name__, jobs=len(batch))
-                # What a lost connection left committed is found by its client id when it comes again.
-                self._refuse_all(batch, problem)
+                # A lost connection may have committed; a repetition is then found by its client id.
+                self._refuse(batch, problem)
                 return
             if isinstance(error, IntegrityError | ConcurrentDuplicate) and not repeated:
-                # Another process stored one of the messages meanwhile, and is found this time.
+                # Another process stored one of the messages meanwhile; this time it is found.
                 self._store(batch, repeated=True)
                 return
             if len(batch) > 1:
@@ -112,24 +119,24 @@ class GroupCommit:
                 return
             log.error("messages.failed", exc_info=error)
             batch[0].answer = InternalError("It could not be stored.")
-        self._tell(batch)
+        self._send_answers(batch)
 
-    def _refuse_all(self, batch: Sequence[Job], problem: Problem) -> None:
-        """Tell a batch that it was not stored; without room what makes some is tried by itself."""
+    def _refuse(self, batch: Sequence[Job], problem: Problem) -> None:
+        """Refuse a batch; on a full disk, store its acknowledgements, which make room, by themselves."""
         others = refuse_sends(batch, problem)
         if isinstance(problem, StorageFull) and 0 < len(others) < len(batch):
-            self._tell([job for job in batch if isinstance(job, SendJob)])
+            self._send_answers([job for job in batch if isinstance(job, SendJob)])
             self._store(others)
             return
         for job in others:
             job.answer = problem
-        self._tell(batch)
+        self._send_answers(batch)
 
     @staticmethod
-    def _tell(batch: Sequence[Job]) -> None:
+    def _send_answers(batch: Sequence[Job]) -> None:
         for job in batch:
             try:
-                job.tell()
+                job.send_answer()
             except Exception as error:
-                # Whoever cannot hear it must not keep the others from hearing theirs.
+                # One failing callback must not keep the others from their answers.
                 log.error("messages.untold", exc_info=error)

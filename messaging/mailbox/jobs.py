@@ -1,7 +1,4 @@
-"""What waits to be stored: a message or an acknowledgement, and who is told when it was.
-
-Owns what a job weighs in a transaction, and what makes two messages the same.
-"""
+"""Jobs that wait to be stored: a message or an acknowledgement, and the callback that gets the answer."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -16,71 +13,71 @@ from messaging.message_types import (
     SharedContent,
 )
 
-#: What content for a whole group weighs: its devices are not known before the transaction.
+#: The weight of a content for a whole group, whose devices are not known before the transaction.
 GROUP_WEIGHT = 128
 
 
 class SendJob:
     """A message on its way into mailboxes."""
 
-    __slots__ = ("answer", "done", "fingerprint", "name", "outgoing", "size", "weight")
+    __slots__ = ("answer", "fingerprint", "key", "on_answer", "size", "submission", "weight")
 
     def __init__(
-        self, outgoing: MessageSubmission, done: Callable[[AcceptedMessage | Problem], None]
+        self, submission: MessageSubmission, on_answer: Callable[[AcceptedMessage | Problem], None]
     ) -> None:
-        self.outgoing = outgoing
-        self.done = done
+        self.submission = submission
+        self.on_answer = on_answer
         self.answer: AcceptedMessage | Problem | None = None
-        #: What the sender calls it; whole numbers are found faster than UUIDs.
-        self.name = (outgoing.from_device_id.int, outgoing.client_id)
-        #: SHA-256 over what makes it the same message.
-        self.fingerprint = _fingerprint(outgoing)
-        sealed = outgoing.sealed
-        if isinstance(sealed, SharedContent):
-            self.weight, self.size = GROUP_WEIGHT, len(sealed.content)
+        #: The sending device and its client id; integers are found faster than UUIDs.
+        self.key = (submission.from_device_id.int, submission.client_id)
+        self.fingerprint = _fingerprint(submission)
+        contents = submission.contents
+        if isinstance(contents, SharedContent):
+            self.weight, self.size = GROUP_WEIGHT, len(contents.content)
         else:
-            self.weight, self.size = len(sealed), sum([len(one.content) for one in sealed])
+            self.weight = len(contents)
+            self.size = sum([len(envelope.content) for envelope in contents])
 
-    def tell(self) -> None:
-        """Give the answer to whoever waits for it."""
+    def send_answer(self) -> None:
+        """Pass the answer to the callback."""
         if self.answer is not None:
-            self.done(self.answer)
+            self.on_answer(self.answer)
 
 
-def _fingerprint(outgoing: MessageSubmission) -> bytes:
-    """Hash what makes a message the same; the order of its envelopes does not."""
-    to, sealed = outgoing.to, outgoing.sealed
+def _fingerprint(submission: MessageSubmission) -> bytes:
+    """Return the SHA-256 digest of what makes a message the same; the order of its envelopes does not."""
+    to, contents = submission.to, submission.contents
     recipient = b"group" + to.id.bytes if isinstance(to, GroupAtVersion) else to.bytes
-    digest = hashlib.sha256(recipient + outgoing.expires_in.to_bytes(4))
-    if isinstance(sealed, SharedContent):
-        digest.update(sealed.devices_digest + hashlib.sha256(sealed.content).digest())
+    digest = hashlib.sha256(recipient + submission.expires_in.to_bytes(4))
+    if isinstance(contents, SharedContent):
+        digest.update(contents.devices_digest + hashlib.sha256(contents.content).digest())
     else:
-        for device_id, content, _ in sorted(sealed) if len(sealed) > 1 else sealed:
+        for device_id, content, _ in sorted(contents) if len(contents) > 1 else contents:
             digest.update(device_id.bytes + hashlib.sha256(content).digest())
     return digest.digest()
 
 
 @dataclass(slots=True, eq=False)
 class AcknowledgeJob:
-    """An acknowledgement of all up to a number, in the mailbox of the device that makes it."""
+    """The acknowledgement of a device of everything in its mailbox up to a number."""
 
     device_id: UUID
     through: int
-    done: Callable[[Problem | None], None]
+    on_answer: Callable[[Problem | None], None]
     answer: Problem | None = None
     weight = 1
     size = 0
 
-    def tell(self) -> None:
-        """Give the answer to whoever waits for it."""
-        self.done(self.answer)
+    def send_answer(self) -> None:
+        """Pass the answer to the callback."""
+        self.on_answer(self.answer)
 
 
 Job = SendJob | AcknowledgeJob
 
 
 def refuse_sends(jobs: Sequence[Job], problem: Problem) -> list[Job]:
-    """Refuse the messages among jobs; give the others."""
+    """Set the problem as the answer of each message among jobs; return the other jobs."""
     others: list[Job] = []
     for job in jobs:
         if isinstance(job, SendJob):

@@ -1,8 +1,8 @@
-"""MessageBatch: what one transaction does with the messages and acknowledgements that wait.
+"""One transaction of messages and acknowledgements.
 
-Owns the order of its steps, each one statement for the whole batch: earlier client ids, devices, judgement,
-the mailboxes under their locks, and then everything that is stored. A message that is refused leaves
-nothing behind and disturbs no other. One that is there several times is judged, and so counted, once.
+Each step is one statement for the whole batch: earlier client ids, devices, sender rules, locking the
+mailboxes, and then everything that is stored. A refused message leaves nothing behind and affects no other. A
+message that is in the batch several times is evaluated, and counted in limits, once.
 """
 
 from collections import Counter
@@ -15,13 +15,13 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from core.problems import Problem
-from messaging.mailbox import shares as mailbox_shares
-from messaging.mailbox import store as mailbox
-from messaging.mailbox.client_ids import ClientIds, reused
+from messaging.mailbox import envelopes, shares, store
+from messaging.mailbox.client_ids import ClientIds, client_id_reused
 from messaging.mailbox.jobs import AcknowledgeJob, Job, SendJob
-from messaging.mailbox.locked_mailbox import LockedMailbox, MailboxQuota, QuotaResult
+from messaging.mailbox.locked_mailbox import LockedMailbox
 from messaging.mailbox.problems import AcknowledgementAhead, MailboxFull
-from messaging.mailbox.recipients import FindJoinedMembers, Recipients, mismatched
+from messaging.mailbox.quota import MailboxQuota, QuotaResult
+from messaging.mailbox.recipients import FindJoinedMembers, Recipients, devices_mismatched
 from messaging.message_types import (
     AcceptedMessage,
     Delivery,
@@ -35,14 +35,13 @@ from messaging.message_types import (
     SharedContent,
 )
 
-#: Judges messages to other accounts and to groups, and counts them; called once a batch, in its transaction.
+#: Decides on messages to other accounts and to groups, and counts them in limits. Called once a batch.
 EvaluateSenders = Callable[
     [Connection, Sequence[SenderRecipient], datetime], list[DeliveryDecision]
 ]
-#: Seconds after which sending to a full mailbox is worth another try.
 FULL_RETRY_SECONDS = 300
-_PASSED = DeliveryDecision()
-_WHY_FULL = {
+_DELIVER = DeliveryDecision()
+_FULL_DETAILS = {
     QuotaResult.MAILBOX_FULL: "A device of the recipient has not fetched its messages for a long time."
     " Nothing was stored.",
     QuotaResult.SENDER_FULL: "A device of the recipient has not fetched its messages for a long time, and"
@@ -56,32 +55,32 @@ class BatchResult(NamedTuple):
     """What a batch stored and deleted."""
 
     deliveries: Mapping[UUID, Sequence[Delivery]]
-    #: Devices that are to be woken if nobody listens.
+    #: Devices that get a push wake-up if they are not connected.
     urgent: Collection[UUID]
-    #: Devices that missed a message to a group, with the number and the time that tell them since when.
+    #: Devices that missed a message to a group.
     missed: Mapping[UUID, MissedNotice]
-    #: Envelopes by what became of them: stored, dropped, missed, acknowledged.
+    #: Envelopes by outcome: stored, dropped, missed, acknowledged.
     steps: Mapping[str, int]
 
 
 @dataclass(frozen=True)
 class BatchProcessor:
-    """Posts batches; the same bounds and judges for all of them."""
+    """Processes batches, all by the same rules."""
 
     entropy: Callable[[int], bytes]
-    judge: EvaluateSenders
-    rosters: FindJoinedMembers
-    bounds: MailboxQuota
+    evaluate_senders: EvaluateSenders
+    find_joined_members: FindJoinedMembers
+    quota: MailboxQuota
 
-    def post(self, connection: Connection, jobs: Sequence[Job], now: datetime) -> BatchResult:
-        """Do a batch in the caller's transaction: each job has its answer then."""
+    def process(self, connection: Connection, jobs: Sequence[Job], now: datetime) -> BatchResult:
+        """Process a batch in the caller's transaction, and set the answer of each job."""
         for job in jobs:
             job.answer = None
-        return _Batch(self, connection, jobs, now).post()
+        return _Batch(self, connection, jobs, now).process()
 
 
 class _Batch:
-    """One batch on its way."""
+    """The state of one batch."""
 
     def __init__(
         self, rules: BatchProcessor, connection: Connection, jobs: Sequence[Job], now: datetime
@@ -89,184 +88,191 @@ class _Batch:
         self._rules = rules
         self._connection = connection
         self._now = now
-        self._sendings = [job for job in jobs if isinstance(job, SendJob)]
-        #: The first message under each name; whatever else is under it is answered by what becomes of that.
-        self._leads = {job.name: job for job in reversed(self._sendings)}
-        self._acknowledgings = [job for job in jobs if isinstance(job, AcknowledgeJob)]
-        self._client_ids = ClientIds(connection, self._sendings)
-        self._boxes: dict[UUID, LockedMailbox] = {}
+        self._sends = [job for job in jobs if isinstance(job, SendJob)]
+        #: The first message under each client id; others under it get their answer from this one.
+        self._firsts = {job.key: job for job in reversed(self._sends)}
+        self._acknowledgements = [job for job in jobs if isinstance(job, AcknowledgeJob)]
+        self._client_ids = ClientIds(connection, self._sends)
+        self._mailboxes: dict[UUID, LockedMailbox] = {}
         self._shared: dict[UUID, int] = {}
         self._steps = Counter[str]()
 
-    def post(self) -> BatchResult:
+    def process(self) -> BatchResult:
         targets = self._find_targets()
-        verdicts = self._judge(targets)
-        device_ids = {job.device_id for job in self._acknowledgings}
+        decisions = self._evaluate(targets)
+        device_ids = {job.device_id for job in self._acknowledgements}
         device_ids.update(*targets.values())
-        self._boxes = mailbox.lock(self._connection, device_ids)
+        self._mailboxes = store.lock(self._connection, device_ids)
         self._acknowledge()
         refused: list[SendJob] = []
-        for message_id, job in zip(self._new_ids(), self._sendings, strict=True):
-            lead = self._leads[job.name]
-            job.answer = self._client_ids.answer(job) or job.answer
-            if job.answer is None and lead is not job:
-                job.answer = _answer_after(lead, job)
+        for message_id, job in zip(self._new_ids(), self._sends, strict=True):
+            first = self._firsts[job.key]
+            job.answer = self._client_ids.earlier_answer(job) or job.answer
+            if job.answer is None and first is not job:
+                same = first.fingerprint == job.fingerprint
+                job.answer = first.answer if same else client_id_reused()
             elif job.answer is None:
-                verdict = verdicts.get(job, _PASSED)
-                job.answer = self._send(job, message_id, targets[job], verdict)
+                decision = decisions.get(job, _DELIVER)
+                job.answer = self._send(job, message_id, targets[job], decision)
                 if isinstance(job.answer, Problem):
                     refused.append(job)
-        self._client_ids.refuse(refused)
+        self._client_ids.check_refused(refused)
         self._client_ids.write()
-        mailbox.deposit(self._connection, self._boxes, self._shared)
-        mailbox.write(self._connection, self._boxes, self._rules.bounds)
+        envelopes.insert_added(self._connection, self._mailboxes, self._shared)
+        store.write(self._connection, self._mailboxes, self._rules.quota)
+        return self._result()
+
+    def _result(self) -> BatchResult:
+        mailboxes = self._mailboxes.items()
         return BatchResult(
-            {device_id: box.deliveries for device_id, box in self._boxes.items() if box.deliveries},
-            {device_id for device_id, box in self._boxes.items() if box.urgent},
+            {device_id: one.deliveries for device_id, one in mailboxes if one.deliveries},
+            {device_id for device_id, one in mailboxes if one.urgent},
             {
-                device_id: MissedNotice(box.missed_since or self._now, box.missed_seq)
-                for device_id, box in self._boxes.items()
-                if box.missed
+                device_id: MissedNotice(one.missed_since or self._now, one.missed_seq)
+                for device_id, one in mailboxes
+                if one.missed
             },
             self._steps,
         )
 
     def _new_ids(self) -> list[UUID]:
-        """Draw an id for each message; at once, because each drawing is a call of the system."""
-        drawn = self._rules.entropy(16 * len(self._sendings))
+        """Return a new id for each message; drawn at once, because each draw is a system call."""
+        drawn = self._rules.entropy(16 * len(self._sends))
         return [UUID(bytes=drawn[at : at + 16], version=4) for at in range(0, len(drawn), 16)]
 
     def _find_targets(self) -> dict[SendJob, Collection[UUID]]:
-        """Find the devices of each message that is new and for exactly those; refuse the others."""
-        fresh = [job for job in self._leads.values() if self._client_ids.answer(job) is None]
+        """Return the devices of each new message; refuse messages that are not for exactly those."""
+        new = [job for job in self._firsts.values() if self._client_ids.earlier_answer(job) is None]
         recipients = Recipients(
-            self._connection, [job.outgoing for job in fresh], self._rules.rosters, self._now
+            self._connection,
+            [job.submission for job in new],
+            self._rules.find_joined_members,
+            self._now,
         )
         targets: dict[SendJob, Collection[UUID]] = {}
-        for job in fresh:
+        for job in new:
             try:
-                targets[job] = recipients.devices(job.outgoing)
+                targets[job] = recipients.devices(job.submission)
             except Problem as problem:
                 job.answer = problem
         return targets
 
-    def _judge(self, jobs: Collection[SendJob]) -> dict[SendJob, DeliveryDecision]:
-        """Have the messages to other accounts and to groups judged, each once."""
-        attempts = {}
+    def _evaluate(self, jobs: Collection[SendJob]) -> dict[SendJob, DeliveryDecision]:
+        """Return the decisions on the messages to other accounts and to groups."""
+        pairs = {}
         for job in jobs:
-            sender, to = job.outgoing.from_account_id, job.outgoing.to
+            sender, to = job.submission.from_account_id, job.submission.to
             if isinstance(to, GroupAtVersion):
-                attempts[job] = SenderRecipient(sender, to.id, True, job.outgoing.number_id)
+                pairs[job] = SenderRecipient(sender, to.id, True, job.submission.number_id)
             elif to != sender:
-                attempts[job] = SenderRecipient(sender, to, False, job.outgoing.number_id)
-        if not attempts:
+                pairs[job] = SenderRecipient(sender, to, False, job.submission.number_id)
+        if not pairs:
             return {}
-        verdicts = self._rules.judge(self._connection, list(attempts.values()), self._now)
-        return dict(zip(attempts, verdicts, strict=True))
+        decisions = self._rules.evaluate_senders(self._connection, list(pairs.values()), self._now)
+        return dict(zip(pairs, decisions, strict=True))
 
     def _acknowledge(self) -> None:
         through: dict[UUID, int] = {}
-        for job in self._acknowledgings:
-            box = self._boxes.get(job.device_id)
-            if box is None or job.through > box.last_seq:
+        for job in self._acknowledgements:
+            mailbox = self._mailboxes.get(job.device_id)
+            if mailbox is None or job.through > mailbox.last_seq:
                 job.answer = AcknowledgementAhead(
                     "Acknowledge the seq of a message that was fetched."
                 )
             else:
                 through[job.device_id] = max(job.through, through.get(job.device_id, 0))
-        self._steps["acknowledged"] += mailbox.acknowledge(self._connection, self._boxes, through)
+        self._steps["acknowledged"] += envelopes.acknowledge(
+            self._connection, self._mailboxes, through
+        )
 
     def _send(
-        self, job: SendJob, message_id: UUID, targets: Collection[UUID], verdict: DeliveryDecision
+        self,
+        job: SendJob,
+        message_id: UUID,
+        targets: Collection[UUID],
+        decision: DeliveryDecision,
     ) -> AcceptedMessage | Problem:
-        """Put a message into its mailboxes, or say why not."""
-        if verdict.refusal is not None:
-            return verdict.refusal
-        refusal = self._put(job.outgoing, message_id, targets, verdict)
+        """Add a message to its mailboxes, or return why not."""
+        refusal = decision.refusal or self._add(job.submission, message_id, targets, decision)
         if refusal is not None:
             return refusal
         accepted = AcceptedMessage(message_id, self._now)
-        self._client_ids.claim(job, accepted)
+        self._client_ids.add(job, accepted)
         return accepted
 
-    def _put(
+    def _add(
         self,
-        outgoing: MessageSubmission,
+        submission: MessageSubmission,
         message_id: UUID,
         targets: Collection[UUID],
-        verdict: DeliveryDecision,
+        decision: DeliveryDecision,
     ) -> Problem | None:
-        """Put a message into each of its mailboxes if all have room; else say why not.
+        """Add a message to each of its mailboxes if all have room; otherwise return why not.
 
-        A member of a group whose mailbox has no room misses the message, and the others get it.
+        A member of a group whose mailbox has no room misses the message; the others get it.
         """
-        to_group = isinstance(outgoing.to, GroupAtVersion)
-        places: list[tuple[LockedMailbox, bytes]] = []
+        group = submission.to if isinstance(submission.to, GroupAtVersion) else None
+        fitting: list[tuple[LockedMailbox, bytes]] = []
         full: list[LockedMailbox] = []
-        for device_id, content in _contents(outgoing.sealed, targets):
-            box = self._boxes.get(device_id)
-            if box is None:
-                # Removed since the devices were read, which only another process can do.
-                return mismatched(extra=set(targets) - self._boxes.keys())
-            room = self._room(device_id, box, outgoing, len(content), verdict)
-            if room is QuotaResult.FREE:
-                places.append((box, content))
-            elif to_group:
-                full.append(box)
+        for device_id, content in _contents(submission.contents, targets):
+            mailbox = self._mailboxes.get(device_id)
+            if mailbox is None:
+                # Another process removed the device since the devices were read.
+                return devices_mismatched(extra=set(targets) - self._mailboxes.keys())
+            result = self._check_quota(device_id, mailbox, submission, len(content), decision)
+            if result is QuotaResult.FITS:
+                fitting.append((mailbox, content))
+            elif group:
+                full.append(mailbox)
             else:
-                return MailboxFull(_WHY_FULL[room], retry_after=FULL_RETRY_SECONDS)
-        if verdict.dropped:
-            # Only now, so that a full mailbox does not tell who was blocked.
-            self._steps["dropped"] += len(places)
+                return MailboxFull(_FULL_DETAILS[result], retry_after=FULL_RETRY_SECONDS)
+        if decision.dropped:
+            # After the quota check, or a full mailbox would tell senders whether they are blocked.
+            self._steps["dropped"] += len(fitting)
             return None
-        message = MessageHeader(
+        header = MessageHeader(
             message_id,
-            outgoing.from_account_id,
-            outgoing.from_device_id,
+            submission.from_account_id,
+            submission.from_device_id,
             self._now,
-            self._now + timedelta(seconds=outgoing.expires_in),
-            outgoing.to if isinstance(outgoing.to, GroupAtVersion) else None,
+            self._now + timedelta(seconds=submission.expires_in),
+            group,
         )
-        for box, content in places:
-            box.put(message, content, is_request=verdict.is_request, urgent=outgoing.urgent)
-        for box in full:
-            box.miss(self._now)
-        if places and isinstance(outgoing.sealed, SharedContent):
-            self._shared[message_id] = len(places)
-        self._steps["stored"] += len(places)
+        for mailbox, content in fitting:
+            mailbox.add(header, content, is_request=decision.is_request, urgent=submission.urgent)
+        for mailbox in full:
+            mailbox.miss(self._now)
+        if fitting and isinstance(submission.contents, SharedContent):
+            self._shared[message_id] = len(fitting)
+        self._steps["stored"] += len(fitting)
         if full:
             self._steps["missed"] += len(full)
         return None
 
-    def _room(
+    def _check_quota(
         self,
         device_id: UUID,
-        box: LockedMailbox,
-        outgoing: MessageSubmission,
+        mailbox: LockedMailbox,
+        submission: MessageSubmission,
         size: int,
-        verdict: DeliveryDecision,
+        decision: DeliveryDecision,
     ) -> QuotaResult:
-        sender, bounds = outgoing.from_account_id, self._rules.bounds
+        sender, quota = submission.from_account_id, self._rules.quota
         kind = {
-            "is_request": verdict.is_request,
-            "to_group": isinstance(outgoing.to, GroupAtVersion),
+            "is_request": decision.is_request,
+            "to_group": isinstance(submission.to, GroupAtVersion),
         }
-        room = box.room(sender, size, bounds, **kind)
-        if room is QuotaResult.UNCOUNTED:
-            mailbox_shares.load(self._connection, device_id, box, sender)
-            room = box.room(sender, size, bounds, **kind)
-        return room
-
-
-def _answer_after(lead: SendJob, job: SendJob) -> AcceptedMessage | Problem | None:
-    """Answer a message under the name of one that was refused: as that, if it is the same."""
-    return lead.answer if lead.fingerprint == job.fingerprint else reused()
+        result = mailbox.check_quota(sender, size, quota, **kind)
+        if result is QuotaResult.UNCOUNTED:
+            shares.load(self._connection, device_id, mailbox, sender)
+            result = mailbox.check_quota(sender, size, quota, **kind)
+        return result
 
 
 def _contents(
-    sealed: Sequence[DeviceEnvelope] | SharedContent, targets: Collection[UUID]
+    contents: Sequence[DeviceEnvelope] | SharedContent, targets: Collection[UUID]
 ) -> list[tuple[UUID, bytes]]:
-    """Give what each device gets."""
-    if isinstance(sealed, SharedContent):
-        return [(device_id, sealed.content) for device_id in targets]
-    return [(one.device_id, one.content) for one in sealed]
+    """Return the content for each device."""
+    if isinstance(contents, SharedContent):
+        return [(device_id, contents.content) for device_id in targets]
+    return [(envelope.device_id, envelope.content) for envelope in contents]

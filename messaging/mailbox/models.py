@@ -10,39 +10,39 @@ from core.database import Base
 
 
 class Mailbox(Base):
-    """One device's queue: its row is locked by whoever puts something in or takes something out."""
+    """The queue of one device. Every transaction that adds or deletes envelopes locks its row."""
 
     __tablename__ = "mailboxes"
     __table_args__ = {"info": {"shard_by": "device_id"}, "sqlite_with_rowid": False}
 
     device_id: Mapped[UUID] = mapped_column(primary_key=True)
     account_id: Mapped[UUID] = mapped_column()
-    #: The number given out last; the first envelope has 1.
+    #: The last assigned number; the first envelope gets 1.
     last_seq: Mapped[int] = mapped_column(BigInteger)
-    #: All up to here was acknowledged; never goes back.
+    #: Everything up to here was acknowledged. Never goes back.
     acked_seq: Mapped[int] = mapped_column(BigInteger)
-    #: The number of the last message that is urgent: while it waits, the device is woken.
+    #: The number of the last urgent message: the device is woken while it waits.
     urgent_seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    #: Envelopes stored now. Expiry leaves gaps, so the two above do not tell it.
+    #: Stored envelopes. Expiry leaves gaps, so the numbers above do not tell.
     waiting: Mapped[int] = mapped_column(Integer)
-    #: Bytes of content in them, wherever it is stored.
+    #: Bytes of content in them, payloads included.
     waiting_bytes: Mapped[int] = mapped_column(BigInteger)
-    #: Those of them that came from accounts that the recipient was not in touch with.
+    #: Message requests among them.
     requests: Mapped[int] = mapped_column(Integer, server_default="0")
     request_bytes: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    #: Those of them that came to groups.
+    #: Messages to groups among them.
     group_messages: Mapped[int] = mapped_column(Integer, server_default="0")
     group_bytes: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    #: Whether `mailbox_shares` has a row for each sender of what waits.
+    #: Whether `mailbox_shares` has a row for each sender of a waiting envelope.
     has_shares: Mapped[bool] = mapped_column(server_default=false())
-    #: The number of the last message that was not stored, for want of room or because the device was idle.
+    #: The number of the last message that was not stored, because there was no room or the device was idle.
     missed_seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    #: When the first of those came, until the device acknowledges that number.
+    #: When the first missed message came, until the device acknowledges `missed_seq`.
     missed_since: Mapped[datetime | None] = mapped_column()
 
 
 class MailboxShare(Base):
-    """What of a mailbox that is over half full one sender has filled."""
+    """How much one sender has filled of a mailbox that is more than half full."""
 
     __tablename__ = "mailbox_shares"
     __table_args__ = {"info": {"shard_by": "device_id"}, "sqlite_with_rowid": False}
@@ -54,7 +54,7 @@ class MailboxShare(Base):
 
 
 class Envelope(Base):
-    """Ciphertext for one device, and who sent it."""
+    """Ciphertext for one device, and its sender."""
 
     __tablename__ = "envelopes"
     __table_args__ = (Index(None, "expires_at"), {"info": {"shard_by": "device_id"}})
@@ -65,15 +65,15 @@ class Envelope(Base):
     message_id: Mapped[UUID] = mapped_column()
     from_account_id: Mapped[UUID] = mapped_column()
     from_device_id: Mapped[UUID] = mapped_column()
-    #: None when it is a `Payload`, stored once for all devices of a group.
+    #: None: the content is a `Payload`, stored once for all devices of a group.
     content: Mapped[bytes | None] = mapped_column(LargeBinary)
-    #: Bytes of content, here or there.
+    #: Bytes of content, here or in the payload.
     size: Mapped[int] = mapped_column(Integer)
     sent_at: Mapped[datetime] = mapped_column()
     expires_at: Mapped[datetime] = mapped_column()
-    #: Whether the recipient was not in touch with the sender when it came.
+    #: Whether the recipient was not in touch with the sender when the message came.
     is_request: Mapped[bool] = mapped_column()
-    #: The group it was sent to, and the version of it that the sender knew.
+    #: The group it was sent to, and the version that the sender knew.
     group_id: Mapped[UUID | None] = mapped_column()
     group_version: Mapped[int | None] = mapped_column(Integer)
 
@@ -86,12 +86,12 @@ class Payload(Base):
 
     message_id: Mapped[UUID] = mapped_column(primary_key=True)
     content: Mapped[bytes] = mapped_column(LargeBinary)
-    #: Envelopes that still lead here; with the last of them it ends.
+    #: Envelopes that point here; the payload is deleted with the last of them.
     waiting: Mapped[int] = mapped_column(Integer)
 
 
 class SentMessage(Base):
-    """What a device sent under a client id, so that the same message is not stored twice."""
+    """What a device sent under a client id, so that a message which is sent again is stored once."""
 
     __tablename__ = "sent_messages"
     __table_args__ = (
@@ -102,7 +102,7 @@ class SentMessage(Base):
     #: The sending device.
     device_id: Mapped[UUID] = mapped_column(primary_key=True)
     client_id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    #: SHA-256 over the message.
+    #: SHA-256 digest of the message.
     fingerprint: Mapped[bytes] = mapped_column(LargeBinary(32))
     message_id: Mapped[UUID] = mapped_column()
     accepted_at: Mapped[datetime] = mapped_column()

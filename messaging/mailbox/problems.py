@@ -6,12 +6,12 @@ from core.problems import Problem
 class DevicesMismatched(Problem):
     """The envelopes are not exactly for the recipient's devices; nothing was stored.
 
-    Members: `missing` devices have no envelope, `extra` ones are not the recipient's, `stale` ones have
-    published keys under another registration id, or none. None of the three when the message had one
-    content for all devices of a group.
+    Members: `missing` devices have no envelope, `extra` ones are not the recipient's, `stale` ones published
+    keys under another registration id, or none. None of the three when the message had one content for all
+    devices of a group.
     """
 
-    code, status, title = "devices-mismatched", 409, "The recipient has other devices"
+    code, status, title = "devices-mismatched", 409, "The device list is out of date"
 
 
 class ClientIdReused(Problem):
@@ -21,13 +21,13 @@ class ClientIdReused(Problem):
 
 
 class MailboxFull(Problem):
-    """A device of the recipient has as much waiting as it may; nothing was stored."""
+    """The mailbox of a device of the recipient has no room for the message; nothing was stored."""
 
     code, status, title = "mailbox-full", 429, "The recipient's mailbox is full"
 
 
 class AcknowledgementAhead(Problem):
-    """The acknowledgement names a message that was never put into this mailbox."""
+    """The number was never assigned in this mailbox."""
 
     code, status, title = "acknowledgement-ahead", 422, "There is no such message yet"
 
@@ -39,6 +39,6 @@ class RecipientBlocked(Problem):
 
 
 class MessageRateLimited(Problem):
-    """The sender has written as much as it may, or to as many strangers; nothing was stored."""
+    """The sender has reached a limit of messages or of new recipients; nothing was stored."""
 
     code, status, title = "message-rate-limited", 429, "Too many messages"

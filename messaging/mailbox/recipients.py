@@ -1,7 +1,6 @@
-"""Recipients: the devices that a message must be for, which are all of an account's or of a group's.
+"""The devices that a message must be encrypted for: all devices of an account or of a group's members.
 
-Owns the comparison of what a sender encrypted for with the devices there are. Refuses lists that are not
-exact, because a device left out would silently miss the message.
+A message for other devices is refused, because a device that the sender left out would silently miss it.
 """
 
 import hashlib
@@ -28,7 +27,7 @@ from tokens.devices import IDLE_AFTER
 from tokens.models import Device
 from tokens.problems import AccountNotFound
 
-#: Finds groups as of now; one that is not there is missing.
+#: Returns the joined members of groups; a group that does not exist is missing.
 FindJoinedMembers = Callable[[Connection, Collection[UUID]], Mapping[UUID, JoinedMembers]]
 #: Devices, and the registration id of the keys that each has published.
 Devices = Mapping[UUID, int | None]
@@ -59,31 +58,32 @@ _SELECT_DEVICES = Bulk(
 
 
 class Recipients:
-    """The devices that a batch of messages must be for, as they are in this transaction."""
+    """The devices that a batch of messages must be for, as of this transaction."""
 
     def __init__(
         self,
         connection: Connection,
         messages: Sequence[MessageSubmission],
-        rosters: FindJoinedMembers,
+        find_joined_members: FindJoinedMembers,
         now: datetime,
     ) -> None:
         accounts = {one.to for one in messages if not isinstance(one.to, GroupAtVersion)}
         groups = {one.to.id for one in messages if isinstance(one.to, GroupAtVersion)}
-        self._rosters = rosters(connection, groups) if groups else {}
-        accounts.update(*(roster.accounts for roster in self._rosters.values()))
+        self._groups = find_joined_members(connection, groups) if groups else {}
+        accounts.update(*(members.accounts for members in self._groups.values()))
         self._of_account: dict[UUID, dict[UUID, int | None]] = {}
         for account_id, device_id, registration_id in devices_of(connection, accounts, now):
             self._of_account.setdefault(account_id, {})[device_id] = registration_id
         self._of_group: dict[UUID, dict[UUID, int | None]] = {}
 
     def devices(self, message: MessageSubmission) -> Collection[UUID]:
-        """Give the devices that get a message, which it is exactly for.
+        """Return the devices that a message is for.
 
-        Raises AccountNotFound, GroupNotFound, GroupChanged or DevicesMismatched.
+        Raises AccountNotFound, GroupNotFound, GroupChanged, or DevicesMismatched if the message is not for
+        exactly those devices.
         """
         if isinstance(message.to, GroupAtVersion):
-            devices = self._group(message.to, message.from_account_id)
+            devices = self._devices_of_group(message.to, message.from_account_id)
         else:
             devices = self._of_account.get(message.to, {})
             if not devices:
@@ -94,25 +94,25 @@ class Recipients:
                 for device_id, registration_id in devices.items()
                 if device_id != message.from_device_id
             }
-        if isinstance(message.sealed, SharedContent):
-            if devices_digest(devices) != message.sealed.devices_digest:
+        if isinstance(message.contents, SharedContent):
+            if devices_digest(devices) != message.contents.devices_digest:
                 raise DevicesMismatched("Nothing was stored; fetch the group's devices again.")
         else:
-            _compare(devices, message.sealed)
+            _compare(devices, message.contents)
         return devices
 
-    def _group(self, group: GroupAtVersion, sender: UUID) -> Devices:
-        roster = self._rosters.get(group.id)
-        if roster is None or sender not in roster.accounts:
-            raise GroupNotFound("It is not there, or you are not in it.")
-        if roster.version != group.version:
+    def _devices_of_group(self, group: GroupAtVersion, sender: UUID) -> Devices:
+        members = self._groups.get(group.id)
+        if members is None or sender not in members.accounts:
+            raise GroupNotFound("It does not exist, or you are not in it.")
+        if members.version != group.version:
             raise GroupChanged(
-                "Nothing was stored; fetch the group and send again.", version=roster.version
+                "Nothing was stored; fetch the group and send again.", version=members.version
             )
         if group.id not in self._of_group:
             self._of_group[group.id] = {
                 device_id: registration_id
-                for account_id in roster.accounts
+                for account_id in members.accounts
                 for device_id, registration_id in self._of_account.get(account_id, {}).items()
             }
         return self._of_group[group.id]
@@ -121,10 +121,10 @@ class Recipients:
 def devices_of(
     connection: Connection, account_ids: Collection[UUID], now: datetime
 ) -> list[AccountDevice]:
-    """Give the devices of accounts that messages are for, in any order.
+    """Return the devices of accounts that messages must be for, in any order.
 
-    Those not seen for 30 days are left out if another one of the account was: a device in a drawer makes
-    nobody unreachable. It may miss messages, and is told so when it comes back.
+    A device that was not seen for 30 days is left out if another device of the account was, so that an old
+    phone in a drawer makes nobody unreachable. It may miss messages, and is told so when it returns.
     """
     since = now - IDLE_AFTER
     rows = _SELECT_DEVICES.run(connection, [(account_id, since) for account_id in account_ids])
@@ -133,7 +133,7 @@ def devices_of(
 
 
 def devices_digest(devices: Devices) -> bytes:
-    """Hash devices with what they published, as docs/messaging.md defines it for groups."""
+    """Return the digest of devices and their registration ids, as docs/messaging.md defines it for groups."""
     return hashlib.sha256(
         b"".join(
             device_id.bytes + (registration_id or 0).to_bytes(4)
@@ -142,27 +142,27 @@ def devices_digest(devices: Devices) -> bytes:
     ).digest()
 
 
-def _compare(devices: Devices, sealed: Sequence[DeviceEnvelope]) -> None:
-    """Refuse a list that is not exactly for these devices and what they published."""
-    missing = devices.keys() - {one.device_id for one in sealed}
-    extra = [one.device_id for one in sealed if one.device_id not in devices]
+def _compare(devices: Devices, envelopes: Sequence[DeviceEnvelope]) -> None:
+    """Raise DevicesMismatched unless envelopes are exactly for these devices and their keys."""
+    missing = devices.keys() - {one.device_id for one in envelopes}
+    extra = [one.device_id for one in envelopes if one.device_id not in devices]
     stale = [
         one.device_id
-        for one in sealed
+        for one in envelopes
         if one.registration_id is not None
         and one.device_id in devices
         and devices[one.device_id] != one.registration_id
     ]
     if missing or extra or stale:
-        raise mismatched(missing, extra, stale)
+        raise devices_mismatched(missing, extra, stale)
 
 
-def mismatched(
+def devices_mismatched(
     missing: Iterable[UUID] = (), extra: Iterable[UUID] = (), stale: Iterable[UUID] = ()
 ) -> DevicesMismatched:
-    """Say which devices a message is not for, which ones it should not be for, and which have new keys."""
+    """Return the refusal of a message that lacks devices, has extra ones, or uses outdated keys."""
     return DevicesMismatched(
-        "Nothing was stored; encrypt for exactly the devices there are and send again.",
+        "Nothing was stored; encrypt for exactly the recipient's devices and send again.",
         missing=sorted(map(str, missing)),
         extra=sorted(map(str, extra)),
         stale=sorted(map(str, stale)),

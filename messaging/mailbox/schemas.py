@@ -1,4 +1,4 @@
-"""What crosses the wire about messages."""
+"""Request and answer bodies of messages."""
 
 import base64
 from collections.abc import Callable
@@ -19,17 +19,17 @@ from messaging.message_types import (
 )
 from tokens.devices import Caller
 
-#: Each device of each member of a full group, with the most devices that the settings allow.
+#: All devices of a full group, with as many devices each as the settings allow.
 MAX_ENVELOPES = 1024 * 100
 MAX_MESSAGES = 100
 MAX_WAIT = 60
 MAX_LIFETIME = 30 * 86_400
 MAX_SEQ = 2**63 - 1
 MAX_INTEGER = 2**31 - 1
-#: The longest text of the largest content that the settings allow.
+#: Characters of the largest content that the settings allow.
 MAX_CONTENT_LENGTH = 349_526
 
-#: Base64url without padding whose spare bits are zero, so that one content has one text.
+#: Base64url without padding and with zero spare bits, so that one content has one text.
 BASE64URL = r"^(?:[A-Za-z0-9_-]{4})*(?:[A-Za-z0-9_-][AQgw]|[A-Za-z0-9_-]{2}[AEIMQUYcgkosw048])?$"
 Content = Annotated[
     str, StringConstraints(min_length=2, max_length=MAX_CONTENT_LENGTH, pattern=BASE64URL)
@@ -45,13 +45,13 @@ class OutgoingEnvelope(Body):
         None,
         ge=1,
         le=MAX_INTEGER,
-        description="For which of its keys it was encrypted; without it nobody compares.",
+        description="The keys it was encrypted for. Without it they are not compared.",
     )
     content: Content
 
 
 class GroupVersion(Body):
-    """A group, as of the version that the sender knows."""
+    """A group at the version that the sender knows."""
 
     id: UUID
     version: int = Field(ge=1, le=MAX_INTEGER)
@@ -60,7 +60,7 @@ class GroupVersion(Body):
 class OutgoingMessage(Body):
     """One message: an envelope for each device of an account, or of the members of a group."""
 
-    to: UUID | None = Field(None, description="The recipient's account; or `group`.")
+    to: UUID | None = Field(None, description="The recipient's account. Either this or `group`.")
     group: GroupVersion | None = None
     client_id: Annotated[
         str, StringConstraints(min_length=1, max_length=64, pattern=r"^[!-~]+$")
@@ -69,34 +69,36 @@ class OutgoingMessage(Body):
         None,
         min_length=1,
         max_length=MAX_ENVELOPES,
-        description="One for each device of the recipient; to the own account, for each other one.",
+        description="One for each device of the recipient; of the own account, each other device.",
     )
     content: Content | None = Field(
-        None, description="To a group, in place of `envelopes`: the same for all of its devices."
+        None, description="In place of `envelopes`: one content for all devices of a group."
     )
     devices: Digest | None = Field(
-        None, description="SHA-256 over the devices that `content` was encrypted for."
+        None, description="SHA-256 digest of the devices that `content` was encrypted for."
     )
-    urgent: bool = Field(True, description="Whether devices that are not connected are woken.")
+    urgent: bool = Field(
+        True, description="Whether devices that are not connected get a push wake-up."
+    )
     expires_in: int = Field(
         MAX_LIFETIME,
         ge=1,
         le=MAX_LIFETIME,
-        description="Seconds after which it is dropped if it was not acknowledged.",
+        description="Seconds after which an unacknowledged message is deleted.",
     )
 
     @model_validator(mode="after")
-    def _whole(self) -> Self:
+    def _check(self) -> Self:
         require_whole(self)
         return self
 
     def read(self, caller: Caller) -> MessageSubmission:
-        """Give the message that a device sends with it."""
+        """Return the message that a device submits with it."""
         return read_message(self, decode_content, caller)
 
 
 def require_whole(message: Any) -> None:
-    """Raise ValueError when the parts of a message, here or in a frame of the stream, do not go together."""
+    """Raise ValueError unless the fields of a message fit together; also for frames of the stream."""
     if (message.to is None) == (message.group is None):
         raise ValueError("must have either to or group")
     if (message.content is None) != (message.devices is None):
@@ -108,17 +110,17 @@ def require_whole(message: Any) -> None:
 
 
 def read_message(message: Any, decode: Callable[[Any], bytes], caller: Caller) -> MessageSubmission:
-    """Give the message that a device sends with a body, or with a frame of the stream that has its fields.
+    """Return the message that a device submits with a body, or with a frame of the stream of the same fields.
 
-    decode: gives the bytes of a content as it is written there.
+    decode: returns the bytes of a content as the body or frame writes it.
     """
     group = message.group
     if message.content is not None:
-        sealed: list[DeviceEnvelope] | SharedContent = SharedContent(
+        contents: list[DeviceEnvelope] | SharedContent = SharedContent(
             decode(message.content), decode(message.devices)
         )
     else:
-        sealed = [
+        contents = [
             DeviceEnvelope(one.device_id, decode(one.content), one.registration_id)
             for one in message.envelopes
         ]
@@ -127,7 +129,7 @@ def read_message(message: Any, decode: Callable[[Any], bytes], caller: Caller) -
         caller.device_id,
         message.client_id,
         message.to if group is None else GroupAtVersion(group.id, group.version),
-        sealed,
+        contents,
         message.urgent,
         message.expires_in,
         caller.number_id,
@@ -135,7 +137,7 @@ def read_message(message: Any, decode: Callable[[Any], bytes], caller: Caller) -
 
 
 def decode_content(text: str) -> bytes:
-    """Decode base64url whose alphabet and length were checked."""
+    """Decode base64url that matched `BASE64URL`."""
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
@@ -153,13 +155,13 @@ class MailboxQuery(Query):
         50,
         ge=1,
         le=MAX_MESSAGES,
-        description="At most; fewer come, and `more` is true, where their contents are over 1 MiB.",
+        description="Fewer come, with `more` true, if their contents exceed 1 MiB.",
     )
     wait: int = Field(0, ge=0, le=MAX_WAIT, description="Seconds, while the mailbox is empty.")
 
 
 class IncomingGroup(Answer):
-    """The group a message was sent to, as of the version that its sender knew."""
+    """The group a message was sent to, at the version that its sender knew."""
 
     id: UUID
     version: int
@@ -174,31 +176,31 @@ class IncomingMessage(Answer):
     from_device_id: UUID
     content: str = Field(description="Base64url without padding.")
     sent_at: datetime
-    request: bool = Field(description="Whether you are not in touch with the sender yet.")
+    request: bool = Field(description="Whether the account is not in touch with the sender.")
     group: IncomingGroup | None = None
 
     @classmethod
-    def show(cls, delivery: Delivery) -> Self:
-        """Show what waits for a device."""
-        message = delivery.message
+    def of(cls, delivery: Delivery) -> Self:
+        """Build the answer from an envelope."""
+        header = delivery.header
         return cls(
             seq=delivery.seq,
-            id=message.id,
-            from_account_id=message.from_account_id,
-            from_device_id=message.from_device_id,
+            id=header.id,
+            from_account_id=header.from_account_id,
+            from_device_id=header.from_device_id,
             content=encode(delivery.content),
-            sent_at=message.sent_at,
+            sent_at=header.sent_at,
             request=delivery.is_request,
-            group=message.group and IncomingGroup(**message.group._asdict()),
+            group=header.group and IncomingGroup(**header.group._asdict()),
         )
 
 
 class MissedMessages(Answer):
-    """Messages that were not stored for this device, because its mailbox was full or it was away for long."""
+    """Messages that were not stored for this device: its mailbox was full, or the device was idle."""
 
     since: datetime = Field(description="When the first of them came.")
     through: int = Field(
-        description="Acknowledging this number ends it; it is in the order of `seq`."
+        description="Acknowledge this number to end the notice. It is in the order of `seq`."
     )
 
 
@@ -208,11 +210,11 @@ class MailboxAnswer(Answer):
     messages: list[IncomingMessage]
     more: bool
     missed: MissedMessages | None = Field(
-        None, description="Whether messages to this device were not stored."
+        None, description="Null unless messages to this device were not stored."
     )
 
 
 class Acknowledgement(Body):
-    """The number of the last message that is safe with the client; all up to it are deleted."""
+    """The number of the last message that the client has stored; all up to it are deleted."""
 
     through: int = Field(ge=0, le=MAX_SEQ)

@@ -1,8 +1,4 @@
-"""Messages: accepted for each device of an account or not at all, fetched in order, acknowledged.
-
-Owns how messages come in and go out, and the long poll. Refuses contents over their bound here, and
-whatever else is wrong with a message in the transaction that would store it.
-"""
+"""Messages: accepted for each device of an account or for none, fetched in order, and acknowledged."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,14 +12,11 @@ from core.database import Database
 from core.database_errors import NO_ROOM, STORAGE_RETRY
 from core.metrics import Metrics
 from core.problems import InvalidFields, Problem, StorageFull
-from messaging.mailbox import client_ids
-from messaging.mailbox import store as mailbox
+from messaging.mailbox import client_ids, envelopes, store
+from messaging.mailbox.envelopes import MailboxPage
 from messaging.mailbox.group_commit import GroupCommit
 from messaging.mailbox.jobs import AcknowledgeJob, Job, SendJob, refuse_sends
-from messaging.mailbox.locked_mailbox import MailboxQuota
-from messaging.mailbox.message_batch import BatchProcessor, EvaluateSenders
-from messaging.mailbox.recipients import FindJoinedMembers
-from messaging.mailbox.store import MailboxPage
+from messaging.mailbox.message_batch import BatchProcessor
 from messaging.message_types import (
     AcceptedMessage,
     Delivery,
@@ -35,84 +28,76 @@ from messaging.message_types import (
 )
 from messaging.notifications.listeners import LongPoll
 from messaging.notifications.registry import ListenerRegistry
-from messaging.settings import MessagingSettings
 from tokens.devices import IDLE_AFTER, Caller, DeviceService, MailboxFill
 
-#: Bytes of content in an answer: a hundred of the largest messages would be ten times that, for a reader who
-#: may take it slowly.
-PAGE_BYTES = 1_048_576
+#: Bytes of content in an answer. A hundred of the largest messages would be ten times that, for a client that
+#: may read slowly.
+MAX_PAGE_BYTES = 1_048_576
 
 
 class MessageService:
-    """Sends, fetches and acknowledges, and keeps a mailbox for each device there is."""
+    """Sends, fetches and acknowledges messages, and keeps the mailbox of each device."""
 
     def __init__(
         self,
         database: Database,
         clock: Callable[[], datetime],
-        entropy: Callable[[int], bytes],
         metrics: Metrics,
-        settings: MessagingSettings,
-        judge: EvaluateSenders,
-        rosters: FindJoinedMembers,
+        max_content_bytes: int,
+        batches: BatchProcessor,
         registry: ListenerRegistry,
     ) -> None:
         self._database = database
         self._clock = clock
         self._metrics = metrics
-        self._max_content_bytes = settings.max_content_bytes
-        self._posting = BatchProcessor(
-            entropy,
-            judge,
-            rosters,
-            MailboxQuota(settings.max_mailbox_messages, settings.max_mailbox_bytes),
-        )
-        self._committer = GroupCommit(self._commit, metrics)
-        #: Told of devices to which a long poll gave something that they have to acknowledge.
+        self._max_content_bytes = max_content_bytes
+        self._batches = batches
+        self._commits = GroupCommit(self._commit, metrics)
+        #: Called with devices whose long poll returned messages that they have to acknowledge.
         self.polled: list[Callable[[UUID], None]] = []
-        #: Who listens for which mailbox.
         self.registry = registry
-        #: Long polls that wait here, until the server stops.
         self._polls = set[LongPoll]()
         self._stopping = False
 
     def submit(
-        self, outgoing: MessageSubmission, done: Callable[[AcceptedMessage | Problem], None]
+        self,
+        submission: MessageSubmission,
+        on_answer: Callable[[AcceptedMessage | Problem], None],
     ) -> None:
-        """Take a message without waiting; sent again it is answered the same.
+        """Queue a message and return at once; a repetition gets the same answer.
 
-        done: called with the answer once it is stored for each device, or with the refusal:
-        InvalidFields, ClientIdReused, AccountNotFound, GroupNotFound, GroupChanged, DevicesMismatched,
-        MailboxFull, one of the judge's, or ServiceUnavailable. Nothing is stored then, not even the
-        client id. Must not wait.
+        on_answer: called once the message is stored for each device, or with a refusal: InvalidFields,
+        ClientIdReused, AccountNotFound, GroupNotFound, GroupChanged, DevicesMismatched, MailboxFull,
+        RecipientBlocked, MessageRateLimited or ServiceUnavailable. A refused message leaves nothing behind,
+        not even its client id. The callback must not block.
         """
-        fault = self._fault(outgoing)
+        fault = self._find_fault(submission)
         if fault is not None:
-            done(fault)
+            on_answer(fault)
         else:
-            self._committer.put(SendJob(outgoing, done))
+            self._commits.submit(SendJob(submission, on_answer))
 
     def submit_acknowledgement(
-        self, device_id: UUID, through: int, done: Callable[[Problem | None], None]
+        self, device_id: UUID, through: int, on_answer: Callable[[Problem | None], None]
     ) -> None:
-        """Delete a device's messages up to a number without waiting; again it changes nothing.
+        """Queue the deletion of a device's messages up to a number, and return at once.
 
-        done: called with None once that is on disk, or with the refusal: AcknowledgementAhead when the
-        number was never given out, or ServiceUnavailable. Must not wait.
+        on_answer: called with None once that is on disk, or with a refusal: AcknowledgementAhead if the
+        number was never assigned, or ServiceUnavailable. It must not block.
         """
-        self._committer.put(AcknowledgeJob(device_id, through, done))
+        self._commits.submit(AcknowledgeJob(device_id, through, on_answer))
 
-    def send(self, outgoing: MessageSubmission) -> AcceptedMessage:
-        """Store a message and wait for it; raises what `submit` may refuse with."""
+    def send(self, submission: MessageSubmission) -> AcceptedMessage:
+        """Store a message and wait until it is stored; raises the refusals of `submit`."""
         answer = Future[AcceptedMessage | Problem]()
-        self.submit(outgoing, answer.set_result)
+        self.submit(submission, answer.set_result)
         accepted = answer.result()
         if isinstance(accepted, Problem):
             raise accepted
         return accepted
 
     def acknowledge(self, caller: Caller, through: int) -> None:
-        """Acknowledge for the calling device and wait; raises what `submit_acknowledgement` refuses with."""
+        """Acknowledge for the calling device and wait; raises the refusals of `submit_acknowledgement`."""
         answer = Future[Problem | None]()
         self.submit_acknowledgement(caller.device_id, through, answer.set_result)
         problem = answer.result()
@@ -120,143 +105,138 @@ class MessageService:
             raise problem
         self.registry.notify_acknowledged(caller.device_id, through)
 
-    def _fault(self, outgoing: MessageSubmission) -> InvalidFields | None:
-        """Say what no schema knows to be wrong with a message."""
-        most = self._max_content_bytes
-        sealed = outgoing.sealed
-        if isinstance(sealed, SharedContent):
-            if len(sealed.content) > most:
-                return InvalidFields.at("/content", f"at most {most} bytes before encoding")
+    def _find_fault(self, submission: MessageSubmission) -> InvalidFields | None:
+        """Return what is wrong with a message that no schema can tell."""
+        limit = self._max_content_bytes
+        contents = submission.contents
+        if isinstance(contents, SharedContent):
+            if len(contents.content) > limit:
+                return InvalidFields.at("/content", f"at most {limit} bytes before encoding")
             return None
         seen = set[UUID]()
-        for index, one in enumerate(sealed):
-            if len(one.content) > most:
-                where = f"/envelopes/{index}/content"
-                return InvalidFields.at(where, f"at most {most} bytes before encoding")
-            if one.device_id in seen:
-                where = f"/envelopes/{index}/device_id"
-                return InvalidFields.at(where, "a device has one envelope")
-            seen.add(one.device_id)
+        for index, envelope in enumerate(contents):
+            if len(envelope.content) > limit:
+                pointer = f"/envelopes/{index}/content"
+                return InvalidFields.at(pointer, f"at most {limit} bytes before encoding")
+            if envelope.device_id in seen:
+                pointer = f"/envelopes/{index}/device_id"
+                return InvalidFields.at(pointer, "a device has one envelope")
+            seen.add(envelope.device_id)
         return None
 
     def _commit(self, jobs: Sequence[Job]) -> None:
-        """Store a batch in one transaction, and wake who listens for what came.
+        """Store a batch in one transaction, and notify the listeners of its messages.
 
-        While only the reserve of the disk is left messages are refused, and acknowledgements, which
-        make room, are not.
+        While only the reserve of the disk is left, messages are refused; acknowledgements, which make room,
+        are not.
         """
         if self._database.storage.low():
             jobs = refuse_sends(jobs, StorageFull(NO_ROOM, retry_after=STORAGE_RETRY))
             if not jobs:
                 return
         with self._database.write() as connection:
-            posted = self._posting.post(connection, jobs, self._clock())
-        for step, envelopes in posted.steps.items():
-            self._metrics.envelopes.labels(step).inc(envelopes)
-        self.registry.notify_stored(posted.deliveries, posted.urgent)
-        for device_id, missed in posted.missed.items():
+            result = self._batches.process(connection, jobs, self._clock())
+        for step, count in result.steps.items():
+            self._metrics.envelopes.labels(step).inc(count)
+        self.registry.notify_stored(result.deliveries, result.urgent)
+        for device_id, missed in result.missed.items():
             self.registry.send_notice(device_id, missed)
 
-    def pending(self, device_id: UUID, after: int, limit: int) -> list[Delivery]:
-        """Give the oldest messages of a device with numbers over `after`, in order."""
-        with self._database.read() as connection:
-            return mailbox.read(connection, device_id, after, self._clock(), limit)
-
     def page(self, device_id: UUID, after: int, limit: int) -> MailboxPage:
-        """Give the same, and the number given out last."""
+        """Return the oldest messages of a device after a number, and the last assigned number."""
         with self._database.read() as connection:
-            return mailbox.read_page(connection, device_id, after, self._clock(), limit)
+            return envelopes.read_page(connection, device_id, after, self._clock(), limit)
 
     def fetch(self, caller: Caller, limit: int, wait: int) -> tuple[Sequence[Delivery], bool]:
-        """Give the oldest messages of the calling device, and whether more wait behind them.
+        """Return the oldest messages of the calling device, and whether more wait.
 
-        They have together at most a mebibyte of content, but for one that is larger by itself.
+        Their contents are at most `MAX_PAGE_BYTES` together, except for a single larger message.
 
-        wait: seconds to wait while there are none, holding no transaction and no connection.
+        wait: seconds to wait while there are none, without a transaction or a connection.
         """
         if not wait:
-            return self._look(caller.device_id, limit)
-        # Not the clock of the service: that one tells the time of day, which may be set.
+            return self._first_page(caller.device_id, limit)
+        # A monotonic clock: the time of day may be set.
         deadline = time.monotonic() + wait
-        waiter = LongPoll()
-        self._polls.add(waiter)
+        poll = LongPoll()
+        self._polls.add(poll)
         try:
-            with self.registry.register(caller.device_id, waiter, caller.token_hash, is_poll=True):
-                found, more = self._await(caller.device_id, waiter, limit, deadline)
+            with self.registry.register(caller.device_id, poll, caller.token_hash, is_poll=True):
+                found, more = self._await(caller.device_id, poll, limit, deadline)
         finally:
-            self._polls.discard(waiter)
+            self._polls.discard(poll)
         if found:
-            for tell in self.polled:
-                tell(caller.device_id)
+            for callback in self.polled:
+                callback(caller.device_id)
         return found, more
 
     def _await(
-        self, device_id: UUID, waiter: LongPoll, limit: int, deadline: float
+        self, device_id: UUID, poll: LongPoll, limit: int, deadline: float
     ) -> tuple[Sequence[Delivery], bool]:
-        """Look into a mailbox until something is there, or the time or the wait is over."""
+        """Read a mailbox until it has messages, the time is over, or the wait is ended."""
         while True:
-            # Before the look, or what is stored between look and wait would go unheard.
-            waiter.clear()
-            found, more = self._look(device_id, limit)
+            # Before the read, or a message that is stored between read and wait would go unnoticed.
+            poll.clear()
+            found, more = self._first_page(device_id, limit)
             left = deadline - time.monotonic()
-            if found or left <= 0 or waiter.closed or self._stopping:
+            if found or left <= 0 or poll.closed or self._stopping:
                 return found, more
-            waiter.wait(left)
+            poll.wait(left)
+
+    def _first_page(self, device_id: UUID, limit: int) -> tuple[Sequence[Delivery], bool]:
+        found = self.page(device_id, 0, limit + 1).deliveries
+        page = first_within(found[:limit], MAX_PAGE_BYTES)
+        return page, len(found) > len(page)
 
     def end_polls(self) -> None:
-        """Answer all long polls with what there is, and do not wait in later ones; never waits."""
+        """Answer all long polls now, and later ones without waiting. Never blocks."""
         self._stopping = True
-        for waiter in list(self._polls):
-            waiter.on_stored(())
+        for poll in list(self._polls):
+            poll.on_stored(())
 
     def missed(self, caller: Caller) -> MissedNotice | None:
-        """Say since when messages to the calling device were not stored; None when nothing is missing."""
+        """Return since when messages to the calling device were not stored; None if none are missing."""
         with self._database.read() as connection:
-            return mailbox.missed(connection, caller.device_id)
+            return store.missed(connection, caller.device_id)
 
     def pending_notices(self, caller: Caller) -> Sequence[Notice]:
-        """Give what a socket that opens should hear: that messages are missing."""
+        """Return the notices for a socket that opens: that messages are missing."""
         missed = self.missed(caller)
         return () if missed is None else (missed,)
-
-    def _look(self, device_id: UUID, limit: int) -> tuple[Sequence[Delivery], bool]:
-        found = self.pending(device_id, 0, limit + 1)
-        page = first_within(found[:limit], PAGE_BYTES)
-        return page, len(found) > len(page)
 
     def mailbox_fills(
         self, connection: Connection, device_ids: Sequence[UUID]
     ) -> Mapping[UUID, MailboxFill]:
-        """Say how full the mailboxes of devices are."""
-        bounds = self._posting.bounds.whole
+        """Return how full the mailboxes of devices are."""
+        whole = self._batches.quota.whole
         return {
-            device_id: MailboxFill(*waiting, *bounds)
-            for device_id, waiting in mailbox.fill(connection, device_ids).items()
+            device_id: MailboxFill(*usage, *whole)
+            for device_id, usage in store.usage_of(connection, device_ids).items()
         }
 
     def device_added(self, connection: Connection, account_id: UUID, device_id: UUID) -> None:
-        """Make the mailbox of a new device, in the transaction that adds it."""
-        mailbox.create(connection, account_id, device_id)
+        """Create the mailbox of a new device, in the transaction that adds it."""
+        store.create(connection, account_id, device_id)
 
     def device_returned(
         self, connection: Connection, account_id: UUID, device_id: UUID, last_seen_at: datetime
     ) -> None:
-        """Note what a device missed that was idle for so long that messages were not for it."""
+        """Record what a device missed that was idle for so long that messages were not addressed to it."""
         idle_from = last_seen_at + IDLE_AFTER
         if idle_from <= self._clock() and DeviceService.device_ids(connection, account_id) != [
             device_id
         ]:
-            mailbox.miss(connection, device_id, idle_from, self._posting.bounds)
+            store.record_missed(connection, device_id, idle_from, self._batches.quota)
 
     def devices_removed(
         self, connection: Connection, account_id: UUID, device_ids: Sequence[UUID]
     ) -> None:
-        """Delete all that waits for devices that are gone, and what is known of their sends."""
-        mailbox.remove(connection, device_ids)
-        client_ids.forget(connection, device_ids)
+        """Delete the mailboxes and client ids of removed devices, in the transaction that removes them."""
+        envelopes.delete_mailboxes(connection, device_ids)
+        client_ids.delete_sent(connection, device_ids)
 
     def purge_envelopes(self, connection: Connection, now: datetime) -> int:
-        """Delete a batch of expired envelopes."""
-        expired = mailbox.expire(connection, now, self._posting.bounds)
+        """Delete a batch of expired envelopes; return how many."""
+        expired = envelopes.delete_expired(connection, now, self._batches.quota)
         self._metrics.envelopes.labels("expired").inc(expired)
         return expired

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from messaging.mailbox.store import MailboxPage
+from messaging.mailbox.envelopes import MailboxPage
 from messaging.message_types import Delivery, KeysLowNotice, Notice, Signal
 from messaging.stream.codecs import Codec
 from messaging.stream.frames import CaughtUpFrame, Frame, notice_frame

@@ -19,9 +19,8 @@ interop/matrix/bindings.py: unbind
 interop/matrix/server_keys.py: _count
 interop/matrix/sessions.py: submit
 messaging/contacts/service.py: forget
-messaging/groups/administration.py: remove rename set_role
-messaging/groups/service.py: accept leave
-messaging/keys/service.py: take
+messaging/groups/service.py: accept leave remove rename set_role
+messaging/keys/service.py: fetch
 messaging/push/service.py: delete
 messaging/push/waker.py: _record _schedule _schedule_batch_left _send_due
 messaging/mailbox/service.py: _commit

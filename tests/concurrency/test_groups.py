@@ -1,7 +1,6 @@
 """Groups under parallel requests, on real connections of both databases."""
 
 from collections import Counter
-from dataclasses import replace
 from functools import partial
 from uuid import UUID, uuid4
 
@@ -10,11 +9,12 @@ from sqlalchemy import func, select
 
 from core.database import table
 from core.problems import Problem
-from messaging.groups import administration as group_changes
-from messaging.groups import invitations
+from core.rate_limits import add_to_windows
+from messaging.groups.invitations import GroupQuota
 from messaging.groups.membership import Role
 from messaging.groups.models import Group, GroupMember, Membership
 from messaging.groups.schemas import GroupAnswer, NewGroup
+from messaging.limits import GROUP_INVITATIONS
 from messaging.mailbox.models import Envelope
 from messaging.message_types import GroupAtVersion, MessageSubmission, SharedContent
 from tests.concurrency.test_mailbox import in_parallel
@@ -66,7 +66,7 @@ def test_of_changes_for_one_version_exactly_one_wins(kith, friends, make):
     """40 admins' changes of all kinds at once: the losers are told the version that won."""
     anna, others = friends
     group = make(anna, *others)
-    change = kith.messaging.group_changes
+    change = kith.messaging.groups
     jobs = [
         job
         for number in range(10)
@@ -92,13 +92,14 @@ def test_last_admins_that_leave_at_once_leave_an_admin(kith, friends, make):
     admins = [anna, *others[:3]]
     for version, admin in enumerate(admins[1:], 1):
         member = UUID(admin.account_id)
-        kith.messaging.group_changes.set_role(caller(anna), group.id, version, member, Role.ADMIN)
+        kith.messaging.groups.set_role(caller(anna), group.id, version, member, Role.ADMIN)
     in_parallel(
         *[partial(kith.messaging.groups.leave, caller(admin), group.id) for admin in admins]
     )
     after = kith.messaging.groups.get(caller(others[3]), group.id)
     assert after.version == 8
-    assert Counter(member.role for member in after.members) == {"admin": 1, "member": 8}
+    roles = Counter(member.role for member in after.members.values())
+    assert roles == {Role.ADMIN: 1, Role.MEMBER: 8}
 
 
 def test_when_all_leave_at_once_nothing_stays(kith, friends, make):
@@ -112,7 +113,7 @@ def test_when_all_leave_at_once_nothing_stays(kith, friends, make):
 
 def test_parallel_invitations_never_overfill_a_group(kith, friends, make, monkeypatch):
     """Each names the version it was told last; so many get in as there is room."""
-    monkeypatch.setattr(group_changes, "MAX_MEMBERS", 6)
+    monkeypatch.setattr(kith.messaging.groups, "max_members", 6)
     anna, others = friends
     group = make(anna)
 
@@ -120,7 +121,7 @@ def test_parallel_invitations_never_overfill_a_group(kith, friends, make, monkey
         version = 1
         while True:
             try:
-                return kith.messaging.group_changes.invite(
+                return kith.messaging.groups.invite(
                     caller(anna), group.id, version, [UUID(other.account_id)]
                 )
             except Problem as problem:
@@ -136,10 +137,10 @@ def test_parallel_invitations_never_overfill_a_group(kith, friends, make, monkey
 def test_parallel_invitations_of_strangers_are_counted(kith, make):
     """An account invites exactly as many as a day holds, whatever it makes at once."""
     anna, *strangers = settle(kith, 2 * THREADS + 1)
-    kith.messaging.groups._limits = replace(
-        kith.messaging.groups._limits,
-        group_invitations=replace(kith.messaging.groups._limits.group_invitations, capacity=5),
-    )
+    now = kith.runtime.clock()
+    spent = GROUP_INVITATIONS.charge(caller(anna).subject, GROUP_INVITATIONS.quota - 5, now)
+    with kith.runtime.database.write() as connection:
+        add_to_windows(connection, [spent], now)
     pairs = zip(strangers[::2], strangers[1::2], strict=True)
     answers = in_parallel(*[partial(make, anna, *pair) for pair in pairs])
     assert codes(answers) == {"done": 2, "group-rate-limited": THREADS - 2}
@@ -148,7 +149,7 @@ def test_parallel_invitations_of_strangers_are_counted(kith, make):
 
 def test_parallel_groups_never_overfill_an_account(kith, make, monkeypatch):
     """Somebody whom all of them may add joins as many groups as she may, and is invited to the rest."""
-    monkeypatch.setattr(invitations, "MAX_GROUPS", 3)
+    monkeypatch.setattr(kith.messaging.groups, "quota", GroupQuota(joined=3))
     dora, *makers = settle(kith, THREADS + 1)
     for maker in makers:
         put_in_touch(kith, [dora], maker)
@@ -202,7 +203,7 @@ def test_a_message_is_before_a_removal_or_after_it(kith, friends, make):
         return answers
 
     def remove():
-        return kith.messaging.group_changes.remove(caller(anna), group.id, 1, UUID(ben.account_id))
+        return kith.messaging.groups.remove(caller(anna), group.id, 1, UUID(ben.account_id))
 
     *written, _ = in_parallel(*[partial(write, sender) for sender in senders], remove)
     ended = codes([answer for answers in written for answer in answers])

@@ -300,9 +300,9 @@ def test_one_sender_takes_exactly_their_half(kith, make_app, add_devices, bound)
     """In 60 parallel sends over two processes one who is known gets half of the mailbox, and no more."""
     bound(max_messages=20)
     other = make_app().extensions["kith"]
-    posting = other.messaging.messages._posting
-    other.messaging.messages._posting = replace(
-        posting, bounds=kith.messaging.messages._posting.bounds
+    batches = other.messaging.messages._batches
+    other.messaging.messages._batches = replace(
+        batches, quota=kith.messaging.messages._batches.quota
     )
     (device,) = add_devices(uuid4(), 1)
     (known,) = add_devices(uuid4(), 1)

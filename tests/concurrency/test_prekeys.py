@@ -71,7 +71,7 @@ def test_takers_share_no_key(kith, join, upload):
     takers = [join() for _ in range(TAKERS)]
     answers = together(
         TAKERS,
-        lambda place: kith.messaging.keys.take(takers[place], owner.account_id, None).devices,
+        lambda place: kith.messaging.keys.fetch(takers[place], owner.account_id, None)[0],
     )
     for device in devices:
         bundles = [
@@ -99,7 +99,7 @@ def test_no_key_is_handed_out_twice_while_its_upload_is_repeated(kith, join, upl
         if place % 4 == 3:
             outcome(lambda: upload(owner, body))
             return None
-        (bundle,) = kith.messaging.keys.take(takers[place], owner.account_id, None).devices
+        ((bundle,), _) = kith.messaging.keys.fetch(takers[place], owner.account_id, None)
         return bundle
 
     bundles = [one for one in together(TAKERS, act) if one is not None]
@@ -115,7 +115,7 @@ def test_parallel_taking_keeps_to_the_limit(kith, join, upload):
     owner, taker = join(), join()
     upload(owner, DeviceKeys().first(KEYS))
     answers = together(
-        50, lambda _: outcome(lambda: kith.messaging.keys.take(taker, owner.account_id, None))
+        50, lambda _: outcome(lambda: kith.messaging.keys.fetch(taker, owner.account_id, None))
     )
     assert Counter(answers) == {"done": 10, "too-many-key-fetches": 40}
     assert kith.messaging.keys.count(owner) == (KEYS - 10, 0)
@@ -142,7 +142,7 @@ def test_a_bundle_is_of_one_upload(kith, join, upload):
     def act(place):
         if place < len(uploads) - 1:
             return upload(owner, uploads[place + 1])
-        return kith.messaging.keys.take(takers[place % 20], owner.account_id, None).devices[0]
+        return kith.messaging.keys.fetch(takers[place % 20], owner.account_id, None)[0][0]
 
     for bundle in filter(None, together(27, act)):
         for key in filter(None, (bundle.one_time_prekey, bundle.kem_prekey)):
@@ -158,7 +158,7 @@ def test_parallel_uploads_leave_one_of_them(kith, join, upload):
     rings = [DeviceKeys(registration_id=number) for number in range(1, 9)]
     bodies = [ring.first(5, 5) for ring in rings]
     assert together(8, lambda place: outcome(lambda: upload(owner, bodies[place]))) == ["done"] * 8
-    (bundle,) = kith.messaging.keys.take(join(), owner.account_id, None).devices
+    ((bundle,), _) = kith.messaging.keys.fetch(join(), owner.account_id, None)
     ring = rings[bundle.registration_id - 1]
     assert bundle.identity_key == bytes(ring.identity.verify_key)
     assert kith.messaging.keys.count(owner) == (4, 4)
@@ -184,7 +184,7 @@ def test_a_device_removed_meanwhile_leaves_no_keys(kith, join, upload):
             return outcome(remove)
         if place <= 4:
             return outcome(lambda: upload(others[place - 1], body))
-        return outcome(lambda: kith.messaging.keys.take(takers[place - 5], owner.account_id, None))
+        return outcome(lambda: kith.messaging.keys.fetch(takers[place - 5], owner.account_id, None))
 
     answers = together(15, act)
     assert set(answers) <= {"done", "token-invalid"}

@@ -10,7 +10,6 @@ import pytest
 from sqlalchemy import func, select
 
 from core.rate_limit_statements import RateLimitCounter
-from messaging.contacts import service as rules
 from messaging.contacts.models import Contact
 from messaging.contacts.problems import TooManyContacts
 from messaging.contacts.sender_rules import SenderRules
@@ -26,10 +25,10 @@ BATCHES, PARALLEL = 60, 12
 
 @pytest.fixture
 def outcomes(database):
-    """Judge batches at once, each in a transaction of its own; count how messages ended."""
+    """Evaluate batches at once, each in a transaction of its own; count how messages ended."""
 
     def outcomes(batches, **settings):
-        judge = SenderRules(MessageLimits.from_settings(Settings(**settings)))
+        rules = SenderRules(MessageLimits.from_settings(Settings(**settings)))
         barrier = Barrier(PARALLEL)
 
         def run(mine):
@@ -37,15 +36,14 @@ def outcomes(database):
             ended = []
             for batch in mine:
                 with database.write() as connection:
-                    ended += judge.judge(connection, batch, NOON)
+                    ended += rules.evaluate(connection, batch, NOON)
             return ended
 
         with ThreadPoolExecutor(PARALLEL) as threads:
             shares = [batches[start::PARALLEL] for start in range(PARALLEL)]
-            verdicts = [verdict for share in threads.map(run, shares) for verdict in share]
+            decisions = [one for share in threads.map(run, shares) for one in share]
         return Counter(
-            "passed" if verdict.refusal is None else verdict.refusal.rate_limit.name
-            for verdict in verdicts
+            "passed" if one.refusal is None else one.refusal.rate_limit.name for one in decisions
         )
 
     return outcomes
@@ -106,8 +104,8 @@ def test_batches_over_the_same_people_in_any_order_do_not_block_each_other(outco
 
 def test_exactly_as_many_contacts_as_are_allowed(app, monkeypatch):
     """Parallel requests of one account are counted one by one."""
-    monkeypatch.setattr(rules, "MAX_CONTACTS", 3)
     kith = app.extensions["kith"]
+    monkeypatch.setattr(kith.messaging.contacts, "max_contacts", 3)
     with kith.runtime.database.write() as connection:
         mine, *peers = [
             kith.tokens.accounts.claim(connection, f"+49151123456{place:02}", None).account_id

@@ -1,4 +1,4 @@
-"""The group committer: whatever waits together, everybody answered, and nobody harmed by a neighbour."""
+"""Group commit: whatever waits together, everybody answered, and nobody harmed by a neighbour."""
 
 import threading
 from uuid import uuid4
@@ -8,7 +8,6 @@ from sqlalchemy.exc import OperationalError
 
 from core.metrics import Metrics
 from core.problems import Problem
-from messaging.mailbox import group_commit as commits
 from messaging.mailbox.group_commit import GroupCommit
 from messaging.mailbox.jobs import AcknowledgeJob
 
@@ -19,11 +18,11 @@ LONG = 20
 class Gate:
     """A commit that waits until it is let through, and fails for some jobs."""
 
-    def __init__(self, fails=None):
+    def __init__(self, fails=None, **limits):
         self.batches, self.told = [], []
         self.entered, self.open = threading.Semaphore(0), threading.Event()
         self.fails = fails
-        self.committer = GroupCommit(self.commit, Metrics())
+        self.commits = GroupCommit(self.commit, Metrics(), **limits)
         self.answered = threading.Semaphore(0)
 
     def commit(self, jobs):
@@ -42,7 +41,7 @@ class Gate:
             self.told.append((number, answer.code if isinstance(answer, Problem) else answer))
             self.answered.release()
 
-        self.committer.put(AcknowledgeJob(uuid4(), number, done))
+        self.commits.submit(AcknowledgeJob(uuid4(), number, done))
 
     def wait(self, answers):
         """Wait for so many answers."""
@@ -73,10 +72,9 @@ def test_it_goes_on_after_it_was_idle():
     assert [number for batch in gate.batches for number in batch] == list(range(20))
 
 
-def test_a_batch_is_bounded(monkeypatch):
+def test_a_batch_is_bounded():
     """A long queue takes several transactions."""
-    monkeypatch.setattr(commits, "MAX_BATCH_WEIGHT", 4)
-    gate = Gate()
+    gate = Gate(max_batch_weight=4)
     gate.put(0)
     assert gate.entered.acquire(timeout=LONG)
     for number in range(1, 10):
@@ -86,10 +84,9 @@ def test_a_batch_is_bounded(monkeypatch):
     assert [len(batch) for batch in gate.batches] == [1, 4, 4, 1]
 
 
-def test_too_long_a_queue_refuses_at_once(monkeypatch):
+def test_too_long_a_queue_refuses_at_once():
     """Who comes after the bound is told when to come again; who waits is stored."""
-    monkeypatch.setattr(commits, "MAX_QUEUED_WEIGHT", 3)
-    gate = Gate()
+    gate = Gate(max_queued_weight=3)
     gate.put(0)
     assert gate.entered.acquire(timeout=LONG)
     for number in range(1, 6):
@@ -150,7 +147,7 @@ def test_who_cannot_hear_its_answer_harms_nobody():
 
     gate.put(0)
     assert gate.entered.acquire(timeout=LONG)
-    gate.committer.put(AcknowledgeJob(uuid4(), 1, deaf))
+    gate.commits.submit(AcknowledgeJob(uuid4(), 1, deaf))
     gate.put(2)
     gate.open.set()
     gate.wait(2)

@@ -223,7 +223,7 @@ def envelope(n: int, age: timedelta) -> Base:
     )
 
 
-def taken_prekey(n: int, age: timedelta) -> Base:
+def consumed_prekey(n: int, age: timedelta) -> Base:
     """Keep that a one-time key was handed out so long ago."""
     return ConsumedPrekey(account_id=DEVICE, device_id=DEVICE, digest=_id(n), taken_at=NOW - age)
 
@@ -332,7 +332,7 @@ JOBS: list[tuple[str, Callable[[int, timedelta], Base], timedelta]] = [
     ("service tokens", service_token, 90 * DAY),
     ("envelopes", envelope, -TOUCH),
     ("sent messages", sent_message, DAY),
-    ("taken prekeys", taken_prekey, 90 * DAY),
+    ("consumed prekeys", consumed_prekey, 90 * DAY),
     ("directory changes", directory_change, 2 * DAY),
     ("lookup budgets", lookup_budget, 500 * DAY),
     ("matrix tokens", matrix_token, 90 * DAY),

@@ -12,12 +12,12 @@ from sqlalchemy import func, select
 from core.database import table
 from core.problems import Problem
 from messaging.keys.models import DeviceKeys
-from messaging.mailbox import store as mailbox
+from messaging.mailbox import envelopes, store
 from messaging.mailbox.jobs import AcknowledgeJob, SendJob
-from messaging.mailbox.locked_mailbox import MailboxQuota
 from messaging.mailbox.message_batch import BatchProcessor
 from messaging.mailbox.models import Envelope, Mailbox, Payload, SentMessage
 from messaging.mailbox.problems import MailboxFull
+from messaging.mailbox.quota import MailboxQuota
 from messaging.mailbox.recipients import devices_digest
 from messaging.message_types import (
     AcceptedMessage,
@@ -33,7 +33,7 @@ from tokens.models import Device
 
 CONTENT = b"ciphertext"
 #: One sender can fill five messages and 100 bytes of it.
-BOUNDS = MailboxQuota(10, 200)
+QUOTA = MailboxQuota(10, 200)
 
 
 @dataclass
@@ -42,20 +42,20 @@ class House:
 
     database: object
     clock: Clock
-    posting: BatchProcessor = None
+    batches: BatchProcessor = None
 
     def __post_init__(self):
-        self.rosters, self.verdicts, self.attempts = {}, {}, []
-        self.posting = BatchProcessor(os.urandom, self.judge, self.find, BOUNDS)
+        self.members, self.decisions, self.evaluated = {}, {}, []
+        self.batches = BatchProcessor(os.urandom, self.evaluate, self.find, QUOTA)
 
-    def judge(self, connection, attempts, now):
+    def evaluate(self, connection, pairs, now):
         """Say of each recipient what the test wants."""
-        self.attempts.append(len(attempts))
-        return [self.verdicts.get(attempt.to_id, DeliveryDecision()) for attempt in attempts]
+        self.evaluated.append(len(pairs))
+        return [self.decisions.get(pair.to_id, DeliveryDecision()) for pair in pairs]
 
     def find(self, connection, groups):
         """Find the groups of the test."""
-        return {group: self.rosters[group] for group in groups if group in self.rosters}
+        return {group: self.members[group] for group in groups if group in self.members}
 
     def account(self, *registration_ids):
         """Make an account; give its id and those of its devices, which published keys or None."""
@@ -72,7 +72,7 @@ class House:
                         "last_seen_at": self.clock(),
                     },
                 )
-                mailbox.create(connection, account_id, device_id)
+                store.create(connection, account_id, device_id)
                 if registration_id is not None:
                     connection.execute(
                         table(DeviceKeys).insert(),
@@ -92,7 +92,7 @@ class House:
     def post(self, *jobs):
         """Post a batch in one transaction; give the answers, refusals by their codes."""
         with self.database.write() as connection:
-            self.posted = self.posting.post(connection, jobs, self.clock())
+            self.result = self.batches.process(connection, jobs, self.clock())
         self.check()
         return [job.answer.code if isinstance(job.answer, Problem) else job.answer for job in jobs]
 
@@ -115,8 +115,8 @@ class House:
     def waiting(self, device_id):
         """Give what waits for a device: numbers and contents."""
         with self.database.read() as connection:
-            found = mailbox.read(connection, device_id, 0, self.clock(), 100)
-        return [(delivery.seq, delivery.content) for delivery in found]
+            page = envelopes.read_page(connection, device_id, 0, self.clock(), 100)
+        return [(delivery.seq, delivery.content) for delivery in page.deliveries]
 
     def count(self, model):
         """Count the rows of a table."""
@@ -130,16 +130,17 @@ def house(database, clock):
     return House(database, clock)
 
 
-def sending(sender, to, sealed, **fields):
+def sending(sender, to, contents, **fields):
     """Make a message from the first device of an account."""
-    if not isinstance(sealed, SharedContent):
-        sealed = [
+    if not isinstance(contents, SharedContent):
+        contents = [
             one if isinstance(one, DeviceEnvelope) else DeviceEnvelope(one, CONTENT)
-            for one in sealed
+            for one in contents
         ]
     fields = {"client_id": uuid4().hex, "urgent": False, "expires_in": 3600} | fields
     return SendJob(
-        MessageSubmission(sender[0], sender[1], to=to, sealed=sealed, **fields), lambda answer: None
+        MessageSubmission(sender[0], sender[1], to=to, contents=contents, **fields),
+        lambda answer: None,
     )
 
 
@@ -152,7 +153,7 @@ def test_each_refusal_beside_successes(house):
     """What is refused leaves nothing, and what stands beside it is stored, in order."""
     anna, ben, full = house.account(1), house.account(7, None), house.account(None)
     blocked, silent = house.account(1), house.account(1)
-    house.verdicts = {
+    house.decisions = {
         blocked[0]: DeliveryDecision(refusal=MailboxFull("Not today.", retry_after=1)),
         silent[0]: DeliveryDecision(dropped=True),
     }
@@ -193,7 +194,7 @@ def test_each_refusal_beside_successes(house):
     assert house.waiting(ben[1]) == house.waiting(ben[2]) == [(1, CONTENT), (2, b"last")]
     assert house.waiting(silent[1]) == []
     assert house.count(SentMessage) == 5 + 3
-    assert house.posted.steps["dropped"] == 1
+    assert house.result.steps["dropped"] == 1
     assert house.post(dropped) == [answers[6]]
 
 
@@ -225,22 +226,22 @@ def test_to_the_own_account(house):
     (answer,) = house.post(sending(anna, anna[0], anna[2:]))
     assert isinstance(answer, AcceptedMessage)
     assert house.post(sending(anna, anna[0], anna[1:])) == ["devices-mismatched"]
-    assert house.attempts == []
+    assert house.evaluated == []
 
 
 def test_judged_once_a_batch(house):
     """All messages to others are judged together, and what they are told goes with them."""
     anna, ben = house.account(1), house.account(1)
-    house.verdicts = {ben[0]: DeliveryDecision(is_request=True)}
+    house.decisions = {ben[0]: DeliveryDecision(is_request=True)}
     house.post(*[sending(anna, ben[0], ben[1:]) for _ in range(3)])
-    assert house.attempts == [3]
-    assert all(delivery.is_request for delivery in house.posted.deliveries[ben[1]])
+    assert house.evaluated == [3]
+    assert all(delivery.is_request for delivery in house.result.deliveries[ben[1]])
 
 
 def test_what_is_there_several_times_is_judged_once(house):
     """Repeats in one batch have one answer, a refusal too; another message under the name has none."""
     anna, ben, eve = house.account(1), house.account(1), house.account(1)
-    house.verdicts = {eve[0]: DeliveryDecision(refusal=MailboxFull("Not today.", retry_after=1))}
+    house.decisions = {eve[0]: DeliveryDecision(refusal=MailboxFull("Not today.", retry_after=1))}
 
     def repeats(to, name):
         jobs = [sending(anna, to[0], to[1:], client_id=name) for _ in range(4)]
@@ -250,9 +251,9 @@ def test_what_is_there_several_times_is_judged_once(house):
     assert isinstance(first, AcceptedMessage)
     assert others == [first] * 3
     assert reused == "client-id-reused"
-    assert house.attempts == [2]
+    assert house.evaluated == [2]
     assert house.post(*repeats(eve, "2")) == [*["mailbox-full"] * 4, "client-id-reused"]
-    assert house.attempts == [2, 1]
+    assert house.evaluated == [2, 1]
     assert house.waiting(ben[1]) == [(1, CONTENT)]
     assert house.count(SentMessage) == 1
 
@@ -285,15 +286,15 @@ def test_acknowledgements_of_a_batch(house):
     ) == [None, None, "acknowledgement-ahead", None, "acknowledgement-ahead"]
     assert [seq for seq, _ in house.waiting(ben[1])] == [3]
     assert [seq for seq, _ in house.waiting(ben[2])] == [1, 2, 3]
-    assert house.posted.steps["acknowledged"] == 2
+    assert house.result.steps["acknowledged"] == 2
 
 
 def test_who_is_woken(house):
     """All devices hear what they were sent, and those are named that it is urgent for."""
     anna, ben, carl = house.account(1), house.account(1), house.account(1)
     house.post(sending(anna, ben[0], ben[1:], urgent=True), sending(anna, carl[0], carl[1:]))
-    assert house.posted.urgent == {ben[1]}
-    assert set(house.posted.deliveries) == {ben[1], carl[1]}
+    assert house.result.urgent == {ben[1]}
+    assert set(house.result.deliveries) == {ben[1], carl[1]}
 
 
 def devices(*accounts):
@@ -305,7 +306,7 @@ def test_one_content_for_a_group(house):
     """It is stored once, goes to all but the sending device, and ends with its last envelope."""
     anna, ben, carl = house.account(1, 1), house.account(1), house.account(1)
     group = uuid4()
-    house.rosters[group] = JoinedMembers(3, frozenset({anna[0], ben[0], carl[0]}))
+    house.members[group] = JoinedMembers(3, frozenset({anna[0], ben[0], carl[0]}))
     digest = devices_digest(devices(anna[1:], ben, carl))
     shared = sending(anna, GroupAtVersion(group, 3), SharedContent(CONTENT, digest))
     assert isinstance(house.post(shared)[0], AcceptedMessage)
@@ -314,11 +315,11 @@ def test_one_content_for_a_group(house):
     assert house.count(Payload) == 1
     house.post(acknowledging(anna[2], 1))
     with house.database.write() as connection:
-        mailbox.remove(connection, [ben[1]])
+        envelopes.delete_mailboxes(connection, [ben[1]])
     house.check()
     house.clock.advance(3600)
     with house.database.write() as connection:
-        assert mailbox.expire(connection, house.clock(), BOUNDS) == 1
+        assert envelopes.delete_expired(connection, house.clock(), QUOTA) == 1
     house.check()
     assert house.count(Payload) == 0
 
@@ -327,7 +328,7 @@ def test_what_a_group_refuses(house):
     """Strangers, another version, other devices; a list for each device is exact like any other."""
     anna, ben, eve = house.account(1), house.account(1), house.account(1)
     group = uuid4()
-    house.rosters[group] = JoinedMembers(3, frozenset({anna[0], ben[0]}))
+    house.members[group] = JoinedMembers(3, frozenset({anna[0], ben[0]}))
     right = devices_digest(devices(ben))
     changed = sending(anna, GroupAtVersion(group, 2), SharedContent(CONTENT, right))
     answers = house.post(
@@ -339,9 +340,9 @@ def test_what_a_group_refuses(house):
     )
     assert answers[:4] == ["group-not-found", "group-changed", *["devices-mismatched"] * 2]
     assert changed.answer.members == {"version": 3}
-    (delivery,) = house.posted.deliveries[ben[1]]
-    assert delivery.message.group == GroupAtVersion(group, 3)
-    assert house.attempts == [1]  # those for nobody are not judged
+    (delivery,) = house.result.deliveries[ben[1]]
+    assert delivery.header.group == GroupAtVersion(group, 3)
+    assert house.evaluated == [1]  # those for nobody are not judged
 
 
 def test_the_digest_is_the_one_of_the_protocol():
@@ -356,6 +357,6 @@ def test_expired_envelopes_make_room(house):
     house.post(sending(anna, ben[0], ben[1:], expires_in=60), sending(anna, ben[0], ben[1:]))
     house.clock.now += timedelta(seconds=60)
     with house.database.write() as connection:
-        assert mailbox.expire(connection, house.clock(), BOUNDS) == 1
+        assert envelopes.delete_expired(connection, house.clock(), QUOTA) == 1
     house.check()
     assert house.waiting(ben[1]) == [(2, CONTENT)]

@@ -5,7 +5,6 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import insert, select
 
-from messaging.contacts import service as rules
 from messaging.contacts.models import Contact
 from messaging.contacts.service import ContactState
 from tests.conftest import problem_code
@@ -133,9 +132,9 @@ def test_contacts_are_listed_by_page_and_state(app, contacts, anna):
         assert {contact["state"] for contact in shown} == {state}
 
 
-def test_so_many_and_no_more(put, forget, contacts, anna, ben, register, monkeypatch):
+def test_so_many_and_no_more(app, put, forget, contacts, anna, ben, register, monkeypatch):
     """Of each state; what is there may still change, and one that is forgotten makes room."""
-    monkeypatch.setattr(rules, "MAX_CONTACTS", 1)
+    monkeypatch.setattr(app.extensions["kith"].messaging.contacts, "max_contacts", 1)
     cleo, dora = register("+4915112345603"), register("+4915112345604")
     assert put(anna, ben.account_id, "blocked").status_code == 204
     response = put(anna, cleo.account_id, "blocked")

@@ -50,8 +50,8 @@ def told(kith, monkeypatch):
     """What devices were told of groups, in a list that grows."""
     heard = []
     monkeypatch.setattr(
-        kith.messaging.groups._notices,
-        "_notice",
+        kith.messaging.groups.notices,
+        "send_notice",
         lambda device_id, notice: heard.append((device_id, notice)),
     )
     return heard

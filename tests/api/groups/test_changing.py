@@ -137,7 +137,7 @@ def test_changes_an_hour_are_limited(people, group, change, kith):
     """Each change is told to everybody, so one account makes only so many."""
     anna, *_ = people
     for version in range(1, 601):
-        kith.messaging.group_changes.rename(caller(anna), UUID(group["id"]), version, "Family")
+        kith.messaging.groups.rename(caller(anna), UUID(group["id"]), version, "Family")
     refused = change(anna, "PATCH", body={"name": "Again"}, version=601)
     assert (refused.status_code, problem_code(refused)) == (429, "group-rate-limited")
 

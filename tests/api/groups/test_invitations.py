@@ -4,8 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from messaging.groups import checks as group_rules
-from messaging.groups import invitations
+from messaging.groups.invitations import GroupQuota
 from tests.api.groups.conftest import INVITED, MEMBER, roles
 from tests.conftest import problem_code
 from tests.people import put_in_touch, settle
@@ -23,6 +22,11 @@ def invite(call):
         return call(who, "POST", f"/{group['id']}/members", body)
 
     return invite
+
+
+def limit_groups(kith, monkeypatch, **limits):
+    """Give accounts room for few groups or invitations."""
+    monkeypatch.setattr(kith.messaging.groups, "quota", GroupQuota(**limits))
 
 
 def test_an_invitation_is_accepted(people, make, call, clock):
@@ -93,7 +97,7 @@ def test_another_admin_invites_her_for_real(kith, people, make, call, invite):
 
 def test_invitations_that_wait_are_bounded(kith, people, make, call, monkeypatch):
     """When as many wait as may, the next looks the same to who invites, and is not told."""
-    monkeypatch.setattr(invitations, "MAX_INVITATIONS", 2)
+    limit_groups(kith, monkeypatch, invitations=2)
     *_, dora = people
     groups = [make(stranger, dora) for stranger in settle(kith, 3)]
     assert [roles(group)[dora.account_id] for group in groups] == [INVITED] * 3
@@ -102,8 +106,7 @@ def test_invitations_that_wait_are_bounded(kith, people, make, call, monkeypatch
 
 def test_groups_an_account_is_in_are_bounded(kith, people, make, call, monkeypatch):
     """At the bound she is invited where she would have joined, and makes and accepts none herself."""
-    for module in (invitations, group_rules):
-        monkeypatch.setattr(module, "MAX_GROUPS", 1)
+    limit_groups(kith, monkeypatch, joined=1)
     anna, ben, cleo, _ = people
     make(anna, ben)
     put_in_touch(kith, [ben], cleo)
@@ -118,7 +121,7 @@ def test_groups_an_account_is_in_are_bounded(kith, people, make, call, monkeypat
 
 def test_one_inviter_cannot_fill_what_waits(kith, people, make, call, monkeypatch):
     """After their share an inviter's next invitation is not told; another one's still is."""
-    monkeypatch.setattr(invitations, "MAX_INVITATIONS_BY_ONE", 2)
+    limit_groups(kith, monkeypatch, invitations_by_one=2)
     *_, dora = people
     first, second = settle(kith, 2)
     groups = [make(first, dora) for _ in range(3)]

@@ -46,7 +46,7 @@ def told(app, monkeypatch):
     """What devices are told."""
     told = []
     keys = app.extensions["kith"].messaging.keys
-    monkeypatch.setattr(keys, "_notice", lambda device, notice: told.append((device, notice)))
+    monkeypatch.setattr(keys, "send_notice", lambda device, notice: told.append((device, notice)))
     return told
 
 
