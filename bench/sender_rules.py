@@ -50,7 +50,7 @@ def main(rounds: int) -> None:
 
 
 def _measure(database: Database, pairs: int, rounds: int) -> list[float]:
-    settings = Settings(messages_per_minute=MAX_RATE, messages_to_one_per_minute=MAX_RATE)
+    settings = Settings(messages_per_minute=MAX_RATE, messages_to_recipient_per_minute=MAX_RATE)
     rules, now = SenderRules(MessageLimits.from_settings(settings)), datetime.now(UTC)
     couples = [(uuid4(), uuid4()) for _ in range(pairs)]
     ways = [SenderRecipient(*couple) for couple in couples] + [

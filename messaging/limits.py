@@ -36,7 +36,7 @@ class MessageLimits:
     @classmethod
     def from_settings(cls, settings: MessagingSettings) -> "MessageLimits":
         """Build the limits that the settings name."""
-        to_recipient = settings.messages_to_one_per_minute
+        to_recipient = settings.messages_to_recipient_per_minute
         to_new_recipient = settings.messages_to_new_recipient_per_day
         new_recipients = settings.new_recipients_per_day
         return cls(

@@ -14,6 +14,7 @@ class MessagingSettings(PushSettings):
     """The settings section of messages and mailboxes."""
 
     RETIRED: ClassVar[Mapping[str, str]] = {
+        "KITH_MESSAGES_TO_ONE_PER_MINUTE": "is called KITH_MESSAGES_TO_RECIPIENT_PER_MINUTE now",
         "KITH_STRANGER_MESSAGES_PER_DAY": "is called KITH_MESSAGES_TO_NEW_RECIPIENT_PER_DAY now",
         "KITH_STRANGERS_PER_DAY": "is called KITH_NEW_RECIPIENTS_PER_DAY now",
     }
@@ -33,7 +34,7 @@ class MessagingSettings(PushSettings):
     messages_per_minute: int = Field(
         1200, ge=1, le=MAX_RATE, description="Messages that an account sends to others in a minute."
     )
-    messages_to_one_per_minute: int = Field(
+    messages_to_recipient_per_minute: int = Field(
         600, ge=1, le=MAX_RATE, description="Those of them that go to one account."
     )
     messages_to_new_recipient_per_day: int = Field(

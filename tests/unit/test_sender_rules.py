@@ -18,7 +18,7 @@ NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ANNA, BEN, CLEO, DORA = (UUID(int=place) for place in range(1, 5))
 LIMITS = {
     "messages_per_minute": 8,
-    "messages_to_one_per_minute": 6,
+    "messages_to_recipient_per_minute": 6,
     "messages_to_new_recipient_per_day": 3,
     "new_recipients_per_day": 2,
 }

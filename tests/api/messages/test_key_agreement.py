@@ -1,7 +1,7 @@
 """Keys that went over the service begin the session that they were made for."""
 
 import asyncio
-import re
+import json
 from pathlib import Path
 
 import x3dh
@@ -23,17 +23,18 @@ class State(x3dh.BaseState):
 
 
 def test_the_documented_vector_is_taken(client, ben, upload):
-    """The page's keys, signature and digest are those that the service accepts."""
-    page = (Path(__file__).parents[3] / "docs" / "messaging.md").read_text()
-    names = ("identity_key", "public_key", "signature", "digest")
+    """The vector's keys, signature and digest are those that the service accepts."""
+    path = Path(__file__).parents[3] / "docs" / "vectors" / "keys.json"
+    vector = json.loads(path.read_text())
     identity_key, public_key, signature, digest = (
-        re.search(rf"^\| `?{name}`? \| `([\w-]{{43,86}})` \|$", page, re.MULTILINE)[1]
-        for name in names
+        vector[name] for name in ("identity_key", "public_key", "signature", "digest")
     )
-    signer = SigningKey(b"\x01" * 32)
+    assert vector["identity_seed"] == "01" * 32
+    signer = SigningKey(bytes.fromhex(vector["identity_seed"]))
     assert decode(identity_key, 32) == bytes(signer.verify_key)
-    assert decode(public_key, 32) == bytes(PrivateKey(b"\x02" * 32).public_key)
-    signed = {"key_id": 3, "public_key": public_key, "signature": signature}
+    private_key = PrivateKey(bytes.fromhex(vector["signed_prekey_private"]))
+    assert decode(public_key, 32) == bytes(private_key.public_key)
+    signed = {"key_id": vector["key_id"], "public_key": public_key, "signature": signature}
     body = {"registration_id": 1, "identity_key": identity_key, "signed_prekey": signed}
     assert upload(ben, body).status_code == 204
     answer = client.post("/v1/keys/check", json={"digest": digest}, headers=ben.headers)

@@ -27,14 +27,14 @@ def test_a_wait_is_not_needed_when_something_is_there(ben, send, fetch):
 def waiting(app, monkeypatch):
     """Start a fetch in a thread, come back once it has looked in vain; give its future answer."""
     looked = threading.Event()
-    look = MessageService._look
+    look = MessageService._first_page
 
     def tell(*arguments):
         found = look(*arguments)
         looked.set()
         return found
 
-    monkeypatch.setattr(MessageService, "_look", tell)
+    monkeypatch.setattr(MessageService, "_first_page", tell)
 
     def fetch(device):
         path = f"/v1/messages?wait={LONG}"
