@@ -21,10 +21,9 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from core.database_settings import DatabaseSettings
 from core.forwarded import FIELDS
-from core.phone_numbers import known_region, mask
+from core.phone_numbers import known_region
 from core.serving_settings import ServingSettings
 from core.setting_types import HttpUrl, Network, split
-from core.test_numbers import TestNumber, read_entries
 from core.worker_settings import WorkerSettings
 
 MIN_SECRET_LENGTH = 32
@@ -41,10 +40,6 @@ def _header_field(value: object) -> object:
     """Take the name of a header field in any case, as HTTP does."""
     names = {field.lower(): field for field in FIELDS}
     return names.get(value.strip().lower(), value) if isinstance(value, str) else value
-
-
-def _test_numbers(value: object) -> object:
-    return read_entries(value) if isinstance(value, str) else value
 
 
 class SettingsError(ClickException):
@@ -111,14 +106,6 @@ class CoreSettings(DatabaseSettings, ServingSettings, WorkerSettings):
         None,
         description="Region of numbers written without a country code when the request names none.",
     )
-    test_numbers: Annotated[tuple[TestNumber, ...], NoDecode, BeforeValidator(_test_numbers)] = (
-        Field(
-            (),
-            max_length=20,
-            description="Numbers that are never sent to, with a fixed code and the last day they work,"
-            " for reviewers and tests: `+14155550100=123456@2027-01-31`. Production needs the date.",
-        )
-    )
 
     max_body_bytes: int = Field(
         1_048_576, ge=65_536, le=16_777_216, description="Largest request body."
@@ -150,16 +137,10 @@ class CoreSettings(DatabaseSettings, ServingSettings, WorkerSettings):
         faults += self.faults_of_workers(sqlite=self.resolved_database_url.startswith("sqlite"))
         if self.metrics_port == self.port:
             faults.append("KITH_METRICS_PORT must be another port than KITH_PORT")
-        if self.environment == "production":
-            faults += [
-                f"KITH_TEST_NUMBERS: {mask(entry.e164)} needs its last day in production"
-                for entry in self.test_numbers
-                if entry.last_day is None
-            ]
-            if not self.secret_key:
-                faults.append(
-                    "KITH_SECRET_KEY is required in production (make one: openssl rand -base64 32)"
-                )
+        if self.environment == "production" and not self.secret_key:
+            faults.append(
+                "KITH_SECRET_KEY is required in production (make one: openssl rand -base64 32)"
+            )
         return faults
 
     def warnings(self) -> list[str]:

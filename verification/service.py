@@ -20,7 +20,6 @@ from core.problems import IdempotencyAnswerWithheld, Problem
 from core.repeats import Repeats
 from core.requester import Requester
 from core.secrets import Keyring
-from core.test_numbers import TestNumber
 from verification.code_binding import permitted_origin
 from verification.codes import TEST_KEY_ID, GuessLimits
 from verification.models import Verification
@@ -31,7 +30,7 @@ from verification.profile import VerificationProfile
 from verification.schemas import SendAgain, StartVerification, VerificationAnswer
 from verification.secret_rotation import carry_back, carry_over
 from verification.sending import Begun, CodeSender, CodeSent
-from verification.settings import VerificationSettings
+from verification.settings import TestNumber, VerificationSettings
 from verification.store import (
     VerificationKey,
     count_resend,
@@ -189,22 +188,16 @@ class VerificationService:
         length = self.guesses.code_length(
             connection, attempt.number_digest, test_code, self.clock()
         )
-        if test_code:
-            row = create(connection, attempt, code_length=length, **new.columns)
-            return self.sender.conclude(connection, row, request, new.supersession)
-        permit = self.sender.permit(
-            connection, attempt, new.e164, profile.service, new.solution, request
-        )
+        permit = None
+        if not test_code:
+            permit = self.sender.permit(
+                connection, attempt, new.e164, profile.service, new.solution, request
+            )
         if isinstance(permit, Problem):
             return permit
         row = create(connection, attempt, code_length=length, **new.columns)
         return self.sender.queue(
-            connection,
-            row,
-            permit,
-            request,
-            profile.send_limit,
-            supersession=new.supersession,
+            connection, row, permit, request, profile.send_limit, supersession=new.supersession
         )
 
     def read_number(self, typed: str, region: str | None) -> str:
@@ -260,23 +253,24 @@ class VerificationService:
         """Queue a resend, if the schedule and the policy allow it."""
         self.guesses.require_open(connection, row, now, self.profile)
         require_resend(row, body.channel, now)
-        if row.key_id == TEST_KEY_ID:
-            row, _ = count_resend(connection, row, body.channel, now)
-            return self.sender.conclude(connection, row, request)
-        attempt = Attempt(
-            number_digest=row.number_digest,
-            verification=row.nonce,
-            network=row.requester,
-            wider=row.subnet,
-            country=row.country,
-            prefix=prefix_of(row.e164),
-            number_type=PhoneNumber.parse(row.e164).kind,
-            channel=body.channel,
-            resend=True,
-            solved=isinstance(solution, Solution),
-            at=now,
-        )
-        permit = self.sender.permit(connection, attempt, row.e164, row.service, solution, request)
+        permit = None
+        if row.key_id != TEST_KEY_ID:
+            attempt = Attempt(
+                number_digest=row.number_digest,
+                verification=row.nonce,
+                network=row.requester,
+                wider=row.subnet,
+                country=row.country,
+                prefix=prefix_of(row.e164),
+                number_type=PhoneNumber.parse(row.e164).kind,
+                channel=body.channel,
+                resend=True,
+                solved=isinstance(solution, Solution),
+                at=now,
+            )
+            permit = self.sender.permit(
+                connection, attempt, row.e164, row.service, solution, request
+            )
         if isinstance(permit, Problem):
             return permit
         row, previous = count_resend(connection, row, body.channel, now)

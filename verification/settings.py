@@ -2,14 +2,19 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode
 
+from core.phone_numbers import PhoneNumber, mask
 from core.setting_types import split
 from core.typed_fields import MAX_LOCALE_LENGTH, is_app_hash, read_locale, read_origin
+from core.typed_numbers import forms_of
+from core.typed_text import read_code, visible
 from sms.settings import SmsSettings
 
 MAX_APP_NAME_LENGTH = 20
@@ -33,6 +38,64 @@ def _app_hash(value: str) -> str:
     if not is_app_hash(value):
         raise ValueError(f"{value!r} is not an 11-character Android app hash")
     return value
+
+
+@dataclass(frozen=True)
+class TestNumber:
+    """A number in E.164, its code of 6 or 8 digits, and the last day it works (UTC; None: no end)."""
+
+    e164: str = field(repr=False)
+    code: str = field(repr=False)
+    last_day: date | None
+
+    @property
+    def number(self) -> PhoneNumber:
+        """The number as a phone number, without country and kind."""
+        return PhoneNumber(self.e164, "001", "unknown")
+
+    def is_expired(self, now: datetime) -> bool:
+        """Return whether its last day has passed; `now` is aware."""
+        return self.last_day is not None and now.astimezone(UTC).date() > self.last_day
+
+
+def _test_numbers(value: object) -> object:
+    """Parse `+14155550100=123456@2027-01-31` and the like, separated by commas; the date is optional.
+
+    The numbers need not exist, like those in films. Raises ValueError with one line per error, which names an
+    entry by its place or its masked number, never by its code.
+    """
+    if not isinstance(value, str):
+        return value
+    parsed: list[TestNumber] = []
+    errors: list[str] = []
+    entries = (entry.strip() for entry in value.split(","))
+    for place, entry in enumerate(filter(None, entries), 1):
+        try:
+            parsed.append(_test_number(entry, place))
+        except ValueError as error:
+            errors.append(str(error))
+    numbers = [entry.e164 for entry in parsed]
+    twice = [e164 for e164 in dict.fromkeys(numbers) if numbers.count(e164) > 1]
+    errors += [f"{mask(e164)} is there twice" for e164 in twice]
+    if errors:
+        raise ValueError("\n".join(errors))
+    return tuple(parsed)
+
+
+def _test_number(entry: str, place: int) -> TestNumber:
+    number, _, rest = entry.partition("=")
+    typed, at, day = rest.partition("@")
+    e164 = next(iter(forms_of(number, None)), "") if visible(number).startswith("+") else ""
+    if not re.fullmatch(r"\+[1-9][0-9]{6,14}", e164):
+        raise ValueError(f"entry {place} must begin with a number in E.164 and `=`")
+    code = read_code(typed)
+    if code is None:
+        raise ValueError(f"{mask(e164)} needs a code of 6 or 8 digits after its `=`")
+    try:
+        last = datetime.strptime(visible(day), "%Y-%m-%d").replace(tzinfo=UTC) if at else None
+    except ValueError:
+        raise ValueError(f"{mask(e164)} needs a date such as 2027-01-31 after its `@`") from None
+    return TestNumber(e164, code, last.date() if last else None)
 
 
 class VerificationSettings(SmsSettings):
@@ -60,6 +123,14 @@ class VerificationSettings(SmsSettings):
         description="TOML file with the policy on texts and calls; empty:"
         " `verification/policy/default.toml`.",
     )
+    test_numbers: Annotated[tuple[TestNumber, ...], NoDecode, BeforeValidator(_test_numbers)] = (
+        Field(
+            (),
+            max_length=20,
+            description="Numbers that nothing is sent to, with their code and the last day they work, for"
+            " reviewers and tests: `+14155550100=123456@2027-01-31`. Production needs the date.",
+        )
+    )
     web_origins: Annotated[
         tuple[Annotated[str, AfterValidator(_origin_host)], ...], NoDecode, BeforeValidator(split)
     ] = Field(
@@ -80,6 +151,13 @@ class VerificationSettings(SmsSettings):
 
     def faults(self) -> list[str]:
         """List what is only wrong together."""
+        faults = super().faults()
         if re.search(r"\d{4}", self.app_name):
-            return [*super().faults(), "KITH_APP_NAME must not contain four digits in a row"]
-        return super().faults()
+            faults.append("KITH_APP_NAME must not contain four digits in a row")
+        if self.environment == "production":
+            faults += [
+                f"KITH_TEST_NUMBERS: {mask(entry.e164)} needs its last day in production"
+                for entry in self.test_numbers
+                if entry.last_day is None
+            ]
+        return faults

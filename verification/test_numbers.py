@@ -1,5 +1,4 @@
-"""Test numbers: for app store reviewers and end-to-end tests; nothing is sent to them, and settings hold
-their codes.
+"""Test numbers: for app store reviewers and end-to-end tests. Nothing is sent to them.
 
 After its last day a test number is refused, so that it never becomes a number that is sent to. Limits on
 guessing apply to it like to any number.
@@ -14,10 +13,9 @@ from core.metrics import Metrics
 from core.phone_numbers import mask
 from core.secrets import Keyring
 from core.settings import SettingsError
-from core.test_numbers import TestNumber
 from core.typed_numbers import forms_of, read_region
 from verification.problems import TestNumberExpired
-from verification.settings import VerificationSettings
+from verification.settings import TestNumber, VerificationSettings
 
 log = structlog.get_logger()
 
@@ -53,7 +51,7 @@ class TestNumbers:
         # They need not be valid numbers, so every form of the text is looked up.
         forms = forms_of(text, read_region(region) if region else None)
         found = next((self._numbers[form] for form in forms if form in self._numbers), None)
-        if found and found.is_over(self._clock()):
+        if found and found.is_expired(self._clock()):
             raise TestNumberExpired("Its last day has passed; the operator can set another one.")
         return found
 
@@ -69,7 +67,7 @@ def _check_last_days(settings: VerificationSettings, now: datetime) -> None:
     faults = []
     for entry in settings.test_numbers:
         number = mask(entry.e164)
-        if entry.is_over(now):
+        if entry.is_expired(now):
             log.warning("test_number.expired", number=number, last_day=str(entry.last_day))
         elif entry.last_day and entry.last_day > latest:
             faults.append(f"{number} must end within {MAX_VALIDITY.days} days, by {latest}")

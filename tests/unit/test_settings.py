@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from core import test_numbers
 from core.settings import SettingsError
 from settings import Settings
 from tests.databases import ROOT
+from verification import settings as verification_settings
 
 TWILIO = {
     "KITH_SMS_PROVIDER": "twilio",
@@ -338,9 +338,9 @@ def test_test_numbers(load) -> None:
         KITH_TEST_NUMBERS="+14155550100=123456@2027-01-31 , +15550100=00314159,,+999123456789=000000"
     )
     assert settings.test_numbers == (
-        test_numbers.TestNumber("+14155550100", "123456", date(2027, 1, 31)),
-        test_numbers.TestNumber("+15550100", "00314159", None),
-        test_numbers.TestNumber("+999123456789", "000000", None),
+        verification_settings.TestNumber("+14155550100", "123456", date(2027, 1, 31)),
+        verification_settings.TestNumber("+15550100", "00314159", None),
+        verification_settings.TestNumber("+999123456789", "000000", None),
     )
     assert not re.search(r"\d{5}", repr(settings.test_numbers))
 
