@@ -222,54 +222,44 @@ def _sent(dialect: str, since: datetime, country: str | None) -> CTE:
 
 def _refused(since: datetime, country: str | None) -> CTE:
     """Select the starts that a rule of the policy refused in each minute of the period."""
-    challenged = _REFUSALS.verdict == "challenge"
-    return (
-        select(
-            _REFUSALS.country,
-            _REFUSALS.prefix,
-            cast(null(), String).label("provider"),
-            _REFUSALS.requests.label("starts"),
-            case((challenged, _REFUSALS.requests), else_=0).label("challenged"),
-            case((challenged, 0), else_=_REFUSALS.requests).label("denied"),
-            literal(0).label("sent"),
-            literal(0).label("delivered"),
-            literal(0).label("verified"),
-            cast(null(), Float).label("seconds"),
-            literal(0).label("money_micros"),
-        )
-        .where(
-            _REFUSALS.minute >= minute_of(since),
-            *_conditions(_REFUSALS, since, country),
-            # Of a minute with starts and resends it is unknown how many were starts; all count as starts.
-            _REFUSALS.resend.is_not(True),
-        )
-        .cte("refused")
-    )
+    return _refusals(
+        _REFUSALS,
+        _REFUSALS.requests,
+        _REFUSALS.minute >= minute_of(since),
+        *_conditions(_REFUSALS, since, country),
+        # Of a minute with starts and resends it is unknown how many were starts; all count as starts.
+        _REFUSALS.resend.is_not(True),
+    ).cte("refused")
 
 
 def _refused_singly(since: datetime, country: str | None) -> CTE:
     """Select each start that was refused before refusals were counted by the minute."""
-    return (
-        select(
-            _DECISIONS.country,
-            _DECISIONS.prefix,
-            cast(null(), String).label("provider"),
-            literal(1).label("starts"),
-            _flag(_DECISIONS.verdict == "challenge").label("challenged"),
-            _flag(_DECISIONS.verdict == "deny").label("denied"),
-            literal(0).label("sent"),
-            literal(0).label("delivered"),
-            literal(0).label("verified"),
-            cast(null(), Float).label("seconds"),
-            literal(0).label("money_micros"),
-        )
-        .where(
-            *_conditions(_DECISIONS, since, country),
-            or_(_DECISIONS.verdict == "challenge", _DECISIONS.verdict == "deny"),
-            ~_DECISIONS.resend,
-        )
-        .cte("refused_singly")
-    )
+    return _refusals(
+        _DECISIONS,
+        literal(1),
+        *_conditions(_DECISIONS, since, country),
+        or_(_DECISIONS.verdict == "challenge", _DECISIONS.verdict == "deny"),
+        ~_DECISIONS.resend,
+    ).cte("refused_singly")
+
+
+def _refusals(
+    columns: Any, starts: ColumnElement[int], *conditions: ColumnElement[bool]
+) -> Select[Any]:
+    challenged = columns.verdict == "challenge"
+    return select(
+        columns.country,
+        columns.prefix,
+        cast(null(), String).label("provider"),
+        starts.label("starts"),
+        case((challenged, starts), else_=0).label("challenged"),
+        case((challenged, 0), else_=starts).label("denied"),
+        literal(0).label("sent"),
+        literal(0).label("delivered"),
+        literal(0).label("verified"),
+        cast(null(), Float).label("seconds"),
+        literal(0).label("money_micros"),
+    ).where(*conditions)
 
 
 def _conditions(columns: Any, since: datetime, country: str | None) -> list[ColumnElement[bool]]:

@@ -1,4 +1,4 @@
-"""Test numbers: never sent to, verified by their fixed code until their last day, guessable by nobody."""
+"""Test numbers: never sent to, verified by their own code until their last day, guessable by nobody."""
 
 import json
 from collections.abc import Callable
@@ -67,7 +67,7 @@ def count(app: OpenAPI, *models: type[Base]) -> int:
 
 @pytest.mark.parametrize("number", CODES)
 @pytest.mark.parametrize("channel", ["sms", "voice"])
-def test_the_fixed_code_verifies(
+def test_the_code_of_the_settings_verifies(
     app: OpenAPI, client: ContractClient, start: Start, number: str, channel: str
 ) -> None:
     """It looks as with any number, nothing is sent, and the number can be registered."""
@@ -172,7 +172,7 @@ def test_guesses_are_bounded(
 ) -> None:
     """Five a verification, and of 6 digits 25 a day over all of them; of 8 as many as of any number.
 
-    The fixed code does not get longer, so past the bound its number waits for the next day.
+    Its code does not get longer, so past the bound its number waits for the next day.
     """
     guessed = 0
     for n in range(20):
@@ -222,7 +222,7 @@ def test_the_last_day(app: OpenAPI, client: ContractClient, start: Start, clock:
 def test_a_number_that_is_taken_off_the_list(
     client: ContractClient, start: Start, make_app: MakeApp
 ) -> None:
-    """Its fixed code is worth nothing from then on, not even to a verification under way."""
+    """Its code is worth nothing from then on, not even to a verification under way."""
     identity = start().json["id"]
     elsewhere = make_app().test_client()
 
@@ -288,7 +288,7 @@ def test_an_expired_entry_does_not_stop_the_start(
 
 
 def test_production_bounds_the_date(make_app: MakeApp) -> None:
-    """90 days ahead is as far as a fixed code goes there; elsewhere the date is free."""
+    """90 days ahead is as far as a last day may be there; elsewhere the date is free."""
     furthest, beyond = (f"{REVIEWER}={CODES[REVIEWER]}@2026-05-{day}" for day in (30, 31))
 
     assert make_app(**production(test_numbers=furthest))

@@ -106,7 +106,7 @@ def test_the_book_judges_under_the_secret_of_the_verification() -> None:
     assert BOOK.code(gone, identity, SHORT) is None
 
 
-def test_the_book_knows_fixed_codes() -> None:
+def test_the_book_knows_codes_of_test_numbers() -> None:
     """A test number's code is found by its digest, at its own length, and only for its key id."""
     book = CodeBook(Keyring((KEY,)), {b"n" * 16: "123456"})
     identity = b"n" * 16 + b"r" * 16

@@ -387,7 +387,7 @@ def test_too_many_test_numbers(faults) -> None:
 
 
 def test_test_numbers_need_a_date_in_production(load, faults) -> None:
-    """A fixed code that works for ever is refused where it could do harm."""
+    """A test number that works for ever is refused where it could do harm."""
     load(**PRODUCTION, KITH_TEST_NUMBERS="+14155550100=123456@2027-01-31")
     (line,) = faults(KITH_TEST_NUMBERS="+14155550100=123456")
     assert line == "KITH_TEST_NUMBERS: +14155•••100 needs its last day in production"
