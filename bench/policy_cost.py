@@ -28,6 +28,8 @@ from core.database import Base, Database, table
 from core.metrics import Metrics
 from core.rate_limit_statements import RateLimitCounter
 from core.secrets import Keyring
+from sms.metrics import SmsMetrics
+from verification.metrics import VerificationMetrics
 from verification.policy import traffic
 from verification.policy.challenge import ChallengeService
 from verification.policy.facts import Attempt
@@ -161,11 +163,12 @@ def measure(url: str, past: int, texts: int, say: Any) -> dict[str, Any]:
             connection.exec_driver_sql("VACUUM ANALYZE")
     policy = load_policy(None)
     keyring = Keyring((b"k" * 32,))
+    metrics = Metrics()
     service = PolicyService(
         policy,
         ChallengeService(keyring, policy.challenge),
         os.urandom,
-        Metrics(),
+        VerificationMetrics(metrics, SmsMetrics(metrics).funnel),
         development=False,
     )
     random = Random(2)

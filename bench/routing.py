@@ -28,6 +28,7 @@ from core.database import Database
 from core.metrics import Metrics
 from settings import Settings
 from sms.delivery import DeliveryService
+from sms.metrics import SmsMetrics
 from sms.provider import BOTH, SmsMessage, Unavailable
 from sms.routing import Router, doublings
 from sms.routing_file import Choice, Prices, Routing, load_routing
@@ -178,11 +179,10 @@ def _by_router(
 ) -> Tally:
     now, tally, dice = Now(), Tally(), Random(seed)
     providers = [Simulated(name, now, death) for name in PRICES]
-    deliveries = DeliveryService(database, now, Metrics())
+    metrics = SmsMetrics(Metrics())
+    deliveries = DeliveryService(database, now, metrics)
     router = Router(_routing(choice), providers, now, dice.randbytes)
-    sends = SendService(
-        database, providers, router, deliveries, now, dice.randbytes, Metrics(), 20.0
-    )
+    sends = SendService(database, providers, router, deliveries, now, dice.randbytes, metrics, 20.0)
     waiting: list[tuple[datetime, bytes]] = []
 
     def pass_time(until: datetime) -> None:

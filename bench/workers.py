@@ -169,7 +169,9 @@ def judge(name: str, sent: dict[int, float], reader: Reader) -> Found:
 
 
 def _until_connected(server: RunningServer) -> None:
-    while not re.search(r"^kith_bus_up 1\.0$", httpx.get(f"{server.base_url}/metrics").text, re.M):
+    while not re.search(
+        r"^kith_valkey_up 1\.0$", httpx.get(f"{server.base_url}/metrics").text, re.M
+    ):
         time.sleep(0.05)
 
 

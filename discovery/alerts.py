@@ -9,10 +9,10 @@ import structlog
 from sqlalchemy import Connection
 
 from core.clock import DAY
-from core.metrics import Metrics
 from core.rate_limits import RateLimit, add_to_windows
 from core.requester import Requester
 from core.secrets import Keyring
+from discovery.metrics import DiscoveryMetrics
 from discovery.settings import DiscoverySettings
 
 log = structlog.get_logger()
@@ -23,7 +23,9 @@ EVERYBODY = bytes(16)
 class UsageAlerts:
     """Counts new hashes a day, and alerts once when a count passes its threshold."""
 
-    def __init__(self, settings: DiscoverySettings, keyring: Keyring, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: DiscoverySettings, keyring: Keyring, metrics: DiscoveryMetrics
+    ) -> None:
         by_network = settings.discovery_network_alert_per_day
         self._by_network = RateLimit("discovery-network", by_network, DAY, "fixed-window")
         self._by_all = RateLimit(
@@ -45,5 +47,5 @@ class UsageAlerts:
         limits = (("network", self._by_network), ("everybody", self._by_all))
         for (scope, limit), window in zip(limits, windows, strict=True):
             if window.used - hashes <= limit.quota < window.used:
-                self._metrics.usage_alerts.labels(scope).inc()
+                self._metrics.alerts.labels(scope).inc()
                 log.warning("discovery.alert", scope=scope, hashes=window.used)

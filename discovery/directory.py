@@ -18,11 +18,11 @@ from sqlalchemy import Connection
 
 from core.database import Database
 from core.database_errors import told
-from core.metrics import Metrics
 from discovery import changes, entries, epochs
 from discovery.epochs import Epoch, Rotation
 from discovery.hashes import WORDS, Words, sorting
 from discovery.index import RECORD_WORDS, DigestIndex
+from discovery.metrics import DiscoveryMetrics
 from discovery.replica import Matches, Replica
 from discovery.snapshot import FILTER_SUFFIX, SUFFIX, Snapshot, SnapshotUnusable, file_identity
 from discovery.snapshot_builder import BuildRequest, build_apart, snapshot_path
@@ -48,7 +48,7 @@ class Directory:
         self,
         database: Database,
         clock: Callable[[], datetime],
-        metrics: Metrics,
+        metrics: DiscoveryMetrics,
         place: Path,
         build: Callable[[Database, BuildRequest], object] = build_apart,
         with_filter: bool = False,

@@ -14,7 +14,6 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from core.database import Database
-from core.metrics import Metrics
 from core.problems import InvalidFields, Problem
 from core.requester import Requester
 from core.secrets import Keyring
@@ -26,6 +25,7 @@ from discovery.directory import Directory
 from discovery.epochs import Epoch
 from discovery.hashes import DIGEST_SIZE, DigestSet, digest_number
 from discovery.lookup_codec import LookupRequest, LookupResult
+from discovery.metrics import DiscoveryMetrics
 from discovery.problems import EpochUnknown
 from discovery.replica import Matches
 from discovery.sync_tokens import SyncTokens
@@ -41,7 +41,7 @@ class DiscoveryService:
         clock: Callable[[], datetime],
         entropy: Callable[[int], bytes],
         keyring: Keyring,
-        metrics: Metrics,
+        metrics: DiscoveryMetrics,
         directory: Directory,
         budgets: Budgets,
         ceilings: UsageAlerts,
@@ -143,8 +143,8 @@ class DiscoveryService:
             left = self._pay(asker, charge, asker.network or requester)
             with self._database.read() as connection:
                 found = self._directory.match(connection, epoch, page.digests)
-        self._metrics.looked_up.inc(len(page.digests))
-        self._metrics.matched.inc(int(found.here.sum()))
+        self._metrics.hashes.inc(len(page.digests))
+        self._metrics.matches.inc(int(found.here.sum()))
         return asker, found, left
 
     def _unpaid(self, asked: LookupRequest, asker: BudgetOwner, page: DigestSet) -> DigestSet:

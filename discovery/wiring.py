@@ -10,6 +10,7 @@ from discovery.budget import Budgets, Tiers
 from discovery.commands import discovery_commands
 from discovery.directory import Directory, DirectoryUpdater
 from discovery.epochs import Rotation
+from discovery.metrics import DiscoveryMetrics
 from discovery.routes import discovery_api
 from discovery.service import DiscoveryService
 from discovery.settings import DiscoverySettings
@@ -20,7 +21,8 @@ class Discovery(Part):
     """Lookups, and the directory that answers them."""
 
     def __init__(self, runtime: Runtime, settings: DiscoverySettings, tokens: Tokens) -> None:
-        database, clock, metrics = runtime.database, runtime.clock, runtime.metrics
+        database, clock = runtime.database, runtime.clock
+        metrics = DiscoveryMetrics(runtime.metrics)
         self.replicas = Directory(
             database,
             clock,

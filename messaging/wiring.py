@@ -19,6 +19,7 @@ from messaging.mailbox.message_batch import BatchProcessor
 from messaging.mailbox.quota import MailboxQuota
 from messaging.mailbox.routes import messages_api
 from messaging.mailbox.service import MessageService
+from messaging.metrics import MessagingMetrics
 from messaging.notifications.account_notifications import AccountNotifications
 from messaging.notifications.mailbox_poller import MailboxPoller
 from messaging.notifications.registry import ListenerRegistry
@@ -40,7 +41,7 @@ class Messaging(Part):
 
     def __init__(self, runtime: Runtime, settings: MessagingSettings, tokens: Tokens) -> None:
         database, clock, entropy = runtime.database, runtime.clock, runtime.entropy
-        metrics, events = runtime.metrics, tokens.events
+        metrics, events = MessagingMetrics(runtime.metrics), tokens.events
         self.registry = registry = ListenerRegistry(clock)
         self.mailbox_poller = MailboxPoller(database, clock, registry)
         self.bus = None

@@ -15,9 +15,9 @@ from sqlalchemy import Connection, Executable, and_, bindparam, case, func, sele
 
 from core.base64url import decode
 from core.database import Database, dialect_of, insert_into, purge, table
-from core.metrics import Metrics
 from core.problems import Problem
 from core.secrets import DIGEST_SIZE
+from sms.metrics import SmsMetrics
 from sms.models import Send, TakenReport
 from sms.problems import CallbackDuplicate
 
@@ -131,7 +131,9 @@ def _taking(dialect: str) -> Executable:
 class DeliveryService:
     """Keeps what becomes of each send."""
 
-    def __init__(self, database: Database, clock: Callable[[], datetime], metrics: Metrics) -> None:
+    def __init__(
+        self, database: Database, clock: Callable[[], datetime], metrics: SmsMetrics
+    ) -> None:
         self._database = database
         self._clock = clock
         self._metrics = metrics

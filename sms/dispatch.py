@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import structlog
 
-from core.metrics import Metrics
 from core.phone_numbers import mask
 from core.problems import Problem
 from sms.delivery import Outcome
+from sms.metrics import SmsMetrics
 from sms.problems import SendBlocked, SendRejected, SendUnavailable
 from sms.provider import (
     Ambiguous,
@@ -34,7 +34,7 @@ DEFAULT_RETRY = 30
 class Dispatcher:
     """Calls providers, and lets the router know who is away."""
 
-    def __init__(self, providers: Sequence[Provider], router: Router, metrics: Metrics) -> None:
+    def __init__(self, providers: Sequence[Provider], router: Router, metrics: SmsMetrics) -> None:
         self._providers = {provider.name: provider for provider in providers}
         self._router = router
         self._metrics = metrics

@@ -12,11 +12,11 @@ from sqlalchemy import Connection
 
 from core.base64url import encode
 from core.database import Database, purge, table
-from core.metrics import Metrics
 from core.problems import Problem
 from sms import outcomes
 from sms.delivery import DeliveryService, Outcome
 from sms.dispatch import DEFAULT_RETRY, Dispatcher
+from sms.metrics import SmsMetrics
 from sms.models import OutboxMessage, Send
 from sms.problems import SendRejected, SendUnavailable
 from sms.provider import (
@@ -84,7 +84,7 @@ class SendService:
         deliveries: DeliveryService,
         clock: Callable[[], datetime],
         entropy: Callable[[int], bytes],
-        metrics: Metrics,
+        metrics: SmsMetrics,
         failover_seconds: float,
     ) -> None:
         self._database = database

@@ -14,9 +14,9 @@ import structlog
 from smpplib import consts
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.metrics import Metrics
 from core.settings import SettingsError
 from sms import gsm
+from sms.metrics import SmsMetrics
 from sms.provider import Ambiguous, Channel, SmsMessage, Unavailable
 from sms.settings import SmsSettings
 from sms.smpp_codes import judge
@@ -65,7 +65,7 @@ class SmppProvider:
     def __init__(
         self,
         messages: SmppMessages,
-        metrics: Metrics,
+        metrics: SmsMetrics,
         *,
         address: Address,
         login: Login,
@@ -94,7 +94,9 @@ class SmppProvider:
         }
 
     @classmethod
-    def from_settings(cls, settings: SmsSettings, messages: SmppMessages, metrics: Metrics) -> Self:
+    def from_settings(
+        cls, settings: SmsSettings, messages: SmppMessages, metrics: SmsMetrics
+    ) -> Self:
         """Build it from the settings; raises SettingsError when they do not name an SMSC."""
         host, system_id = settings.smpp_host, settings.smpp_system_id
         password, sender = settings.smpp_password, settings.smpp_from

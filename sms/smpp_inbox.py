@@ -12,8 +12,8 @@ from functools import partial
 import structlog
 from smpplib import consts
 
-from core.metrics import Metrics
 from sms import smpp_pdus
+from sms.metrics import SmsMetrics
 from sms.smpp_codes import status_name
 from sms.smpp_connection import Answer, SmppConnection
 from sms.smpp_messages import SmppMessages
@@ -32,7 +32,7 @@ class SmppInbox:
         self,
         messages: SmppMessages,
         ids: ReceiptIds,
-        metrics: Metrics,
+        metrics: SmsMetrics,
         most_waiting: int = MAX_WAITING,
     ) -> None:
         self._messages = messages

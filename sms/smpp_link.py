@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import structlog
 
-from core.metrics import Metrics
+from sms.metrics import SmsMetrics
 from sms.provider import SendFailure, Unavailable
 from sms.smpp_connection import SmppConnection, Times
 
@@ -29,7 +29,9 @@ _CHANCE = random.SystemRandom()
 class SmppLink:
     """Keeps one bind in a background thread (a greenlet under gevent)."""
 
-    def __init__(self, bind: Callable[[], SmppConnection], times: Times, metrics: Metrics) -> None:
+    def __init__(
+        self, bind: Callable[[], SmppConnection], times: Times, metrics: SmsMetrics
+    ) -> None:
         self._bind = bind
         self._times = times
         self._metrics = metrics

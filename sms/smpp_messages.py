@@ -13,9 +13,9 @@ from sqlalchemy import Connection, Executable, case
 
 from core.base64url import decode
 from core.database import Database, insert_into, purge, table
-from core.metrics import Metrics
 from core.secrets import DIGEST_SIZE
 from sms.delivery import RANK, DeliveryService, Outcome
+from sms.metrics import SmsMetrics
 from sms.models import SmppMessage
 from sms.smpp_receipts import Receipt
 
@@ -71,7 +71,7 @@ class SmppMessages:
         database: Database,
         clock: Callable[[], datetime],
         deliveries: DeliveryService,
-        metrics: Metrics,
+        metrics: SmsMetrics,
     ) -> None:
         self._database = database
         self._clock = clock

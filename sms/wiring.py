@@ -6,6 +6,7 @@ from core.maintenance import Job
 from core.runtime import Part, Runtime
 from sms import outcomes
 from sms.delivery import DeliveryService
+from sms.metrics import SmsMetrics
 from sms.outbox import OutboxProvider
 from sms.provider import Provider
 from sms.routes import outbox_api
@@ -31,7 +32,8 @@ class Sms(Part):
         providers: tuple[Provider, ...] | None = None,
     ) -> None:
         """Build the providers that the settings name, unless they are given."""
-        database, clock, metrics = runtime.database, runtime.clock, runtime.metrics
+        database, clock = runtime.database, runtime.clock
+        self.metrics = metrics = SmsMetrics(runtime.metrics)
         self.deliveries = DeliveryService(database, clock, metrics)
         smpp_messages = SmppMessages(database, clock, self.deliveries, metrics)
         builders: dict[str, Callable[[], Provider]] = {

@@ -7,13 +7,13 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from core.database import Database
-from core.metrics import Metrics
 from core.phone_numbers import prefix_of
 from core.problems import Problem
 from core.secrets import Keyring
 from core.typed_text import read_code
 from sms.service import SendService
 from verification.codes import TEST_KEY_ID, CodeBook, GuessLimits
+from verification.metrics import VerificationMetrics
 from verification.models import Verification
 from verification.policy.service import PolicyService
 from verification.problems import CodeRejected, CodeUnreadable, VerificationClosed
@@ -35,7 +35,7 @@ class CheckService:
     policy: PolicyService
     sends: SendService
     clock: Callable[[], datetime]
-    metrics: Metrics
+    metrics: VerificationMetrics
     profile: VerificationProfile
 
     def check(self, verification_id: str, typed: str) -> VerificationAnswer:

@@ -12,7 +12,6 @@ from sqlalchemy import Connection
 
 from core import idempotency
 from core.database import Database
-from core.metrics import Metrics
 from tokens.accounts import AccountService, own_account
 from tokens.devices import Caller, DeviceService, RegisteredDevice
 from tokens.models import Account
@@ -20,6 +19,7 @@ from tokens.problems import RegistrationLocked
 from tokens.registration_lock import RegistrationLockService
 from tokens.revocation import RevocationService
 from tokens.token_issuer import TokenIssuer
+from verification.metrics import VerificationMetrics
 from verification.models import Verification
 from verification.problems import DeviceNotRecoverable, VerificationUsed
 from verification.proofs import admit
@@ -53,7 +53,7 @@ class RegistrationService:
     issuer: TokenIssuer
     clock: Callable[[], datetime]
     entropy: Callable[[int], bytes]
-    metrics: Metrics
+    metrics: VerificationMetrics
     signed_by_device: SignedByDevice
 
     def register(self, body: RegisterDevice, idempotency_key: str | None) -> Registration:

@@ -14,7 +14,6 @@ from sqlalchemy import Connection
 from core import idempotency
 from core.database import Database, purge
 from core.idempotency import Earlier, IdempotencyKey
-from core.metrics import Metrics
 from core.phone_numbers import PhoneNumber, PhoneNumberRefused, prefix_of
 from core.problems import IdempotencyAnswerWithheld, Problem
 from core.repeats import Repeats
@@ -22,6 +21,7 @@ from core.requester import Requester
 from core.secrets import Keyring
 from verification.code_binding import permitted_origin
 from verification.codes import TEST_KEY_ID, GuessLimits
+from verification.metrics import VerificationMetrics
 from verification.models import Verification
 from verification.policy.challenge import ChallengeService, Solution
 from verification.policy.facts import Attempt
@@ -76,7 +76,7 @@ class VerificationService:
     test_numbers: TestNumbers
     clock: Callable[[], datetime]
     entropy: Callable[[int], bytes]
-    metrics: Metrics
+    metrics: VerificationMetrics
     profile: VerificationProfile
     repeats: Repeats
 

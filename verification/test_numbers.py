@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from core.metrics import Metrics
 from core.phone_numbers import mask
 from core.secrets import Keyring
 from core.settings import SettingsError
 from core.typed_numbers import forms_of, read_region
+from verification.metrics import VerificationMetrics
 from verification.problems import TestNumberExpired
 from verification.settings import TestNumber, VerificationSettings
 
@@ -31,7 +31,7 @@ class TestNumbers:
         settings: VerificationSettings,
         keyring: Keyring,
         clock: Callable[[], datetime],
-        metrics: Metrics,
+        metrics: VerificationMetrics,
     ) -> None:
         self._numbers = {entry.e164: entry for entry in settings.test_numbers}
         self._clock = clock

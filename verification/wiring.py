@@ -10,6 +10,7 @@ from verification import catalogues
 from verification.checks import CheckService
 from verification.codes import CodeBook, GuessLimits
 from verification.commands import verification_commands
+from verification.metrics import VerificationMetrics
 from verification.policy.challenge import ChallengeService, purge_spent
 from verification.policy.commands import policy_commands
 from verification.policy.counters import purge_countries
@@ -41,7 +42,7 @@ class Verifications(Part):
         """Build the services; `signed_by_device` checks a signature under a device's identity key."""
         catalogues.require(settings.default_locale)
         database, clock, entropy = runtime.database, runtime.clock, runtime.entropy
-        keyring, metrics = runtime.keyring, runtime.metrics
+        keyring, metrics = runtime.keyring, VerificationMetrics(runtime.metrics, sms.metrics.funnel)
         policy = load_policy(settings.policy_file, is_set=True)
         challenges = ChallengeService(keyring, policy.challenge, entropy)
         policies = PolicyService(

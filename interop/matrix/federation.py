@@ -22,8 +22,8 @@ from urllib.parse import quote
 import structlog
 
 from core.addresses import Address, Addresses, AddressRefused, NoAddress
-from core.metrics import Metrics
 from interop.matrix.identifiers import ServerName, is_user_id
+from interop.matrix.metrics import MatrixMetrics
 from interop.matrix.problems import HomeserverUnavailable, OpenIdRefused
 from interop.matrix.server_keys import ServerKeys
 
@@ -50,7 +50,7 @@ class Homeservers:
         addresses: Addresses,
         ca_file: Path | None,
         clock: Callable[[], datetime],
-        metrics: Metrics,
+        metrics: MatrixMetrics,
     ) -> None:
         self._addresses = addresses
         self._clock = clock
@@ -77,9 +77,9 @@ class Homeservers:
         except HomeserverRequestError as error:
             raise self._unavailable(str(error)) from None
         if user_id is None or user_id.partition(":")[2] != server_name:
-            self._metrics.homeservers.labels("refused").inc()
+            self._metrics.homeserver_requests.labels("refused").inc()
             raise OpenIdRefused("Get another OpenID token from your homeserver.")
-        self._metrics.homeservers.labels("vouched").inc()
+        self._metrics.homeserver_requests.labels("vouched").inc()
         return user_id
 
     def keys_of(self, server_name: str) -> ServerKeys:
@@ -94,11 +94,11 @@ class Homeservers:
                 raise HomeserverRequestError("answer")
         except HomeserverRequestError as error:
             raise self._unavailable(str(error)) from None
-        self._metrics.homeservers.labels("keys").inc()
+        self._metrics.homeserver_requests.labels("keys").inc()
         return keys
 
     def _unavailable(self, reason: str) -> HomeserverUnavailable:
-        self._metrics.homeservers.labels(reason).inc()
+        self._metrics.homeserver_requests.labels(reason).inc()
         log.warning("matrix.homeserver_unavailable", reason=reason)
         return HomeserverUnavailable(
             "Its name must lead to a public address that answers over HTTPS with a valid"

@@ -9,6 +9,7 @@ from interop.matrix.authenticate import MatrixAuthentication
 from interop.matrix.bindings import BindingService
 from interop.matrix.federation import Homeservers
 from interop.matrix.lookups import MatrixLookupService
+from interop.matrix.metrics import MatrixMetrics
 from interop.matrix.number_routes import number_apis
 from interop.matrix.routes import account_apis
 from interop.matrix.server_keys import ServerKeyCache
@@ -34,7 +35,8 @@ class Matrix(Part):
     ) -> None:
         database, clock, keyring = runtime.database, runtime.clock, runtime.keyring
         addresses = Addresses(runtime.resolver, settings.matrix_allowed_networks)
-        homeservers = Homeservers(addresses, settings.matrix_ca_file, clock, runtime.metrics)
+        self.metrics = MatrixMetrics(runtime.metrics)
+        homeservers = Homeservers(addresses, settings.matrix_ca_file, clock, self.metrics)
         self.accounts = MatrixAccountService(
             database,
             clock,

@@ -12,7 +12,6 @@ from sqlalchemy import Connection
 
 from core import rate_limits
 from core.database import Database, find
-from core.metrics import Metrics
 from messaging.keys import device_keys, prekeys, validation
 from messaging.keys.device_keys import Prekey
 from messaging.keys.models import DeviceKeys
@@ -22,6 +21,7 @@ from messaging.keys.schemas import KeysUpload
 from messaging.limits import KEY_FETCHES, KEY_FETCHES_OF_ACCOUNT, KEY_UPLOADS
 from messaging.mailbox.recipients import devices_of
 from messaging.message_types import KeysLowNotice, Notice
+from messaging.metrics import MessagingMetrics
 from tokens.devices import Caller
 from tokens.models import Device
 from tokens.problems import AccountNotFound, DeviceNotFound, TokenInvalid
@@ -58,7 +58,7 @@ class KeyService:
 
     database: Database
     clock: Callable[[], datetime]
-    metrics: Metrics
+    metrics: MessagingMetrics
     send_notice: Callable[[UUID, Notice], None]
 
     def upload(self, caller: Caller, upload: KeysUpload) -> None:

@@ -14,10 +14,10 @@ import structlog
 from sqlalchemy.exc import IntegrityError
 
 from core.database_errors import problem_of
-from core.metrics import Metrics
 from core.problems import InternalError, Problem, ServiceUnavailable, StorageFull
 from messaging.mailbox.client_ids import ConcurrentDuplicate
 from messaging.mailbox.jobs import Job, SendJob, refuse_sends
+from messaging.metrics import MessagingMetrics
 
 log = structlog.get_logger()
 
@@ -38,7 +38,7 @@ class GroupCommit:
     def __init__(
         self,
         commit: Callable[[Sequence[Job]], None],
-        metrics: Metrics,
+        metrics: MessagingMetrics,
         max_batch_weight: int = MAX_BATCH_WEIGHT,
         max_queued_weight: int = MAX_QUEUED_WEIGHT,
     ) -> None:

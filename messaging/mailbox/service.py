@@ -10,7 +10,6 @@ from sqlalchemy import Connection
 
 from core.database import Database
 from core.database_errors import NO_ROOM, STORAGE_RETRY
-from core.metrics import Metrics
 from core.problems import InvalidFields, Problem, StorageFull
 from messaging.mailbox import client_ids, envelopes, store
 from messaging.mailbox.envelopes import MailboxPage
@@ -26,6 +25,7 @@ from messaging.message_types import (
     SharedContent,
     first_within,
 )
+from messaging.metrics import MessagingMetrics
 from messaging.notifications.listeners import LongPoll
 from messaging.notifications.registry import ListenerRegistry
 from tokens.devices import IDLE_AFTER, Caller, DeviceService, MailboxFill
@@ -42,7 +42,7 @@ class MessageService:
         self,
         database: Database,
         clock: Callable[[], datetime],
-        metrics: Metrics,
+        metrics: MessagingMetrics,
         max_content_bytes: int,
         batches: BatchProcessor,
         registry: ListenerRegistry,

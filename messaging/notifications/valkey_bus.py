@@ -14,7 +14,7 @@ from uuid import UUID
 
 import structlog
 
-from core.metrics import Metrics
+from messaging.metrics import MessagingMetrics
 from messaging.notifications.notifications import MessageStored, Notification, decode
 from messaging.notifications.publish_queue import Publication, PublishQueue
 from messaging.notifications.registry import ListenerRegistry
@@ -44,7 +44,7 @@ class ValkeyBus:
     registry: ListenerRegistry
     #: Called with each device whose notifications arrive from now on; must not block.
     on_subscribed: Callable[[UUID], None]
-    metrics: Metrics
+    metrics: MessagingMetrics
     ping_seconds: float = PING_SECONDS
     timeout_seconds: float = TIMEOUT_SECONDS
     max_retry_seconds: float = MAX_RETRY_SECONDS
@@ -97,7 +97,7 @@ class ValkeyBus:
             self._drop([publication])
 
     def _drop(self, publications: Sequence[Publication]) -> None:
-        self.metrics.bus_notifications.labels("dropped").inc(len(publications))
+        self.metrics.valkey_notifications.labels("dropped").inc(len(publications))
         self.registry.report_offline([p.device_id for p in publications if p.is_urgent])
         for publication in publications:
             if publication.on_presence is not None:
@@ -135,8 +135,8 @@ class ValkeyBus:
         self._connection = connection
         if self._stopped.is_set():
             connection.end()
-        self.metrics.bus_up.set(1)
-        self.metrics.bus_connections.inc()
+        self.metrics.valkey_up.set(1)
+        self.metrics.valkey_connections.inc()
         log.info("bus.connected")
         self._has_work.set()
         try:
@@ -146,7 +146,7 @@ class ValkeyBus:
             return error, True
         finally:
             self._connection = None
-            self.metrics.bus_up.set(0)
+            self.metrics.valkey_up.set(0)
             self._drop(connection.end())
             while waiting := self._queue.take(BATCH_SIZE):
                 self._drop(waiting)
@@ -154,7 +154,7 @@ class ValkeyBus:
     def _receive(self, device_id: UUID, data: bytes) -> None:
         notification = decode(data)
         step = "invalid" if notification is None else "received"
-        self.metrics.bus_notifications.labels(step).inc()
+        self.metrics.valkey_notifications.labels(step).inc()
         if notification is not None:
             self.registry.handle(device_id, notification)
 
@@ -214,7 +214,7 @@ class ValkeyBus:
             self._publish(connection, publications)
 
     def _publish(self, connection: ValkeyConnection, publications: Sequence[Publication]) -> None:
-        self.metrics.bus_notifications.labels("published").inc(len(publications))
+        self.metrics.valkey_notifications.labels("published").inc(len(publications))
         connection.publish(publications)
         # Requests are answered between two batches.
         time.sleep(0)

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import structlog
 
-from core.metrics import Metrics
+from messaging.push.metrics import PushMetrics
 from messaging.push.provider import PushProvider, SubscriptionGone, WakeupFailed
 from messaging.push.wakeup_queue import WakeupClaim
 
@@ -39,7 +39,7 @@ class WakeupSender:
         self,
         providers: Sequence[PushProvider],
         check_presence: CheckPresence,
-        metrics: Metrics,
+        metrics: PushMetrics,
         on_result: Callable[[], None],
     ) -> None:
         """Prepare; on_result is called after each result and must not block."""
@@ -72,7 +72,7 @@ class WakeupSender:
 
     def _request(self, claim: WakeupClaim) -> None:
         result = self._wake(claim)
-        self._metrics.pushes.labels(claim.type, result.outcome).inc()
+        self._metrics.wakeups.labels(claim.type, result.outcome).inc()
         self._finish(result)
 
     def _wake(self, claim: WakeupClaim) -> WakeupResult:

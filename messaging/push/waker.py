@@ -17,8 +17,8 @@ import structlog
 
 from core.database import Database
 from core.database_errors import told
-from core.metrics import Metrics
 from messaging.push import wakeup_queue
+from messaging.push.metrics import PushMetrics
 from messaging.push.provider import PushProvider
 from messaging.push.schedule import next_check, next_repeat, next_try
 from messaging.push.sender import CheckPresence, WakeupResult, WakeupSender
@@ -54,7 +54,7 @@ class Waker:
         self,
         database: Database,
         clock: Callable[[], datetime],
-        metrics: Metrics,
+        metrics: PushMetrics,
         providers: Sequence[PushProvider],
         check_presence: CheckPresence = lambda _, on_result: on_result(False),
         *,
@@ -286,7 +286,7 @@ class Waker:
         with self._database.read() as connection:
             due = wakeup_queue.count_due(connection, self._clock())
         for name in self._types:
-            self._metrics.pushes_due.labels(name).set(due.get(name, 0))
+            self._metrics.due.labels(name).set(due.get(name, 0))
 
 
 def _settlement(result: WakeupResult, now: datetime) -> Settlement:

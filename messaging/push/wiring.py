@@ -4,6 +4,7 @@ from core.addresses import EVERYWHERE, Addresses
 from core.runtime import Runtime
 from messaging.push.apns import ApnsProvider
 from messaging.push.fcm import FcmProvider
+from messaging.push.metrics import PushMetrics
 from messaging.push.provider import PushProvider
 from messaging.push.schemas import PushParameters
 from messaging.push.sender import CheckPresence
@@ -48,7 +49,7 @@ class Push:
         self.waker = Waker(
             database,
             clock,
-            runtime.metrics,
+            PushMetrics(runtime.metrics),
             [provider(name) for name in settings.push],
             check_presence,
         )

@@ -10,9 +10,9 @@ from uuid import UUID
 
 import structlog
 
-from core.metrics import Metrics
 from messaging.mailbox.service import MessageService
 from messaging.message_types import CloseCode, Notice
+from messaging.metrics import MessagingMetrics
 from messaging.stream.codecs import Codec
 from messaging.stream.frames import ReadyFrame
 from messaging.stream.outbound_queue import OutboundQueue
@@ -32,7 +32,7 @@ class StreamService:
     messages: MessageService
     signals: SignalService
     clock: Callable[[], datetime]
-    metrics: Metrics
+    metrics: MessagingMetrics
     #: Bytes of a WebSocket message.
     max_message_bytes: int
     #: Seconds of silence after which a peer is pinged; after as many more it is gone.

@@ -17,10 +17,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError
 
-from core.metrics import Metrics
 from core.problems import InvalidFields, Problem
 from messaging.mailbox.service import MessageService
 from messaging.message_types import AcceptedMessage, CloseCode
+from messaging.metrics import MessagingMetrics
 from messaging.stream.codecs import Codec
 from messaging.stream.frames import (
     AcceptedFrame,
@@ -74,7 +74,7 @@ class Stream:
     queue: OutboundQueue
     messages: MessageService
     signals: SignalService
-    metrics: Metrics
+    metrics: MessagingMetrics
     request_id: str
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _end: StreamEnd | None = field(default=None, init=False)

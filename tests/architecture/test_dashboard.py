@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from core.metrics import Metrics
+from discovery.metrics import DiscoveryMetrics
+from interop.matrix.metrics import MatrixMetrics
+from messaging.metrics import MessagingMetrics
+from messaging.push.metrics import PushMetrics
+from sms.metrics import SmsMetrics
 from tests.databases import ROOT
+from verification.metrics import VerificationMetrics
 
 DASHBOARD: dict[str, Any] = json.loads((ROOT / "docs" / "grafana.json").read_text())
 SUFFIXES = {"histogram": ("_bucket", "_sum", "_count")}
@@ -19,9 +25,20 @@ QUERIES = [
 def _exposed() -> dict[str, set[str]]:
     """Give every name that is exposed, suffix included, with its labels."""
     metrics = Metrics()
+    sms = SmsMetrics(metrics)
+    parts = (
+        metrics,
+        sms,
+        VerificationMetrics(metrics, sms.funnel),
+        DiscoveryMetrics(metrics),
+        MessagingMetrics(metrics),
+        PushMetrics(metrics),
+        MatrixMetrics(metrics),
+    )
     labels = {
         metric._name: {*metric._labelnames, "le"}
-        for metric in vars(metrics).values()
+        for part in parts
+        for metric in vars(part).values()
         if hasattr(metric, "_labelnames")
     }
     types = re.findall(r"^# TYPE (\w+) (\w+)$", metrics.render().decode(), re.MULTILINE)
@@ -68,7 +85,7 @@ def test_every_metric_of_the_funnel_is_shown() -> None:
         "kith_funnel_total",
         "kith_spent_micros_total",
         "kith_seconds_to_verify_bucket",
-        "kith_policy_findings_total",
+        "kith_policy_rule_results_total",
         "kith_policy_decisions_total",
         "kith_deliveries_total",
         "kith_send_seconds_bucket",

@@ -17,6 +17,7 @@ from discovery import changes, entries, epochs
 from discovery.directory import Directory
 from discovery.epochs import Epoch
 from discovery.hashes import digest_words
+from discovery.metrics import DiscoveryMetrics
 from discovery.models import DirectoryEntry
 from discovery.snapshot import SnapshotUnusable
 from discovery.snapshot_builder import BuildRequest, HistoryChanged, build
@@ -55,7 +56,7 @@ class Worker:
 
     def __init__(self, database: Database, place: Path) -> None:
         self.database = database
-        self.metrics = Metrics()
+        self.metrics = DiscoveryMetrics(Metrics())
         self.directory = Directory(
             database,
             lambda: NOW,

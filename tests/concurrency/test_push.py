@@ -13,6 +13,7 @@ from core.database import Database
 from core.metrics import Metrics
 from messaging.mailbox.models import Mailbox
 from messaging.push import wakeup_queue
+from messaging.push.metrics import PushMetrics
 from messaging.push.models import PushSubscription
 from messaging.push.provider import PushTarget
 from messaging.push.waker import Waker
@@ -105,7 +106,7 @@ def test_all_who_mark_and_send_wake_each_once(
     together = Barrier(PROCESSES)
 
     def live(bell: Bell) -> None:
-        waker = Waker(database, clock, Metrics(), [bell])
+        waker = Waker(database, clock, PushMetrics(Metrics()), [bell])
         together.wait()
         for begin in range(0, DEVICES, 30):
             waker.wake(devices[begin : begin + 30])

@@ -6,6 +6,7 @@ from core.base64url import encode
 from core.database import Database
 from core.metrics import Metrics
 from sms.delivery import DeliveryService
+from sms.metrics import SmsMetrics
 from sms.models import Send
 from sms.smpp_messages import SmppMessages
 from sms.smpp_receipts import Receipt
@@ -38,7 +39,7 @@ def test_answers_and_receipts_at_once(database: Database, clock: Clock) -> None:
             )
             for identity in ids
         )
-    metrics = Metrics()
+    metrics = SmsMetrics(Metrics())
     workers = [
         SmppMessages(database, clock, DeliveryService(database, clock, metrics), metrics)
         for _ in range(2)
@@ -57,5 +58,4 @@ def test_answers_and_receipts_at_once(database: Database, clock: Clock) -> None:
 
     with database.read() as connection:
         assert set(connection.scalars(select(Send.status))) == {"delivered"}
-    labels = {"provider": "smpp", "status": "delivered"}
-    assert metrics.registry.get_sample_value("kith_deliveries_total", labels) == TEXTS
+    assert metrics.deliveries.labels("smpp", "delivered")._value.get() == TEXTS

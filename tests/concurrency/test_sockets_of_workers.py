@@ -101,7 +101,9 @@ def _workers(
             bus.start()
             stack.callback(bus.stop)
             until(
-                lambda kith=kith: kith.runtime.metrics.registry.get_sample_value("kith_bus_up") == 1
+                lambda kith=kith: (
+                    kith.runtime.metrics.registry.get_sample_value("kith_valkey_up") == 1
+                )
             )  # type: ignore[misc]
             pair.append(Worker(kith, stack.enter_context(served(app))))
         yield pair[0], pair[1]

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from core.metrics import Metrics
 from messaging.message_types import CloseCode, GroupChangedNotice, KeysLowNotice, Notice, Signal
+from messaging.metrics import MessagingMetrics
 from messaging.notifications.listeners import LongPoll
 from messaging.notifications.notifications import MessageStored, encode
 from messaging.notifications.registry import ListenerRegistry
@@ -61,7 +62,8 @@ class Worker:
     """What of a worker is about wake-ups."""
 
     def __init__(self, url: str, namespace: str) -> None:
-        self.registry, self.metrics = ListenerRegistry(), Metrics()
+        self.registry, metrics = ListenerRegistry(), Metrics()
+        self._samples = metrics.registry
         self.offline: list[UUID] = []
         self._changed = threading.Condition()
         self._joined: list[UUID] = []
@@ -71,7 +73,7 @@ class Worker:
             namespace,
             self.registry,
             self._join,
-            self.metrics,
+            MessagingMetrics(metrics),
             ping_seconds=0.1,
             timeout_seconds=0.5,
             max_retry_seconds=0.2,
@@ -98,14 +100,14 @@ class Worker:
 
     def value(self, name: str, **labels: str) -> float:
         """Read a metric."""
-        return self.metrics.registry.get_sample_value(name, labels) or 0.0
+        return self._samples.get_sample_value(name, labels) or 0.0
 
     def until_up(self, connections: int = 1) -> None:
         """Wait until it is connected for the so-manieth time."""
         self.until(
             lambda: (
-                self.value("kith_bus_up") == 1
-                and self.value("kith_bus_connections_total") >= connections
+                self.value("kith_valkey_up") == 1
+                and self.value("kith_valkey_connections_total") >= connections
             )
         )
 
@@ -153,9 +155,9 @@ def test_what_is_stored_here_wakes_there(workers: tuple[Worker, Worker]) -> None
             here.registry.send_notice(HERS, notice)  # type: ignore[arg-type]
         there.until(lambda: len(listener.said) == 3)
         assert listener.said == said
-    assert here.value("kith_bus_notifications_total", step="published") == 5
+    assert here.value("kith_valkey_notifications_total", step="published") == 5
     # Her own announcement is one of them.
-    assert there.value("kith_bus_notifications_total", step="received") == 5
+    assert there.value("kith_valkey_notifications_total", step="received") == 5
 
 
 def test_nobody_listens_anywhere(workers: tuple[Worker, Worker]) -> None:
@@ -187,7 +189,7 @@ def test_who_listens_is_found_out(workers: tuple[Worker, Worker], server: Valkey
         ask("nowhere", UUID(int=7))
     server.kill()
     try:
-        here.until(lambda: here.value("kith_bus_up") == 0)
+        here.until(lambda: here.value("kith_valkey_up") == 0)
         ask("away", HERS)
     finally:
         server.start()
@@ -257,7 +259,7 @@ def test_garbage(workers: tuple[Worker, Worker], server: Valkey) -> None:
         here.registry.notify_stored({HERS: ()})
         assert listener.wait(LONG)
         assert listener.why == []
-        assert there.value("kith_bus_notifications_total", step="invalid") == 4
+        assert there.value("kith_valkey_notifications_total", step="invalid") == 4
 
 
 def test_deployments_share_a_valkey(workers: tuple[Worker, Worker], server: Valkey) -> None:
@@ -290,10 +292,10 @@ def test_valkey_is_away(own: Valkey, hanging: bool) -> None:
         for number in range(10, 310):
             others.enter_context(there.registry.register(UUID(int=number), LongPoll()))
         own.freeze() if hanging else own.kill()
-        here.until(lambda: here.value("kith_bus_up") == there.value("kith_bus_up") == 0)
+        here.until(lambda: here.value("kith_valkey_up") == there.value("kith_valkey_up") == 0)
         here.registry.notify_stored({HERS: ()}, urgent={HERS})
         assert here.offline == [HERS]
-        assert here.value("kith_bus_notifications_total", step="dropped") == 1
+        assert here.value("kith_valkey_notifications_total", step="dropped") == 1
         own.thaw() if hanging else own.start()
         # Subscribed again, which has the poller look for what was missed.
         there.rejoined(times=2)
@@ -316,7 +318,7 @@ def test_two_that_came_while_it_was_away(own: Valkey) -> None:
         worker.bus.start()
         worker.until_up()
     own.kill()
-    here.until(lambda: here.value("kith_bus_up") == there.value("kith_bus_up") == 0)
+    here.until(lambda: here.value("kith_valkey_up") == there.value("kith_valkey_up") == 0)
     older, newer = Listener(), Listener()
     with here.registry.register(HERS, older), there.registry.register(HERS, newer):
         own.start()
@@ -337,7 +339,7 @@ def test_a_password(own: Valkey) -> None:
         wrong.bus.start()
         wrong.until(lambda: bool(lines))
         wrong.bus.stop()
-        assert wrong.value("kith_bus_connections_total") == 0
+        assert wrong.value("kith_valkey_connections_total") == 0
         right = Worker(own.url.replace("//", "//worker:hunter2@"), "kith")
         right.bus.start()
         right.until_up()
@@ -365,7 +367,7 @@ def test_tls(server: Valkey) -> None:
             worker.bus.start()
             worker.until(lambda: bool(lines))
             worker.bus.stop()
-            assert worker.value("kith_bus_connections_total") == 0
+            assert worker.value("kith_valkey_connections_total") == 0
         trusted.bus.start()
         trusted.until_up()
         with trusted.listening():

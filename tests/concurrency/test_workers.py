@@ -81,7 +81,7 @@ def _until(server: RunningServer, name: str, value: float) -> None:
 
 
 def _until_connected(server: RunningServer, workers: int) -> None:
-    _until(server, "kith_bus_up", workers)
+    _until(server, "kith_valkey_up", workers)
 
 
 def _newcomer(base_url: str) -> Person:
@@ -169,7 +169,7 @@ def test_a_wait_ends_at_another_worker(pair: list[RunningServer]) -> None:
         )
 
     def received() -> float:
-        return _metric(pair[0].base_url, 'kith_bus_notifications_total{step="received"}')
+        return _metric(pair[0].base_url, 'kith_valkey_notifications_total{step="received"}')
 
     with ThreadPoolExecutor() as pool:
         older = pool.submit(wait, pair[0])
@@ -202,7 +202,7 @@ def test_two_workers_of_one_server(environment: dict[str, str], tmp_path: Path) 
         (metrics,) = (tmp_path / "metrics").iterdir()
         # One that is killed is replaced; what it did still counts, and what it was at does not.
         psutil.Process(server.process.pid).children()[0].kill()
-        _until(server, "kith_bus_connections_total", 3)
+        _until(server, "kith_valkey_connections_total", 3)
         _until_connected(server, 2)
         assert _metric(url, route) == 20
     assert not metrics.exists()

@@ -12,6 +12,7 @@ from core import logs
 from core.database import Database
 from core.metrics import Metrics
 from settings import Settings
+from sms.metrics import SmsMetrics
 from sms.smpp import SmppProvider
 from tests.conftest import Clock, MakeApp
 from tests.contract.fake_sender import FakeSender
@@ -63,14 +64,14 @@ def all_logged(
 
 
 @pytest.fixture
-def metrics() -> Metrics:
+def metrics() -> SmsMetrics:
     """The metrics of the providers."""
-    return Metrics()
+    return SmsMetrics(Metrics())
 
 
 @pytest.fixture
 def build_smpp(
-    smsc: FakeSmsc, database: Database, clock: Clock, metrics: Metrics
+    smsc: FakeSmsc, database: Database, clock: Clock, metrics: SmsMetrics
 ) -> Iterator[BuildSmpp]:
     """Build providers that talk to the SMSC and close them afterwards."""
     built = []

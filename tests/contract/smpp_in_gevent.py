@@ -15,6 +15,7 @@ from gevent.pool import Pool
 from core.base64url import encode
 from core.database import Database
 from core.metrics import Metrics
+from sms.metrics import SmsMetrics
 from sms.provider import SmsMessage
 from sms.smpp_socket import Address
 from tests.contract.fake_smsc import FakeSmsc, answer_together, receipt
@@ -26,7 +27,7 @@ TEXTS = 100
 
 def main(database_url: str, encryption: str) -> None:
     """Send a hundred texts that are answered only once all of them wait."""
-    database, metrics = Database(database_url), Metrics()
+    database, metrics = Database(database_url), SmsMetrics(Metrics())
 
     def clock() -> datetime:
         return datetime.now(UTC)

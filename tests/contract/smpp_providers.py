@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from core.database import Database
-from core.metrics import Metrics
 from sms.delivery import DeliveryService
+from sms.metrics import SmsMetrics
 from sms.smpp import Sender, SmppProvider
 from sms.smpp_connection import Login, Times
 from sms.smpp_messages import SmppMessages
@@ -21,7 +21,7 @@ def build_provider(
     smsc: FakeSmsc,
     database: Database,
     clock: Callable[[], datetime],
-    metrics: Metrics,
+    metrics: SmsMetrics,
     **changed: Any,
 ) -> SmppProvider:
     """Build a provider that talks to an SMSC, with other arguments where a test needs them."""

@@ -31,7 +31,7 @@ def register(app: OpenAPI, openid: dict[str, Any]) -> TestResponse:
 
 def outcomes(app: OpenAPI) -> dict[str, float]:
     """Give how often each outcome was counted."""
-    (family,) = app.extensions["kith"].runtime.metrics.homeservers.collect()
+    (family,) = app.extensions["kith"].matrix.metrics.homeserver_requests.collect()
     return {
         sample.labels["outcome"]: sample.value
         for sample in family.samples

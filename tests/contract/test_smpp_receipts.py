@@ -14,8 +14,8 @@ from sqlalchemy import select, text
 
 from core.base64url import encode
 from core.database import Database
-from core.metrics import Metrics
 from sms.delivery import DeliveryService, Outcome
+from sms.metrics import SmsMetrics
 from sms.models import Send, SmppMessage
 from sms.provider import Ambiguous, SmsMessage
 from sms.smpp_codes import STATE_NAMES, STATUSES
@@ -69,7 +69,7 @@ class Sends:
         """Read how far a send has come."""
         return str(self.row(number).status)
 
-    def finish(self, metrics: Metrics, outcome: Outcome) -> None:
+    def finish(self, metrics: SmsMetrics, outcome: Outcome) -> None:
         """Record how the hand-over ended, as the service does after the provider's answer."""
         deliveries = DeliveryService(self.database, self.clock, metrics)
         deliveries.report("smpp", encode(DIGEST + (1).to_bytes(16, "big")), outcome)
@@ -86,9 +86,9 @@ def taken(smsc: FakeSmsc, **fields: Any) -> int:
     return smsc.answered(smsc.deliver(**fields))
 
 
-def told(metrics: Metrics, kind: str) -> float:
+def told(metrics: SmsMetrics, kind: str) -> float:
     """Say how many deliveries of a kind were counted."""
-    return metrics.registry.get_sample_value("kith_smpp_messages_total", {"kind": kind}) or 0
+    return metrics.smpp_messages.labels(kind)._value.get()
 
 
 def option(tag: str, value: bytes) -> bytes:
@@ -182,7 +182,7 @@ def test_in_any_order_and_twice(smsc: FakeSmsc, build_smpp: BuildSmpp, sends: Se
 
 @pytest.mark.parametrize("order", list(permutations(["ACCEPTD", "ENROUTE", "UNDELIV"])))
 def test_receipts_overtake_the_answer(
-    smsc: FakeSmsc, build_smpp: BuildSmpp, sends: Sends, metrics: Metrics, order: tuple[str, ...]
+    smsc: FakeSmsc, build_smpp: BuildSmpp, sends: Sends, metrics: SmsMetrics, order: tuple[str, ...]
 ) -> None:
     """What comes before the answer is kept until it is known whose it is, and then applied."""
 
@@ -204,7 +204,7 @@ def test_receipts_overtake_the_answer(
 
 
 def test_only_receipts_are_believed(
-    smsc: FakeSmsc, build_smpp: BuildSmpp, sends: Sends, metrics: Metrics
+    smsc: FakeSmsc, build_smpp: BuildSmpp, sends: Sends, metrics: SmsMetrics
 ) -> None:
     """A person's text that looks like a receipt changes nothing, nor does any that names no message."""
     message_id = build_smpp().send(sends.queue())
@@ -222,7 +222,7 @@ def test_only_receipts_are_believed(
 
 
 def test_another_providers_send(
-    smsc: FakeSmsc, build_smpp: BuildSmpp, sends: Sends, metrics: Metrics
+    smsc: FakeSmsc, build_smpp: BuildSmpp, sends: Sends, metrics: SmsMetrics
 ) -> None:
     """A receipt changes only what went out over SMPP."""
     message_id = build_smpp().send(sends.queue(provider="twilio", status="sent"))
@@ -231,14 +231,13 @@ def test_another_providers_send(
 
 
 def test_only_news_is_counted(
-    smsc: FakeSmsc, build_smpp: BuildSmpp, sends: Sends, metrics: Metrics
+    smsc: FakeSmsc, build_smpp: BuildSmpp, sends: Sends, metrics: SmsMetrics
 ) -> None:
     """However often a delivery is reported, it is one."""
     message_id = build_smpp().send(sends.queue())
     for _ in range(3):
         taken(smsc, short_message=receipt(message_id))
-    labels = {"provider": "smpp", "status": "delivered"}
-    assert metrics.registry.get_sample_value("kith_deliveries_total", labels) == 1
+    assert metrics.deliveries.labels("smpp", "delivered")._value.get() == 1
     assert (told(metrics, "news"), told(metrics, "repeated")) == (1, 2)
 
 
@@ -299,7 +298,7 @@ def test_a_late_answer_settles(
     smsc: FakeSmsc,
     build_smpp: BuildSmpp,
     sends: Sends,
-    metrics: Metrics,
+    metrics: SmsMetrics,
     late: Any,
     expected: tuple[str, ...],
 ) -> None:

@@ -285,7 +285,7 @@ def test_settings_without_an_smsc(app: OpenAPI) -> None:
     """The provider refuses settings that do not name an SMSC."""
     kith = app.extensions["kith"]
     messages = SmppMessages(
-        kith.runtime.database, kith.runtime.clock, kith.sms.deliveries, kith.runtime.metrics
+        kith.runtime.database, kith.runtime.clock, kith.sms.deliveries, kith.sms.metrics
     )
     with pytest.raises(SettingsError):
-        SmppProvider.from_settings(Settings(), messages, kith.runtime.metrics)
+        SmppProvider.from_settings(Settings(), messages, kith.sms.metrics)

@@ -18,6 +18,7 @@ from discovery import entries, epochs
 from discovery.directory import MAX_SNAPSHOT_AGE, Directory, DirectoryUpdater
 from discovery.epochs import Epoch, Rotation
 from discovery.hashes import digest_words
+from discovery.metrics import DiscoveryMetrics
 from discovery.models import DirectoryChange, DiscoveryEpoch
 from discovery.snapshot import Snapshot, SnapshotUnusable, write
 from discovery.snapshot_builder import BuildRequest, build, build_apart, snapshot_path
@@ -32,7 +33,7 @@ class Setup:
 
     def __init__(self, database: Database, clock: Clock, place: Path) -> None:
         self.database, self.clock, self.place = database, clock, place
-        self.metrics, self.built = Metrics(), list[BuildRequest]()
+        self.metrics, self.built = DiscoveryMetrics(Metrics()), list[BuildRequest]()
         with database.write() as connection:
             self.epoch: Epoch = epochs.read_or_begin(connection, clock, os.urandom)[0]
         self.directory = self.another()
@@ -64,7 +65,7 @@ class Setup:
 
     def count(self, name: str, **labels: str) -> float:
         """Read a metric."""
-        return self.metrics.registry.get_sample_value(f"kith_discovery_{name}_total", labels) or 0
+        return getattr(self.metrics, name).labels(**labels)._value.get()
 
     @property
     def path(self) -> Path:

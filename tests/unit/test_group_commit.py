@@ -10,6 +10,7 @@ from core.metrics import Metrics
 from core.problems import Problem
 from messaging.mailbox.group_commit import GroupCommit
 from messaging.mailbox.jobs import AcknowledgeJob
+from messaging.metrics import MessagingMetrics
 
 #: Far longer than any test may take.
 LONG = 20
@@ -22,7 +23,7 @@ class Gate:
         self.batches, self.told = [], []
         self.entered, self.open = threading.Semaphore(0), threading.Event()
         self.fails = fails
-        self.commits = GroupCommit(self.commit, Metrics(), **limits)
+        self.commits = GroupCommit(self.commit, MessagingMetrics(Metrics()), **limits)
         self.answered = threading.Semaphore(0)
 
     def commit(self, jobs):

@@ -8,6 +8,7 @@ import pytest
 from flask_openapi3 import OpenAPI
 
 from core.metrics import Metrics
+from messaging.push.metrics import PushMetrics
 from messaging.push.provider import PushTarget
 from messaging.push.waker import Waker
 from tests.api.messages.conftest import anna, ben, link, send
@@ -50,7 +51,7 @@ def test_they_run_until_they_are_stopped(
     """What is stored while they run is sent, a fault in a provider is an outcome, and the end is one."""
     kith = app.extensions["kith"]
     before = set(threading.enumerate())
-    provider, metrics = Broken(), Metrics()
+    provider, metrics = Broken(), PushMetrics(Metrics())
     waker = Waker(kith.runtime.database, clock, metrics, [provider], gather_seconds=0.01)
     kith.messaging.messages.registry.offline_handlers[:] = [waker.wake]
     swept, sweep = threading.Semaphore(0), waker.sweep
@@ -62,9 +63,7 @@ def test_they_run_until_they_are_stopped(
         assert swept.acquire(timeout=30)
     finally:
         waker.stop()
-    value = metrics.registry.get_sample_value
-    labels = {"provider": "webhook", "outcome": "unknown"}
-    assert value("kith_push_wakeups_total", labels) == 1
+    assert metrics.wakeups.labels("webhook", "unknown")._value.get() == 1
     assert "capability" not in capsys.readouterr().out
     assert set(threading.enumerate()) <= before
 
@@ -78,7 +77,9 @@ def test_they_outlive_a_database_that_is_away(clock: Clock) -> None:
         raise ZeroDivisionError
 
     database = SimpleNamespace(read=away, write=away)
-    waker = Waker(database, clock, Metrics(), [Broken()], gather_seconds=0.01, poll_seconds=0.01)
+    waker = Waker(
+        database, clock, PushMetrics(Metrics()), [Broken()], gather_seconds=0.01, poll_seconds=0.01
+    )
     waker.start()
     try:
         assert all(tries.acquire(timeout=30) for _ in range(5))
@@ -88,7 +89,7 @@ def test_they_outlive_a_database_that_is_away(clock: Clock) -> None:
 
 def test_without_a_provider_there_is_no_thread(clock: Clock) -> None:
     """Nothing gathers either."""
-    waker = Waker(SimpleNamespace(), clock, Metrics(), [])
+    waker = Waker(SimpleNamespace(), clock, PushMetrics(Metrics()), [])
     waker.start()
     waker.wake([])
     assert not any(thread.name.startswith("push") for thread in threading.enumerate())

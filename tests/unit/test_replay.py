@@ -17,11 +17,13 @@ from core.database import Database, table
 from core.metrics import Metrics
 from core.phone_numbers import prefix_of
 from core.secrets import DIGEST_SIZE
+from sms.metrics import SmsMetrics
 from sms.models import Send
 from sms.provider import Channel
 from tests.conftest import NUMBER, Clock
 from tests.databases import fresh_database_url
 from tests.policies import budget, velocity, write_policy
+from verification.metrics import VerificationMetrics
 from verification.policy import history
 from verification.policy import replay as replaying
 from verification.policy.facts import Attempt
@@ -55,7 +57,9 @@ class Recorder:
         self.clock = clock
         self._ids = count(1)
         challenges: Any = NoChallenges()
-        self.policy = PolicyService(policy, challenges, self.name, Metrics(), development=False)
+        metrics = Metrics()
+        counted = VerificationMetrics(metrics, SmsMetrics(metrics).funnel)
+        self.policy = PolicyService(policy, challenges, self.name, counted, development=False)
 
     def name(self, size: int) -> bytes:
         """Name each thing differently."""

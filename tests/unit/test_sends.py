@@ -14,6 +14,7 @@ from core.database import Database
 from core.metrics import Metrics
 from settings import Settings
 from sms.delivery import DeliveryService, Outcome
+from sms.metrics import SmsMetrics
 from sms.models import Send
 from sms.problems import SendBlocked, SendRejected, SendUnavailable
 from sms.provider import Ambiguous, Blocked, Rejected, Unavailable
@@ -42,7 +43,7 @@ class Sends:
         self.database = database
         self.clock = clock
         self.ids = count()
-        self.metrics = Metrics()
+        self.metrics = SmsMetrics(Metrics())
         self.deliveries = DeliveryService(database, clock, self.metrics)
         routing = load_routing(Settings(), [provider.name])
         router = Router(routing, [provider], clock, self.next_id)
@@ -155,8 +156,7 @@ def test_only_news_is_counted(sends: Sends) -> None:
     identity = sends.queue("sent")
     for _ in range(3):
         sends.report(identity, Outcome("delivered"))
-    labels = {"provider": "scripted", "status": "delivered"}
-    assert sends.metrics.registry.get_sample_value("kith_deliveries_total", labels) == 1
+    assert sends.metrics.deliveries.labels("scripted", "delivered")._value.get() == 1
 
 
 def test_what_is_known_stays_known(sends: Sends) -> None:

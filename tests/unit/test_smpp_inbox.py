@@ -8,6 +8,7 @@ from smpplib import consts
 from structlog.testing import capture_logs
 
 from core.metrics import Metrics
+from sms.metrics import SmsMetrics
 from sms.smpp_connection import Answer
 from sms.smpp_inbox import SmppInbox
 from sms.smpp_pdus import HEADER_SIZE, write
@@ -58,7 +59,7 @@ def messages() -> Messages:
 @pytest.fixture
 def inbox(messages: Messages) -> Iterator[SmppInbox]:
     """An inbox that holds two."""
-    inbox = SmppInbox(messages, "same", Metrics(), most_waiting=2)  # type: ignore[arg-type]
+    inbox = SmppInbox(messages, "same", SmsMetrics(Metrics()), most_waiting=2)  # type: ignore[arg-type]
     yield inbox
     messages.go_on.set()
     inbox.close()

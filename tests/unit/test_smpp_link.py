@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from core.metrics import Metrics
+from sms.metrics import SmsMetrics
 from sms.provider import Unavailable
 from sms.smpp_connection import SmppConnection, Times
 from sms.smpp_link import SmppLink
@@ -65,7 +66,7 @@ def test_binds_again_later_each_time() -> None:
         fail(RuntimeError("a bug")),
         lambda: Connection(RuntimeError("another")),
     )
-    metrics = Metrics()
+    metrics = SmsMetrics(Metrics())
     link = SmppLink(binds, TIMES, metrics)
     with capture_logs() as lines:
         with pytest.raises(Unavailable):
@@ -81,7 +82,7 @@ def test_binds_again_later_each_time() -> None:
     assert [line["error"] for line in lines if line["event"] == "smpp.unexpected"] == [
         "RuntimeError"
     ] * 2
-    assert metrics.registry.get_sample_value("kith_smpp_bound") == 0
+    assert metrics.smpp_bound._value.get() == 0
 
 
 def test_a_send_waits_for_the_first_try_only() -> None:
@@ -92,7 +93,7 @@ def test_a_send_waits_for_the_first_try_only() -> None:
         assert go_on.wait(5)
         raise Unavailable("refused")
 
-    link = SmppLink(Binds(bind), Times(5, 5, 60, first_retry=60), Metrics())
+    link = SmppLink(Binds(bind), Times(5, 5, 60, first_retry=60), SmsMetrics(Metrics()))
     with pytest.raises(Unavailable) as early:
         link.connection(0.01)
     assert early.value.error_code == "bind-timeout"
@@ -109,7 +110,7 @@ def test_a_send_waits_for_the_first_try_only() -> None:
 def test_a_link_that_was_never_used() -> None:
     """Closing it calls nobody, and neither does a send after that."""
     binds = Binds()
-    link = SmppLink(binds, TIMES, Metrics())
+    link = SmppLink(binds, TIMES, SmsMetrics(Metrics()))
     link.close()
     with pytest.raises(Unavailable) as closed:
         link.connection(5)

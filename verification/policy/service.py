@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, bindparam, update
 
 from core.database import purge, table
-from core.metrics import Metrics
 from core.problems import Problem, RateLimitStatus
 from core.rate_limits import RateLimit
+from verification.metrics import VerificationMetrics
 from verification.policy import refusals, traffic
 from verification.policy.challenge import ChallengeService, Solution
 from verification.policy.counters import Counted, settle_money, take_back
@@ -65,7 +65,7 @@ class PolicyService:
         policy: Policy,
         challenges: ChallengeService,
         entropy: Callable[[int], bytes],
-        metrics: Metrics,
+        metrics: VerificationMetrics,
         *,
         development: bool,
     ) -> None:
@@ -145,7 +145,7 @@ class PolicyService:
         decided = judgement.refused_by
         for each in judgement.judged:
             if each.finding.verdict != "allow":
-                self._metrics.policy_findings.labels(
+                self._metrics.rule_results.labels(
                     each.rule.label, each.finding.verdict, each.mode
                 ).inc()
         verdict = decided.finding.verdict if decided else "allow"
