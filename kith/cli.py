@@ -51,6 +51,7 @@ def _unavailable(name: str, reason: str) -> click.Command:
 
 
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="kith", prog_name="kith")
 @click.option(
     "--server",
     envvar="KITH_SERVER",

@@ -11,6 +11,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, TypedDict, Unpack
 
 import httpx
@@ -99,7 +100,12 @@ class Transport:
         self._retries = retries
         self._sleep = sleep
         try:
-            self._client = httpx.Client(base_url=url, transport=transport, timeout=timeout)
+            self._client = httpx.Client(
+                base_url=url,
+                transport=transport,
+                timeout=timeout,
+                headers={"User-Agent": f"kith/{version('kith')}"},
+            )
         except OSError as error:  # ssl.SSLError is one
             named = os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR") or "they"
             raise KithAuthoritiesUnreadable(

@@ -3,9 +3,11 @@
 import base64
 import hashlib
 from datetime import UTC, datetime
+from importlib.metadata import version
 
 import httpx
 import pytest
+from click.testing import CliRunner
 
 from kith import (
     AcceptedMessage,
@@ -21,6 +23,7 @@ from kith import (
     Verification,
     hash_number,
 )
+from kith.cli import main
 from tests.unit.kith.canned import (
     ACCOUNT,
     DEVICE,
@@ -33,6 +36,15 @@ from tests.unit.kith.canned import (
 )
 
 MOMENT = datetime(2026, 11, 22, 10, 20, 30, tzinfo=UTC)
+
+
+def test_requests_name_the_client(client: Kith, script: Script) -> None:
+    """With its version, which the command shows too."""
+    script.on("GET /v1/account", ok(ACCOUNT))
+    client.account()
+    assert script.requests[0].headers["User-Agent"] == f"kith/{version('kith')}"
+    shown = CliRunner().invoke(main, ["--version"])
+    assert shown.output == f"kith, version {version('kith')}\n"
 
 
 def test_start_verification_sends_only_what_was_given(client: Kith, script: Script) -> None:
