@@ -109,10 +109,10 @@ class Sessions:
     def retire(self, account_id: str, device_id: str) -> None:
         """Stop writing in the sessions with a device; messages on their way can still be read."""
         with self._store.transaction():
-            peer = self.peer(account_id, device_id)
+            name = _name(account_id, device_id)
+            peer = self._store.get(Peer, name)
             if peer is None:
                 return
-            name = _name(account_id, device_id)
             self._store.delete(Peer, name)
             self._add_old(name, *(self._retired(peer, one) for one in peer.sessions))
 
@@ -146,7 +146,7 @@ class Sessions:
             session = RatchetSession(
                 ratchet.state(), agreed.associated_data, opening.ephemeral_key, prefix
             )
-            self._activate(account_id, bundle.device_id, bundle.identity_key, them, session)
+            self._activate(them, bundle.identity_key, session)
             return prefix + message
 
     def encrypt(self, account_id: str, device_id: str, plaintext: bytes) -> bytes:
@@ -158,44 +158,41 @@ class Sessions:
             ratchet = Ratchet.from_state(session.ratchet)
             message = ratchet.encrypt(plaintext, session.associated_data)
             kept = msgspec.structs.replace(session, ratchet=ratchet.state())
-            self._save(account_id, device_id, peer, (kept, *others))
-            return (
-                session.prefix or formats.encode_envelope(formats.SessionMessage(b""))
-            ) + message
+            self._save(_name(account_id, device_id), peer, (kept, *others))
+            prefix = session.prefix or formats.encode_envelope(formats.SessionMessage(b""))
+            return prefix + message
 
     def decrypt(self, account_id: str, device_id: str, content: bytes) -> DecryptedMessage | None:
         """Return the message in an envelope, None for one that says that this device had no keys
         yet; raise NotDecrypted or MessageIgnored, with nothing changed.
         """
+        name = _name(account_id, device_id)
         with self._store.transaction():
             try:
                 envelope = formats.decode_envelope(content)
                 if envelope is None:
                     return None
-                digest = hashlib.sha256(envelope.message).hexdigest()
-                heard = f"{_name(account_id, device_id)}/{digest}"
-                if self._store.get(DecryptedMarker, heard) is not None:
+                marker = f"{name}/{hashlib.sha256(envelope.message).hexdigest()}"
+                if self._store.get(DecryptedMarker, marker) is not None:
                     raise MessageIgnored
-                if isinstance(envelope, InitialMessage) and not self._knows(
-                    account_id, device_id, envelope
-                ):
-                    opened = self._answer(account_id, device_id, envelope)
+                if isinstance(envelope, InitialMessage) and not self._knows(name, envelope):
+                    them = Party(account_id, device_id, envelope.sender_registration_id)
+                    decrypted = self._accept(them, envelope)
                 else:
-                    opened = self._decrypt_in_session(account_id, device_id, envelope.message)
+                    decrypted = self._decrypt_in_session(name, envelope.message)
             except EnvelopeUnknown:
                 raise MessageIgnored from None
             except (EnvelopeUnreadable, KeyMissing, KeyAgreementFailed):
                 raise NotDecrypted from None
-            self._store.put(
-                heard, DecryptedMarker(), expires_at=int(self._clock()) + MARKER_RETENTION_SECONDS
-            )
-            return opened
+            until = int(self._clock()) + MARKER_RETENTION_SECONDS
+            self._store.put(marker, DecryptedMarker(), expires_at=until)
+            return decrypted
 
-    def _answer(self, account_id: str, device_id: str, first: InitialMessage) -> DecryptedMessage:
+    def _accept(self, them: Party, first: InitialMessage) -> DecryptedMessage:
+        """Start the session of an initial message."""
         identity_key, ephemeral_key = first.opening.identity_key, first.opening.ephemeral_key
         if self._store.get(UsedInitialMessage, ephemeral_key.hex()):
             raise NotDecrypted
-        them = Party(account_id, device_id, first.sender_registration_id)
         secrets = self._keys.secrets_for(first)
         agreed = key_agreement.respond(secrets, self._own(), first.opening, them)
         ratchet, plaintext = Ratchet.respond(
@@ -209,79 +206,56 @@ class Sessions:
         old = self._has_older_keys(them)
         if old:
             replaced = Peer(identity_key, them.registration_id)
-            self._add_old(_name(account_id, device_id), self._retired(replaced, session))
+            name = _name(them.account_id, them.device_id)
+            self._add_old(name, self._retired(replaced, session))
         else:
-            self._activate(account_id, device_id, identity_key, them, session)
+            self._activate(them, identity_key, session)
         return DecryptedMessage(plaintext, identity_key, them.registration_id, old)
 
     def _has_older_keys(self, them: Party) -> bool:
         """Return whether these keys of a device were replaced, as far as is known."""
         peer = self.peer(them.account_id, them.device_id)
+        old = self._old_sessions(_name(them.account_id, them.device_id))
         return (
             peer is not None
             and peer.registration_id != them.registration_id
-            and any(
-                one.registration_id == them.registration_id
-                for one in self._old_sessions(_name(them.account_id, them.device_id))
-            )
+            and any(one.registration_id == them.registration_id for one in old)
         )
 
-    def _decrypt_in_session(
-        self, account_id: str, device_id: str, message: bytes
-    ) -> DecryptedMessage:
-        peer = self.peer(account_id, device_id)
-        for session in () if peer is None else peer.sessions:
-            ratchet = Ratchet.from_state(session.ratchet)
-            try:
-                plaintext = ratchet.decrypt(message, session.associated_data)
-            except NotDecrypted:
-                continue
-            assert peer is not None
-            kept = msgspec.structs.replace(session, ratchet=ratchet.state(), prefix=b"")
-            others = (other for other in peer.sessions if other is not session)
-            self._save(account_id, device_id, peer, (kept, *others))
-            return DecryptedMessage(plaintext, peer.identity_key, peer.registration_id)
-        return self._decrypt_in_old_session(_name(account_id, device_id), message)
-
-    def _decrypt_in_old_session(self, name: str, message: bytes) -> DecryptedMessage:
-        found = self._old_sessions(name)
-        for place, old in enumerate(found):
-            ratchet = Ratchet.from_state(old.session.ratchet)
-            try:
-                plaintext = ratchet.decrypt(message, old.session.associated_data)
-            except NotDecrypted:
-                continue
-            session = msgspec.structs.replace(old.session, ratchet=ratchet.state())
-            kept = msgspec.structs.replace(old, session=session)
-            self._save_old(name, (*found[:place], kept, *found[place + 1 :]))
-            return DecryptedMessage(plaintext, old.identity_key, old.registration_id, old=True)
+    def _decrypt_in_session(self, name: str, message: bytes) -> DecryptedMessage:
+        peer = self._store.get(Peer, name)
+        for session in peer.sessions if peer is not None else ():
+            if (read := _decrypt(session, message)) and peer is not None:
+                others = (other for other in peer.sessions if other is not session)
+                self._save(name, peer, (read[1], *others))
+                return DecryptedMessage(read[0], peer.identity_key, peer.registration_id)
+        old_sessions = self._old_sessions(name)
+        for place, old in enumerate(old_sessions):
+            if read := _decrypt(old.session, message):
+                kept = msgspec.structs.replace(old, session=read[1])
+                self._save_old(name, (*old_sessions[:place], kept, *old_sessions[place + 1 :]))
+                return DecryptedMessage(read[0], old.identity_key, old.registration_id, old=True)
         raise NotDecrypted
 
-    def _knows(self, account_id: str, device_id: str, first: InitialMessage) -> bool:
-        peer = self.peer(account_id, device_id)
-        old = (one.session for one in self._old_sessions(_name(account_id, device_id)))
+    def _knows(self, name: str, first: InitialMessage) -> bool:
+        peer = self._store.get(Peer, name)
+        sessions = [one.session for one in self._old_sessions(name)]
         return any(
             session.ephemeral_key == first.opening.ephemeral_key
-            for session in (*(() if peer is None else peer.sessions), *old)
+            for session in (*(() if peer is None else peer.sessions), *sessions)
         )
 
-    def _activate(
-        self,
-        account_id: str,
-        device_id: str,
-        identity_key: bytes,
-        them: Party,
-        session: RatchetSession,
-    ) -> None:
+    def _activate(self, them: Party, identity_key: bytes, session: RatchetSession) -> None:
         """Write in a new session from now on; those with older keys of the device become read-only."""
-        peer = self.peer(account_id, device_id)
+        peer = self.peer(them.account_id, them.device_id)
         if peer is not None and (
             peer.identity_key != identity_key or peer.registration_id != them.registration_id
         ):
-            self.retire(account_id, device_id)
+            self.retire(them.account_id, them.device_id)
             peer = None
         peer = peer or Peer(identity_key, them.registration_id)
-        self._save(account_id, device_id, peer, (session, *peer.sessions)[:MAX_SESSIONS])
+        name = _name(them.account_id, them.device_id)
+        self._save(name, peer, (session, *peer.sessions)[:MAX_SESSIONS])
 
     def _retired(self, peer: Peer, session: RatchetSession) -> OldSession:
         until = int(self._clock()) + OLD_SESSION_RETENTION_SECONDS
@@ -298,11 +272,8 @@ class Sessions:
         until = max((one.until for one in sessions), default=0)
         self._store.put(name, OldSessions(sessions), expires_at=until)
 
-    def _save(
-        self, account_id: str, device_id: str, peer: Peer, sessions: tuple[RatchetSession, ...]
-    ) -> None:
-        changed = msgspec.structs.replace(peer, sessions=sessions)
-        self._store.put(_name(account_id, device_id), changed)
+    def _save(self, name: str, peer: Peer, sessions: tuple[RatchetSession, ...]) -> None:
+        self._store.put(name, msgspec.structs.replace(peer, sessions=sessions))
 
     def _own(self) -> Party:
         return Party(self._account_id, self._device_id, self._keys.identity().registration_id)
@@ -310,3 +281,13 @@ class Sessions:
 
 def _name(account_id: str, device_id: str) -> str:
     return f"{account_id}/{device_id}"
+
+
+def _decrypt(session: RatchetSession, message: bytes) -> tuple[bytes, RatchetSession] | None:
+    """Return the content of a message and the session after it, None for another session's."""
+    ratchet = Ratchet.from_state(session.ratchet)
+    try:
+        plaintext = ratchet.decrypt(message, session.associated_data)
+    except NotDecrypted:
+        return None
+    return plaintext, msgspec.structs.replace(session, ratchet=ratchet.state(), prefix=b"")
