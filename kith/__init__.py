@@ -6,14 +6,7 @@ the extra `kith[messages]`), `kith.cli` is the command. Nothing of the server is
 
 from kith import problems
 from kith.api.discovery import hash_number
-from kith.api.keys import (
-    FetchedKeys,
-    KeyBundle,
-    KeyCounts,
-    Prekey,
-    SignedPrekey,
-    keys_digest,
-)
+from kith.api.keys import FetchedKeys, KeyBundle, KeyCounts, Prekey, SignedPrekey, keys_digest
 from kith.api.verification import DeviceRecovery, solve_challenge
 from kith.client import Kith
 from kith.errors import (

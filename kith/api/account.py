@@ -10,12 +10,7 @@ from kith.models import (
     PushSubscription,
     base64url,
 )
-from kith.problems import (
-    AccountNotFound,
-    DeviceNotFound,
-    PushSubscriptionNotFound,
-    TokenInvalid,
-)
+from kith.problems import AccountNotFound, DeviceNotFound, PushSubscriptionNotFound, TokenInvalid
 
 _LOCK = "/v1/account/registration-lock"
 _PUSH = "/v1/push-subscription"

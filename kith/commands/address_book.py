@@ -241,13 +241,7 @@ def numbers(
     with disk_errors(), Book() as book:
         on_fault = None if as_json else lambda fault: note(fault_line(file, fault))
         read_book(
-            book,
-            file,
-            form,
-            region=region,
-            own_number=own_number,
-            keep_own=True,
-            on_fault=on_fault,
+            book, file, form, region=region, own_number=own_number, keep_own=True, on_fault=on_fault
         )
         if as_json:
             sys.stdout.writelines(_numbers_document(book))

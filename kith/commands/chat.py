@@ -57,10 +57,7 @@ class _Chat:
         self._print(before)
         warn_about_own_devices(self._opened)
         stream = Stream(
-            self._opened.kith,
-            messenger,
-            on_change=self._changed,
-            on_lock_removal=note_lock_removal,
+            self._opened.kith, messenger, on_change=self._changed, on_lock_removal=note_lock_removal
         )
         receiving = threading.Thread(target=self._receive, args=(stream,), daemon=True)
         receiving.start()

@@ -14,10 +14,7 @@ from kith.commands.output import ask_secret, note, pin_file_option, print_json, 
 from kith.commands.session import Session
 from kith.contacts.numbers import NumberUnreadable, normalise
 from kith.models import Registration
-from kith.problems import (
-    DeviceNotRecoverable,
-    RegistrationLocked,
-)
+from kith.problems import DeviceNotRecoverable, RegistrationLocked
 from kith.storage import Credentials
 
 MAX_PIN_TRIES = 3

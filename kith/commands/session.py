@@ -19,12 +19,7 @@ from kith.api.verification import solve_challenge
 from kith.client import Kith
 from kith.commands.errors import LOCAL_FILE, REFUSED, Failure
 from kith.commands.output import note, spinner
-from kith.storage import (
-    Credentials,
-    CredentialsFile,
-    CredentialsMissing,
-    default_directory,
-)
+from kith.storage import Credentials, CredentialsFile, CredentialsMissing, default_directory
 from kith.transport import VISIBLE_ASCII
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"

@@ -23,14 +23,7 @@ from kith.commands.address_book import (
     strict_option,
     write_rejects,
 )
-from kith.commands.errors import (
-    BUDGET_USED_UP,
-    LATER,
-    LOCAL_FILE,
-    NOT_SIGNED_IN,
-    Failure,
-    duration,
-)
+from kith.commands.errors import BUDGET_USED_UP, LATER, LOCAL_FILE, NOT_SIGNED_IN, Failure, duration
 from kith.commands.message_store import save_names
 from kith.commands.output import SyncProgress, note, plural
 from kith.commands.session import Session

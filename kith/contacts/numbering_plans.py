@@ -134,10 +134,7 @@ MEXICO, ARGENTINA, BRAZIL = 52, 54, 55
 TWO_FORMS = frozenset({MEXICO, ARGENTINA, BRAZIL})
 
 _MEXICAN_PREFIX = re.compile(r"(?:01|02|044|045|1)(?=\d{10}\Z)")
-_MIN_LOCAL_DIGITS, _MAX_LOCAL_DIGITS = (
-    5,
-    11,
-)  # without area code; 15 may come first
+_MIN_LOCAL_DIGITS, _MAX_LOCAL_DIGITS = (5, 11)  # without area code; 15 may come first
 
 
 def national_forms(code: int, national: str) -> tuple[str, ...]:

@@ -237,10 +237,7 @@ def _name_and_number(row: Row) -> tuple[str, str] | None:
     text = filled[0].strip()
     places = list(_BEFORE_A_NUMBER.finditer(text))
     # The 1 of "Bob 1 0664 …" is no digit of the number: a trunk prefix or a plus follows.
-    for begin, fewest in (
-        ("+(0", MIN_NUMBER_DIGITS),
-        ("123456789", MIN_DIGITS_WITH_AREA),
-    ):
+    for begin, fewest in (("+(0", MIN_NUMBER_DIGITS), ("123456789", MIN_DIGITS_WITH_AREA)):
         for found in places:
             name, number = text[: found.start()], text[found.end() :]
             if number[0] in begin and count_digits(number) >= fewest and looks_like_number(number):

@@ -134,8 +134,7 @@ class Store(ClosesDatabase):
         """Yield the records of a kind in the order in which their names were added."""
         with self._lock, self._explained():
             rows = self._database.execute(
-                "SELECT name, value FROM records WHERE kind = ? ORDER BY position",
-                (model.kind,),
+                "SELECT name, value FROM records WHERE kind = ? ORDER BY position", (model.kind,)
             ).fetchall()
         for key, value in rows:
             yield self._opened(model, key, value)

@@ -97,8 +97,7 @@ class Book(ClosesDatabase):
         """Record a fault."""
         self.unreadable += 1
         self._database.execute(
-            "INSERT INTO faults VALUES (?, ?, ?)",
-            (fault.line, fault.reason, fault.name),
+            "INSERT INTO faults VALUES (?, ?, ?)", (fault.line, fault.reason, fault.name)
         )
 
     def faults(self) -> Iterator[Fault]:

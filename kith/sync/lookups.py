@@ -38,11 +38,7 @@ class Outcome:
 
 
 def synchronise(
-    client: Kith,
-    book: Book,
-    state: State,
-    *,
-    on_progress: Callable[[int, int], None] | None = None,
+    client: Kith, book: Book, state: State, *, on_progress: Callable[[int, int], None] | None = None
 ) -> Outcome:
     """Look up the numbers of `book`, record the matches in it, and in `state` what was paid for.
 
