@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Binary = bytes
 else:
     # Bytes that the API writes as unpadded base64url: msgspec decodes `bytes` from padded base64.
-    Binary = ABCMeta("Binary", (), {})
+    Binary = ABCMeta("Binary", (), {"__module__": __name__})
     Binary.register(bytes)
 
 

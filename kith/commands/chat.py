@@ -43,21 +43,24 @@ def chat(session: Session, name: str, with_group: bool) -> None:
 
 class _Chat:
     def __init__(self, context: Messaging, to: str, *, is_group: bool) -> None:
-        self._opened = context
+        self._context = context
         self._to = to
         self._is_group = is_group
         self._printing = threading.Lock()
         self._ended = ""
 
     def run(self) -> None:
-        messenger = self._opened.messenger
+        messenger = self._context.messenger
         messenger.on_queued_result = self._note_result
         messenger.receive()
         before = messenger.history.newest(self._to, HISTORY_LINES)
         self._print(before)
-        warn_about_own_devices(self._opened)
+        warn_about_own_devices(self._context)
         stream = Stream(
-            self._opened.kith, messenger, on_change=self._changed, on_lock_removal=note_lock_removal
+            self._context.kith,
+            messenger,
+            on_change=self._changed,
+            on_lock_removal=note_lock_removal,
         )
         receiving = threading.Thread(target=self._receive, args=(stream,), daemon=True)
         receiving.start()
@@ -74,8 +77,8 @@ class _Chat:
 
     def _send(self, text: str) -> None:
         try:
-            with send_errors(self._opened):
-                entry = self._opened.messenger.send(self._to, text, is_group=self._is_group)
+            with send_errors(self._context):
+                entry = self._context.messenger.send(self._to, text, is_group=self._is_group)
         except KithUnreachable:
             self._say(f"{MARKS['waiting']} no answer; it is kept, and goes out later")
         except (KithError, Failure, click.UsageError) as error:
@@ -109,8 +112,8 @@ class _Chat:
     def _print(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
             mark = f" {MARKS[entry.state]}" if entry.outgoing else ""
-            self._say(message_line(self._opened, entry) + mark)
-        self._opened.messenger.mark_shown(
+            self._say(message_line(self._context, entry) + mark)
+        self._context.messenger.mark_shown(
             [entry for entry in entries if entry.unread], send_receipts=True
         )
 

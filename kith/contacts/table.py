@@ -111,8 +111,8 @@ class _ColumnPlan:
 
     title: str
     named: bool = False
-    believed: bool = False
-    abroad_only: bool = False
+    trusted: bool = False
+    international_only: bool = False
 
 
 class _TableReader:
@@ -121,20 +121,25 @@ class _TableReader:
     def __init__(self, columns: Columns, sample: Sequence[Row]) -> None:
         self._columns = columns
         width = max((len(row.cells) for row in sample), default=0)
-        self._odd = set[int]()
+        self._phoneless = set[int]()
         self._width = min(max(width, len(columns.names)), MAX_COLUMNS)
-        self._asides = {
+        self._helper_columns = {
             index
             for index in (*columns.countries, *columns.areas)
             if not _hold_numbers(sample, index)
         }
         self._names = {*columns.full_name, *columns.name_parts, *columns.organization}
         # Names come last: a number in a name is mostly in a phone column as well.
-        places = sorted(set(range(self._width)) - self._asides, key=lambda one: one in self._names)
+        places = sorted(
+            set(range(self._width)) - self._helper_columns, key=lambda one: one in self._names
+        )
         self._places = {index: self._place(index, sample) for index in places}
         # The country and area code columns of each phone column.
         self._beside = {
-            index: (self._aside(columns.country_of(index)), self._aside(columns.area_of(index)))
+            index: (
+                self._helper_column(columns.country_of(index)),
+                self._helper_column(columns.area_of(index)),
+            )
             for index in self._places
         }
         self._phones = {index for index, place in self._places.items() if place.named}
@@ -144,7 +149,7 @@ class _TableReader:
         no numbers.
         """
         cells = row.cells
-        if self._odd:
+        if self._phoneless:
             yield from self._report_odd_columns(row)
         numbers, unknown = list[WrittenNumber](), set[int]()
         for index, place in self._places.items():
@@ -186,24 +191,24 @@ class _TableReader:
         if index in columns.about and looking and looking * 2 >= len(cells):
             return _ColumnPlan(title, named=True)
         if index in (*columns.phones, *columns.about):
-            self._odd.add(index)
+            self._phoneless.add(index)
         return _ColumnPlan(
             title,
-            believed=looking >= 2 and looking * 2 >= len(cells),
-            abroad_only=index in columns.other,
+            trusted=looking >= 2 and looking * 2 >= len(cells),
+            international_only=index in columns.other,
         )
 
     def _report_odd_columns(self, row: Row) -> Iterator[Fault]:
-        for index in sorted(self._odd):
+        for index in sorted(self._phoneless):
             cell = row.cells[index].strip() if index < len(row.cells) else ""
             if cell and not looks_like_number(cell):
-                self._odd.discard(index)
+                self._phoneless.discard(index)
                 title = self._places[index].title
                 reason = f"column {quoted(title)} holds no phone numbers, such as {quoted(cell)}"
                 yield Fault(row.line, f"{reason}; it is not read")
 
-    def _aside(self, column: int | None) -> int | None:
-        return column if column in self._asides else None
+    def _helper_column(self, column: int | None) -> int | None:
+        return column if column in self._helper_columns else None
 
     @staticmethod
     def _with_region(
@@ -268,10 +273,10 @@ def _numbers(cell: str, line: int, place: _ColumnPlan) -> list[WrittenNumber]:
     if place.named:
         return written_numbers(cell, line)
     if looks_like_number(cell):
-        if place.abroad_only and not is_international(cell.strip()):
+        if place.international_only and not is_international(cell.strip()):
             return []
         return written_numbers(cell, line, place.title)
-    if place.believed and count_digits(cell) >= MIN_VALUE_DIGITS:
+    if place.trusted and count_digits(cell) >= MIN_VALUE_DIGITS:
         return written_numbers(cell, line, place.title)
     return []
 

@@ -42,7 +42,7 @@ class InitialMessage(NamedTuple):
 
     sender_registration_id: int
     recipient_registration_id: int
-    opening: KeyExchange
+    exchange: KeyExchange
     signed_prekey_id: int
     one_time_prekey_id: int | None
     kem_prekey_id: int | None
@@ -64,13 +64,13 @@ def encode_envelope(envelope: InitialMessage | SessionMessage) -> bytes:
         + _FIXED.pack(
             envelope.sender_registration_id,
             envelope.recipient_registration_id,
-            envelope.opening.identity_key,
-            envelope.opening.ephemeral_key,
+            envelope.exchange.identity_key,
+            envelope.exchange.ephemeral_key,
             envelope.signed_prekey_id,
             _key_id(envelope.one_time_prekey_id),
             _key_id(envelope.kem_prekey_id),
         )
-        + envelope.opening.kem_ciphertext
+        + envelope.exchange.kem_ciphertext
         + envelope.message
     )
 

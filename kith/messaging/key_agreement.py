@@ -97,16 +97,18 @@ def initiate(
         )
     except _LIBRARY_ERRORS as error:
         raise KeyAgreementFailed(f"The keys of that device are not good: {error}") from None
-    agreed = SharedSecret(_combine(secret, kem_secret), associated_data)
-    return agreed, KeyExchange(header.identity_key, header.ephemeral_key, kem_ciphertext)
+    shared = SharedSecret(_combine(secret, kem_secret), associated_data)
+    return shared, KeyExchange(header.identity_key, header.ephemeral_key, kem_ciphertext)
 
 
-def respond(own_secrets: KeySecrets, own: Party, opening: KeyExchange, them: Party) -> SharedSecret:
+def respond(
+    own_secrets: KeySecrets, own: Party, exchange: KeyExchange, them: Party
+) -> SharedSecret:
     """Return the secret shared with the sender of an initial message; raise KeyAgreementFailed."""
     one_time = own_secrets.one_time_prekey
     header = x3dh.Header(
-        identity_key=opening.identity_key,
-        ephemeral_key=opening.ephemeral_key,
+        identity_key=exchange.identity_key,
+        ephemeral_key=exchange.ephemeral_key,
         signed_pre_key=xeddsa.priv_to_curve25519_pub(own_secrets.signed_prekey),
         pre_key=None if one_time is None else xeddsa.priv_to_curve25519_pub(one_time),
     )
@@ -119,7 +121,7 @@ def respond(own_secrets: KeySecrets, own: Party, opening: KeyExchange, them: Par
         kem_secret = b""
         if own_secrets.kem_prekey is not None:
             kem_key = MLKEM1024PrivateKey.from_seed_bytes(own_secrets.kem_prekey)
-            kem_secret = kem_key.decapsulate(opening.kem_ciphertext)
+            kem_secret = kem_key.decapsulate(exchange.kem_ciphertext)
     except _LIBRARY_ERRORS as error:
         raise KeyAgreementFailed(f"A first message was not made as it should be: {error}") from None
     return SharedSecret(_combine(secret, kem_secret), associated_data)

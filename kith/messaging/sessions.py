@@ -127,16 +127,16 @@ class Sessions:
         with self._store.transaction():
             identity = self._keys.identity()
             them = Party(account_id, bundle.device_id, bundle.registration_id)
-            agreed, opening = key_agreement.initiate(identity.seed, self._own(), bundle, them)
+            shared, exchange = key_agreement.initiate(identity.seed, self._own(), bundle, them)
             ratchet, message = Ratchet.initiate(
-                agreed.secret, bundle.signed_prekey.public_key, plaintext, agreed.associated_data
+                shared.secret, bundle.signed_prekey.public_key, plaintext, shared.associated_data
             )
             one_time, kem = bundle.one_time_prekey, bundle.kem_prekey
             prefix = formats.encode_envelope(
                 InitialMessage(
                     identity.registration_id,
                     bundle.registration_id,
-                    opening,
+                    exchange,
                     bundle.signed_prekey.key_id,
                     None if one_time is None else one_time.key_id,
                     None if kem is None else kem.key_id,
@@ -144,7 +144,7 @@ class Sessions:
                 )
             )
             session = RatchetSession(
-                ratchet.state(), agreed.associated_data, opening.ephemeral_key, prefix
+                ratchet.state(), shared.associated_data, exchange.ephemeral_key, prefix
             )
             self._activate(them, bundle.identity_key, session)
             return prefix + message
@@ -190,19 +190,19 @@ class Sessions:
 
     def _accept(self, them: Party, first: InitialMessage) -> DecryptedMessage:
         """Start the session of an initial message."""
-        identity_key, ephemeral_key = first.opening.identity_key, first.opening.ephemeral_key
+        identity_key, ephemeral_key = first.exchange.identity_key, first.exchange.ephemeral_key
         if self._store.get(UsedInitialMessage, ephemeral_key.hex()):
             raise NotDecrypted
         secrets = self._keys.secrets_for(first)
-        agreed = key_agreement.respond(secrets, self._own(), first.opening, them)
+        shared = key_agreement.respond(secrets, self._own(), first.exchange, them)
         ratchet, plaintext = Ratchet.respond(
-            agreed.secret, secrets.signed_prekey, first.message, agreed.associated_data
+            shared.secret, secrets.signed_prekey, first.message, shared.associated_data
         )
         self._keys.delete_used(first)
         # As long as the signed prekey that it was made for.
         until = int(self._clock()) + ROTATION_SECONDS + OLD_KEY_RETENTION_SECONDS
         self._store.put(ephemeral_key.hex(), UsedInitialMessage(), expires_at=until)
-        session = RatchetSession(ratchet.state(), agreed.associated_data, ephemeral_key, b"")
+        session = RatchetSession(ratchet.state(), shared.associated_data, ephemeral_key, b"")
         old = self._has_older_keys(them)
         if old:
             replaced = Peer(identity_key, them.registration_id)
@@ -241,7 +241,7 @@ class Sessions:
         peer = self._store.get(Peer, name)
         sessions = [one.session for one in self._old_sessions(name)]
         return any(
-            session.ephemeral_key == first.opening.ephemeral_key
+            session.ephemeral_key == first.exchange.ephemeral_key
             for session in (*(() if peer is None else peer.sessions), *sessions)
         )
 

@@ -76,15 +76,15 @@ Model = TypeVar("Model", bound=Record)
 class Store(ClosesDatabase):
     """The records of one device."""
 
-    def __init__(self, path: Path, unlocking: UnlockMethod) -> None:
+    def __init__(self, path: Path, unlock: UnlockMethod) -> None:
         """Open or create the file; raise StoreBroken or StoreLocked."""
         self._path = path
         # Threads share the connection, one transaction at a time.
         self._lock = threading.RLock()
-        with self._explained():
+        with self._errors():
             self._database = open_private(path, timeout=LOCK_TIMEOUT_SECONDS)
         try:
-            self._cipher = StoreCipher(self._open(unlocking))
+            self._cipher = StoreCipher(self._open(unlock))
         except BaseException:
             self._database.close()
             raise
@@ -96,35 +96,35 @@ class Store(ClosesDatabase):
             if self._database.in_transaction:
                 yield
                 return
-            with self._explained():
+            with self._errors():
                 self._database.execute("BEGIN IMMEDIATE")
             with contextlib.ExitStack() as undo:
                 undo.callback(self._database.execute, "ROLLBACK")
                 yield
-                with self._explained():
+                with self._errors():
                     self._database.execute("COMMIT")
                 undo.pop_all()
 
     def get(self, model: type[Model], name: str) -> Model | None:
         """Return the record with a name, or None."""
         key = self._name(model, name)
-        with self._lock, self._explained():
+        with self._lock, self._errors():
             row = self._database.execute(
                 "SELECT value FROM records WHERE kind = ? AND name = ?", (model.kind, key)
             ).fetchone()
-        return None if row is None else self._opened(model, key, row[0])
+        return None if row is None else self._decode_record(model, key, row[0])
 
     def put(self, name: str, record: Record, *, expires_at: int | None = None) -> None:
         """Save a record under a name; a new name comes after all others of its kind."""
         model = type(record)
         key = self._name(model, name)
         value = self._cipher.encrypt(msgspec.msgpack.encode(record), _context(model, key))
-        with self.transaction(), self._explained():
+        with self.transaction(), self._errors():
             self._database.execute(_UPSERT, (model.kind, key, value, expires_at))
 
     def delete(self, model: type[Model], name: str) -> None:
         """Delete the record with a name, if there is one."""
-        with self.transaction(), self._explained():
+        with self.transaction(), self._errors():
             self._database.execute(
                 "DELETE FROM records WHERE kind = ? AND name = ?",
                 (model.kind, self._name(model, name)),
@@ -132,21 +132,21 @@ class Store(ClosesDatabase):
 
     def all(self, model: type[Model]) -> Iterator[Model]:
         """Yield the records of a kind in the order in which their names were added."""
-        with self._lock, self._explained():
+        with self._lock, self._errors():
             rows = self._database.execute(
                 "SELECT name, value FROM records WHERE kind = ? ORDER BY position", (model.kind,)
             ).fetchall()
         for key, value in rows:
-            yield self._opened(model, key, value)
+            yield self._decode_record(model, key, value)
 
     def keep_newest(self, model: type[Model], most: int) -> None:
         """Delete all but the newest `most` records of a kind."""
-        with self.transaction(), self._explained():
+        with self.transaction(), self._errors():
             self._database.execute(_DELETE_OLDEST, (model.kind, most))
 
     def expire_all(self, model: type[Model], expires_at: int) -> None:
         """Set the expiry, in Unix seconds, of all records of a kind that have none."""
-        with self.transaction(), self._explained():
+        with self.transaction(), self._errors():
             self._database.execute(
                 "UPDATE records SET expires_at = ? WHERE kind = ? AND expires_at IS NULL",
                 (expires_at, model.kind),
@@ -154,48 +154,48 @@ class Store(ClosesDatabase):
 
     def delete_expired(self, now: int) -> None:
         """Delete expired records; freed pages are overwritten."""
-        with self.transaction(), self._explained():
+        with self.transaction(), self._errors():
             self._database.execute("DELETE FROM records WHERE expires_at <= ?", (now,))
 
-    def change_unlock(self, unlocking: UnlockMethod) -> None:
+    def change_unlock(self, unlock: UnlockMethod) -> None:
         """Change what unlocks the store."""
-        with self.transaction(), self._explained():
+        with self.transaction(), self._errors():
             self._database.execute(
                 "UPDATE opening SET wrapped = ?",
-                (msgspec.msgpack.encode(unlocking.wrap(self._key)),),
+                (msgspec.msgpack.encode(unlock.wrap(self._key)),),
             )
 
-    def _open(self, unlocking: UnlockMethod) -> bytes:
-        with self.transaction(), self._explained():
+    def _open(self, unlock: UnlockMethod) -> bytes:
+        with self.transaction(), self._errors():
             if is_empty_database(self._database):
-                self._create(unlocking)
+                self._create(unlock)
             if read_marks(self._database) != MARKS:
                 raise self._broken()
             ((wrapped,),) = self._database.execute("SELECT wrapped FROM opening").fetchall()
-        with self._explained():
+        with self._errors():
             # Only now, so that another program's database is not changed.
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = FULL")
             self._database.execute("PRAGMA secure_delete = ON")
-            self._key = unlocking.unwrap(msgspec.msgpack.decode(wrapped, type=WrappedKey))
+            self._key = unlock.unwrap(msgspec.msgpack.decode(wrapped, type=WrappedKey))
         return self._key
 
-    def _create(self, unlocking: UnlockMethod) -> None:
+    def _create(self, unlock: UnlockMethod) -> None:
         create_tables(self._database, _CREATE_TABLES, MARKS)
-        wrapped = unlocking.wrap(secrets.token_bytes(KEY_BYTES))
+        wrapped = unlock.wrap(secrets.token_bytes(KEY_BYTES))
         self._database.execute("INSERT INTO opening VALUES (?)", (msgspec.msgpack.encode(wrapped),))
 
     def _name(self, model: type[Model], name: str) -> bytes:
         return self._cipher.hash_name(f"{model.kind}\0{name}")
 
-    def _opened(self, model: type[Model], key: bytes, value: bytes) -> Model:
-        with self._explained():
+    def _decode_record(self, model: type[Model], key: bytes, value: bytes) -> Model:
+        with self._errors():
             return msgspec.msgpack.decode(
                 self._cipher.decrypt(value, _context(model, key)), type=model
             )
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:

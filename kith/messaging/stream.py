@@ -18,7 +18,7 @@ from kith.client import Kith
 from kith.errors import KithAnswerUnreadable, KithError
 from kith.messaging.history import Entry
 from kith.messaging.messenger import Messenger
-from kith.models import GroupVersion, Message, Missed
+from kith.models import Message, Missed
 
 SUBPROTOCOL = "kith.v1.msgpack"
 PING_SECONDS = 25
@@ -35,29 +35,6 @@ _NOT_ALLOWED = (401, 403)
 
 class StreamEnded(Exception):
     """The server has closed the stream for good; the message says why."""
-
-
-class _Group(msgspec.Struct):
-    id: bytes
-    version: int
-
-
-class _MessageFrame(msgspec.Struct):
-    """A message; the other frames need no checks."""
-
-    seq: int
-    id: bytes
-    from_account_id: bytes
-    from_device_id: bytes
-    content: bytes
-    sent_at: datetime
-    request: bool = False
-    group: _Group | None = None
-
-
-class _MissedFrame(msgspec.Struct):
-    since: datetime
-    through: int
 
 
 class _Socket(simple_websocket.Client):  # type: ignore[misc]  # it has no types
@@ -163,14 +140,14 @@ class Stream:
         try:
             frames = msgspec.msgpack.decode(data.encode() if isinstance(data, str) else data)
             messages = [_message(one) for one in frames if one.get("type") == "message"]
-            missed = [_missed(one) for one in frames if one.get("type") == "missed"]
+            missed = [msgspec.convert(one, Missed) for one in frames if one.get("type") == "missed"]
             low = any(one.get("type") == "keys_low" for one in frames)
             removals = [
                 msgspec.convert(one.get("ends_at"), datetime | None)
                 for one in frames
                 if one.get("type") == "registration_lock_removal"
             ]
-        except (msgspec.MsgspecError, AttributeError, TypeError, ValueError):
+        except (msgspec.MsgspecError, AttributeError, KeyError, TypeError, ValueError):
             raise KithAnswerUnreadable("A frame of the stream cannot be read.") from None
         if messages:
             changed = self._messenger.process(messages)
@@ -188,23 +165,13 @@ class Stream:
 
 
 def _message(frame: Mapping[str, Any]) -> Message:
-    read = msgspec.convert(frame, _MessageFrame)
-    return Message(
-        seq=read.seq,
-        id=_id(read.id),
-        from_account_id=_id(read.from_account_id),
-        from_device_id=_id(read.from_device_id),
-        content=read.content,
-        sent_at=read.sent_at,
-        request=read.request,
-        group=None if read.group is None else GroupVersion(_id(read.group.id), read.group.version),
-    )
-
-
-def _missed(frame: Mapping[str, Any]) -> Missed:
-    read = msgspec.convert(frame, _MissedFrame)
-    return Missed(read.since, read.through)
+    """Return a message; the ids of frames are bytes."""
+    names = ("id", "from_account_id", "from_device_id")
+    ids: dict[str, object] = {name: _id(frame[name]) for name in names}
+    if group := frame.get("group"):
+        ids["group"] = {**group, "id": _id(group["id"])}
+    return msgspec.convert({**frame, **ids}, Message)
 
 
 def _id(raw: bytes) -> str:
-    return str(uuid.UUID(bytes=raw))
+    return str(uuid.UUID(hex=raw.hex()))

@@ -1,4 +1,4 @@
-"""Own devices that run the `kith` command, and the messenger, against the application."""
+"""Devices that run the `kith` command, and the messenger, against the application."""
 
 import json
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Own canned answers for the client's tests; refuse to know any rule of the server."""
+"""Canned answers for the client's tests."""
 
 import json
 from collections.abc import Callable

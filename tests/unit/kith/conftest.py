@@ -1,4 +1,4 @@
-"""Own the fixtures of the client's tests."""
+"""Fixtures of the client's tests."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Own a server of lookups for the client's tests: epochs, a budget, and tokens over sets.
+"""A server of lookups for the client's tests: epochs, a budget, and tokens over sets.
 
 Knows of the API's rules only what its design page says of lookups.
 """

@@ -1,4 +1,4 @@
-"""Own devices with stores for the tests of messaging."""
+"""Devices with stores for the tests of messaging."""
 
 import uuid
 from collections.abc import Callable

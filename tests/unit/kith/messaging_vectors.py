@@ -49,10 +49,10 @@ def vector() -> dict[str, Any]:
         Prekey(8, _x25519(one_time)),
         SignedPrekey(9, kem_public, sign(ben_seed, KEM_PREKEY_MARK, kem_public)),
     )
-    agreed, opening = key_agreement.initiate(anna_seed, ANNA, keys, BEN)
+    shared, exchange = key_agreement.initiate(anna_seed, ANNA, keys, BEN)
     payload = formats.encode_payload(TEXT)
-    _, message = Ratchet.initiate(agreed.secret, _x25519(signed), payload, agreed.associated_data)
-    first = InitialMessage(ANNA.registration_id, BEN.registration_id, opening, 7, 8, 9, message)
+    _, message = Ratchet.initiate(shared.secret, _x25519(signed), payload, shared.associated_data)
+    first = InitialMessage(ANNA.registration_id, BEN.registration_id, exchange, 7, 8, 9, message)
     assert keys.kem_prekey is not None
     written = {
         "anna": {
@@ -80,8 +80,8 @@ def vector() -> dict[str, Any]:
         },
         "keys_digest": keys_digest(keys.identity_key, keys.signed_prekey, keys.kem_prekey),
         "devices_digest": _devices_digest(ANNA, BEN),
-        "session_secret": agreed.secret,
-        "associated_data": agreed.associated_data,
+        "session_secret": shared.secret,
+        "associated_data": shared.associated_data,
         "payload": payload,
         "envelope": formats.encode_envelope(first),
         "safety_number": safety_number(
@@ -104,22 +104,22 @@ def conversation() -> dict[str, Any]:
         _identity(ben_seed),
         SignedPrekey(7, _x25519(signed), sign(ben_seed, PREKEY_MARK, _x25519(signed))),
     )
-    agreed, opening = key_agreement.initiate(anna_seed, ANNA, bundle, BEN)
-    bound = agreed.associated_data
+    shared, exchange = key_agreement.initiate(anna_seed, ANNA, bundle, BEN)
+    bound = shared.associated_data
     texts = [
         Text(bytes([n] * 16), words, 1_795_514_400_000 + n)
         for n, words in enumerate(("One", "Two", "Three", "Four", "Five", "Six"), 1)
     ]
     plain = [formats.encode_payload(text) for text in texts]
-    first = InitialMessage(ANNA.registration_id, BEN.registration_id, opening, 7, None, None, b"")
+    first = InitialMessage(ANNA.registration_id, BEN.registration_id, exchange, 7, None, None, b"")
     prefix = formats.encode_envelope(first)
     later = formats.encode_envelope(formats.SessionMessage(b""))
 
-    anna, one = Ratchet.initiate(agreed.secret, _x25519(signed), plain[0], bound)
+    anna, one = Ratchet.initiate(shared.secret, _x25519(signed), plain[0], bound)
     two, three = (anna.encrypt(payload, bound) for payload in plain[1:3])
     drawn = {"anna_first": _ratchet_key(anna)}
     # Ben has the third before the others.
-    ben, _ = Ratchet.respond(agreed.secret, signed, three, bound)
+    ben, _ = Ratchet.respond(shared.secret, signed, three, bound)
     for message in (one, two):
         ben.decrypt(message, bound)
     four = ben.encrypt(plain[3], bound)
@@ -140,7 +140,7 @@ def conversation() -> dict[str, Any]:
     ]
     written = {
         "about": "A session begun without a one-time key and without a KEM key; keys as in messaging.md.",
-        "session_secret": agreed.secret,
+        "session_secret": shared.secret,
         "associated_data": bound,
         "ratchet_private_keys": drawn,
         "messages": [

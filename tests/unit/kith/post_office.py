@@ -1,5 +1,5 @@
-"""Own a small server of keys and mailboxes for the client's tests: what docs/messaging.md says of
-them and no more, so that a test can lose an answer, show another key or stop in the middle.
+"""A small server of keys and mailboxes for the client's tests, as docs/messaging.md describes them. A
+test can lose an answer, show another key or stop in the middle.
 """
 
 import base64

@@ -25,7 +25,7 @@ FIRST = InitialMessage(1, 2, KeyExchange(b"i" * 32, b"e" * 32, b"c" * 1_568), 3,
     "envelope",
     [
         FIRST,
-        FIRST._replace(opening=KeyExchange(b"i" * 32, b"e" * 32, b""), kem_prekey_id=None),
+        FIRST._replace(exchange=KeyExchange(b"i" * 32, b"e" * 32, b""), kem_prekey_id=None),
         FIRST._replace(one_time_prekey_id=None, message=b""),
         SessionMessage(b"message"),
     ],

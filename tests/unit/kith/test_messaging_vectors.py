@@ -65,7 +65,7 @@ def test_it_can_be_read_by_the_text_alone(written: dict[str, Any]) -> None:
 
     identity_private = hashlib.sha512(bytes.fromhex(written["ben"]["identity_seed"])).digest()[:32]
     signed_private = bytes.fromhex(signed["private_key"])
-    agreed = b"".join(
+    shared = b"".join(
         (
             _x25519(signed_private, _montgomery(identity)),
             _x25519(identity_private, ephemeral),
@@ -73,7 +73,7 @@ def test_it_can_be_read_by_the_text_alone(written: dict[str, Any]) -> None:
             _x25519(bytes.fromhex(one_time["private_key"]), ephemeral),
         )
     )
-    first = _hkdf(bytes(32), b"\xff" * 32 + agreed, b"kith v1 x3dh", 32)
+    first = _hkdf(bytes(32), b"\xff" * 32 + shared, b"kith v1 x3dh", 32)
     shared = kem_key.decapsulate(ciphertext)
     secret = _hkdf(bytes(32), first + shared, b"kith v1 session x3dh mlkem1024", 32)
     assert secret.hex() == written["session_secret"]
@@ -214,14 +214,14 @@ def test_a_conversation_can_be_read_by_the_text_alone(written: dict[str, Any], w
     first = bytes.fromhex(spoken["messages"][0]["envelope"])
     ephemeral, key_ids = first[42:74], struct.unpack(">III", first[74:86])
     assert key_ids == (7, 2**32 - 1, 2**32 - 1)
-    agreed = b"".join(
+    shared = b"".join(
         (
             _x25519(signed, _montgomery(identity)),
             _x25519(bens, ephemeral),
             _x25519(signed, ephemeral),
         )
     )
-    x3dh = _hkdf(bytes(32), b"\xff" * 32 + agreed, b"kith v1 x3dh", 32)
+    x3dh = _hkdf(bytes(32), b"\xff" * 32 + shared, b"kith v1 x3dh", 32)
     secret = _hkdf(bytes(32), x3dh, b"kith v1 session x3dh", 32)
     assert secret.hex() == spoken["session_secret"]
     assert spoken["associated_data"] == written["associated_data"]
