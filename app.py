@@ -84,7 +84,7 @@ class Kith:
         )
         self.discovery = Discovery(runtime, settings, self.tokens)
         self.messaging = Messaging(runtime, settings, self.tokens)
-        self.camara = Camara(runtime, settings, self.verification)
+        self.camara = Camara(settings, self.tokens, self.verification)
         self.matrix = Matrix(runtime, settings, self.tokens, self.verification, self.discovery)
         self.parts: tuple[Part, ...] = (
             self.sms,

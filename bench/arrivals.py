@@ -36,7 +36,7 @@ def arrive(database: Database, pace: float) -> None:
             time.sleep(ahead)
         digest = os.urandom(32)
         with database.write() as connection:
-            entries.list_account(connection, FIRST_EPOCH, digest, uuid4(), datetime.now(UTC))
+            entries.upsert(connection, FIRST_EPOCH, digest, uuid4(), datetime.now(UTC))
         arrived += 1
         # One write, so that the lines of two threads do not mix.
         os.write(sys.stdout.fileno(), digest.hex().encode() + b"\n")

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -38,8 +37,8 @@ from bench.report import machine, percentile
 from core.database import Database, table
 from discovery import entries, epochs
 from discovery.budget import MAX_REMEMBERED_CHARGES
+from discovery.digests import DigestSet
 from discovery.epochs import Epoch
-from discovery.hashes import DigestSet
 from discovery.replica import Replica
 from discovery.schemas import HASHES_TYPE
 from discovery.snapshot import Snapshot
@@ -69,13 +68,12 @@ class Plan:
     seconds: float
     page: int
     arrivals: float
-    bloom: bool
     #: Of a thousand hashes the server may be asked about: all that this run can.
     budget: int = 1_000_000_000
 
 
 @dataclass
-class BudgetOwner:
+class Requester:
     """Someone with a token, who prepares requests."""
 
     token: str
@@ -128,9 +126,9 @@ class Bench:
     """One server and what is asked of it."""
 
     def __init__(
-        self, plan: Plan, server: RunningServer, asker: BudgetOwner, say: Callable[[str], None]
+        self, plan: Plan, server: RunningServer, requester: Requester, say: Callable[[str], None]
     ):
-        self.plan, self.server, self.asker, self._say = plan, server, asker, say
+        self.plan, self.server, self.requester, self._say = plan, server, requester, say
         self.rows: list[dict[str, Any]] = []
 
     def measure(self, name: str, scripts: Sequence[Script], size: int, **more: Any) -> float:
@@ -160,16 +158,16 @@ class Bench:
 
     def everything(self) -> None:
         """Measure pages of both forms, new and known, large and small."""
-        asker = self.asker
+        requester = self.requester
         self.measure("GET /livez", [_repeated([request("GET", "/livez")])], 0)
         for size in (self.plan.page, 100):
-            pages = [asker.page(size) for _ in range(PAGES)]
-            for form, prepare in (("JSON", asker.as_json), ("binary", asker.in_binary)):
+            pages = [requester.page(size) for _ in range(PAGES)]
+            for form, prepare in (("JSON", requester.as_json), ("binary", requester.in_binary)):
                 new = [prepare(page) for page in pages]
                 self.measure(f"{form}, {size:,} new hashes", [_repeated(new)], size)
                 known = [prepare(page, self._token(page)) for page in pages]
                 self.measure(f"{form}, {size:,} known hashes", [_repeated(known)], size)
-            matrix = [asker.by_matrix(page) for page in pages]
+            matrix = [requester.by_matrix(page) for page in pages]
             self.measure(f"Matrix, {size:,} new hashes", [_repeated(matrix)], size)
             # Fewer pages than charges that a budget knows again.
             self.measure(
@@ -179,13 +177,13 @@ class Bench:
 
     def while_others_arrive(self, url: str) -> dict[str, float]:
         """Measure known pages while people register; count those whom a later lookup misses."""
-        size, asker = self.plan.page, self.asker
-        pages = [asker.page(size) for _ in range(PAGES)]
-        known = [asker.in_binary(page, self._token(page)) for page in pages]
+        size, requester = self.plan.page, self.requester
+        pages = [requester.page(size) for _ in range(PAGES)]
+        known = [requester.in_binary(page, self._token(page)) for page in pages]
         before = self.measure("binary, nobody arriving", [_repeated(known)], size)
         watched = Watched()
         with _arriving(url, self.plan.arrivals) as output:
-            script = _watching(asker, known, output, watched)
+            script = _watching(requester, known, output, watched)
             name = f"binary, {self.plan.arrivals:,.0f} arriving a second"
             begun = time.perf_counter()
             during = self.measure(name, [script], size)
@@ -198,9 +196,9 @@ class Bench:
         }
 
     def _token(self, page: bytes) -> str:
-        headers = {"Authorization": f"Bearer {self.asker.token}", "Content-Type": HASHES_TYPE}
+        headers = {"Authorization": f"Bearer {self.requester.token}", "Content-Type": HASHES_TYPE}
         answer = httpx.post(
-            f"{self.server.base_url}{LOOKUPS}?epoch={self.asker.epoch.id}",
+            f"{self.server.base_url}{LOOKUPS}?epoch={self.requester.epoch.id}",
             content=page,
             headers=headers,
         )
@@ -228,7 +226,7 @@ class Watched:
     missed: int = 0
 
 
-def _watching(asker: BudgetOwner, pages: list[bytes], output: int, watched: Watched) -> Script:
+def _watching(requester: Requester, pages: list[bytes], output: int, watched: Watched) -> Script:
     """Ask about the last who arrived after every other page; `output` is where they are told of."""
     rest, last = b"", list[bytes]()
     while True:
@@ -237,7 +235,7 @@ def _watching(asker: BudgetOwner, pages: list[bytes], output: int, watched: Watc
             *lines, rest = (rest + _read(output)).split(b"\n")
             watched.arrived += len(lines)
             last = (last + [bytes.fromhex(line.decode()) for line in lines])[-20:]
-            answer = yield Request("newcomers", asker.in_binary(b"".join(last)))
+            answer = yield Request("newcomers", requester.in_binary(b"".join(last)))
             _expect(answer)
             watched.asked += len(last)
             watched.missed += len(last) - len(answer.body) // 20
@@ -262,18 +260,18 @@ def _arriving(url: str, pace: float) -> Iterator[int]:
             process.kill()
 
 
-def matching(
-    url: str, plain: Snapshot, filtered: Snapshot | None, asker: BudgetOwner, size: int
-) -> Any:
+def matching(url: str, snapshot: Snapshot, requester: Requester, size: int) -> Any:
     """Time the matching alone, in this process: milliseconds a page by what answers it."""
     database = Database(url)
-    pages = [asker.page(size) for _ in range(PAGES)]
+    pages = [requester.page(size) for _ in range(PAGES)]
     names = ",".join(f":d{n}" for n in range(size))
     by_in = text(
         f"SELECT digest, account_id FROM directory_entries WHERE epoch = 1 AND digest IN ({names})"
     )
 
-    def by_snapshot(replica: Replica, page: bytes) -> object:
+    replica = Replica(snapshot)
+
+    def by_snapshot(page: bytes) -> object:
         return replica.find(DigestSet.of(page).digests)
 
     def plain_in(page: bytes) -> object:
@@ -286,11 +284,7 @@ def matching(
             return entries.match(connection, 1, page)
 
     found: dict[str, Callable[[bytes], object]] = {
-        name: partial(by_snapshot, Replica(snapshot))
-        for name, snapshot in (("snapshot", plain), ("snapshot with Bloom filter", filtered))
-        if snapshot
-    }
-    found |= {
+        "snapshot": by_snapshot,
         "table, one blob or array": table,
         "SQL IN": plain_in,
     }
@@ -314,7 +308,7 @@ def memory(server: RunningServer) -> dict[str, float]:
     in_directory = False
     for line in smaps.splitlines():
         if re.match(r"[0-9a-f]+-", line):
-            in_directory = line.endswith((".snapshot", ".bloom"))
+            in_directory = line.endswith(".snapshot")
         elif in_directory and line.startswith("Rss:"):
             shared += int(line.split()[1])
         elif not in_directory and line.startswith(("Private_Clean:", "Private_Dirty:")):
@@ -393,11 +387,11 @@ def until_mapped(server: RunningServer) -> float:
     return time.perf_counter() - begun
 
 
-def timed_build(database: Database, epoch: Epoch, place: Path, with_filter: bool) -> float:
+def timed_build(database: Database, epoch: Epoch, folder: Path) -> float:
     """Build a snapshot in this process and give the seconds."""
-    order = BuildRequest(str(place), epoch.id, epoch.number, 0, with_filter)
+    request = BuildRequest(str(folder), epoch.id, epoch.number)
     begun = time.perf_counter()
-    build(database, order, lambda: datetime.now(UTC), os.urandom)
+    build(database, request, lambda: datetime.now(UTC), os.urandom)
     return round(time.perf_counter() - begun, 2)
 
 
@@ -419,19 +413,15 @@ def run(plan: Plan, url: str, place: Path, say: Callable[[str], None]) -> dict[s
     begun = time.perf_counter()
     sample = population.fill(database, population.people(plan.users), RETENTION)
     document["fill_seconds"] = round(time.perf_counter() - begun, 1)
-    asker = BudgetOwner(token, register_matrix_user(url), epoch, sample)
-    say("building snapshots")
+    requester = Requester(token, register_matrix_user(url), epoch, sample)
+    say("building the snapshot")
     directory = place / "discovery"
     (directory / f"{epoch.id}.snapshot").unlink()
-    beside = place / "with-filter"
-    document["build_seconds"] = timed_build(database, epoch, directory, False)
-    plain, filtered = Snapshot.open(directory / f"{epoch.id}.snapshot", epoch.id), None
-    if plan.bloom:
-        document["build_seconds_with_filter"] = timed_build(database, epoch, beside, True)
-        filtered = Snapshot.open(beside / f"{epoch.id}.snapshot", epoch.id)
+    document["build_seconds"] = timed_build(database, epoch, directory)
+    snapshot = Snapshot.open(directory / f"{epoch.id}.snapshot", epoch.id)
     database.close()
     begun = time.perf_counter()
-    for _ in plain.verify():
+    for _ in snapshot.verify():
         pass
     document["verify_seconds"] = round(time.perf_counter() - begun, 3)
     document["snapshot_mb"] = round(
@@ -439,11 +429,11 @@ def run(plan: Plan, url: str, place: Path, say: Callable[[str], None]) -> dict[s
     )
     say("matching alone")
     document["matching_ms"] = {
-        size: matching(url, plain, filtered, asker, size) for size in (plan.page, 100)
+        size: matching(url, snapshot, requester, size) for size in (plan.page, 100)
     }
     with serving(plan, url, place) as server:
         document["mapped_after_seconds"] = round(until_mapped(server), 2)
-        bench = Bench(plan, server, asker, say)
+        bench = Bench(plan, server, requester, say)
         bench.everything()
         # On SQLite only the worker itself may write.
         if plan.arrivals and plan.database == "postgresql":
@@ -480,9 +470,8 @@ def show(console: Console, document: dict[str, Any]) -> None:
         alone.add_row(name, *(f"{by[name]:.3f}" for by in document["matching_ms"].values()))
     console.print(alone)
     for name in (
-        *("fill_seconds", "build_seconds", "build_seconds_with_filter", "verify_seconds"),
-        *("snapshot_mb", "mapped_after_seconds", "memory_of_an_empty_directory", "memory"),
-        "arrivals",
+        *("fill_seconds", "build_seconds", "verify_seconds", "snapshot_mb", "mapped_after_seconds"),
+        *("memory_of_an_empty_directory", "memory", "arrivals"),
     ):
         if name in document:
             console.print(f"{name.replace('_', ' ')}: {document[name]}")
@@ -494,7 +483,6 @@ def show(console: Console, document: dict[str, Any]) -> None:
 @click.option("--seconds", default=5.0, show_default=True, help="Time a kind is measured.")
 @click.option("--page", default=10_000, show_default=True, help="Hashes of a large page.")
 @click.option("--arrivals", default=1_000.0, show_default=True, help="Registrations a second.")
-@click.option("--bloom/--no-bloom", default=True, help="Measure a Bloom filter too.")
 @click.option("--directory", type=click.Path(path_type=Path), help="Where the data goes meanwhile.")
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Write the JSON here too.")
 def main(directory: Path | None, file: Path | None, **options: Any) -> None:

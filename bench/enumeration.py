@@ -40,10 +40,10 @@ def swept_by_one(tier: Tier, sweep: Sweep) -> int:
         bucket = bucket.as_of(now_us, tier)
         # The largest page that passes, which a sweeper finds by asking, but no small change.
         again = bucket.paid if epoch > bucket.epoch else bucket.free
-        hashes = max(sweep.page, min(bucket.left_of(tier).left + again, MAX_HASHES))
+        hashes = max(sweep.page, min(bucket.balance(tier).left + again, MAX_HASHES))
         charges += 1
         charge = Charge(hashes, epoch, charges.to_bytes(16, "big"))
-        paid = bucket.charged(charge, tier)
+        paid = bucket.pay(charge, tier)
         if paid is None:
             now_us += bucket.wait(charge, tier) * SECOND_US
             continue

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from core.database import Database
+from discovery.digests import RECORD_WORDS
 from discovery.epochs import FIRST_EPOCH
-from discovery.index import RECORD_WORDS
 
 BATCH = 100_000
 #: What a row in PostgreSQL's binary COPY consists of: 3 columns, each with its length before it.

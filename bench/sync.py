@@ -72,7 +72,7 @@ def people(contacts: int, share: float, salt: str) -> Iterator[tuple[bytes, UUID
 
 
 def register(base_url: str) -> tuple[str, str]:
-    """Register the asker; give her device token and the salt."""
+    """Register the budget owner; return its device token and the salt."""
     with Kith(base_url) as client:
         verification = client.start_verification(ASKER)
         body = client.outbox(ASKER)[0].body

@@ -1,19 +1,16 @@
-"""The log of changes: who became findable or ceased to be, in an order that a reader can rely on.
+"""The log of directory changes (table `directory_changes`), and what a position in it means.
 
-Owns the table `directory_changes` and what a position in it means. A change is written in the
-transaction that makes it, after the directory's row was written: whoever changes a digest holds its
-row, so the numbers of one digest's changes are in the order in which they came about.
+A change is logged in the transaction that makes it, after the directory's row was written. That row is
+locked, so the numbers of one digest's changes are in the order of the changes.
 
-Numbers are given out before transactions commit: a reader that has seen 10 may see 9 later. So on
-PostgreSQL a position is no number, it is a transaction: all before it were seen whole, and what later
-ones wrote is read again the next time. Reading a change twice is harmless. On SQLite writers are one after
-the other, and a position is the next number.
+Numbers are assigned before transactions commit: a reader that has seen 10 may see 9 later. So on PostgreSQL
+a position is a transaction id: everything before it was seen completely, and what later ones wrote is read
+again the next time, which is harmless. On SQLite writers are serialized, and a position is the next number.
 
-Two things keep a transaction from being taken for another one of the same id. A standby that takes over
-gives out ids again that the lost primary had used, on a timeline of its own: a position means something
-only in the `History` that it was read from. A server that crashes and recovers gives out ids again of which
-nothing had reached its disk, as of a transaction that was rolled back: so a position is at most the
-transaction after the newest change that was seen, whose commit was on disk before anybody saw it.
+Two cases reuse transaction ids. A standby that takes over assigns ids that the lost primary had used, on a
+timeline of its own: a position is valid only in the `History` that it was read from. A server that recovers
+from a crash assigns ids again of which nothing was on disk, as of a transaction that was rolled back: so a
+position is at most the transaction after the newest change seen, whose commit was on disk before.
 """
 
 from datetime import datetime, timedelta
@@ -41,9 +38,9 @@ from core.database import PURGE_BATCH, dialect_of, table
 from core.database_history import History, columns, read_history
 from discovery.models import DirectoryChange, DiscoveryEpoch
 
-#: How long changes are kept; a snapshot is made anew before that.
+#: How long changes are kept; snapshots are rebuilt before that.
 RETENTION = timedelta(days=2)
-#: A reader that is further behind than this reads the table anew.
+#: A reader that is further behind reads the table anew.
 MAX_READ = 250_000
 
 _CHANGES = table(DirectoryChange).c
@@ -51,7 +48,7 @@ _EPOCHS = table(DiscoveryEpoch).c
 
 
 class Change(NamedTuple):
-    """One digest and the account it leads to since; None: nowhere."""
+    """A digest and the account it leads to from now on; None: nowhere."""
 
     seq: int
     digest: bytes
@@ -59,16 +56,16 @@ class Change(NamedTuple):
 
 
 class ChangeBatch(NamedTuple):
-    """What a reader had not seen, and from where it reads the next time."""
+    """Unread changes, and the position to read from the next time."""
 
     changes: list[Change]
     position: int
-    #: False: some of what it had not seen is deleted, or it is too much; the table is to be read.
+    #: False: some unread changes were deleted, or they are too many; read the table.
     complete: bool
 
 
 class LogMarker(NamedTuple):
-    """A change that changes nothing, of a digest that is nobody's: it proves whose log this is."""
+    """A change of a random digest, which proves that a copy of the directory belongs to this log."""
 
     seq: int
     digest: bytes
@@ -76,81 +73,81 @@ class LogMarker(NamedTuple):
 
 
 def current_transaction(dialect: str) -> ColumnElement[int]:
-    """Name the transaction at hand; 0 on SQLite, which needs no names."""
+    """Return the id of the current transaction; 0 on SQLite."""
     if dialect == "sqlite":
         return literal(0, BigInteger)
     return cast(cast(func.pg_current_xact_id(), Text), BigInteger)
 
 
 def oldest_transaction() -> ColumnElement[int]:
-    """Name the oldest transaction of PostgreSQL that has not ended."""
+    """Return the id of PostgreSQL's oldest running transaction."""
     return cast(cast(func.pg_snapshot_xmin(func.pg_current_snapshot()), Text), BigInteger)
 
 
 @cache
-def _recording(dialect: str) -> Executable:
-    return (
+def _insert_change(dialect: str) -> Executable:
+    inserted = (
         table(DirectoryChange)
         .insert()
         .values(
-            epoch=bindparam("of"),
+            epoch=bindparam("epoch"),
             transaction_id=current_transaction(dialect),
-            digest=bindparam("hash"),
-            account_id=bindparam("leads_to"),
-            changed_at=bindparam("now"),
+            digest=bindparam("digest"),
+            account_id=bindparam("account_id"),
+            changed_at=bindparam("changed_at"),
         )
-        .returning(_CHANGES.seq)
     )
+    return inserted.returning(_CHANGES.seq)
 
 
 def record(
     connection: Connection, epoch: int, digest: bytes, account_id: UUID | None, now: datetime
 ) -> int:
-    """Write down that a digest leads to an account or nowhere; give the number of the change.
+    """Log that a digest leads to an account or nowhere; return the number of the change.
 
-    The transaction holds the digest's row in the directory already, or wrote there.
+    The transaction has locked or written the digest's row in the directory.
     """
-    values = {"of": epoch, "hash": digest, "leads_to": account_id, "now": now}
-    seq: int = connection.execute(_recording(dialect_of(connection)), values).scalar_one()
+    values = {"epoch": epoch, "digest": digest, "account_id": account_id, "changed_at": now}
+    seq: int = connection.execute(_insert_change(dialect_of(connection)), values).scalar_one()
     return seq
 
 
 def write_marker(connection: Connection, epoch: int, digest: bytes, now: datetime) -> LogMarker:
-    """Leave a change of a random digest in the log, which a copy of the directory is known by."""
+    """Log a change of a random digest, by which a copy of the directory is recognized."""
     history = read_history(connection)
     if history.cluster:
         _renumber(connection, epoch)
     return LogMarker(record(connection, epoch, digest, None, now), digest, history)
 
 
-def holds(connection: Connection, anchor: LogMarker) -> bool:
-    """Say whether the log still has an anchor: not after a failover, when it was set back, or much later."""
-    found = connection.execute(select(_CHANGES.digest).where(_CHANGES.seq == anchor.seq))
+def has_marker(connection: Connection, marker: LogMarker) -> bool:
+    """Return whether the log still has a marker: not after a failover, a restore, or its retention."""
+    found = connection.execute(select(_CHANGES.digest).where(_CHANGES.seq == marker.seq))
     return (
-        found.scalar_one_or_none() == anchor.digest and read_history(connection) == anchor.history
+        found.scalar_one_or_none() == marker.digest and read_history(connection) == marker.history
     )
 
 
 def _renumber(connection: Connection, epoch: int) -> None:
-    """Forget transactions of another cluster, which this one was restored from and which are over.
+    """Reset transaction ids of another cluster, which this database was restored from.
 
-    They are known by being ahead of the present one. Nobody has read this log in this cluster yet.
+    They are recognized by being ahead of the current one. Nobody has read this log in this cluster yet.
     """
-    present = current_transaction("postgresql")
+    current = current_transaction("postgresql")
     connection.execute(
         update(DirectoryChange)
-        .where(DirectoryChange.epoch == epoch, DirectoryChange.transaction_id > present)
+        .where(DirectoryChange.epoch == epoch, DirectoryChange.transaction_id > current)
         .values(transaction_id=0)
     )
     connection.execute(
         update(DiscoveryEpoch)
-        .where(DiscoveryEpoch.number == epoch, DiscoveryEpoch.forgotten > present)
+        .where(DiscoveryEpoch.number == epoch, DiscoveryEpoch.forgotten > current)
         .values(forgotten=0)
     )
 
 
 def position(connection: Connection, epoch: int) -> int:
-    """Say where a reader begins who reads the table after this statement."""
+    """Return the position from which a reader continues that reads the table after this statement."""
     if dialect_of(connection) == "sqlite":
         newest = select(func.coalesce(func.max(_CHANGES.seq), 0) + 1).where(
             _CHANGES.epoch == epoch, _CHANGES.transaction_id == 0
@@ -164,62 +161,65 @@ def position(connection: Connection, epoch: int) -> int:
 
 
 @cache
-def _reading(dialect: str) -> Executable:
-    """Write the statement that gives one row at least, and in it what deleting has forgotten."""
-    after = bindparam("after", type_=BigInteger)
+def _select_changes(dialect: str) -> Executable:
+    """Return a statement that yields one row at least, with the position up to which rows are deleted."""
+    position = bindparam("position", type_=BigInteger)
     if dialect == "sqlite":
-        unseen = and_(_CHANGES.transaction_id == 0, _CHANGES.seq >= after)
+        unread = and_(_CHANGES.transaction_id == 0, _CHANGES.seq >= position)
         begins: ColumnElement[int] = literal(0, BigInteger)
     else:
-        unseen, begins = _CHANGES.transaction_id >= after, oldest_transaction()
+        unread, begins = _CHANGES.transaction_id >= position, oldest_transaction()
     change = (_CHANGES.transaction_id, _CHANGES.seq, _CHANGES.digest, _CHANGES.account_id)
     return (
         select(*columns(dialect), _EPOCHS.forgotten, begins, *change)
         .select_from(
             table(DiscoveryEpoch).outerjoin(
-                table(DirectoryChange), and_(_CHANGES.epoch == _EPOCHS.number, unseen)
+                table(DirectoryChange), and_(_CHANGES.epoch == _EPOCHS.number, unread)
             )
         )
-        .where(_EPOCHS.number == bindparam("of"))
+        .where(_EPOCHS.number == bindparam("epoch"))
         .order_by(_CHANGES.seq)
         .limit(MAX_READ)
     )
 
 
-def read_changes(connection: Connection, epoch: int, history: History, after: int) -> ChangeBatch:
-    """Give the changes of an epoch from a position on: one statement, which usually finds none."""
+def read_changes(
+    connection: Connection, epoch: int, history: History, position: int
+) -> ChangeBatch:
+    """Return the changes of an epoch from a position on, in one statement that usually finds none."""
     dialect = dialect_of(connection)
-    rows = connection.execute(_reading(dialect), {"of": epoch, "after": after}).all()
+    values = {"epoch": epoch, "position": position}
+    rows = connection.execute(_select_changes(dialect), values).all()
     if not rows or History.of(*rows[0][:2]) != history:
-        return ChangeBatch([], after, complete=False)
+        return ChangeBatch([], position, complete=False)
     forgotten, begins = rows[0][2:4]
     rows = [row for row in rows if row.seq is not None]
     changes = [Change(*row[5:]) for row in rows]
     if not changes:
-        begins = after
+        begins = position
     elif dialect == "sqlite":
         begins = changes[-1].seq + 1
     else:
         begins = min(begins, 1 + max(row.transaction_id for row in rows))
-    complete = after > forgotten and len(rows) < MAX_READ
-    return ChangeBatch(changes, max(begins, after), complete)
+    complete = position > forgotten and len(rows) < MAX_READ
+    return ChangeBatch(changes, max(begins, position), complete)
 
 
 def purge(connection: Connection, now: datetime) -> int:
-    """Delete a batch of old changes, and note it for those who have not read them."""
+    """Delete a batch of old changes, and note their position for readers that have not seen them."""
     oldest = (
         select(_CHANGES.seq)
         .where(_CHANGES.changed_at < now - RETENTION)
         .order_by(_CHANGES.changed_at)
         .limit(PURGE_BATCH)
     )
-    gone = connection.execute(
+    deleted = connection.execute(
         delete(DirectoryChange)
         .where(DirectoryChange.seq.in_(oldest))
         .returning(_CHANGES.epoch, _CHANGES.transaction_id, _CHANGES.seq)
     ).all()
     last: dict[int, int] = {}
-    for row in gone:
+    for row in deleted:
         last[row.epoch] = max(last.get(row.epoch, 0), row.transaction_id or row.seq)
     for epoch, latest in last.items():
         connection.execute(
@@ -227,4 +227,4 @@ def purge(connection: Connection, now: datetime) -> int:
             .where(DiscoveryEpoch.number == epoch, DiscoveryEpoch.forgotten < latest)
             .values(forgotten=latest)
         )
-    return len(gone)
+    return len(deleted)

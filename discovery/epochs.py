@@ -1,14 +1,14 @@
-"""Epochs: which salt holds now, and how the next one takes over.
+"""Epochs: the current salt, and the rotation to the next one.
 
-Owns the table `discovery_epochs`. Whoever changes a listing writes to every epoch that is announced,
-filled or open. The next one is announced, filled from the accounts in small transactions that note how
-far they came, and opened by one that also says when the one before ends; after that it is closed and
-its entries are removed. Each step is one transaction, so whatever is killed in between goes on where
-it was, by whichever process takes the next step.
+A changed listing is written to every epoch that is announced, filled or open. A rotation announces the next
+epoch, fills it from the accounts in small transactions that store how far they are, and opens it in one
+that also sets the end of the former epoch. That one is closed afterwards, and its entries are removed. Each
+step is one transaction, so an interrupted rotation continues where it was, in any process.
 """
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, NamedTuple, cast
@@ -20,26 +20,26 @@ from sqlalchemy.orm import aliased
 
 from core.database import PURGE_BATCH, Database, dialect_of, insert, insert_into, table
 from discovery.changes import current_transaction, oldest_transaction
-from discovery.hashes import digest_number, encode_hash
+from discovery.digests import digest_number, encode_hash
 from discovery.models import DirectoryEntry, DiscoveryEpoch
 from tokens.models import Account
 
 SALT_SIZE = 32
 ID_LENGTH = 8
 FIRST_EPOCH = 1
-#: Accounts that one transaction fills in.
+#: Accounts that one transaction adds to a new epoch.
 FILL_BATCH = 500
-#: Listings are kept up to date for so long after an epoch's end: clocks of hosts differ.
+#: Listings are maintained this long after an epoch's end, because clocks of hosts differ.
 GRACE_PERIOD = timedelta(hours=1)
-#: Filling waits no longer than this for an account that somebody is changing, and tries again: whoever
-#: holds one account may want another.
+#: Filling waits no longer for a locked account, and tries again: the transaction that locks one account may
+#: want another.
 LOCK_TIMEOUT = "200ms"
 
 _EPOCHS = table(DiscoveryEpoch).c
 
 
 class Epoch(NamedTuple):
-    """What numbers are hashed with; `id` names it to clients, `number` in the directory."""
+    """A salt for hashing numbers; `id` names it to clients, `number` in the directory."""
 
     number: int
     id: str
@@ -51,34 +51,34 @@ class Epoch(NamedTuple):
 
     @property
     def filled(self) -> float:
-        """How much of an announced epoch is filled, from 0 to 1: ids of accounts are random."""
+        """How much of an announced epoch is filled, from 0 to 1; account ids are random."""
         return int.from_bytes((self.cursor or bytes(4))[:4]) / 2**32
 
     def answers(self, now: datetime) -> bool:
-        """Say whether hashes made in it are looked up."""
+        """Return whether its hashes are looked up."""
         return self.state == "open" and (self.expires_at is None or now < self.expires_at)
 
 
-_READING = select(
+_SELECT_EPOCHS = select(
     *(_EPOCHS.number, _EPOCHS.id, _EPOCHS.salt, _EPOCHS.state),
     *(_EPOCHS.created_at, _EPOCHS.expires_at, _EPOCHS.cursor),
 ).order_by(_EPOCHS.number)
 
 
 def read(connection: Connection) -> list[Epoch]:
-    """Give all epochs, oldest first."""
-    return [Epoch(*row) for row in connection.execute(_READING)]
+    """Return all epochs, oldest first."""
+    return [Epoch(*row) for row in connection.execute(_SELECT_EPOCHS)]
 
 
 def current(epochs: Sequence[Epoch]) -> Epoch | None:
-    """Give the epoch that clients shall hash in; None before the first."""
+    """Return the epoch that clients hash in; None before the first."""
     return next((e for e in reversed(epochs) if e.state == "open"), None)
 
 
 def read_or_begin(
     connection: Connection, clock: Callable[[], datetime], entropy: Callable[[int], bytes]
 ) -> list[Epoch]:
-    """Give all epochs; when there is none, make the first, whoever else does so too."""
+    """Return all epochs; if there is none, create the first, possibly concurrently with others."""
     epochs = read(connection)
     if not epochs:
         _insert(connection, FIRST_EPOCH, "open", clock(), entropy)
@@ -87,7 +87,7 @@ def read_or_begin(
 
 
 def id_of(salt: str) -> str:
-    """Give the id of the epoch of a salt."""
+    """Return the id of the epoch of a salt."""
     return encode_hash(hashlib.sha256(salt.encode()).digest())[:ID_LENGTH]
 
 
@@ -113,45 +113,42 @@ def _insert(
     )
 
 
+@dataclass(frozen=True)
 class Rotation:
-    """Takes the steps from one epoch to the next; any number of processes may."""
+    """The steps from one epoch to the next; any number of processes may take them.
 
-    def __init__(
-        self,
-        database: Database,
-        clock: Callable[[], datetime],
-        entropy: Callable[[int], bytes],
-        overlap: timedelta,
-    ) -> None:
-        self._database = database
-        self._clock = clock
-        self._entropy = entropy
-        self._overlap = overlap
+    overlap: how long the former epoch answers after the next one is open.
+    """
+
+    database: Database
+    clock: Callable[[], datetime]
+    entropy: Callable[[int], bytes]
+    overlap: timedelta
 
     def announce(self) -> Epoch:
-        """Begin the next epoch, or give the one that was begun and is not open yet."""
-        with self._database.write(adds=True) as connection:
-            epochs = read_or_begin(connection, self._clock, self._entropy)
+        """Announce the next epoch; return it, or the one that is announced already."""
+        with self.database.write(adds=True) as connection:
+            epochs = read_or_begin(connection, self.clock, self.entropy)
             if epochs[-1].state == "open":
                 number = epochs[-1].number + 1
-                _insert(connection, number, "announced", self._clock(), self._entropy)
+                _insert(connection, number, "announced", self.clock(), self.entropy)
                 epochs = read(connection)
         return epochs[-1]
 
     def pending(self) -> Epoch | None:
-        """Give the epoch that is announced or filled; None when there is none."""
-        with self._database.read() as connection:
+        """Return the epoch that is announced or filled; None if there is none."""
+        with self.database.read() as connection:
             epochs = read(connection)
         return epochs[-1] if epochs and epochs[-1].state in ("announced", "filled") else None
 
     def fill(self) -> int:
-        """Fill in the next batch of the announced epoch; give how many accounts, 0 for a pause.
+        """Add the next batch of accounts to the announced epoch; return how many, 0 to pause.
 
-        At the end its state is `filled`. A pause is needed while transactions run that began before it
-        was announced, and while somebody else fills.
+        At the end its state is `filled`. Pauses are needed while transactions run that began before it was
+        announced, and while another process fills it.
         """
         try:
-            with self._database.write(adds=True) as connection:
+            with self.database.write(adds=True) as connection:
                 return self._fill(connection)
         except OperationalError as error:
             if getattr(error.orig, "sqlstate", None) != "55P03":
@@ -161,14 +158,14 @@ class Rotation:
     def _fill(self, connection: Connection) -> int:
         if dialect_of(connection) == "postgresql":
             connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
-        row = _take(connection, "announced")
+        row = _lock_epoch(connection, "announced")
         if row is None or not _settled(connection, row.changed_in):
             return 0
         after = UUID(bytes=row.cursor or bytes(16))
-        accounts = connection.execute(_ACCOUNTS, {"after": after}).all()
+        accounts = connection.execute(_LOCK_NEXT_ACCOUNTS, {"after": after}).all()
         if accounts:
             connection.execute(
-                _filling(dialect_of(connection)),
+                _insert_entries(dialect_of(connection)),
                 [
                     {
                         "digest": digest_number(account.e164, row.salt),
@@ -184,23 +181,23 @@ class Rotation:
         return len(accounts)
 
     def open(self) -> None:
-        """Let a filled epoch answer, and announce the end of the one before, at once."""
-        now = self._clock()
-        with self._database.write() as connection:
-            row = _take(connection, "filled")
+        """Open a filled epoch and set the end of the former one, in one transaction."""
+        now = self.clock()
+        with self.database.write() as connection:
+            row = _lock_epoch(connection, "filled")
             if row is None:
                 return
             connection.execute(
                 update(DiscoveryEpoch)
                 .where(DiscoveryEpoch.state == "open", DiscoveryEpoch.expires_at.is_(None))
-                .values(expires_at=now + self._overlap)
+                .values(expires_at=now + self.overlap)
             )
             _change(connection, row.number, state="open", cursor=None)
 
     @staticmethod
     def remove(connection: Connection, now: datetime) -> int:
-        """Remove a batch of entries of an epoch that is over; a job of the periodic work."""
-        row = _take(connection, "closed")
+        """Delete a batch of entries of an epoch that has ended; return how many."""
+        row = _lock_epoch(connection, "closed")
         if row is None:
             connection.execute(
                 update(DiscoveryEpoch)
@@ -224,19 +221,19 @@ class Rotation:
         return len(removed)
 
 
-_ACCOUNTS = (
+_LOCK_NEXT_ACCOUNTS = (
     select(table(Account).c.id, table(Account).c.e164)
     .where(table(Account).c.id > bindparam("after"), table(Account).c.discoverable)
     .order_by(table(Account).c.id)
     .limit(FILL_BATCH)
-    # Whoever takes a number out at this moment does so before, or finds the entry that is made here.
+    # A concurrent removal of a number comes before this lock, or finds the entry that is made here.
     .with_for_update(read=True)
 )
 
 
 @cache
-def _filling(dialect: str) -> Executable:
-    # An entry that is there was made by a change since the announcement, and is right.
+def _insert_entries(dialect: str) -> Executable:
+    # An existing entry was made by a change since the announcement, and is right.
     return insert_into(dialect, DirectoryEntry).on_conflict_do_nothing()
 
 
@@ -252,27 +249,27 @@ def _remove_entries(connection: Connection, number: int, after: bytes) -> list[b
     return list(connection.execute(removing.returning(entries.c.digest)).scalars())
 
 
-def _take(connection: Connection, state: str) -> DiscoveryEpoch | None:
-    """Hold the epoch in a state; None when there is none or somebody else holds it."""
-    held = (
+def _lock_epoch(connection: Connection, state: str) -> DiscoveryEpoch | None:
+    """Lock and return the epoch in a state; None if there is none or it is locked."""
+    statement = (
         select(*table(DiscoveryEpoch).columns)
         .where(DiscoveryEpoch.state == state)
         .order_by(DiscoveryEpoch.number)
         .limit(1)
         .with_for_update(skip_locked=True)
     )
-    return cast(DiscoveryEpoch | None, connection.execute(held).one_or_none())
+    return cast(DiscoveryEpoch | None, connection.execute(statement).one_or_none())
 
 
 def _settled(connection: Connection, changed_in: int) -> bool:
-    """Say whether all transactions have ended that may not know the epoch's state.
+    """Return whether all transactions have ended that may not know the epoch's state.
 
-    Each that changes a listing has written or locked a row before it reads the epochs, so PostgreSQL
-    counts it among the running ones. On SQLite one runs at a time.
+    A transaction that changes a listing has written or locked a row before it reads the epochs, so PostgreSQL
+    counts it as running. On SQLite one runs at a time.
     """
     if dialect_of(connection) == "sqlite":
         return True
-    # One that is ahead of ours was another cluster's, which this database was restored from.
+    # An id ahead of the current one is of another cluster, which this database was restored from.
     over = or_(oldest_transaction() > changed_in, current_transaction("postgresql") < changed_in)
     return bool(connection.execute(select(over)).scalar_one())
 
@@ -282,6 +279,6 @@ def _change(connection: Connection, number: int, **values: Any) -> None:
 
 
 def count_accounts(connection: Connection) -> int:
-    """Say how many accounts want to be found."""
-    wanting = select(func.count()).select_from(Account).where(Account.discoverable)
-    return int(connection.execute(wanting).scalar_one())
+    """Return how many accounts are discoverable."""
+    discoverable = select(func.count()).select_from(Account).where(Account.discoverable)
+    return int(connection.execute(discoverable).scalar_one())

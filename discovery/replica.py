@@ -1,7 +1,7 @@
-"""One epoch of the directory in memory: a snapshot, and every change since.
+"""One epoch of the directory in memory: a snapshot and every change since.
 
-Owns what a worker answers from. It is never ahead of the table, and a lookup brings it up to date first,
-so it is never behind what was committed when the lookup began.
+A lookup first reads the changes that were committed before it began, so its answer is never older than
+that.
 """
 
 import threading
@@ -13,35 +13,34 @@ import numpy as np
 import numpy.typing as npt
 
 from discovery.changes import Change, ChangeBatch
-from discovery.hashes import WORDS, Mask, Positions, Words, sorting
-from discovery.index import RECORD_WORDS, DigestIndex
+from discovery.digests import RECORD_WORDS, WORDS, DigestIndex, Mask, Positions, Words, sorting
 from discovery.snapshot import Snapshot
 
-#: ChangeIndex that are sorted anew with each that arrives; more of them join the others.
+#: Recent changes, which are sorted again with each batch; above this they join the older ones.
 MAX_RECENT = 1024
-NOWHERE = bytes(16)
+_NOWHERE = bytes(16)
 
 
 class Matches(NamedTuple):
-    """What a page of digests leads to."""
+    """The accounts of looked-up digests."""
 
-    #: Which of them lead to an account.
-    here: Mask
-    #: n × 2 words, the 16 bytes of each account id; of no meaning where nobody is.
+    #: Which digests lead to an account.
+    mask: Mask
+    #: n × 2 words, the 16 bytes of each account id; meaningless outside the mask.
     accounts: Words
 
     @classmethod
     def at(cls, positions: Positions, index: DigestIndex) -> "Matches":
-        """Read what was found at positions of an index, -1 where it was not."""
-        here = positions >= 0
+        """Return the matches at positions of an index; -1 is none."""
+        mask = positions >= 0
         accounts = np.zeros((len(positions), RECORD_WORDS - WORDS), np.uint64)
-        accounts[here] = index.records[positions[here], WORDS:]
-        return cls(here, accounts)
+        accounts[mask] = index.records[positions[mask], WORDS:]
+        return cls(mask, accounts)
 
 
 @dataclass(frozen=True)
 class ChangeIndex:
-    """The last change of each digest that changed, sorted."""
+    """The last change of each changed digest, sorted."""
 
     index: DigestIndex
     seqs: npt.NDArray[np.int64]
@@ -49,10 +48,10 @@ class ChangeIndex:
 
     @classmethod
     def of(cls, changes: Sequence[Change]) -> "ChangeIndex":
-        """Sort changes; of a digest's the one with the highest number counts."""
+        """Index changes; of each digest the one with the highest number counts."""
         records = b"".join(
             [
-                change.digest + (change.account_id.bytes if change.account_id else NOWHERE)
+                change.digest + (change.account_id.bytes if change.account_id else _NOWHERE)
                 for change in changes
             ]
         )
@@ -63,22 +62,22 @@ class ChangeIndex:
         )
 
     def merged(self, other: "ChangeIndex") -> "ChangeIndex":
-        """Put changes together, in whatever order they were read."""
+        """Return both together, in whatever order they were read."""
         return _last_of_each(
             np.concatenate([self.index.records, other.index.records]),
             np.concatenate([self.seqs, other.seqs]),
             np.concatenate([self.listed, other.listed]),
         )
 
-    def apply(self, digests: Words, found: Matches, newest: npt.NDArray[np.int64]) -> None:
-        """Let what changed later than `newest` prevail in what was found."""
+    def apply(self, digests: Words, matches: Matches, newest: npt.NDArray[np.int64]) -> None:
+        """Apply changes with a higher number than `newest`, which is updated, to matches."""
         at = self.index.find(digests)
         changed = np.flatnonzero(at >= 0)
         changed = changed[self.seqs[at[changed]] > newest[changed]]
         at = at[changed]
         newest[changed] = self.seqs[at]
-        found.here[changed] = self.listed[at]
-        found.accounts[changed] = self.index.records[at, WORDS:]
+        matches.mask[changed] = self.listed[at]
+        matches.accounts[changed] = self.index.records[at, WORDS:]
 
 
 def _last_of_each(records: Words, seqs: npt.NDArray[np.int64], listed: Mask) -> ChangeIndex:
@@ -92,43 +91,44 @@ def _last_of_each(records: Words, seqs: npt.NDArray[np.int64], listed: Mask) -> 
 
 
 class Replica:
-    """A verified snapshot and the changes behind it."""
+    """A verified snapshot and the changes since."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, max_recent: int = MAX_RECENT) -> None:
         self.snapshot = snapshot
-        #: What it was made from; the changes of another are none of its own.
-        self.history = snapshot.contents.anchor.history
-        #: Where the log is to be read on.
+        #: Of the log that the snapshot belongs to.
+        self.history = snapshot.contents.marker.history
+        #: Where the log is read next.
         self.position = snapshot.contents.position
+        self._max_recent = max_recent
         none = ChangeIndex.of([])
-        #: The many, and the few that came last.
+        #: Older and recent changes.
         self._changes = (none, none)
         self._seen: frozenset[int] = frozenset()
         self._lock = threading.Lock()
 
     @property
     def changed(self) -> int:
-        """How many digests changed since the snapshot, about."""
+        """About how many digests changed since the snapshot."""
         return sum(len(changes.seqs) for changes in self._changes)
 
-    def absorb(self, tail: ChangeBatch) -> None:
-        """Take in what was read from `position` on; in whatever order readers come, nothing is lost."""
+    def absorb(self, batch: ChangeBatch) -> None:
+        """Add changes read from `position` on; concurrent readers may come in any order."""
         with self._lock:
-            new = [change for change in tail.changes if change.seq not in self._seen]
-            self._seen = frozenset(change.seq for change in tail.changes)
-            self.position = max(self.position, tail.position)
+            new = [change for change in batch.changes if change.seq not in self._seen]
+            self._seen = frozenset(change.seq for change in batch.changes)
+            self.position = max(self.position, batch.position)
             if new:
-                many, few = self._changes
-                few = few.merged(ChangeIndex.of(new))
-                if len(few.seqs) > MAX_RECENT:
-                    many, few = many.merged(few), ChangeIndex.of([])
-                self._changes = (many, few)
+                older, recent = self._changes
+                recent = recent.merged(ChangeIndex.of(new))
+                if len(recent.seqs) > self._max_recent:
+                    older, recent = older.merged(recent), ChangeIndex.of([])
+                self._changes = (older, recent)
 
     def find(self, digests: Words) -> Matches:
-        """Look up digests (n × 4 words), each of which is there once."""
-        found = Matches.at(self.snapshot.find(digests), self.snapshot.index)
+        """Return the matches of distinct digests (n × 4 words)."""
+        matches = Matches.at(self.snapshot.find(digests), self.snapshot.index)
         newest = np.full(len(digests), -1, np.int64)
         for changes in self._changes:
             if len(changes.seqs):
-                changes.apply(digests, found, newest)
-        return found
+                changes.apply(digests, matches, newest)
+        return matches

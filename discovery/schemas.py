@@ -1,4 +1,4 @@
-"""What crosses the wire about discovery."""
+"""Requests and answers of discovery."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, cast
@@ -7,20 +7,21 @@ from uuid import UUID
 from pydantic import ConfigDict, FailFast, Field, StringConstraints
 
 from core.api import Answer, Body, Query
-from discovery.hashes import HASH_PATTERN
+from discovery.digests import HASH_PATTERN
 
 MAX_HASHES = 10_000
 MAX_EPOCH_LENGTH = 64
 MAX_TOKEN_LENGTH = 128
-#: Digests, 32 bytes each, one after the other.
+#: Concatenated digests, 32 bytes each.
 HASHES_TYPE = "application/vnd.kith.hashes"
-#: For each match the place of its hash in the request, 4 bytes, little-endian, and 16 bytes of account id.
+#: For each match the position of its hash in the request (uint32, little-endian) and the account id (16
+#: bytes).
 MATCHES_TYPE = "application/vnd.kith.matches"
 TOKEN_HEADER = "Kith-Sync-Token"
 
 
 class BudgetAnswer(Answer):
-    """How many hashes may be asked about that were not paid for before."""
+    """How many new hashes the budget holds."""
 
     left: int
     capacity: int
@@ -28,7 +29,7 @@ class BudgetAnswer(Answer):
 
 
 class PreviousEpochAnswer(Answer):
-    """The parameters before, in which lookups are still answered."""
+    """The former parameters, while lookups with them are answered."""
 
     epoch: str
     salt: str
@@ -36,23 +37,24 @@ class PreviousEpochAnswer(Answer):
 
 
 class ParametersAnswer(Answer):
-    """How to hash numbers now, and how many hashes a lookup takes."""
+    """How to hash numbers, and how many hashes a lookup takes."""
 
     epoch: str
     algorithm: Literal["sha256"] = "sha256"
-    salt: str = Field(description="Goes into the hash as this text, not as the bytes it encodes.")
+    salt: str = Field(description="Hashed as this text, not as the bytes that it encodes.")
     max_hashes: int
     expires_at: datetime | None
     previous: PreviousEpochAnswer | None
     budget: BudgetAnswer
-    asker: str = Field(
-        description="Whose budget it is, and whom sync tokens are bound to: an account, or a service of"
-        " the operator's under any of its tokens."
+    budget_owner: str = Field(
+        description="The account or service that pays and that sync tokens are bound to; the same for all"
+        " tokens of a service."
     )
 
 
-#: The pattern is checked in pydantic's Rust core, and the first wrong hash ends it: 10,000 of them
-#: would take 80 ms to report, 0.2 ms this way.
+#: pydantic's Rust core checks the pattern and stops at the first wrong hash: reporting 10,000 of them would
+#: take
+#: 80 ms instead of 0.2 ms.
 Hashes = Annotated[list[Annotated[str, StringConstraints(pattern=HASH_PATTERN)]], FailFast()]
 
 
@@ -60,33 +62,33 @@ class Lookup(Body):
     """A page of hashed numbers."""
 
     epoch: str = Field(
-        max_length=MAX_EPOCH_LENGTH, description="The epoch of the parameters they were made with."
+        max_length=MAX_EPOCH_LENGTH,
+        description="The epoch of the parameters that they were made with.",
     )
     hashes: Hashes = Field(
         max_length=MAX_HASHES,
         description="Base64url without padding of SHA-256 over UTF-8"
-        ' "<E.164 digits without +> msisdn <salt>"; those of `known` included, at most `max_hashes`'
-        " of the parameters.",
+        ' "<E.164 digits without +> msisdn <salt>". At most `max_hashes`, including `known`.',
     )
     known: Hashes = Field(
         default=[],
         max_length=MAX_HASHES,
-        description="The hashes that `sync_token` proves to be paid for; looked up again at no cost.",
+        description="Hashes that `sync_token` proves to be paid for; looked up again for free.",
     )
     sync_token: str | None = Field(
         default=None,
         max_length=MAX_TOKEN_LENGTH,
-        description="What the lookup of exactly the hashes in `known` was answered with.",
+        description="The `sync_token` that the lookup of exactly the hashes in `known` was answered with.",
     )
 
 
 class BinaryLookup(Query):
-    """What goes with a page of hashes in binary, and with no other."""
+    """Parameters of a lookup in binary."""
 
     epoch: str | None = Field(
         default=None,
         max_length=MAX_EPOCH_LENGTH,
-        description=f"With a body of {HASHES_TYPE}: the epoch they were made in.",
+        description=f"With a body of {HASHES_TYPE}: the epoch of the parameters.",
     )
     known: int = Field(
         default=0,
@@ -97,11 +99,11 @@ class BinaryLookup(Query):
     sync_token: str | None = Field(
         default=None,
         max_length=MAX_TOKEN_LENGTH,
-        description=f"With a body of {HASHES_TYPE}: what proves that these are paid for.",
+        description=f"With a body of {HASHES_TYPE}: proves that the known hashes are paid for.",
     )
 
 
-#: What flask-openapi3 says of an answer beside its JSON.
+#: The binary form of the answer, for the OpenAPI document.
 LOOKUP_ANSWER: dict[str, Any] = {
     "content": {MATCHES_TYPE: {}},
     "headers": {
@@ -114,7 +116,7 @@ LOOKUP_ANSWER: dict[str, Any] = {
 
 
 class LookupAnswer(Answer):
-    """The account of each hash that is a discoverable person's."""
+    """The accounts of hashes that lead to one."""
 
     model_config = cast(ConfigDict, {"openapi_extra": LOOKUP_ANSWER})
 
@@ -123,5 +125,5 @@ class LookupAnswer(Answer):
     budget: BudgetAnswer
 
 
-#: The form beside JSON in which a page is taken.
+#: The binary form of the request, for the OpenAPI document.
 BINARY_BODY: dict[str, Any] = {HASHES_TYPE: {"schema": {"type": "string", "format": "binary"}}}

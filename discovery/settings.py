@@ -25,6 +25,7 @@ class DiscoverySettings(CoreSettings):
 
     RETIRED: ClassVar[Mapping[str, str]] = {
         "KITH_DISCOVERY_CEILING": "is called KITH_DISCOVERY_ALERT_PER_DAY now",
+        "KITH_BLOOM_FILTER": "is gone: a snapshot that is large for the host's memory gets a filter",
         "KITH_DISCOVERY_NETWORK_CEILING": "is called KITH_DISCOVERY_NETWORK_ALERT_PER_DAY now",
     }
 
@@ -36,13 +37,13 @@ class DiscoverySettings(CoreSettings):
         description="New hashes that a verified number may look up at once.",
     )
     discovery_per_day: int = Field(
-        50, ge=1, le=1_000_000_000, description="New hashes a day that its budget is refilled by."
+        50, ge=1, le=1_000_000_000, description="New hashes a day by which its budget is refilled."
     )
     discovery_tiers: Annotated[
         tuple[Annotated[str, AfterValidator(_tier)], ...], NoDecode, BeforeValidator(split)
     ] = Field(
         (),
-        description="Further budgets that an operator may give to numbers, each as"
+        description="Further budgets that an operator can assign to numbers, each as"
         " `name:burst:per day`, such as `partner:20000:500`.",
     )
     discovery_network_alert_per_day: int = Field(
@@ -57,20 +58,15 @@ class DiscoverySettings(CoreSettings):
         le=2**30,
         description="New hashes a day from all networks above which operators are alerted.",
     )
-    bloom_filter: bool = Field(
-        False,
-        description="Put a Bloom filter before the search of the directory's snapshot; measured, it"
-        " pays at no size (docs/discovery.md).",
-    )
     epoch_days: int = Field(
         0,
         ge=0,
         le=3_650,
-        description="Days after which a new discovery epoch is begun by itself; 0: only by"
+        description="Days after which a new discovery epoch begins by itself; 0: only by"
         " `flask --app app discovery rotate`.",
     )
     epoch_overlap_days: int = Field(
-        7, ge=1, le=365, description="Days that the epoch before still answers after a rotation."
+        7, ge=1, le=365, description="Days that the former epoch answers after a rotation."
     )
 
     def faults(self) -> list[str]:

@@ -1,18 +1,18 @@
-"""A snapshot of the directory: one immutable file that all workers of a host map into memory.
+"""The format of a snapshot of the directory: one immutable file that all workers of a host map.
 
-Owns the file's format. Refuses a file that is missing, cut short, of another version or epoch, or in
-which a single bit is wrong; it is then made anew from the table, which is the truth.
-
-    header     one page: what it is, of which epoch, as of which position in the log, and its own SHA-256
+    header     one page: format, epoch, position in the log, and the SHA-256 of the header
     records    48 bytes each: digest and account id, sorted
-    starts     where each bucket of `discovery.index` begins, 4 bytes each
+    starts     where each bucket of the index begins (`DigestIndex`), 4 bytes each
     blocks     SHA-256 of each MiB of records and starts; the header holds the SHA-256 of these
 
-Whoever maps a file checks all of it once, block by block, before it answers from it: a page of a
-lookup touches blocks all over the file, so checking only what is touched would come to the same. That
-reads it at 2 GB a second, into the page cache that the lookups need it in, and adds nothing to the
-memory of the process. What is done to a file in place after that is not noticed; nothing of ours does
-it, since a new snapshot is a new file under the same name.
+A file that is missing, truncated, of another version or epoch, or has one wrong bit is unusable; it is
+rebuilt from the table. A worker verifies the whole file once, block by block, before it answers from it: a
+lookup touches blocks all over the file, so verifying only those would save nothing. This reads 2 GB a
+second into the page cache, where lookups need it. Later changes in place are not noticed; a new snapshot is
+a new file.
+
+Beside a snapshot that is too large for the memory of the host there is a Bloom filter (bloom.py). It is of
+the same records, so a digest that it excludes is not in the snapshot.
 """
 
 import hashlib
@@ -20,6 +20,7 @@ import mmap
 import os
 import struct
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -27,10 +28,19 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from core.database_history import History
-from discovery.bloom import Filter, file_hash
+from discovery.bloom import DigestFilter, file_hash
 from discovery.changes import LogMarker
-from discovery.hashes import DIGEST_SIZE, WORDS, Positions, Words, keys_of
-from discovery.index import MAX_RECORDS, RECORD_WORDS, DigestIndex, bits_for
+from discovery.digests import (
+    DIGEST_SIZE,
+    MAX_RECORDS,
+    RECORD_WORDS,
+    WORDS,
+    DigestIndex,
+    Positions,
+    Words,
+    bits_for,
+    keys_of,
+)
 
 MAGIC = b"KITHDIR\n"
 VERSION = 2
@@ -38,17 +48,17 @@ PAGE_SIZE = 4096
 BLOCK_SIZE = 1 << 20
 RECORD_SIZE = 8 * RECORD_WORDS
 SUFFIX, FILTER_SUFFIX = ".snapshot", ".bloom"
+#: In the header of a snapshot without a filter.
 NO_FILTER = bytes(DIGEST_SIZE)
-#: Magic, version, bits of a bucket, epoch's id, records, position, anchor (number, digest, cluster,
-#: timeline), time in seconds, length of the file, SHA-256 of the blocks' hashes, SHA-256 of the Bloom
-#: filter's file or zeros.
+#: Magic, version, bits of a bucket, epoch's id, records, position, marker (number, digest, cluster,
+#: timeline), time in seconds, length of the file, SHA-256 of the blocks' hashes, SHA-256 of the filter.
 _HEADER = struct.Struct("<8sII16sQQQ32sqIQQ32s32s")
-#: With its own SHA-256; the rest of its page is padding.
+#: With the header's SHA-256; the rest of its page is padding.
 HEADER_SIZE = _HEADER.size + DIGEST_SIZE
 
 
 class SnapshotUnusable(Exception):
-    """A snapshot cannot be answered from; `reason` is one of REASONS."""
+    """A snapshot cannot be used; `reason` is one of REASONS."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -60,39 +70,44 @@ REASONS = ("missing", "cut-short", "foreign", "corrupted")
 
 
 class Contents(NamedTuple):
-    """What a snapshot is of."""
+    """What a snapshot contains."""
 
     epoch_id: str
-    #: Where in the log a reader goes on who has read the snapshot.
+    #: Where in the log a reader of the snapshot continues.
     position: int
-    anchor: LogMarker
+    marker: LogMarker
     #: Seconds since 1970.
     built_at: int
 
 
-def filter_path(path: Path, anchor: LogMarker) -> Path:
-    """Say where the Bloom filter of a snapshot is: each has one of its own, or none."""
-    return path.with_suffix(f".{anchor.seq}{FILTER_SUFFIX}")
+def filter_path(path: Path, marker: LogMarker) -> Path:
+    """Return the path of a snapshot's filter; a worker may still use that of an older snapshot."""
+    return path.with_suffix(f".{marker.seq}{FILTER_SUFFIX}")
+
+
+def memory_bytes() -> int:
+    """Return the memory of the host, or of the container (cgroup v2) if that is less."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with suppress(OSError, ValueError):
+        memory = min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return memory
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A mapped file; nothing is answered from it before `verify` has come to its end."""
+    """A mapped file, used only after `verify`."""
 
     contents: Contents
     index: DigestIndex
-    #: What tells this file from the one that takes its name.
+    #: Distinguishes this file from the one that replaces it.
     identity: tuple[int, int]
-    bloom: Filter | None
+    filter: DigestFilter | None
     _whole: mmap.mmap
     _blocks: bytes
 
     @classmethod
     def open(cls, path: Path, epoch_id: str) -> "Snapshot":
-        """Map a file and check its header.
-
-        Raises SnapshotUnusable.
-        """
+        """Map a file and verify its header; raises SnapshotUnusable."""
         try:
             with path.open("rb") as file:
                 status = os.fstat(file.fileno())
@@ -110,23 +125,20 @@ class Snapshot:
         records = np.frombuffer(whole, np.uint64, count * RECORD_WORDS, PAGE_SIZE)
         starts = np.frombuffer(whole, np.uint32, 2**bits + 1, starts_at)
         index = DigestIndex(records.reshape(-1, RECORD_WORDS), starts)
-        bloom = _open_filter(filter_path(path, contents.anchor), count, filter_hash)
-        return cls(contents, index, _identity(status), bloom, whole, blocks)
+        beside = _open_filter(filter_path(path, contents.marker), count, filter_hash)
+        return cls(contents, index, _identity(status), beside, whole, blocks)
 
     def find(self, digests: Words) -> Positions:
-        """Give the position of each digest (n × 4 words) in the records, -1 where it is not there."""
-        if self.bloom is None:
+        """Return the position of each digest (n × 4 words) in the records, -1 if it is not there."""
+        if self.filter is None:
             return self.index.find(digests)
         found = np.full(len(digests), -1, np.int64)
-        candidates = self.bloom.candidates(digests)
+        candidates = self.filter.candidates(digests)
         found[candidates] = self.index.find(digests[candidates])
         return found
 
     def verify(self) -> Iterator[None]:
-        """Check every block, pausing after each.
-
-        Raises SnapshotUnusable.
-        """
+        """Verify every block, yielding after each; raises SnapshotUnusable."""
         end = len(self._whole) - len(self._blocks)
         with memoryview(self._whole) as whole:
             for number, begins in enumerate(range(PAGE_SIZE, end, BLOCK_SIZE)):
@@ -139,10 +151,7 @@ class Snapshot:
 
 
 def file_identity(path: Path) -> tuple[int, int]:
-    """Tell a file from another one of the same name.
-
-    Raises SnapshotUnusable.
-    """
+    """Return what distinguishes a file from others of the same name; raises SnapshotUnusable."""
     try:
         return _identity(path.stat())
     except FileNotFoundError:
@@ -153,14 +162,14 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_ino, status.st_mtime_ns
 
 
-def _open_filter(path: Path, count: int, filter_hash: bytes) -> Filter | None:
+def _open_filter(path: Path, count: int, filter_hash: bytes) -> DigestFilter | None:
     if filter_hash == NO_FILTER:
         return None
     if not path.exists():
         raise SnapshotUnusable("missing")
     if file_hash(path) != filter_hash:
         raise SnapshotUnusable("corrupted")
-    return Filter(path, count)
+    return DigestFilter(path, count)
 
 
 def _read_header(whole: mmap.mmap, epoch_id: str) -> tuple[Contents, int, int, bytes, bytes]:
@@ -175,17 +184,18 @@ def _read_header(whole: mmap.mmap, epoch_id: str) -> tuple[Contents, int, int, b
         raise SnapshotUnusable("foreign")
     if length != len(whole):
         raise SnapshotUnusable("cut-short")
-    anchor = LogMarker(seq, digest, History(cluster, timeline))
-    contents = Contents(epoch_id, position, anchor, built_at)
+    marker = LogMarker(seq, digest, History(cluster, timeline))
+    contents = Contents(epoch_id, position, marker, built_at)
     return contents, count, bits, blocks, filter_hash
 
 
 def write(
-    path: Path, contents: Contents, pages: Iterable[bytes], *, with_filter: bool = False
+    path: Path, contents: Contents, pages: Iterable[bytes], *, memory: int | None = None
 ) -> int:
-    """Write a snapshot under a name, whole or not at all; give how many records it has.
+    """Write a snapshot, completely or not at all; return how many records it has.
 
-    pages: records in the order of their digests. Only one process may write to a directory.
+    pages: records sorted by digest. memory: of the host, in bytes; a snapshot that takes more than half of it
+    gets a filter. Only one process may write to a folder.
     """
     draft = path.with_suffix(".building")
     with draft.open("w+b") as file:
@@ -197,11 +207,11 @@ def write(
         length = file.tell() + len(blocks)
         file.write(blocks)
         filter_hash = NO_FILTER
-        if with_filter:
-            filter_hash = _write_filter(file, count, filter_path(path, contents.anchor))
+        if 2 * length > (memory_bytes() if memory is None else memory):
+            filter_hash = _write_filter(file, count, filter_path(path, contents.marker))
         packed = _HEADER.pack(
             *(MAGIC, VERSION, bits, contents.epoch_id.encode(), count, contents.position),
-            *(*contents.anchor[:2], *contents.anchor.history, contents.built_at, length),
+            *(*contents.marker[:2], *contents.marker.history, contents.built_at, length),
             *(hashlib.sha256(blocks).digest(), filter_hash),
         )
         file.seek(0)
@@ -232,7 +242,7 @@ def _write_records(file: BinaryIO, pages: Iterable[bytes]) -> int:
 
 
 def _write_starts(file: BinaryIO, count: int, bits: int) -> None:
-    """Count the buckets block by block, so that memory holds the counts and never the records."""
+    """Count the buckets block by block: memory holds the counts and never the records."""
     starts = np.zeros(2**bits + 1, np.uint32)
     for digests in _read_digests(file, count):
         buckets, sizes = np.unique(keys_of(digests) >> np.uint64(64 - bits), return_counts=True)
@@ -244,9 +254,9 @@ def _write_starts(file: BinaryIO, count: int, bits: int) -> None:
 
 def _write_filter(file: BinaryIO, count: int, path: Path) -> bytes:
     path.unlink(missing_ok=True)
-    bloom = Filter(path, count)
+    beside = DigestFilter(path, count)
     for digests in _read_digests(file, count):
-        bloom.add(digests)
+        beside.add(digests)
     return file_hash(path)
 
 

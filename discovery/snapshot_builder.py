@@ -1,8 +1,7 @@
-"""Building snapshots: the table is read in the order of its digests and written as a file.
+"""The builder of snapshots: reads the table in the order of digests and writes the file.
 
-Owns that one process of a host builds at a time, by a lock on a file that ends with the process. Run as
-`python -m discovery.snapshot_builder` it is the process that a worker starts, so that building takes the
-worker neither memory nor time.
+One process of a host builds at a time, under a file lock that ends with the process. A worker runs it as
+`python -m discovery.snapshot_builder`, so that building costs the worker neither memory nor time.
 """
 
 import fcntl
@@ -21,7 +20,7 @@ from sqlalchemy import LargeBinary, Text, text
 from core.database import Database
 from core.database_history import History, read_history
 from discovery import changes
-from discovery.hashes import DIGEST_SIZE
+from discovery.digests import DIGEST_SIZE
 from discovery.snapshot import (
     FILTER_SUFFIX,
     RECORD_SIZE,
@@ -34,16 +33,16 @@ from discovery.snapshot import (
 )
 
 PAGE_SIZE = 50_000
-#: What a worker serves comes first.
+#: Serving comes first.
 NICENESS = 10
 
-# The database puts a page together: a row at a time would cost Python ten times as long.
-_PAGE_POSTGRESQL = text(
+# The database concatenates a page: row by row Python would take ten times as long.
+_SELECT_PAGE_POSTGRESQL = text(
     "SELECT string_agg(digest || uuid_send(account_id), ''::bytea ORDER BY digest)"
     " FROM (SELECT digest, account_id FROM directory_entries"
     " WHERE epoch = :epoch AND digest > :after ORDER BY digest LIMIT :size) AS page"
 ).columns(records=LargeBinary)
-_PAGE_SQLITE = text(
+_SELECT_PAGE_SQLITE = text(
     "SELECT group_concat(hex(digest) || account_id, '')"
     " FROM (SELECT digest, account_id FROM directory_entries"
     " WHERE epoch = :epoch AND digest > :after ORDER BY digest LIMIT :size)"
@@ -51,64 +50,62 @@ _PAGE_SQLITE = text(
 
 
 class HistoryChanged(Exception):
-    """A standby took over while a snapshot was built: its pages are of two histories."""
+    """A standby took over while a snapshot was built, so its pages are of two histories."""
 
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """What is to be built: the epoch's snapshot, unless there is one newer than `replaces`."""
+    """A request for an epoch's snapshot, unless there is one newer than `replaces`."""
 
-    directory: str
+    folder: str
     epoch_id: str
     epoch: int
-    #: Number of the anchor of the snapshot that is too old; 0: there was none.
+    #: Number of the marker of the outdated snapshot; 0: there is none.
     replaces: int = 0
-    with_filter: bool = False
 
     @property
     def path(self) -> Path:
-        """Where the snapshot is."""
-        return snapshot_path(Path(self.directory), self.epoch_id)
+        """The path of the snapshot."""
+        return snapshot_path(Path(self.folder), self.epoch_id)
 
 
-def snapshot_path(directory: Path, epoch_id: str) -> Path:
-    """Say where the snapshot of an epoch is."""
-    return directory / f"{epoch_id}{SUFFIX}"
+def snapshot_path(folder: Path, epoch_id: str) -> Path:
+    """Return the path of an epoch's snapshot."""
+    return folder / f"{epoch_id}{SUFFIX}"
 
 
 def build(
     database: Database,
-    order: BuildRequest,
+    request: BuildRequest,
     clock: Callable[[], datetime],
     entropy: Callable[[int], bytes],
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> bool:
-    """Build a snapshot; False when another process has built it meanwhile.
+    """Build a snapshot; return False if another process has built it meanwhile.
 
-    Waits for whoever else is building. on_progress: told how many people each page of the table held.
+    Waits while another process builds. on_progress: called with the number of records of each page.
     """
-    with _alone(Path(order.directory)):
-        if _is_there(database, order):
+    with _exclusive(Path(request.folder)):
+        if _exists(database, request):
             return False
         now = clock()
         with database.write() as connection:
-            anchor = changes.write_marker(connection, order.epoch, entropy(DIGEST_SIZE), now)
-        # In a statement of its own: what commits from here on is in the log behind this position,
-        # whether the pages below still see it or not.
+            marker = changes.write_marker(connection, request.epoch, entropy(DIGEST_SIZE), now)
+        # In a separate statement: what commits from here on is in the log after this position, whether or
+        # not the pages below still see it.
         with database.read() as connection:
-            position = changes.position(connection, order.epoch)
-        contents = Contents(order.epoch_id, position, anchor, int(now.timestamp()))
-        pages = _pages(database, order.epoch, anchor.history, on_progress)
-        write(order.path, contents, pages, with_filter=order.with_filter)
-        for path in order.path.parent.glob(f"{order.epoch_id}.*{FILTER_SUFFIX}"):
-            # Whoever still answers from an older snapshot has its filter mapped.
-            if path != filter_path(order.path, anchor):
+            position = changes.position(connection, request.epoch)
+        contents = Contents(request.epoch_id, position, marker, int(now.timestamp()))
+        write(request.path, contents, _pages(database, request.epoch, marker.history, on_progress))
+        for path in request.path.parent.glob(f"{request.epoch_id}.*{FILTER_SUFFIX}"):
+            # Workers that still use an older snapshot have its filter mapped.
+            if path != filter_path(request.path, marker):
                 path.unlink()
     return True
 
 
-def build_apart(database: Database, order: BuildRequest) -> None:
-    """Build a snapshot in a process of its own and wait for it.
+def build_apart(database: Database, request: BuildRequest) -> None:
+    """Build a snapshot in another process and wait for it.
 
     Raises subprocess.CalledProcessError, whose `stderr` says why.
     """
@@ -116,8 +113,8 @@ def build_apart(database: Database, order: BuildRequest) -> None:
     root = str(Path(__file__).parents[1])
     subprocess.run(
         [sys.executable, "-m", "discovery.snapshot_builder"],
-        # Not as an argument: the address may hold a password, and arguments are shown to all.
-        input=json.dumps({"url": url, "prepare": database.prepare, "order": asdict(order)}),
+        # Not as an argument: the URL may hold a password, and all users of the host see arguments.
+        input=json.dumps({"url": url, "prepare": database.prepare, "request": asdict(request)}),
         env=os.environ | {"PYTHONPATH": root},
         capture_output=True,
         text=True,
@@ -126,39 +123,37 @@ def build_apart(database: Database, order: BuildRequest) -> None:
 
 
 @contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """Hold the directory; what a process that was killed left in it is removed."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (directory / "lock").open("w") as lock:
+def _exclusive(folder: Path) -> Iterator[None]:
+    """Lock the folder, and remove what a killed process left in it."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for draft in directory.glob("*.building"):
+        for draft in folder.glob("*.building"):
             draft.unlink()
         yield
 
 
-def _is_there(database: Database, order: BuildRequest) -> bool:
+def _exists(database: Database, request: BuildRequest) -> bool:
     try:
-        snapshot = Snapshot.open(order.path, order.epoch_id)
-        if snapshot.contents.anchor.seq <= order.replaces:
-            return False
-        if order.with_filter != (snapshot.bloom is not None):
+        snapshot = Snapshot.open(request.path, request.epoch_id)
+        if snapshot.contents.marker.seq <= request.replaces:
             return False
         for _ in snapshot.verify():
             pass
     except SnapshotUnusable:
         return False
     with database.read() as connection:
-        return changes.holds(connection, snapshot.contents.anchor)
+        return changes.has_marker(connection, snapshot.contents.marker)
 
 
 def _pages(
     database: Database, epoch: int, history: History, on_progress: Callable[[int], None]
 ) -> Iterator[bytes]:
-    """Read the directory page by page: no transaction is long, and the log has what changes between.
+    """Yield the records page by page: transactions are short, and the log has the changes between them.
 
     Raises HistoryChanged.
     """
-    statement = _PAGE_SQLITE if database.dialect == "sqlite" else _PAGE_POSTGRESQL
+    statement = _SELECT_PAGE_SQLITE if database.dialect == "sqlite" else _SELECT_PAGE_POSTGRESQL
     after = b""
     while True:
         with database.read() as connection:
@@ -176,11 +171,11 @@ def _pages(
 
 
 def main() -> None:
-    """Build what the standard input orders."""
+    """Build the snapshot that the standard input requests."""
     os.nice(NICENESS)
-    told = json.load(sys.stdin)
-    database = Database(told["url"], prepare=told["prepare"])
-    build(database, BuildRequest(**told["order"]), lambda: datetime.now(UTC), os.urandom)
+    given = json.load(sys.stdin)
+    database = Database(given["url"], prepare=given["prepare"])
+    build(database, BuildRequest(**given["request"]), lambda: datetime.now(UTC), os.urandom)
     database.close()
 
 

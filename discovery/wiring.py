@@ -7,13 +7,15 @@ from core.runtime import Part, Runtime
 from discovery import changes
 from discovery.alerts import UsageAlerts
 from discovery.budget import Budgets, Tiers
+from discovery.budget_owners import SyncTokens
 from discovery.commands import discovery_commands
-from discovery.directory import Directory, DirectoryUpdater
+from discovery.directory import Directory
 from discovery.epochs import Rotation
 from discovery.metrics import DiscoveryMetrics
 from discovery.routes import discovery_api
 from discovery.service import DiscoveryService
 from discovery.settings import DiscoverySettings
+from discovery.updater import DirectoryUpdater
 from tokens.wiring import Tokens
 
 
@@ -21,41 +23,36 @@ class Discovery(Part):
     """Lookups, and the directory that answers them."""
 
     def __init__(self, runtime: Runtime, settings: DiscoverySettings, tokens: Tokens) -> None:
-        database, clock = runtime.database, runtime.clock
+        database, clock, entropy = runtime.database, runtime.clock, runtime.entropy
         metrics = DiscoveryMetrics(runtime.metrics)
-        self.replicas = Directory(
+        self.directory = Directory(database, clock, metrics, settings.data_dir / "discovery")
+        self.service = DiscoveryService(
             database,
             clock,
-            metrics,
-            settings.data_dir / "discovery",
-            with_filter=settings.bloom_filter,
-        )
-        self.directory = DiscoveryService(
-            database,
-            clock,
-            runtime.entropy,
+            entropy,
             runtime.keyring,
             metrics,
-            self.replicas,
+            self.directory,
             Budgets(Tiers.from_settings(settings)),
             UsageAlerts(settings, runtime.keyring, metrics),
+            SyncTokens(runtime.keyring),
             settings.max_hashes,
         )
-        self.rotation = Rotation(
-            database, clock, runtime.entropy, timedelta(settings.epoch_overlap_days)
+        self.rotation = Rotation(database, clock, entropy, timedelta(settings.epoch_overlap_days))
+        self.updater = DirectoryUpdater(
+            database, clock, self.directory, self.rotation, settings.epoch_days
         )
-        self.keeper = DirectoryUpdater(
-            database, clock, self.replicas, self.rotation, settings.epoch_days
+        tokens.events.listing_changed.append(self.service.listing_changed)
+        self.blueprints = (discovery_api(tokens.authenticator, self.service),)
+        self.commands = (
+            discovery_commands(runtime, self.service, self.directory, self.rotation, self.updater),
         )
-        tokens.events.listing_changed.append(self.directory.listing_changed)
-        self.blueprints = (discovery_api,)
-        self.commands = (discovery_commands,)
         self.jobs = (
             Job("directory changes", changes.purge),
-            Job("epochs that are over", self.rotation.remove),
+            Job("ended epochs", self.rotation.remove),
             Job("lookup budgets", Budgets.purge),
         )
 
     def start(self) -> None:
-        """Keep the snapshot current."""
-        self.keeper.start()
+        """Keep snapshots current."""
+        self.updater.start()

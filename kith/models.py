@@ -141,7 +141,7 @@ class Budget(Answer, frozen=True):
 class DiscoveryParameters(Answer, frozen=True):
     """How to hash numbers until `expires_at`, the most hashes of one lookup, and the budget.
 
-    budget: None on a server without budgets. asker: the id of the budget's owner, to which sync
+    budget: None on a server without budgets. budget_owner: the id of the budget's owner, to which sync
     tokens are bound; None on an older server.
     """
 
@@ -151,7 +151,7 @@ class DiscoveryParameters(Answer, frozen=True):
     max_hashes: int
     expires_at: Time | None = None
     budget: Budget | None = None
-    asker: str | None = None
+    budget_owner: str | None = None
 
 
 class Lookup(Answer, frozen=True):

@@ -27,7 +27,7 @@ from messaging.notifications.valkey_bus import ValkeyBus
 from messaging.push.routes import push_api
 from messaging.push.wiring import Push
 from messaging.settings import MessagingSettings
-from messaging.stream.routes import authenticate_socket, stream_api
+from messaging.stream.routes import SocketAuthenticator, stream_api
 from messaging.stream.service import StreamService
 from messaging.stream.signals import SignalService
 from tokens.wiring import Tokens
@@ -105,7 +105,7 @@ class Messaging(Part):
             contacts_api(self.contacts, authenticate),
             push_api(push.service, authenticate),
             groups_api(self.groups, authenticate),
-            stream_api(self.streams, authenticate_socket),
+            stream_api(self.streams, SocketAuthenticator(tokens.authenticator).device),
         )
         self.jobs = (
             Job("envelopes", messages.purge_envelopes),

@@ -13,7 +13,7 @@ from flask_openapi3 import OpenAPI
 from nacl.signing import SigningKey
 from werkzeug.test import TestResponse
 
-from discovery.hashes import digest_number, encode_hash
+from discovery.digests import digest_number, encode_hash
 from interop.matrix.errors import CORS, PREFIX
 from interop.matrix.signing import canonical_json, unpadded
 from tests.conftest import NUMBER, MakeApp

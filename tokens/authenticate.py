@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from flask import current_app, request
+from flask import request
 
 from core.problems import TooManyConnections
 from core.serving.connection import Connection
@@ -32,9 +32,14 @@ class Authenticator:
         return self.device_by(token)
 
     def device_by(self, token: str) -> Caller:
-        """Return the device that makes the request with this token, wherever the request carries it."""
+        """Return the device that makes the request with this token, wherever the request carries it.
+
+        Its connections are counted: one device with hundreds of them would block the worker for all others.
+        """
         caller = self.device_tokens.authenticate(token)
-        hold_connection(caller)
+        connection = request.environ.get("gunicorn.socket")
+        if isinstance(connection, Connection) and not connection.hold_for(caller.device_id):
+            raise TooManyConnections("Wait until some of them are answered.", retry_after=1)
         return caller
 
     def service(self, scope: str) -> ServiceCaller:
@@ -57,37 +62,7 @@ class Authenticator:
         return self.device()
 
 
-def hold_connection(caller: Caller) -> None:
-    """Count the request's connection for a device; raises TooManyConnections.
-
-    One device with hundreds of connections would block the worker for all others.
-    """
-    connection = request.environ.get("gunicorn.socket")
-    if isinstance(connection, Connection) and not connection.hold_for(caller.device_id):
-        raise TooManyConnections("Wait until some of them are answered.", retry_after=1)
-
-
 def bearer_token() -> str | None:
     """Return the request's bearer token; None if it has none."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" and token else None
-
-
-def _authenticator() -> Authenticator:
-    authenticator: Authenticator = current_app.extensions["kith"].tokens.authenticator
-    return authenticator
-
-
-def authenticate_device() -> Caller:
-    """Return the device that makes the request."""
-    return _authenticator().device()
-
-
-def authenticate_service(scope: str) -> ServiceCaller:
-    """Return the service that makes the request."""
-    return _authenticator().service(scope)
-
-
-def authenticate_device_or_service(scope: str) -> Caller | ServiceCaller:
-    """Return the device or service that makes the request."""
-    return _authenticator().device_or_service(scope)

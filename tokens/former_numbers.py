@@ -1,8 +1,8 @@
 """Former numbers: the id of a number in blocks and limits outlives the account that had it.
 
-Whoever deletes an account and registers its number again keeps its blocks and limits. After 120 idle days the
-number is recycled: it belongs to a new person, and the id is forgotten. The number itself is stored only as a
-keyed digest.
+Whoever deletes an account and registers its number again keeps its blocks and limits. After 120 idle days
+the number is recycled: it belongs to a new person, and the id is forgotten. The number itself is stored
+only as a keyed digest.
 """
 
 from collections.abc import Callable

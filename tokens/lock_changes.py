@@ -17,7 +17,6 @@ from tokens.models import Account
 from tokens.pins import weakness_of
 from tokens.problems import RegistrationLocked
 from tokens.registration_lock import RegistrationLockService
-from tokens.schemas import LockState
 
 #: From the request for a removal without the PIN to the removal.
 REMOVAL_DELAY = timedelta(days=7)
@@ -112,11 +111,6 @@ class LockChangeService:
                 return account
             self.events.lock_removal.emit(connection, account.id, None)
             return change_account(connection, account.id, registration_lock_ends_at=None)
-
-    def status(self, account: Account) -> tuple[LockState | None, datetime | None]:
-        """Return the state of an account's lock and when it is removed, if that is scheduled."""
-        state = self.locks.state(account)
-        return state, None if state is None else account.registration_lock_ends_at
 
     def _account(self, caller: Caller) -> Account:
         with self.database.read() as connection:

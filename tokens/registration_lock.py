@@ -2,8 +2,8 @@
 
 PINs are hashed with Argon2id, because they are guessable and live long. Every try is counted and committed
 before it is verified, and hashed outside of any transaction. An account that leaves its number leaves the
-lock on it: a thief of a token could otherwise delete the account, or move it to another number, and register
-the number without its PIN.
+lock on it: a thief of a token could otherwise delete the account, or move it to another number, and
+register the number without its PIN.
 """
 
 from collections.abc import Callable

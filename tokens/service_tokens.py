@@ -3,9 +3,9 @@
 A token is `kithsvc_` and 70 characters of base64url: a token id, a 256-bit secret and a CRC-32, as in a
 device token (tokens/token_issuer.py). Only the SHA-256 of the secret is stored.
 
-A service is identified by its name. All tokens of a name act for the same service, so an operator issues and
-deploys the next one before revoking the last. The size of the lookup budget is the token's; what is spent
-belongs to the name.
+A service is identified by its name. All tokens of a name act for the same service, so an operator issues
+and deploys the next one before revoking the last. The size of the lookup budget is the token's; what is
+spent belongs to the name.
 """
 
 import hmac

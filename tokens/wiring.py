@@ -6,8 +6,7 @@ from core.maintenance import Job
 from core.runtime import Part, Runtime
 from tokens.accounts import AccountService
 from tokens.authenticate import Authenticator
-from tokens.commands import tokens_commands
-from tokens.device_commands import devices_commands
+from tokens.commands import devices_commands, tokens_commands
 from tokens.device_tokens import DeviceTokenService
 from tokens.devices import DeviceService
 from tokens.events import AccountEvents
@@ -15,7 +14,7 @@ from tokens.former_numbers import FormerNumbers
 from tokens.lock_changes import LockChangeService
 from tokens.registration_lock import RegistrationLockService
 from tokens.revocation import RevocationService
-from tokens.routes import accounts_api, links_api
+from tokens.routes import accounts_api, devices_api, links_api
 from tokens.service_tokens import ServiceTokenService
 from tokens.settings import TokenSettings
 from tokens.token_issuer import TokenIssuer
@@ -45,8 +44,15 @@ class Tokens(Part):
             database, clock, entropy, self.devices, self.locks, former_numbers, events
         )
         self.lock_changes = LockChangeService(database, clock, self.locks, events)
-        self.blueprints = (accounts_api, links_api)
-        self.commands = (tokens_commands, devices_commands)
+        self.blueprints = (
+            accounts_api(self.authenticator, self.accounts, self.locks, self.lock_changes),
+            devices_api(self.authenticator, self.devices, self.device_tokens),
+            links_api(self.devices),
+        )
+        self.commands = (
+            tokens_commands(self.service_tokens),
+            devices_commands(database, self.accounts, self.devices, self.revocations, self.locks),
+        )
         self.jobs = (
             Job("device links", self.devices.purge_links),
             Job("retired tokens", self.device_tokens.purge_retired),

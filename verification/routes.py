@@ -14,6 +14,7 @@ from core.problems import (
 )
 from tokens.authenticate import Caller
 from tokens.problems import RegistrationLocked, TooManyPinTries
+from tokens.registration_lock import RegistrationLockService
 from tokens.routes import AUTHENTICATION, render_account
 from tokens.schemas import AccountAnswer
 from verification.checks import CheckService
@@ -179,7 +180,11 @@ def registrations_api(registrations: RegistrationService) -> Api:
     return api
 
 
-def phone_number_api(registrations: RegistrationService, authenticate: Callable[[], Caller]) -> Api:
+def phone_number_api(
+    registrations: RegistrationService,
+    authenticate: Callable[[], Caller],
+    locks: RegistrationLockService,
+) -> Api:
     """Return the route that changes the number of an account."""
     api = Api(
         "phone number",
@@ -192,7 +197,7 @@ def phone_number_api(registrations: RegistrationService, authenticate: Callable[
     @api.operation("POST", "/account/phone-number", answer=AccountAnswer, problems=PROOF)
     def change_phone_number(caller: Caller, body: ChangePhoneNumber) -> AccountAnswer:
         """Change the account's number to a verified one."""
-        return render_account(registrations.change_number(caller, body), caller)
+        return render_account(registrations.change_number(caller, body), caller, locks)
 
     return api
 

@@ -4,7 +4,6 @@ from core.maintenance import Job
 from core.repeats import Repeats
 from core.runtime import Part, Runtime
 from sms.wiring import Sms
-from tokens.authenticate import authenticate_device
 from tokens.wiring import Tokens
 from verification import catalogues
 from verification.checks import CheckService
@@ -89,7 +88,7 @@ class Verifications(Part):
         self.blueprints = (
             verifications_api(self.verifications, self.checks),
             registrations_api(self.registrations),
-            phone_number_api(self.registrations, authenticate_device),
+            phone_number_api(self.registrations, tokens.authenticator.device, tokens.locks),
         )
         self.commands = (policy_commands, verification_commands(database, clock))
         self.jobs = (

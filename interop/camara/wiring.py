@@ -2,12 +2,12 @@
 
 from functools import partial
 
-from core.runtime import Part, Runtime
+from core.runtime import Part
 from interop.camara.routes import camara_api
 from interop.camara.service import CamaraService
 from interop.camara.settings import CamaraSettings
-from tokens.authenticate import authenticate_service
 from tokens.service_tokens import SEND_AND_VALIDATE
+from tokens.wiring import Tokens
 from verification.limits import sends_by_service
 from verification.wiring import Verifications
 
@@ -16,7 +16,7 @@ class Camara(Part):
     """The CAMARA adapter."""
 
     def __init__(
-        self, runtime: Runtime, settings: CamaraSettings, verification: Verifications
+        self, settings: CamaraSettings, tokens: Tokens, verification: Verifications
     ) -> None:
         service = CamaraService(
             verification.verifications,
@@ -24,4 +24,5 @@ class Camara(Part):
             settings,
             sends_by_service(settings.camara_sends_per_day),
         )
-        self.blueprints = (camara_api(service, partial(authenticate_service, SEND_AND_VALIDATE)),)
+        authenticate = partial(tokens.authenticator.service, SEND_AND_VALIDATE)
+        self.blueprints = (camara_api(service, authenticate),)

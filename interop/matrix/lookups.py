@@ -13,12 +13,12 @@ from collections.abc import Sequence
 import numpy as np
 from sqlalchemy import Connection
 
+from core.database import Database
 from core.problems import InvalidFields
 from core.requester import Requester
 from core.secrets import Keyring
 from discovery.budget_owners import BudgetOwner, subjects_of
-from discovery.epochs import id_of
-from discovery.hashes import (
+from discovery.digests import (
     HASH_LENGTH,
     HASH_PATTERN,
     Bytes,
@@ -29,9 +29,11 @@ from discovery.hashes import (
     encode_hash,
     encode_hashes,
 )
-from discovery.service import DiscoveryService
+from discovery.epochs import id_of
+from discovery.service import DiscoveryService, SharedLimitReached
 from interop.matrix.accounts import MatrixCaller
 from interop.matrix.bindings import MEDIUM, BindingService
+from interop.matrix.problems import MatrixLookupsRateLimited
 from interop.matrix.schemas import HashDetailsAnswer, LookupBody
 from interop.matrix.sessions import ValidationService
 from interop.matrix.settings import MatrixSettings
@@ -51,12 +53,14 @@ class MatrixLookupService:
 
     def __init__(
         self,
+        database: Database,
         directory: DiscoveryService,
         bindings: BindingService,
         validations: ValidationService,
         keyring: Keyring,
         settings: MatrixSettings,
     ) -> None:
+        self._database = database
         self._directory = directory
         self._bindings = bindings
         self._validations = validations
@@ -113,13 +117,18 @@ class MatrixLookupService:
         self, caller: MatrixCaller, pepper: str, page: DigestSet, requester: Requester
     ) -> bytes:
         """Return the members of `mappings` as JSON."""
-
-        def identified(connection: Connection) -> BudgetOwner:
-            return self._identify(connection, caller, requester)
-
-        _, found, _ = self._directory.find(id_of(pepper), page, identified, requester)
-        hashes = encode_hashes(page.digests[found.here])
-        ids = np.ascontiguousarray(found.accounts[found.here]).view(np.uint8).reshape(-1, 16)
+        with self._database.read() as connection:
+            owner = self._identify(connection, caller, requester)
+            pending = self._directory.begin(connection, owner, id_of(pepper), page)
+        try:
+            matches, _ = self._directory.finish(pending, requester)
+        except SharedLimitReached as reached:
+            raise MatrixLookupsRateLimited(
+                "Validate a number to have a budget of your own, or come back later.",
+                retry_after=reached.retry_after,
+            ) from None
+        hashes = encode_hashes(page.digests[matches.mask])
+        ids = np.ascontiguousarray(matches.accounts[matches.mask]).view(np.uint8).reshape(-1, 16)
         hexes = ids.tobytes().hex()
         accounts = [hexes[at : at + 32] for at in range(0, len(hexes), 32)]
         users = self._bindings.users_of(accounts)

@@ -7,12 +7,7 @@ number a user has a budget of their own.
 """
 
 import hashlib
-from collections.abc import Callable
-from datetime import datetime, timedelta
 
-from sqlalchemy import Connection
-
-from core.rate_limits import add_to_windows
 from core.requester import Requester
 from core.secrets import DIGEST_SIZE, Keyring
 from discovery.budget import Tier, Tiers
@@ -20,7 +15,7 @@ from discovery.budget_owners import BudgetOwner
 from interop.matrix.accounts import MatrixCaller
 from interop.matrix.identifiers import ServerName, registrable_domain
 from interop.matrix.limits import unverified_limits
-from interop.matrix.problems import MatrixLookupForbidden, MatrixLookupsRateLimited
+from interop.matrix.problems import MatrixLookupForbidden
 from interop.matrix.settings import MatrixSettings
 
 #: A user's share of a budget, as a divisor.
@@ -50,28 +45,14 @@ class UnverifiedBudgets:
             raise MatrixLookupForbidden(
                 "Validate a number of yours first; it has a budget of its own."
             )
-        subjects = self._keyring.digests("matrix-budget", caller.user_id)
-        return BudgetOwner(caller.id, subjects, self._tier, count=self._counting(name, requester))
-
-    def _counting(
-        self, name: ServerName, requester: Requester
-    ) -> Callable[[Connection, datetime, int], None]:
-        """Return what counts hashes against the limits that such users share, the busiest last."""
         digest = self._keyring.digest
         network, subnet = requester.network, requester.wider or requester.network
         domain = hashlib.sha256(registrable_domain(name.host).encode()).digest()[:DIGEST_SIZE]
         # A domain is no secret, and its count outlives a rotation of secrets.
         subjects = (digest("requester", network), digest("requester", subnet), domain, ALL_USERS)
-
-        def count(connection: Connection, now: datetime, hashes: int) -> None:
-            # One statement each: they are on different shards.
-            for limit, subject in zip(self._limits, subjects, strict=True):
-                (window,) = add_to_windows(connection, [limit.charge(subject, hashes, now)], now)
-                if window.used > limit.quota:
-                    wait = -((now - window.ends_at) // timedelta(seconds=1))
-                    raise MatrixLookupsRateLimited(
-                        "Validate a number to have a budget of your own, or come back later.",
-                        retry_after=wait,
-                    )
-
-        return count
+        return BudgetOwner(
+            caller.id,
+            self._keyring.digests("matrix-budget", caller.user_id),
+            self._tier,
+            shared_limits=tuple(zip(self._limits, subjects, strict=True)),
+        )

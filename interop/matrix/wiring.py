@@ -50,7 +50,9 @@ class Matrix(Part):
         )
         self.signer = Signer(keyring, settings.public_url)
         bindings = BindingService(database, clock, tokens.accounts, validations, self.signer)
-        lookups = MatrixLookupService(discovery.directory, bindings, validations, keyring, settings)
+        lookups = MatrixLookupService(
+            database, discovery.service, bindings, validations, keyring, settings
+        )
         keys = ServerKeyCache(database, clock, keyring, homeservers.keys_of)
         authentication = MatrixAuthentication(
             self.accounts, RequestVerifier(self.signer.name, keys)

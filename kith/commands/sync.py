@@ -155,7 +155,7 @@ def _lookup_owner(session: Session) -> LookupOwner:
         client, server = given
         try:
             # An older server sends no owner; then the token stands for it.
-            owner = client.discovery_parameters().asker or _digest(client.device_token or "")
+            owner = client.discovery_parameters().budget_owner or _digest(client.device_token or "")
         except BaseException:
             client.close()
             raise

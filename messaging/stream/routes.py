@@ -7,10 +7,11 @@ import base64
 import binascii
 import errno
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from flask import Response, current_app, g, request
+from flask import Response, g, request
 from wsproto.utilities import generate_accept_token
 
 from core.api import Api
@@ -19,8 +20,7 @@ from messaging.stream.codecs import CODECS, JSON, Codec
 from messaging.stream.problems import SubprotocolUnknown, UpgradeRequired
 from messaging.stream.service import StreamService
 from messaging.stream.websocket import Transport
-from tokens.authenticate import Caller, authenticate_device, hold_connection
-from tokens.device_tokens import DeviceTokenService
+from tokens.authenticate import Authenticator, Caller
 from tokens.problems import TokenMissing
 from tokens.routes import AUTHENTICATION
 
@@ -29,17 +29,20 @@ BEARER = "bearer."
 KEY_BYTES = 16
 
 
-def authenticate_socket() -> Caller:
-    """Return the device that opens a socket; raises a 401 problem, or TooManyConnections."""
-    tokens = [offer.removeprefix(BEARER) for offer in _offers() if offer.startswith(BEARER)]
-    if not tokens or "Authorization" in request.headers:
-        return authenticate_device()
-    if len(tokens) > 1:
-        raise TokenMissing("Offer one token.")
-    service: DeviceTokenService = current_app.extensions["kith"].tokens.device_tokens
-    caller = service.authenticate(tokens[0])
-    hold_connection(caller)
-    return caller
+@dataclass(frozen=True)
+class SocketAuthenticator:
+    """Identifies the device that opens a socket, also by a token among the subprotocols."""
+
+    authenticator: Authenticator
+
+    def device(self) -> Caller:
+        """Return the device; raises a 401 problem, or TooManyConnections."""
+        tokens = [offer.removeprefix(BEARER) for offer in _offers() if offer.startswith(BEARER)]
+        if not tokens or "Authorization" in request.headers:
+            return self.authenticator.device()
+        if len(tokens) > 1:
+            raise TokenMissing("Offer one token.")
+        return self.authenticator.device_by(tokens[0])
 
 
 def stream_api(streams: StreamService, authenticate: Callable[[], Caller]) -> Api:

@@ -30,7 +30,7 @@ sms/outbox.py: send
 sms/service.py: _fail_over
 sms/smpp_messages.py: take_answer take_receipt
 tokens/accounts.py: delete set_discoverable
-tokens/device_commands.py: revoke
+tokens/commands.py: devices_commands revoke
 tokens/lock_changes.py: _store cancel_removal schedule_removal
 tokens/registration_lock.py: _verify hash
 tokens/devices.py: remove remove_others rename

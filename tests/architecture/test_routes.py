@@ -11,15 +11,10 @@ from flask_openapi3 import OpenAPI
 from core.api import Api
 from interop.matrix.authenticate import MatrixAuthentication
 from interop.matrix.errors import PREFIX
-from messaging.stream.routes import authenticate_socket
+from messaging.stream.routes import SocketAuthenticator
 from sms.webhook_callbacks import authenticate_sender
 from tests.conftest import MakeApp, problem_code
-from tokens.authenticate import (
-    Authenticator,
-    authenticate_device,
-    authenticate_service,
-)
-from tokens.authenticate import authenticate_device_or_service as authenticate_either
+from tokens.authenticate import Authenticator
 from tokens.service_tokens import SCOPES
 
 #: What is open to all, and what guards it instead.
@@ -67,7 +62,7 @@ BOTH = {
 }
 #: What asks for another credential than a device token, by who asks.
 OTHERWISE = {
-    "GET /v1/stream": authenticate_socket,
+    "GET /v1/stream": SocketAuthenticator.device,
     "POST /v1/callbacks/webhook": authenticate_sender,
     "POST /_matrix/identity/v2/terms": MatrixAuthentication.user_before_terms,
     "POST /_matrix/identity/v2/account/logout": MatrixAuthentication.user_logging_out,
@@ -106,18 +101,16 @@ def test_each_route_is_authenticated_or_listed(app: OpenAPI) -> None:
         blueprint = app.blueprints[endpoint.rpartition(".")[0]]
         authenticate = blueprint.authenticate if isinstance(blueprint, Api) else None
         if scope := (SERVICES | BOTH).get(operation):
-            expected = authenticate_service if operation in SERVICES else authenticate_either
+            either = operation in BOTH
+            expected = Authenticator.device_or_service if either else Authenticator.service
             assert isinstance(authenticate, partial), operation
-            assert authenticate.func is expected, operation
+            assert getattr(authenticate.func, "__func__", None) is expected, operation
             assert authenticate.args == (scope,), operation
             assert not authenticate.keywords, operation
         else:
             expected = OTHERWISE.get(operation, Authenticator.device)
             expected = None if operation in PUBLIC else expected
-            function = getattr(authenticate, "__func__", authenticate)
-            if function is authenticate_device:
-                function = Authenticator.device
-            assert function is expected, operation
+            assert getattr(authenticate, "__func__", authenticate) is expected, operation
 
 
 def test_the_lists_name_no_route_that_is_gone(app: OpenAPI) -> None:
@@ -190,7 +183,7 @@ def test_with_another_services_token_nothing_is_done(app: OpenAPI) -> None:
 
 def _scheme(operation: str) -> str:
     """Name how the document says that an operation wants another credential."""
-    if OTHERWISE[operation] is authenticate_socket:
+    if OTHERWISE[operation] is SocketAuthenticator.device:
         # The token of a device, which may come as a subprotocol too.
         return "device_token"
     return "matrix_token" if operation.partition(" ")[2].startswith(PREFIX) else "webhook_signature"

@@ -14,8 +14,8 @@ from sqlalchemy import select
 
 from core.database import Database, table
 from discovery import changes, entries, epochs
+from discovery.digests import digest_words
 from discovery.epochs import Epoch
-from discovery.hashes import digest_words
 from discovery.models import DirectoryEntry
 from discovery.replica import Replica
 from discovery.snapshot import Snapshot
@@ -73,9 +73,9 @@ def test_a_transaction_that_commits_late_is_not_missed(
     replica = make_replica()
     with database.engine.connect() as slow:
         slow.begin()
-        entries.list_account(slow, epoch.number, DIGESTS[0], UUID(int=1), NOW)
+        entries.upsert(slow, epoch.number, DIGESTS[0], UUID(int=1), NOW)
         with database.write() as quick:
-            entries.list_account(quick, epoch.number, DIGESTS[1], UUID(int=2), NOW)
+            entries.upsert(quick, epoch.number, DIGESTS[1], UUID(int=2), NOW)
         assert listed(database, replica) == {DIGESTS[1]: UUID(int=2)}
         during = make_replica()
         assert listed(database, during) == {DIGESTS[1]: UUID(int=2)}
@@ -92,9 +92,9 @@ def test_a_transaction_that_is_rolled_back_leaves_nothing(
     replica = make_replica()
     with database.engine.connect() as undecided:
         undecided.begin()
-        entries.list_account(undecided, epoch.number, DIGESTS[0], UUID(int=1), NOW)
+        entries.upsert(undecided, epoch.number, DIGESTS[0], UUID(int=1), NOW)
         with database.write() as connection:
-            entries.list_account(connection, epoch.number, DIGESTS[1], UUID(int=2), NOW)
+            entries.upsert(connection, epoch.number, DIGESTS[1], UUID(int=2), NOW)
         assert listed(database, replica) == {DIGESTS[1]: UUID(int=2)}
         undecided.rollback()
     assert listed(database, replica) == {DIGESTS[1]: UUID(int=2)}
@@ -111,14 +111,14 @@ def test_replicas_follow_the_table_whatever_happens_at_once(
         chance = random.Random(seed)
         for n in range(25):
             digest, account = DIGESTS[chance.randrange(40)], UUID(int=chance.randrange(1, 9))
-            change = entries.list_account if chance.random() < 0.6 else entries.unlist
+            change = entries.upsert if chance.random() < 0.6 else entries.remove
             mine = UUID(int=1000 * seed + n)
             with database.write() as connection:
                 change(connection, epoch.number, digest, account, NOW)
             # A digest that nobody else touches: once committed, every lookup that starts now sees it.
             private = seed.to_bytes(2, "big") + n.to_bytes(2, "big") + bytes(28)
             with database.write() as connection:
-                entries.list_account(connection, epoch.number, private, mine, NOW)
+                entries.upsert(connection, epoch.number, private, mine, NOW)
             for reader in shared:
                 with database.read() as connection:
                     reader.absorb(
@@ -153,7 +153,7 @@ def test_who_is_behind_what_was_deleted_reads_the_table(
     """Once old changes are gone a reader that has not seen them is told so, and no other is."""
     behind = make_replica()
     with database.write() as connection:
-        entries.list_account(connection, epoch.number, DIGESTS[0], UUID(int=1), NOW)
+        entries.upsert(connection, epoch.number, DIGESTS[0], UUID(int=1), NOW)
     ahead = make_replica()
     with database.write() as connection:
         assert changes.purge(connection, NOW + changes.RETENTION) == 0
@@ -164,4 +164,4 @@ def test_who_is_behind_what_was_deleted_reads_the_table(
     with database.read() as connection:
         assert not changes.read_changes(connection, 1, behind.history, behind.position).complete
         assert changes.read_changes(connection, 1, ahead.history, ahead.position).complete
-        assert not changes.holds(connection, ahead.snapshot.contents.anchor)
+        assert not changes.has_marker(connection, ahead.snapshot.contents.marker)

@@ -14,9 +14,9 @@ from core.database import Database, table
 from core.database_history import read_history
 from core.metrics import Metrics
 from discovery import changes, entries, epochs
+from discovery.digests import digest_words
 from discovery.directory import Directory
 from discovery.epochs import Epoch
-from discovery.hashes import digest_words
 from discovery.metrics import DiscoveryMetrics
 from discovery.models import DirectoryEntry
 from discovery.snapshot import SnapshotUnusable
@@ -42,7 +42,7 @@ def listing(database: Database, *digests: bytes) -> None:
     """List each in a transaction of its own."""
     for digest in digests:
         with database.write() as connection:
-            entries.list_account(connection, 1, digest, account_of(digest), NOW)
+            entries.upsert(connection, 1, digest, account_of(digest), NOW)
 
 
 def truth(database: Database) -> set[bytes]:
@@ -70,11 +70,11 @@ class Worker:
         epoch = self.epoch()
         with self.database.read() as connection:
             found = self.directory.match(connection, epoch, digest_words(b"".join(DIGESTS)))
-        return {digest for digest, here in zip(DIGESTS, found.here, strict=True) if here}
+        return {digest for digest, here in zip(DIGESTS, found.mask, strict=True) if here}
 
     def keep(self) -> None:
         """Look after the snapshot."""
-        self.directory.keep_snapshot(self.epoch())
+        self.directory.update_snapshot(self.epoch())
 
     def epoch(self) -> Epoch:
         """Give the first epoch."""

@@ -275,7 +275,7 @@ def test_the_count_of_a_mailbox_stays_true(kith, clock, add_devices, senders):
 
 def test_the_first_epoch_is_made_once(make_app, database):
     """Processes that all find none agree on one salt, whether they list or look up first."""
-    services = [make_app().extensions["kith"].discovery.directory for _ in range(THREADS)]
+    services = [make_app().extensions["kith"].discovery.service for _ in range(THREADS)]
 
     def list_someone(service, number):
         with database.write() as connection:

@@ -62,7 +62,7 @@ def test_syncs_at_once_pay_once(tmp_path: Path) -> None:
     """Books that overlap, in four processes: the one that comes later waits, and loses nothing."""
     script = Script()
     server = LookupServer(script, NUMBERS, max_hashes=7, left=1000)
-    server.asker = "crm"
+    server.budget_owner = "crm"
     paths = []
     for place, numbers in enumerate(BOOKS):
         paths.append(tmp_path / f"book {place}.csv")

@@ -52,7 +52,7 @@ def test_the_pepper_before_holds_while_it_rotates(
     before = alice.pepper()
     kith = matrix_app.extensions["kith"]
     kith.discovery.rotation.announce()
-    for _ in kith.discovery.keeper.steps():
+    for _ in kith.discovery.updater.rotate():
         pass
     after = alice.pepper()
     assert after != before

@@ -18,7 +18,7 @@ from sqlalchemy import func, insert, select
 
 from core.database import Database, table
 from discovery import epochs
-from discovery.hashes import digest_number, encode_hash
+from discovery.digests import digest_number, encode_hash
 from discovery.models import DirectoryEntry
 from tests.crash.people import Person, read_code, register, start
 from tests.server import ROOT, RunningServer, running_server

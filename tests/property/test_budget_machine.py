@@ -52,14 +52,14 @@ class BudgetMachine(RuleBasedStateMachine):
         newest = max(epoch, self.bucket.epoch)
         free = min(allowed, hashes) if epoch == newest else 0
         cost = hashes - free
-        paid = self.bucket.charged(charge, TIER)
+        paid = self.bucket.pay(charge, TIER)
         if paid is None:
             # Refused rightly: it holds less, but for what millionths have rounded away.
             assert self.holds < cost + Fraction(self.sets + 100, UNITS_PER_HASH)
             wait = self.bucket.wait(charge, TIER)
             if cost <= TIER.capacity:
                 later = self.bucket.as_of(self.now_us + wait * 1_000_000, TIER)
-                assert later.charged(charge, TIER) is not None
+                assert later.pay(charge, TIER) is not None
             return
         assert cost <= self.holds
         self.holds -= cost
@@ -86,7 +86,7 @@ class BudgetMachine(RuleBasedStateMachine):
         """All that was charged is at most the burst and what was refilled since the beginning."""
         given = TIER.capacity + Fraction(self.now_us * TIER.per_day, DAY_US)
         assert self.spent <= given
-        assert 0 <= self.bucket.left_of(TIER).left <= TIER.capacity
+        assert 0 <= self.bucket.balance(TIER).left <= TIER.capacity
 
     @invariant()
     def it_is_never_ahead_of_the_model(self) -> None:

@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.database_history import History
-from discovery import replica as module
 from discovery.changes import Change, ChangeBatch, LogMarker
-from discovery.hashes import digest_words
+from discovery.digests import digest_words
 from discovery.replica import Replica
 from discovery.snapshot import Contents, Snapshot, write
 
@@ -36,26 +35,22 @@ def test_the_last_change_prevails(
     after: list[tuple[bytes, UUID | None]],
     windows: list[tuple[int, int]],
     chance: object,
-    most_recent: int,
+    max_recent: int,
 ) -> None:
     """Windows that overlap, repeat and come out of order end where the log ends."""
     log = [Change(seq, *change) for seq, change in enumerate(after, 1)]
-    tails = [ChangeBatch(log[begin:end], 0, True) for begin, end in windows] + [
+    batches = [ChangeBatch(log[begin:end], 0, True) for begin, end in windows] + [
         ChangeBatch(log, 0, True)
     ]
-    chance.shuffle(tails)  # type: ignore[attr-defined]
+    chance.shuffle(batches)  # type: ignore[attr-defined]
     expected: dict[bytes, UUID | None] = before | dict(after)
-    usual, module.MAX_RECENT = module.MAX_RECENT, most_recent
-    try:
-        with tempfile.TemporaryDirectory() as directory:
-            replica = Replica(_snapshot(Path(directory), before))
-            for tail in tails:
-                replica.absorb(tail)
-        found = replica.find(digest_words(b"".join(DIGESTS)))
-    finally:
-        module.MAX_RECENT = usual
+    with tempfile.TemporaryDirectory() as directory:
+        replica = Replica(_snapshot(Path(directory), before), max_recent)
+        for batch in batches:
+            replica.absorb(batch)
+    found = replica.find(digest_words(b"".join(DIGESTS)))
     for place, digest in enumerate(DIGESTS):
-        account = UUID(bytes=found.accounts[place].tobytes()) if found.here[place] else None
+        account = UUID(bytes=found.accounts[place].tobytes()) if found.mask[place] else None
         assert account == expected.get(digest)
 
 

@@ -35,26 +35,26 @@ def charge(hashes: int, name: int = 0, epoch: int = 1) -> Charge:
 
 def pay(bucket: Bucket, hashes: int, **identity: int) -> Bucket:
     """Pay, which must be possible."""
-    paid = bucket.charged(charge(hashes, **identity), TIER)
+    paid = bucket.pay(charge(hashes, **identity), TIER)
     assert paid is not None
     return paid
 
 
 def test_a_new_number_has_its_burst_and_not_one_more() -> None:
     """2,500 at once are paid, 2,501 are refused whole."""
-    assert Bucket().charged(charge(2_501), TIER) is None
+    assert Bucket().pay(charge(2_501), TIER) is None
     full = pay(Bucket(), 2_500)
-    assert full.left_of(TIER) == Balance(0, 2_500, 50)
-    assert full.charged(charge(1), TIER) is None
+    assert full.balance(TIER) == Balance(0, 2_500, 50)
+    assert full.pay(charge(1), TIER) is None
 
 
 def test_it_leaks_fifty_a_day_and_no_faster() -> None:
     """A hash is free again after 28.8 minutes exactly, all of them after 50 days."""
     full = pay(Bucket(at_us=1), 2_500)
     one = 1_728_000_000
-    assert full.as_of(one, TIER).left_of(TIER).left == 0
-    assert full.as_of(one + 1, TIER).left_of(TIER).left == 1
-    assert full.as_of(DAY_US + 1, TIER).left_of(TIER).left == 50
+    assert full.as_of(one, TIER).balance(TIER).left == 0
+    assert full.as_of(one + 1, TIER).balance(TIER).left == 1
+    assert full.as_of(DAY_US + 1, TIER).balance(TIER).left == 50
     assert full.as_of(50 * DAY_US + 1, TIER) == Bucket(
         0, 50 * DAY_US + 1, full.epoch, full.paid, 0, full.recent
     )
@@ -67,7 +67,7 @@ def test_leaking_in_small_steps_is_no_faster() -> None:
         often = often.as_of(moment, TIER)
     last = often.at_us
     assert often.spent >= once.as_of(last, TIER).spent
-    assert often.left_of(TIER) == once.as_of(last, TIER).left_of(TIER)
+    assert often.balance(TIER) == once.as_of(last, TIER).balance(TIER)
 
 
 def test_a_clock_that_jumps_back_gives_nothing() -> None:
@@ -75,7 +75,7 @@ def test_a_clock_that_jumps_back_gives_nothing() -> None:
     bucket = pay(Bucket(at_us=10 * DAY_US), 2_500)
     back = bucket.as_of(DAY_US, TIER)
     assert back == bucket
-    assert back.as_of(10 * DAY_US, TIER).left_of(TIER).left == 0
+    assert back.as_of(10 * DAY_US, TIER).balance(TIER).left == 0
 
 
 @pytest.mark.parametrize(("hashes", "seconds"), [(1, 1_728), (50, 86_400), (2_500, 50 * 86_400)])
@@ -84,8 +84,8 @@ def test_it_says_when_there_is_enough(hashes: int, seconds: int) -> None:
     empty = pay(Bucket(), 2_500)
     asked = charge(hashes, name=1)
     assert empty.wait(asked, TIER) == seconds
-    assert empty.as_of((seconds - 1) * 1_000_000, TIER).charged(asked, TIER) is None
-    assert empty.as_of(seconds * 1_000_000, TIER).charged(asked, TIER) is not None
+    assert empty.as_of((seconds - 1) * 1_000_000, TIER).pay(asked, TIER) is None
+    assert empty.as_of(seconds * 1_000_000, TIER).pay(asked, TIER) is not None
 
 
 def test_the_same_set_is_known_again_for_a_while() -> None:
@@ -103,10 +103,10 @@ def test_a_new_epoch_lets_as_many_be_asked_again() -> None:
     """What was paid for in the epoch before is free in the next, once, and not a hash more."""
     bucket = pay(pay(Bucket(), 1_000, name=1), 500, name=2)
     again = pay(bucket, 1_200, epoch=2)
-    assert (again.left_of(TIER).left, again.free, again.paid) == (1_000, 300, 1_200)
+    assert (again.balance(TIER).left, again.free, again.paid) == (1_000, 300, 1_200)
     more = pay(again, 400, name=3, epoch=2)
-    assert (more.left_of(TIER).left, more.free, more.paid) == (900, 0, 1_600)
-    assert more.charged(charge(901, 4, epoch=2), TIER) is None
+    assert (more.balance(TIER).left, more.free, more.paid) == (900, 0, 1_600)
+    assert more.pay(charge(901, 4, epoch=2), TIER) is None
 
 
 def test_the_old_epoch_costs_and_gives_nothing_after_the_new_one() -> None:
@@ -114,7 +114,7 @@ def test_the_old_epoch_costs_and_gives_nothing_after_the_new_one() -> None:
     bucket = pay(pay(Bucket(), 100, epoch=1), 100, epoch=2)
     late = pay(bucket, 10, name=5, epoch=1)
     assert (late.epoch, late.paid, late.free) == (2, 100, 0)
-    assert late.left_of(TIER).left == 2_500 - 110
+    assert late.balance(TIER).left == 2_500 - 110
 
 
 class TestRow:
@@ -127,16 +127,16 @@ class TestRow:
         at, subjects, tier = by.pop("at", NOW), by.pop("subjects", [ME]), by.pop("tier", None)
         with database.write() as connection:
             paid = self.budgets.charge(connection, subjects, charge(hashes, **by), at, tier)
-        return paid.left if isinstance(paid, Payment) else paid
+        return paid.balance if isinstance(paid, Payment) else paid
 
     def test_a_charge_is_kept(self, database: Database) -> None:
         """What was paid is paid for whoever looks, and leaks as time passes."""
         assert self.take(database, 2_000) == Balance(500, 2_500, 50)
         with database.read() as connection:
-            assert self.budgets.peek(connection, [ME], NOW) == Balance(500, 2_500, 50)
+            assert self.budgets.balance(connection, [ME], NOW) == Balance(500, 2_500, 50)
             later = NOW + timedelta(days=2)
-            assert self.budgets.peek(connection, [ME], later) == Balance(600, 2_500, 50)
-            assert self.budgets.peek(connection, [BEFORE], NOW) == Balance(2_500, 2_500, 50)
+            assert self.budgets.balance(connection, [ME], later) == Balance(600, 2_500, 50)
+            assert self.budgets.balance(connection, [BEFORE], NOW) == Balance(2_500, 2_500, 50)
 
     def test_the_same_charge_again_costs_nothing(self, database: Database) -> None:
         """A repeated request is answered the same, even when the budget is used up."""
@@ -190,11 +190,11 @@ class TestRow:
         """The row goes on under the number's name of the present secret."""
         self.take(database, 2_000, subjects=[BEFORE])
         with database.read() as connection:
-            assert self.budgets.peek(connection, [ME, BEFORE], NOW).left == 500
+            assert self.budgets.balance(connection, [ME, BEFORE], NOW).left == 500
         assert self.take(database, 300, name=1, subjects=[ME, BEFORE]) == Balance(200, 2_500, 50)
         assert self.take(database, 200, name=2) == Balance(0, 2_500, 50)
         with database.read() as connection:
-            assert self.budgets.peek(connection, [BEFORE], NOW).left == 2_500
+            assert self.budgets.balance(connection, [BEFORE], NOW).left == 2_500
 
     def test_what_an_operator_gave_is_never_purged(self, database: Database) -> None:
         """A tier outlives years in which it was not used."""

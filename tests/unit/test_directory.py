@@ -13,15 +13,15 @@ from sqlalchemy import delete, update
 
 from core.database import Database, table
 from core.metrics import Metrics
-from discovery import directory as module
-from discovery import entries, epochs
-from discovery.directory import MAX_SNAPSHOT_AGE, Directory, DirectoryUpdater
+from discovery import changes, entries, epochs
+from discovery.digests import digest_words
+from discovery.directory import MAX_SNAPSHOT_AGE, Directory
 from discovery.epochs import Epoch, Rotation
-from discovery.hashes import digest_words
 from discovery.metrics import DiscoveryMetrics
 from discovery.models import DirectoryChange, DiscoveryEpoch
 from discovery.snapshot import Snapshot, SnapshotUnusable, write
 from discovery.snapshot_builder import BuildRequest, build, build_apart, snapshot_path
+from discovery.updater import DirectoryUpdater
 from tests.conftest import Clock
 
 DIGESTS = sorted(os.urandom(32) for _ in range(50))
@@ -33,7 +33,9 @@ class Setup:
 
     def __init__(self, database: Database, clock: Clock, place: Path) -> None:
         self.database, self.clock, self.place = database, clock, place
-        self.metrics, self.built = DiscoveryMetrics(Metrics()), list[BuildRequest]()
+        metrics = Metrics()
+        self.registry, self.metrics = metrics.registry, DiscoveryMetrics(metrics)
+        self.built: list[BuildRequest] = []
         with database.write() as connection:
             self.epoch: Epoch = epochs.read_or_begin(connection, clock, os.urandom)[0]
         self.directory = self.another()
@@ -43,13 +45,13 @@ class Setup:
         build = {"build": self._build} | options
         return Directory(self.database, self.clock, self.metrics, self.place, **build)
 
-    def _build(self, database: Database, order: BuildRequest) -> None:
-        self.built.append(order)
-        build(database, order, self.clock, os.urandom)
+    def _build(self, database: Database, request: BuildRequest) -> None:
+        self.built.append(request)
+        build(database, request, self.clock, os.urandom)
 
     def change(self, number: int, *, listed: bool = True) -> None:
         """List somebody, or take her out."""
-        act = entries.list_account if listed else entries.unlist
+        act = entries.upsert if listed else entries.remove
         with self.database.write() as connection:
             act(connection, 1, DIGESTS[number], ACCOUNTS[number], self.clock())
 
@@ -58,14 +60,15 @@ class Setup:
         with self.database.read() as connection:
             asked = digest_words(b"".join(DIGESTS))
             found = (directory or self.directory).match(connection, self.epoch, asked)
-        numbers = [n for n in range(50) if found.here[n]]
+        numbers = [n for n in range(50) if found.mask[n]]
         for n in numbers:
             assert found.accounts[n].tobytes() == ACCOUNTS[n].bytes
         return numbers
 
     def count(self, name: str, **labels: str) -> float:
         """Read a metric."""
-        return getattr(self.metrics, name).labels(**labels)._value.get()
+        value = self.registry.get_sample_value(f"kith_discovery_{name}_total", labels)
+        return value or 0
 
     @property
     def path(self) -> Path:
@@ -85,76 +88,74 @@ def setup(database: Database, clock: Clock, tmp_path: Path) -> Setup:
 def test_the_table_answers_until_there_is_a_snapshot(setup: Setup) -> None:
     """Both give the same, and the metrics tell them apart."""
     assert setup.here() == [0, 1, 2, 3, 4]
-    setup.directory.keep_snapshot(setup.epoch)
+    setup.directory.update_snapshot(setup.epoch)
     setup.change(7)
     setup.change(2, listed=False)
     assert setup.here() == [0, 1, 3, 4, 7]
     assert setup.count("pages", source="table") == setup.count("pages", source="snapshot") == 1
-    assert [order.replaces for order in setup.built] == [0]
+    assert [request.replaces for request in setup.built] == [0]
 
 
 def test_workers_of_a_host_share_one_file(setup: Setup) -> None:
     """The second maps what the first built; a third that comes with a newer one lets both take it."""
-    setup.directory.keep_snapshot(setup.epoch)
+    setup.directory.update_snapshot(setup.epoch)
     second = setup.another()
-    second.keep_snapshot(setup.epoch)
+    second.update_snapshot(setup.epoch)
     assert len(setup.built) == 1
     assert not second.adopt(setup.epoch)
-    build(setup.database, second.order(setup.epoch), setup.clock, os.urandom)
+    build(setup.database, second.build_request(setup.epoch), setup.clock, os.urandom)
     assert second.adopt(setup.epoch)
     assert setup.directory.adopt(setup.epoch)
     assert setup.here() == setup.here(second) == [0, 1, 2, 3, 4]
 
 
-def test_it_is_built_anew_when_much_has_changed(
-    setup: Setup, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_is_built_anew_when_much_has_changed(setup: Setup) -> None:
     """Up to the bound the changes are held in memory; past it a new snapshot has them."""
-    monkeypatch.setattr(module, "MIN_CHANGES", 10)
-    setup.directory.keep_snapshot(setup.epoch)
+    setup.directory = setup.another(min_changes=10)
+    setup.directory.update_snapshot(setup.epoch)
     for number in range(10, 19):
         setup.change(number)
     setup.here()
-    setup.directory.keep_snapshot(setup.epoch)
+    setup.directory.update_snapshot(setup.epoch)
     assert len(setup.built) == 1
     for number in range(20, 24):
         setup.change(number)
     expected = setup.here()
-    setup.directory.keep_snapshot(setup.epoch)
+    setup.directory.update_snapshot(setup.epoch)
     assert len(setup.built) == 2
     assert setup.here() == expected == [*range(5), *range(10, 19), *range(20, 24)]
 
 
 def test_what_the_operator_built_is_taken_over(setup: Setup) -> None:
     """And a file that somebody removed is built again, while the one in memory answers."""
-    setup.directory.keep_snapshot(setup.epoch)
-    order = setup.directory.order(setup.epoch)
-    assert build(setup.database, order, setup.clock, os.urandom)
-    setup.directory.keep_snapshot(setup.epoch)
+    setup.directory.update_snapshot(setup.epoch)
+    request = setup.directory.build_request(setup.epoch)
+    assert build(setup.database, request, setup.clock, os.urandom)
+    setup.directory.update_snapshot(setup.epoch)
     assert len(setup.built) == 1
-    assert setup.directory.order(setup.epoch).replaces > order.replaces
+    assert setup.directory.build_request(setup.epoch).replaces > request.replaces
     setup.path.unlink()
     assert setup.here() == [0, 1, 2, 3, 4]
-    setup.directory.keep_snapshot(setup.epoch)
+    setup.directory.update_snapshot(setup.epoch)
     assert setup.path.exists()
     assert setup.count("pages", source="table") == 0
 
 
 def test_it_is_built_anew_every_day(setup: Setup, clock: Clock) -> None:
     """Long before the log forgets the anchor of the one in use."""
-    setup.directory.keep_snapshot(setup.epoch)
+    setup.directory.update_snapshot(setup.epoch)
     clock.advance(MAX_SNAPSHOT_AGE.total_seconds() - 1)
-    setup.directory.keep_snapshot(setup.epoch)
+    setup.directory.update_snapshot(setup.epoch)
     assert len(setup.built) == 1
     clock.advance(2)
-    setup.directory.keep_snapshot(setup.epoch)
+    setup.directory.update_snapshot(setup.epoch)
     assert len(setup.built) == 2
 
 
 @pytest.mark.parametrize("damage", ["cut", "bit", "text"])
 def test_a_spoiled_file_is_noticed_and_replaced(setup: Setup, damage: str) -> None:
     """The table answers, the reason is counted, and the next look builds another."""
-    setup.directory.keep_snapshot(setup.epoch)
+    setup.directory.update_snapshot(setup.epoch)
     whole = bytearray(setup.path.read_bytes())
     if damage == "bit":
         whole[4096 + 40] ^= 1
@@ -166,22 +167,22 @@ def test_a_spoiled_file_is_noticed_and_replaced(setup: Setup, damage: str) -> No
     assert setup.count("snapshots", outcome=reason) == 1
     assert setup.here(second) == [0, 1, 2, 3, 4]
     assert setup.count("pages", source="table") == 1
-    second.keep_snapshot(setup.epoch)
+    second.update_snapshot(setup.epoch)
     assert setup.here(second) == [0, 1, 2, 3, 4]
     assert setup.count("pages", source="snapshot") == 1
-    assert [order.replaces for order in setup.built] == [0, 0]
+    assert [request.replaces for request in setup.built] == [0, 0]
 
 
 def test_a_snapshot_of_another_past_is_refused(setup: Setup) -> None:
     """A database that was set back to a backup does not know the anchor of what came after."""
-    setup.directory.keep_snapshot(setup.epoch)
+    setup.directory.update_snapshot(setup.epoch)
     with setup.database.write() as connection:
         connection.execute(delete(table(DirectoryChange)))
     second = setup.another()
     with pytest.raises(SnapshotUnusable):
         second.adopt(setup.epoch)
     assert setup.count("snapshots", outcome="foreign") == 1
-    second.keep_snapshot(setup.epoch)
+    second.update_snapshot(setup.epoch)
     assert setup.here(second) == [0, 1, 2, 3, 4]
     assert setup.count("pages", source="snapshot") == 1
 
@@ -189,10 +190,10 @@ def test_a_snapshot_of_another_past_is_refused(setup: Setup) -> None:
 @pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
 def test_a_database_that_moved_to_another_cluster_goes_on(setup: Setup) -> None:
     """Transactions are counted anew there: old snapshots are refused, old numbers are forgotten."""
-    setup.directory.keep_snapshot(setup.epoch)
+    setup.directory.update_snapshot(setup.epoch)
     made = Snapshot.open(setup.path, setup.epoch.id).contents
-    elsewhere = made.anchor._replace(history=made.anchor.history._replace(cluster=4711))
-    write(setup.path, made._replace(anchor=elsewhere), [])
+    elsewhere = made.marker._replace(history=made.marker.history._replace(cluster=4711))
+    write(setup.path, made._replace(marker=elsewhere), [])
     ahead = 2**40
     with setup.database.write() as connection:
         connection.execute(update(DirectoryChange).values(transaction_id=ahead))
@@ -200,7 +201,7 @@ def test_a_database_that_moved_to_another_cluster_goes_on(setup: Setup) -> None:
     second = setup.another()
     with pytest.raises(SnapshotUnusable):
         second.adopt(setup.epoch)
-    second.keep_snapshot(setup.epoch)
+    second.update_snapshot(setup.epoch)
     setup.change(8)
     assert setup.here(second) == [0, 1, 2, 3, 4, 8]
     assert setup.count("pages", source="snapshot") == 1
@@ -214,28 +215,26 @@ def test_a_database_that_moved_to_another_cluster_goes_on(setup: Setup) -> None:
     assert pending.state == "filled"
 
 
-def test_who_is_too_far_behind_asks_the_table(
-    setup: Setup, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_is_too_far_behind_asks_the_table(setup: Setup, clock: Clock) -> None:
     """A worker that slept while the log was cut answers rightly, and wants a snapshot."""
-    setup.directory.keep_snapshot(setup.epoch)
+    setup.directory.update_snapshot(setup.epoch)
     setup.change(9)
     clock.advance(days=5)
     with setup.database.write() as connection:
-        assert module.changes.purge(connection, clock()) == 7
+        assert changes.purge(connection, clock()) == 7
     assert setup.here() == [0, 1, 2, 3, 4, 9]
     assert setup.count("pages", source="table") == 1
 
 
 def test_what_is_over_is_let_go(setup: Setup) -> None:
     """Files and replicas of epochs that are no more go; others stay."""
-    setup.directory.keep_snapshot(setup.epoch)
+    setup.directory.update_snapshot(setup.epoch)
     other = setup.place / "gone.snapshot"
     other.write_bytes(b"x")
-    setup.directory.forget_all_but([setup.epoch])
+    setup.directory.drop_all_but([setup.epoch])
     assert setup.path.exists()
     assert not other.exists()
-    setup.directory.forget_all_but([])
+    setup.directory.drop_all_but([])
     assert not setup.path.exists()
     assert setup.here() == [0, 1, 2, 3, 4]
 
@@ -244,7 +243,7 @@ def test_what_is_over_is_let_go(setup: Setup) -> None:
 def test_a_process_of_its_own_builds_the_same(setup: Setup) -> None:
     """The file it makes is taken over, and one that is there already is left alone."""
     worker = setup.another(build=build_apart)
-    worker.keep_snapshot(setup.epoch)
+    worker.update_snapshot(setup.epoch)
     assert setup.here(worker) == [0, 1, 2, 3, 4]
     assert setup.count("pages", source="snapshot") == 1
     before = setup.path.stat()
@@ -265,29 +264,31 @@ def test_what_a_killed_builder_left_is_removed(setup: Setup) -> None:
     setup.place.mkdir()
     draft = setup.path.with_suffix(".building")
     draft.write_bytes(b"half")
-    setup.directory.keep_snapshot(setup.epoch)
+    setup.directory.update_snapshot(setup.epoch)
     assert not draft.exists()
 
 
 @pytest.fixture
 def keep(setup: Setup, clock: Clock) -> Iterator[Callable[[], DirectoryUpdater]]:
-    """Start keepers, and end them after the test."""
+    """Start updaters, and end them after the test."""
     started: list[DirectoryUpdater] = []
 
     def start() -> DirectoryUpdater:
         rotation = Rotation(setup.database, clock, os.urandom, MAX_SNAPSHOT_AGE)
-        keeper = DirectoryUpdater(setup.database, clock, setup.directory, rotation, 0)
-        keeper.start()
-        started.append(keeper)
-        return keeper
+        updater = DirectoryUpdater(
+            setup.database, clock, setup.directory, rotation, 0, retry_seconds=0.01
+        )
+        updater.start()
+        started.append(updater)
+        return updater
 
     yield start
-    for keeper in started:
-        keeper.stop()
+    for updater in started:
+        updater.stop()
 
 
 def until(happened: Callable[[], bool]) -> None:
-    """Wait for the keeper, which is woken and not timed."""
+    """Wait for the updater, which is woken and not timed."""
     for _ in range(3000):
         if happened():
             return
@@ -295,20 +296,19 @@ def until(happened: Callable[[], bool]) -> None:
     raise AssertionError("it did not happen")
 
 
-def test_the_keeper_builds_and_outlives_what_fails(
+def test_the_updater_builds_and_outlives_what_fails(
     setup: Setup, keep: Callable[[], DirectoryUpdater], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A lookup that misses the snapshot wakes it; a fault is logged and the next look tries again."""
     faults = [OSError("disk"), subprocess.CalledProcessError(1, "x", stderr="why")]
-    real = setup.directory.keep_snapshot
-    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
+    real = setup.directory.update_snapshot
 
     def fail_first(epoch: Epoch) -> None:
         if faults:
             raise faults.pop()
         real(epoch)
 
-    monkeypatch.setattr(setup.directory, "keep_snapshot", fail_first)
+    monkeypatch.setattr(setup.directory, "update_snapshot", fail_first)
     keep()
 
     def answered() -> bool:

@@ -16,7 +16,7 @@ def run(app: OpenAPI, *words: str) -> Any:
 @pytest.mark.slow
 def test_rotate_switches_and_says_until_when_the_old_epoch_answers(app: OpenAPI) -> None:
     """It prints both epochs; run again it rotates again."""
-    service = app.extensions["kith"].discovery.directory
+    service = app.extensions["kith"].discovery.service
     first, _ = service.parameters()
     done = run(app, "rotate")
     assert done.exit_code == 0, done.output
@@ -34,11 +34,11 @@ def test_rotate_switches_and_says_until_when_the_old_epoch_answers(app: OpenAPI)
 def test_rebuild_makes_a_snapshot_that_is_taken_over(app: OpenAPI) -> None:
     """Each run makes another file."""
     kith = app.extensions["kith"]
-    epoch, _ = kith.discovery.directory.parameters()
+    epoch, _ = kith.discovery.service.parameters()
     for _ in range(2):
         done = run(app, "rebuild")
         assert done.exit_code == 0, done.output
-        assert kith.discovery.replicas.adopt(epoch)
+        assert kith.discovery.directory.adopt(epoch)
 
 
 def test_a_number_is_given_a_tier_and_keeps_what_it_spent(make_app: MakeApp) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discovery.hashes import HASH_PATTERN, decode_hashes, digest_number, encode_hash
+from discovery.digests import HASH_PATTERN, decode_hashes, digest_number, encode_hash
 
 digests = st.binary(min_size=32, max_size=32)
 

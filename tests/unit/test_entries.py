@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import insert, text
 
 from core.database import table
-from discovery.entries import MATCH_SQLITE, match
+from discovery.entries import SELECT_MATCHES_SQLITE, match
 from discovery.models import DirectoryEntry
 
 DIGESTS = [hashlib.sha256(str(number).encode()).digest() for number in range(20_000)]
@@ -48,7 +48,9 @@ def test_sqlite_never_walks_the_table(filled):
     """With statistics, too, each digest is one descent: no scan, and no filter built from all rows."""
     values = {"epoch": 1, "digests": b"".join(DIGESTS[:2]), "size": 32}
     with filled.read() as connection:
-        steps = connection.execute(text(f"EXPLAIN QUERY PLAN {MATCH_SQLITE}"), values).all()
+        steps = connection.execute(
+            text(f"EXPLAIN QUERY PLAN {SELECT_MATCHES_SQLITE}"), values
+        ).all()
     plan = [step.detail for step in steps]
     assert "SEARCH directory_entries USING PRIMARY KEY (digest=? AND epoch=?)" in plan
     assert not [step for step in plan if "BLOOM" in step or step == "SCAN directory_entries"]

@@ -382,9 +382,7 @@ def test_everything_that_is_over_goes_and_nothing_else(app: OpenAPI) -> None:
     ]
     fill(kith.runtime.database, rows)
     deleted = kith.maintenance.run()
-    assert deleted == {"unsettled sends": 0, "epochs that are over": 0} | {
-        name: 1 for name, _, _ in JOBS
-    }
+    assert deleted == {"unsettled sends": 0, "ended epochs": 0} | {name: 1 for name, _, _ in JOBS}
     for _, make, _ in JOBS:
         assert count(kith.runtime.database, type(make(1, DAY))) == 2
     with kith.runtime.database.read() as connection:

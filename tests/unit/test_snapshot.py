@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from core.database_history import History
 from discovery.changes import LogMarker
-from discovery.hashes import DigestSet, digest_words
-from discovery.index import RECORD_WORDS, DigestIndex
+from discovery.digests import RECORD_WORDS, DigestIndex, DigestSet, digest_words
 from discovery.snapshot import HEADER_SIZE, PAGE_SIZE, Contents, Snapshot, SnapshotUnusable, write
 
 EPOCH = "AbCd1234"
@@ -153,7 +152,7 @@ def test_digests_that_look_alike_are_told_apart(here: list[bytes], asked: list[b
     assert page.digests.tobytes() == b"".join(sorted(set(asked + here)))
     assert [
         (asked + here).index(page.digests[n].tobytes()) for n in range(len(page.digests))
-    ] == page.places.tolist()
+    ] == page.positions.tolist()
     expected = [
         sorted_here.index(digest) if digest in here else -1 for digest in sorted(set(asked + here))
     ]

@@ -39,7 +39,7 @@ def app(request: pytest.FixtureRequest, make_app: MakeApp) -> OpenAPI:
     app = make_app()
     kith = app.extensions["kith"]
     # In this process, which is what the one of its own does too; tests of the command take that one.
-    kith.discovery.replicas._build = lambda database, order: build(
+    kith.discovery.directory._build = lambda database, order: build(
         database, order, kith.runtime.clock, os.urandom
     )
     if request.param == "snapshot":
@@ -50,11 +50,11 @@ def app(request: pytest.FixtureRequest, make_app: MakeApp) -> OpenAPI:
 def use_snapshot(app: OpenAPI) -> None:
     """Build a snapshot of the current epoch and let the application answer from it."""
     kith = app.extensions["kith"]
-    epoch, _ = kith.discovery.directory.parameters()
+    epoch, _ = kith.discovery.service.parameters()
     order = BuildRequest(str(kith.settings.data_dir / "discovery"), epoch.id, epoch.number)
     order.path.unlink(missing_ok=True)
     build(kith.runtime.database, order, kith.runtime.clock, os.urandom)
-    assert kith.discovery.replicas.adopt(epoch)
+    assert kith.discovery.directory.adopt(epoch)
 
 
 @pytest.fixture

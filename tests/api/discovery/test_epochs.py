@@ -29,7 +29,7 @@ def fetch(client, anna):
 def rotate(kith):
     """Rotate, from the announcement to the switch."""
     kith.discovery.rotation.announce()
-    for _ in kith.discovery.keeper.steps():
+    for _ in kith.discovery.updater.rotate():
         pass
 
 
@@ -140,14 +140,14 @@ def test_an_epoch_that_is_over_goes_with_its_entries(kith, fetch, look_up, regis
     kith.maintenance.run()
     assert len(list(kith.settings.data_dir.glob("discovery/*.snapshot"))) >= 1
     clock.advance(GRACE_PERIOD.total_seconds() + 1)
-    assert kith.maintenance.run()["epochs that are over"] == 0
+    assert kith.maintenance.run()["ended epochs"] == 0
     register(CARLA)
-    assert kith.maintenance.run()["epochs that are over"] == 2
+    assert kith.maintenance.run()["ended epochs"] == 2
     with kith.runtime.database.read() as connection:
         assert connection.scalars(select(DiscoveryEpoch.number)).all() == [2]
         entries = select(DirectoryEntry.epoch, func.count()).group_by(DirectoryEntry.epoch)
         assert [tuple(row) for row in connection.execute(entries)] == [(2, 3)]
-    kith.discovery.keeper.keep()
+    kith.discovery.updater.update()
     assert not list(kith.settings.data_dir.glob(f"discovery/{old['epoch']}*"))
     new = fetch()
     assert matched(look_up([hash_number(BEN, new["salt"])], epoch=new["epoch"])) == {ben.account_id}
@@ -158,14 +158,14 @@ def test_an_epoch_that_is_over_goes_with_its_entries(kith, fetch, look_up, regis
 def test_it_rotates_by_itself_when_it_is_time(make_app, clock, anna):
     """With a number of days set, the server begins the next epoch after them."""
     kith = make_app(epoch_days=30).extensions["kith"]
-    first, _ = kith.discovery.directory.parameters()
-    kith.discovery.keeper.keep()
+    first, _ = kith.discovery.service.parameters()
+    kith.discovery.updater.update()
     clock.advance(days=30, seconds=-1)
-    kith.discovery.keeper.keep()
-    assert kith.discovery.directory.parameters() == (first, None)
+    kith.discovery.updater.update()
+    assert kith.discovery.service.parameters() == (first, None)
     clock.advance(1)
-    kith.discovery.keeper.keep()
-    current, previous = kith.discovery.directory.parameters()
+    kith.discovery.updater.update()
+    current, previous = kith.discovery.service.parameters()
     assert (current.number, previous.id) == (2, first.id)
     assert previous.expires_at == clock() + timedelta(days=7)
 

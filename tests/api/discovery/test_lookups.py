@@ -16,7 +16,7 @@ from tokens.devices import Caller
 
 def test_parameters_say_how_to_hash(parameters, anna):
     """A client learns all it needs to hash numbers, and whom its sync tokens are bound to."""
-    assert parameters["asker"] == str(anna.account_id)
+    assert parameters["budget_owner"] == str(anna.account_id)
     assert parameters["algorithm"] == "sha256"
     assert parameters["max_hashes"] == 10_000
     assert parameters["expires_at"] is None
@@ -91,7 +91,7 @@ def test_a_late_withdrawal_does_not_unlist_the_next_owner(app, register, look_up
     ben = register(BEN)
     kith = app.extensions["kith"]
     with kith.runtime.database.write() as session:
-        kith.discovery.directory.listing_changed(session, UUID(int=1), BEN, False)
+        kith.discovery.service.listing_changed(session, UUID(int=1), BEN, False)
     assert look_up([hashed(BEN)]).json["matches"] == {hashed(BEN): ben.account_id}
 
 
@@ -99,10 +99,10 @@ def test_an_epoch_that_was_rolled_back_is_not_used(make_app):
     """Parameters made in a transaction that failed are never handed out."""
     kith = make_app().extensions["kith"]
     with pytest.raises(RuntimeError), kith.runtime.database.write() as connection:
-        kith.discovery.directory.listing_changed(connection, UUID(int=1), BEN, True)
+        kith.discovery.service.listing_changed(connection, UUID(int=1), BEN, True)
         raise RuntimeError
     again = make_app().extensions["kith"]
-    assert kith.discovery.directory.parameters() == again.discovery.directory.parameters()
+    assert kith.discovery.service.parameters() == again.discovery.service.parameters()
 
 
 @pytest.mark.parametrize("from_snapshot", [False, True])
@@ -137,13 +137,18 @@ def test_a_page_over_the_limit_is_refused(look_up):
     assert [fault["pointer"] for fault in response.json["errors"]] == ["/hashes"]
 
 
-def test_a_lower_limit_of_the_operator_holds(app, client, anna, look_up, monkeypatch):
+def test_a_lower_limit_of_the_operator_holds(make_app, anna, parameters):
     """The setting bounds a page below the schema's bound, and the parameters announce it."""
-    monkeypatch.setattr(app.extensions["kith"].discovery.directory, "max_hashes", 2)
+    client = make_app(max_hashes=2).test_client()
+
+    def look_up(count):
+        body = {"epoch": parameters["epoch"], "hashes": ["A" * 43] * count}
+        return client.post("/v1/discovery/lookups", json=body, headers=anna.headers)
+
     announced = client.get("/v1/discovery/parameters", headers=anna.headers).json["max_hashes"]
-    response = look_up(["A" * 43] * 3)
+    response = look_up(3)
     assert announced == 2
-    assert look_up(["A" * 43] * 2).status_code == 200
+    assert look_up(2).status_code == 200
     assert (response.status_code, problem_code(response)) == (422, "invalid-fields")
     assert [fault["pointer"] for fault in response.json["errors"]] == ["/hashes"]
 

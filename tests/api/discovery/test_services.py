@@ -60,11 +60,11 @@ def test_the_budget_is_the_names(issue, look_up, clock):
 def test_parameters_name_the_service_under_any_of_its_tokens(issue, client):
     """A job keeps what it paid for when its token is replaced, and apart from other services."""
 
-    def asker(token):
+    def owner_of(token):
         answer = client.get("/v1/discovery/parameters", headers=token.headers)
-        return answer.json["asker"]
+        return answer.json["budget_owner"]
 
-    first, other, again = (asker(issue(name)) for name in ("crm", "mailer", "crm"))
+    first, other, again = (owner_of(issue(name)) for name in ("crm", "mailer", "crm"))
     assert (first == again, first == other) == (True, False)
 
 
@@ -92,17 +92,17 @@ def test_what_it_asks_is_not_its_networks(make_app, issue, anna, parameters):
         app.extensions["kith"].runtime.metrics.registry.get_sample_value,
     )
 
-    def alarms_after(asker, hashes):
+    def alerts_after(person, hashes):
         body = {"epoch": parameters["epoch"], "hashes": hashes}
-        answer = client.post("/v1/discovery/lookups", json=body, headers=asker.headers)
+        answer = client.post("/v1/discovery/lookups", json=body, headers=person.headers)
         assert answer.status_code == 200
         return value("kith_discovery_alerts_total", {"scope": "network"}) or 0
 
     crm = issue(budget=Budget(200, 1))
-    assert alarms_after(crm, made_up(60)) == 0
-    assert alarms_after(anna, made_up(60)) == 0
-    assert alarms_after(issue("mailer"), made_up(60)) == 0
-    assert alarms_after(crm, made_up(60, 100)) == 1
+    assert alerts_after(crm, made_up(60)) == 0
+    assert alerts_after(anna, made_up(60)) == 0
+    assert alerts_after(issue("mailer"), made_up(60)) == 0
+    assert alerts_after(crm, made_up(60, 100)) == 1
 
 
 def test_nothing_else_is_open_to_it(client, issue, register):

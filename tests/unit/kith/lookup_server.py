@@ -35,7 +35,7 @@ class LookupServer:
     """Answers parameters and lookups of a script.
 
     here: E.164 numbers that have accounts. left: of the budget, None for a server without one.
-    free: what may be asked beside it, after a change of epochs. asker: who pays. lose: so many
+    free: what may be asked beside it, after a change of epochs. budget_owner: who pays. lose: so many
     answers get lost after they were charged.
     """
 
@@ -49,7 +49,7 @@ class LookupServer:
         self.left = left
         self.free = 0
         self.lose = 0
-        self.asker: str | None = None
+        self.budget_owner: str | None = None
         self.charges: list[int] = []
         self._charged: set[str] = set()
         script.on("GET /v1/discovery/parameters", lambda _: self._parameters())
@@ -76,7 +76,7 @@ class LookupServer:
                 "salt": self.salt,
                 "max_hashes": self.max_hashes,
                 "expires_at": None,
-                **({} if self.asker is None else {"asker": self.asker}),
+                **({} if self.budget_owner is None else {"budget_owner": self.budget_owner}),
                 **self._budget(),
             }
         )
@@ -98,7 +98,7 @@ class LookupServer:
             return ok({"matches": self._matches(hashes)})
         proven = body.get("sync_token") == self._token(known)
         cost = len(hashes - known) if proven else len(hashes | known)
-        fingerprint = hashlib.sha256(str(self.asker).encode() + request.content).hexdigest()
+        fingerprint = hashlib.sha256(str(self.budget_owner).encode() + request.content).hexdigest()
         if fingerprint in self._charged:
             cost = 0
         free = min(cost, self.free)
@@ -124,7 +124,7 @@ class LookupServer:
         )
 
     def _token(self, hashes: Iterable[str]) -> str:
-        proof = [self.epoch, self.asker, sorted(hashes)]
+        proof = [self.epoch, self.budget_owner, sorted(hashes)]
         return hashlib.sha256(json.dumps(proof).encode()).hexdigest()
 
     def _matches(self, hashes: Iterable[str]) -> dict[str, str]:

@@ -288,13 +288,17 @@ class TestStates:
     def test_services_do_not_share(
         self, run: Run, server: LookupServer, book: Path, states: Path
     ) -> None:
-        """Each asker that the server tells apart has a state, and a next token of it has the same."""
-        for asker, token in (("crm", "kithsvc_1"), ("shop", "kithsvc_2"), ("crm", "kithsvc_3")):
-            server.asker = asker
+        """Each budget_owner that the server tells apart has a state, and a next token of it has the same."""
+        for budget_owner, token in (
+            ("crm", "kithsvc_1"),
+            ("shop", "kithsvc_2"),
+            ("crm", "kithsvc_3"),
+        ):
+            server.budget_owner = budget_owner
             run("--server", SERVER, "sync", str(book), env={"KITH_TOKEN": token})
         assert sum(server.charges) == 6
         assert len(list(states.glob("sync-*"))) == 2
-        server.asker = None
+        server.budget_owner = None
         for token in ("kithsvc_1", "kithsvc_2"):
             run("--server", SERVER, "sync", str(book), env={"KITH_TOKEN": token})
         assert len(list(states.glob("sync-*"))) == 4
