@@ -98,6 +98,6 @@ def _people(
                     False,
                     20.0,
                     known=side != "newcomers",
-                    asks=side != "owners, no challenge",
+                    can_challenge=side != "owners, no challenge",
                 )
             ]

@@ -32,10 +32,10 @@ from sms.metrics import SmsMetrics
 from verification.metrics import VerificationMetrics
 from verification.policy import traffic
 from verification.policy.challenge import ChallengeService
-from verification.policy.facts import Attempt
+from verification.policy.facts import SendAttempt
 from verification.policy.file import load_policy
 from verification.policy.models import Decision, NetworkCountry, Traffic
-from verification.policy.rules import BUCKETS
+from verification.policy.rules import BUCKET_NAMES
 from verification.policy.service import PolicyService
 
 BATCH = 10_000
@@ -47,15 +47,15 @@ def prefix(place: int) -> tuple[str, str]:
     return f"+{place % COUNTRIES:02d}{place:08d}", f"{place % COUNTRIES:02d}"
 
 
-def attempt(random: Random, at: datetime) -> Attempt:
+def attempt(random: Random, at: datetime) -> SendAttempt:
     """Draw a text that somebody asks for."""
     place, network = random.randrange(PREFIXES), random.randrange(NETWORKS)
     scope, country = prefix(place)
-    return Attempt(
+    return SendAttempt(
         number_digest=random.randrange(1_000_000).to_bytes(16, "big"),
-        verification=random.randbytes(16),
+        verification_nonce=random.randbytes(16),
         network=network.to_bytes(16, "big"),
-        wider=(network // 8 + NETWORKS).to_bytes(16, "big"),
+        subnet=(network // 8 + NETWORKS).to_bytes(16, "big"),
         country=country,
         prefix=scope,
         number_type="mobile",
@@ -70,17 +70,15 @@ def attempt(random: Random, at: datetime) -> Attempt:
 def decisions(count: int, now: datetime) -> Iterator[dict[str, Any]]:
     """Draw past decisions, spread over the 30 days that they are kept."""
     random = Random(1)
-    findings = json.dumps(
-        [{"rule": f"rule/{n}", "verdict": "allow", "sends": 1} for n in range(13)]
-    )
+    results = json.dumps([{"rule": f"rule/{n}", "verdict": "allow", "sends": 1} for n in range(13)])
     for place in range(count):
         drawn = attempt(random, now - timedelta(days=30) * (place / count))
         yield {
             "number_digest": drawn.number_digest,
-            "verification": drawn.verification,
+            "verification_nonce": drawn.verification_nonce,
             "id": random.randbytes(16),
             "network": drawn.network,
-            "wider": drawn.wider,
+            "subnet": drawn.subnet,
             "country": drawn.country,
             "prefix": drawn.prefix,
             "number_type": "mobile",
@@ -89,7 +87,7 @@ def decisions(count: int, now: datetime) -> Iterator[dict[str, Any]]:
             "price_micros": drawn.price_micros,
             "solved": False,
             "verdict": "allow",
-            "findings": findings,
+            "rule_results": results,
             "created_at": drawn.at,
             "verified_at": drawn.at if place % 4 else None,
         }
@@ -99,22 +97,24 @@ def counters(now: datetime) -> Iterator[dict[str, Any]]:
     """Give a bucket to each number of a day and to each network."""
     until = unix_microseconds(now + timedelta(hours=5))
     for number in range(200_000):
-        for name in (BUCKETS["number"], BUCKETS["number-and-requester"]):
+        for name in (BUCKET_NAMES["number"], BUCKET_NAMES["number-and-requester"]):
             subject = number.to_bytes(16, "big")
             yield {"subject": subject, "name": name, "used": 6, "until_us": until}
     for network in range(NETWORKS):
         subject = network.to_bytes(16, "big")
-        yield {"subject": subject, "name": BUCKETS["network"], "used": 6, "until_us": until}
+        yield {"subject": subject, "name": BUCKET_NAMES["network"], "used": 6, "until_us": until}
 
 
 def spans(now: datetime) -> Iterator[dict[str, Any]]:
     """Give each prefix and country the traffic of the days and hours that are looked back at."""
     for place in range(PREFIXES):
         scope, country = prefix(place)
-        for cell in traffic.cells_of(scope, country, now):
+        for cell in traffic.traffic_keys(scope, country, now):
             if cell.scope == country and place >= COUNTRIES:
                 continue
-            for back in range(1, traffic.LOOK_BACK[cell.span] + 1, 1 if place < COUNTRIES else 4):
+            for back in range(
+                1, traffic.LOOKBACK_SPANS[cell.span] + 1, 1 if place < COUNTRIES else 4
+            ):
                 yield {
                     "scope": cell.scope,
                     "span": cell.span[0],
@@ -178,12 +178,12 @@ def measure(url: str, past: int, texts: int, say: Any) -> dict[str, Any]:
         started = time.perf_counter()
         with database.write() as connection:
             begun = time.perf_counter()
-            ruling = service.judge(connection, drawn, known=lambda: False)
-            judged = time.perf_counter()
+            decision = service.decide(connection, drawn, known=lambda: False)
+            evaluated = time.perf_counter()
         if place >= 200:
-            judging.append(judged - begun)
+            judging.append(evaluated - begun)
             committed.append(time.perf_counter() - started)
-            refused += ruling.problem is not None
+            refused += decision.problem is not None
     database.close()
     return {
         "rows": filled,

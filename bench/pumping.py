@@ -34,12 +34,12 @@ from bench.pumping_world import (
 )
 from core.database import table
 from verification.policy import traffic
-from verification.policy.evaluation import Judge
-from verification.policy.facts import Attempt
+from verification.policy.evaluation import PolicyEvaluator
+from verification.policy.facts import SendAttempt
 from verification.policy.file import Policy, load_policy
 from verification.policy.models import Traffic
 from verification.policy.rules import MICROS, VelocityRule
-from verification.policy.scratch import scratch
+from verification.policy.temporary_database import temporary_database
 
 HISTORY_DAYS = 14
 #: Savepoints that were rolled back to pile up in a transaction.
@@ -76,7 +76,7 @@ class Day:
         asks: Iterable[Sequence[Ask]],
         honest: Sequence[str],
     ) -> None:
-        self._judge = Judge(variant.policy, development=False)
+        self._evaluator = PolicyEvaluator(variant.policy, development=False)
         self._solves = variant.attackers_solve
         self._connection = connection
         self._order = itertools.count()
@@ -108,13 +108,13 @@ class Day:
         honest = ask.side in self._honest
         side = self.sides.setdefault(ask.side, Side())
         side.asked += 1
-        verdict = self._judge_as(ask, solved=False)
-        if verdict == "challenge" and not ask.asks:
+        verdict = self._evaluate(ask, solved=False)
+        if verdict == "challenge" and not ask.can_challenge:
             verdict = "deny"
         if honest:
             self._note(side, ask, verdict)
         if verdict == "challenge" and (self._solves or honest):
-            verdict = self._judge_as(ask, solved=True)
+            verdict = self._evaluate(ask, solved=True)
             if honest:
                 self._note(side, ask, verdict)
         if verdict != "allow":
@@ -133,12 +133,12 @@ class Day:
         worst = side.fates.get(ask.number, order[0])
         side.fates[ask.number] = max(worst, fate, key=order.index)
 
-    def _judge_as(self, ask: Ask, *, solved: bool) -> str:
-        attempt = Attempt(
+    def _evaluate(self, ask: Ask, *, solved: bool) -> str:
+        attempt = SendAttempt(
             number_digest=digest(ask.prefix, ask.number),
-            verification=bytes(16),
+            verification_nonce=bytes(16),
             network=ask.network,
-            wider=ask.wider,
+            subnet=ask.subnet,
             country=ask.country,
             prefix=ask.prefix,
             number_type="mobile",
@@ -148,13 +148,13 @@ class Day:
             at=moment(ask.at),
         )
         priced = replace(attempt, price_micros=_price(ask))
-        refused = self._judge.judge(
-            self._connection, priced, known=lambda: ask.known, asks=ask.asks
+        refused = self._evaluator.evaluate(
+            self._connection, priced, known=lambda: ask.known, can_challenge=ask.can_challenge
         ).refused_by
-        return refused.finding.verdict if refused else "allow"
+        return refused.result.verdict if refused else "allow"
 
     def _verify(self, ask: Ask) -> None:
-        cells = traffic.cells_of(ask.prefix, ask.country, moment(ask.at), ask.wider)
+        cells = traffic.traffic_keys(ask.prefix, ask.country, moment(ask.at), ask.subnet)
         traffic.add(self._connection, cells, verified=1)
 
 
@@ -192,7 +192,7 @@ def lock_out(policy: Policy, seed: int) -> dict[str, dict[str, Side]]:
 def _run(
     variant: Variant, seed: int, asks: Iterable[Sequence[Ask]], honest: Sequence[str]
 ) -> dict[str, Side]:
-    with scratch() as connection:
+    with temporary_database() as connection:
         day = Day(variant, connection, seed, asks, honest)
         day.run()
     return day.sides

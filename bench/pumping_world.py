@@ -91,14 +91,14 @@ class Ask(NamedTuple):
     prefix: str
     number: int
     network: bytes
-    wider: bytes
+    subnet: bytes
     resend: bool
     #: Seconds until its code is typed in; None when it never is.
     verifies_after: float | None
     #: Whether the number has an account, or was verified in the last year.
     known: bool = False
     #: Whether it comes through a protocol that can carry a challenge.
-    asks: bool = True
+    can_challenge: bool = True
 
 
 @dataclass
@@ -146,9 +146,9 @@ def people(random: Random, count: int = PEOPLE) -> Iterator[Person]:
         country = COUNTRIES[name]
         # More people live in some prefixes than in others.
         place = int(country.prefixes * random.random() ** 1.5)
-        network, wider = _home(random, name, identity)
+        network, subnet = _home(random, name, identity)
         at = _time_of_day(random)
-        yield Person(list(_asks(random, country, name, place, identity, network, wider, at)))
+        yield Person(list(_asks(random, country, name, place, identity, network, subnet, at)))
 
 
 def _asks(
@@ -158,7 +158,7 @@ def _asks(
     place: int,
     number: int,
     network: bytes,
-    wider: bytes,
+    subnet: bytes,
     at: float,
 ) -> Iterator[Ask]:
     """Draw what one person asks for until she is verified or gives up."""
@@ -167,7 +167,7 @@ def _asks(
         verified = random.random() < chance
         seconds = MEDIAN_SECONDS * math.exp(SPREAD * random.gauss(0, 1)) if verified else None
         prefix = f"+{name}{place:05d}"
-        yield Ask(at, "people", name, prefix, number, network, wider, resend, seconds)
+        yield Ask(at, "people", name, prefix, number, network, subnet, resend, seconds)
         chance = SECOND_CHANCE
         if verified:
             return

@@ -31,7 +31,7 @@ from sms.delivery import DeliveryService
 from sms.metrics import SmsMetrics
 from sms.provider import BOTH, SmsMessage, Unavailable
 from sms.routing import Router, doublings
-from sms.routing_file import Choice, Prices, Routing, load_routing
+from sms.routing_file import Prices, Routing, RoutingParameters, load_routing
 from sms.service import SendService
 
 Death = Literal["silent", "refuses"]
@@ -160,7 +160,9 @@ class Now:
         return self.moment
 
 
-def by_router(people: Iterable[Person], choice: Choice, death: Death, seed: int) -> Tally:
+def by_router(
+    people: Iterable[Person], choice: RoutingParameters, death: Death, seed: int
+) -> Tally:
     """Let the service choose, send, fail over and learn, event by event; only the day is tallied.
 
     It begins with an empty table, so people of the day before are what it has to learn from.
@@ -175,7 +177,7 @@ def by_router(people: Iterable[Person], choice: Choice, death: Death, seed: int)
 
 
 def _by_router(
-    people: Iterable[Person], choice: Choice, death: Death, seed: int, database: Database
+    people: Iterable[Person], choice: RoutingParameters, death: Death, seed: int, database: Database
 ) -> Tally:
     now, tally, dice = Now(), Tally(), Random(seed)
     providers = [Simulated(name, now, death) for name in PRICES]
@@ -200,7 +202,7 @@ def _by_router(
                 connection,
                 sends.route(connection, person.country, "sms"),
                 number_digest=digest,
-                verification=digest,
+                verification_nonce=digest,
                 prefix="",
                 first=True,
             )
@@ -216,7 +218,7 @@ def _by_router(
     return tally
 
 
-def _routing(choice: Choice) -> Routing:
+def _routing(choice: RoutingParameters) -> Routing:
     prices = {name: Prices(sms={"default": price}) for name, price in PRICES.items()}
     default = load_routing(Settings(), ())
     return default.model_copy(update={"choice": choice, "prices": default.prices | prices})
@@ -269,7 +271,7 @@ def _halves(people: list[Person]) -> Iterator[list[Person]]:
 
 
 def run(
-    seeds: int, size: int, choice: Choice, death: Death, *, yesterday: bool
+    seeds: int, size: int, choice: RoutingParameters, death: Death, *, yesterday: bool
 ) -> dict[str, list[Tally]]:
     """Play the day once for each seed, each way."""
     days: dict[str, list[Tally]] = {}
@@ -349,7 +351,7 @@ def main(
     """Compare the router with each provider alone, with taking turns and with hindsight."""
     # A line of the log for each send would drown the tables.
     logs.configure(Settings(log_level="error"))
-    choice = Choice(margin=margin, half_life_sends=half_life, patience_seconds=patience)
+    choice = RoutingParameters(margin=margin, half_life_sends=half_life, patience_seconds=patience)
     found: dict[str, Any] = {
         "seeds": seeds,
         "people": people,

@@ -26,7 +26,7 @@ class Requester(NamedTuple):
     """
 
     network: str
-    wider: str | None
+    subnet: str | None
 
     @classmethod
     def service(cls, identity: str) -> "Requester":

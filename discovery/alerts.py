@@ -38,7 +38,7 @@ class UsageAlerts:
         self, connection: Connection, requester: Requester, hashes: int, now: datetime
     ) -> None:
         """Count hashes that were paid for; comes last in a transaction, because all share a row."""
-        network = self._keyring.digest("requester", requester.wider or requester.network)
+        network = self._keyring.digest("requester", requester.subnet or requester.network)
         charges = (
             self._by_network.charge(network, hashes, now),
             self._by_all.charge(EVERYBODY, hashes, now),

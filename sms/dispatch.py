@@ -1,11 +1,11 @@
-"""One hand-over: a provider is called, once, and how that ended is told, timed, counted and logged.
+"""Dispatch of one send: one call of one provider, with its outcome measured, logged and mapped to a problem.
 
-Owns what each failure means for the client. Refuses to take an unknown fault for a send that did not
-happen: whatever it was, the provider may have the message by now.
+An unexpected error never counts as "not sent": the provider may have the message by then.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import structlog
 
@@ -27,38 +27,38 @@ from sms.routing import Router
 
 log = structlog.get_logger()
 
-#: Seconds after which a provider that did not say when it is back is worth another try.
-DEFAULT_RETRY = 30
+#: Retry-After of a provider that does not give one.
+DEFAULT_RETRY_SECONDS = 30
 
 
+@dataclass(frozen=True)
 class Dispatcher:
-    """Calls providers, and lets the router know who is away."""
+    """Calls providers and tells the router which of them are unavailable."""
 
-    def __init__(self, providers: Sequence[Provider], router: Router, metrics: SmsMetrics) -> None:
-        self._providers = {provider.name: provider for provider in providers}
-        self._router = router
-        self._metrics = metrics
+    providers: Mapping[str, Provider]
+    router: Router
+    metrics: SmsMetrics
 
-    def hand_over(self, provider: str, message: SmsMessage) -> Outcome:
-        """Call a provider, outside of any transaction, and say how it ended."""
+    def dispatch(self, provider: str, message: SmsMessage) -> Outcome:
+        """Send a message through a provider, outside of any transaction, and return the outcome."""
         started = time.perf_counter()
         try:
-            outcome = Outcome("sent", provider_message_id=self._providers[provider].send(message))
-            self._router.came_back(provider)
-        except Ambiguous as fault:
-            outcome = Outcome("unknown", error_code=fault.error_code)
-        except SendFailure as fault:
-            outcome = Outcome("failed", error_code=fault.error_code, failure=_problem(fault))
-            if isinstance(fault, Unavailable):
-                self._router.went_away(provider, fault.retry_after)
+            outcome = Outcome("sent", provider_message_id=self.providers[provider].send(message))
+            self.router.mark_available(provider)
+        except Ambiguous as failure:
+            outcome = Outcome("unknown", error_code=failure.error_code)
+        except SendFailure as failure:
+            outcome = Outcome("failed", error_code=failure.error_code, problem=_problem(failure))
+            if isinstance(failure, Unavailable):
+                self.router.mark_unavailable(provider, failure.retry_after)
         except Exception as error:
-            # The provider may have it by now, so whatever this was, it is not sent again.
+            # The provider may have the message by now, so it must not be sent again.
             log.error("send.unexpected", error=type(error).__name__, provider=provider)
             outcome = Outcome("unknown", error_code=type(error).__name__[:32])
         seconds = time.perf_counter() - started
-        label = outcome.failure.code if outcome.failure else outcome.status
-        self._metrics.sends.labels(provider, message.channel, label).inc()
-        self._metrics.send_seconds.labels(provider).observe(seconds)
+        label = outcome.problem.code if outcome.problem else outcome.status
+        self.metrics.sends.labels(provider, message.channel, label).inc()
+        self.metrics.send_seconds.labels(provider).observe(seconds)
         log.info(
             "send",
             to=mask(message.to),
@@ -71,13 +71,12 @@ class Dispatcher:
         return outcome
 
 
-def _problem(fault: SendFailure) -> Problem:
-    if isinstance(fault, Rejected):
+def _problem(failure: SendFailure) -> Problem:
+    if isinstance(failure, Rejected):
         return SendRejected(
             "The provider says it cannot receive this; check the number or ask for a call."
         )
-    if isinstance(fault, Blocked):
+    if isinstance(failure, Blocked):
         return SendBlocked("The provider does not deliver to this destination.")
-    return SendUnavailable(
-        "Nothing was sent; try again in a moment.", retry_after=fault.retry_after or DEFAULT_RETRY
-    )
+    retry_after = failure.retry_after or DEFAULT_RETRY_SECONDS
+    return SendUnavailable("Nothing was sent; try again in a moment.", retry_after=retry_after)

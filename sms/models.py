@@ -1,4 +1,4 @@
-"""Tables of sends and of what is reported and learned of them, and of the mock provider's outbox."""
+"""Tables of sends, of delivery reports and routing outcomes, and of the mock provider's outbox."""
 
 from datetime import datetime
 
@@ -9,7 +9,7 @@ from core.database import Base
 
 
 class Send(Base):
-    """One text or call handed to a provider, and what is known of its delivery."""
+    """One text or call sent through a provider, and its delivery status."""
 
     __tablename__ = "sends"
     __table_args__ = (
@@ -19,16 +19,16 @@ class Send(Base):
 
     number_digest: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
     id: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
-    #: What it was sent for: the second half of the verification's id.
-    verification: Mapped[bytes] = mapped_column(LargeBinary(16))
+    #: The nonce of the verification's id.
+    verification_nonce: Mapped[bytes] = mapped_column(LargeBinary(16))
     channel: Mapped[str] = mapped_column(String(8))
     provider: Mapped[str] = mapped_column(String(32))
-    #: Where the number is from, ISO 3166 or "001"; and the number without its last four digits.
+    #: Country of the number, ISO 3166 or "001", and the number without its last four digits.
     country: Mapped[str] = mapped_column(String(3))
     prefix: Mapped[str] = mapped_column(String(12))
-    #: Whether it was the router's first choice for a verification's first send.
+    #: Whether it is the router's first choice for the first send of a verification.
     first: Mapped[bool] = mapped_column()
-    #: What it costs, in millionths of the routing file's currency; 0 when for certain nothing was sent.
+    #: Price in millionths of the routing file's currency; 0 if certainly nothing was sent.
     price_micros: Mapped[int] = mapped_column(BigInteger)
     #: queued, unknown, sent, then one of delivered, undelivered, failed; never backwards.
     status: Mapped[str] = mapped_column(String(16))
@@ -36,12 +36,12 @@ class Send(Base):
     error_code: Mapped[str | None] = mapped_column(String(32))
     created_at: Mapped[datetime] = mapped_column()
     updated_at: Mapped[datetime] = mapped_column()
-    #: When the code was right, on the one send that it most likely came by.
+    #: When the code was entered, on the one send that most likely delivered it.
     verified_at: Mapped[datetime | None] = mapped_column()
 
 
 class RoutingOutcome(Base):
-    """How many first sends a provider was given in five minutes of a country, and how many verified."""
+    """First sends of a provider to a country in five minutes, and how many were verified."""
 
     __tablename__ = "routing_outcomes"
     __table_args__ = (
@@ -51,7 +51,7 @@ class RoutingOutcome(Base):
 
     country: Mapped[str] = mapped_column(String(3), primary_key=True)
     channel: Mapped[str] = mapped_column(String(8), primary_key=True)
-    #: Five minutes in which the sends began, counted since 1970.
+    #: The five minutes in which the sends started, counted from 1970.
     slot: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     provider: Mapped[str] = mapped_column(String(32), primary_key=True)
     sends: Mapped[int] = mapped_column(Integer)
@@ -59,7 +59,7 @@ class RoutingOutcome(Base):
 
 
 class OutboxMessage(Base):
-    """A text that the mock provider "sent"; development only."""
+    """A message of the mock provider; development only."""
 
     __tablename__ = "outbox"
     __table_args__ = (Index(None, "to", "id"), {"info": {"shard_by": None}})
@@ -72,21 +72,21 @@ class OutboxMessage(Base):
 
 
 class TakenReport(Base):
-    """A signed delivery report that was taken, so that it is not taken again."""
+    """A signed delivery report that was processed; it is not processed again."""
 
     __tablename__ = "taken_reports"
     __table_args__ = {"info": {"shard_by": "number_digest"}, "sqlite_with_rowid": False}
 
     number_digest: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
-    #: SHA-256 over what was signed.
+    #: SHA-256 of what was signed.
     digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
     taken_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class SmppMessage(Base):
-    """Which send an SMSC means by its id of a message; receipts name nothing else.
+    """The send behind an SMSC's message id, which is all that receipts name.
 
-    Written by whichever comes first, the answer to the submit or a receipt, of any worker's bind.
+    Written by whichever comes first on any worker's bind: the response to the submit or a receipt.
     """
 
     __tablename__ = "smpp_messages"
@@ -96,10 +96,10 @@ class SmppMessage(Base):
     )
 
     message_id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    #: The send; None while only a receipt has come.
+    #: The send; NULL while only a receipt has arrived.
     number_digest: Mapped[bytes | None] = mapped_column(LargeBinary(16))
     send_id: Mapped[bytes | None] = mapped_column(LargeBinary(16))
-    #: What the receipts said so far; never backwards.
+    #: Status of the receipts so far; never backwards.
     status: Mapped[str | None] = mapped_column(String(16))
     error_code: Mapped[str | None] = mapped_column(String(32))
     created_at: Mapped[datetime] = mapped_column()

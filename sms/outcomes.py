@@ -1,7 +1,7 @@
-"""What came of first sends: counted by country, channel and provider, and weighed by age.
+"""Outcomes of first sends, counted by country, channel and provider, and weighted by age for the router.
 
-Owns what the router learns from. Refuses everything but first choices: whom a send fell to after a
-failure, or after a person waited in vain, was not drawn at random from the people who ask.
+Only a verification's first send with its first-choice provider counts. Sends after a failure, or to somebody
+who waited in vain, are not a random sample of those who ask.
 """
 
 from collections import Counter
@@ -15,20 +15,20 @@ from sqlalchemy import Connection, Executable, Integer, bindparam, case, func, s
 from core.database import dialect_of, insert_into, purge, table
 from sms.models import RoutingOutcome
 from sms.provider import Channel
-from sms.routing_file import Choice
+from sms.routing_file import RoutingParameters
 
 SLOT = timedelta(minutes=5)
-#: Nothing counts for longer.
-SEEN = timedelta(days=1)
+#: Outcomes count for this long.
+WINDOW = timedelta(days=1)
 #: Slots of the last two hours are read one by one, older ones an hour at a time.
-HOUR_SLOTS, RECENT_SLOTS = 12, 24
+SLOTS_PER_HOUR, RECENT_SLOTS = 12, 24
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OUTCOMES = table(RoutingOutcome)
 
 
-class Seen(NamedTuple):
-    """First sends of a provider that began in a slot, or in the hour that begins with it."""
+class SlotOutcome(NamedTuple):
+    """First sends of a provider that started in a slot, or in the hour that starts with it."""
 
     provider: str
     slot: int
@@ -36,39 +36,39 @@ class Seen(NamedTuple):
     verified: int
 
 
-class Evidence(NamedTuple):
-    """What is known of a provider: how many verified and how many did not, discounted by age."""
+class ConversionEvidence(NamedTuple):
+    """How many sends of a provider were verified and how many were not, discounted by age."""
 
     verified: float
     failed: float
 
 
-NOTHING = Evidence(0.0, 0.0)
+NO_EVIDENCE = ConversionEvidence(0.0, 0.0)
 
 
 def slot_of(moment: datetime) -> int:
-    """Number the five minutes that a moment lies in."""
+    """Return the number of the slot that contains a moment."""
     return (moment - _EPOCH) // SLOT
 
 
-def count(
+def add(
     connection: Connection,
     country: str,
     channel: str,
     provider: str,
-    began: datetime,
+    started_at: datetime,
     *,
     sends: int = 0,
     verified: int = 0,
 ) -> None:
-    """Add to what came of a provider's sends; best last in a transaction, for many share the row."""
+    """Add to a provider's outcomes; call it last in a transaction, because many share the row."""
     connection.execute(
-        _counting(dialect_of(connection)),
+        _insert_outcome(dialect_of(connection)),
         {
             "country": country,
             "channel": channel,
             "provider": provider,
-            "slot": slot_of(began),
+            "slot": slot_of(started_at),
             "sends": sends,
             "verified": verified,
         },
@@ -76,73 +76,80 @@ def count(
 
 
 @cache
-def _counting(dialect: str) -> Executable:
-    added = insert_into(dialect, RoutingOutcome)
-    return added.on_conflict_do_update(
+def _insert_outcome(dialect: str) -> Executable:
+    statement = insert_into(dialect, RoutingOutcome)
+    return statement.on_conflict_do_update(
         index_elements=list(_OUTCOMES.primary_key.columns),
         set_={
-            "sends": _OUTCOMES.c.sends + added.excluded.sends,
-            "verified": _OUTCOMES.c.verified + added.excluded.verified,
+            "sends": _OUTCOMES.c.sends + statement.excluded.sends,
+            "verified": _OUTCOMES.c.verified + statement.excluded.verified,
         },
     )
 
 
-@cache
-def _reading() -> Executable:
+def _select_outcomes() -> Executable:
     columns = _OUTCOMES.c
     newest = bindparam("newest", type_=Integer)
     slot = case(
         (columns.slot > newest - RECENT_SLOTS, columns.slot),
-        else_=columns.slot - columns.slot % HOUR_SLOTS,
+        else_=columns.slot - columns.slot % SLOTS_PER_HOUR,
     ).label("from_slot")
     return (
         select(columns.provider, slot, func.sum(columns.sends), func.sum(columns.verified))
         .where(
             columns.country == bindparam("country"),
             columns.channel == bindparam("channel"),
-            columns.slot.between(newest - SEEN // SLOT, newest),
+            columns.slot.between(newest - WINDOW // SLOT, newest),
         )
         .group_by(columns.provider, slot)
         .order_by(slot.desc())
     )
 
 
-def read(connection: Connection, country: str, channel: Channel, now: datetime) -> Sequence[Seen]:
-    """Give what was seen in the last day, newest first."""
+SELECT_OUTCOMES = _select_outcomes()
+
+
+def read(
+    connection: Connection, country: str, channel: Channel, now: datetime
+) -> Sequence[SlotOutcome]:
+    """Return the outcomes of the last day, newest first."""
     values = {"country": country, "channel": channel, "newest": slot_of(now)}
-    return [Seen(*row) for row in connection.execute(_reading(), values)]
+    return [SlotOutcome(*row) for row in connection.execute(SELECT_OUTCOMES, values)]
 
 
-def weigh(seen: Iterable[Seen], now: datetime, choice: Choice) -> dict[str, Evidence]:
-    """Discount what was seen, newest first: half for each `half_life_sends` its provider had since.
+def weigh(
+    outcomes: Iterable[SlotOutcome], now: datetime, parameters: RoutingParameters
+) -> dict[str, ConversionEvidence]:
+    """Discount outcomes, newest first: by half for each `half_life_sends` that its provider had since.
 
     Discounted Thompson sampling (Raj and Kalyani 2017, arXiv:1707.09727), but a provider's evidence ages
-    by its own sends: who is in use is judged by what happens now, and who is not need not be tried again
-    and again only to remember that others are better. A send that nobody has verified yet counts as
-    failed by the share of its slot that is older than the patience (Vernade et al. 2017,
-    arXiv:1706.09186, with the delay as a step).
+    by its own sends: a provider in use is measured by the present, and an idle one need not be tried again
+    and again only to remember that others are better. A send that is not verified yet counts as failed by
+    the share of its slot that is older than the patience (Vernade et al. 2017, arXiv:1706.09186, with the
+    delay as a step).
     """
-    evidence: dict[str, Evidence] = {}
+    evidence: dict[str, ConversionEvidence] = {}
     newer: Counter[str] = Counter()
-    for one in seen:
-        weight = 0.5 ** ((newer[one.provider] + one.sends / 2) / choice.half_life_sends)
-        known = _known(one.slot, now, choice.patience_seconds)
-        failed = max(0.0, known * one.sends - one.verified)
-        before = evidence.get(one.provider, NOTHING)
-        evidence[one.provider] = Evidence(
-            before.verified + weight * one.verified, before.failed + weight * failed
+    for outcome in outcomes:
+        age = newer[outcome.provider] + outcome.sends / 2
+        weight = 0.5 ** (age / parameters.half_life_sends)
+        known = _known_share(outcome.slot, now, parameters.patience_seconds)
+        failed = max(0.0, known * outcome.sends - outcome.verified)
+        before = evidence.get(outcome.provider, NO_EVIDENCE)
+        evidence[outcome.provider] = ConversionEvidence(
+            before.verified + weight * outcome.verified, before.failed + weight * failed
         )
-        newer[one.provider] += one.sends
+        newer[outcome.provider] += outcome.sends
     return evidence
 
 
-def _known(slot: int, now: datetime, patience: int) -> float:
-    """Give the share of a slot's sends that are older than the patience, if they came evenly."""
+def _known_share(slot: int, now: datetime, patience: int) -> float:
+    """Return the share of a slot's sends that are older than the patience, if they came evenly."""
     elapsed = (now - _EPOCH - slot * SLOT).total_seconds()
     length = min(SLOT.total_seconds(), elapsed)
     return min(1.0, max(0.0, (elapsed - patience) / length)) if length > 0 else 0.0
 
 
 def purge_outcomes(connection: Connection, now: datetime) -> int:
-    """Delete a batch of outcomes whose time is over."""
-    return purge(connection, RoutingOutcome, RoutingOutcome.slot < slot_of(now - SEEN))
+    """Delete a batch of outcomes that no longer count."""
+    return purge(connection, RoutingOutcome, RoutingOutcome.slot < slot_of(now - WINDOW))

@@ -1,8 +1,7 @@
-"""The router: which providers a send is offered to, and in which order.
+"""The router: which providers a send may use, and in which order.
 
-Owns the choice: an operator's pin, else Thompson sampling over what came of first sends, with prices
-weighed in. Refuses providers that cannot carry the channel. It remembers who was away just now, in this
-process only: that is a hint for the order, and decides nothing else.
+A country's pin decides; otherwise Thompson sampling over the outcomes of first sends, with prices weighed in.
+Which providers are unavailable is known to this process only and changes nothing but the order.
 """
 
 import math
@@ -15,17 +14,17 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from sms import outcomes
-from sms.outcomes import NOTHING, Evidence
+from sms.outcomes import NO_EVIDENCE, ConversionEvidence
 from sms.problems import SendUnavailable
 from sms.provider import Channel, Provider
-from sms.routing_file import Choice, Routing
+from sms.routing_file import Routing, RoutingParameters
 
-#: How long a provider that did not say when it is back goes last, and the longest that one can say.
-AWAY, MAX_AWAY = timedelta(seconds=30), timedelta(hours=1)
+#: How long an unavailable provider goes last: without a Retry-After, and at most.
+DEFAULT_BACKOFF, MAX_BACKOFF = timedelta(seconds=30), timedelta(hours=1)
 
 
 class Candidate(NamedTuple):
-    """A provider that may be handed a send, and its price in millionths of the currency."""
+    """A provider that a send may use, and its price in millionths of the currency."""
 
     provider: str
     price_micros: int
@@ -33,7 +32,7 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True)
 class Route:
-    """Who may send to a country on a channel: at least one, in the order they are tried."""
+    """The providers for a country and a channel: at least one, in the order they are tried."""
 
     country: str
     channel: Channel
@@ -41,7 +40,7 @@ class Route:
 
     @property
     def dearest(self) -> int:
-        """The most that a send can come to cost, in millionths of the currency."""
+        """The highest price of a send, in millionths of the currency."""
         return max(candidate.price_micros for candidate in self.candidates)
 
 
@@ -59,76 +58,71 @@ class Router:
         self._channels = {provider.name: provider.channels for provider in providers}
         self._clock = clock
         self._entropy = entropy
-        self._away: dict[str, datetime] = {}
+        self._unavailable_until: dict[str, datetime] = {}
 
     @property
     def learns(self) -> bool:
-        """Whether there is anything to choose, and so anything to learn for it."""
+        """Whether there is a choice, and so anything to learn."""
         return len(self._channels) > 1
 
     def route(self, connection: Connection, country: str, channel: Channel) -> Route:
-        """Choose who sends, by what the caller's transaction sees of earlier sends.
+        """Choose providers, by the outcomes that the caller's transaction sees.
 
-        Raises SendUnavailable when nobody in question carries the channel.
+        Raises SendUnavailable if no provider carries the channel.
         """
         pinned = self._routing.pins.get(country)
-        able = [
+        candidates = [
             Candidate(name, self._routing.price_micros(name, country, channel))
             for name in pinned or self._channels
             if channel in self._channels[name]
         ]
-        if not able:
+        if not candidates:
             other = "a text" if channel == "voice" else "a call"
             raise SendUnavailable(
-                f"Nobody here sends this to {country} on the channel {channel}; ask for {other}."
+                f"No provider sends to {country} on the channel {channel}; ask for {other}."
             )
-        if not pinned and len(able) > 1:
-            now = self._clock()
-            seen = outcomes.read(connection, country, channel, now)
-            evidence = outcomes.weigh(seen, now, self._routing.choice)
-            seed = int.from_bytes(self._entropy(16))
-            able = rank(able, evidence, self._routing.choice, Random(seed))  # noqa: S311
-        return Route(country, channel, tuple(self._away_last(able)))
-
-    def _away_last(self, candidates: list[Candidate]) -> list[Candidate]:
         now = self._clock()
-        return sorted(
-            candidates,
-            key=lambda one: one.provider in self._away and self._away[one.provider] > now,
-        )
+        if not pinned and len(candidates) > 1:
+            recent = outcomes.read(connection, country, channel, now)
+            evidence = outcomes.weigh(recent, now, self._routing.choice)
+            random = Random(int.from_bytes(self._entropy(16)))  # noqa: S311
+            candidates = rank(candidates, evidence, self._routing.choice, random)
+        # The sort is stable.
+        candidates.sort(key=lambda each: self._unavailable_until.get(each.provider, now) > now)
+        return Route(country, channel, tuple(candidates))
 
-    def went_away(self, provider: str, retry_after: int | None) -> None:
-        """Try a provider last until it is back; `retry_after` is in seconds, if it said so."""
-        wait = AWAY if retry_after is None else timedelta(seconds=retry_after)
-        self._away[provider] = self._clock() + min(wait, MAX_AWAY)
+    def mark_unavailable(self, provider: str, retry_after: int | None) -> None:
+        """Try a provider last for a while; `retry_after` is in seconds, if it gave one."""
+        wait = DEFAULT_BACKOFF if retry_after is None else timedelta(seconds=retry_after)
+        self._unavailable_until[provider] = self._clock() + min(wait, MAX_BACKOFF)
 
-    def came_back(self, provider: str) -> None:
-        """Try a provider in its turn again."""
-        self._away.pop(provider, None)
+    def mark_available(self, provider: str) -> None:
+        """Try a provider in its usual turn again."""
+        self._unavailable_until.pop(provider, None)
 
 
 def rank(
     candidates: Iterable[Candidate],
-    evidence: Mapping[str, Evidence],
-    choice: Choice,
+    evidence: Mapping[str, ConversionEvidence],
+    parameters: RoutingParameters,
     random: Random,
 ) -> list[Candidate]:
-    """Order candidates, best first, by a conversion drawn for each less what its price takes off.
+    """Order candidates, best first, by a sampled conversion less a deduction for the price.
 
-    The draw is from Beta(1 + verified, 1 + not), so whoever may be best is tried as often as that is
-    likely (Thompson 1933). A price takes off `margin` each time it doubles from the cheapest.
+    The sample is from Beta(1 + verified, 1 + failed), so a provider is tried as often as it is likely to be
+    the best (Thompson 1933). The deduction is `margin` for each doubling of the cheapest price.
     """
     candidates = list(candidates)
     cheapest = min(candidate.price_micros for candidate in candidates)
 
     def utility(candidate: Candidate) -> float:
-        seen = evidence.get(candidate.provider, NOTHING)
-        conversion = random.betavariate(1 + seen.verified, 1 + seen.failed)
-        return conversion - choice.margin * doublings(candidate.price_micros, cheapest)
+        known = evidence.get(candidate.provider, NO_EVIDENCE)
+        conversion = random.betavariate(1 + known.verified, 1 + known.failed)
+        return conversion - parameters.margin * doublings(candidate.price_micros, cheapest)
 
     return sorted(candidates, key=utility, reverse=True)
 
 
 def doublings(price_micros: int, cheapest_micros: int) -> float:
-    """Say how often a price doubles another; what is free counts as a millionth."""
+    """Return how often a price doubles the cheapest one; a free send counts as a millionth."""
     return math.log2(max(1, price_micros) / max(1, cheapest_micros))

@@ -1,7 +1,6 @@
-"""The routing file: what each provider costs, who is pinned to a country, and how the router chooses.
+"""The routing file: prices of providers, pins of countries, and parameters of the router.
 
-Owns its shape (sms/routing.toml is the default, with every key explained). Refuses providers and
-countries that do not exist, and prices below zero.
+`sms/routing.toml` is the default and explains every key.
 """
 
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from sms.settings import ProviderName, SmsSettings
 
 DEFAULT_FILE = Path(__file__).with_name("routing.toml")
 MICROS = 1_000_000
-#: Name under which prices stand for everyone, or everywhere, that has none of its own.
+#: Prices of every provider, or every country, without prices of its own.
 DEFAULT = "default"
 
 
@@ -30,7 +29,7 @@ def _used(info: ValidationInfo) -> frozenset[str]:
 
 
 def _in_use(names: str | list[str], info: ValidationInfo) -> tuple[str, ...]:
-    """Take one provider or several; only those that KITH_SMS_PROVIDER names can be pinned."""
+    """Return the pinned providers, one or several; all must be in KITH_SMS_PROVIDER."""
     pinned = (names,) if isinstance(names, str) else tuple(names)
     for name in pinned:
         if name not in _used(info):
@@ -59,13 +58,13 @@ PricesByCountry = Annotated[
 
 
 class Prices(TomlTable):
-    """What one provider takes for a text and for a call, in units of the currency, by country."""
+    """Prices of one provider for a text and for a call, in units of the currency, by country."""
 
     sms: PricesByCountry | None = None
     voice: PricesByCountry | None = None
 
     def on(self, channel: Channel) -> dict[str, float] | None:
-        """Give the prices of a channel, if they are told."""
+        """Return the prices of a channel, if there are any."""
         return self.voice if channel == "voice" else self.sms
 
 
@@ -76,22 +75,22 @@ def _complete(prices: dict[str, Prices]) -> dict[str, Prices]:
     return prices
 
 
-class Choice(TomlTable):
-    """How the router weighs what it has seen."""
+class RoutingParameters(TomlTable):
+    """How the router weighs outcomes and prices."""
 
-    #: By how much more a provider twice as dear must convert, as a share of its sends.
+    #: How much more a provider of twice the price must convert, as a share of its sends.
     margin: float = Field(ge=0, le=1)
-    #: After how many more sends of the same provider to a country an outcome counts half.
+    #: After this many more sends of the same provider to a country an outcome counts half.
     half_life_sends: int = Field(ge=10, le=1_000_000)
-    #: How old a send is before it counts as one that nobody verified.
+    #: Age at which a send counts as not verified.
     patience_seconds: int = Field(ge=0, le=3600)
 
 
 class Routing(TomlTable):
-    """The file."""
+    """A routing file."""
 
     currency: str = Field(pattern=r"^[A-Z]{3}$")
-    choice: Choice
+    choice: RoutingParameters
     pins: dict[
         Annotated[str, AfterValidator(known_region)],
         Annotated[str | list[str], AfterValidator(_in_use)],
@@ -101,7 +100,7 @@ class Routing(TomlTable):
     ]
 
     def price_micros(self, provider: str, country: str, channel: Channel) -> int:
-        """Say what a send costs, in millionths of the currency."""
+        """Return the price of a send in millionths of the currency."""
         own = self.prices.get(provider, Prices())
         by_country = own.on(channel) or self.prices[DEFAULT].on(channel)
         assert by_country is not None, "the default has prices for every channel"
@@ -109,9 +108,9 @@ class Routing(TomlTable):
 
 
 def load_routing(settings: SmsSettings, providers: Sequence[str]) -> Routing:
-    """Read the file that the settings name, for the providers in use.
+    """Read the routing file of the settings, for the providers in use.
 
-    Raises SettingsError, which names every fault with its line.
+    Raises SettingsError, which lists every fault with its line.
     """
     setting = "KITH_ROUTING_FILE" if settings.routing_file else None
     file = settings.routing_file or DEFAULT_FILE

@@ -1,7 +1,7 @@
-"""Sends: queued in the caller's transaction, handed over outside of any.
+"""Sends: queued in the caller's transaction, dispatched to providers outside of any.
 
-Owns what is handed to whom, and to whom after that. Refuses to send anything twice: an answer that
-is lost, and any fault that it does not know, leave the send `unknown`, and nobody else is tried.
+No message is sent twice: a lost answer or an unexpected error leaves the send `unknown`, and no other
+provider is tried.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,30 +15,26 @@ from core.database import Database, purge, table
 from core.problems import Problem
 from sms import outcomes
 from sms.delivery import DeliveryService, Outcome
-from sms.dispatch import DEFAULT_RETRY, Dispatcher
+from sms.dispatch import DEFAULT_RETRY_SECONDS, Dispatcher
 from sms.metrics import SmsMetrics
 from sms.models import OutboxMessage, Send
 from sms.problems import SendRejected, SendUnavailable
-from sms.provider import (
-    Channel,
-    Provider,
-    SmsMessage,
-)
+from sms.provider import Channel, SmsMessage
 from sms.routing import Candidate, Route, Router
 
 SEND_RETENTION = timedelta(days=30)
 OUTBOX_RETENTION = timedelta(days=7)
 
-_QUEUEING = table(Send).insert()
+INSERT_SEND = table(Send).insert()
 
 
 @dataclass(frozen=True)
-class Queued:
-    """A send that is recorded and not handed over yet, and who is tried after its provider."""
+class QueuedSend:
+    """A send that is stored but not dispatched, and the providers to try after its own."""
 
     number_digest: bytes
     id: bytes
-    verification: bytes
+    verification_nonce: bytes
     country: str
     prefix: str
     channel: Channel
@@ -54,51 +50,42 @@ class Queued:
 
 
 @dataclass(frozen=True)
-class Delivered:
-    """How a send ended, with the last provider that was tried."""
+class SendResult:
+    """The outcome of a send, by the last provider that was tried."""
 
-    queued: Queued
+    queued: QueuedSend
     outcome: Outcome
-    #: Why nobody sent it; it may be an earlier provider's reason.
-    failure: Problem | None
+    #: Why nobody sent it; it may be an earlier provider's problem.
+    problem: Problem | None
 
     @property
     def provider(self) -> str:
-        """Who has it, or failed last."""
+        """The provider that sent it, or failed last."""
         return self.queued.candidate.provider
 
     @property
     def price_micros(self) -> int:
-        """What it costs, in millionths of the currency; 0 when for certain nothing was sent."""
-        return 0 if self.failure else self.queued.candidate.price_micros
+        """The price in millionths of the currency; 0 if certainly nothing was sent."""
+        return 0 if self.problem else self.queued.candidate.price_micros
 
 
+@dataclass(frozen=True)
 class SendService:
-    """Hands messages to providers, one after the other if need be, and keeps what became of them."""
+    """Sends messages, through one provider after another if necessary, and records the outcomes."""
 
-    def __init__(
-        self,
-        database: Database,
-        providers: Sequence[Provider],
-        router: Router,
-        deliveries: DeliveryService,
-        clock: Callable[[], datetime],
-        entropy: Callable[[int], bytes],
-        metrics: SmsMetrics,
-        failover_seconds: float,
-    ) -> None:
-        self._database = database
-        self._couriers = Dispatcher(providers, router, metrics)
-        self._router = router
-        self._deliveries = deliveries
-        self._clock = clock
-        self._entropy = entropy
-        self._metrics = metrics
-        self._failover = timedelta(seconds=failover_seconds)
+    database: Database
+    router: Router
+    dispatcher: Dispatcher
+    deliveries: DeliveryService
+    clock: Callable[[], datetime]
+    entropy: Callable[[int], bytes]
+    metrics: SmsMetrics
+    #: No other provider is tried later than this after the first.
+    failover: timedelta
 
     def route(self, connection: Connection, country: str, channel: Channel) -> Route:
-        """Choose who may send; raises SendUnavailable when nobody can."""
-        return self._router.route(connection, country, channel)
+        """Choose providers; raises SendUnavailable if there is none."""
+        return self.router.route(connection, country, channel)
 
     def queue(
         self,
@@ -106,39 +93,37 @@ class SendService:
         route: Route,
         *,
         number_digest: bytes,
-        verification: bytes,
+        verification_nonce: bytes,
         prefix: str,
         first: bool,
-    ) -> Queued:
-        """Record in the caller's transaction that a send is about to happen.
+    ) -> QueuedSend:
+        """Store a send in the caller's transaction, before it is dispatched.
 
-        `first` is whether it is the first of its verification, the only one that the router learns from.
+        `first`: it is the first send of its verification, the only one that the router learns from.
         """
         candidate, *others = route.candidates
-        return self._insert(
-            connection,
-            Queued(
-                number_digest,
-                self._entropy(16),
-                verification,
-                route.country,
-                prefix,
-                route.channel,
-                first,
-                candidate,
-                tuple(others),
-                self._clock(),
-            ),
+        queued = QueuedSend(
+            number_digest,
+            self.entropy(16),
+            verification_nonce,
+            route.country,
+            prefix,
+            route.channel,
+            first,
+            candidate,
+            tuple(others),
+            self.clock(),
         )
+        return self._insert(connection, queued)
 
     @staticmethod
-    def _insert(connection: Connection, queued: Queued) -> Queued:
+    def _insert(connection: Connection, queued: QueuedSend) -> QueuedSend:
         connection.execute(
-            _QUEUEING,
+            INSERT_SEND,
             {
                 "number_digest": queued.number_digest,
                 "id": queued.id,
-                "verification": queued.verification,
+                "verification_nonce": queued.verification_nonce,
                 "channel": queued.channel,
                 "provider": queued.candidate.provider,
                 "country": queued.country,
@@ -152,104 +137,96 @@ class SendService:
         )
         return queued
 
-    def deliver(
-        self, queued: Queued, *, to: str, body: str, language: str, spoken: tuple[str, ...] = ()
-    ) -> Delivered:
-        """Hand a send to its provider outside of any transaction, and to the next if it fails.
+    def dispatch(
+        self, queued: QueuedSend, *, to: str, body: str, language: str, spoken: tuple[str, ...] = ()
+    ) -> SendResult:
+        """Dispatch a send outside of any transaction, to the next provider if one fails.
 
-        Another is tried only when for certain nothing was sent and the number is not to blame, and only
-        within the time for it. How the last one ended is the caller's to `record`.
+        The next is tried only if certainly nothing was sent, the number is not to blame and there is time
+        left. The caller stores the result with `record`.
         """
-        ends = self._clock() + self._failover
-        failures: list[Problem] = []
+        deadline = self.clock() + self.failover
+        problems: list[Problem] = []
         if queued.first:
-            self._metrics.funnel.labels("started", queued.country, queued.candidate.provider).inc()
+            self.metrics.funnel.labels("started", queued.country, queued.candidate.provider).inc()
         while True:
             message = SmsMessage(to, queued.channel, body, language, queued.reference, spoken)
-            outcome = self._couriers.hand_over(queued.candidate.provider, message)
-            if outcome.failure is None:
+            outcome = self.dispatcher.dispatch(queued.candidate.provider, message)
+            if outcome.problem is None:
                 provider, price_micros = queued.candidate
-                self._metrics.funnel.labels("sent", queued.country, provider).inc()
-                self._metrics.spent_micros.labels(queued.country, provider).inc(price_micros)
-                return Delivered(queued, outcome, None)
-            failures.append(outcome.failure)
-            # Another provider cannot reach a number that does not exist, and might charge for trying.
-            hopeless = isinstance(outcome.failure, SendRejected)
-            if hopeless or not queued.others or self._clock() >= ends:
-                return Delivered(queued, outcome, _reason(failures))
+                self.metrics.funnel.labels("sent", queued.country, provider).inc()
+                self.metrics.spent_micros.labels(queued.country, provider).inc(price_micros)
+                return SendResult(queued, outcome, None)
+            problems.append(outcome.problem)
+            # Another provider cannot reach a number that does not exist, and may charge for trying.
+            rejected = isinstance(outcome.problem, SendRejected)
+            if rejected or not queued.others or self.clock() >= deadline:
+                return SendResult(queued, outcome, _reported_problem(problems))
             queued = self._fail_over(queued, outcome)
 
-    def _fail_over(self, queued: Queued, outcome: Outcome) -> Queued:
-        """Record that a provider failed and that the next is about to be tried, in one transaction."""
+    def _fail_over(self, queued: QueuedSend, outcome: Outcome) -> QueuedSend:
+        """Record that a provider failed and queue the send for the next, in one transaction."""
         candidate, *others = queued.others
         following = replace(
             queued,
-            id=self._entropy(16),
+            id=self.entropy(16),
             first=False,
             candidate=candidate,
             others=tuple(others),
-            created_at=self._clock(),
+            created_at=self.clock(),
         )
-        with self._database.write() as connection:
-            self.record(connection, Delivered(queued, outcome, outcome.failure))
+        with self.database.write() as connection:
+            self.record(connection, SendResult(queued, outcome, outcome.problem))
             return self._insert(connection, following)
 
-    def record(self, connection: Connection, delivered: Delivered) -> None:
-        """Record in the caller's transaction how a send ended."""
-        queued = delivered.queued
-        self._deliveries.record(
-            connection, delivered.provider, queued.number_digest, queued.id, delivered.outcome
+    def record(self, connection: Connection, result: SendResult) -> None:
+        """Store the outcome of a send in the caller's transaction."""
+        queued, provider = result.queued, result.provider
+        self.deliveries.record(
+            connection, provider, queued.number_digest, queued.id, result.outcome
         )
-        if queued.first and self._router.learns:
-            outcomes.count(
-                connection,
-                queued.country,
-                queued.channel,
-                delivered.provider,
-                queued.created_at,
-                sends=1,
+        if queued.first and self.router.learns:
+            outcomes.add(
+                connection, queued.country, queued.channel, provider, queued.created_at, sends=1
             )
 
-    def verified(self, connection: Connection, number_digest: bytes, verification: bytes) -> None:
-        """Take in the caller's transaction that the code of a verification was right.
+    def record_verified(
+        self, connection: Connection, number_digest: bytes, verification_nonce: bytes
+    ) -> None:
+        """Record in the caller's transaction that the code of a verification was correct.
 
-        Settles the send that brought it. A first send counts for its provider when no other can have: who
-        asked again did so because the first did not arrive.
+        A first send counts as verified for its provider only if no other send can have delivered the code:
+        whoever asked again did so because the first did not arrive.
         """
-        proven = self._deliveries.prove(connection, number_digest, verification)
-        if proven is None:
+        send = self.deliveries.record_verified(connection, number_digest, verification_nonce)
+        if send is None:
             return
-        self._metrics.funnel.labels("verified", proven.country, proven.provider).inc()
-        seconds = (self._clock() - proven.began_at).total_seconds()
-        self._metrics.seconds_to_verify.labels(proven.country).observe(seconds)
-        if proven.certain and proven.first and self._router.learns:
-            outcomes.count(
-                connection,
-                proven.country,
-                proven.channel,
-                proven.provider,
-                proven.created_at,
-                verified=1,
+        self.metrics.funnel.labels("verified", send.country, send.provider).inc()
+        seconds = (self.clock() - send.started_at).total_seconds()
+        self.metrics.seconds_to_verify.labels(send.country).observe(seconds)
+        if send.certain and send.first and self.router.learns:
+            outcomes.add(
+                connection, send.country, send.channel, send.provider, send.created_at, verified=1
             )
 
     @staticmethod
     def purge_sends(connection: Connection, now: datetime) -> int:
-        """Delete a batch of sends whose time is over."""
+        """Delete a batch of sends whose retention is over."""
         return purge(connection, Send, Send.created_at < now - SEND_RETENTION)
 
     @staticmethod
     def purge_outbox(connection: Connection, now: datetime) -> int:
-        """Delete a batch of old texts of the mock provider."""
+        """Delete a batch of old messages of the mock provider."""
         return purge(connection, OutboxMessage, OutboxMessage.sent_at < now - OUTBOX_RETENTION)
 
 
-def _reason(failures: Sequence[Problem]) -> Problem:
-    """Choose what a person is told when several providers failed.
+def _reported_problem(problems: Sequence[Problem]) -> Problem:
+    """Choose the problem to report when several providers failed.
 
-    That trying again helps, at the earliest time anyone named, unless the number itself is to blame.
+    It is the earliest time at which trying again helps, unless the number itself is to blame.
     """
-    *_, last = failures
-    away = [failure for failure in failures if isinstance(failure, SendUnavailable)]
-    if isinstance(last, SendRejected) or not away:
+    *_, last = problems
+    unavailable = [problem for problem in problems if isinstance(problem, SendUnavailable)]
+    if isinstance(last, SendRejected) or not unavailable:
         return last
-    return min(away, key=lambda failure: failure.retry_after or DEFAULT_RETRY)
+    return min(unavailable, key=lambda problem: problem.retry_after or DEFAULT_RETRY_SECONDS)

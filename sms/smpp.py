@@ -19,18 +19,18 @@ from sms import gsm
 from sms.metrics import SmsMetrics
 from sms.provider import Ambiguous, Channel, SmsMessage, Unavailable
 from sms.settings import SmsSettings
-from sms.smpp_codes import judge
-from sms.smpp_connection import Login, SmppConnection, Times
+from sms.smpp_codes import send_failure
+from sms.smpp_connection import SmppConnection, SmppCredentials, SmppTimeouts
 from sms.smpp_inbox import SmppInbox
 from sms.smpp_link import SmppLink
 from sms.smpp_messages import PROVIDER, SmppMessages
-from sms.smpp_receipts import ReceiptIds, answered_id
-from sms.smpp_socket import Address
+from sms.smpp_receipts import ReceiptIds, canonical_id
+from sms.smpp_socket import SmscAddress
 
 log = structlog.get_logger()
 
 
-class Sender(NamedTuple):
+class SourceAddress(NamedTuple):
     """Who a text is from, as SMPP writes it: type of number, numbering plan, address."""
 
     ton: int
@@ -67,11 +67,11 @@ class SmppProvider:
         messages: SmppMessages,
         metrics: SmsMetrics,
         *,
-        address: Address,
-        login: Login,
-        sender: Sender,
+        address: SmscAddress,
+        login: SmppCredentials,
+        sender: SourceAddress,
         window: int,
-        times: Times,
+        times: SmppTimeouts,
         receipt_ids: ReceiptIds,
         code_lifetime: int,
     ) -> None:
@@ -106,11 +106,13 @@ class SmppProvider:
         return cls(
             messages,
             metrics,
-            address=Address(host, settings.smpp_port, tls),
-            login=Login(system_id, password.get_secret_value(), settings.smpp_system_type),
-            sender=Sender.read(sender, settings.smpp_from_ton, settings.smpp_from_npi),
+            address=SmscAddress(host, settings.smpp_port, tls),
+            login=SmppCredentials(
+                system_id, password.get_secret_value(), settings.smpp_system_type
+            ),
+            sender=SourceAddress.read(sender, settings.smpp_from_ton, settings.smpp_from_npi),
             window=settings.smpp_window,
-            times=Times(
+            times=SmppTimeouts(
                 connect=settings.smpp_connect_timeout,
                 response=settings.smpp_response_timeout,
                 idle=settings.smpp_idle_seconds,
@@ -137,7 +139,7 @@ class SmppProvider:
             **self._fields,
         )
         if answer.status:
-            raise judge(answer.status)
+            raise send_failure(answer.status)
         if answer.message_id is None:
             raise Ambiguous("answer-unreadable")
         self._remember(answer.message_id, message.reference)
@@ -151,8 +153,8 @@ class SmppProvider:
     def _remember(self, message_id: str, reference: str) -> None:
         """Let receipts find the send; without that it is sent all the same."""
         try:
-            canonical = answered_id(message_id, self._receipt_ids)
-            self._messages.take_answer(canonical, message_id, reference)
+            canonical = canonical_id(message_id, self._receipt_ids)
+            self._messages.record_response(canonical, message_id, reference)
         except SQLAlchemyError as error:
             log.error("smpp.id_lost", error=type(error).__name__)
 

@@ -63,7 +63,7 @@ def status_name(status: int) -> str:
     return _NAMES.get(status, f"0x{status:08X}")
 
 
-def judge(status: int) -> SendFailure:
+def send_failure(status: int) -> SendFailure:
     """Tell why a request was refused, from a status that is not ESME_ROK; for certain it was."""
     name = status_name(status)
     if status in REJECTED:

@@ -14,16 +14,16 @@ from smpplib import consts
 
 from sms import smpp_pdus
 from sms.provider import Ambiguous, SendFailure, Unavailable
-from sms.smpp_codes import judge
-from sms.smpp_pdus import Header, Nonsense
-from sms.smpp_socket import Address, HungUp, PduSocket
+from sms.smpp_codes import send_failure
+from sms.smpp_pdus import InvalidPdu, PduHeader
+from sms.smpp_socket import ConnectionClosed, PduSocket, SmscAddress
 
 MAX_SEQUENCE = 0x7FFFFFFF
 BIND_SEQUENCE = 1
 
 
 @dataclass(frozen=True)
-class Login:
+class SmppCredentials:
     """Who we are to the SMSC; its fields are bounded by SMPP at 15, 8 and 12 characters."""
 
     system_id: str
@@ -32,7 +32,7 @@ class Login:
 
 
 @dataclass(frozen=True)
-class Times:
+class SmppTimeouts:
     """How long to wait, in seconds."""
 
     #: To be connected and bound, and for a send until it is its turn.
@@ -46,7 +46,7 @@ class Times:
     longest_retry: float = 60.0
 
 
-class Answer(NamedTuple):
+class SubmitResponse(NamedTuple):
     """What a submit_sm was answered; `message_id` is the SMSC's name of the text, if it is readable."""
 
     status: int
@@ -56,11 +56,11 @@ class Answer(NamedTuple):
 class Inbox(Protocol):
     """Takes what the SMSC says by itself, without keeping the thread that reads."""
 
-    def take_delivery(self, connection: "SmppConnection", sequence: int, octets: bytes) -> None:
+    def handle_deliver_sm(self, connection: "SmppConnection", sequence: int, octets: bytes) -> None:
         """Take the body of a deliver_sm, and answer it when that can be done."""
         ...
 
-    def take_late_answer(self, reference: str, answer: Answer) -> None:
+    def handle_late_response(self, reference: str, answer: SubmitResponse) -> None:
         """Take the answer to a submit_sm that nobody waits for any more."""
         ...
 
@@ -72,14 +72,14 @@ class _Request:
     answered_by: str
     reference: str | None
     settled: threading.Event = field(default_factory=threading.Event)
-    answer: Answer | None = None
+    answer: SubmitResponse | None = None
     abandoned: bool = False
 
 
 class SmppConnection:
     """A bound transceiver; it is used until it ends, and then another one is made."""
 
-    def __init__(self, socket: PduSocket, times: Times, window: int, inbox: Inbox) -> None:
+    def __init__(self, socket: PduSocket, times: SmppTimeouts, window: int, inbox: Inbox) -> None:
         self._socket = socket
         self._times = times
         self._window_size = window
@@ -92,7 +92,14 @@ class SmppConnection:
         self._reason: str | None = None
 
     @classmethod
-    def bind(cls, address: Address, login: Login, times: Times, window: int, inbox: Inbox) -> Self:
+    def bind(
+        cls,
+        address: SmscAddress,
+        login: SmppCredentials,
+        times: SmppTimeouts,
+        window: int,
+        inbox: Inbox,
+    ) -> Self:
         """Connect and bind, all within `times.connect`; raises Unavailable."""
         deadline = time.monotonic() + times.connect
         socket = PduSocket.connect(address, times.connect)
@@ -103,7 +110,7 @@ class SmppConnection:
             raise
         return cls(socket, times, window, inbox)
 
-    def submit(self, reference: str, seconds: float, **fields: object) -> Answer:
+    def submit(self, reference: str, seconds: float, **fields: object) -> SubmitResponse:
         """Submit a text and wait for the answer; at most `seconds` for a place in the window.
 
         Raises Unavailable when for certain it was not submitted, Ambiguous when it may have been.
@@ -125,7 +132,7 @@ class SmppConnection:
             self.end("closed")
 
     def answer(self, name: str, sequence: int, status: int = consts.SMPP_ESME_ROK) -> None:
-        """Answer a request of the SMSC, which asks again if the connection has ended."""
+        """SubmitResponse a request of the SMSC, which asks again if the connection has ended."""
         octets = smpp_pdus.write(name, sequence, status=status)
         try:
             self._socket.write(octets, time.monotonic() + self._times.response)
@@ -144,10 +151,10 @@ class SmppConnection:
         try:
             while True:
                 self._take(*self._read())
-        except HungUp:
-            reason = "hung-up"
-        except Nonsense:
-            reason = "nonsense"
+        except ConnectionClosed:
+            reason = "connection-closed"
+        except InvalidPdu:
+            reason = "protocol-error"
         except (OSError, SendFailure):
             pass
         finally:
@@ -160,7 +167,7 @@ class SmppConnection:
                 request.settled.set()
         return ended_by
 
-    def _ask(self, name: str, reference: str | None, fields: dict[str, object]) -> Answer:
+    def _ask(self, name: str, reference: str | None, fields: dict[str, object]) -> SubmitResponse:
         deadline = time.monotonic() + self._times.response
         sequence, request = self._register(name, reference)
         try:
@@ -174,7 +181,9 @@ class SmppConnection:
             if request.answer:
                 return request.answer
             if self._reason:
-                raise Ambiguous("nonsense" if self._reason == "nonsense" else "connection-lost")
+                raise Ambiguous(
+                    "protocol-error" if self._reason == "protocol-error" else "connection-lost"
+                )
             # Its answer may still come, and then says what became of it.
             request.abandoned = True
             self._abandoned += 1
@@ -192,7 +201,7 @@ class SmppConnection:
             self._requests[self._sequence] = request
             return self._sequence, request
 
-    def _read(self) -> tuple[Header, bytes]:
+    def _read(self) -> tuple[PduHeader, bytes]:
         """Read the next PDU; ask a silent SMSC whether it is there, and give up one that is not."""
         try:
             return self._socket.read(self._times.idle, self._times.response)
@@ -205,54 +214,54 @@ class SmppConnection:
         try:
             return self._socket.read(self._times.response, self._times.response)
         except TimeoutError:
-            self.end("silent")
+            self.end("enquire-link-timeout")
             raise
 
-    def _take(self, header: Header, octets: bytes) -> None:
+    def _take(self, header: PduHeader, octets: bytes) -> None:
         name, sequence = header.command, header.sequence
         if name == "enquire_link":
             self.answer("enquire_link_resp", sequence)
         elif name == "deliver_sm":
-            self._inbox.take_delivery(self, sequence, octets)
+            self._inbox.handle_deliver_sm(self, sequence, octets)
         elif name == "unbind":
             self.answer("unbind_resp", sequence)
-            raise HungUp
+            raise ConnectionClosed
         elif name and (name == "generic_nack" or name.endswith("_resp")):
             self._settle(header, octets)
         elif name != "alert_notification":
             self.answer("generic_nack", sequence, consts.SMPP_ESME_RINVCMDID)
 
-    def _settle(self, header: Header, octets: bytes) -> None:
-        """Give an answer to who waits for it; raises Nonsense when it answers no request of ours."""
+    def _settle(self, header: PduHeader, octets: bytes) -> None:
+        """Give an answer to who waits for it; raises InvalidPdu when it answers no request of ours."""
         answer = _read_answer(header, octets)
         with self._lock:
             request = self._requests.get(header.sequence)
             if request is None:
                 if header.sequence > self._sequence or header.command == "generic_nack":
-                    raise Nonsense("an answer to a request that nobody made")
+                    raise InvalidPdu("an answer to a request that nobody made")
                 # A second answer to one request.
                 return
             if header.command not in (request.answered_by, "generic_nack"):
-                raise Nonsense("an answer to another kind of request")
+                raise InvalidPdu("an answer to another kind of request")
             del self._requests[header.sequence]
             request.answer = answer
             late = request.abandoned and request.reference
             self._abandoned -= bool(late)
         request.settled.set()
         if late:
-            self._inbox.take_late_answer(late, answer)
+            self._inbox.handle_late_response(late, answer)
 
 
-def _read_answer(header: Header, octets: bytes) -> Answer:
+def _read_answer(header: PduHeader, octets: bytes) -> SubmitResponse:
     """Read what a request was answered; the body of a refusal is no use, and often missing."""
     if header.status or header.command != "submit_sm_resp":
-        return Answer(header.status, None)
+        return SubmitResponse(header.status, None)
     message_id = smpp_pdus.read_body("submit_sm_resp", octets).fields["message_id"]
     readable = re.fullmatch(rb"[!-~]{1,64}", message_id)
-    return Answer(header.status, message_id.decode() if readable else None)
+    return SubmitResponse(header.status, message_id.decode() if readable else None)
 
 
-def _log_in(socket: PduSocket, login: Login, deadline: float) -> None:
+def _log_in(socket: PduSocket, login: SmppCredentials, deadline: float) -> None:
     """Bind a connection as a transceiver until a moment; raises Unavailable."""
     request = smpp_pdus.write(
         "bind_transceiver",
@@ -267,15 +276,15 @@ def _log_in(socket: PduSocket, login: Login, deadline: float) -> None:
         header, _ = socket.read(left, left)
     except TimeoutError as fault:
         raise Unavailable("bind-timeout") from fault
-    except HungUp as fault:
-        raise Unavailable("hung-up") from fault
-    except Nonsense as fault:
-        raise Unavailable("nonsense") from fault
+    except ConnectionClosed as fault:
+        raise Unavailable("connection-closed") from fault
+    except InvalidPdu as fault:
+        raise Unavailable("protocol-error") from fault
     except (OSError, SendFailure) as fault:
         raise Unavailable("connection-lost") from fault
     if header.command not in ("bind_transceiver_resp", "generic_nack"):
-        raise Unavailable("nonsense")
+        raise Unavailable("protocol-error")
     if header.status:
-        raise Unavailable(judge(header.status).error_code)
+        raise Unavailable(send_failure(header.status).error_code)
     if (header.command, header.sequence) != ("bind_transceiver_resp", BIND_SEQUENCE):
-        raise Unavailable("nonsense")
+        raise Unavailable("protocol-error")

@@ -15,10 +15,10 @@ from smpplib import consts
 from sms import smpp_pdus
 from sms.metrics import SmsMetrics
 from sms.smpp_codes import status_name
-from sms.smpp_connection import Answer, SmppConnection
+from sms.smpp_connection import SmppConnection, SubmitResponse
 from sms.smpp_messages import SmppMessages
-from sms.smpp_pdus import Nonsense
-from sms.smpp_receipts import ReceiptIds, answered_id, is_receipt, read_receipt
+from sms.smpp_pdus import InvalidPdu
+from sms.smpp_receipts import ReceiptIds, canonical_id, is_receipt, read_receipt
 
 log = structlog.get_logger()
 
@@ -33,12 +33,12 @@ class SmppInbox:
         messages: SmppMessages,
         ids: ReceiptIds,
         metrics: SmsMetrics,
-        most_waiting: int = MAX_WAITING,
+        max_waiting: int = MAX_WAITING,
     ) -> None:
         self._messages = messages
         self._ids = ids
         self._metrics = metrics
-        self._waiting: queue.Queue[Callable[[], None] | None] = queue.Queue(most_waiting)
+        self._waiting: queue.Queue[Callable[[], None] | None] = queue.Queue(max_waiting)
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -48,7 +48,7 @@ class SmppInbox:
             self._waiting.put(None)
             self._thread.join()
 
-    def take_delivery(self, connection: SmppConnection, sequence: int, octets: bytes) -> None:
+    def handle_deliver_sm(self, connection: SmppConnection, sequence: int, octets: bytes) -> None:
         """Take the body of a deliver_sm, and answer it once what it says is on disk."""
         try:
             self._put(partial(self._deliver, connection, sequence, octets))
@@ -56,7 +56,7 @@ class SmppInbox:
             self._metrics.smpp_messages.labels("refused").inc()
             connection.answer("deliver_sm_resp", sequence, consts.SMPP_ESME_RMSGQFUL)
 
-    def take_late_answer(self, reference: str, answer: Answer) -> None:
+    def handle_late_response(self, reference: str, answer: SubmitResponse) -> None:
         """Take the answer to a submit_sm that nobody waits for any more; it settles the send."""
         try:
             self._put(partial(self._settle, reference, answer))
@@ -92,16 +92,16 @@ class SmppInbox:
         """Keep what a deliver_sm says, and say what it was; a repetition would help none of the others."""
         try:
             body = smpp_pdus.read_body("deliver_sm", octets)
-        except Nonsense:
+        except InvalidPdu:
             return "unreadable"
         if not is_receipt(body):
             return "text"
         receipt = read_receipt(body, self._ids)
-        return self._messages.take_receipt(receipt) if receipt else "unreadable"
+        return self._messages.record_receipt(receipt) if receipt else "unreadable"
 
-    def _settle(self, reference: str, answer: Answer) -> None:
+    def _settle(self, reference: str, answer: SubmitResponse) -> None:
         if answer.status:
-            self._messages.take_refusal(reference, status_name(answer.status))
+            self._messages.record_refusal(reference, status_name(answer.status))
         elif answer.message_id:
-            canonical = answered_id(answer.message_id, self._ids)
-            self._messages.take_answer(canonical, answer.message_id, reference, late=True)
+            canonical = canonical_id(answer.message_id, self._ids)
+            self._messages.record_response(canonical, answer.message_id, reference, late=True)

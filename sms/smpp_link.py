@@ -14,12 +14,12 @@ import structlog
 
 from sms.metrics import SmsMetrics
 from sms.provider import SendFailure, Unavailable
-from sms.smpp_connection import SmppConnection, Times
+from sms.smpp_connection import SmppConnection, SmppTimeouts
 
 log = structlog.get_logger()
 
 #: A bind that held for so many seconds was a good one: the next try comes soon again.
-STEADY_SECONDS = 60
+STABLE_SECONDS = 60
 #: Growth of the waits, bounded so that years of an SMSC that is away do not make it overflow.
 MAX_DOUBLINGS = 30
 
@@ -30,7 +30,7 @@ class SmppLink:
     """Keeps one bind in a background thread (a greenlet under gevent)."""
 
     def __init__(
-        self, bind: Callable[[], SmppConnection], times: Times, metrics: SmsMetrics
+        self, bind: Callable[[], SmppConnection], times: SmppTimeouts, metrics: SmsMetrics
     ) -> None:
         self._bind = bind
         self._times = times
@@ -75,7 +75,7 @@ class SmppLink:
             self._become(None, None)
             started = time.monotonic()
             fault = self._hold()
-            failures = 1 if time.monotonic() - started > STEADY_SECONDS else failures + 1
+            failures = 1 if time.monotonic() - started > STABLE_SECONDS else failures + 1
             seconds = self._pause(failures)
             self._next_try = time.monotonic() + seconds
             self._become(None, fault)

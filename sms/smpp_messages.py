@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Executable, case
 from core.base64url import decode
 from core.database import Database, insert_into, purge, table
 from core.secrets import DIGEST_SIZE
-from sms.delivery import RANK, DeliveryService, Outcome
+from sms.delivery import STATUS_RANKS, DeliveryService, Outcome
 from sms.metrics import SmsMetrics
 from sms.models import SmppMessage
 from sms.smpp_receipts import Receipt
@@ -52,7 +52,7 @@ def _telling(dialect: str, status: str) -> Executable:
     """Write the statement that keeps what a receipt says, unless more is known, and finds its send."""
     inserting = insert_into(dialect, SmppMessage)
     columns, new = _MESSAGES.c, inserting.excluded
-    earlier = [other for other, rank in RANK.items() if rank < RANK[status]]
+    earlier = [other for other, rank in STATUS_RANKS.items() if rank < STATUS_RANKS[status]]
     forward = columns.status.is_(None) | columns.status.in_(earlier)
     return inserting.on_conflict_do_update(
         index_elements=["message_id"],
@@ -78,8 +78,8 @@ class SmppMessages:
         self._deliveries = deliveries
         self._metrics = metrics
 
-    def take_answer(
-        self, canonical_id: str, message_id: str, reference: str, *, late: bool = False
+    def record_response(
+        self, canonical: str, message_id: str, reference: str, *, late: bool = False
     ) -> None:
         """Keep which send the SMSC took under an id, and apply the receipts that overtook the answer.
 
@@ -93,7 +93,7 @@ class SmppMessages:
             told, error_code = self._execute(
                 connection,
                 _naming(self._database.dialect),
-                message_id=canonical_id,
+                message_id=canonical,
                 number_digest=send[0],
                 send_id=send[1],
             ).one()
@@ -105,17 +105,17 @@ class SmppMessages:
         if news:
             self._metrics.deliveries.labels(PROVIDER, status).inc()
 
-    def take_refusal(self, reference: str, error_code: str) -> None:
+    def record_refusal(self, reference: str, error_code: str) -> None:
         """Record that the SMSC refused a send that nobody waits for any more."""
         self._deliveries.report(PROVIDER, reference, Outcome("failed", error_code=error_code))
 
-    def take_receipt(self, receipt: Receipt) -> str:
+    def record_receipt(self, receipt: Receipt) -> str:
         """Keep what a receipt says and move its send forward, in one transaction.
 
         Says what it was: `news`, `repeated`, or `early` when no send is known by that id yet.
         """
         if receipt.status is None:
-            return "repeated"
+            return "unchanged"
         failed = receipt.status in ("undelivered", "failed")
         outcome = Outcome(receipt.status, error_code=receipt.error_code if failed else None)
         with self._database.write() as connection:
@@ -131,7 +131,7 @@ class SmppMessages:
             )
         if news:
             self._metrics.deliveries.labels(PROVIDER, outcome.status).inc()
-        return "early" if digest is None else "news" if news else "repeated"
+        return "early" if digest is None else "applied" if news else "unchanged"
 
     def _execute(self, connection: Connection, statement: Executable, **values: object) -> Any:
         row = dict.fromkeys(_MESSAGES.columns.keys()) | values | {"created_at": self._clock()}

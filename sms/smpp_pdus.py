@@ -22,12 +22,12 @@ _OPTION = struct.Struct(">HH")
 _NAMES: dict[int, str] = {number: name for name, number in commands.items()}
 
 
-class Nonsense(ValueError):
+class InvalidPdu(ValueError):
     """What came is not SMPP; nothing that follows can be trusted either."""
 
 
 @dataclass(frozen=True, repr=False)
-class Header:
+class PduHeader:
     """The head of one PDU: `command` is its name, None for a request that SMPP 3.4 does not have."""
 
     length: int
@@ -37,7 +37,7 @@ class Header:
 
 
 @dataclass(frozen=True, repr=False)
-class Body:
+class PduBody:
     """The fields of one PDU: mandatory ones by name, optional ones by tag."""
 
     fields: dict[str, Any]
@@ -53,19 +53,19 @@ def write(name: str, sequence: int, **fields: object) -> bytes:
     return octets
 
 
-def read_header(octets: bytes) -> Header:
-    """Read the first 16 octets of a PDU; raises Nonsense when they cannot begin one."""
+def read_header(octets: bytes) -> PduHeader:
+    """Read the first 16 octets of a PDU; raises InvalidPdu when they cannot begin one."""
     length, number, status, sequence = _HEADER.unpack(octets)
     name = _NAMES.get(number)
     if not HEADER_SIZE <= length <= MAX_PDU_BYTES:
-        raise Nonsense("a length that no PDU has")
+        raise InvalidPdu("a length that no PDU has")
     if name is None and number & RESPONSE_BIT:
-        raise Nonsense("an answer to what nobody asks")
-    return Header(length, name, status, sequence)
+        raise InvalidPdu("an answer to what nobody asks")
+    return PduHeader(length, name, status, sequence)
 
 
-def read_body(name: str, octets: bytes) -> Body:
-    """Read what follows the header of a PDU of that name; raises Nonsense."""
+def read_body(name: str, octets: bytes) -> PduBody:
+    """Read what follows the header of a PDU of that name; raises InvalidPdu."""
     shape = command.factory(name, sequence=0)
     fields: dict[str, Any] = {}
     position = 0
@@ -80,11 +80,11 @@ def read_body(name: str, octets: bytes) -> Body:
             size = parameter.size if parameter.type is int else fields[parameter.len_field]
             end = after = position + size
         if end < position or end > len(octets):
-            raise Nonsense("a field that does not end")
+            raise InvalidPdu("a field that does not end")
         value = octets[position:end]
         fields[field] = int.from_bytes(value) if parameter.type is int else value
         position = after
-    return Body(fields, _read_options(octets[position:]))
+    return PduBody(fields, _read_options(octets[position:]))
 
 
 def _read_options(octets: bytes) -> dict[int, bytes]:
@@ -93,10 +93,10 @@ def _read_options(octets: bytes) -> dict[int, bytes]:
     while position < len(octets):
         start = position + _OPTION.size
         if start > len(octets):
-            raise Nonsense("half an optional parameter")
+            raise InvalidPdu("half an optional parameter")
         tag, size = _OPTION.unpack(octets[position:start])
         position = start + size
         if position > len(octets):
-            raise Nonsense("an optional parameter that does not end")
+            raise InvalidPdu("an optional parameter that does not end")
         options[tag] = octets[start:position]
     return options

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from smpplib import consts
 
 from sms.smpp_codes import STATE_NAMES, STATUSES
-from sms.smpp_pdus import Body
+from sms.smpp_pdus import PduBody
 
 #: How the texts of receipts write the id of a message: as the answer to the submit did, or in decimal
 #: what the answer wrote in hexadecimal, or the other way round.
@@ -44,12 +44,12 @@ class Receipt(NamedTuple):
     error_code: str
 
 
-def is_receipt(body: Body) -> bool:
+def is_receipt(body: PduBody) -> bool:
     """Say whether a deliver_sm is a receipt of the SMSC and not the text of a person."""
     return body.fields["esm_class"] & _MESSAGE_TYPE in _RECEIPT_TYPES
 
 
-def read_receipt(body: Body, ids: ReceiptIds) -> Receipt | None:
+def read_receipt(body: PduBody, ids: ReceiptIds) -> Receipt | None:
     """Read a receipt; None when it does not say what of which message.
 
     receipted_message_id and message_state count for more than the text. The first is spelled as the
@@ -58,7 +58,7 @@ def read_receipt(body: Body, ids: ReceiptIds) -> Receipt | None:
     text = _TEXT.split(_text(body), maxsplit=1)[0]
     option = body.options.get(_RECEIPTED_MESSAGE_ID, b"").rstrip(b"\0").decode("ascii", "replace")
     if re.fullmatch("[!-~]{1,64}", option):
-        message_id = answered_id(option, ids)
+        message_id = canonical_id(option, ids)
     elif found := _ID.search(text):
         message_id = _respell(found[1], _TEXT_BASES[ids])
     else:
@@ -72,7 +72,7 @@ def read_receipt(body: Body, ids: ReceiptIds) -> Receipt | None:
     return Receipt(message_id, STATUSES.get(state), f"{state}-{error}" if error else state)
 
 
-def answered_id(message_id: str, ids: ReceiptIds) -> str:
+def canonical_id(message_id: str, ids: ReceiptIds) -> str:
     """Spell the id of an answer so that the one in the text of a receipt can be compared with it."""
     return _respell(message_id, _ANSWER_BASES[ids])
 
@@ -86,14 +86,14 @@ def _respell(message_id: str, base: int | None) -> str:
     return str(number) if number < 10**MAX_ID_LENGTH else message_id
 
 
-def _text(body: Body) -> str:
+def _text(body: PduBody) -> str:
     octets = body.fields["short_message"] or body.options.get(_MESSAGE_PAYLOAD, b"")
     utf16 = body.fields["data_coding"] == consts.SMPP_ENCODING_ISO10646
     text: str = octets.decode("utf-16-be" if utf16 else "latin-1", "replace")
     return text
 
 
-def _error(body: Body, text: str) -> str | None:
+def _error(body: PduBody, text: str) -> str | None:
     """Find the network's error: of the option, a kind of network and a number of 16 bits."""
     option = body.options.get(_NETWORK_ERROR_CODE, b"")
     if len(option) == 3:

@@ -18,7 +18,7 @@ import structlog
 
 from sms import smpp_pdus
 from sms.provider import Ambiguous, Unavailable
-from sms.smpp_pdus import HEADER_SIZE, Header, Nonsense
+from sms.smpp_pdus import HEADER_SIZE, InvalidPdu, PduHeader
 
 log = structlog.get_logger()
 
@@ -28,7 +28,7 @@ CHUNK = 65_536
 
 
 @dataclass(frozen=True)
-class Address:
+class SmscAddress:
     """Where the SMSC listens; `tls` is the context to trust it by, None for a plain connection."""
 
     host: str
@@ -36,7 +36,7 @@ class Address:
     tls: SSLContext | None = None
 
 
-class HungUp(Exception):
+class ConnectionClosed(Exception):
     """The other side ended the connection."""
 
 
@@ -56,7 +56,7 @@ class PduSocket:
         self._buffer = b""
 
     @classmethod
-    def connect(cls, address: Address, seconds: float) -> Self:
+    def connect(cls, address: SmscAddress, seconds: float) -> Self:
         """Connect, and shake hands if it is TLS; raises Unavailable."""
         try:
             connected = socket.create_connection((address.host, address.port), seconds)
@@ -76,12 +76,12 @@ class PduSocket:
                 raise Unavailable("certificate-invalid") from fault
             raise Unavailable("connect-failed") from fault
 
-    def read(self, idle: float, seconds: float) -> tuple[Header, bytes]:
+    def read(self, idle: float, seconds: float) -> tuple[PduHeader, bytes]:
         """Read one PDU: its header and its body.
 
         idle: seconds to wait for its first octet; TimeoutError when they are over.
         seconds: after that, until the rest must be there.
-        Raises HungUp, OSError, and Nonsense for what is no PDU or comes in half.
+        Raises ConnectionClosed, OSError, and InvalidPdu for what is no PDU or comes in half.
         """
         if not self._buffer:
             self._fill(time.monotonic() + idle)
@@ -90,7 +90,7 @@ class PduSocket:
             header = smpp_pdus.read_header(self._take(HEADER_SIZE, deadline))
             return header, self._take(header.length - HEADER_SIZE, deadline)
         except TimeoutError as fault:
-            raise Nonsense("half a PDU") from fault
+            raise InvalidPdu("half a PDU") from fault
 
     def write(self, octets: bytes, deadline: float) -> None:
         """Write one PDU until a moment of the monotonic clock.
@@ -134,7 +134,7 @@ class PduSocket:
     def _fill(self, deadline: float) -> None:
         octets = self._when_ready(lambda: self._socket.recv(CHUNK), select.POLLIN, deadline)
         if not octets:
-            raise HungUp
+            raise ConnectionClosed
         self._buffer += octets
 
     def _send(self, octets: memoryview, deadline: float) -> int:

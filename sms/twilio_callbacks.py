@@ -76,7 +76,7 @@ def take_twilio_report(path: CallbackPath) -> None:
     )
     # The signature covers address and form, so the same one is the same report.
     once = hashlib.sha256(signature.encode()).digest()
-    kith.sms.deliveries.report(TwilioProvider.name, path.reference, outcome, once=once)
+    kith.sms.deliveries.report(TwilioProvider.name, path.reference, outcome, digest=once)
 
 
 def _authenticate(settings: SmsSettings, reference: str) -> str:

@@ -56,5 +56,5 @@ def take_webhook_report(body: WebhookReport, caller: SignedMessage) -> None:
     """Take a delivery report that is signed by Standard Webhooks, once."""
     outcome = Outcome(body.status, provider_message_id=body.id, error_code=body.error_code)
     current_app.extensions["kith"].sms.deliveries.report(
-        WebhookProvider.name, body.reference, outcome, once=caller.digest
+        WebhookProvider.name, body.reference, outcome, digest=caller.digest
     )

@@ -1,11 +1,13 @@
-"""The part that carries texts and calls to phones: providers, router, sends and their delivery."""
+"""The SMS part: providers, routing, sends and delivery reports."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 from core.maintenance import Job
 from core.runtime import Part, Runtime
 from sms import outcomes
 from sms.delivery import DeliveryService
+from sms.dispatch import Dispatcher
 from sms.metrics import SmsMetrics
 from sms.outbox import OutboxProvider
 from sms.provider import Provider
@@ -23,7 +25,7 @@ from sms.webhook_callbacks import webhook_callbacks_api
 
 
 class Sms(Part):
-    """Sends, and what providers report of them."""
+    """Sends texts and calls, and records delivery reports."""
 
     def __init__(
         self,
@@ -44,15 +46,17 @@ class Sms(Part):
         }
         providers = providers or tuple(builders[name]() for name in settings.sms_provider)
         self.providers = {provider.name: provider for provider in providers}
+        self.routing = load_routing(settings, list(self.providers))
+        router = Router(self.routing, providers, clock, runtime.entropy)
         self.sends = SendService(
             database,
-            providers,
-            Router(load_routing(settings, list(self.providers)), providers, clock, runtime.entropy),
+            router,
+            Dispatcher(self.providers, router, metrics),
             self.deliveries,
             clock,
             runtime.entropy,
             metrics,
-            settings.failover_seconds,
+            timedelta(seconds=settings.failover_seconds),
         )
         self.blueprints = (
             callbacks_api,

@@ -48,7 +48,7 @@ def budget(of: str, per_day: float, *, reserve: float = 0.0) -> str:
 
 def countries(most: int) -> str:
     """Write a limit on the countries that a network asks for."""
-    return f'[[rules]]\nrule = "countries"\nmost = {most}\nover = "challenge"\n'
+    return f'[[rules]]\nrule = "countries"\nmax = {most}\nover = "challenge"\n'
 
 
 def solve(challenge: dict[str, Any]) -> str:

@@ -89,14 +89,14 @@ class CheckService:
 
     def _record_conversion(self, connection: Connection, row: Verification, now: datetime) -> None:
         """Let the router and the policy know that the message arrived."""
-        self.sends.verified(connection, row.number_digest, row.nonce)
-        self.policy.verified(
+        self.sends.record_verified(connection, row.number_digest, row.nonce)
+        self.policy.record_verified(
             connection,
             row.number_digest,
             row.nonce,
             prefix=prefix_of(row.e164),
             country=row.country,
-            wider=row.subnet,
+            subnet=row.subnet,
             sends=row.sms_count + row.call_count,
             started_at=row.created_at,
             now=now,

@@ -7,7 +7,7 @@ import click
 
 from core.commands import CommandGroup, CountryArgument, print_json, print_table
 from core.database import Database
-from verification.policy.period import Period
+from core.durations import DurationOption
 from verification.policy.rules import MICROS
 from verification.report import DIMENSIONS, Dimension, ReportRow, report
 
@@ -32,7 +32,7 @@ def verification_commands(database: Database, clock: Callable[[], datetime]) -> 
     @commands.command("report")
     @click.option(
         "--since",
-        type=Period(),
+        type=DurationOption(),
         default="7d",
         show_default=True,
         help="How far back to count starts.",

@@ -179,7 +179,7 @@ def _sent(dialect: str, since: datetime, country: str | None) -> CTE:
     recent = (
         select(
             _SENDS.number_digest,
-            _SENDS.verification,
+            _SENDS.verification_nonce,
             _SENDS.country,
             _SENDS.prefix,
             _SENDS.provider,
@@ -194,7 +194,7 @@ def _sent(dialect: str, since: datetime, country: str | None) -> CTE:
         .cte("recent")
         .prefix_with("MATERIALIZED")
     )
-    verification = (recent.c.number_digest, recent.c.verification)
+    verification = (recent.c.number_digest, recent.c.verification_nonce)
     order = (recent.c.never_sent, recent.c.created_at)
     carrier = func.first_value(recent.c.provider).over(partition_by=verification, order_by=order)
     each = select(*recent.c, carrier.label("carrier")).cte("each_send").c
@@ -213,7 +213,7 @@ def _sent(dialect: str, since: datetime, country: str | None) -> CTE:
             _seconds(dialect, func.min(each.created_at), verified_at).label("seconds"),
             func.sum(each.price_micros).label("money_micros"),
         )
-        .group_by(each.number_digest, each.verification)
+        .group_by(each.number_digest, each.verification_nonce)
         # A resend of a verification from before the period is no start.
         .having(func.max(_flag(each.first)) == 1)
         .cte("sent")

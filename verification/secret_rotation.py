@@ -11,11 +11,11 @@ from core.secrets import Keyring
 from verification.limits import SENDS_BY_SERVICE
 from verification.models import Verification
 from verification.policy.counters import sends_subject
-from verification.policy.rules import BUCKETS
+from verification.policy.rules import BUCKET_NAMES
 
-_OF_NUMBER = (BUCKETS["number"], BUCKETS["reserve-number"])
-_OF_NUMBER_AND_REQUESTER = (BUCKETS["number-and-requester"], SENDS_BY_SERVICE)
-_OF_NETWORK = (BUCKETS["network"],)
+_OF_NUMBER = (BUCKET_NAMES["number"], BUCKET_NAMES["reserve-number"])
+_OF_NUMBER_AND_REQUESTER = (BUCKET_NAMES["number-and-requester"], SENDS_BY_SERVICE)
+_OF_NETWORK = (BUCKET_NAMES["network"],)
 
 
 def carry_over(

@@ -16,15 +16,15 @@ from core.rate_limits import RateLimit
 from core.secrets import Keyring
 from sms.problems import SendUnavailable
 from sms.routing import Route
-from sms.service import Delivered, Queued, SendService
+from sms.service import QueuedSend, SendResult, SendService
 from verification import texts
 from verification.codes import CodeBook
 from verification.models import Verification
 from verification.policy.challenge import Solution
 from verification.policy.counters import sends_subject
-from verification.policy.facts import Attempt
-from verification.policy.owners import is_known
-from verification.policy.service import PolicyService, Ruling
+from verification.policy.facts import SendAttempt
+from verification.policy.known_numbers import is_known
+from verification.policy.service import PolicyDecision, PolicyService
 from verification.problems import ChallengeRejected, TooManySends, VerificationClosed
 from verification.schemas import VerificationAnswer
 from verification.settings import VerificationSettings
@@ -48,7 +48,7 @@ class Permit(NamedTuple):
     """Who may send, and what the policy counted for it."""
 
     route: Route
-    ruling: Ruling
+    decision: PolicyDecision
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class QueuedCode:
 
     row: Verification
     code: str = field(repr=False)
-    send: Queued
-    ruling: Ruling
+    send: QueuedSend
+    decision: PolicyDecision
     #: The profile's limit that it was counted against.
     limit: RateLimit | None
     request: IdempotencyKey | None
@@ -86,7 +86,7 @@ class CodeSender:
     def permit(
         self,
         connection: Connection,
-        attempt: Attempt,
+        attempt: SendAttempt,
         e164: str,
         service: str | None,
         solution: Solution | ChallengeRejected | None,
@@ -103,18 +103,18 @@ class CodeSender:
         route = self.sends.route(connection, attempt.country, attempt.channel)
         priced = replace(attempt, price_micros=route.dearest)
         digests = self.keyring.digests("number", e164)
-        ruling = self.policy.judge(
+        decision = self.policy.decide(
             connection,
             priced,
             solution,
             known=lambda: is_known(connection, e164, digests),
-            asks=service is None,
+            can_challenge=service is None,
         )
-        if ruling.problem is None:
-            return Permit(route, ruling)
+        if decision.problem is None:
+            return Permit(route, decision)
         if request:
             idempotency.release(connection, request)
-        return ruling.problem
+        return decision.problem
 
     def queue(
         self,
@@ -144,11 +144,11 @@ class CodeSender:
             connection,
             permit.route,
             number_digest=row.number_digest,
-            verification=row.nonce,
+            verification_nonce=row.nonce,
             prefix=prefix_of(row.e164),
             first=previous is None,
         )
-        return QueuedCode(row, code, send, permit.ruling, limit, request, previous, supersession)
+        return QueuedCode(row, code, send, permit.decision, limit, request, previous, supersession)
 
     def finish(self, begun: Begun) -> CodeSent:
         """Complete what a transaction began, outside of any.
@@ -161,22 +161,22 @@ class CodeSender:
         if isinstance(begun, CodeSent):
             return begun
         body, language, spoken = self._text(begun)
-        delivered = self.sends.deliver(
+        result = self.sends.dispatch(
             begun.send, to=begun.row.e164, body=body, language=language, spoken=spoken
         )
         with self.database.write() as connection:
-            if delivered.failure:
+            if result.problem:
                 self._undo(connection, begun)
             else:
-                rate_limit = begun.ruling.rate_limit
+                rate_limit = begun.decision.rate_limit
                 sent = self._conclude(
                     connection, begun.row, begun.request, begun.supersession, rate_limit
                 )
-            self.sends.record(connection, delivered)
+            self.sends.record(connection, result)
             # Last, as in every transaction: all sends of a country lock these rows.
-            self._settle(connection, begun, delivered)
-        if delivered.failure:
-            raise delivered.failure
+            self._settle(connection, begun, result)
+        if result.problem:
+            raise result.problem
         return sent
 
     def _conclude(
@@ -212,18 +212,20 @@ class CodeSender:
         )
         return body, language, ()
 
-    def _settle(self, connection: Connection, queued: QueuedCode, delivered: Delivered) -> None:
+    def _settle(self, connection: Connection, queued: QueuedCode, result: SendResult) -> None:
         """Correct what was counted, by what was paid.
 
         A provider that is down is not the requester's fault. A rejected number is, or anyone could try all
         numbers for free.
         """
-        paid = None if delivered.failure else delivered.price_micros
-        asked_for = not isinstance(delivered.failure, SendUnavailable)
-        if queued.limit and not asked_for:
+        paid = None if result.problem else result.price_micros
+        keep_velocity = not isinstance(result.problem, SendUnavailable)
+        if queued.limit and not keep_velocity:
             subject = sends_subject(queued.row.number_digest, queued.row.requester)
             rate_limits.refund(connection, queued.limit, subject)
-        self.policy.settle(connection, queued.ruling, paid_micros=paid, asked_for=asked_for)
+        self.policy.settle(
+            connection, queued.decision, paid_micros=paid, keep_velocity=keep_velocity
+        )
 
     @staticmethod
     def _undo(connection: Connection, queued: QueuedCode) -> None:

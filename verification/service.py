@@ -24,7 +24,7 @@ from verification.codes import TEST_KEY_ID, GuessLimits
 from verification.metrics import VerificationMetrics
 from verification.models import Verification
 from verification.policy.challenge import ChallengeService, Solution
-from verification.policy.facts import Attempt
+from verification.policy.facts import SendAttempt
 from verification.problems import ChallengeRejected
 from verification.profile import VerificationProfile
 from verification.schemas import SendAgain, StartVerification, VerificationAnswer
@@ -50,7 +50,7 @@ RETENTION = timedelta(days=1)
 class _NewVerification:
     """A verification that is asked for: all that is known before its transaction."""
 
-    attempt: Attempt
+    attempt: SendAttempt
     profile: VerificationProfile
     e164: str
     test_number: TestNumber | None
@@ -105,7 +105,7 @@ class VerificationService:
         while True:
             with self.database.write(adds=True) as connection:
                 claimed, earlier = idempotency.claim_over(
-                    connection, request, older, new.attempt.verification, new.attempt.at
+                    connection, request, older, new.attempt.verification_nonce, new.attempt.at
                 )
                 begun = None if earlier else self._begin(connection, new, request)
             if begun:
@@ -141,12 +141,12 @@ class VerificationService:
         numbers = self.keyring.digests("number", number.e164)
         requesters = self.keyring.digests("requester", requester.network)
         now = self.clock()
-        solution = self.challenges.judge(body.challenge_solution, numbers, now)
-        attempt = Attempt(
+        solution = self.challenges.verify(body.challenge_solution, numbers, now)
+        attempt = SendAttempt(
             number_digest=numbers[0],
-            verification=self.entropy(profile.nonce_size).ljust(16, b"\0"),
+            verification_nonce=self.entropy(profile.nonce_size).ljust(16, b"\0"),
             network=requesters[0],
-            wider=self.keyring.digest("requester", requester.wider) if requester.wider else None,
+            subnet=self.keyring.digest("requester", requester.subnet) if requester.subnet else None,
             country=number.region,
             prefix=prefix_of(number.e164),
             number_type=number.kind,
@@ -222,7 +222,9 @@ class VerificationService:
     ) -> CodeSent:
         """Send a verification's code once more, by text or by call."""
         request = _identify(key.number_digest, key.nonce, "send", idempotency_key, body)
-        solution = self.challenges.judge(body.challenge_solution, [key.number_digest], self.clock())
+        solution = self.challenges.verify(
+            body.challenge_solution, [key.number_digest], self.clock()
+        )
         while True:
             now = self.clock()
             with self.database.write(adds=True) as connection:
@@ -255,11 +257,11 @@ class VerificationService:
         require_resend(row, body.channel, now)
         permit = None
         if row.key_id != TEST_KEY_ID:
-            attempt = Attempt(
+            attempt = SendAttempt(
                 number_digest=row.number_digest,
-                verification=row.nonce,
+                verification_nonce=row.nonce,
                 network=row.requester,
-                wider=row.subnet,
+                subnet=row.subnet,
                 country=row.country,
                 prefix=prefix_of(row.e164),
                 number_type=PhoneNumber.parse(row.e164).kind,

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Executable, bindparam, select, update
 from core.base64url import decode, encode
 from core.database import table
 from verification.models import Verification
-from verification.policy.facts import Attempt
+from verification.policy.facts import SendAttempt
 from verification.problems import (
     NoSendsLeft,
     SendTooSoon,
@@ -104,14 +104,14 @@ class PreviousSend(NamedTuple):
     at: datetime | None
 
 
-def create(connection: Connection, attempt: Attempt, **values: Any) -> Verification:
+def create(connection: Connection, attempt: SendAttempt, **values: Any) -> Verification:
     """Insert the verification of a first send and return it; columns that are not named are NULL."""
     count, last = _columns_of(attempt.channel)
     values |= {
         "number_digest": attempt.number_digest,
-        "nonce": attempt.verification,
+        "nonce": attempt.verification_nonce,
         "requester": attempt.network,
-        "subnet": attempt.wider,
+        "subnet": attempt.subnet,
         "country": attempt.country,
         "status": "pending",
         "channel": attempt.channel,

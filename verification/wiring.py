@@ -14,7 +14,7 @@ from verification.policy.challenge import ChallengeService, purge_spent
 from verification.policy.commands import policy_commands
 from verification.policy.counters import purge_countries
 from verification.policy.file import load_policy
-from verification.policy.owners import purge_proven
+from verification.policy.known_numbers import purge_proven
 from verification.policy.refusals import purge_refusals
 from verification.policy.service import PolicyService
 from verification.policy.traffic import purge_traffic
@@ -54,7 +54,7 @@ class Verifications(Part):
         test_numbers = TestNumbers(settings, keyring, clock, metrics)
         codes = CodeBook(keyring, test_numbers.codes)
         profile = VerificationProfile.native(settings)
-        guesses = GuessLimits(policies.own_limit)
+        guesses = GuessLimits(policies.requester_limit)
         self.checks = CheckService(
             database, keyring, guesses, codes, policies, sms.sends, clock, metrics, profile
         )
@@ -90,7 +90,10 @@ class Verifications(Part):
             registrations_api(self.registrations),
             phone_number_api(self.registrations, tokens.authenticator.device, tokens.locks),
         )
-        self.commands = (policy_commands, verification_commands(database, clock))
+        self.commands = (
+            policy_commands(runtime, settings.policy_file, sms.routing.currency),
+            verification_commands(database, clock),
+        )
         self.jobs = (
             Job("verifications", self.verifications.purge),
             Job("decisions", policies.purge),

@@ -46,7 +46,7 @@ class UnverifiedBudgets:
                 "Validate a number of yours first; it has a budget of its own."
             )
         digest = self._keyring.digest
-        network, subnet = requester.network, requester.wider or requester.network
+        network, subnet = requester.network, requester.subnet or requester.network
         domain = hashlib.sha256(registrable_domain(name.host).encode()).digest()[:DIGEST_SIZE]
         # A domain is no secret, and its count outlives a rotation of secrets.
         subjects = (digest("requester", network), digest("requester", subnet), domain, ALL_USERS)

@@ -20,7 +20,8 @@ from tests.conftest import Clock, MakeApp, problem_code
 from tests.policies import budget, conversion, countries, solve, velocity, write_policy
 from tests.scripted import Scripted
 from verification.models import Verification
-from verification.policy.counters import MISSES
+from verification.policy.counters import KNOWN_NUMBER_QUESTIONS
+from verification.policy.known_numbers import remember_proven
 from verification.policy.models import (
     Decision,
     NetworkCountry,
@@ -28,7 +29,6 @@ from verification.policy.models import (
     SpentChallenge,
     Traffic,
 )
-from verification.policy.owners import note_proven
 
 HERE = "198.51.100.7"
 #: One mobile number of each of twelve countries.
@@ -116,7 +116,7 @@ def test_of_sixty_texts_to_one_known_number_at_once_three_come_from_the_reserve(
     for n in range(100, 116):
         assert start(app, number(n), address(n)).status_code == 201
     with database.write() as connection:
-        note_proven(connection, keyring.digest("number", number(1)), Clock.now)
+        remember_proven(connection, keyring.digest("number", number(1)), Clock.now)
     asked = [start(app, number(1), address(n)) for n in range(60)]
     solutions = [solve(answer.json["challenge"]) for answer in asked]
     answers = together(
@@ -135,14 +135,16 @@ def test_of_sixty_misses_at_once_ten_are_asked_about(
     for n in range(100, 102):
         assert start(app, number(n), address(n)).status_code == 201
     with kith.runtime.database.write() as connection:
-        note_proven(connection, kith.runtime.keyring.digest("number", number(99)), Clock.now)
+        remember_proven(connection, kith.runtime.keyring.digest("number", number(99)), Clock.now)
     solutions = [solve(start(app, number(n), HERE).json["challenge"]) for n in (*range(60), 99)]
     answers = together(60, lambda n: start(app, number(n), HERE, challenge_solution=solutions[n]))
     assert Counter(answer.status_code for answer in answers) == {429: 60}
     with kith.runtime.database.read() as connection:
-        misses = select(RateLimitCounter.until_us).where(RateLimitCounter.name == MISSES.name)
+        misses = select(RateLimitCounter.until_us).where(
+            RateLimitCounter.name == KNOWN_NUMBER_QUESTIONS.name
+        )
         (until_us,) = connection.scalars(misses)
-    assert until_us == unix_microseconds(Clock.now) + 10 * MISSES.interval_us
+    assert until_us == unix_microseconds(Clock.now) + 10 * KNOWN_NUMBER_QUESTIONS.interval_us
     known = start(app, number(99), HERE, challenge_solution=solutions[60])
     assert known.status_code == 429
 
@@ -158,7 +160,7 @@ def test_of_sixty_known_numbers_at_once_as_many_as_the_reserve_pays_for(
         assert start(app, number(n), address(n)).status_code == 201
     with database.write() as connection:
         for n in range(60):
-            note_proven(connection, keyring.digest("number", number(n)), Clock.now)
+            remember_proven(connection, keyring.digest("number", number(n)), Clock.now)
     asked = [start(app, number(n), address(n)) for n in range(61)]
     assert {answer.status_code for answer in asked} == {428}
     solutions = [solve(answer.json["challenge"]) for answer in asked]
@@ -224,7 +226,7 @@ def test_counters_are_what_was_sent(make_app: MakeApp, tmp_path: Path, clock: Cl
     None waits for another in a circle, and when all is over what was counted is what the sends say.
     """
     provider = Moody()
-    rules = [velocity(of, 40, over="challenge") for of in ("network", "wider-network", "prefix")]
+    rules = [velocity(of, 40, over="challenge") for of in ("network", "subnet", "prefix")]
     policy = write_policy(
         tmp_path,
         velocity("number-and-requester", 20),
@@ -293,7 +295,7 @@ def _recount(app: OpenAPI) -> None:
             select(Decision.id)
             .where(
                 Decision.number_digest == Verification.number_digest,
-                Decision.verification == Verification.nonce,
+                Decision.verification_nonce == Verification.nonce,
                 Decision.verified_at.is_not(None),
             )
             .exists()

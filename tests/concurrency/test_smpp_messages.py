@@ -26,7 +26,7 @@ def test_answers_and_receipts_at_once(database: Database, clock: Clock) -> None:
             Send(
                 number_digest=DIGEST,
                 id=identity,
-                verification=bytes(16),
+                verification_nonce=bytes(16),
                 channel="sms",
                 country="DE",
                 prefix="+4915112",
@@ -49,10 +49,10 @@ def test_answers_and_receipts_at_once(database: Database, clock: Clock) -> None:
         text, turn = divmod(number, EACH)
         messages = workers[number % 2]
         if turn == 0:
-            messages.take_answer(str(text), str(text), encode(DIGEST + ids[text]))
+            messages.record_response(str(text), str(text), encode(DIGEST + ids[text]))
         else:
             status = ("delivered", "sent", "delivered")[turn - 1]
-            messages.take_receipt(Receipt(str(text), status, "DELIVRD"))
+            messages.record_receipt(Receipt(str(text), status, "DELIVRD"))
 
     together(TEXTS * EACH, work)
 

@@ -21,7 +21,7 @@ def queue(app: OpenAPI, outcome: Outcome | None = None) -> None:
             connection,
             kith.sms.sends.route(connection, "DE", "sms"),
             number_digest=DIGEST,
-            verification=bytes(16),
+            verification_nonce=bytes(16),
             prefix="+4915112",
             first=True,
         )

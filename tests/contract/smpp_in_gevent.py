@@ -17,7 +17,7 @@ from core.database import Database
 from core.metrics import Metrics
 from sms.metrics import SmsMetrics
 from sms.provider import SmsMessage
-from sms.smpp_socket import Address
+from sms.smpp_socket import SmscAddress
 from tests.contract.fake_smsc import FakeSmsc, answer_together, receipt
 from tests.contract.smpp_providers import build_provider
 from tests.contract.tls import client_context, server_context
@@ -42,7 +42,9 @@ def main(database_url: str, encryption: str) -> None:
 
     with FakeSmsc(server_context() if encryption == "tls" else None) as smsc:
         smsc.usual["submit_sm"] = answer_together(TEXTS)
-        address = Address("127.0.0.1", smsc.port, client_context() if encryption == "tls" else None)
+        address = SmscAddress(
+            "127.0.0.1", smsc.port, client_context() if encryption == "tls" else None
+        )
         provider = build_provider(smsc, database, clock, metrics, address=address, window=TEXTS)
 
         def send(number: int) -> str:

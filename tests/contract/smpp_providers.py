@@ -7,14 +7,14 @@ from typing import Any
 from core.database import Database
 from sms.delivery import DeliveryService
 from sms.metrics import SmsMetrics
-from sms.smpp import Sender, SmppProvider
-from sms.smpp_connection import Login, Times
+from sms.smpp import SmppProvider, SourceAddress
+from sms.smpp_connection import SmppCredentials, SmppTimeouts
 from sms.smpp_messages import SmppMessages
-from sms.smpp_socket import Address
+from sms.smpp_socket import SmscAddress
 from tests.contract.fake_smsc import PASSWORD, SYSTEM_ID, FakeSmsc
 
 #: Long enough for a busy machine, and with retries that keep no test waiting.
-PATIENT = Times(connect=5, response=5, idle=60, first_retry=0.01, longest_retry=0.02)
+PATIENT = SmppTimeouts(connect=5, response=5, idle=60, first_retry=0.01, longest_retry=0.02)
 
 
 def build_provider(
@@ -26,9 +26,9 @@ def build_provider(
 ) -> SmppProvider:
     """Build a provider that talks to an SMSC, with other arguments where a test needs them."""
     arguments: dict[str, Any] = {
-        "address": Address("127.0.0.1", smsc.port),
-        "login": Login(SYSTEM_ID, PASSWORD),
-        "sender": Sender.read("Kith"),
+        "address": SmscAddress("127.0.0.1", smsc.port),
+        "login": SmppCredentials(SYSTEM_ID, PASSWORD),
+        "sender": SourceAddress.read("Kith"),
         "window": 50,
         "times": PATIENT,
         "receipt_ids": "same",

@@ -11,9 +11,9 @@ from smpplib import consts
 from structlog.testing import capture_logs
 
 from sms.provider import Ambiguous, Blocked, Rejected, SendFailure, SmsMessage, Unavailable
-from sms.smpp import Sender, SmppProvider
+from sms.smpp import SmppProvider, SourceAddress
 from sms.smpp_codes import BLOCKED, BUSY, REJECTED, status_name
-from sms.smpp_connection import Login
+from sms.smpp_connection import SmppCredentials
 from tests.contract.conftest import BuildSmpp
 from tests.contract.fake_smsc import (
     FakeSmsc,
@@ -67,7 +67,7 @@ def texts(smsc: FakeSmsc) -> list[bytes]:
 
 def test_bind_and_submit_as_given(smsc: FakeSmsc, build_smpp: BuildSmpp) -> None:
     """A text arrives once and complete, over one transceiver of SMPP 3.4."""
-    login = Login("kith", "s3cret", "otp")
+    login = SmppCredentials("kith", "s3cret", "otp")
     assert build_smpp(login=login, code_lifetime=3600).send(TEXT) == "1"
 
     [bind, submit] = smsc.received
@@ -114,14 +114,16 @@ def test_a_long_text_is_refused(smsc: FakeSmsc, build_smpp: BuildSmpp, body: str
 @pytest.mark.parametrize(
     ("sender", "written"),
     [
-        (Sender.read("Kith"), (5, 0, b"Kith")),
-        (Sender.read("+4915112345670"), (1, 1, b"4915112345670")),
-        (Sender.read("12345"), (3, 0, b"12345")),
-        (Sender.read("12345", ton=6, npi=1), (6, 1, b"12345")),
-        (Sender.read("+4915112345670", ton=0, npi=0), (0, 0, b"4915112345670")),
+        (SourceAddress.read("Kith"), (5, 0, b"Kith")),
+        (SourceAddress.read("+4915112345670"), (1, 1, b"4915112345670")),
+        (SourceAddress.read("12345"), (3, 0, b"12345")),
+        (SourceAddress.read("12345", ton=6, npi=1), (6, 1, b"12345")),
+        (SourceAddress.read("+4915112345670", ton=0, npi=0), (0, 0, b"4915112345670")),
     ],
 )
-def test_senders(smsc: FakeSmsc, build_smpp: BuildSmpp, sender: Sender, written: Any) -> None:
+def test_senders(
+    smsc: FakeSmsc, build_smpp: BuildSmpp, sender: SourceAddress, written: Any
+) -> None:
     """Type and plan of the sender are what it looks like, unless they are set."""
     build_smpp(sender=sender).send(TEXT)
 
@@ -186,12 +188,12 @@ NONSENSE: dict[str, Reaction] = {
 
 @pytest.mark.parametrize("reaction", NONSENSE.values(), ids=NONSENSE.keys())
 def test_nonsense_is_ambiguous(smsc: FakeSmsc, build_smpp: BuildSmpp, reaction: Reaction) -> None:
-    """Nonsense instead of an answer ends the connection; the text is never submitted again."""
+    """InvalidPdu instead of an answer ends the connection; the text is never submitted again."""
     smsc.next("submit_sm", reaction)
     provider = build_smpp()
     fault = failure(provider)
 
-    assert (type(fault), fault.error_code) == (Ambiguous, "nonsense")
+    assert (type(fault), fault.error_code) == (Ambiguous, "protocol-error")
     assert sent_at_last(provider) == "1"
     assert texts(smsc) == [TEXT.body.encode(), b"after it"]
 
@@ -229,7 +231,7 @@ def test_half_an_answer_is_ambiguous(smsc: FakeSmsc, build_smpp: BuildSmpp) -> N
 
     # The rest and the answer have equally long, so either may be given up first.
     assert isinstance(fault, Ambiguous)
-    assert fault.error_code in ("nonsense", "response-timeout")
+    assert fault.error_code in ("protocol-error", "response-timeout")
     assert sent_at_last(provider)
     assert texts(smsc) == [TEXT.body.encode(), b"after it"]
 

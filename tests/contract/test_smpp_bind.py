@@ -7,7 +7,7 @@ import pytest
 from smpplib import consts
 
 from sms.provider import Ambiguous, Unavailable
-from sms.smpp_connection import Login
+from sms.smpp_connection import SmppCredentials
 from tests.contract.conftest import BuildSmpp
 from tests.contract.fake_smsc import (
     FakeSmsc,
@@ -32,12 +32,15 @@ def dialect() -> str:
 BIND_FAULTS: dict[str, tuple[Reaction, str]] = {
     "refuses": (refuse(consts.SMPP_ESME_RINVPASWD), "ESME_RINVPASWD"),
     "complains": (answer_otherwise("generic_nack", status=3), "ESME_RINVCMDID"),
-    "hangs up": (hang_up, "hung-up"),
+    "hangs up": (hang_up, "connection-closed"),
     "breaks off": (reset, "connection-lost"),
     "stalls": (stall, "bind-timeout"),
-    "says nonsense": (say(b"SSH-2.0-OpenSSH_9.2\r\n"), "nonsense"),
-    "answers something else": (answer_otherwise("submit_sm_resp", message_id="1"), "nonsense"),
-    "answers another": (answer_otherwise("bind_transceiver_resp", shift=1), "nonsense"),
+    "says nonsense": (say(b"SSH-2.0-OpenSSH_9.2\r\n"), "protocol-error"),
+    "answers something else": (
+        answer_otherwise("submit_sm_resp", message_id="1"),
+        "protocol-error",
+    ),
+    "answers another": (answer_otherwise("bind_transceiver_resp", shift=1), "protocol-error"),
 }
 
 
@@ -156,4 +159,4 @@ def test_close_takes_leave(smsc: FakeSmsc, build_smpp: BuildSmpp) -> None:
 
 def test_the_password_is_not_shown() -> None:
     """Nobody who prints the login sees it."""
-    assert "s3cret" not in repr(Login("kith", "s3cret"))
+    assert "s3cret" not in repr(SmppCredentials("kith", "s3cret"))

@@ -45,7 +45,7 @@ class Sends:
                 Send(
                     number_digest=DIGEST,
                     id=identity,
-                    verification=bytes(16),
+                    verification_nonce=bytes(16),
                     channel="sms",
                     country="DE",
                     prefix="+4915112",
@@ -227,7 +227,7 @@ def test_another_providers_send(
     """A receipt changes only what went out over SMPP."""
     message_id = build_smpp().send(sends.queue(provider="twilio", status="sent"))
     taken(smsc, short_message=receipt(message_id))
-    assert (sends.status(), told(metrics, "repeated")) == ("sent", 1)
+    assert (sends.status(), told(metrics, "unchanged")) == ("sent", 1)
 
 
 def test_only_news_is_counted(
@@ -238,7 +238,7 @@ def test_only_news_is_counted(
     for _ in range(3):
         taken(smsc, short_message=receipt(message_id))
     assert metrics.deliveries.labels("smpp", "delivered")._value.get() == 1
-    assert (told(metrics, "news"), told(metrics, "repeated")) == (1, 2)
+    assert (told(metrics, "applied"), told(metrics, "unchanged")) == (1, 2)
 
 
 def test_another_workers_bind(smsc: FakeSmsc, build_smpp: BuildSmpp, sends: Sends) -> None:

@@ -25,7 +25,7 @@ from sms.models import Send
 from sms.provider import SendFailure, Unavailable
 from sms.smpp import SmppProvider
 from sms.smpp_messages import SmppMessages
-from sms.smpp_socket import Address
+from sms.smpp_socket import SmscAddress
 from tests.conftest import NUMBER, MakeApp, problem_code
 from tests.contract.conftest import BuildSmpp
 from tests.contract.fake_smsc import (
@@ -85,7 +85,7 @@ def tls_smsc() -> Iterator[FakeSmsc]:
 
 def test_tls(tls_smsc: FakeSmsc, build_smpp: BuildSmpp) -> None:
     """Texts go through TLS, and nonsense in it is nonsense."""
-    provider = build_smpp(address=Address("127.0.0.1", tls_smsc.port, client_context()))
+    provider = build_smpp(address=SmscAddress("127.0.0.1", tls_smsc.port, client_context()))
     assert provider.send(TEXT) == "1"
     tls_smsc.sessions[0].say(b"\0" * 100)
     tls_smsc.wait_for(lambda: len(tls_smsc.sessions) == 2)
@@ -99,13 +99,13 @@ def test_an_untrusted_smsc_gets_nothing(
     context = client_context()
     context.check_hostname = True
     slow = replace(PATIENT, first_retry=60, longest_retry=60)
-    stranger = build_smpp(address=Address("127.0.0.1", tls_smsc.port, context), times=slow)
+    stranger = build_smpp(address=SmscAddress("127.0.0.1", tls_smsc.port, context), times=slow)
     with capture_logs() as lines:
         assert failure(stranger).error_code == "certificate-invalid"
     assert ("smpp.refused", "error") in [(line["event"], line["log_level"]) for line in lines]
 
     deaf = build_smpp(
-        address=Address("127.0.0.1", smsc.port, context), times=replace(slow, connect=0.3)
+        address=SmscAddress("127.0.0.1", smsc.port, context), times=replace(slow, connect=0.3)
     )
     assert isinstance(failure(deaf), Unavailable)
     assert tls_smsc.received == smsc.received == []
@@ -121,7 +121,7 @@ def test_an_smsc_that_takes_no_connection(build_smpp: BuildSmpp) -> None:
         for each in waiting:
             each.setblocking(False)
             each.connect_ex(deaf.getsockname())
-        fault = failure(build_smpp(address=Address(*deaf.getsockname()), times=times))
+        fault = failure(build_smpp(address=SmscAddress(*deaf.getsockname()), times=times))
         for each in waiting:
             each.close()
 
@@ -224,7 +224,7 @@ def test_a_code_is_sent_and_delivered(app: OpenAPI, smsc: FakeSmsc) -> None:
     assert statuses(app) == ["delivered"]
     metrics = app.test_client().get("/metrics").text
     assert "kith_smpp_bound 1.0" in metrics
-    assert 'kith_smpp_messages_total{kind="news"} 1.0' in metrics
+    assert 'kith_smpp_messages_total{kind="applied"} 1.0' in metrics
 
 
 def test_a_receipt_overtakes_everything(app: OpenAPI, smsc: FakeSmsc) -> None:

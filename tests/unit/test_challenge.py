@@ -27,8 +27,8 @@ from verification.policy.challenge import (
 )
 from verification.policy.file import (
     MAX_DIFFICULTY,
-    PHONE_ITERATIONS,
-    PHONE_TRY_SECONDS,
+    PHONE_ITERATIONS_PER_SECOND,
+    PHONE_SECONDS_PER_TRY,
     ChallengeParameters,
     load_policy,
 )
@@ -46,7 +46,7 @@ def service(
     tries: int = 16,
     entropy: Callable[[int], bytes] = os.urandom,
 ) -> ChallengeService:
-    """Make and judge easy challenges."""
+    """Create and verify easy challenges."""
     return ChallengeService(
         keyring,
         ChallengeParameters.model_construct(iterations=1, tries=tries, lifetime=TEN_MINUTES),
@@ -61,12 +61,12 @@ def digests(number: str = NUMBER, keyring: Keyring = RING) -> list[bytes]:
 
 def make(pressure: float = 1.0) -> dict[str, Any]:
     """Make a challenge for the number."""
-    return service().make(digests()[0], pressure, NOW)
+    return service().create(digests()[0], pressure, NOW)
 
 
-def judge(payload: str | None, number: str = NUMBER, after: timedelta = timedelta()) -> Any:
-    """Judge a payload as the solution of a number's challenge."""
-    return service().judge(payload, digests(number), NOW + after)
+def check(payload: str | None, number: str = NUMBER, after: timedelta = timedelta()) -> Any:
+    """Verify a payload as the solution of a number's challenge."""
+    return service().verify(payload, digests(number), NOW + after)
 
 
 def opened(payload: str) -> Any:
@@ -82,14 +82,14 @@ def closed(document: Any) -> str:
 def test_a_solved_challenge() -> None:
     """It is the number's, and good until it expires."""
     challenge = make()
-    solution = judge(solve(challenge))
+    solution = check(solve(challenge))
     nonce = bytes.fromhex(challenge["parameters"]["nonce"])
     assert solution == Solution(digests()[0], nonce, NOW + TEN_MINUTES, 1)
 
 
 def test_no_solution() -> None:
     """Nothing given is no fault."""
-    assert judge(None) is None
+    assert check(None) is None
 
 
 def test_it_tells_nothing_of_the_number() -> None:
@@ -104,14 +104,14 @@ def test_the_work_grows_with_the_pressure(pressure: float, tries: int) -> None:
     """As a multiple of the least, up to a bound; the unluckiest person never tries more than that."""
     for drawn, expected in ((0, 0), (tries - 1, tries - 1), (tries, 0)):
         unlucky = service(tries=100, entropy=lambda size, drawn=drawn: drawn.to_bytes(size, "big"))
-        solved = opened(solve(unlucky.make(digests()[0], pressure, NOW)))
+        solved = opened(solve(unlucky.create(digests()[0], pressure, NOW)))
         # Another try matches the key's first bytes once in 65,536 times; it is right too, and earlier.
         assert solved["solution"]["counter"] <= expected
 
 
 def test_a_solution_suffices_for_twice_its_strength() -> None:
     """Limits go on filling while it is worked at; one that was got when it was easy is not hoarded."""
-    one, three = (judge(solve(make(pressure))) for pressure in (1.0, 3.0))
+    one, three = (check(solve(make(pressure))) for pressure in (1.0, 3.0))
     assert [one.suffices(pressure) for pressure in (1.0, 2.4, 2.6)] == [True, True, False]
     assert [three.suffices(pressure) for pressure in (6.0, 7.0, 1e9)] == [True, False, False]
 
@@ -119,14 +119,14 @@ def test_a_solution_suffices_for_twice_its_strength() -> None:
 def test_the_default_challenge_is_ten_seconds_of_an_old_phone() -> None:
     """By what the file is held against, and within what Kith's own client takes on."""
     parameters = load_policy(None).challenge
-    a_try = parameters.iterations / PHONE_ITERATIONS + PHONE_TRY_SECONDS
+    a_try = parameters.iterations / PHONE_ITERATIONS_PER_SECOND + PHONE_SECONDS_PER_TRY
     assert 5.0 < MAX_DIFFICULTY * parameters.tries * a_try <= 10.0
-    solve_challenge(ChallengeService(RING, parameters).make(digests()[0], 1.0, NOW))
+    solve_challenge(ChallengeService(RING, parameters).create(digests()[0], 1.0, NOW))
 
 
 def test_another_number_s() -> None:
     """One number's solution lets no other through."""
-    found = judge(solve(make()), OTHER_NUMBER)
+    found = check(solve(make()), OTHER_NUMBER)
     assert isinstance(found, ChallengeRejected)
     assert "another number" in found.detail
 
@@ -134,8 +134,8 @@ def test_another_number_s() -> None:
 def test_when_it_expires() -> None:
     """At the very end of its life it is over."""
     payload = solve(make())
-    assert isinstance(judge(payload, after=TEN_MINUTES - timedelta(microseconds=1)), Solution)
-    found = judge(payload, after=TEN_MINUTES)
+    assert isinstance(check(payload, after=TEN_MINUTES - timedelta(microseconds=1)), Solution)
+    found = check(payload, after=TEN_MINUTES)
     assert isinstance(found, ChallengeRejected)
     assert "expired" in found.detail
 
@@ -183,11 +183,11 @@ def _changes() -> dict[str, Callable[[Any], Any]]:
 
 @pytest.mark.parametrize("change", _changes().values(), ids=_changes().keys())
 def test_what_is_tampered_with(change: Callable[[Any], Any]) -> None:
-    """Every field is signed or judged."""
+    """Every field is signed or checked."""
     document = opened(solve(make()))
-    assert isinstance(judge(closed(document)), Solution)
+    assert isinstance(check(closed(document)), Solution)
     change(document)
-    assert isinstance(judge(closed(document)), ChallengeRejected)
+    assert isinstance(check(closed(document)), ChallengeRejected)
 
 
 def test_a_counter_that_was_not_searched_for() -> None:
@@ -200,24 +200,24 @@ def test_a_counter_that_was_not_searched_for() -> None:
         key = altcha.derive_key_pbkdf2(parameters, bytes.fromhex(parameters.salt), password)
         rightly = key.hex().startswith(parameters.key_prefix)
         document["solution"] = {"counter": counter, "derivedKey": key.hex()}
-        assert isinstance(judge(closed(document)), Solution) == rightly
+        assert isinstance(check(closed(document)), Solution) == rightly
 
 
 def test_a_challenge_of_somebody_else_s_key() -> None:
     """Whoever signs her own challenge has made nothing."""
-    strange = service(Keyring((b"x" * 32,))).make(digests()[0], 1.0, NOW)
-    assert isinstance(judge(solve(strange)), ChallengeRejected)
+    strange = service(Keyring((b"x" * 32,))).create(digests()[0], 1.0, NOW)
+    assert isinstance(check(solve(strange)), ChallengeRejected)
 
 
 def test_a_solution_outlives_a_rotation_of_secrets() -> None:
     """While the previous secret is accepted it is good, for the number under either."""
     payload = solve(make())
     rotated = service(ROTATED)
-    found = rotated.judge(payload, digests(keyring=ROTATED), NOW)
+    found = rotated.verify(payload, digests(keyring=ROTATED), NOW)
     assert isinstance(found, Solution)
     assert found.number_digest == digests()[0]
     after = service(Keyring((b"m" * 32,)))
-    gone = after.judge(payload, digests(keyring=Keyring((b"m" * 32,))), NOW)
+    gone = after.verify(payload, digests(keyring=Keyring((b"m" * 32,))), NOW)
     assert isinstance(gone, ChallengeRejected)
 
 
@@ -244,8 +244,8 @@ payloads = (
 @given(payloads)
 @settings(max_examples=200)
 def test_garbage_is_rejected(payload: str) -> None:
-    """Whatever is sent is judged without a fault, and is no solution."""
-    assert isinstance(judge(payload), ChallengeRejected)
+    """Whatever is sent is verified without a fault, and is no solution."""
+    assert isinstance(check(payload), ChallengeRejected)
 
 
 @given(
@@ -259,7 +259,7 @@ def test_a_payload_cannot_choose_what_it_costs(name: str, value: Any) -> None:
     parameters = document["challenge"]["parameters"]
     if json.dumps(parameters[name]) != json.dumps(value):
         parameters[name] = value
-        assert isinstance(judge(closed(document)), ChallengeRejected)
+        assert isinstance(check(closed(document)), ChallengeRejected)
 
 
 @pytest.mark.parametrize("depth", [400, 700, 1_000, 5_000])
@@ -270,7 +270,7 @@ def test_payloads_that_are_nested(depth: int) -> None:
     text = json.dumps({"challenge": challenge, "solution": {"counter": 0, "derivedKey": ""}})
     deep = text.replace('"DEEP"', "[" * depth + "]" * depth)
     payload = base64.b64encode(deep.encode()).decode()
-    assert isinstance(judge(payload), ChallengeRejected)
+    assert isinstance(check(payload), ChallengeRejected)
 
 
 def spend(database: Database, solution: Solution) -> bool:
@@ -287,7 +287,7 @@ def spent(database: Database) -> int:
 
 def test_of_twenty_at_once_one_passes(database: Database) -> None:
     """A solution is used up once, however many bring it."""
-    solution = judge(solve(make()))
+    solution = check(solve(make()))
     barrier = Barrier(20)
 
     def run(_: int) -> bool:
@@ -307,13 +307,13 @@ def test_every_solution_of_a_challenge_is_the_same_one(database: Database) -> No
     assert one is not None
     other = altcha.solve_challenge(first, counter_start=one.counter + 1)
     assert other is not None
-    found = [judge(altcha.Payload(first, solution).to_base64()) for solution in (one, other)]
+    found = [check(altcha.Payload(first, solution).to_base64()) for solution in (one, other)]
     assert [spend(database, solution) for solution in found] == [True, False]
 
 
 def test_what_is_rolled_back_was_not_used(database: Database) -> None:
     """Whoever was refused all the same may bring it again."""
-    solution = judge(solve(make()))
+    solution = check(solve(make()))
     with database.write() as connection:
         savepoint = connection.begin_nested()
         assert solution.spend(connection)
@@ -323,7 +323,7 @@ def test_what_is_rolled_back_was_not_used(database: Database) -> None:
 
 def test_used_ones_are_purged_when_they_have_expired(database: Database) -> None:
     """Not before: until then they could come again."""
-    assert spend(database, judge(solve(make())))
+    assert spend(database, check(solve(make())))
     for after, left in ((TEN_MINUTES, 1), (TEN_MINUTES + timedelta(seconds=1), 0)):
         with database.write() as connection:
             purge_spent(connection, NOW + after)

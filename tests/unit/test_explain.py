@@ -13,7 +13,7 @@ from core.database import table
 from tests.conftest import NUMBER, Clock, MakeApp, problem_code
 from tests.policies import CHALLENGE, velocity, write_policy
 from verification.policy import file as policy_file
-from verification.policy.explain import KINDS, words
+from verification.policy.explain import KINDS, describe
 from verification.policy.models import Decision
 from verification.policy.service import RETENTION
 
@@ -56,12 +56,12 @@ def test_first_send_and_resend_are_explained_in_their_order(
     assert (first["resend"], second["resend"]) == (False, True)
     assert first["at"] == "2026-03-01T12:00:00Z" and second["at"] == "2026-03-01T12:01:00Z"
     assert (first["country"], first["prefix"]) == ("DE", NUMBER[:-4])
-    assert (first["verdict"], first["rule"], first["told"]) == ("allow", None, None)
-    assert [found["words"] for found in first["findings"]] == [
-        "1 in the bucket, 2 allowed",
-        "0.05 spent today, 20 allowed; of the open part",
+    assert (first["verdict"], first["rule"], first["detail"]) == ("allow", None, None)
+    assert [result["description"] for result in first["rules"]] == [
+        "1 sends in the bucket, 2 allowed",
+        "0.05 spent today, 20 allowed; open part of the budget",
     ]
-    assert [found["mode"] for found in first["findings"]] == ["enforce", "record"]
+    assert [result["mode"] for result in first["rules"]] == ["enforce", "record"]
     text = run(app, "explain", identity).stdout
     assert text.index("first send on sms") < text.index("resend on sms")
     assert "0.05 EUR reserved" in text and "verified: no" in text
@@ -78,12 +78,12 @@ def test_refusal_is_explained_by_the_id_in_its_problem(app: OpenAPI, client: Any
     (refusal,) = explained(app, refused.json["decision"], "refusals")
 
     assert (refusal["verdict"], refusal["rule"]) == ("challenge", "velocity/network")
-    assert refusal["told"] == refused.json["detail"]
-    assert refusal["findings"][0]["figures"] == {"sends": 3.0, "allowed": 2}
+    assert refusal["detail"] == refused.json["detail"]
+    assert refusal["rules"][0]["figures"] == {"sends": 3.0, "allowed": 2}
     assert (refusal["requests"], refusal["solved"], refusal["one_number"]) == (1, 0, True)
     text = run(app, "explain", refused.json["decision"]).stdout
     assert "challenged by velocity/network, once in this minute" in text
-    assert "3 in the bucket, 2 allowed" in text
+    assert "3 sends in the bucket, 2 allowed" in text
 
 
 def test_refusals_of_a_minute_are_explained_together(
@@ -112,7 +112,7 @@ def test_refusals_of_a_minute_are_explained_together(
 def test_a_number_is_explained(app: OpenAPI, client: Any, verify: Any, clock: Clock) -> None:
     """What was decided of it, sent to it and refused, without one whole number."""
     nothing = run(app, "explain", NUMBER)
-    assert nothing.exit_code == 0 and "Nothing was asked for it" in nothing.stdout
+    assert nothing.exit_code == 0 and "No request for it reached the policy" in nothing.stdout
     assert "it has no account and was not verified" in nothing.stdout
     identity = verify(NUMBER)
     clock.advance(30)
@@ -132,12 +132,15 @@ def test_a_number_is_explained(app: OpenAPI, client: Any, verify: Any, clock: Cl
     assert found["sends"][0]["verification"] == identity
     assert [each["requests"] for each in found["refusals"]] == [2]
     text = run(app, "explain", spelled).stdout
-    assert "Handed to providers" in text and "it has an account or was verified" in text
+    assert "Sends:" in text and "it has an account or was verified" in text
     assert "2 times in this minute" in text and "several numbers" in text
     for said in (text, result.output, nothing.output):
         assert NUMBER[1:] not in said and NUMBER[-6:] not in said
     clock.advance(days=8)
-    assert "Nothing was asked for it in the last 7 days" in run(app, "explain", NUMBER).stdout
+    assert (
+        "No request for it reached the policy in the last 7 days"
+        in run(app, "explain", NUMBER).stdout
+    )
     assert "2 times in this minute" in run(app, "explain", NUMBER, "--since", "9d").stdout
 
 
@@ -176,7 +179,7 @@ def test_any_id_is_read(app: OpenAPI, begins: bytes) -> None:
             table(Decision).insert(),
             {
                 "number_digest": whole[:16],
-                "verification": whole[16:],
+                "verification_nonce": whole[16:],
                 "id": b"d" * 16,
                 "network": b"w" * 16,
                 "country": "DE",
@@ -187,7 +190,7 @@ def test_any_id_is_read(app: OpenAPI, begins: bytes) -> None:
                 "price_micros": 0,
                 "solved": False,
                 "verdict": "allow",
-                "findings": "[]",
+                "rule_results": "[]",
                 "created_at": kith.runtime.clock(),
             },
         )
@@ -202,23 +205,23 @@ def test_ids_that_name_nothing_are_refused(app: OpenAPI, client: Any, clock: Clo
     clock.advance(RETENTION.total_seconds() + 1)
     app.extensions["kith"].maintenance.run()
     gone = run(app, "explain", identity)
-    assert gone.exit_code == 1 and "more than 30 days ago" in gone.output
+    assert gone.exit_code == 1 and "kept for 30 days" in gone.output
 
 
 @pytest.mark.parametrize(
     ("label", "figures", "said"),
     [
-        ("number-type", {"number_type": "mobile"}, "the number is mobile"),
+        ("number-type", {"number_type": "mobile"}, "the number type is mobile"),
         ("country", {"country": "DE"}, "the country is DE"),
         (
             "range",
-            {"country": "MC", "range": "+37744", "because": "It is dead."},
-            "its range is +37744",
+            {"country": "MC", "range": "+37744", "reason": "It is dead."},
+            "it is in the range +37744",
         ),
         (
             "range",
             {"country": "DE", "ranges": 9},
-            "it begins like none of 9 refused ranges",
+            "it is in none of 9 denied ranges",
         ),
         ("velocity/network", {}, "does not apply"),
         (
@@ -241,7 +244,7 @@ def test_ids_that_name_nothing_are_refused(app: OpenAPI, client: Any, clock: Clo
 )
 def test_words(label: str, figures: dict[str, Any], said: str) -> None:
     """Figures are said in words, whatever the rule; of one that is no more, as they are."""
-    assert words(label, figures) == said
+    assert describe(label, figures) == said
 
 
 def test_every_kind_of_rule_has_words() -> None:

@@ -14,7 +14,7 @@ from sms.delivery import Outcome
 from sms.models import RoutingOutcome, Send
 from sms.problems import SendBlocked, SendRejected, SendUnavailable
 from sms.provider import Ambiguous, Blocked, Rejected, Unavailable
-from sms.service import Delivered, Queued
+from sms.service import QueuedSend, SendResult
 from tests.conftest import NUMBER, Clock, MakeApp, problem_code
 from tests.policies import velocity, write_policy
 from tests.scripted import Scripted
@@ -60,21 +60,21 @@ class Sends:
     def __init__(self, app: OpenAPI) -> None:
         self.kith = app.extensions["kith"]
 
-    def queue(self, *, first: bool = True) -> Queued:
+    def queue(self, *, first: bool = True) -> QueuedSend:
         """Record a send."""
         with self.kith.runtime.database.write() as connection:
             return self.kith.sms.sends.queue(
                 connection,
                 self.kith.sms.sends.route(connection, "DE", "sms"),
                 number_digest=DIGEST,
-                verification=VERIFICATION,
+                verification_nonce=VERIFICATION,
                 prefix="+4915112",
                 first=first,
             )
 
-    def deliver(self, queued: Queued) -> Delivered:
+    def deliver(self, queued: QueuedSend) -> SendResult:
         """Hand a send over, and record how that ended."""
-        delivered: Delivered = self.kith.sms.sends.deliver(
+        delivered: SendResult = self.kith.sms.sends.dispatch(
             queued, to=NUMBER, body="a code", language="en"
         )
         with self.kith.runtime.database.write() as connection:
@@ -84,9 +84,9 @@ class Sends:
     def verified(self) -> None:
         """Say that the code was right."""
         with self.kith.runtime.database.write() as connection:
-            self.kith.sms.sends.verified(connection, DIGEST, VERIFICATION)
+            self.kith.sms.sends.record_verified(connection, DIGEST, VERIFICATION)
 
-    def set(self, queued: Queued, status: str) -> None:
+    def set(self, queued: QueuedSend, status: str) -> None:
         """Let a send have come this far."""
         with self.kith.runtime.database.write() as connection:
             connection.execute(update(Send).where(Send.id == queued.id).values(status=status))
@@ -157,20 +157,20 @@ def test_every_way_three_providers_can_answer(
         assert delivered.provider == providers[tried - 1].name
         assert delivered.price_micros == rows[-1].price_micros
         if final in ("sent", "unknown"):
-            assert delivered.failure is None
+            assert delivered.problem is None
         elif final == "rejected":
-            assert isinstance(delivered.failure, SendRejected)
+            assert isinstance(delivered.problem, SendRejected)
         elif "away" in answers:
-            assert isinstance(delivered.failure, SendUnavailable)
+            assert isinstance(delivered.problem, SendUnavailable)
         else:
-            assert isinstance(delivered.failure, SendBlocked)
+            assert isinstance(delivered.problem, SendBlocked)
 
 
 def test_when_to_come_back(sends: Sends, providers: Providers) -> None:
     """When all are away it is the earliest that any of them named."""
     for provider, seconds in zip(providers, (9, 5, None), strict=True):
         provider.faults = [Unavailable(retry_after=seconds)]
-    failure = sends.deliver(sends.queue()).failure
+    failure = sends.deliver(sends.queue()).problem
     assert failure is not None
     assert failure.retry_after == 5
 
@@ -180,7 +180,7 @@ def test_the_time_for_it_is_bounded(sends: Sends, providers: Providers, clock: C
     for provider in providers:
         provider.before_answer = lambda message: clock.advance(10)
         provider.faults = [Unavailable()]
-    assert isinstance(sends.deliver(sends.queue()).failure, SendUnavailable)
+    assert isinstance(sends.deliver(sends.queue()).problem, SendUnavailable)
     assert [provider.calls for provider in providers] == [1, 1, 0]
     assert [row.status for row in sends.rows()] == ["failed", "failed"]
 

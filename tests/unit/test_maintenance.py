@@ -60,7 +60,7 @@ def send(n: int, age: timedelta, status: str = "sent") -> Base:
     return Send(
         number_digest=_id(1),
         id=_id(n),
-        verification=_id(2),
+        verification_nonce=_id(2),
         channel="sms",
         provider="outbox",
         status=status,
@@ -118,7 +118,7 @@ def decision(n: int, age: timedelta) -> Base:
     """Keep a decision of that age."""
     return Decision(
         number_digest=_id(1),
-        verification=_id(2),
+        verification_nonce=_id(2),
         id=_id(n),
         network=_id(3),
         country="DE",
@@ -129,7 +129,7 @@ def decision(n: int, age: timedelta) -> Base:
         price_micros=0,
         solved=False,
         verdict="allow",
-        findings="[]",
+        rule_results="[]",
         created_at=NOW - age,
     )
 
@@ -149,7 +149,7 @@ def refusal(n: int, age: timedelta) -> Base:
         service=False,
         number_type="mobile",
         price_micros=0,
-        findings="[]",
+        rule_results="[]",
         created_at=NOW - age,
         last_at=NOW - age,
     )

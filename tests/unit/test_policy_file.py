@@ -15,7 +15,7 @@ from tests.databases import ROOT
 from tests.policies import CHALLENGE, velocity, write_policy
 from verification.policy.conversion import ConversionRule
 from verification.policy.file import DEFAULT, load_policy
-from verification.policy.rules import BUCKETS, BudgetRule, CountryRule, VelocityRule
+from verification.policy.rules import BUCKET_NAMES, BudgetRule, CountryRule, VelocityRule
 
 LINES_OF_CHALLENGE = len(CHALLENGE.splitlines())
 CONVERSION = """[[rules]]
@@ -47,10 +47,10 @@ def test_the_default_is_a_whole_policy() -> None:
         "range",
         "velocity/number-and-requester",
         "velocity/reserve-number",
-        "velocity/reserve-wider-network",
+        "velocity/reserve-subnet",
         "velocity/number",
         "velocity/network",
-        "velocity/wider-network",
+        "velocity/subnet",
         "velocity/prefix",
         "velocity/country",
         "countries",
@@ -60,7 +60,7 @@ def test_the_default_is_a_whole_policy() -> None:
         "budget/country",
         "budget/prefix",
     ]
-    assert {rule.of for rule in policy.rules if isinstance(rule, VelocityRule)} == set(BUCKETS)
+    assert {rule.of for rule in policy.rules if isinstance(rule, VelocityRule)} == set(BUCKET_NAMES)
     assert policy.challenge.lifetime == timedelta(minutes=10)
     assert {policy.mode_of(rule, development=False) for rule in policy.rules} == {"enforce"}
     enforced = [r.label for r in policy.rules if policy.mode_of(r, development=True) == "enforce"]
@@ -156,10 +156,10 @@ VELOCITY = velocity("network", 5)
                 velocity(of, 5, over="deny"),
                 f'1: rules[0]: over = "deny" by {of} would let strangers lock owners out',
             )
-            for of in ("number", "network", "wider-network", "prefix", "country")
+            for of in ("number", "network", "subnet", "prefix", "country")
         ),
         (
-            '[[rules]]\nrule = "countries"\nmost = 3\nover = "deny"',
+            '[[rules]]\nrule = "countries"\nmax = 3\nover = "deny"',
             '1: rules[0]: over = "deny" would let strangers lock out whoever shares their network',
         ),
         (CONVERSION + "deny_at = 4.0", "1: rules[0]: deny_at would let strangers close a prefix"),
@@ -168,7 +168,7 @@ VELOCITY = velocity("network", 5)
             '[[rules]]\nrule = "budget"\nof = "total"\nper_day = 1.0\nreserve = 1.5',
             "5: rules[0].reserve: Input should be less than or",
         ),
-        (VELOCITY + VELOCITY, "1: rules: these rules stand twice: velocity/network"),
+        (VELOCITY + VELOCITY, "1: rules: these rules are repeated: velocity/network"),
         ('[[rules]]\nrule = "country"\nallow = ["XX"]', "3: rules[0].allow[0]: there is no countr"),
         ('[[rules]]\nrule = "country"\ndeny = "DE"', "3: rules[0].deny: Input should be a valid "),
         ('[[rules]]\nrule = "number-type"\ndeny = ["fax"]', "3: rules[0].deny[0]: Input should be"),
@@ -189,8 +189,8 @@ VELOCITY = velocity("network", 5)
         (CONVERSION.replace("floor = 3", "floor = -3"), "4: rules[0].hour.floor: Input should be"),
         (CONVERSION.replace("best", "most"), "4: rules[0].hour.best: is missing"),
         (
-            '[[rules]]\nrule = "countries"\nmost = 0\nover = "deny"',
-            "3: rules[0].most: Input should",
+            '[[rules]]\nrule = "countries"\nmax = 0\nover = "deny"',
+            "3: rules[0].max: Input should",
         ),
         (VELOCITY + 'mode = "off"', "7: rules[0].mode: Input should be 'enforce' or 'record'"),
         ("[[rules]]\nrule = velocity", "2: Invalid value"),
@@ -216,7 +216,7 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
         (CHALLENGE.replace("iterations = 1\n", ""), "challenge.iterations: is missing"),
         (CHALLENGE.replace("iterations = 1", "iterations = 0"), "challenge.iterations: Input sho"),
         (CHALLENGE.replace("tries = 16", "tries = 0"), "challenge.tries: Input should be greater"),
-        (CHALLENGE + 'prefix = "000"\n', "challenge: prefix let the work take any time"),
+        (CHALLENGE + 'prefix = "000"\n', "challenge: prefix does not bound the time"),
         (
             CHALLENGE.replace("iterations = 1\n", "iterations = 5000\n").replace("16", "800"),
             "challenge: the hardest challenge would take a five-year-old phone 81.3 seconds",

@@ -40,7 +40,7 @@ def _fill(connection: Connection) -> None:
         Decision: [
             {
                 "number_digest": _id(n % 900),
-                "verification": _id(n),
+                "verification_nonce": _id(n),
                 "id": _id(n),
                 "network": _id(n % 700),
                 "country": "DE",
@@ -51,7 +51,7 @@ def _fill(connection: Connection) -> None:
                 "price_micros": 50_000,
                 "solved": False,
                 "verdict": "allow",
-                "findings": "[]",
+                "rule_results": "[]",
                 "created_at": NOW - timedelta(minutes=n),
             }
             for n in range(ROWS)
@@ -102,7 +102,7 @@ def _fill(connection: Connection) -> None:
             {
                 "number_digest": _id(n % 900),
                 "id": _id(n),
-                "verification": _id(n),
+                "verification_nonce": _id(n),
                 "channel": "sms",
                 "provider": "one",
                 "country": "DE",
@@ -127,7 +127,7 @@ def policy_app(make_app: MakeApp, tmp_path: Any) -> OpenAPI:
         tmp_path,
         *(
             velocity(of, 100)
-            for of in ("number-and-requester", "number", "wider-network", "prefix", "country")
+            for of in ("number-and-requester", "number", "subnet", "prefix", "country")
         ),
         velocity("network", 2, over="challenge"),
         countries(10),

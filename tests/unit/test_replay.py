@@ -24,14 +24,25 @@ from tests.conftest import NUMBER, Clock
 from tests.databases import fresh_database_url
 from tests.policies import budget, velocity, write_policy
 from verification.metrics import VerificationMetrics
-from verification.policy import history
-from verification.policy import replay as replaying
-from verification.policy.facts import Attempt
+from verification.policy.facts import SendAttempt
 from verification.policy.file import Policy, load_policy
-from verification.policy.history import Past, Refused, Stored
-from verification.policy.replay import Again, Column, Figures, Said, Then, replay
-from verification.policy.scratch import scratch
-from verification.policy.service import PolicyService, Ruling
+from verification.policy.history import (
+    HistorySize,
+    RecordedDecision,
+    RecordedRefusals,
+    count_history,
+    read_history,
+)
+from verification.policy.replay import (
+    RecordedDecisions,
+    ReplayColumn,
+    ReplayedDecision,
+    ReplayedPolicy,
+    ReplayFigures,
+    replay,
+)
+from verification.policy.service import PolicyDecision, PolicyService
+from verification.policy.temporary_database import temporary_database
 
 HOUR = timedelta(hours=1)
 CONVERSION = (
@@ -44,7 +55,7 @@ BUDGET = '[[rules]]\nrule = "budget"\nof = "total"\nper_day = 0.30\nreserve = 0.
 class NoChallenges:
     """Stands where challenges are made, which replaying does not look at."""
 
-    def make(self, number_digest: bytes, pressure: float, now: Any) -> dict[str, Any]:
+    def create(self, number_digest: bytes, pressure: float, now: Any) -> dict[str, Any]:
         """Make one that nobody solves."""
         return {}
 
@@ -74,13 +85,13 @@ class Recorder:
         channel: Channel = "sms",
         solved: bool = False,
         price_micros: int = 50_000,
-    ) -> Attempt:
+    ) -> SendAttempt:
         """Describe a first send, or a resend of a verification."""
-        return Attempt(
+        return SendAttempt(
             number_digest=number.encode().rjust(DIGEST_SIZE, b"0"),
-            verification=verification or self.name(DIGEST_SIZE),
+            verification_nonce=verification or self.name(DIGEST_SIZE),
             network=network.to_bytes(DIGEST_SIZE, "big"),
-            wider=(network // 4).to_bytes(DIGEST_SIZE, "big"),
+            subnet=(network // 4).to_bytes(DIGEST_SIZE, "big"),
             country="DE",
             prefix=prefix_of(number),
             number_type="mobile",
@@ -91,17 +102,17 @@ class Recorder:
             price_micros=price_micros,
         )
 
-    def ask(self, attempt: Attempt, *, paid_micros: int | None = 50_000) -> Ruling:
+    def ask(self, attempt: SendAttempt, *, paid_micros: int | None = 50_000) -> PolicyDecision:
         """Have it judged, sent and settled, as the service does; None: no provider took it."""
         with self.database.write() as connection:
-            ruling = self.policy.judge(connection, attempt, known=lambda: attempt.reserve)
-            if ruling.problem is None:
+            decision = self.policy.decide(connection, attempt, known=lambda: attempt.reserve)
+            if decision.problem is None:
                 connection.execute(
                     table(Send).insert(),
                     {
                         "number_digest": attempt.number_digest,
                         "id": self.name(DIGEST_SIZE),
-                        "verification": attempt.verification,
+                        "verification_nonce": attempt.verification_nonce,
                         "channel": attempt.channel,
                         "provider": "outbox",
                         "country": attempt.country,
@@ -113,34 +124,34 @@ class Recorder:
                         "updated_at": self.clock(),
                     },
                 )
-                self.policy.settle(connection, ruling, paid_micros=paid_micros)
-        return ruling
+                self.policy.settle(connection, decision, paid_micros=paid_micros)
+        return decision
 
-    def verify(self, attempt: Attempt, sends: int = 1) -> None:
+    def verify(self, attempt: SendAttempt, sends: int = 1) -> None:
         """Have the right code typed in now."""
         with self.database.write() as connection:
-            self.policy.verified(
+            self.policy.record_verified(
                 connection,
                 attempt.number_digest,
-                attempt.verification,
+                attempt.verification_nonce,
                 prefix=attempt.prefix,
                 country=attempt.country,
-                wider=attempt.wider,
+                subnet=attempt.subnet,
                 sends=sends,
                 started_at=attempt.at,
                 now=self.clock(),
             )
 
-    def replay(self, *policies: Policy, since: timedelta = HOUR * 24) -> list[Figures]:
+    def replay(self, *policies: Policy, since: timedelta = HOUR * 24) -> list[ReplayFigures]:
         """Give the figures of history as it was, and through policies."""
         now = self.clock() + timedelta(seconds=1)
-        columns = [Column(Then(), now - since)]
+        columns = [ReplayColumn(RecordedDecisions(), now - since)]
         figures = [columns[0].figures]
-        past = list(history.read(self.database, now - 14 * 24 * HOUR, now))
+        past = list(read_history(self.database, now - 14 * 24 * HOUR, now))
         replay(past, columns)
         for policy in policies:
-            with scratch() as connection:
-                column = Column(Again(policy, connection), now - since)
+            with temporary_database() as connection:
+                column = ReplayColumn(ReplayedPolicy(policy, connection), now - since)
                 replay(past, [column])
             figures.append(column.figures)
         return figures
@@ -170,12 +181,12 @@ def test_verified_people_who_would_be_blocked_are_counted(
     )
 
     assert (then.attempts, then.sends, then.money_micros) == (5, 5, 250_000)
-    assert then.people == {"untroubled": 3}
-    assert (denying.sends, denying.blocked, denying.money_micros) == (2, 3, 100_000)
-    assert denying.people == {"untroubled": 1, "blocked": 2}
+    assert then.verified == {"unaffected": 3}
+    assert (denying.sends, denying.denied, denying.money_micros) == (2, 3, 100_000)
+    assert denying.verified == {"unaffected": 1, "denied": 2}
     assert denying.rules == {"budget/total deny": 3}
-    assert (challenging.sends, challenging.challenged, challenging.blocked) == (2, 3, 0)
-    assert challenging.people == {"untroubled": 1, "challenged": 2}
+    assert (challenging.sends, challenging.challenged, challenging.denied) == (2, 3, 0)
+    assert challenging.verified == {"unaffected": 1, "challenged": 2}
 
 
 def test_whom_history_refused_is_sent_to_and_never_verified(
@@ -187,9 +198,9 @@ def test_whom_history_refused_is_sent_to_and_never_verified(
         recorder.ask(recorder.attempt())
         clock.advance(1)
     then, lax = recorder.replay(policy_of(velocity("network", 9)))
-    assert (then.sends, then.blocked, then.money_micros) == (1, 2, 50_000)
-    assert (lax.sends, lax.blocked, lax.money_micros) == (3, 0, 150_000)
-    assert not lax.people
+    assert (then.sends, then.denied, then.money_micros) == (1, 2, 50_000)
+    assert (lax.sends, lax.denied, lax.money_micros) == (3, 0, 150_000)
+    assert not lax.verified
 
 
 def test_challenge_passes_who_solved_one_then(
@@ -212,8 +223,8 @@ def test_challenge_passes_who_solved_one_then(
 
     assert (then.sends, then.challenged, then.solved) == (2, 1, 1)
     assert (same.sends, same.challenged, same.solved) == (2, 1, 1)
-    assert then.people == same.people == {"solved": 1}
-    assert denying.people == {"blocked": 1}
+    assert then.verified == same.verified == {"solved": 1}
+    assert denying.verified == {"denied": 1}
 
 
 def test_resends_of_what_would_not_have_begun_are_not_asked_for(
@@ -226,12 +237,12 @@ def test_resends_of_what_would_not_have_begun_are_not_asked_for(
     late = recorder.attempt()
     recorder.ask(late)
     clock.advance(60)
-    recorder.ask(recorder.attempt(verification=late.verification))
+    recorder.ask(recorder.attempt(verification=late.verification_nonce))
     clock.advance(5)
     recorder.verify(late, sends=2)
     _, strict = recorder.replay(policy_of(budget("total", 0.05)))
-    assert (strict.attempts, strict.sends, strict.blocked, strict.unasked) == (3, 1, 1, 1)
-    assert strict.people == {"blocked": 1}
+    assert (strict.attempts, strict.sends, strict.denied, strict.dropped_resends) == (3, 1, 1, 1)
+    assert strict.verified == {"denied": 1}
 
 
 def test_what_was_verified_is_credited_when_it_was(
@@ -249,7 +260,7 @@ def test_what_was_verified_is_credited_when_it_was(
     recorder.ask(recorder.attempt(number=NUMBER[:-1] + "2"))
     _, strict = recorder.replay(policy_of(CONVERSION))
     assert (strict.sends, strict.challenged) == (2, 1)
-    assert strict.people == {"untroubled": 1}
+    assert strict.verified == {"unaffected": 1}
 
 
 def test_warm_up_is_judged_and_not_counted(
@@ -264,8 +275,8 @@ def test_warm_up_is_judged_and_not_counted(
     clock.advance(3600)
     recorder.ask(recorder.attempt())
     then, strict = recorder.replay(policy_of(budget("total", 0.05)), since=HOUR)
-    assert (then.attempts, then.sends, then.people.total()) == (1, 1, 0)
-    assert (strict.attempts, strict.blocked, strict.people.total()) == (1, 1, 0)
+    assert (then.attempts, then.sends, then.verified.total()) == (1, 1, 0)
+    assert (strict.attempts, strict.denied, strict.verified.total()) == (1, 1, 0)
 
 
 def test_what_no_provider_took_costs_nothing(
@@ -280,41 +291,41 @@ def test_what_no_provider_took_costs_nothing(
     recorder.ask(recorder.attempt(price_micros=200_000), paid_micros=200_000)
     for figures in recorder.replay(policy_of(BUDGET)):
         assert (figures.attempts, figures.failed, figures.sends) == (3, 1, 2)
-        assert (figures.money_micros, figures.blocked) == (300_000, 0)
+        assert (figures.money_micros, figures.denied) == (300_000, 0)
 
 
 def test_history_is_read_over_many_pages(
     database: Database,
     clock: Clock,
     policy_of: Callable[..., Policy],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each decision comes once, in order, however many of one moment a page ends among."""
     recorder = Recorder(database, policy_of(velocity("network", 999)), clock)
     for place in range(7):
         recorder.ask(recorder.attempt())
         clock.advance(place % 3 == 2)
-    monkeypatch.setattr(history, "PAGE", 2)
-    for name in ("_FIRST_PAGE", "_NEXT_PAGE"):
-        monkeypatch.setattr(history, name, getattr(history, name).limit(2))
     since, until = clock() - HOUR, clock() + HOUR
-    past = [each for each in history.read(database, since, until) if isinstance(each, Past)]
-    assert history.count(database, since, until) == Stored(7, 0, 0)
-    keys = [(each.attempt.at, each.attempt.verification) for each in past]
+    past = [
+        each
+        for each in read_history(database, since, until, page_size=2)
+        if isinstance(each, RecordedDecision)
+    ]
+    assert count_history(database, since, until) == HistorySize(7, 0, 0)
+    keys = [(each.attempt.at, each.attempt.verification_nonce) for each in past]
     assert len(set(keys)) == 7 and keys == sorted(keys)
 
 
-class Noted(Again):
-    """Keeps what it said."""
+class KeepingPolicy(ReplayedPolicy):
+    """Keeps its decisions."""
 
     def __init__(self, policy: Policy, connection: Connection) -> None:
-        super().__init__(policy, connection)
-        self.said: list[Said] = []
+        super().__init__(policy, connection, attempts_per_transaction=7)
+        self.decisions: list[ReplayedDecision] = []
 
-    def say(self, past: Past) -> Said:
-        """Say it, and keep it."""
-        self.said.append(super().say(past))
-        return self.said[-1]
+    def decide(self, recorded: RecordedDecision) -> ReplayedDecision:
+        """Decide, and keep the decision."""
+        self.decisions.append(super().decide(recorded))
+        return self.decisions[-1]
 
 
 STEPS = st.lists(
@@ -335,21 +346,19 @@ def test_the_policy_that_made_history_decides_the_same_again(
     steps: list[tuple[str, int, int, int]],
     tmp_path: Path,
     policy_of: Callable[..., Policy],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Replayed under its own policy, every attempt gets the verdict it got, by the same rule."""
-    monkeypatch.setattr(replaying, "ATTEMPTS_A_TRANSACTION", 7)
     policy = policy_of(
         velocity("number-and-requester", 4),
         velocity("network", 6, over="challenge", period="1h"),
         CONVERSION,
-        '[[rules]]\nrule = "countries"\nmost = 6\nover = "challenge"\n',
+        '[[rules]]\nrule = "countries"\nmax = 6\nover = "challenge"\n',
         BUDGET.replace("0.30", "0.80"),
     )
     clock = Clock()
     database = Database(fresh_database_url("sqlite", tmp_path))
     recorder = Recorder(database, policy, clock)
-    pending: list[tuple[Attempt, int]] = []
+    pending: list[tuple[SendAttempt, int]] = []
     for step, last, network, seconds in steps:
         clock.advance(seconds)
         number = NUMBER[:-1] + str(last)
@@ -361,7 +370,7 @@ def test_the_policy_that_made_history_decides_the_same_again(
             resend = recorder.attempt(
                 number=NUMBER[:-1] + attempt.number_digest.decode()[-1],
                 network=int.from_bytes(attempt.network, "big"),
-                verification=attempt.verification,
+                verification=attempt.verification_nonce,
                 channel="voice" if sends == 1 else "sms",
             )
             allowed = recorder.ask(resend).problem is None
@@ -373,14 +382,15 @@ def test_the_policy_that_made_history_decides_the_same_again(
                 pending.append((attempt, 1))
     clock.advance(3600)
     now = clock()
-    past = list(history.read(database, now - 14 * 24 * HOUR, now))
+    past = list(read_history(database, now - 14 * 24 * HOUR, now))
     database.close()
-    with scratch() as connection:
-        noted = Noted(policy, connection)
-        replay(past, [Column(noted, now)])
-    assert all(each.count == 1 for each in past if isinstance(each, Refused))
+    with temporary_database() as connection:
+        kept_policy = KeepingPolicy(policy, connection)
+        replay(past, [ReplayColumn(kept_policy, now)])
+    assert all(each.count == 1 for each in past if isinstance(each, RecordedRefusals))
     assert [
-        (said.verdict, said.rule if said.verdict != "allow" else None) for said in noted.said
+        (said.verdict, said.rule if said.verdict != "allow" else None)
+        for said in kept_policy.decisions
     ] == [(each.verdict, each.rule) for each in past]
 
 
@@ -394,7 +404,7 @@ def test_refusals_of_a_minute_weigh_by_their_count(
         recorder.ask(recorder.attempt(number=number, network=4 * place))
         clock.advance(2)
     now = clock()
-    stored = history.count(database, now - HOUR, now)
+    stored = count_history(database, now - HOUR, now)
     assert (stored.decisions, stored.refused, stored.minutes) == (2, 40, 2)
 
     then, lax, by_network, by_prefix = recorder.replay(
@@ -419,7 +429,7 @@ def test_refusals_of_one_number_stay_those_of_one(
         recorder.ask(recorder.attempt())
     then, strict = recorder.replay(policy_of(velocity("number-and-requester", 3)))
     assert (then.attempts, then.challenged) == (11, 10)
-    assert (strict.sends, strict.blocked) == (3, 8)
+    assert (strict.sends, strict.denied) == (3, 8)
     assert strict.rules == {"velocity/number-and-requester deny": 8}
 
 
@@ -432,7 +442,7 @@ def test_solved_challenges_among_refusals_pass_again(
     for solved in (True, False, True, False, False):
         recorder.ask(recorder.attempt(solved=solved))
     then, asking = recorder.replay(policy_of(velocity("network", 1)))
-    assert (then.sends, then.blocked) == (1, 5)
+    assert (then.sends, then.denied) == (1, 5)
     assert (asking.sends, asking.solved, asking.challenged) == (3, 2, 3)
 
 
@@ -452,8 +462,8 @@ def test_known_numbers_draw_on_the_reserve_again(
     _, kept, open_to_all = recorder.replay(
         policy_of(budget("total", 0.10, reserve=0.5)), policy_of(budget("total", 0.05))
     )
-    assert (kept.sends, kept.blocked, kept.rules) == (2, 1, {"budget/total deny": 1})
-    assert (open_to_all.sends, open_to_all.blocked) == (1, 2)
+    assert (kept.sends, kept.denied, kept.rules) == (2, 1, {"budget/total deny": 1})
+    assert (open_to_all.sends, open_to_all.denied) == (1, 2)
 
 
 def test_command_prints_three_columns_and_says_how_challenges_are_treated(
@@ -469,14 +479,14 @@ def test_command_prints_three_columns_and_says_how_challenges_are_treated(
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
     assert document["decisions"] == 3 and document["currency"] == "EUR"
-    assert [document[name]["sends"] for name in ("then", "current", "new")] == [3, 3, 1]
-    assert document["new"]["people"]["blocked"] == 2
-    assert document["refused_by_the_minute"] == {"rows": 0, "requests": 0}
+    assert [document[name]["sends"] for name in ("recorded", "current", "new")] == [3, 3, 1]
+    assert document["new"]["verified"]["denied"] == 2
+    assert document["refusals_by_minute"] == {"rows": 0, "requests": 0}
     table = runner.invoke(args=["policy", "replay", "--policy", strict]).stdout
     assert "by the minute" not in table
-    assert "as decided then" in table and "solved one then" in table
-    blocked = next(line for line in table.splitlines() if "would have been blocked" in line)
-    assert blocked.split()[-3:] == ["0", "0", "2"]
+    assert "recorded" in table and "solved one then" in table
+    denied = next(line for line in table.splitlines() if "denied once or more" in line)
+    assert denied.split()[-3:] == ["0", "0", "2"]
 
 
 @pytest.mark.parametrize("since", ["7", "week", "31d", "0d"])
@@ -484,4 +494,4 @@ def test_command_refuses_times_it_cannot_read(app: OpenAPI, since: str) -> None:
     """A time is written as in the policy file."""
     arguments = ["policy", "replay", "--policy", "x.toml", "--since", since]
     result = app.test_cli_runner().invoke(args=arguments)
-    assert result.exit_code == 2 and "write a time as" in result.output
+    assert result.exit_code == 2 and "write a duration as" in result.output

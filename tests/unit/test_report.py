@@ -60,7 +60,7 @@ class Rows:
             Send,
             number_digest=b"n" * 16,
             id=name(),
-            verification=of,
+            verification_nonce=of,
             channel="sms",
             provider=provider,
             country=country,
@@ -95,7 +95,7 @@ class Rows:
                 "service": False,
                 "number_type": "mobile",
                 "price_micros": 50_000,
-                "findings": "[]",
+                "rule_results": "[]",
                 "created_at": at,
                 "last_at": at,
             }
@@ -107,7 +107,7 @@ class Rows:
         self.write(
             Decision,
             number_digest=b"n" * 16,
-            verification=name(),
+            verification_nonce=name(),
             id=name(),
             network=b"w" * 16,
             country=country,
@@ -119,7 +119,7 @@ class Rows:
             solved=False,
             verdict=verdict,
             rule="velocity/network",
-            findings="[]",
+            rule_results="[]",
             created_at=NOW - timedelta(hours=1),
         )
 

@@ -29,7 +29,7 @@ def network(peer: str | None, forwarded_for: str | None = None) -> str:
 )
 def test_the_network_around_it(peer: str | None, expected: str) -> None:
     """Around an IPv4 address lies its /24, around an IPv6 /64 its /48."""
-    assert RequesterResolver(PROXIES).resolve(peer, None).wider == expected
+    assert RequesterResolver(PROXIES).resolve(peer, None).subnet == expected
 
 
 def test_a_service_has_no_network_around_it() -> None:

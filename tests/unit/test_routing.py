@@ -12,15 +12,15 @@ import pytest
 from core.database import Database
 from settings import Settings
 from sms import outcomes
-from sms.outcomes import Evidence, Seen, slot_of, weigh
+from sms.outcomes import ConversionEvidence, SlotOutcome, slot_of, weigh
 from sms.problems import SendUnavailable
 from sms.provider import BOTH, Channel, Provider
 from sms.routing import Candidate, Router, doublings, rank
-from sms.routing_file import Choice, Routing, load_routing
+from sms.routing_file import Routing, RoutingParameters, load_routing
 from tests.conftest import Clock
 from tests.scripted import Scripted
 
-CHOICE = Choice(margin=0.05, half_life_sends=100, patience_seconds=180)
+CHOICE = RoutingParameters(margin=0.05, half_life_sends=100, patience_seconds=180)
 TEXTS: frozenset[Channel] = frozenset({"sms"})
 DRAWS = 2000
 
@@ -62,7 +62,7 @@ class Routes:
         """Note what came of sends that began some time ago."""
         began = self.clock() - timedelta(**ago)
         with self.database.write() as connection:
-            outcomes.count(
+            outcomes.add(
                 connection, country, "sms", provider, began, sends=sends, verified=verified
             )
 
@@ -151,9 +151,9 @@ def test_counts_add_up(database: Database, clock: Clock) -> None:
     newest = slot_of(clock())
     assert newest % 12 == 11
     assert seen == [
-        Seen("a", newest, 4, 2),
-        Seen("a", newest - 35, 6, 3),
-        Seen("a", newest - 71, 2, 1),
+        SlotOutcome("a", newest, 4, 2),
+        SlotOutcome("a", newest - 35, 6, 3),
+        SlotOutcome("a", newest - 71, 2, 1),
     ]
 
 
@@ -162,7 +162,7 @@ def at(clock: Clock, **ago: float) -> int:
     return slot_of(clock() - timedelta(**ago))
 
 
-def weighed(clock: Clock, seen: Sequence[Seen]) -> Evidence:
+def weighed(clock: Clock, seen: Sequence[SlotOutcome]) -> ConversionEvidence:
     """Weigh what was seen of `a`."""
     return weigh(seen, clock(), CHOICE)["a"]
 
@@ -172,7 +172,9 @@ def test_a_send_is_not_known_to_have_failed_at_once(clock: Clock) -> None:
     slot = slot_of(clock())
     for seconds, known in ((0, 0), (1, 0), (180, 0), (240, 0.25), (300, 0.4), (390, 0.7), (480, 1)):
         clock.now = clock.now.replace(minute=seconds // 60, second=seconds % 60)
-        evidence = weigh([Seen("a", slot, 2, 0), Seen("b", slot, 2, 2)], clock(), CHOICE)
+        evidence = weigh(
+            [SlotOutcome("a", slot, 2, 0), SlotOutcome("b", slot, 2, 2)], clock(), CHOICE
+        )
         half = 0.5 ** (1 / CHOICE.half_life_sends)
         assert evidence["a"] == pytest.approx((0, 2 * known * half))
         assert evidence["b"] == pytest.approx((2 * half, 0))
@@ -181,7 +183,11 @@ def test_a_send_is_not_known_to_have_failed_at_once(clock: Clock) -> None:
 def test_age_is_counted_in_sends(clock: Clock) -> None:
     """What a hundred of the provider's own sends came after counts half, however long ago it was."""
     for later in (at(clock, hours=1), at(clock, hours=22)):
-        seen = [Seen("a", later, 100, 50), Seen("b", later, 500, 5), Seen("a", later - 12, 10, 8)]
+        seen = [
+            SlotOutcome("a", later, 100, 50),
+            SlotOutcome("b", later, 500, 5),
+            SlotOutcome("a", later - 12, 10, 8),
+        ]
         new, old = 0.5 ** (50 / CHOICE.half_life_sends), 0.5 ** (105 / CHOICE.half_life_sends)
         expected = (50 * new + 8 * old, 50 * new + 2 * old)
         assert weighed(clock, seen) == pytest.approx(expected)
@@ -189,8 +195,11 @@ def test_age_is_counted_in_sends(clock: Clock) -> None:
 
 def test_who_died_is_left(clock: Clock) -> None:
     """A long good record does not hold the router once fifty sends in a row came to nothing."""
-    seen = [Seen("a", at(clock, minutes=20), 60, 0), Seen("b", at(clock, hours=2), 40, 28)]
-    seen += [Seen("a", at(clock, hours=3), 1000, 850)]
+    seen = [
+        SlotOutcome("a", at(clock, minutes=20), 60, 0),
+        SlotOutcome("b", at(clock, hours=2), 40, 28),
+    ]
+    seen += [SlotOutcome("a", at(clock, hours=3), 1000, 850)]
     drawn = [
         rank(
             [Candidate("a", 1), Candidate("b", 1)], weigh(seen, clock(), CHOICE), CHOICE, Random(n)
@@ -200,7 +209,9 @@ def test_who_died_is_left(clock: Clock) -> None:
     assert sum(order[0].provider == "b" for order in drawn) > 90
 
 
-def share(first: Evidence, second: Evidence, price: int = 1, other: int = 1) -> float:
+def share(
+    first: ConversionEvidence, second: ConversionEvidence, price: int = 1, other: int = 1
+) -> float:
     """Say how often the first comes before the second."""
     random = Random(7)
     candidates = [Candidate("a", price), Candidate("b", other)]
@@ -211,8 +222,12 @@ def share(first: Evidence, second: Evidence, price: int = 1, other: int = 1) -> 
 
 def test_it_is_thompson_sampling() -> None:
     """Whoever may be best comes first as often as that is likely: for Beta(2, 1) and Beta(1, 1) 2/3."""
-    assert share(Evidence(1, 0), Evidence(0, 0)) == pytest.approx(2 / 3, abs=0.04)
-    assert share(Evidence(0, 0), Evidence(0, 0)) == pytest.approx(1 / 2, abs=0.04)
+    assert share(ConversionEvidence(1, 0), ConversionEvidence(0, 0)) == pytest.approx(
+        2 / 3, abs=0.04
+    )
+    assert share(ConversionEvidence(0, 0), ConversionEvidence(0, 0)) == pytest.approx(
+        1 / 2, abs=0.04
+    )
 
 
 @pytest.mark.parametrize(
@@ -221,8 +236,8 @@ def test_it_is_thompson_sampling() -> None:
 def test_what_a_price_weighs(price: int, better: float, chosen: int) -> None:
     """Twice as dear must convert better by the margin, four times as dear by twice that."""
     million = 1_000_000
-    dear = Evidence(million * (0.7 + better), million * (0.3 - better))
-    assert share(dear, Evidence(0.7 * million, 0.3 * million), price, 1) == chosen
+    dear = ConversionEvidence(million * (0.7 + better), million * (0.3 - better))
+    assert share(dear, ConversionEvidence(0.7 * million, 0.3 * million), price, 1) == chosen
 
 
 def test_what_is_free() -> None:

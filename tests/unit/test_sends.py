@@ -1,6 +1,7 @@
 """Sends: what becomes of each, and that nothing half-done stays of one that did not happen."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from itertools import count, permutations, product
 from typing import Any
 
@@ -14,13 +15,14 @@ from core.database import Database
 from core.metrics import Metrics
 from settings import Settings
 from sms.delivery import DeliveryService, Outcome
+from sms.dispatch import Dispatcher
 from sms.metrics import SmsMetrics
 from sms.models import Send
 from sms.problems import SendBlocked, SendRejected, SendUnavailable
 from sms.provider import Ambiguous, Blocked, Rejected, Unavailable
 from sms.routing import Router
 from sms.routing_file import load_routing
-from sms.service import Delivered, Queued, SendService
+from sms.service import QueuedSend, SendResult, SendService
 from tests.conftest import NUMBER, Clock, MakeApp, problem_code
 from tests.scripted import Scripted
 
@@ -47,8 +49,16 @@ class Sends:
         self.deliveries = DeliveryService(database, clock, self.metrics)
         routing = load_routing(Settings(), [provider.name])
         router = Router(routing, [provider], clock, self.next_id)
+        dispatcher = Dispatcher({provider.name: provider}, router, self.metrics)
         self.service = SendService(
-            database, [provider], router, self.deliveries, clock, self.next_id, self.metrics, 20
+            database,
+            router,
+            dispatcher,
+            self.deliveries,
+            clock,
+            self.next_id,
+            self.metrics,
+            timedelta(seconds=20),
         )
 
     def next_id(self, size: int) -> bytes:
@@ -62,22 +72,22 @@ class Sends:
             connection.execute(update(Send).where(Send.id == identity).values(status=status))
         return identity
 
-    def start(self, connection: Connection) -> Queued:
+    def start(self, connection: Connection) -> QueuedSend:
         """Record a send."""
         return self.service.queue(
             connection,
             self.service.route(connection, "DE", "sms"),
             number_digest=DIGEST,
-            verification=b"v" * 16,
+            verification_nonce=b"v" * 16,
             prefix="+4915112",
             first=True,
         )
 
-    def deliver(self) -> Delivered:
+    def deliver(self) -> SendResult:
         """Record a send, hand it over, and record how that ended."""
         with self.database.write() as connection:
             queued = self.start(connection)
-        delivered = self.service.deliver(queued, to=NUMBER, body="a code", language="en")
+        delivered = self.service.dispatch(queued, to=NUMBER, body="a code", language="en")
         with self.database.write() as connection:
             self.service.record(connection, delivered)
         return delivered
@@ -190,14 +200,14 @@ def test_how_a_hand_over_ends(
     """Only what is certain is a failure; whatever else the provider does leaves it unknown."""
     provider.faults = [fault] if fault else []
     delivered = sends.deliver()
-    assert (type(delivered.failure) if delivered.failure else None) is problem
+    assert (type(delivered.problem) if delivered.problem else None) is problem
     assert delivered.price_micros == (0 if problem else 50_000)
     assert provider.calls == 1
     row = sends.row(delivered.queued.id)
     assert (row.status, row.price_micros) == (status, delivered.price_micros)
     if isinstance(fault, Unavailable):
-        assert delivered.failure is not None
-        assert delivered.failure.retry_after == 7
+        assert delivered.problem is not None
+        assert delivered.problem.retry_after == 7
 
 
 @pytest.fixture

@@ -6,24 +6,24 @@ import pytest
 from smpplib import consts
 
 from sms.provider import Unavailable
-from sms.smpp_connection import SmppConnection, Times
+from sms.smpp_connection import SmppConnection, SmppTimeouts
 from sms.smpp_socket import PduSocket
 
 
 class Nobody:
     """An inbox that nothing may come to."""
 
-    def take_delivery(self, *_: object) -> None:
+    def handle_deliver_sm(self, *_: object) -> None:
         """Refuse whatever it is."""
         raise AssertionError
 
-    take_late_answer = take_delivery
+    handle_late_response = handle_deliver_sm
 
 
 def test_nothing_is_submitted_to_who_is_gone() -> None:
     """Before the end is even noticed, a text fails for certain; then the connection says that it ended."""
     ours, theirs = socket.socketpair()
-    connection = SmppConnection(PduSocket(ours), Times(5, 5, 60), 1, Nobody())
+    connection = SmppConnection(PduSocket(ours), SmppTimeouts(5, 5, 60), 1, Nobody())
     theirs.close()
     for _ in range(2):
         with pytest.raises(Unavailable) as caught:

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from core.metrics import Metrics
 from sms.metrics import SmsMetrics
-from sms.smpp_connection import Answer
+from sms.smpp_connection import SubmitResponse
 from sms.smpp_inbox import SmppInbox
 from sms.smpp_pdus import HEADER_SIZE, write
 from sms.smpp_receipts import Receipt
@@ -25,13 +25,13 @@ class Messages:
         self.go_on = threading.Event()
         self.refused: list[str] = []
 
-    def take_receipt(self, receipt: Receipt) -> str:
+    def record_receipt(self, receipt: Receipt) -> str:
         """Take a receipt, after a while."""
         self.asked.set()
         assert self.go_on.wait(5)
-        return "news"
+        return "applied"
 
-    def take_refusal(self, reference: str, error_code: str) -> None:
+    def record_refusal(self, reference: str, error_code: str) -> None:
         """Take a refusal, or fail."""
         if reference == "bad":
             raise RuntimeError("no such send")
@@ -59,7 +59,7 @@ def messages() -> Messages:
 @pytest.fixture
 def inbox(messages: Messages) -> Iterator[SmppInbox]:
     """An inbox that holds two."""
-    inbox = SmppInbox(messages, "same", SmsMetrics(Metrics()), most_waiting=2)  # type: ignore[arg-type]
+    inbox = SmppInbox(messages, "same", SmsMetrics(Metrics()), max_waiting=2)  # type: ignore[arg-type]
     yield inbox
     messages.go_on.set()
     inbox.close()
@@ -68,13 +68,13 @@ def inbox(messages: Messages) -> Iterator[SmppInbox]:
 def test_a_full_inbox_refuses(inbox: SmppInbox, messages: Messages) -> None:
     """What it cannot hold is refused for now, at once, while the rest waits for the database."""
     connection = Connection()
-    inbox.take_delivery(connection, 1, RECEIPT)  # type: ignore[arg-type]
+    inbox.handle_deliver_sm(connection, 1, RECEIPT)  # type: ignore[arg-type]
     assert messages.asked.wait(5)
     for sequence in (2, 3, 4):
-        inbox.take_delivery(connection, sequence, RECEIPT)  # type: ignore[arg-type]
+        inbox.handle_deliver_sm(connection, sequence, RECEIPT)  # type: ignore[arg-type]
     assert connection.answers == {4: consts.SMPP_ESME_RMSGQFUL}
     with capture_logs() as lines:
-        inbox.take_late_answer("reference", Answer(consts.SMPP_ESME_RINVDSTADR, None))
+        inbox.handle_late_response("reference", SubmitResponse(consts.SMPP_ESME_RINVDSTADR, None))
     assert [line["event"] for line in lines] == ["smpp.inbox_full"]
 
     messages.go_on.set()
@@ -86,7 +86,7 @@ def test_a_full_inbox_refuses(inbox: SmppInbox, messages: Messages) -> None:
 def test_nothing_ends_it(inbox: SmppInbox, messages: Messages) -> None:
     """A fault is told, and what comes after it is dealt with; an answer without an id tells nothing."""
     with capture_logs() as lines:
-        inbox.take_late_answer("bad", Answer(consts.SMPP_ESME_RINVDSTADR, None))
-        inbox.take_late_answer("good", Answer(consts.SMPP_ESME_ROK, None))
+        inbox.handle_late_response("bad", SubmitResponse(consts.SMPP_ESME_RINVDSTADR, None))
+        inbox.handle_late_response("good", SubmitResponse(consts.SMPP_ESME_ROK, None))
         inbox.close()
     assert ("smpp.unexpected", "RuntimeError") in [(x["event"], x["error"]) for x in lines]

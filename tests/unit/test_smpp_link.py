@@ -10,10 +10,10 @@ from structlog.testing import capture_logs
 from core.metrics import Metrics
 from sms.metrics import SmsMetrics
 from sms.provider import Unavailable
-from sms.smpp_connection import SmppConnection, Times
+from sms.smpp_connection import SmppConnection, SmppTimeouts
 from sms.smpp_link import SmppLink
 
-TIMES = Times(connect=5, response=5, idle=60, first_retry=0.1, longest_retry=0.4)
+TIMES = SmppTimeouts(connect=5, response=5, idle=60, first_retry=0.1, longest_retry=0.4)
 #: No wait is a whole one: a part is taken off by chance, at most half.
 WAITS = (0.1, 0.2, 0.4, 0.4)
 
@@ -62,7 +62,7 @@ def test_binds_again_later_each_time() -> None:
     """A refusal, a hang-up and faults of ours are all waited after, longer each time, up to a bound."""
     binds = Binds(
         fail(Unavailable("refused")),
-        lambda: Connection("hung-up"),
+        lambda: Connection("connection-closed"),
         fail(RuntimeError("a bug")),
         lambda: Connection(RuntimeError("another")),
     )
@@ -75,7 +75,7 @@ def test_binds_again_later_each_time() -> None:
         link.close()
 
     lost = [line for line in lines if line["event"] == "smpp.lost"][:4]
-    codes = ["refused", "hung-up", "bind-failed", "connection-lost"]
+    codes = ["refused", "connection-closed", "bind-failed", "connection-lost"]
     assert [line["error_code"] for line in lost] == codes
     for line, wait in zip(lost, WAITS, strict=True):
         assert wait / 2 - 0.01 <= line["retry_in"] <= wait + 0.01
@@ -93,7 +93,7 @@ def test_a_send_waits_for_the_first_try_only() -> None:
         assert go_on.wait(5)
         raise Unavailable("refused")
 
-    link = SmppLink(Binds(bind), Times(5, 5, 60, first_retry=60), SmsMetrics(Metrics()))
+    link = SmppLink(Binds(bind), SmppTimeouts(5, 5, 60, first_retry=60), SmsMetrics(Metrics()))
     with pytest.raises(Unavailable) as early:
         link.connection(0.01)
     assert early.value.error_code == "bind-timeout"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sms.smpp_pdus import HEADER_SIZE, MAX_PDU_BYTES, Nonsense, read_body, read_header, write
+from sms.smpp_pdus import HEADER_SIZE, MAX_PDU_BYTES, InvalidPdu, read_body, read_header, write
 from sms.smpp_receipts import is_receipt, read_receipt
 
 
@@ -30,7 +30,7 @@ def test_headers_are_not_believed(octets: bytes) -> None:
     """Of any 16 octets a PDU of a bounded size begins with, or none does."""
     try:
         header = read_header(octets)
-    except Nonsense:
+    except InvalidPdu:
         return
     assert HEADER_SIZE <= header.length <= MAX_PDU_BYTES
 
@@ -38,7 +38,7 @@ def test_headers_are_not_believed(octets: bytes) -> None:
 @pytest.mark.parametrize("length", [0, 15, MAX_PDU_BYTES + 1, 0x7FFFFFFF, 0xFFFFFFFF])
 def test_lengths_that_no_pdu_has(length: int) -> None:
     """Neither less than a header nor more than the largest PDU is waited for."""
-    with pytest.raises(Nonsense):
+    with pytest.raises(InvalidPdu):
         read_header(struct.pack(">LLLL", length, 4, 0, 1))
 
 
@@ -50,7 +50,7 @@ def test_bodies_are_not_believed(name: str, octets: bytes) -> None:
     """Any octets are a body or nonsense, and any delivery is a receipt or none."""
     try:
         body = read_body(name, octets)
-    except Nonsense:
+    except InvalidPdu:
         return
     if name == "deliver_sm" and is_receipt(body):
         for ids in ("same", "decimal", "hex"):
@@ -62,7 +62,7 @@ def test_cut_bodies_are_nonsense() -> None:
     octets = write("deliver_sm", 1, short_message=b"id:1", source_addr="49")[HEADER_SIZE:]
     assert read_body("deliver_sm", octets).fields["short_message"] == b"id:1"
     for size in range(len(octets)):
-        with pytest.raises(Nonsense):
+        with pytest.raises(InvalidPdu):
             read_body("deliver_sm", octets[:size])
 
 
@@ -70,5 +70,5 @@ def test_cut_bodies_are_nonsense() -> None:
 def test_cut_options_are_nonsense(options: bytes) -> None:
     """An optional parameter that is longer than what is there is refused."""
     octets = write("submit_sm_resp", 1, message_id="1")[HEADER_SIZE:]
-    with pytest.raises(Nonsense):
+    with pytest.raises(InvalidPdu):
         read_body("submit_sm_resp", octets + options)

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from sms.provider import Ambiguous, Unavailable
-from sms.smpp_pdus import Nonsense, write
-from sms.smpp_socket import HungUp, PduSocket
+from sms.smpp_pdus import InvalidPdu, write
+from sms.smpp_socket import ConnectionClosed, PduSocket
 
 PDU = write("enquire_link", 7)
 
@@ -57,7 +57,7 @@ def test_silence_is_not_half_a_pdu(pair: Pair) -> None:
     with pytest.raises(TimeoutError):
         pdus.read(0.05, 5)
     theirs.send(PDU[:3])
-    with pytest.raises(Nonsense):
+    with pytest.raises(InvalidPdu):
         pdus.read(5, 0.05)
 
 
@@ -67,7 +67,7 @@ def test_the_end_is_told(pair: Pair) -> None:
     theirs.send(PDU + struct.pack(">L", 16))
     theirs.shutdown(socket.SHUT_WR)
     assert pdus.read(5, 5)[0].command == "enquire_link"
-    with pytest.raises(HungUp):
+    with pytest.raises(ConnectionClosed):
         pdus.read(5, 5)
 
 

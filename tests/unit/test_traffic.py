@@ -9,13 +9,13 @@ from sqlalchemy import select
 from core.database import Database
 from tests.conftest import Clock
 from verification.policy import traffic
-from verification.policy.facts import Record, Span
+from verification.policy.facts import RecentTraffic, SpanTraffic
 from verification.policy.models import Traffic
 from verification.policy.traffic import (
-    USUAL_AT_FIRST,
-    USUAL_MOST,
-    USUAL_WEIGHT,
-    Counted,
+    MAX_UNVERIFIED_RATIO,
+    PRIOR_UNVERIFIED_RATIO,
+    PRIOR_WEIGHT,
+    CountedTraffic,
     ends_in,
     purge_traffic,
 )
@@ -31,7 +31,9 @@ class Flow:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def send(self, at: datetime = NOON, prefix: str = PREFIX, country: str = COUNTRY) -> Counted:
+    def send(
+        self, at: datetime = NOON, prefix: str = PREFIX, country: str = COUNTRY
+    ) -> CountedTraffic:
         """Count a send."""
         with self.database.write() as connection:
             return traffic.count(connection, prefix, country, at)
@@ -39,7 +41,7 @@ class Flow:
     def past(self, at: datetime, sends: int, verified: int = 0, prefix: str = PREFIX) -> None:
         """Let there have been so much."""
         with self.database.write() as connection:
-            cells = traffic.cells_of(prefix, COUNTRY, at)
+            cells = traffic.traffic_keys(prefix, COUNTRY, at)
             traffic.add(connection, cells, sends=sends, verified=verified)
 
     def rows(self) -> dict[tuple[str, str], list[tuple[int, int]]]:
@@ -60,11 +62,14 @@ def flow(database: Database) -> Flow:
 
 def test_the_first_send_of_a_country(flow: Flow) -> None:
     """Is counted in the hour and in the day of its prefix and its country, and nothing is known."""
-    first = Span(1, 0, 0, 0)
+    first = SpanTraffic(1, 0, 0, 0)
     counted = flow.send()
-    assert (counted.prefix, counted.country) == (Record(first, first), Record(first, first))
-    assert counted.usual == USUAL_AT_FIRST
-    scopes = [(cell.scope, cell.span) for cell in counted.cells]
+    assert (counted.prefix, counted.country) == (
+        RecentTraffic(first, first),
+        RecentTraffic(first, first),
+    )
+    assert counted.unverified_ratio == PRIOR_UNVERIFIED_RATIO
+    scopes = [(cell.scope, cell.span) for cell in counted.keys]
     assert scopes == [(PREFIX, "hour"), (PREFIX, "day"), (COUNTRY, "hour"), (COUNTRY, "day")]
     assert list(flow.rows().values()) == [[(1, 0)]] * 4
 
@@ -92,9 +97,9 @@ def test_the_best_and_the_last_span(flow: Flow) -> None:
     for hours, verified in ((1, 4), (2, 3), (5, 9), (24, 8), (25, 100)):
         flow.past(NOON - hours * HOUR, verified, verified)
     counted = flow.send()
-    assert counted.prefix.hour == Span(1, 0, best=9, last=4)
+    assert counted.prefix.hour == SpanTraffic(1, 0, best=9, last=4)
     flow.past(NOON, 6, 6)
-    assert flow.send().prefix.hour == Span(8, 6, best=9, last=6)
+    assert flow.send().prefix.hour == SpanTraffic(8, 6, best=9, last=6)
     assert flow.send(NOON + 2 * HOUR).prefix.hour.last == 0
 
 
@@ -103,13 +108,16 @@ def test_how_far_back_days_count(flow: Flow) -> None:
     flow.past(NOON - 14 * DAY, 7, 7)
     flow.past(NOON - 15 * DAY, 50, 50)
     flow.past(NOON, 30, 30)
-    assert flow.send().country.day == Span(31, 30, best=7, last=30)
+    assert flow.send().country.day == SpanTraffic(31, 30, best=7, last=30)
 
 
 def usual(sends: int, verified: int) -> float:
     """Say what is believed after so much."""
     unverified = sends - verified
-    return min(USUAL_MOST, (unverified + USUAL_AT_FIRST * USUAL_WEIGHT) / (verified + USUAL_WEIGHT))
+    return min(
+        MAX_UNVERIFIED_RATIO,
+        (unverified + PRIOR_UNVERIFIED_RATIO * PRIOR_WEIGHT) / (verified + PRIOR_WEIGHT),
+    )
 
 
 def test_what_usually_stays_unverified_is_learned(flow: Flow) -> None:
@@ -117,21 +125,21 @@ def test_what_usually_stays_unverified_is_learned(flow: Flow) -> None:
     flow.past(NOON - DAY, 1_000, 900)
     flow.past(NOON - 2 * DAY, 500, 400)
     flow.past(NOON, 10_000, 0)
-    assert flow.send().usual == pytest.approx(usual(1_500, 1_300))
-    assert usual(1_500, 1_300) < USUAL_AT_FIRST
+    assert flow.send().unverified_ratio == pytest.approx(usual(1_500, 1_300))
+    assert usual(1_500, 1_300) < PRIOR_UNVERIFIED_RATIO
 
 
 def test_no_country_is_believed_to_be_worse_than_one_for_one(flow: Flow) -> None:
     """A country that attackers own earns nothing by it."""
     flow.past(NOON - DAY, 10_000, 5)
-    assert flow.send().usual == USUAL_MOST
+    assert flow.send().unverified_ratio == MAX_UNVERIFIED_RATIO
 
 
 def test_days_that_verified_more_than_they_sent(flow: Flow) -> None:
     """Codes of before midnight are typed in after it: that takes nothing from other days."""
     flow.past(NOON - DAY, 0, 40)
     flow.past(NOON - 2 * DAY, 100, 60)
-    assert flow.send().usual == pytest.approx(usual(140, 100))
+    assert flow.send().unverified_ratio == pytest.approx(usual(140, 100))
 
 
 @pytest.mark.parametrize("back", [HOUR, 7 * HOUR, DAY, 40 * DAY])
@@ -160,9 +168,9 @@ def test_who_verifies_under_a_clock_set_back_is_believed(flow: Flow) -> None:
 def test_a_clock_set_forward(flow: Flow) -> None:
     """It begins the later hour; set right again, both count until that is over."""
     flow.past(NOON, 5, 5)
-    assert flow.send(NOON + HOUR).prefix.hour == Span(1, 0, best=5, last=5)
-    assert flow.send().prefix.hour == Span(7, 5, best=0, last=5)
-    assert flow.send(NOON + HOUR).prefix.hour == Span(2, 0, best=5, last=5)
+    assert flow.send(NOON + HOUR).prefix.hour == SpanTraffic(1, 0, best=5, last=5)
+    assert flow.send().prefix.hour == SpanTraffic(7, 5, best=0, last=5)
+    assert flow.send(NOON + HOUR).prefix.hour == SpanTraffic(2, 0, best=5, last=5)
 
 
 def test_what_did_not_happen_is_taken_back(flow: Flow) -> None:
@@ -171,7 +179,7 @@ def test_what_did_not_happen_is_taken_back(flow: Flow) -> None:
     before = flow.rows()
     counted = flow.send()
     with flow.database.write() as connection:
-        traffic.add(connection, counted.cells, sends=-1)
+        traffic.add(connection, counted.keys, sends=-1)
     assert flow.rows() == before
 
 
@@ -208,4 +216,4 @@ def test_what_nobody_looks_back_at_is_purged(flow: Flow) -> None:
     assert len(rows[COUNTRY, "h"]) == 3
     assert len(rows[COUNTRY, "d"]) == 4
     after = flow.send(NOON)
-    assert after.usual == before.usual
+    assert after.unverified_ratio == before.unverified_ratio

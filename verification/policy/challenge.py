@@ -1,7 +1,6 @@
-"""Challenges: a proof of work (ALTCHA, version 2) that lets a person past a soft limit, once.
+"""Challenges: a proof of work (ALTCHA, version 2) that lets one send past a soft limit.
 
-Owns making and judging them. A challenge is signed and bound to one number, so nothing is stored until its
-solution is used. Refuses solutions that are wrong, expired, of another number's challenge or used before.
+A challenge is signed and bound to one number; nothing is stored until its solution is spent.
 """
 
 import os
@@ -20,27 +19,27 @@ from verification.policy.models import SpentChallenge
 from verification.problems import ChallengeRejected
 
 ALGORITHM = "PBKDF2/SHA-256"
-#: Bytes of the key that a solution must match. Few, because clients reckon the work that is asked for by
-#: them; enough that hardly any other try matches before the one that was planted.
-_PREFIX_BYTES = 2
+#: Bytes of the key that a solution must match. Few, because clients estimate the work from them; enough that
+#: another counter hardly ever matches before the planted one.
+_KEY_PREFIX_BYTES = 2
 
 
 @dataclass(frozen=True)
 class Solution:
-    """A right solution of a number's challenge, which may have been used before."""
+    """A correct solution of a number's challenge; it may have been spent already."""
 
     number_digest: bytes
     nonce: bytes
     expires_at: datetime
-    #: How hard it was: 1 to MAX_DIFFICULTY.
+    #: Difficulty of the challenge: 1 to MAX_DIFFICULTY.
     strength: int
 
     def suffices(self, pressure: float) -> bool:
-        """Say whether it was work enough; limits may have been filled to twice as much meanwhile."""
+        """Return whether it was enough work; limits may have filled to twice as much since."""
         return 2 * self.strength >= strength_of(pressure)
 
     def spend(self, connection: Connection) -> bool:
-        """Use it up in the caller's transaction; say whether this was the first time."""
+        """Spend it in the caller's transaction; return whether that was the first time."""
         return bool(
             connection.execute(
                 insert(connection, SpentChallenge)
@@ -54,8 +53,8 @@ class Solution:
             ).one_or_none()
         )
 
-    def give_back(self, connection: Connection) -> None:
-        """Let it be used again, because nobody was there to send what it let through."""
+    def refund(self, connection: Connection) -> None:
+        """Let it be spent again, because no provider sent what it let through."""
         connection.execute(
             delete(SpentChallenge).where(
                 SpentChallenge.number_digest == self.number_digest,
@@ -65,12 +64,12 @@ class Solution:
 
 
 def strength_of(pressure: float) -> int:
-    """Give how hard a challenge is that far over a limit: 1 to MAX_DIFFICULTY."""
+    """Return the difficulty of a challenge at a pressure: 1 to MAX_DIFFICULTY."""
     return max(1, min(MAX_DIFFICULTY, round(pressure)))
 
 
 class ChallengeService:
-    """Makes challenges and judges their solutions."""
+    """Creates challenges and verifies solutions."""
 
     def __init__(
         self,
@@ -82,11 +81,11 @@ class ChallengeService:
         self._parameters = parameters
         self._entropy = entropy
 
-    def make(self, number_digest: bytes, pressure: float, now: datetime) -> dict[str, Any]:
-        """Make a challenge for a number, as the JSON that ALTCHA's clients take.
+    def create(self, number_digest: bytes, pressure: float, now: datetime) -> dict[str, Any]:
+        """Return a challenge for a number, as JSON for ALTCHA's clients.
 
-        The try that solves it is planted, evenly among so many, so that nobody works for longer however
-        unlucky they are. It takes one PBKDF2 key.
+        The counter that solves it is planted at random among the tries, which bounds the work. Takes the time
+        of one PBKDF2 key.
         """
         strength = strength_of(pressure)
         tries = self._parameters.tries * strength
@@ -95,22 +94,22 @@ class ChallengeService:
             ALGORITHM,
             self._parameters.iterations,
             counter=int.from_bytes(self._entropy(8), "big") % tries,
-            key_prefix_length=_PREFIX_BYTES,
-            # The time is in our data and not in ALTCHA's own field, which is judged by the host's clock.
+            key_prefix_length=_KEY_PREFIX_BYTES,
+            # Not ALTCHA's own expiry, which is compared with the host's clock.
             data={"number": number_digest.hex(), "expires": expires, "strength": strength},
             hmac_secret=self._keys[0],
         )
-        made: dict[str, Any] = challenge.to_dict()
-        return made
+        document: dict[str, Any] = challenge.to_dict()
+        return document
 
-    def judge(
+    def verify(
         self, payload: str | None, number_digests: Sequence[bytes], now: datetime
     ) -> Solution | ChallengeRejected | None:
-        """Judge a solution, outside of any transaction: it takes one PBKDF2 key.
+        """Verify a solution, outside of any transaction: it takes one PBKDF2 key.
 
-        payload: base64 of ALTCHA's JSON, None when there is none. number_digests: the number under
-        every accepted secret. What is wrong with it is given and not raised, for the caller to tell
-        when it is needed.
+        payload: base64 of ALTCHA's JSON; None if there is none. number_digests: the number under every
+        accepted secret. An invalid solution is returned as a problem, which the caller raises only where a
+        solution is needed.
         """
         if payload is None:
             return None
@@ -128,16 +127,16 @@ class ChallengeService:
 
 
 def _verified(payload: str, key: bytes) -> altcha.ChallengeParameters | None:
-    """Give the parameters of a challenge that is ours and solved."""
+    """Return the parameters of a challenge that this service signed and that is solved."""
     try:
         if not altcha.verify_solution(payload, key).verified:
             return None
     except TypeError:
-        # A cost of 500.0 is signed as one of 500 is, but nobody can derive a key with it.
+        # A cost of 500.0 has the signature of 500, but no key can be derived with it.
         return None
     return altcha.Payload.from_base64(payload).challenge.parameters
 
 
 def purge_spent(connection: Connection, now: datetime) -> int:
-    """Delete a batch of used challenges that have expired."""
+    """Delete a batch of spent challenges that have expired."""
     return purge(connection, SpentChallenge, SpentChallenge.expires_at < now)

@@ -1,14 +1,13 @@
-"""Commands about the policy: `flask --app app policy check` and `replay`; `explain` is explain_command.py."""
+"""Commands: `flask --app app policy check`, `explain` and `replay`."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import click
-from flask import current_app
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -23,65 +22,111 @@ from rich.text import Text
 
 from core.clock import DAY
 from core.commands import CommandGroup, print_json, print_table
-from verification.policy import history
-from verification.policy.explain_command import MODES, currency, explain_command
-from verification.policy.file import load_policy
-from verification.policy.period import Period
-from verification.policy.replay import Again, Column, Figures, Opinion, Then, replay
-from verification.policy.rules import MICROS
-from verification.policy.scratch import scratch
-from verification.policy.traffic import LOOK_BACK
-
-policy_commands = CommandGroup(
-    "policy", help="The policy on texts and calls: check, explain, replay."
+from core.durations import DurationOption
+from core.runtime import Runtime
+from verification.policy.explain_command import explain_command
+from verification.policy.file import Policy, load_policy
+from verification.policy.history import HistorySize, count_history, read_history
+from verification.policy.replay import (
+    DecisionSource,
+    RecordedDecisions,
+    ReplayColumn,
+    ReplayedPolicy,
+    ReplayFigures,
+    replay,
 )
-
-policy_commands.add_command(explain_command)
+from verification.policy.rules import MICROS
+from verification.policy.temporary_database import temporary_database
+from verification.policy.traffic import LOOKBACK_SPANS
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
-_COLUMNS = ("as decided then", "current policy", "new policy")
-#: How far the rules look back, and so what is replayed first and not counted.
-WARM_UP = LOOK_BACK["day"] * DAY
+#: The rules look back this far, so this much earlier history fills the counters first.
+WARM_UP = LOOKBACK_SPANS["day"] * DAY
 
 
-@policy_commands.command("check")
-@click.argument("file", type=_FILE, required=False)
-def check(file: Path | None) -> None:
-    """Check a policy file and print its rules in their order.
+def policy_commands(runtime: Runtime, policy_file: Path | None, currency: str) -> CommandGroup:
+    """Return the commands; `policy_file` is the configured one, `currency` that of prices."""
+    group = CommandGroup("policy", help="The SMS policy: check, explain, replay.")
+    group.add_command(explain_command(runtime, currency))
 
-    Without FILE: the one that KITH_POLICY_FILE names, or the default. A file that cannot be used is
-    refused with every fault and its line, as at start. Example: flask --app app policy check new.toml
-    """
-    policy = load_policy(file or current_app.extensions["kith"].settings.policy_file)
-    print_table(
-        ("rule", "in production", "in development", "parameters"),
-        [
-            (
-                rule.label,
-                MODES[policy.mode_of(rule, development=False)],
-                MODES[policy.mode_of(rule, development=True)],
-                _parameters(
-                    rule.model_dump(
-                        exclude={"rule", "of", "mode", "in_development"}, exclude_defaults=True
-                    )
-                ),
-            )
-            for rule in policy.rules
-        ],
-        words=4,
+    @group.command("check")
+    @click.argument("file", type=_FILE, required=False)
+    def check(file: Path | None) -> None:
+        """Check a policy file and print its rules in their order.
+
+        Without FILE: the file in KITH_POLICY_FILE, or the default. An invalid file is rejected with every
+        fault and its line, as at start. Example: flask --app app policy check new.toml
+        """
+        policy = load_policy(file or policy_file)
+        headings = ("rule", "in production", "in development", "parameters")
+        print_table(headings, _rule_rows(policy), words=4)
+
+    @group.command("replay")
+    @click.option("--policy", "file", type=_FILE, required=True, help="The policy file to try.")
+    @click.option(
+        "--since",
+        type=DurationOption(),
+        default="7d",
+        show_default=True,
+        help="How far back to count.",
     )
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+    def replay_command(file: Path, since: timedelta, as_json: bool) -> None:
+        """Evaluate recorded attempts by the current policy and by another, and compare.
+
+        Both run in production modes, with counters of their own in a temporary database. Up to 14 days
+        before --since are evaluated to fill the counters, and not counted. A challenge is passed by
+        whoever solved one then. Attempts that were refused then and are allowed now count as sent, at the
+        reserved price, and never verified. Refusals count as often as they happened; their order within a
+        minute is lost. Example:
+
+        flask --app app policy replay --policy new.toml --since 7d
+        """
+        policies = {"current": load_policy(policy_file), "new": load_policy(file)}
+        until = runtime.clock()
+        counted_from, warm_from = until - since, until - since - WARM_UP
+        started = time.monotonic()
+        size = count_history(runtime.database, warm_from, until)
+        history = read_history(runtime.database, warm_from, until)
+        with _progress() as progress:
+            entries = progress.track(history, total=size.rows, description="evaluating")
+            figures = _replay(entries, policies, counted_from)
+        if as_json:
+            print_json(
+                {
+                    "since": counted_from.isoformat(),
+                    "until": until.isoformat(),
+                    "decisions": size.decisions + size.refused,
+                    "refusals_by_minute": {"rows": size.minutes, "requests": size.refused},
+                    "seconds": round(time.monotonic() - started, 1),
+                    "currency": currency,
+                    **{name: each.document() for name, each in figures.items()},
+                }
+            )
+            return
+        headings = ("", *(f"{name} policy" if name in policies else name for name in figures))
+        print_table(headings, _comparison(list(figures.values()), currency))
+        _print_notes(size)
+
+    return group
 
 
-def _parameters(values: dict[str, Any]) -> str:
-    return "  ".join(f"{name} = {_written(value)}" for name, value in values.items())
+def _rule_rows(policy: Policy) -> Iterator[tuple[str, ...]]:
+    for rule in policy.rules:
+        parameters = rule.model_dump(
+            exclude={"rule", "of", "mode", "in_development"}, exclude_defaults=True
+        )
+        modes = [policy.mode_of(rule, development=development) for development in (False, True)]
+        written = "  ".join(f"{name} = {_toml(value)}" for name, value in parameters.items())
+        yield (rule.label, *modes, written)
 
 
-def _written(value: Any) -> str:
-    """Write a parameter much as the file does."""
+def _toml(value: Any) -> str:
+    """Return a parameter much as the file writes it."""
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{name} = {_written(x)}" for name, x in value.items()) + " }"
+        return "{ " + ", ".join(f"{name} = {_toml(each)}" for name, each in value.items()) + " }"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_written, value)) + "]"
+        return "[" + ", ".join(map(_toml, value)) + "]"
     if isinstance(value, timedelta):
         seconds = round(value.total_seconds())
         units = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
@@ -90,77 +135,38 @@ def _written(value: Any) -> str:
     return str(value)
 
 
-@policy_commands.command("replay")
-@click.option("--policy", "file", type=_FILE, required=True, help="The policy file to try.")
-@click.option(
-    "--since", type=Period(), default="7d", show_default=True, help="How far back figures begin."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def replay_history(file: Path, since: timedelta, as_json: bool) -> None:
-    """Judge what happened again, by the current policy and by another, and compare.
-
-    Both run in the modes of production, with counters of their own, on a database that is thrown away.
-    Up to 14 days before --since are judged too, so that the counters hold what the rules look back at;
-    they are not in the figures. Whoever is challenged passes if they solved a challenge then. Whom
-    history refused and a policy lets through is sent to, at the price that was reserved, and never
-    verified: what came of it nobody knows. Refusals count as often as they happened; their order within a
-    minute is lost. Example:
-
-    flask --app app policy replay --policy new.toml --since 7d
-    """
-    kith = current_app.extensions["kith"]
-    policies = [load_policy(path) for path in (kith.settings.policy_file, file)]
-    until = kith.runtime.clock()
-    counted_from = until - since
-    warm_from = counted_from - WARM_UP
-    began = time.monotonic()
+def _replay(
+    entries: Any, policies: dict[str, Policy], counted_from: datetime
+) -> dict[str, ReplayFigures]:
+    """Replay history as recorded and by each policy; return the figures by their names."""
     with ExitStack() as stack:
-        opinions: list[Opinion] = [Then()]
-        opinions += [Again(policy, stack.enter_context(scratch())) for policy in policies]
-        columns = [Column(opinion, counted_from) for opinion in opinions]
-        progress = stack.enter_context(_progress())
-        stored = history.count(kith.runtime.database, warm_from, until)
-        past = history.read(kith.runtime.database, warm_from, until)
-        replay(progress.track(past, total=stored.rows, description="judging"), columns)
-    figures = [column.figures for column in columns]
-    if as_json:
-        print_json(
-            {
-                "since": counted_from.isoformat(),
-                "until": until.isoformat(),
-                "decisions": stored.decisions + stored.refused,
-                "refused_by_the_minute": {"rows": stored.minutes, "requests": stored.refused},
-                "seconds": round(time.monotonic() - began, 1),
-                "currency": currency(),
-                **dict(
-                    zip(
-                        ("then", "current", "new"),
-                        (each.document() for each in figures),
-                        strict=True,
-                    )
-                ),
-            }
-        )
-        return
-    print_table(("", *_COLUMNS), _compare(figures, currency()))
-    if stored.minutes:
+        sources: dict[str, DecisionSource] = {"recorded": RecordedDecisions()}
+        for name, policy in policies.items():
+            connection = stack.enter_context(temporary_database())
+            sources[name] = ReplayedPolicy(policy, connection)
+        columns = {name: ReplayColumn(source, counted_from) for name, source in sources.items()}
+        replay(entries, list(columns.values()))
+    return {name: column.figures for name, column in columns.items()}
+
+
+def _print_notes(size: HistorySize) -> None:
+    if size.minutes:
         click.echo(
-            f"\n{stored.refused:,} refusals are stored by the minute, in {stored.minutes:,} rows. Their"
-            " order within a minute is lost, and\nwhose numbers and networks they were where there were"
-            " several: they are judged as many times as there were,\nat the moment of the first, and what"
-            " they differed in is made up."
+            f"\n{size.refused:,} refusals are stored by the minute, in {size.minutes:,} rows. They are"
+            " evaluated at the moment of the first;\nwhere they were of several numbers or networks, each"
+            " is given one of its own."
         )
     click.echo(
-        "\nA challenge lets through whoever solved one then; of others it is not known whether they"
-        " would have.\nWhat was refused then and is let through here counts as sent and never verified."
+        "\nA challenge is passed by whoever solved one then; of others it is not known whether they would"
+        " have.\nAttempts that were refused then and are allowed here count as sent and never verified."
     )
 
 
-class Rate(ProgressColumn):
+class _Rate(ProgressColumn):
     """Decisions a second."""
 
     def render(self, task: Task) -> Text:
-        """Show the rate, as soon as there is one."""
+        """Return the rate, once there is one."""
         return Text(f"{task.speed:,.0f} a second" if task.speed else "")
 
 
@@ -169,27 +175,27 @@ def _progress() -> Progress:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        Rate(),
+        _Rate(),
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
     )
 
 
-def _compare(figures: list[Figures], currency: str) -> Iterator[tuple[str, ...]]:
-    counts: dict[str, Callable[[Figures], int]] = {
+def _comparison(figures: Sequence[ReplayFigures], currency: str) -> Iterator[tuple[str, ...]]:
+    counts: dict[str, Callable[[ReplayFigures], int]] = {
         "attempts": lambda each: each.attempts,
         "  sent": lambda each: each.sends,
-        "  let through, not sent by any provider": lambda each: each.failed,
-        "  challenged, and not let through": lambda each: each.challenged,
-        "  blocked": lambda each: each.blocked,
-        "  resends of what would not have begun": lambda each: each.unasked,
-        "let through by a solved challenge": lambda each: each.solved,
-        "verified people": lambda each: each.people.total(),
-        "  let through, no challenge": lambda each: each.people["untroubled"],
-        "  challenged, and solved one then": lambda each: each.people["solved"],
-        "  challenged, solved none then": lambda each: each.people["challenged"],
-        "  would have been blocked": lambda each: each.people["blocked"],
+        "  allowed, but no provider sent it": lambda each: each.failed,
+        "  challenged": lambda each: each.challenged,
+        "  denied": lambda each: each.denied,
+        "  resends of verifications that would not have started": lambda each: each.dropped_resends,
+        "allowed after a solved challenge": lambda each: each.solved,
+        "verified numbers": lambda each: each.verified.total(),
+        "  allowed without a challenge": lambda each: each.verified["unaffected"],
+        "  challenged, and solved one then": lambda each: each.verified["solved"],
+        "  challenged, and solved none then": lambda each: each.verified["challenged"],
+        "  denied once or more": lambda each: each.verified["denied"],
     }
     for name, count in counts.items():
         yield (name, *(f"{count(each):,}" for each in figures))

@@ -1,7 +1,7 @@
-"""The counters behind the facts: buckets, traffic, countries and money, counted with the attempt in them.
+"""The counters behind the facts: buckets, traffic, countries and money, each with the attempt counted in.
 
-Owns the order in which they are counted. All rows that are touched stay locked to the end of the
-transaction, the busiest of each kind last, and always in the same order.
+Every row that is counted stays locked until the transaction ends. They are always locked in the same order,
+the busiest of each kind last.
 """
 
 import hashlib
@@ -17,205 +17,199 @@ from core.clock import DAY
 from core.database import insert_into, purge, table
 from core.rate_limits import BucketLevel, RateLimit, WindowCharge, WindowUsage
 from verification.policy import traffic
-from verification.policy.facts import Attempt, Facts, Subject
+from verification.policy.facts import Facts, SendAttempt, Subject
 from verification.policy.file import Policy
 from verification.policy.models import NetworkCountry
-from verification.policy.rules import BUCKETS, BudgetRule, VelocityRule
-from verification.policy.traffic import Cell
+from verification.policy.rules import BUCKET_NAMES, BudgetRule, VelocityRule
+from verification.policy.traffic import TrafficKey
 
-#: How old the note of a country may become before it is made again.
-NOTED_AGAIN_AFTER = timedelta(hours=1)
-#: Counted without a rule too: its row is what keeps apart requests of one network at the same time.
-NETWORK = RateLimit(BUCKETS["network"], 1_000_000, DAY)
+#: Age at which the row of a network's country is written again.
+REFRESH_AFTER = timedelta(hours=1)
+#: Counted without a rule too: its row lock serialises concurrent requests of one network.
+NETWORK_LIMIT = RateLimit(BUCKET_NAMES["network"], 1_000_000, DAY)
 
-#: By wider network: questions whether a number is known that ended in a refusal, 10, refilled over a day.
-#: A service, which asks for many people, has none; what it learns is bounded by its own limits.
-MISSES = RateLimit("known-misses", 10, DAY)
+#: A subnet's questions whether a number is known that ended in a refusal. A service has no subnet; its own
+#: limits bound what it learns.
+KNOWN_NUMBER_QUESTIONS = RateLimit("known-misses", 10, DAY)
 
 
-def may_ask(connection: Connection, attempt: Attempt) -> bool:
-    """Count a question whether a number is known, as one that ends in a refusal; False: do not ask."""
-    if attempt.wider is None:
+def count_question(connection: Connection, attempt: SendAttempt) -> bool:
+    """Count a question whether a number is known; return False if it must not be asked."""
+    if attempt.subnet is None:
         return True
-    return rate_limits.consume(connection, MISSES, attempt.wider, attempt.at)[0]
+    return rate_limits.consume(connection, KNOWN_NUMBER_QUESTIONS, attempt.subnet, attempt.at)[0]
 
 
-def was_known(connection: Connection, attempt: Attempt) -> None:
-    """Take the question back: it ended in a text."""
-    if attempt.wider is not None:
-        rate_limits.refund(connection, MISSES, attempt.wider)
+def refund_question(connection: Connection, attempt: SendAttempt) -> None:
+    """Do not count the question: it ended in a send."""
+    if attempt.subnet is not None:
+        rate_limits.refund(connection, KNOWN_NUMBER_QUESTIONS, attempt.subnet)
 
 
 @dataclass(frozen=True)
-class Counted:
-    """What was counted for an attempt, so that it can be put right when it turns out otherwise."""
+class CountedAttempt:
+    """What was counted for an attempt, so that it can be refunded or corrected."""
 
     facts: Facts
-    poured: Sequence[BucketLevel]
-    cells: Sequence[Cell]
-    money: Sequence[WindowCharge]
+    buckets: Sequence[BucketLevel]
+    traffic_keys: Sequence[TrafficKey]
+    charges: Sequence[WindowCharge]
 
 
 class Counters:
-    """Counts attempts and finds the facts."""
+    """Counts attempts and returns the facts."""
 
     def __init__(self, policy: Policy) -> None:
-        self._buckets: dict[Subject, RateLimit] = {"network": NETWORK}
+        self._buckets: dict[Subject, RateLimit] = {"network": NETWORK_LIMIT}
         for rule in policy.rules:
             if isinstance(rule, VelocityRule):
                 self._buckets[rule.of] = rule.limit
-        #: The budgets that keep something for known numbers.
-        self._keeping = {
+        self._reserving = {
             rule.of for rule in policy.rules if isinstance(rule, BudgetRule) and rule.reserve
         }
 
-    def count(self, connection: Connection, attempt: Attempt) -> Counted:
-        """Count an attempt everywhere; give what the rules may know of it."""
+    def count(self, connection: Connection, attempt: SendAttempt) -> CountedAttempt:
+        """Count an attempt in every counter and return the facts."""
         now = attempt.at
-        levels, poured = self._pour(connection, attempt)
-        counted = traffic.count(connection, attempt.prefix, attempt.country, now, attempt.wider)
-        countries = _count_countries(connection, attempt) if attempt.wider else 0
-        spent, money = _reserve(connection, attempt, self._keeping if attempt.reserve else ())
+        levels, buckets = self._fill_buckets(connection, attempt)
+        counted = traffic.count(connection, attempt.prefix, attempt.country, now, attempt.subnet)
+        countries = _count_countries(connection, attempt) if attempt.subnet else 0
+        spent, charges = _reserve(connection, attempt, self._reserving if attempt.reserve else ())
         facts = Facts(
             attempt=attempt,
             levels=levels,
             country=counted.country,
             prefix=counted.prefix,
-            usual=counted.usual,
+            unverified_ratio=counted.unverified_ratio,
             suspect=_suspect(counted),
             countries=countries,
             spent=spent,
             hour_ends_in=traffic.ends_in("hour", now),
             day_ends_in=traffic.ends_in("day", now),
         )
-        return Counted(facts, poured, counted.cells, money)
+        return CountedAttempt(facts, buckets, counted.keys, charges)
 
-    def _pour(
-        self, connection: Connection, attempt: Attempt
+    def _fill_buckets(
+        self, connection: Connection, attempt: SendAttempt
     ) -> tuple[dict[Subject, int], list[BucketLevel]]:
-        subjects: dict[Subject, bytes] = {}
-        if attempt.wider:
-            own = sends_subject(attempt.number_digest, attempt.network)
-            subjects |= {"number-and-requester": own}
-        if attempt.reserve:
-            subjects |= {"reserve-number": attempt.number_digest}
-            if attempt.wider:
-                subjects |= {"reserve-wider-network": attempt.wider}
-        subjects["number"] = attempt.number_digest
-        if attempt.wider:
-            subjects |= {"network": attempt.network, "wider-network": attempt.wider}
-        subjects |= {"prefix": named(attempt.prefix), "country": named(attempt.country)}
-        counted = {
+        own, subnet = sends_subject(attempt.number_digest, attempt.network), attempt.subnet
+        subjects: dict[Subject, bytes | None] = {
+            "number-and-requester": own if subnet else None,
+            "reserve-number": attempt.number_digest if attempt.reserve else None,
+            "reserve-subnet": subnet if attempt.reserve else None,
+            "number": attempt.number_digest,
+            "network": attempt.network if subnet else None,
+            "subnet": subnet,
+            "prefix": public_subject(attempt.prefix),
+            "country": public_subject(attempt.country),
+        }
+        filled = {
             of: (self._buckets[of], subject)
             for of, subject in subjects.items()
-            if of in self._buckets
+            if subject is not None and of in self._buckets
         }
-        poured = (
-            rate_limits.fill_buckets(connection, list(counted.values()), attempt.at)
-            if counted
+        buckets = (
+            rate_limits.fill_buckets(connection, list(filled.values()), attempt.at)
+            if filled
             else []
         )
-        levels = {of: one.level_us for of, one in zip(counted, poured, strict=True)}
-        return levels, poured
+        levels = {of: each.level_us for of, each in zip(filled, buckets, strict=True)}
+        return levels, buckets
 
 
-def take_back(connection: Connection, counted: Counted, *, velocity: bool) -> None:
-    """Uncount a send that for certain did not happen; `velocity` says whether it counts as asked for."""
-    if counted.poured and not velocity:
-        rate_limits.drain_buckets(connection, counted.poured)
-    traffic.add(connection, counted.cells, sends=-1)
-    if counted.money:
-        back = [amount._replace(amount=-amount.amount) for amount in counted.money]
-        rate_limits.adjust_windows(connection, back)
+def refund(connection: Connection, counted: CountedAttempt, *, keep_velocity: bool) -> None:
+    """Uncount a send that certainly did not happen; `keep_velocity`: it still counts in buckets."""
+    if counted.buckets and not keep_velocity:
+        rate_limits.drain_buckets(connection, counted.buckets)
+    traffic.add(connection, counted.traffic_keys, sends=-1)
+    _correct(connection, counted, -counted.facts.attempt.price_micros)
 
 
-def settle_money(connection: Connection, counted: Counted, paid_micros: int) -> None:
-    """Replace what was reserved by what was paid."""
-    difference = paid_micros - counted.facts.attempt.price_micros
-    if counted.money and difference:
-        amounts = [amount._replace(amount=difference) for amount in counted.money]
-        rate_limits.adjust_windows(connection, amounts)
+def settle_charges(connection: Connection, counted: CountedAttempt, paid_micros: int) -> None:
+    """Replace the price that was reserved by what was paid."""
+    _correct(connection, counted, paid_micros - counted.facts.attempt.price_micros)
+
+
+def _correct(connection: Connection, counted: CountedAttempt, difference_micros: int) -> None:
+    if counted.charges and difference_micros:
+        charges = [charge._replace(amount=difference_micros) for charge in counted.charges]
+        rate_limits.adjust_windows(connection, charges)
 
 
 _COUNTRIES = table(NetworkCountry)
-_COUNTING_COUNTRIES = select(
+SELECT_COUNTRIES = select(
     func.count(),
     func.max(_COUNTRIES.c.until).filter(_COUNTRIES.c.country == bindparam("country")),
-).where(_COUNTRIES.c.network == bindparam("of"), _COUNTRIES.c.until > bindparam("now"))
+).where(_COUNTRIES.c.network == bindparam("network"), _COUNTRIES.c.until > bindparam("now"))
 
 
 @cache
-def _noting_country(dialect: str) -> Executable:
+def _insert_country(dialect: str) -> Executable:
     statement = insert_into(dialect, NetworkCountry)
     return statement.on_conflict_do_update(
         index_elements=["network", "country"], set_={"until": statement.excluded.until}
     )
 
 
-def _count_countries(connection: Connection, attempt: Attempt) -> int:
-    """Count the countries that a network asked for in the last day, this one among them.
+def _count_countries(connection: Connection, attempt: SendAttempt) -> int:
+    """Return the number of countries that a network asked for in the last day, this one included.
 
-    The row of the network's bucket, which is locked, keeps two requests of it apart.
+    The locked row of the network's bucket serialises two requests of one network.
     """
-    now = attempt.at
-    row = connection.execute(
-        _COUNTING_COUNTRIES,
-        {"of": attempt.network, "country": attempt.country, "now": now},
-    ).one()
-    count, until = int(row[0]), row[1]
-    if until is None or until < now + DAY - NOTED_AGAIN_AFTER:
-        connection.execute(
-            _noting_country(connection.dialect.name),
-            {"network": attempt.network, "country": attempt.country, "until": now + DAY},
-        )
-    return count + (until is None)
+    now, key = attempt.at, {"network": attempt.network, "country": attempt.country}
+    count, until = connection.execute(SELECT_COUNTRIES, key | {"now": now}).one()
+    if until is None or until < now + DAY - REFRESH_AFTER:
+        statement = _insert_country(connection.dialect.name)
+        connection.execute(statement, key | {"until": now + DAY})
+    return int(count) + (until is None)
 
 
-def _suspect(counted: traffic.Counted) -> float | None:
-    """Give how many texts of the network stayed unverified today, beyond what usually does."""
-    if counted.network is None:
+def _suspect(counted: traffic.CountedTraffic) -> float | None:
+    """Return the subnet's unverified sends of today beyond the usual share."""
+    if counted.subnet is None:
         return None
-    sends, verified = counted.network
-    return sends - verified - counted.usual * verified
+    sends, verified = counted.subnet
+    return sends - verified - counted.unverified_ratio * verified
 
 
 def _reserve(
-    connection: Connection, attempt: Attempt, kept: Collection[str]
+    connection: Connection, attempt: SendAttempt, reserving: Collection[str]
 ) -> tuple[dict[str, int], list[WindowCharge]]:
-    """Reserve an attempt's price in the day's money of its prefix, its country and in all.
+    """Reserve an attempt's price in the day's money of its prefix, its country and in total.
 
-    kept: the budgets of which it takes what is kept for known numbers. That is counted by itself, so
-    that each part is exactly bounded.
+    reserving: budgets from whose reserve it is paid. The reserve has a counter of its own, so each part is
+    exactly bounded.
     """
-    of = {"prefix": attempt.prefix, "country": attempt.country, "total": ""}
+    budgets = {"prefix": attempt.prefix, "country": attempt.country, "total": ""}
     if attempt.price_micros == 0:
-        return dict.fromkeys(of, 0), []
+        return dict.fromkeys(budgets, 0), []
     midnight = datetime.combine(attempt.at.date() + DAY, time(), attempt.at.tzinfo)
-    amounts = [
+    charges = [
         WindowCharge(
-            f"money-{budget}-reserve" if budget in kept else f"money-{budget}",
-            named(subject),
+            f"money-{budget}-reserve" if budget in reserving else f"money-{budget}",
+            public_subject(subject),
             attempt.price_micros,
             midnight,
         )
-        for budget, subject in of.items()
+        for budget, subject in budgets.items()
     ]
-    sums: list[WindowUsage] = rate_limits.add_to_windows(connection, amounts, attempt.at)
-    spent = {budget: total.used for budget, total in zip(of, sums, strict=True)}
-    counted = [a._replace(ends_at=total.ends_at) for a, total in zip(amounts, sums, strict=True)]
-    return spent, counted
+    sums: list[WindowUsage] = rate_limits.add_to_windows(connection, charges, attempt.at)
+    spent = {budget: total.used for budget, total in zip(budgets, sums, strict=True)}
+    return spent, [
+        c._replace(ends_at=total.ends_at) for c, total in zip(charges, sums, strict=True)
+    ]
 
 
 def purge_countries(connection: Connection, now: datetime) -> int:
-    """Delete a batch of countries that networks asked for longer than a day ago."""
+    """Delete a batch of countries that networks asked for more than a day ago."""
     return purge(connection, NetworkCountry, NetworkCountry.until < now)
 
 
 def sends_subject(number_digest: bytes, requester: bytes) -> bytes:
-    """Name a number and requester together, as the limit on sends counts them."""
+    """Return the subject of the limit on sends of one requester to one number."""
     return hashlib.sha256(number_digest + requester).digest()[:16]
 
 
-def named(public: str) -> bytes:
-    """Name a prefix or a country, which are no secret, as limits name their subjects."""
-    return hashlib.sha256(public.encode()).digest()[:16]
+def public_subject(name: str) -> bytes:
+    """Return a prefix or a country, which are not secret, as the subject of a limit."""
+    return hashlib.sha256(name.encode()).digest()[:16]

@@ -1,7 +1,7 @@
-"""Judging: an attempt is counted, every rule says what it finds, and one of them decides.
+"""Evaluation of a policy: an attempt is counted, every rule returns a result, and one rule decides.
 
-An attempt that is refused leaves nothing counted, but that its network asked whether a number is known.
-Writes no decision down and tells nobody, so that what happened can be judged again by another policy.
+A refused attempt leaves nothing counted except its network's question whether a number is known. Nothing is
+stored or reported here, so recorded attempts can be evaluated again by another policy.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,123 +10,126 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection, NestedTransaction
 
 from verification.policy.challenge import Solution
-from verification.policy.counters import Counted, Counters, may_ask, was_known
-from verification.policy.facts import Attempt
+from verification.policy.counters import (
+    CountedAttempt,
+    Counters,
+    count_question,
+    refund_question,
+)
+from verification.policy.facts import SendAttempt
 from verification.policy.file import MAX_DIFFICULTY, Policy
-from verification.policy.rules import Finding, Mode, Rule
+from verification.policy.rules import Mode, Rule, RuleResult
 from verification.problems import ChallengeRejected
 
 
 @dataclass(frozen=True)
-class Judged:
-    """One rule's finding, and the mode it was made in."""
+class EvaluatedRule:
+    """A rule, its mode and its result."""
 
     rule: Rule
     mode: Mode
-    finding: Finding
+    result: RuleResult
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What was counted for an attempt, what each rule said, and whose word counts."""
+class Evaluation:
+    """What was counted for an attempt, the result of each rule, and the rule that decides."""
 
-    #: As it was counted: from the reserve of budgets, if only that lets it pass.
-    attempt: Attempt
-    counted: Counted
-    judged: Sequence[Judged]
-    #: The rule that decides; a challenge that was solved stands here too.
-    against: Judged | None
-    #: The same, when it refuses the attempt; its finding is what is to be done, and how hard.
-    refused_by: Judged | None
+    #: As counted: from the reserve of budgets, if only that lets it pass.
+    attempt: SendAttempt
+    counted: CountedAttempt
+    rules: Sequence[EvaluatedRule]
+    #: The deciding rule; also one whose challenge was solved.
+    decided_by: EvaluatedRule | None
+    #: The deciding rule if the attempt is refused, with the verdict and the difficulty that apply.
+    refused_by: EvaluatedRule | None
 
 
 @dataclass(frozen=True)
-class _Count:
-    """An attempt that is counted within a savepoint."""
+class _Trial:
+    """An attempt counted within a savepoint."""
 
     savepoint: NestedTransaction
-    counted: Counted
-    judged: Sequence[Judged]
+    counted: CountedAttempt
+    rules: Sequence[EvaluatedRule]
 
 
-def _nobody_knows() -> bool:
-    return False
-
-
-class Judge:
-    """Counts attempts and holds them against the rules of one policy."""
+class PolicyEvaluator:
+    """Counts attempts and evaluates the rules of one policy."""
 
     def __init__(self, policy: Policy, *, development: bool) -> None:
-        self.modes = [
+        self._modes = [
             (rule, policy.mode_of(rule, development=development)) for rule in policy.rules
         ]
         self._counters = Counters(policy)
 
-    def judge(
+    def evaluate(
         self,
         connection: Connection,
-        attempt: Attempt,
+        attempt: SendAttempt,
         solution: Solution | None = None,
         *,
-        known: Callable[[], bool] = _nobody_knows,
-        asks: bool = True,
-    ) -> Judgement:
-        """Count and judge an attempt in the caller's transaction.
+        known: Callable[[], bool] = lambda: False,
+        can_challenge: bool = True,
+    ) -> Evaluation:
+        """Count and evaluate an attempt in the caller's transaction.
 
-        known: whether the number has an account or was verified before; asked only when that decides.
-        asks: whether the door can carry a challenge; at one that cannot, known numbers need none for what
-        strangers filled. A solution is used up only where it was needed; history that is replayed has none.
-        Raises ChallengeRejected, which is to roll everything back, when it was used before.
+        known: whether the number has an account or was verified before; called only if that decides.
+        can_challenge: whether the caller's protocol can carry a challenge. If it cannot, known numbers pass
+        the limits that strangers fill without one. A solution is spent only where it was needed; replayed
+        history has none. Raises ChallengeRejected, which must roll everything back, if it was spent before.
         """
-        tried = self._count(connection, attempt)
-        against = _decide(tried.judged)
-        if against is None:
-            return _passed(attempt, tried, None)
-        denied = against.finding.verdict == "deny"
-        if denied and not against.rule.spares_known:
-            return _refused(attempt, tried, against)
-        if asks:
-            pressure = MAX_DIFFICULTY if denied else _pressure(tried.judged)
+        trial = self._count(connection, attempt)
+        decider = _decider(trial.rules)
+        if decider is None:
+            return _allow(attempt, trial, None)
+        denied = decider.result.verdict == "deny"
+        if denied and not decider.rule.exempts_known_numbers:
+            return _refuse(attempt, trial, decider)
+        if can_challenge:
+            pressure = MAX_DIFFICULTY if denied else _challenge_pressure(trial.rules)
             if not attempt.solved or (solution and not solution.suffices(pressure)):
-                # Before it is said whether the number is known: or anybody could ask that for nothing.
-                return _refused(attempt, tried, _asking(against, pressure))
+                # Challenge before looking up whether the number is known: that must not be free to learn.
+                return _refuse(attempt, trial, _as_challenge(decider, pressure))
             if not denied:
                 _spend(connection, solution)
-                return _passed(attempt, tried, against)
-        elif own := _own(tried.judged):
-            # Or who fills their own network's limits would be told of every number whether it is known.
-            return _refused(attempt, tried, own)
-        refused = _refused(attempt, tried, against)
-        # Used up whatever comes of it, or all numbers could be tried with one.
+                return _allow(attempt, trial, decider)
+        elif own := _requester_rule(trial.rules):
+            # Otherwise a client that fills its own network's limits could test any number.
+            return _refuse(attempt, trial, own)
+        refused = _refuse(attempt, trial, decider)
+        # Spent whatever the result, or one solution could test all numbers.
         _spend(connection, solution)
-        if not may_ask(connection, attempt) or not known():
+        if not count_question(connection, attempt) or not known():
             return refused
-        # Strangers filled what is in its way: it is counted anew, as one of the known.
-        drawing = replace(attempt, reserve=True)
-        drawn = self._count(connection, drawing)
-        hard = _decide(drawn.judged)
-        if hard and hard.finding.verdict == "deny":
-            # Answered as one that is not known, or an empty reserve would tell of every number for nothing.
-            drawn.savepoint.rollback()
+        # Strangers filled the limits in its way: count it again, from the reserve.
+        reserved = replace(attempt, reserve=True)
+        trial = self._count(connection, reserved)
+        denying = _decider(trial.rules)
+        if denying and denying.result.verdict == "deny":
+            # Answered as an unknown number, or an empty reserve would reveal every known one for free.
+            trial.savepoint.rollback()
             return refused
-        was_known(connection, attempt)
-        return _passed(drawing, drawn, against)
+        refund_question(connection, attempt)
+        return _allow(reserved, trial, decider)
 
-    def _count(self, connection: Connection, attempt: Attempt) -> _Count:
+    def _count(self, connection: Connection, attempt: SendAttempt) -> _Trial:
         savepoint = connection.begin_nested()
         counted = self._counters.count(connection, attempt)
-        judged = [Judged(rule, mode, rule.judge(counted.facts)) for rule, mode in self.modes]
-        return _Count(savepoint, counted, judged)
+        rules = [
+            EvaluatedRule(rule, mode, rule.evaluate(counted.facts)) for rule, mode in self._modes
+        ]
+        return _Trial(savepoint, counted, rules)
 
 
-def _passed(attempt: Attempt, tried: _Count, against: Judged | None) -> Judgement:
-    tried.savepoint.commit()
-    return Judgement(attempt, tried.counted, tried.judged, against, None)
+def _allow(attempt: SendAttempt, trial: _Trial, decider: EvaluatedRule | None) -> Evaluation:
+    trial.savepoint.commit()
+    return Evaluation(attempt, trial.counted, trial.rules, decider, None)
 
 
-def _refused(attempt: Attempt, tried: _Count, by: Judged) -> Judgement:
-    tried.savepoint.rollback()
-    return Judgement(attempt, tried.counted, tried.judged, by, by)
+def _refuse(attempt: SendAttempt, trial: _Trial, decider: EvaluatedRule) -> Evaluation:
+    trial.savepoint.rollback()
+    return Evaluation(attempt, trial.counted, trial.rules, decider, decider)
 
 
 def _spend(connection: Connection, solution: Solution | None) -> None:
@@ -134,43 +137,30 @@ def _spend(connection: Connection, solution: Solution | None) -> None:
         raise ChallengeRejected("It was used before; ask again for a new one.")
 
 
-def _own(judged: Sequence[Judged]) -> Judged | None:
-    """Find what is against it that nobody but the requester, or their network, has filled."""
-    return next(
-        (
-            each
-            for each in judged
-            if each.mode == "enforce" and each.rule.of_requester and each.finding.verdict != "allow"
-        ),
-        None,
-    )
+def _enforced(rules: Sequence[EvaluatedRule], *verdicts: str) -> list[EvaluatedRule]:
+    return [each for each in rules if each.mode == "enforce" and each.result.verdict in verdicts]
 
 
-def _asking(decided: Judged, pressure: float) -> Judged:
-    """Give a finding as one that asks for work."""
-    return replace(
-        decided, finding=replace(decided.finding, verdict="challenge", pressure=pressure)
-    )
+def _requester_rule(rules: Sequence[EvaluatedRule]) -> EvaluatedRule | None:
+    """Return the first rule against it whose limit only the requester, or its network, has filled."""
+    against = _enforced(rules, "deny", "challenge")
+    return next((each for each in against if each.rule.limits_requester), None)
 
 
-def _pressure(judged: Sequence[Judged]) -> float:
-    """Say how hard the work is to be: as hard as the rule that is furthest over its limit has it."""
-    return max(
-        each.finding.pressure
-        for each in judged
-        if each.mode == "enforce" and each.finding.verdict == "challenge"
-    )
+def _as_challenge(decider: EvaluatedRule, pressure: float) -> EvaluatedRule:
+    return replace(decider, result=replace(decider.result, verdict="challenge", pressure=pressure))
 
 
-def _decide(judged: Sequence[Judged]) -> Judged | None:
-    """Find who decides: the first enforced rule that denies, else the first that challenges.
+def _challenge_pressure(rules: Sequence[EvaluatedRule]) -> float:
+    """Return the pressure of the rule that is furthest over its limit."""
+    return max(each.result.pressure for each in _enforced(rules, "challenge"))
 
-    Of those that deny, one that nobody gets past comes first.
+
+def _decider(rules: Sequence[EvaluatedRule]) -> EvaluatedRule | None:
+    """Return the first enforced rule that denies, else the first that challenges.
+
+    A denial without an exemption for known numbers comes before one with it.
     """
-    enforced = [each for each in judged if each.mode == "enforce"]
-    denying = [each for each in enforced if each.finding.verdict == "deny"]
-    asking = [each for each in enforced if each.finding.verdict == "challenge"]
-    for each in denying:
-        if not each.rule.spares_known:
-            return each
-    return next(iter(denying + asking), None)
+    denying = _enforced(rules, "deny")
+    strict = [each for each in denying if not each.rule.exempts_known_numbers]
+    return next(iter(strict + denying + _enforced(rules, "challenge")), None)

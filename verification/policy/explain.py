@@ -1,6 +1,6 @@
-"""Explaining: what was decided of a verification's texts and calls, or of a number's, and why, in words.
+"""Explanations: stored decisions, sends and refusals as JSON documents, with figures in words.
 
-Only a number's prefix and country were stored in clear, and nothing else of it is told.
+Of a number only its prefix and country are stored in clear; nothing else of it is shown.
 """
 
 import json
@@ -13,76 +13,68 @@ from sqlalchemy import Connection, select
 from core.base64url import encode
 from core.database import find_all, table
 from sms.models import Send
-from verification.policy import refusals
 from verification.policy.file import AnyRule
 from verification.policy.models import Decision, Refusal
+from verification.policy.refusals import RefusalKey
 from verification.policy.rules import MICROS, Rule
-from verification.policy.service import HOW_TO_PASS
+from verification.policy.service import CHALLENGE_INSTRUCTION
 
 _DECISIONS = table(Decision)
 _SENDS = table(Send)
-#: The rules by their kind, as the policy file and the stored decisions name it.
+#: The rules by their kind, as policy files and stored results name it.
 _UNION, *_ = get_args(AnyRule)
 KINDS: dict[str, type[Rule]] = {
     kind: rule
     for rule in get_args(_UNION)
     for kind in get_args(rule.model_fields["rule"].annotation)
 }
-#: What a rule found, in words for its figures; each part is left out where a figure is missing.
-_WORDS: dict[str, tuple[str, ...]] = {
-    "number-type": ("the number is {number_type}",),
+#: Templates for the figures of a rule's result; a template whose figures are missing is left out.
+_TEMPLATES: dict[str, tuple[str, ...]] = {
+    "number-type": ("the number type is {number_type}",),
     "country": ("the country is {country}",),
-    "range": ("its range is {range}", "it begins like none of {ranges} refused ranges"),
-    "velocity": ("{sends:g} in the bucket, {allowed} allowed",),
+    "range": ("it is in the range {range}", "it is in none of {ranges} denied ranges"),
+    "velocity": ("{sends:g} sends in the bucket, {allowed} allowed",),
     "conversion": (
         "{unverified_hour} unverified this hour, {allowed_hour:g} allowed",
         "{unverified_day} unverified today, {allowed_day:g} allowed",
-        "{unverified_prefix} of them in its prefix",
-        "{lost:g} lost to what is over, {lost_per_day:g} allowed",
-        "its network weighs {weight:g}",
+        "{unverified_prefix} of them to its prefix",
+        "{lost:g} lost to sends over the limit, {lost_per_day:g} allowed",
+        "weight of its subnet {weight:g}",
     ),
     "countries": ("{countries} countries from its network in a day, {allowed} allowed",),
-    "budget": ("{spent:g} spent today, {budget:g} allowed", "of the {part} part"),
+    "budget": ("{spent:g} spent today, {budget:g} allowed", "{part} part of the budget"),
 }
 
 
-def decisions_of(
-    connection: Connection, number_digest: bytes, verification: bytes
+def decisions_of_verification(
+    connection: Connection, number_digest: bytes, nonce: bytes
 ) -> list[Decision]:
-    """Give what was decided of a verification's first send and its resends, oldest first."""
-    statement = (
-        select(*_DECISIONS.columns)
-        .where(
-            _DECISIONS.c.number_digest == number_digest,
-            _DECISIONS.c.verification == verification,
-        )
-        .order_by(_DECISIONS.c.created_at, _DECISIONS.c.id)
+    """Return the decisions on a verification's first send and its resends, oldest first."""
+    statement = select(*_DECISIONS.columns).where(
+        _DECISIONS.c.number_digest == number_digest, _DECISIONS.c.verification_nonce == nonce
     )
-    return find_all(connection, Decision, statement)
+    ordered = statement.order_by(_DECISIONS.c.created_at, _DECISIONS.c.id)
+    return find_all(connection, Decision, ordered)
 
 
-def decisions_about(
+def decisions_of_number(
     connection: Connection, number_digests: Sequence[bytes], since: datetime
 ) -> list[Decision]:
-    """Give what was decided of a number's texts and calls at a moment and after it, oldest first.
+    """Return the decisions on a number's texts and calls since a moment, oldest first.
 
     number_digests: the number's, under every accepted secret.
     """
-    statement = (
-        select(*_DECISIONS.columns)
-        .where(
-            _DECISIONS.c.number_digest.in_(number_digests),
-            _DECISIONS.c.created_at >= since,
-        )
-        .order_by(_DECISIONS.c.created_at, _DECISIONS.c.id)
+    statement = select(*_DECISIONS.columns).where(
+        _DECISIONS.c.number_digest.in_(number_digests), _DECISIONS.c.created_at >= since
     )
-    return find_all(connection, Decision, statement)
+    ordered = statement.order_by(_DECISIONS.c.created_at, _DECISIONS.c.id)
+    return find_all(connection, Decision, ordered)
 
 
-def sends_about(
+def sends_of_number(
     connection: Connection, number_digests: Sequence[bytes], since: datetime
 ) -> list[dict[str, Any]]:
-    """Give what was handed to providers for a number, oldest first, as JSON has it."""
+    """Return the documents of a number's sends since a moment, oldest first."""
     statement = (
         select(*_SENDS.columns)
         .where(_SENDS.c.number_digest.in_(number_digests), _SENDS.c.created_at >= since)
@@ -90,81 +82,73 @@ def sends_about(
     )
     return [
         {
-            "at": _when(send.created_at),
-            "verification": encode(send.number_digest + send.verification),
+            "at": _timestamp(send.created_at),
+            "verification": encode(send.number_digest + send.verification_nonce),
             "channel": send.channel,
             "provider": send.provider,
             "status": send.status,
             "error_code": send.error_code,
-            "verified_at": send.verified_at and _when(send.verified_at),
+            "verified_at": send.verified_at and _timestamp(send.verified_at),
         }
         for send in find_all(connection, Send, statement)
     ]
 
 
 def refusal_document(refusal: Refusal) -> dict[str, Any]:
-    """Give the refusals of a minute as JSON has them; the figures are those of the first."""
-    key = refusals.RefusalKey(refusal.subject, refusal.rule, refusal.minute)
-    return {
-        "decision": key.id,
-        "at": _when(refusal.created_at),
-        "last_at": _when(refusal.last_at),
+    """Return the document of a minute's refusals; its figures are those of the first."""
+    return _document(refusal) | {
+        "decision": RefusalKey(refusal.subject, refusal.rule, refusal.minute).id,
+        "last_at": _timestamp(refusal.last_at),
         "requests": refusal.requests,
-        "solved": refusal.solved,
-        "country": refusal.country,
-        "prefix": refusal.prefix,
         "one_number": refusal.number_digest is not None,
         "one_network": refusal.network is not None,
-        "number_type": refusal.number_type,
-        "channel": refusal.channel,
-        "resend": refusal.resend,
-        "price": refusal.price_micros / MICROS,
-        "verdict": refusal.verdict,
-        "rule": refusal.rule,
-        "told": told(refusal.verdict, refusal.rule, refusal.findings),
-        "findings": [_finding(found) for found in json.loads(refusal.findings)],
     }
 
 
-def document(decision: Decision) -> dict[str, Any]:
-    """Give a decision as JSON has it, with words for what each rule found and the person was told."""
-    return {
-        "at": _when(decision.created_at),
-        "country": decision.country,
-        "prefix": decision.prefix,
-        "number_type": decision.number_type,
-        "channel": decision.channel,
-        "resend": decision.resend,
-        "price": decision.price_micros / MICROS,
-        "verdict": decision.verdict,
-        "rule": decision.rule,
-        "told": told(decision.verdict, decision.rule, decision.findings),
-        "solved": decision.solved,
+def decision_document(decision: Decision) -> dict[str, Any]:
+    """Return the document of a decision."""
+    return _document(decision) | {
         "reserve": decision.reserve,
-        "verified_at": decision.verified_at and _when(decision.verified_at),
-        "findings": [_finding(found) for found in json.loads(decision.findings)],
+        "verified_at": decision.verified_at and _timestamp(decision.verified_at),
     }
 
 
-def told(verdict: str, label: str | None, findings: str = "[]") -> str | None:
-    """Say what a person was told when a rule refused them; None when none did."""
+def _document(row: Decision | Refusal) -> dict[str, Any]:
+    return {
+        "at": _timestamp(row.created_at),
+        "country": row.country,
+        "prefix": row.prefix,
+        "number_type": row.number_type,
+        "channel": row.channel,
+        "resend": row.resend,
+        "price": row.price_micros / MICROS,
+        "verdict": row.verdict,
+        "rule": row.rule,
+        "detail": problem_detail(row.verdict, row.rule, row.rule_results),
+        "solved": row.solved,
+        "rules": [_rule_document(result) for result in json.loads(row.rule_results)],
+    }
+
+
+def problem_detail(verdict: str, label: str | None, rule_results: str = "[]") -> str | None:
+    """Return the detail of the problem that a rule's refusal raised; None if no rule refused."""
     kind = KINDS.get(_kind(label)) if label else None
     if kind is None:
         return None
-    for found in json.loads(findings):
-        if found["rule"] == label and "because" in found:
-            return f"{kind.detail} {found['because']}"
+    for result in json.loads(rule_results):
+        if result["rule"] == label and "reason" in result:
+            return f"{kind.detail} {result['reason']}"
     if verdict == "challenge":
-        return f"{kind.asking or kind.detail} {HOW_TO_PASS}"
+        return f"{kind.challenge_detail or kind.detail} {CHALLENGE_INSTRUCTION}"
     return kind.detail
 
 
-def words(label: str, figures: Mapping[str, Any]) -> str:
-    """Say the figures of a rule in words; of a rule that is no more, as they are."""
+def describe(label: str, figures: Mapping[str, Any]) -> str:
+    """Return the figures of a rule in words; those of a rule that no longer exists as they are."""
     parts = []
-    for part in _WORDS.get(_kind(label), ()):
+    for template in _TEMPLATES.get(_kind(label), ()):
         try:
-            parts.append(part.format_map(figures))
+            parts.append(template.format_map(figures))
         except KeyError:
             continue
     if not parts:
@@ -172,14 +156,14 @@ def words(label: str, figures: Mapping[str, Any]) -> str:
     return "; ".join(parts) or "does not apply"
 
 
-def _finding(found: dict[str, Any]) -> dict[str, Any]:
-    rule, mode, verdict = found.pop("rule"), found.pop("mode"), found.pop("verdict")
+def _rule_document(result: dict[str, Any]) -> dict[str, Any]:
+    rule, mode, verdict = result.pop("rule"), result.pop("mode"), result.pop("verdict")
     return {
         "rule": rule,
         "mode": mode,
         "verdict": verdict,
-        "figures": found,
-        "words": words(rule, found),
+        "figures": result,
+        "description": describe(rule, result),
     }
 
 
@@ -187,5 +171,5 @@ def _kind(label: str) -> str:
     return label.partition("/")[0]
 
 
-def _when(moment: datetime) -> str:
+def _timestamp(moment: datetime) -> str:
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z")

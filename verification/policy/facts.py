@@ -1,7 +1,4 @@
-"""What the rules are told about one text or call; they know nothing else and change nothing.
-
-Owns the vocabulary between the counters, which find facts, and the rules, which judge them.
-"""
+"""The facts that rules evaluate: what the counters know of one text or call."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,24 +10,24 @@ from sms.provider import Channel
 Subject = Literal[
     "number-and-requester",
     "reserve-number",
-    "reserve-wider-network",
+    "reserve-subnet",
     "number",
     "network",
-    "wider-network",
+    "subnet",
     "prefix",
     "country",
 ]
 
 
 @dataclass(frozen=True)
-class Attempt:
-    """One text or call that somebody asks for. Numbers and networks are keyed digests, 16 bytes."""
+class SendAttempt:
+    """One text or call that a client asks for. Numbers and networks are keyed digests of 16 bytes."""
 
     number_digest: bytes
-    verification: bytes
+    verification_nonce: bytes
     network: bytes
-    #: The /24 or /48 around it; None when the requester is a service.
-    wider: bytes | None
+    #: The /24 or /48 around the network; None for a service.
+    subnet: bytes | None
     country: str
     prefix: str
     number_type: str
@@ -39,58 +36,57 @@ class Attempt:
     #: Whether a challenge was solved for it.
     solved: bool
     at: datetime
-    #: What the dearest provider that may carry it would take, in millionths of the currency.
+    #: The price of the dearest provider that may carry it, in millionths of the currency.
     price_micros: int = 0
-    #: Whether it is paid from what budgets keep for known numbers.
+    #: Whether it is paid from the reserve that budgets keep for known numbers.
     reserve: bool = False
 
 
 @dataclass(frozen=True)
-class Span:
-    """An hour or a day of a country or a prefix; counts are of texts and calls."""
+class SpanTraffic:
+    """Texts and calls to a country or a prefix in an hour or a day."""
 
-    #: This one included.
+    #: Includes this one.
     sends: int
-    #: Those whose verification was verified.
+    #: Sends of verifications that were verified.
     verified: int
-    #: Verified in the best of the spans before: 14 days, 24 hours.
+    #: Verified in the best of the earlier spans: 24 hours or 14 days.
     best: int
-    #: Verified in the span before, or in this one if it is more by now.
+    #: Verified in the previous span, or in this one if that is more.
     last: int
 
     @property
     def unverified(self) -> int:
-        """Count those whose code was not typed in, or not yet."""
+        """Sends whose code was not entered, or not yet."""
         return max(0, self.sends - self.verified)
 
 
 @dataclass(frozen=True)
-class Record:
-    """What went to a country or a prefix lately."""
+class RecentTraffic:
+    """Recent texts and calls to a country or a prefix."""
 
-    hour: Span
-    day: Span
+    hour: SpanTraffic
+    day: SpanTraffic
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything the rules may judge by, with this attempt counted in."""
+    """Everything a rule may evaluate, with this attempt counted in."""
 
-    attempt: Attempt
+    attempt: SendAttempt
     #: Microseconds until the bucket of each subject is empty; it holds at most one over its capacity.
     levels: Mapping[Subject, int]
-    country: Record
-    prefix: Record
-    #: How many stay unverified in this country for each that is verified, over the last 14 days.
-    usual: float
-    #: Texts of the requester's wider network today that nobody typed in, beyond what usually stays so;
-    #: None for a service.
+    country: RecentTraffic
+    prefix: RecentTraffic
+    #: How many sends stay unverified in this country for each verified one, over the last 14 days.
+    unverified_ratio: float
+    #: Unverified sends of the requester's subnet today, less the usual share; None for a service.
     suspect: float | None
     #: Distinct countries that the network asked for in the last day; 0 for a service.
     countries: int
-    #: Millionths of the currency that are spent today, by budget: total, country, prefix; of the part
-    #: of each that this attempt is paid from.
+    #: Money spent today in millionths of the currency, by budget (total, country, prefix), in the part of
+    #: each budget that pays for this attempt.
     spent: Mapping[str, int]
-    #: Seconds until the hour and the day end, as the counters see them.
+    #: Seconds until the hour and the day end.
     hour_ends_in: int
     day_ends_in: int

@@ -1,4 +1,4 @@
-"""Tables of the policy: decisions, refusals, traffic, known numbers, countries of networks, challenges."""
+"""Tables of the policy: decisions, refusals, traffic, proven numbers, countries of networks, challenges."""
 
 from datetime import datetime
 
@@ -9,7 +9,7 @@ from core.database import Base
 
 
 class Decision(Base):
-    """What the policy said of one text or call, and the figures it said it by."""
+    """The decision on one text or call, and the results of the rules."""
 
     __tablename__ = "decisions"
     __table_args__ = (
@@ -18,39 +18,39 @@ class Decision(Base):
     )
 
     number_digest: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
-    #: The second half of the verification's id; of a refused start, of the id it would have had.
-    verification: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
+    #: The nonce of the verification's id; of a refused start, of the id it would have had.
+    verification_nonce: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
     id: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
-    #: Keyed digests of the requester's network and of the wider one; a service has no wider one.
+    #: Keyed digests of the requester's network and subnet; a service has no subnet.
     network: Mapped[bytes] = mapped_column(LargeBinary(16))
-    wider: Mapped[bytes | None] = mapped_column(LargeBinary(16))
+    subnet: Mapped[bytes | None] = mapped_column(LargeBinary(16))
     country: Mapped[str] = mapped_column(String(3))
     #: E.164 without its last four digits.
     prefix: Mapped[str] = mapped_column(String(16))
     number_type: Mapped[str] = mapped_column(String(24))
     channel: Mapped[str] = mapped_column(String(8))
     resend: Mapped[bool] = mapped_column()
-    #: What was reserved for it, in millionths of the currency.
+    #: The price reserved for it, in millionths of the currency.
     price_micros: Mapped[int] = mapped_column(BigInteger)
     #: Whether a challenge was solved for it.
     solved: Mapped[bool] = mapped_column()
-    #: Whether it was paid from what budgets keep for known numbers.
+    #: Whether it was paid from the reserve of budgets.
     reserve: Mapped[bool] = mapped_column(server_default=false())
-    #: allow; before refusals had a table of their own, challenge and deny too.
+    #: allow; in rows from before the table of refusals also challenge and deny.
     verdict: Mapped[str] = mapped_column(String(10))
-    #: The rule that decided; None when none had anything against it.
+    #: The rule that decided; None if no rule was against it.
     rule: Mapped[str | None] = mapped_column(String(40))
-    #: JSON: a list of what each rule found, in their order.
-    findings: Mapped[str] = mapped_column(Text)
+    #: JSON: the result of each rule, in their order.
+    rule_results: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column()
     verified_at: Mapped[datetime | None] = mapped_column()
 
 
 class Refusal(Base):
-    """How often a rule refused, in one minute, what has one subject.
+    """How often one rule refused one subject in one minute.
 
-    Who asks for refused texts adds to a count and no rows: a list is one subject, and the subjects of
-    other rules were filled with texts that were sent. A column that differs among the requests is NULL.
+    Refused requests add to a count and not to the rows: all that a list denies is one subject, and the
+    subjects of other rules were filled by sends. A column in which the requests differ is NULL.
     """
 
     __tablename__ = "refusals"
@@ -59,7 +59,7 @@ class Refusal(Base):
         {"info": {"shard_by": "subject"}, "sqlite_with_rowid": False},
     )
 
-    #: Digest of what the rule found full, and the verdict.
+    #: Digest of what is over its limit, and of the verdict.
     subject: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
     rule: Mapped[str] = mapped_column(String(40), primary_key=True)
     #: Minutes since 1970.
@@ -70,25 +70,25 @@ class Refusal(Base):
     #: challenge or deny.
     verdict: Mapped[str] = mapped_column(String(10))
     requests: Mapped[int] = mapped_column(BigInteger)
-    #: How many of them brought a solved challenge.
+    #: How many requests had a solved challenge.
     solved: Mapped[int] = mapped_column(BigInteger)
     number_digest: Mapped[bytes | None] = mapped_column(LargeBinary(16))
     network: Mapped[bytes | None] = mapped_column(LargeBinary(16))
-    wider: Mapped[bytes | None] = mapped_column(LargeBinary(16))
+    subnet: Mapped[bytes | None] = mapped_column(LargeBinary(16))
     prefix: Mapped[str | None] = mapped_column(String(16))
-    #: Whether the first was a service's, which has no wider network.
+    #: Whether the first request was a service's, which has no subnet.
     service: Mapped[bool] = mapped_column()
-    #: Of the first request, like what the rules found that had something against it, and the price in
-    #: millionths of the currency.
+    #: Of the first request, like the price in millionths of the currency and the results of the rules that
+    #: were against it.
     number_type: Mapped[str] = mapped_column(String(24))
     price_micros: Mapped[int] = mapped_column(BigInteger)
-    findings: Mapped[str] = mapped_column(Text)
+    rule_results: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column()
     last_at: Mapped[datetime] = mapped_column()
 
 
 class ProvenNumber(Base):
-    """A number that was verified, and when last; budgets keep a share for those."""
+    """A number that was verified in the last year; budgets keep a reserve for it."""
 
     __tablename__ = "proven_numbers"
     __table_args__ = (
@@ -101,7 +101,7 @@ class ProvenNumber(Base):
 
 
 class Traffic(Base):
-    """How much went to a country, a prefix or from a network, and how much of it was verified."""
+    """Sends and verified sends to a country or a prefix, or from a subnet."""
 
     __tablename__ = "traffic"
     __table_args__ = (
@@ -109,9 +109,9 @@ class Traffic(Base):
         {"info": {"shard_by": "scope"}, "sqlite_with_rowid": False},
     )
 
-    #: ISO 3166 region, a prefix with its plus, or 16 characters that stand for a wider network.
+    #: ISO 3166 region, a prefix with its plus, or 16 characters of a subnet's digest.
     scope: Mapped[str] = mapped_column(String(16), primary_key=True)
-    #: h or d; n is the day of a network.
+    #: h (hour), d (day) or n (day of a subnet).
     span: Mapped[str] = mapped_column(String(1), primary_key=True)
     #: Hours or days since 1970.
     start: Mapped[int] = mapped_column(primary_key=True)
@@ -121,7 +121,7 @@ class Traffic(Base):
 
 
 class NetworkCountry(Base):
-    """A country whose numbers a network asked for lately."""
+    """A country whose numbers a network asked for in the last day."""
 
     __tablename__ = "network_countries"
     __table_args__ = (
@@ -136,7 +136,7 @@ class NetworkCountry(Base):
 
 
 class SpentChallenge(Base):
-    """A challenge whose solution let somebody through, which it does once."""
+    """A challenge whose solution was spent; it lets one send through."""
 
     __tablename__ = "spent_challenges"
     __table_args__ = (

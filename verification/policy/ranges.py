@@ -1,4 +1,4 @@
-"""Ranges of numbers that are not sent to, each with its reason: dead, or dearer than a code is worth."""
+"""Number ranges that are not sent to, each with a reason: out of service, or too expensive."""
 
 import re
 from typing import Annotated, Literal
@@ -8,43 +8,43 @@ from pydantic import AfterValidator, Field
 from core.toml_file import TomlTable
 from core.typed_text import visible
 from verification.policy.facts import Facts
-from verification.policy.rules import Finding, Listed, Rule
+from verification.policy.rules import Rule, RuleResult, TomlTuple
 from verification.problems import DestinationRefused
 
-#: Digits of a number that its prefix, by which policies judge, does not hold.
-MAX_BEGINNING_LENGTH = 11
+#: A longer start would reach into the last four digits, which a prefix does not hold.
+MAX_START_LENGTH = 11
 
 
-def _beginning(text: str) -> str:
+def _start(text: str) -> str:
     digits = re.sub("[ -]", "", visible(text))
-    if not re.fullmatch(rf"\+[1-9][0-9]{{0,{MAX_BEGINNING_LENGTH - 1}}}", digits):
-        raise ValueError("write a plus and the digits that the numbers begin with, as in +377 44")
+    if not re.fullmatch(rf"\+[1-9][0-9]{{0,{MAX_START_LENGTH - 1}}}", digits):
+        raise ValueError("write a plus and the first digits of the numbers, as in +377 44")
     return digits
 
 
 class Range(TomlTable):
-    """Numbers that begin alike, and why they are not sent to, as a person is told."""
+    """Numbers that start alike, and the reason why they are not sent to, as the client gets it."""
 
-    begins: Annotated[str, AfterValidator(_beginning)]
-    because: str = Field(min_length=1, max_length=200)
+    starts_with: Annotated[str, AfterValidator(_start)]
+    reason: str = Field(min_length=1, max_length=200)
 
 
 class RangeRule(Rule):
-    """Numbers that begin in a way that no code is sent to."""
+    """Denies number ranges."""
 
     rule: Literal["range"]
-    deny: Listed[Range] = ()
+    deny: TomlTuple[Range] = ()
 
     detail = "This service does not send to numbers that begin like this one."
     problem = DestinationRefused
-    told = ("country",)
+    problem_figures = ("country",)
 
-    def judge(self, facts: Facts) -> Finding:
-        """Deny what begins as the list says; the longest beginning gives the reason."""
-        country = facts.attempt.country
-        found = [one for one in self.deny if facts.attempt.prefix.startswith(one.begins)]
-        if not found:
-            return Finding("allow", {"country": country, "ranges": len(self.deny)})
-        denied = max(found, key=lambda one: len(one.begins))
-        figures = {"country": country, "range": denied.begins, "because": denied.because}
-        return Finding("deny", figures)
+    def evaluate(self, facts: Facts) -> RuleResult:
+        """Deny a number in a range on the list; the longest matching range gives the reason."""
+        country, prefix = facts.attempt.country, facts.attempt.prefix
+        matching = [each for each in self.deny if prefix.startswith(each.starts_with)]
+        if not matching:
+            return RuleResult("allow", {"country": country, "ranges": len(self.deny)})
+        denied = max(matching, key=lambda each: len(each.starts_with))
+        figures = {"country": country, "range": denied.starts_with, "reason": denied.reason}
+        return RuleResult("deny", figures)

@@ -1,14 +1,14 @@
-"""Refusals: how often a rule refused in a minute, in one row for all that have one subject.
+"""Refusals: how often a rule refused one subject in a minute, in one row.
 
-Refused requests cost nothing, so each must not cost a row. The subject is what was filled with texts that
-were sent: a number, a network, a prefix, a country. All that a list refuses is one subject, and so is a
-prefix or a country that nothing was sent to today, or somebody who tries them all would have a row for each.
+Refused requests are free, so they must not add a row each. The subject is what was filled with sends: a
+number, a network, a prefix or a country. All that a list denies is one subject, and so are all prefixes and
+countries without a send today; otherwise whoever tries them all would add a row for each.
 """
 
 import hashlib
 from datetime import datetime, timedelta
 from functools import cache
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from sqlalchemy import Connection, Executable, bindparam, case, select
 from sqlalchemy.sql.elements import ColumnElement
@@ -16,30 +16,22 @@ from sqlalchemy.sql.elements import ColumnElement
 from core.base64url import encode
 from core.clock import EPOCH, MINUTE
 from core.database import dialect_of, find_all, insert_into, purge, table
-from verification.policy.counters import named, sends_subject
+from verification.policy.counters import public_subject, sends_subject
 from verification.policy.facts import Facts
 from verification.policy.models import Refusal
 from verification.policy.rules import Rule
 
 RETENTION = timedelta(days=30)
 _ROWS = table(Refusal)
-#: What is NULL once two requests differ in it.
-_SHARED = (
-    "number_digest",
-    "network",
-    "wider",
-    "prefix",
-    "country",
-    "channel",
-    "resend",
-)
+#: Columns that are NULL once two requests differ in them.
+_SHARED = ("number_digest", "network", "subnet", "prefix", "country", "channel", "resend")
 _RULE_BYTES, _MINUTE_BYTES = 12, 4
-#: What the column holds; the name of something else may say more.
-_LAST_MINUTE = 2**31 - 1
+#: The largest value of the column; four bytes of another id may hold more.
+_MAX_MINUTE = 2**31 - 1
 
 
 class RefusalKey(NamedTuple):
-    """What finds a row; the answer to a refused request names it as its `decision`."""
+    """The key of a row; the answer to a refused request names it as its `decision`."""
 
     subject: bytes
     rule: str
@@ -47,23 +39,20 @@ class RefusalKey(NamedTuple):
 
     @property
     def id(self) -> str:
-        """The name that answers and operators use, as long as a verification's id."""
+        """The id in answers and commands, as long as a verification's id."""
         minute = self.minute.to_bytes(_MINUTE_BYTES, "big")
         return encode(self.subject + _rule_digest(self.rule) + minute)
 
 
-def refuse(
-    connection: Connection, rule: Rule, verdict: str, facts: Facts, findings: str
+def record_refusal(
+    connection: Connection, rule: Rule, verdict: str, facts: Facts, rule_results: str
 ) -> RefusalKey:
-    """Count a refusal; give what finds its row. `findings` are kept of the first."""
+    """Count a refusal and return the key of its row; `rule_results` of the first one are kept."""
     attempt = facts.attempt
-    key = RefusalKey(
-        _subject(_filled(rule, facts), verdict),
-        rule.label,
-        minute_of(attempt.at),
-    )
+    subject = hashlib.sha256(_limited(rule, facts) + verdict.encode()).digest()[:16]
+    key = RefusalKey(subject, rule.label, minute_of(attempt.at))
     connection.execute(
-        _counting(dialect_of(connection)),
+        _insert_refusal(dialect_of(connection)),
         {
             **key._asdict(),
             "country": attempt.country,
@@ -74,12 +63,12 @@ def refuse(
             "solved": int(attempt.solved),
             "number_digest": attempt.number_digest,
             "network": attempt.network,
-            "wider": attempt.wider,
+            "subnet": attempt.subnet,
             "prefix": attempt.prefix,
-            "service": attempt.wider is None,
+            "service": attempt.subnet is None,
             "number_type": attempt.number_type,
             "price_micros": attempt.price_micros,
-            "findings": findings,
+            "rule_results": rule_results,
             "created_at": attempt.at,
             "last_at": attempt.at,
         },
@@ -88,7 +77,7 @@ def refuse(
 
 
 @cache
-def _counting(dialect: str) -> Executable:
+def _insert_refusal(dialect: str) -> Executable:
     statement = insert_into(dialect, Refusal)
     new = statement.excluded
     shared: dict[str, ColumnElement[object]] = {
@@ -105,8 +94,8 @@ def _counting(dialect: str) -> Executable:
     )
 
 
-def _filled(rule: Rule, facts: Facts) -> bytes:
-    """Name what the rule found full."""
+def _limited(rule: Rule, facts: Facts) -> bytes:
+    """Return what is over the rule's limit."""
     attempt = facts.attempt
     match rule.subject:
         case "number":
@@ -115,53 +104,47 @@ def _filled(rule: Rule, facts: Facts) -> bytes:
             return sends_subject(attempt.number_digest, attempt.network)
         case "network":
             return attempt.network
-        case "wider-network":
-            return attempt.wider or attempt.network
+        case "subnet":
+            return attempt.subnet or attempt.network
         case "prefix" if facts.prefix.day.sends > 1:
-            return named(attempt.prefix)
+            return public_subject(attempt.prefix)
         case "country" if facts.country.day.sends > 1:
-            return named(attempt.country)
-    return named("")
-
-
-def _subject(filled: bytes, verdict: str) -> bytes:
-    return hashlib.sha256(filled + verdict.encode()).digest()[:16]
+            return public_subject(attempt.country)
+    return public_subject("")
 
 
 def minute_of(at: datetime) -> int:
-    """Give the minute of a moment, counted from 1970."""
+    """Return the minute of a moment, counted from 1970."""
     return (at - EPOCH) // MINUTE
-
-
-def begins(minute: int) -> datetime:
-    """Give the moment that a minute begins at."""
-    return EPOCH + minute * MINUTE
 
 
 def _rule_digest(rule: str) -> bytes:
     return hashlib.sha256(rule.encode()).digest()[:_RULE_BYTES]
 
 
-_NAMED = select(*_ROWS.columns).where(
-    _ROWS.c.subject == bindparam("of"), _ROWS.c.minute == bindparam("at")
+SELECT_REFUSALS = select(*_ROWS.columns).where(
+    _ROWS.c.subject == bindparam("subject"), _ROWS.c.minute == bindparam("minute")
 )
 
 
-def find(connection: Connection, name: bytes) -> list[Refusal]:
-    """Find the row that a `decision` of 32 bytes names; none where it names something else."""
-    minute = int.from_bytes(name[-_MINUTE_BYTES:], "big")
-    if minute > _LAST_MINUTE:
+def find_refusal(connection: Connection, decision: bytes) -> list[Refusal]:
+    """Return the row that a `decision` of 32 bytes names; empty if it names something else."""
+    minute = int.from_bytes(decision[-_MINUTE_BYTES:], "big")
+    if minute > _MAX_MINUTE:
         return []
-    values = {"of": name[:16], "at": minute}
-    rule = name[16 : 16 + _RULE_BYTES]
-    rows = cast(list[Refusal], list(connection.execute(_NAMED, values)))
-    return [row for row in rows if _rule_digest(row.rule) == rule]
+    rows = find_all(
+        connection, Refusal, SELECT_REFUSALS.params(subject=decision[:16], minute=minute)
+    )
+    digest = decision[16 : 16 + _RULE_BYTES]
+    return [row for row in rows if _rule_digest(row.rule) == digest]
 
 
-def about(connection: Connection, country: str, prefix: str, since: datetime) -> list[Refusal]:
-    """Find what was refused at a moment or after it that may have been of a number, oldest first.
+def refusals_matching(
+    connection: Connection, country: str, prefix: str, since: datetime
+) -> list[Refusal]:
+    """Return refusals since a moment that may concern a number, oldest first.
 
-    Those are the refusals that were of its country and prefix, or of several.
+    Those are the rows of its country and prefix, or of several.
     """
     statement = (
         select(*_ROWS.columns)
@@ -176,5 +159,5 @@ def about(connection: Connection, country: str, prefix: str, since: datetime) ->
 
 
 def purge_refusals(connection: Connection, now: datetime) -> int:
-    """Delete a batch of refusals whose time is over."""
+    """Delete a batch of refusals whose retention is over."""
     return purge(connection, Refusal, Refusal.minute < minute_of(now - RETENTION))

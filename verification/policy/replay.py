@@ -1,10 +1,9 @@
-"""Replay: what happened is judged once more, by another policy, with counters of its own.
+"""Replay: recorded attempts are evaluated again, by another policy with counters of its own.
 
-The counters and the rules are the ones that decide every day, on a database that is thrown away. What
-people would have done instead is not guessed: whoever was verified is credited when they were, if what
-was sent to them is sent again; whom history refused and the replay does not is sent to and never
-verified; who is challenged passes if they solved one then. Refusals were stored by the minute: they are
-judged as many times as there were, at the first one's moment, and what they differed in is made up.
+It uses the counters and rules that run in production, on a temporary database. It does not guess what people
+would have done: a verified number is credited when it was verified, if its send is sent again; an attempt
+that history refused and the replay allows counts as sent and never verified; a challenge is passed by whoever
+solved one then. Refusals are recorded by the minute: all of them are evaluated at the moment of the first.
 """
 
 from collections import Counter
@@ -18,256 +17,266 @@ from typing import Any, Literal, NamedTuple, Protocol
 from sqlalchemy import Connection
 
 from verification.policy import traffic
-from verification.policy.counters import settle_money, take_back
-from verification.policy.evaluation import Judge
-from verification.policy.facts import Attempt
+from verification.policy.counters import refund, settle_charges
+from verification.policy.evaluation import PolicyEvaluator
+from verification.policy.facts import SendAttempt
 from verification.policy.file import Policy
-from verification.policy.history import Past, Refused
+from verification.policy.history import RecordedDecision, RecordedRefusals
 from verification.policy.rules import Verdict
 
-#: No verification sends anything, or is verified, longer than this after its start.
-LONGEST = timedelta(hours=1)
+#: A verification sends nothing, and is not verified, later than this after its start.
+MAX_VERIFICATION_AGE = timedelta(hours=1)
 
-#: A savepoint that was rolled back to stays open to the end of its transaction, so none is long.
-ATTEMPTS_A_TRANSACTION = 50
+#: A savepoint that was rolled back stays open until its transaction ends, so transactions are short.
+ATTEMPTS_PER_TRANSACTION = 50
 
-#: How a person fared who was verified in the end, from the best to the worst.
-Fate = Literal["untroubled", "solved", "challenged", "blocked"]
-FATES: tuple[Fate, ...] = ("untroubled", "solved", "challenged", "blocked")
+#: The worst that happened to a verified number, best first.
+NumberOutcome = Literal["unaffected", "solved", "challenged", "denied"]
+NUMBER_OUTCOMES: tuple[NumberOutcome, ...] = ("unaffected", "solved", "challenged", "denied")
 
 
-class Said(NamedTuple):
-    """What was, or is, said of an attempt."""
+class ReplayedDecision(NamedTuple):
+    """The decision on a replayed attempt."""
 
     verdict: Verdict
-    #: The rule that decides; None when none has anything against it.
+    #: The deciding rule; None if no rule is against it.
     rule: str | None
-    #: Whether a challenge stood in its way, solved or not.
+    #: Whether a challenge was asked for, solved or not.
     challenged: bool
 
     @property
-    def fate(self) -> Fate:
-        """Say how it leaves the person who asked."""
+    def number_outcome(self) -> NumberOutcome:
+        """What it means for the number."""
         if self.verdict == "deny":
-            return "blocked"
+            return "denied"
         if self.verdict == "challenge":
             return "challenged"
-        return "solved" if self.challenged else "untroubled"
+        return "solved" if self.challenged else "unaffected"
 
 
-class Opinion(Protocol):
-    """Says of each attempt in turn whether it is sent."""
+class DecisionSource(Protocol):
+    """Decides on recorded attempts, in their order."""
 
-    def say(self, past: Past) -> Said:
-        """Judge an attempt, and count it."""
+    def decide(self, recorded: RecordedDecision) -> ReplayedDecision:
+        """Decide on an attempt and count it."""
 
-    def say_of(self, refused: Refused) -> Iterable[tuple[Said, int]]:
-        """Judge what was refused in a minute; give each thing that is said, and of how many."""
+    def decide_refusals(self, refusals: RecordedRefusals) -> Iterable[tuple[ReplayedDecision, int]]:
+        """Decide on the refusals of a minute; return each decision and how often it was made."""
 
-    def credit(self, first: Attempt, sends: int) -> None:
-        """Take that a verification is verified, for which so much was sent."""
-
-
-class Then:
-    """What was decided when it happened."""
-
-    def say(self, past: Past) -> Said:
-        """Repeat what was said. Who solved a challenge was asked to."""
-        challenged = past.verdict == "challenge" or past.attempt.solved
-        return Said(past.verdict, past.rule, challenged)
-
-    def say_of(self, refused: Refused) -> Iterable[tuple[Said, int]]:
-        """Repeat what was said of all of them."""
-        said = Said(refused.verdict, refused.rule, refused.verdict == "challenge")
-        return [(said, refused.count)]
-
-    def credit(self, first: Attempt, sends: int) -> None:
-        """Learn nothing from it."""
+    def credit(self, first: SendAttempt, sends: int) -> None:
+        """Record that a verification, which had so many sends, was verified."""
 
 
-class Again:
-    """What a policy says, in the modes of production, by what it has let through itself."""
+class RecordedDecisions:
+    """Repeats the decisions of history."""
 
-    def __init__(self, policy: Policy, connection: Connection) -> None:
-        self._judge = Judge(policy, development=False)
+    def decide(self, recorded: RecordedDecision) -> ReplayedDecision:
+        """Return the recorded decision; a solved challenge was asked for."""
+        challenged = recorded.verdict == "challenge" or recorded.attempt.solved
+        return ReplayedDecision(recorded.verdict, recorded.rule, challenged)
+
+    def decide_refusals(self, refusals: RecordedRefusals) -> Iterable[tuple[ReplayedDecision, int]]:
+        """Return the recorded decision on all of them."""
+        challenged = refusals.verdict == "challenge"
+        return [(ReplayedDecision(refusals.verdict, refusals.rule, challenged), refusals.count)]
+
+    def credit(self, first: SendAttempt, sends: int) -> None:
+        """Do nothing."""
+
+
+class ReplayedPolicy:
+    """Decides by a policy, in its production modes, with counters of what it allowed itself."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        connection: Connection,
+        attempts_per_transaction: int = ATTEMPTS_PER_TRANSACTION,
+    ) -> None:
+        self._evaluator = PolicyEvaluator(policy, development=False)
         self._connection = connection
-        self._judged = 0
-        #: Numbers that were verified, as far as history is replayed.
-        self._proven: set[bytes] = set()
+        self._attempts_per_transaction = attempts_per_transaction
+        self._attempts = 0
+        #: Numbers verified so far.
+        self._verified: set[bytes] = set()
 
-    def say(self, past: Past) -> Said:
-        """Count and judge it, and settle it as it was settled then."""
-        self._judged += 1
-        if self._judged % ATTEMPTS_A_TRANSACTION == 0:
+    def decide(self, recorded: RecordedDecision) -> ReplayedDecision:
+        """Count and evaluate an attempt, and settle it as it was settled then."""
+        self._attempts += 1
+        if self._attempts % self._attempts_per_transaction == 0:
             self._connection.commit()
-        attempt = past.attempt
-        judgement = self._judge.judge(
+        attempt = recorded.attempt
+        evaluation = self._evaluator.evaluate(
             self._connection,
             replace(attempt, reserve=False),
-            known=lambda: attempt.reserve or attempt.number_digest in self._proven,
-            # Of doors that carry no challenge only those of services can be told by what is stored.
-            asks=attempt.wider is not None,
+            known=lambda: attempt.reserve or attempt.number_digest in self._verified,
+            # Of the protocols without challenges only those of services can be told by what is stored.
+            can_challenge=attempt.subnet is not None,
         )
-        against, refused_by = judgement.against, judgement.refused_by
-        if refused_by is None and past.verdict == "allow":
-            if past.paid_micros is None:
-                # Which failure it was is not kept; a rejected number counts as asked for.
-                take_back(self._connection, judgement.counted, velocity=True)
+        decided_by, refused_by = evaluation.decided_by, evaluation.refused_by
+        if refused_by is None and recorded.verdict == "allow":
+            if recorded.paid_micros is None:
+                # The kind of failure is not stored; a rejected number counts in the buckets.
+                refund(self._connection, evaluation.counted, keep_velocity=True)
             else:
-                settle_money(self._connection, judgement.counted, past.paid_micros)
-        return Said(
-            refused_by.finding.verdict if refused_by else "allow",
-            against.rule.label if against else None,
-            against is not None and against.finding.verdict == "challenge",
+                settle_charges(self._connection, evaluation.counted, recorded.paid_micros)
+        return ReplayedDecision(
+            refused_by.result.verdict if refused_by else "allow",
+            decided_by.rule.label if decided_by else None,
+            decided_by is not None and decided_by.result.verdict == "challenge",
         )
 
-    def say_of(self, refused: Refused) -> Iterable[tuple[Said, int]]:
-        """Judge one after the other until one is refused: what is refused changes nothing for the next."""
-        said: Counter[Said] = Counter()
-        kinds = ((True, range(refused.solved)), (False, range(refused.solved, refused.count)))
+    def decide_refusals(self, refusals: RecordedRefusals) -> Iterable[tuple[ReplayedDecision, int]]:
+        """Evaluate one after the other until one is refused, which changes nothing for the rest."""
+        decisions: Counter[ReplayedDecision] = Counter()
+        kinds = ((True, range(refusals.solved)), (False, range(refusals.solved, refusals.count)))
         for solved, places in kinds:
             for place in places:
-                attempt = refused.attempt(place, solved=solved)
-                one = self.say(Past(attempt, refused.verdict, refused.rule, attempt.price_micros))
-                if one.verdict != "allow":
-                    said[one] += places.stop - place
+                attempt = refusals.attempt(place, solved=solved)
+                decision = self.decide(
+                    RecordedDecision(attempt, refusals.verdict, refusals.rule, attempt.price_micros)
+                )
+                if decision.verdict != "allow":
+                    decisions[decision] += places.stop - place
                     break
-                said[one] += 1
-        return said.items()
+                decisions[decision] += 1
+        return decisions.items()
 
-    def credit(self, first: Attempt, sends: int) -> None:
-        """Credit the prefix, the country and the network, and know the number from now on."""
-        self._proven.add(first.number_digest)
-        cells = traffic.cells_of(first.prefix, first.country, first.at, first.wider)
-        traffic.add(self._connection, cells, verified=sends)
+    def credit(self, first: SendAttempt, sends: int) -> None:
+        """Credit the prefix, the country and the subnet; the number is known from now on."""
+        self._verified.add(first.number_digest)
+        keys = traffic.traffic_keys(first.prefix, first.country, first.at, first.subnet)
+        traffic.add(self._connection, keys, verified=sends)
 
 
 @dataclass
-class Figures:
-    """What is compared; everything counts attempts, but for money and people."""
+class ReplayFigures:
+    """What is compared; everything counts attempts, except money and numbers."""
 
     attempts: int = 0
     sends: int = 0
-    #: Let through, and for certain not sent by any provider.
+    #: Allowed, but certainly not sent by any provider.
     failed: int = 0
-    #: Asked for a challenge and not let through.
+    #: Challenged and not allowed.
     challenged: int = 0
-    #: Let through because a challenge was solved.
+    #: Allowed because a challenge was solved.
     solved: int = 0
-    blocked: int = 0
-    #: Resends of verifications that would not have begun.
-    unasked: int = 0
+    denied: int = 0
+    #: Resends of verifications that would not have started.
+    dropped_resends: int = 0
     #: Millionths of the currency.
     money_micros: int = 0
-    #: Verified people, by how they fared at the worst of what was sent to them.
-    people: Counter[Fate] = field(default_factory=Counter)
-    #: What was challenged or blocked, by the rule that decided.
+    #: Verified numbers, by the worst decision on their sends.
+    verified: Counter[NumberOutcome] = field(default_factory=Counter)
+    #: Refused attempts by deciding rule and verdict.
     rules: Counter[str] = field(default_factory=Counter)
 
-    def count(self, said: Said, paid_micros: int | None, times: int = 1) -> None:
-        """Count attempts, each of which costs so much if it is sent; None: no provider takes it."""
-        self.attempts += times
-        if said.verdict != "allow":
-            self.rules[f"{said.rule} {said.verdict}"] += times
-            if said.verdict == "deny":
-                self.blocked += times
+    def count(self, decision: ReplayedDecision, paid_micros: int | None, attempts: int = 1) -> None:
+        """Count attempts at a price each; None if no provider sends them."""
+        self.attempts += attempts
+        if decision.verdict != "allow":
+            self.rules[f"{decision.rule} {decision.verdict}"] += attempts
+            if decision.verdict == "deny":
+                self.denied += attempts
             else:
-                self.challenged += times
+                self.challenged += attempts
             return
-        self.solved += said.challenged * times
+        self.solved += decision.challenged * attempts
         if paid_micros is None:
-            self.failed += times
+            self.failed += attempts
         else:
-            self.sends += times
-            self.money_micros += paid_micros * times
+            self.sends += attempts
+            self.money_micros += paid_micros * attempts
 
     def document(self) -> dict[str, Any]:
-        """Give the figures as JSON has them."""
+        """Return the figures as JSON."""
         return vars(self) | {
-            "people": {fate: self.people[fate] for fate in FATES},
+            "verified": {outcome: self.verified[outcome] for outcome in NUMBER_OUTCOMES},
             "rules": dict(sorted(self.rules.items())),
         }
 
 
 @dataclass
-class _Run:
+class _Verification:
     """A verification while it may still send or be verified."""
 
-    first: Attempt
-    begun: bool = True
+    first: SendAttempt
+    started: bool = True
     sends: int = 0
-    worst: Fate = "untroubled"
+    worst: NumberOutcome = "unaffected"
 
 
-class Column:
-    """One opinion of the whole history, and its figures of what happened at `since` and after."""
+class ReplayColumn:
+    """The figures of one source of decisions, from `since` on; earlier history only fills its counters."""
 
-    def __init__(self, opinion: Opinion, since: datetime) -> None:
-        self.figures = Figures()
-        self._opinion = opinion
+    def __init__(self, source: DecisionSource, since: datetime) -> None:
+        self.figures = ReplayFigures()
+        self._source = source
         self._since = since
-        #: In the order of their starts, so that the oldest are forgotten first.
-        self._runs: dict[bytes, _Run] = {}
-        #: When each will be verified; the number keeps apart those of the same moment.
-        self._verified: list[tuple[datetime, int, _Run]] = []
+        #: In the order of their starts, so the oldest are dropped first.
+        self._running: dict[bytes, _Verification] = {}
+        #: When each will be verified; the number orders those of the same moment.
+        self._verifying: list[tuple[datetime, int, _Verification]] = []
         self._numbers = count()
 
-    def take(self, past: Past | Refused) -> None:
-        """Take the next attempt, or a minute of refused ones; they come in the order of time."""
-        if isinstance(past, Refused):
-            self._take_refused(past)
+    def add(self, recorded: RecordedDecision | RecordedRefusals) -> None:
+        """Add the next entry of history."""
+        self._advance(recorded.at)
+        if isinstance(recorded, RecordedRefusals):
+            for decision, attempts in self._source.decide_refusals(recorded):
+                if recorded.at >= self._since:
+                    self.figures.count(decision, recorded.first.price_micros, attempts)
         else:
-            self._take(past)
+            self._add_decision(recorded)
 
-    def _take_refused(self, refused: Refused) -> None:
-        self._advance(refused.first.at)
-        for said, times in self._opinion.say_of(refused):
-            if refused.first.at >= self._since:
-                self.figures.count(said, refused.first.price_micros, times)
-
-    def _take(self, past: Past) -> None:
-        attempt = past.attempt
-        self._advance(attempt.at)
-        key = attempt.number_digest + attempt.verification
-        run = self._runs.get(key)
-        if run is None:
-            run = self._runs[key] = _Run(attempt)
-            if past.verified_at:
-                heappush(self._verified, (past.verified_at, next(self._numbers), run))
-        if not run.begun:
+    def _add_decision(self, recorded: RecordedDecision) -> None:
+        attempt = recorded.attempt
+        key = attempt.number_digest + attempt.verification_nonce
+        verification = self._running.get(key)
+        if verification is None:
+            verification = self._running[key] = _Verification(attempt)
+            if recorded.verified_at:
+                entry = (recorded.verified_at, next(self._numbers), verification)
+                heappush(self._verifying, entry)
+        if not verification.started:
             if attempt.at >= self._since:
                 self.figures.attempts += 1
-                self.figures.unasked += 1
+                self.figures.dropped_resends += 1
             return
-        said = self._opinion.say(past)
-        run.begun = attempt.resend or said.verdict == "allow"
-        run.sends += said.verdict == "allow" and past.paid_micros is not None
-        run.worst = max(run.worst, said.fate, key=FATES.index)
+        decision = self._source.decide(recorded)
+        allowed = decision.verdict == "allow"
+        verification.started = attempt.resend or allowed
+        verification.sends += allowed and recorded.paid_micros is not None
+        verification.worst = max(
+            verification.worst, decision.number_outcome, key=NUMBER_OUTCOMES.index
+        )
         if attempt.at >= self._since:
-            self.figures.count(said, past.paid_micros)
+            self.figures.count(decision, recorded.paid_micros)
 
-    def end(self) -> None:
-        """Take what is still to be verified."""
+    def finish(self) -> None:
+        """Count what is verified after the last attempt."""
         self._advance(datetime.max.replace(tzinfo=self._since.tzinfo))
 
     def _advance(self, now: datetime) -> None:
-        while self._verified and self._verified[0][0] <= now:
-            *_, run = heappop(self._verified)
-            if run.first.at >= self._since:
-                self.figures.people[run.worst] += 1
-            if run.sends:
-                self._opinion.credit(run.first, run.sends)
-        while self._runs:
-            key, run = next(iter(self._runs.items()))
-            if run.first.at > now - LONGEST:
+        while self._verifying and self._verifying[0][0] <= now:
+            *_, verification = heappop(self._verifying)
+            if verification.first.at >= self._since:
+                self.figures.verified[verification.worst] += 1
+            if verification.sends:
+                self._source.credit(verification.first, verification.sends)
+        while self._running:
+            key, verification = next(iter(self._running.items()))
+            if verification.first.at > now - MAX_VERIFICATION_AGE:
                 return
-            del self._runs[key]
+            del self._running[key]
 
 
-def replay(history: Iterable[Past | Refused], columns: Sequence[Column]) -> None:
-    """Let every column take all of history."""
-    for past in history:
+def replay(
+    history: Iterable[RecordedDecision | RecordedRefusals], columns: Sequence[ReplayColumn]
+) -> None:
+    """Replay all of history into every column."""
+    for recorded in history:
         for column in columns:
-            column.take(past)
+            column.add(recorded)
     for column in columns:
-        column.end()
+        column.finish()

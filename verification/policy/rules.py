@@ -1,19 +1,18 @@
-"""The rules: each a pure function of the facts, with its parameters from the policy file.
+"""The rules of a policy: each is a pure function of the facts, with parameters from the policy file.
 
-What strangers can fill asks for work and never denies: a file in which it does is refused. Only lists, a
-person's own limit and money deny, and money keeps a share for numbers that are known; what one of those and
-one network draw from it is limited.
+A limit that strangers can fill challenges and never denies; a file in which it denies is invalid. Only
+lists, a requester's own limit and budgets deny. Budgets keep a reserve for known numbers, and what one
+known number and one network draw from it is limited.
 """
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from core.durations import Duration
 from core.phone_numbers import NumberType, PhoneNumberRefused, known_region
 from core.problems import Problem, RateLimitStatus
 from core.rate_limits import RateLimit
@@ -27,137 +26,123 @@ Mode = Literal["enforce", "record"]
 Country = Annotated[str, AfterValidator(known_region)]
 MICROS = 1_000_000
 Item = TypeVar("Item")
-Listed = Annotated[tuple[Item, ...], Field(strict=False)]
+TomlTuple = Annotated[tuple[Item, ...], Field(strict=False)]
 
-#: The limit that each velocity counts in, by what it is of.
-BUCKETS: dict[Subject, str] = {
+#: The rate limit in which each velocity rule counts, by its subject.
+BUCKET_NAMES: dict[Subject, str] = {
     "number-and-requester": "sends",
     "reserve-number": "sends-reserve-number",
-    "reserve-wider-network": "sends-reserve-wider-network",
+    "reserve-subnet": "sends-reserve-subnet",
     "number": "sends-number",
     "network": "sends-network",
-    "wider-network": "sends-wider-network",
+    "subnet": "sends-subnet",
     "prefix": "sends-prefix",
     "country": "sends-country",
 }
-#: What only texts count in that are paid from what budgets keep.
-OF_RESERVE: frozenset[Subject] = frozenset({"reserve-number", "reserve-wider-network"})
-#: What nobody fills but the requester, or who shares their network.
-OF_REQUESTER: frozenset[Subject] = frozenset({"number-and-requester", "network", "wider-network"})
-
-
-def _duration(value: object) -> object:
-    """Accept `90s`, `10m`, `1h`, `1d`."""
-    units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,8}[smhd]", value):
-        return timedelta(**{units[value[-1]]: int(value[:-1])})
-    raise ValueError("write a duration as 90s, 10m, 1h or 1d")
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(_duration),
-    Field(ge=timedelta(seconds=1), le=timedelta(days=30)),
-]
+#: Subjects of limits in which only sends paid from the reserve of budgets count.
+RESERVE_SUBJECTS: frozenset[Subject] = frozenset({"reserve-number", "reserve-subnet"})
+#: Subjects that only the requester, or its network, can fill.
+REQUESTER_SUBJECTS: frozenset[Subject] = frozenset({"number-and-requester", "network", "subnet"})
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What one rule says of one attempt, and the figures it says it by."""
+class RuleResult:
+    """The verdict of one rule on one attempt, and the figures it is based on."""
 
     verdict: Verdict
     figures: Mapping[str, Any]
-    #: How far over its limit it is: 1 is just over, 2 is twice as much as allowed.
+    #: How far over its limit it is: 1 is just over, 2 is twice what is allowed.
     pressure: float = 1.0
-    #: Seconds until it may be otherwise.
+    #: Seconds until the verdict may change.
     retry_after: int | None = None
 
 
 class Rule(TomlTable, ABC):
     """One rule of the policy file."""
 
-    #: enforce: what it says is done. record: it is only written down.
+    #: A rule in record mode never blocks; its results are stored and counted.
     mode: Mode = "enforce"
     #: The mode in development, where nothing is sent and test suites use one network and few numbers.
     in_development: Mode | None = None
 
-    #: What a person is told when it refuses, and the problem she gets.
+    #: Detail of the problem when the rule refuses.
     detail: ClassVar[str]
+    #: Detail instead when a solved challenge may let a known number pass a denial.
+    challenge_detail: ClassVar[str | None] = None
     problem: ClassVar[type[Problem]] = SendsPaused
-    #: The figures she is told too.
-    told: ClassVar[tuple[str, ...]] = ()
-    #: What a person is told instead where a solved challenge may let them past a denial.
-    asking: ClassVar[str | None] = None
+    #: Figures that the problem includes.
+    problem_figures: ClassVar[tuple[str, ...]] = ()
 
     @property
     def label(self) -> str:
-        """Name the rule in decisions and metrics: its kind, and what it is of."""
+        """The rule's name in decisions and metrics: its kind and its subject."""
         of = getattr(self, "of", None)
         kind = str(getattr(self, "rule", ""))
         return f"{kind}/{of}" if of else kind
 
     @abstractmethod
-    def judge(self, facts: Facts) -> Finding:
-        """Say what is to be done with an attempt."""
+    def evaluate(self, facts: Facts) -> RuleResult:
+        """Return the verdict on an attempt."""
 
     @property
-    def refusal(self) -> type[Problem]:
-        """The problem that a denial is."""
+    def denial(self) -> type[Problem]:
+        """The problem that a denial raises."""
         return self.problem
 
     @property
-    def spares_known(self) -> bool:
-        """Whether a known number gets past its denial, paid from what budgets keep for those."""
+    def exempts_known_numbers(self) -> bool:
+        """Whether known numbers pass its denial, paid from the reserve of budgets."""
         return False
 
     @property
-    def of_requester(self) -> bool:
-        """Whether it is of the requester or their network, which the number asked for has no part in."""
+    def limits_requester(self) -> bool:
+        """Whether only the requester or its network can fill it, whatever number is asked for."""
         return False
 
     @property
     def subject(self) -> str:
-        """Name what it is of, which its refusals are counted by."""
+        """What its refusals are grouped by."""
         return str(getattr(self, "of", None) or getattr(self, "rule", ""))
 
 
 class NumberTypeRule(Rule):
-    """Kinds of numbers that are never sent to."""
+    """Number types that are never sent to."""
 
     rule: Literal["number-type"]
-    deny: Listed[NumberType]
+    deny: TomlTuple[NumberType]
 
     detail = "This service does not send to this kind of number."
     problem = PhoneNumberRefused
-    told = ("number_type",)
+    problem_figures = ("number_type",)
 
-    def judge(self, facts: Facts) -> Finding:
-        """Deny the kinds that the list names."""
-        kind = facts.attempt.number_type
-        return Finding("deny" if kind in self.deny else "allow", {"number_type": kind})
+    def evaluate(self, facts: Facts) -> RuleResult:
+        """Deny the types on the list."""
+        number_type = facts.attempt.number_type
+        verdict: Verdict = "deny" if number_type in self.deny else "allow"
+        return RuleResult(verdict, {"number_type": number_type})
 
 
 class CountryRule(Rule):
-    """Countries that are sent to, or are not."""
+    """Countries that are sent to, or not."""
 
     rule: Literal["country"]
-    #: Empty: all but those denied.
-    allow: Listed[Country] = ()
-    deny: Listed[Country] = ()
+    #: Empty: all countries that are not denied.
+    allow: TomlTuple[Country] = ()
+    deny: TomlTuple[Country] = ()
 
     detail = "This service does not send to this country."
     problem = DestinationRefused
-    told = ("country",)
+    problem_figures = ("country",)
 
-    def judge(self, facts: Facts) -> Finding:
-        """Deny what is on the one list, or not on the other."""
+    def evaluate(self, facts: Facts) -> RuleResult:
+        """Deny a country on the deny list, or missing from a non-empty allow list."""
         country = facts.attempt.country
         denied = country in self.deny or bool(self.allow and country not in self.allow)
-        return Finding("deny" if denied else "allow", {"country": country})
+        return RuleResult("deny" if denied else "allow", {"country": country})
 
 
 class VelocityRule(Rule):
-    """So many sends a period by one subject: a bucket of so many, refilled over the period."""
+    """A number of sends a period for one subject: a bucket refilled evenly over the period."""
 
     rule: Literal["velocity"]
     of: Subject
@@ -168,8 +153,8 @@ class VelocityRule(Rule):
     detail = "Too many codes were asked for from here or for numbers like this one."
 
     @model_validator(mode="after")
-    def _owners_come_through(self) -> "VelocityRule":
-        if self.of in OF_RESERVE:
+    def _strangers_cannot_lock_out(self) -> "VelocityRule":
+        if self.of in RESERVE_SUBJECTS:
             if self.over != "deny":
                 raise ValueError(f'write over = "deny": the work was asked for before {self.of}')
         elif self.of != "number-and-requester" and self.over == "deny":
@@ -180,35 +165,35 @@ class VelocityRule(Rule):
         return self
 
     @property
-    def of_requester(self) -> bool:
-        """Whether the number asked for has no part in it, or the requester has to."""
-        return self.of in OF_REQUESTER
+    def limits_requester(self) -> bool:
+        """Whether only the requester, or its network, can fill the bucket."""
+        return self.of in REQUESTER_SUBJECTS
 
     @property
     def limit(self) -> RateLimit:
-        """The bucket this rule counts in."""
-        return RateLimit(BUCKETS[self.of], self.sends, self.period)
+        """The bucket in which this rule counts."""
+        return RateLimit(BUCKET_NAMES[self.of], self.sends, self.period)
 
     @property
-    def refusal(self) -> type[Problem]:
-        """Say it is her own limit, where it is."""
+    def denial(self) -> type[Problem]:
+        """TooManySends for the requester's own limit."""
         return TooManySends if self.of == "number-and-requester" else SendsPaused
 
-    def judge(self, facts: Facts) -> Finding:
-        """Stop at a full bucket; a service, which asks for many people, has no network."""
+    def evaluate(self, facts: Facts) -> RuleResult:
+        """Return `over` if the bucket is over its capacity; a service has no network, so no bucket."""
         level_us = facts.levels.get(self.of)
         if level_us is None:
-            return Finding("allow", {})
+            return RuleResult("allow", {})
         limit = self.limit
         level = level_us / limit.interval_us
         figures = {"sends": round(level, 2), "allowed": self.sends}
         over_us = level_us - self.sends * limit.interval_us
         if over_us <= 0:
-            return Finding("allow", figures)
-        return Finding(self.over, figures, level / self.sends, _seconds(over_us))
+            return RuleResult("allow", figures)
+        return RuleResult(self.over, figures, level / self.sends, _seconds(over_us))
 
     def rate_limit_status(self, facts: Facts) -> RateLimitStatus | None:
-        """Say what is left in the subject's bucket once this attempt is in it, or was refused."""
+        """Return what is left in the subject's bucket, with this attempt in it."""
         limit = self.limit
         if self.of not in facts.levels:
             return None
@@ -222,23 +207,23 @@ class CountriesRule(Rule):
     """Distinct countries that one network asks for in a day."""
 
     rule: Literal["countries"]
-    most: int = Field(ge=1, le=300)
+    max: int = Field(ge=1, le=300)
     over: Over
 
     detail = "Numbers of too many countries were asked for from here."
 
     @property
-    def of_requester(self) -> bool:
-        """It is the requester's network that collects countries."""
+    def limits_requester(self) -> bool:
+        """Its network fills it."""
         return True
 
     @property
     def subject(self) -> str:
-        """It is the network that collects countries."""
+        """The network."""
         return "network"
 
     @model_validator(mode="after")
-    def _neighbours_come_through(self) -> "CountriesRule":
+    def _neighbours_are_not_locked_out(self) -> "CountriesRule":
         if self.over == "deny":
             raise ValueError(
                 'over = "deny" would let strangers lock out whoever shares their network;'
@@ -246,16 +231,16 @@ class CountriesRule(Rule):
             )
         return self
 
-    def judge(self, facts: Facts) -> Finding:
-        """Stop a network that collects countries."""
-        figures = {"countries": facts.countries, "allowed": self.most}
-        if facts.countries <= self.most:
-            return Finding("allow", figures)
-        return Finding(self.over, figures, facts.countries / self.most, 86_400)
+    def evaluate(self, facts: Facts) -> RuleResult:
+        """Return `over` if the network asked for more countries than allowed."""
+        figures = {"countries": facts.countries, "allowed": self.max}
+        if facts.countries <= self.max:
+            return RuleResult("allow", figures)
+        return RuleResult(self.over, figures, facts.countries / self.max, 86_400)
 
 
 class BudgetRule(Rule):
-    """Money for a day, reserved before each send: in all, for a country, for a prefix.
+    """Money for a day, reserved before each send: in total, for a country or for a prefix.
 
     A share is kept for known numbers: those of an account, and those that were verified before.
     """
@@ -264,17 +249,17 @@ class BudgetRule(Rule):
     of: Literal["total", "country", "prefix"]
     #: In the currency that the prices are in.
     per_day: float = Field(ge=0, le=1_000_000_000)
-    #: The share of it that only known numbers draw on, when the rest is spent.
+    #: The share that only known numbers draw on, once the rest is spent.
     reserve: float = Field(0.25, ge=0, le=1)
-    #: Other amounts for single countries.
+    #: Amounts of single countries.
     countries: dict[Country, Annotated[float, Field(ge=0, le=1_000_000_000)]] = {}
 
     detail = "No more codes are sent there today."
-    asking = "Few codes are left there today."
+    challenge_detail = "Few codes are left there today."
 
     @property
-    def spares_known(self) -> bool:
-        """Whether anything is kept for known numbers."""
+    def exempts_known_numbers(self) -> bool:
+        """Whether there is a reserve for known numbers."""
         return self.reserve > 0
 
     @model_validator(mode="after")
@@ -283,25 +268,25 @@ class BudgetRule(Rule):
             raise ValueError('countries = {…} goes with of = "country"')
         return self
 
-    def judge(self, facts: Facts) -> Finding:
-        """Deny what the day's money does not pay for; what costs nothing always fits."""
+    def evaluate(self, facts: Facts) -> RuleResult:
+        """Deny what the day's money does not cover; a free send always passes."""
         amount = self.per_day
         if self.of == "country":
             amount = self.countries.get(facts.attempt.country, amount)
-        whole, spent = round(amount * MICROS), facts.spent[self.of]
-        kept = round(whole * self.reserve)
+        total, spent = round(amount * MICROS), facts.spent[self.of]
+        reserve = round(total * self.reserve)
         from_reserve = facts.attempt.reserve and self.reserve > 0
-        limit = kept if from_reserve else whole - kept
+        limit = reserve if from_reserve else total - reserve
         figures = {
             "spent": round(spent / MICROS, 4),
             "budget": round(limit / MICROS, 4),
             "part": "reserve" if from_reserve else "open",
         }
         if facts.attempt.price_micros == 0 or spent <= limit:
-            return Finding("allow", figures)
-        return Finding("deny", figures, spent / max(1, limit), facts.day_ends_in)
+            return RuleResult("allow", figures)
+        return RuleResult("deny", figures, spent / max(1, limit), facts.day_ends_in)
 
 
 def _seconds(microseconds: int) -> int:
-    """Give whole seconds, rounded up: whoever comes back after them is served."""
+    """Return whole seconds, rounded up, so that a client that waits that long is served."""
     return -(-microseconds // 1_000_000)

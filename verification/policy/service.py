@@ -1,7 +1,7 @@
-"""The policy at work: an attempt is judged, the decision is written down, and who is refused is told why.
+"""The policy service: decides on an attempt, stores the decision and returns the problem of a refusal.
 
-An attempt that is refused leaves one more in the count of its refusals and nothing else: what was counted
-for it is taken back in the same transaction. Rules in record mode never block.
+A refused attempt adds one to the count of its refusals and nothing else: what was counted for it is rolled
+back in the same transaction. Rules in record mode never block.
 """
 
 import json
@@ -15,30 +15,31 @@ from core.database import purge, table
 from core.problems import Problem, RateLimitStatus
 from core.rate_limits import RateLimit
 from verification.metrics import VerificationMetrics
-from verification.policy import refusals, traffic
+from verification.policy import traffic
 from verification.policy.challenge import ChallengeService, Solution
-from verification.policy.counters import Counted, settle_money, take_back
-from verification.policy.evaluation import Judge, Judged, Judgement
-from verification.policy.facts import Attempt, Facts
+from verification.policy.counters import CountedAttempt, refund, settle_charges
+from verification.policy.evaluation import EvaluatedRule, Evaluation, PolicyEvaluator
+from verification.policy.facts import Facts, SendAttempt
 from verification.policy.file import Policy
+from verification.policy.known_numbers import remember_proven
 from verification.policy.models import Decision
-from verification.policy.owners import note_proven
+from verification.policy.refusals import record_refusal
 from verification.policy.rules import VelocityRule
 from verification.problems import ChallengeRequired
 
 RETENTION = timedelta(days=30)
-#: The rule whose status is announced to the requester.
-OWN_LIMIT = "velocity/number-and-requester"
-#: What a person is told besides the rule's reason, where a challenge lets her through.
-HOW_TO_PASS = "Solve the challenge and send the request again with its solution."
+#: The rule whose limit is announced to the requester.
+REQUESTER_LIMIT = "velocity/number-and-requester"
+#: Follows the rule's detail where a challenge lets the client through.
+CHALLENGE_INSTRUCTION = "Solve the challenge and send the request again with its solution."
 
 _DECISIONS = table(Decision)
-_STORING = _DECISIONS.insert()
-_VERIFYING = (
+INSERT_DECISION = _DECISIONS.insert()
+UPDATE_VERIFIED = (
     update(_DECISIONS)
     .where(
-        _DECISIONS.c.number_digest == bindparam("of"),
-        _DECISIONS.c.verification == bindparam("half"),
+        _DECISIONS.c.number_digest == bindparam("digest"),
+        _DECISIONS.c.verification_nonce == bindparam("nonce"),
         _DECISIONS.c.verdict == "allow",
     )
     .values(verified_at=bindparam("now"))
@@ -46,15 +47,15 @@ _VERIFYING = (
 
 
 @dataclass(frozen=True)
-class Ruling:
-    """What was decided of an attempt; `problem` is set when it was refused, and nothing is counted."""
+class PolicyDecision:
+    """The decision on an attempt; `problem` is set if it was refused, and then nothing is counted."""
 
-    counted: Counted
+    counted: CountedAttempt
     problem: Problem | None
     #: What the requester has left for this number.
     rate_limit: RateLimitStatus | None
-    #: The solution that was used up for it.
-    spent: Solution | None = None
+    #: The solution that was spent for it.
+    solution: Solution | None = None
 
 
 class PolicyService:
@@ -69,101 +70,104 @@ class PolicyService:
         *,
         development: bool,
     ) -> None:
-        self._judge = Judge(policy, development=development)
-        self._own_limit = next((rule for rule in policy.rules if rule.label == OWN_LIMIT), None)
-        self._own_mode = self._own_limit and policy.mode_of(
-            self._own_limit, development=development
-        )
+        self._evaluator = PolicyEvaluator(policy, development=development)
         self._challenges = challenges
         self._entropy = entropy
         self._metrics = metrics
+        rules = [rule for rule in policy.rules if rule.label == REQUESTER_LIMIT]
+        self._requester_rule = next((r for r in rules if isinstance(r, VelocityRule)), None)
+        #: The bucket of a requester's sends to one number; None if no rule denies by it.
+        self.requester_limit: RateLimit | None = None
+        if (
+            (rule := self._requester_rule)
+            and rule.over == "deny"
+            and policy.mode_of(rule, development=development) == "enforce"
+        ):
+            self.requester_limit = rule.limit
 
-    @property
-    def own_limit(self) -> RateLimit | None:
-        """The bucket of a requester's sends to one number; None where no rule denies by it."""
-        rule = self._own_limit
-        if isinstance(rule, VelocityRule) and rule.over == "deny" and self._own_mode == "enforce":
-            return rule.limit
-        return None
-
-    def judge(
+    def decide(
         self,
         connection: Connection,
-        attempt: Attempt,
+        attempt: SendAttempt,
         solution: Solution | None = None,
         *,
         known: Callable[[], bool],
-        asks: bool = True,
-    ) -> Ruling:
-        """Count and judge an attempt in the caller's transaction, which must commit either way.
+        can_challenge: bool = True,
+    ) -> PolicyDecision:
+        """Count and evaluate an attempt in the caller's transaction, which must commit either way.
 
-        known: whether the number has an account or was verified before; asked only when that decides.
-        asks: whether the door can carry a challenge. A solution is used up only where it was needed.
-        Raises ChallengeRejected, which is to roll everything back, when it was used before.
+        The parameters are those of `PolicyEvaluator.evaluate`. Raises ChallengeRejected, which must roll
+        everything back, if the solution was spent before.
         """
-        judgement = self._judge.judge(connection, attempt, solution, known=known, asks=asks)
-        counted, decided = judgement.counted, judgement.refused_by
-        self._note(judgement)
+        evaluation = self._evaluator.evaluate(
+            connection, attempt, solution, known=known, can_challenge=can_challenge
+        )
+        counted, refused_by = evaluation.counted, evaluation.refused_by
+        self._observe(evaluation)
         rate_limit = self._rate_limit_status(counted.facts)
-        if decided is None:
-            self._record(connection, judgement, _written(judgement.judged))
-            solved = judgement.against is not None
-            return Ruling(counted, None, rate_limit, solution if solved else None)
-        findings = _written([one for one in judgement.judged if one.finding.verdict != "allow"])
-        decision = refusals.refuse(
-            connection, decided.rule, decided.finding.verdict, counted.facts, findings
-        ).id
-        return Ruling(counted, self._problem(attempt, decided, rate_limit, decision), rate_limit)
+        if refused_by is None:
+            self._store(connection, evaluation)
+            solved = evaluation.decided_by is not None
+            return PolicyDecision(counted, None, rate_limit, solution if solved else None)
+        results = _encode([each for each in evaluation.rules if each.result.verdict != "allow"])
+        key = record_refusal(
+            connection, refused_by.rule, refused_by.result.verdict, counted.facts, results
+        )
+        problem = self._problem(attempt, refused_by, rate_limit, key.id)
+        return PolicyDecision(counted, problem, rate_limit)
 
     def _problem(
-        self, attempt: Attempt, decided: Judged, rate_limit: RateLimitStatus | None, decision: str
+        self,
+        attempt: SendAttempt,
+        refused_by: EvaluatedRule,
+        rate_limit: RateLimitStatus | None,
+        decision: str,
     ) -> Problem:
-        rule, finding = decided.rule, decided.finding
-        if finding.verdict == "challenge":
-            challenge = self._challenges.make(attempt.number_digest, finding.pressure, attempt.at)
+        rule, result = refused_by.rule, refused_by.result
+        if result.verdict == "challenge":
+            challenge = self._challenges.create(attempt.number_digest, result.pressure, attempt.at)
             return ChallengeRequired(
-                f"{rule.asking or rule.detail} {HOW_TO_PASS}",
+                f"{rule.challenge_detail or rule.detail} {CHALLENGE_INSTRUCTION}",
                 challenge=challenge,
                 decision=decision,
             )
-        reason = finding.figures.get("because")
-        return rule.refusal(
+        reason = result.figures.get("reason")
+        return rule.denial(
             f"{rule.detail} {reason}" if reason else rule.detail,
-            retry_after=finding.retry_after,
-            rate_limit=rate_limit if rule.label == OWN_LIMIT else None,
+            retry_after=result.retry_after,
+            rate_limit=rate_limit if rule.label == REQUESTER_LIMIT else None,
             decision=decision,
-            **{name: finding.figures[name] for name in rule.told},
+            **{name: result.figures[name] for name in rule.problem_figures},
         )
 
     def _rate_limit_status(self, facts: Facts) -> RateLimitStatus | None:
-        """Say what the requester has left for the number, where a rule limits that."""
-        rule = self._own_limit
-        return rule.rate_limit_status(facts) if isinstance(rule, VelocityRule) else None
+        """Return what the requester has left for the number, if a rule limits that."""
+        return self._requester_rule.rate_limit_status(facts) if self._requester_rule else None
 
-    def _note(self, judgement: Judgement) -> None:
-        """Count what was found and decided in the metrics."""
-        decided = judgement.refused_by
-        for each in judgement.judged:
-            if each.finding.verdict != "allow":
+    def _observe(self, evaluation: Evaluation) -> None:
+        """Count the results and the decision in metrics."""
+        refused_by, attempt = evaluation.refused_by, evaluation.attempt
+        for each in evaluation.rules:
+            if each.result.verdict != "allow":
                 self._metrics.rule_results.labels(
-                    each.rule.label, each.finding.verdict, each.mode
+                    each.rule.label, each.result.verdict, each.mode
                 ).inc()
-        verdict = decided.finding.verdict if decided else "allow"
+        verdict = refused_by.result.verdict if refused_by else "allow"
         self._metrics.policy_decisions.labels(verdict).inc()
-        if decided and not judgement.attempt.resend:
-            self._metrics.funnel.labels("refused", judgement.attempt.country, "none").inc()
+        if refused_by and not attempt.resend:
+            self._metrics.funnel.labels("refused", attempt.country, "none").inc()
 
-    def _record(self, connection: Connection, judgement: Judgement, findings: str) -> None:
-        """Write down that an attempt may be sent, and why."""
-        attempt = judgement.attempt
+    def _store(self, connection: Connection, evaluation: Evaluation) -> None:
+        """Store the decision to allow an attempt."""
+        attempt = evaluation.attempt
         connection.execute(
-            _STORING,
+            INSERT_DECISION,
             {
                 "number_digest": attempt.number_digest,
-                "verification": attempt.verification,
+                "verification_nonce": attempt.verification_nonce,
                 "id": self._entropy(16),
                 "network": attempt.network,
-                "wider": attempt.wider,
+                "subnet": attempt.subnet,
                 "country": attempt.country,
                 "prefix": attempt.prefix,
                 "number_type": attempt.number_type,
@@ -174,62 +178,68 @@ class PolicyService:
                 "reserve": attempt.reserve,
                 "verdict": "allow",
                 "rule": None,
-                "findings": findings,
+                "rule_results": _encode(evaluation.rules),
                 "created_at": attempt.at,
             },
         )
 
     @staticmethod
     def settle(
-        connection: Connection, ruling: Ruling, *, paid_micros: int | None, asked_for: bool = True
+        connection: Connection,
+        decision: PolicyDecision,
+        *,
+        paid_micros: int | None,
+        keep_velocity: bool = True,
     ) -> None:
-        """Put right what was counted, once it is known what was paid; None when nothing was sent.
+        """Correct what was counted, once it is known what was paid; None if nothing was sent.
 
-        asked_for: whether a send that did not happen counts against who asked for it all the same.
+        keep_velocity: whether a send that did not happen still counts in the requester's buckets.
         """
         if paid_micros is None:
-            take_back(connection, ruling.counted, velocity=asked_for)
-            if ruling.spent and not asked_for:
-                ruling.spent.give_back(connection)
+            refund(connection, decision.counted, keep_velocity=keep_velocity)
+            if decision.solution and not keep_velocity:
+                decision.solution.refund(connection)
         else:
-            settle_money(connection, ruling.counted, paid_micros)
+            settle_charges(connection, decision.counted, paid_micros)
 
     @staticmethod
-    def verified(
+    def record_verified(
         connection: Connection,
         number_digest: bytes,
-        verification: bytes,
+        verification_nonce: bytes,
         *,
         prefix: str,
         country: str,
-        wider: bytes | None,
+        subnet: bytes | None,
         sends: int,
         started_at: datetime,
         now: datetime,
     ) -> None:
-        """Credit a verification that was just verified to its prefix, its country and its network."""
-        connection.execute(_VERIFYING, {"of": number_digest, "half": verification, "now": now})
-        note_proven(connection, number_digest, now)
-        cells = traffic.cells_of(prefix, country, started_at, wider)
-        traffic.add(connection, cells, verified=sends)
+        """Credit a verified verification to its number, prefix, country and subnet."""
+        connection.execute(
+            UPDATE_VERIFIED, {"digest": number_digest, "nonce": verification_nonce, "now": now}
+        )
+        remember_proven(connection, number_digest, now)
+        keys = traffic.traffic_keys(prefix, country, started_at, subnet)
+        traffic.add(connection, keys, verified=sends)
 
     @staticmethod
     def purge(connection: Connection, now: datetime) -> int:
-        """Delete a batch of decisions whose time is over."""
+        """Delete a batch of decisions whose retention is over."""
         return purge(connection, Decision, Decision.created_at < now - RETENTION)
 
 
-def _written(judged: Sequence[Judged]) -> str:
-    """Write what each rule found as the tables keep it."""
+def _encode(rules: Sequence[EvaluatedRule]) -> str:
+    """Return the results of rules as JSON for the tables."""
     return json.dumps(
         [
             {
                 "rule": each.rule.label,
                 "mode": each.mode,
-                "verdict": each.finding.verdict,
-                **each.finding.figures,
+                "verdict": each.result.verdict,
+                **each.result.figures,
             }
-            for each in judged
+            for each in rules
         ],
         separators=(",", ":"),
     )

@@ -1,7 +1,6 @@
-"""Traffic: how much went to a country or a prefix in each hour and day, and how much of it was verified.
+"""Traffic: sends and verified sends to a country and a prefix by hour and day, and of a subnet by day.
 
-Of a requester's wider network the same, for the day alone. Spans that are newer than now count with this
-one, so that a clock set back reopens nothing.
+Spans later than the current one count as the current one, so a clock that is set back reopens nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,94 +13,103 @@ from sqlalchemy import Connection, Executable, and_, bindparam, or_, select, tex
 from core.base64url import encode
 from core.clock import DAY, EPOCH
 from core.database import purge, table
-from verification.policy.facts import Record, Span
+from verification.policy.facts import RecentTraffic, SpanTraffic
 from verification.policy.models import Traffic
 
 SpanName = Literal["hour", "day", "network"]
 SPANS: tuple[SpanName, ...] = ("hour", "day")
-LENGTHS: dict[SpanName, timedelta] = {"hour": timedelta(hours=1), "day": DAY, "network": DAY}
-#: How many spans before this one are looked at.
-LOOK_BACK: dict[SpanName, int] = {"hour": 24, "day": 14, "network": 0}
-#: Bytes of a network's digest that name it; 16 characters, which no prefix or country has without a plus.
-_NETWORK_BYTES = 12
-#: What is believed of a country nothing is known of: one of three stays unverified.
-USUAL_AT_FIRST, USUAL_WEIGHT, USUAL_MOST = 0.5, 50, 1.0
+SPAN_LENGTHS: dict[SpanName, timedelta] = {"hour": timedelta(hours=1), "day": DAY, "network": DAY}
+#: How many earlier spans are read.
+LOOKBACK_SPANS: dict[SpanName, int] = {"hour": 24, "day": 14, "network": 0}
+#: Bytes of a subnet's digest in its scope: 16 characters without a plus, so no prefix or country.
+_SUBNET_BYTES = 12
+#: What is assumed of a country without history: one in three stays unverified.
+PRIOR_UNVERIFIED_RATIO, PRIOR_WEIGHT, MAX_UNVERIFIED_RATIO = 0.5, 50, 1.0
 
 
-class Cell(NamedTuple):
-    """One row: a country or a prefix, and the hour or day, counted from 1970."""
+class TrafficKey(NamedTuple):
+    """The key of a row: a country, a prefix or a subnet, and the hour or day, counted from 1970."""
 
     scope: str
     span: SpanName
     start: int
 
 
-class Counts(NamedTuple):
-    """What a row holds."""
+class TrafficCounts(NamedTuple):
+    """The counts of a row."""
 
     sends: int
     verified: int
 
 
-class Counted(NamedTuple):
-    """What the traffic of an attempt is with it in, and the rows it was counted in."""
+class CountedTraffic(NamedTuple):
+    """The traffic of an attempt, with it included, and the rows it was counted in."""
 
-    cells: list[Cell]
-    prefix: Record
-    country: Record
-    usual: float
-    #: Of the requester's wider network today; None for a service.
-    network: Counts | None
+    keys: list[TrafficKey]
+    prefix: RecentTraffic
+    country: RecentTraffic
+    unverified_ratio: float
+    #: Of the requester's subnet today; None for a service.
+    subnet: TrafficCounts | None
 
 
-def cells_of(prefix: str, country: str, at: datetime, wider: bytes | None = None) -> list[Cell]:
-    """Name the rows that a send at a moment is counted in, the busiest last.
+def traffic_keys(
+    prefix: str, country: str, at: datetime, subnet: bytes | None = None
+) -> list[TrafficKey]:
+    """Return the rows that a send is counted in, the busiest last.
 
-    wider: digest of the requester's wider network; None for a service.
+    subnet: digest of the requester's subnet; None for a service.
     """
-    cells = [Cell(scope, span, _index(span, at)) for scope in (prefix, country) for span in SPANS]
-    if wider is not None:
-        cells.insert(0, Cell(encode(wider[:_NETWORK_BYTES]), "network", _index("network", at)))
-    return cells
+    keys = [
+        TrafficKey(scope, span, _span_index(span, at))
+        for scope in (prefix, country)
+        for span in SPANS
+    ]
+    if subnet is not None:
+        scope = encode(subnet[:_SUBNET_BYTES])
+        keys.insert(0, TrafficKey(scope, "network", _span_index("network", at)))
+    return keys
 
 
 def add(
-    connection: Connection, cells: Sequence[Cell], *, sends: int = 0, verified: int = 0
-) -> list[Counts]:
-    """Add to rows; give what each holds then."""
+    connection: Connection, keys: Sequence[TrafficKey], *, sends: int = 0, verified: int = 0
+) -> list[TrafficCounts]:
+    """Add to rows and return their counts, in the order of the keys."""
     values: dict[str, Any] = {}
-    for place, cell in enumerate(cells):
+    for place, key in enumerate(keys):
         values |= {
-            f"scope_{place}": cell.scope,
-            f"span_{place}": cell.span[0],
-            f"start_{place}": cell.start,
+            f"scope_{place}": key.scope,
+            f"span_{place}": key.span[0],
+            f"start_{place}": key.start,
             f"sends_{place}": sends,
             f"verified_{place}": verified,
         }
-    rows = connection.execute(_adding(len(cells)), values)
-    counts = {(row.scope, row.span, row.start): Counts(row.sends, row.verified) for row in rows}
-    return [counts[cell.scope, cell.span[0], cell.start] for cell in cells]
+    rows = connection.execute(_insert_traffic(len(keys)), values)
+    counts = {
+        (row.scope, row.span, row.start): TrafficCounts(row.sends, row.verified) for row in rows
+    }
+    return [counts[key.scope, key.span[0], key.start] for key in keys]
 
 
 #: Text, because SQLAlchemy compiles an INSERT of several rows anew each time it runs.
-_INSERTING = "INSERT INTO traffic (scope, span, start, sends, verified) VALUES "
-_OR_ADDING = """
+_INSERT = "INSERT INTO traffic (scope, span, start, sends, verified) VALUES "
+_ON_CONFLICT = """
 ON CONFLICT (scope, span, start) DO UPDATE SET
   sends = traffic.sends + excluded.sends, verified = traffic.verified + excluded.verified
 RETURNING scope, span, start, sends, verified"""
 
 
 @cache
-def _adding(rows: int) -> Executable:
+def _insert_traffic(rows: int) -> Executable:
     columns = ("scope", "span", "start", "sends", "verified")
     values = ", ".join(
         "(" + ", ".join(f":{column}_{place}" for column in columns) + ")" for place in range(rows)
     )
-    return text(_INSERTING + values + _OR_ADDING)
+    return text(_INSERT + values + _ON_CONFLICT)
 
 
 _COLUMNS = table(Traffic).c
-_LOOKING_BACK = select(
+SELECT_EARLIER = select(
     _COLUMNS.scope, _COLUMNS.span, _COLUMNS.start, _COLUMNS.sends, _COLUMNS.verified
 ).where(
     or_(
@@ -109,7 +117,7 @@ _LOOKING_BACK = select(
             and_(
                 _COLUMNS.scope == bindparam(scope),
                 _COLUMNS.span == span[0],
-                _COLUMNS.start >= bindparam(f"{span}_from"),
+                _COLUMNS.start >= bindparam(f"{span}_start"),
             )
             for scope in ("prefix", "country")
             for span in SPANS
@@ -119,55 +127,59 @@ _LOOKING_BACK = select(
 
 
 def count(
-    connection: Connection, prefix: str, country: str, at: datetime, wider: bytes | None = None
-) -> Counted:
-    """Count one send in the traffic of its prefix and its country, and look back at both."""
-    oldest = {f"{span}_from": _index(span, at) - LOOK_BACK[span] for span in SPANS}
-    history: dict[tuple[str, str], dict[int, Counts]] = {}
-    for row in connection.execute(_LOOKING_BACK, {"prefix": prefix, "country": country} | oldest):
+    connection: Connection, prefix: str, country: str, at: datetime, subnet: bytes | None = None
+) -> CountedTraffic:
+    """Count one send in the traffic of its prefix, country and subnet, and return the recent traffic."""
+    oldest = {f"{span}_start": _span_index(span, at) - LOOKBACK_SPANS[span] for span in SPANS}
+    history: dict[tuple[str, str], dict[int, TrafficCounts]] = {}
+    for row in connection.execute(SELECT_EARLIER, {"prefix": prefix, "country": country} | oldest):
         rows = history.setdefault((row.scope, row.span), {})
-        rows[row.start] = Counts(row.sends, row.verified)
-    cells = cells_of(prefix, country, at, wider)
-    spans: list[Span] = []
-    network: Counts | None = None
-    before: dict[int, Counts] = {}
-    for cell, now in zip(cells, add(connection, cells, sends=1), strict=True):
-        if cell.span == "network":
-            network = now
+        rows[row.start] = TrafficCounts(row.sends, row.verified)
+    keys = traffic_keys(prefix, country, at, subnet)
+    spans: list[SpanTraffic] = []
+    subnet_counts: TrafficCounts | None = None
+    before: dict[int, TrafficCounts] = {}
+    for key, now in zip(keys, add(connection, keys, sends=1), strict=True):
+        if key.span == "network":
+            subnet_counts = now
             continue
-        rows = history.get((cell.scope, cell.span[0]), {})
-        before = {start: earlier for start, earlier in rows.items() if start < cell.start}
-        newer = [later for start, later in rows.items() if start > cell.start]
+        rows = history.get((key.scope, key.span[0]), {})
+        before = {start: earlier for start, earlier in rows.items() if start < key.start}
+        newer = [later for start, later in rows.items() if start > key.start]
         sends = now.sends + sum(later.sends for later in newer)
         verified = now.verified + sum(later.verified for later in newer)
         best = max((earlier.verified for earlier in before.values()), default=0)
-        last = before.get(cell.start - 1, Counts(0, 0)).verified
-        spans.append(Span(sends, verified, best, max(last, verified)))
-    # The last cell was the country's day, so what is left of before are its earlier days.
-    return Counted(cells, Record(*spans[:2]), Record(*spans[2:]), _usual(before), network)
+        last = before.get(key.start - 1, TrafficCounts(0, 0)).verified
+        spans.append(SpanTraffic(sends, verified, best, max(last, verified)))
+    # The last key is the country's day, so `before` now holds the country's earlier days.
+    ratio = _unverified_ratio(before)
+    return CountedTraffic(
+        keys, RecentTraffic(*spans[:2]), RecentTraffic(*spans[2:]), ratio, subnet_counts
+    )
 
 
-def _usual(days: Mapping[int, Counts]) -> float:
-    """Learn how many stay unverified for each that is verified."""
+def _unverified_ratio(days: Mapping[int, TrafficCounts]) -> float:
+    """Return how many sends stay unverified for each verified one, learned from earlier days."""
     verified = sum(day.verified for day in days.values())
     unverified = sum(max(0, day.sends - day.verified) for day in days.values())
-    believed = unverified + USUAL_AT_FIRST * USUAL_WEIGHT
-    return min(USUAL_MOST, believed / (verified + USUAL_WEIGHT))
+    expected = unverified + PRIOR_UNVERIFIED_RATIO * PRIOR_WEIGHT
+    return min(MAX_UNVERIFIED_RATIO, expected / (verified + PRIOR_WEIGHT))
 
 
 def ends_in(span: SpanName, at: datetime) -> int:
-    """Give the seconds until the hour or the day is over, rounded up."""
-    return -(((at - EPOCH) % LENGTHS[span] - LENGTHS[span]) // timedelta(seconds=1))
+    """Return the seconds until the hour or the day ends, rounded up."""
+    length = SPAN_LENGTHS[span]
+    return -(((at - EPOCH) % length - length) // timedelta(seconds=1))
 
 
-def _index(span: SpanName, at: datetime) -> int:
-    return (at - EPOCH) // LENGTHS[span]
+def _span_index(span: SpanName, at: datetime) -> int:
+    return (at - EPOCH) // SPAN_LENGTHS[span]
 
 
 def purge_traffic(connection: Connection, now: datetime) -> int:
-    """Delete a batch of rows that nobody looks back at any more."""
+    """Delete a batch of rows that are older than what is read."""
     over = (
-        and_(_COLUMNS.span == span[0], _COLUMNS.start < _index(span, now) - back - 1)
-        for span, back in LOOK_BACK.items()
+        and_(_COLUMNS.span == span[0], _COLUMNS.start < _span_index(span, now) - back - 1)
+        for span, back in LOOKBACK_SPANS.items()
     )
     return purge(connection, Traffic, or_(*over))

@@ -25,7 +25,7 @@ def test_a_denial_decides_before_a_challenge(serve: Serve) -> None:
     assert problem_code(denied) == "sends-paused"
     assert service.rows(SpentChallenge) == []
     (row,) = (row for row in service.refusals() if row.verdict == "deny")
-    verdicts = [finding["verdict"] for finding in json.loads(row.findings)]
+    verdicts = [finding["verdict"] for finding in json.loads(row.rule_results)]
     assert (verdicts, row.rule, row.solved) == (["challenge", "deny"], "budget/country", 1)
     service.clock.advance(days=1)
     assert service.start(number(2)).status_code == 201

@@ -12,7 +12,7 @@ from tests.policies import budget, conversion, solve, velocity
 #: Every kind of velocity, none of which is ever full here.
 ROOMY = [
     velocity(of, 1000)
-    for of in ("number-and-requester", "number", "network", "wider-network", "prefix", "country")
+    for of in ("number-and-requester", "number", "network", "subnet", "prefix", "country")
 ]
 
 

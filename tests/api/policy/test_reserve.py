@@ -15,7 +15,7 @@ from tests.scripted import Scripted
 from verification.policy.models import SpentChallenge
 
 ONE_NUMBER = velocity("reserve-number", 3, over="deny")
-ONE_NETWORK = velocity("reserve-wider-network", 10, over="deny")
+ONE_NETWORK = velocity("reserve-subnet", 10, over="deny")
 MANY = budget("total", 8.0, reserve=0.5)
 
 
@@ -117,9 +117,7 @@ class TestDoorsWithoutChallenges:
         with Homeserver() as homeserver:
             return service, MatrixClient.register(app, homeserver)
 
-    @pytest.mark.parametrize(
-        "rule", [velocity("network", 2), velocity("wider-network", 2), countries(1)]
-    )
+    @pytest.mark.parametrize("rule", [velocity("network", 2), velocity("subnet", 2), countries(1)])
     def test_a_full_network_tells_of_nobody(
         self, make_app: MakeApp, tmp_path: Path, rule: str
     ) -> None:

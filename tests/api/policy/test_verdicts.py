@@ -27,8 +27,8 @@ ABROAD = [(number(1), HERE), (FRENCH, HERE), (BRITISH, HERE)]
         (velocity("number", 2, over="challenge"), AROUND, "challenge-required", 428, None),
         (velocity("network", 2), NUMBERS, "challenge-required", 428, None),
         (velocity("network", 2), IPV6, "challenge-required", 428, None),
-        (velocity("wider-network", 2), AROUND, "challenge-required", 428, None),
-        (velocity("wider-network", 2), AROUND_IPV6, "challenge-required", 428, None),
+        (velocity("subnet", 2), AROUND, "challenge-required", 428, None),
+        (velocity("subnet", 2), AROUND_IPV6, "challenge-required", 428, None),
         (velocity("prefix", 2, period="1h"), NUMBERS, "challenge-required", 428, None),
         (velocity("country", 2), NUMBERS, "challenge-required", 428, None),
         (countries(2), ABROAD, "challenge-required", 428, None),
@@ -61,7 +61,7 @@ def test_the_third_is_one_too_many(
     verdict = "challenge" if status == 428 else "deny"
     assert (row.verdict, row.requests) == (verdict, 1)
     assert RefusalKey(row.subject, row.rule, row.minute).id == refused.json["decision"]
-    (finding,) = json.loads(row.findings)
+    (finding,) = json.loads(row.rule_results)
     assert (finding["rule"], finding["mode"]) == (row.rule, "enforce")
     assert finding["verdict"] != "allow"
     assert len(service.providers[0].taken) == 2
@@ -95,7 +95,7 @@ def test_where_nothing_is_sent(
 @pytest.mark.parametrize("by", ["198.51.101.7", "198.51.100.8"])
 def test_other_networks_have_limits_of_their_own(serve: Serve, by: str) -> None:
     """One address is no other, and neither is the next /24."""
-    service = serve(velocity("network", 1), velocity("wider-network", 2))
+    service = serve(velocity("network", 1), velocity("subnet", 2))
     assert [service.start().status_code for _ in range(2)] == [201, 428]
     assert service.start(number(2), by).status_code == 201
 
@@ -120,7 +120,7 @@ def test_recording_rules_only_write_down(serve: Serve) -> None:
     assert [service.start(n).status_code for n in (number(1), number(1), FRENCH)] == [201] * 3
     rows = service.decisions()
     assert [(row.verdict, row.rule) for row in rows] == [("allow", None)] * 3
-    found = [{f["rule"]: f["verdict"] for f in json.loads(row.findings)} for row in rows]
+    found = [{f["rule"]: f["verdict"] for f in json.loads(row.rule_results)} for row in rows]
     minded = {name for one in found for name, verdict in one.items() if verdict != "allow"}
     assert minded == {
         "number-type",
@@ -180,7 +180,7 @@ def test_a_clock_set_back_reopens_nothing(serve: Serve) -> None:
         service.clock.now -= back
         refused = service.start(number(3))
         assert problem_code(refused) == "sends-paused"
-        findings = json.loads(service.refusals()[0].findings)
+        findings = json.loads(service.refusals()[0].rule_results)
         verdicts = [finding["verdict"] for finding in findings]
         assert verdicts == ["challenge", "deny", "challenge"]
 

@@ -10,7 +10,7 @@ import pytest
 from sms.provider import Rejected
 from tests.api.policy.conftest import BRITISH, FRENCH, HERE, Serve, number
 from tests.policies import budget, conversion, countries, solve, velocity
-from verification.policy import history
+from verification.policy.history import RecordedRefusals, read_history
 from verification.policy.models import Decision, ProvenNumber, Refusal
 
 
@@ -127,8 +127,8 @@ DENIED_KINDS = (
     "rule",
     [
         '[[rules]]\nrule = "country"\ndeny = ["DE", "FR"]\n',
-        '[[rules]]\nrule = "range"\ndeny = [{ begins = "+49", because = "a" },'
-        ' { begins = "+33", because = "b" }]\n',
+        '[[rules]]\nrule = "range"\ndeny = [{ starts_with = "+49", reason = "a" },'
+        ' { starts_with = "+33", reason = "b" }]\n',
     ],
 )
 def test_what_a_list_refused_of_several_countries_is_refused_when_it_is_replayed(
@@ -144,9 +144,9 @@ def test_what_a_list_refused_of_several_countries_is_refused_when_it_is_replayed
     (row,) = service.refusals()
     assert (row.country, row.prefix, row.requests) == (None, None, 3)
     now = service.clock()
-    stored = list(history.read(service.database, now - timedelta(hours=1), now + timedelta(1)))
+    stored = list(read_history(service.database, now - timedelta(hours=1), now + timedelta(1)))
     (refused,) = stored
-    assert isinstance(refused, history.Refused) and refused.count == 3
+    assert isinstance(refused, RecordedRefusals) and refused.count == 3
     again = [refused.attempt(place, solved=False) for place in range(3)]
     assert {attempt.country for attempt in again} == {"DE"}
     if row.rule == "range":
@@ -189,5 +189,5 @@ def test_whoever_tries_all_countries_has_a_handful_of_rows(
     assert len(refusals) <= 2
     assert sum(row.requests for row in refusals) == refused
     assert {(row.country, row.channel, row.resend) for row in refusals} == {(None, None, False)}
-    assert all(len(row.findings) < 300 for row in refusals)
-    assert all(json.loads(row.findings)[0]["rule"] == row.rule for row in refusals)
+    assert all(len(row.rule_results) < 300 for row in refusals)
+    assert all(json.loads(row.rule_results)[0]["rule"] == row.rule for row in refusals)

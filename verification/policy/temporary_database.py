@@ -1,4 +1,4 @@
-"""A database of its own for counters, which is thrown away: what replaying and simulating count in."""
+"""A temporary database with the tables of counters, for replays and simulations."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,16 +12,16 @@ from core.database import Base, Database, table
 from core.rate_limit_statements import RateLimitCounter
 from verification.policy.models import NetworkCountry, Traffic
 
-SCRATCH_TABLES = [table(model) for model in (RateLimitCounter, Traffic, NetworkCountry)]
+COUNTER_TABLES = [table(model) for model in (RateLimitCounter, Traffic, NetworkCountry)]
 
 
 @contextmanager
-def scratch() -> Iterator[Connection]:
-    """Give a connection to a database of its own that is thrown away, with the counters' tables."""
+def temporary_database() -> Iterator[Connection]:
+    """Yield a connection to a database that is deleted afterwards."""
     with TemporaryDirectory(prefix="kith-replay-") as directory:
         database = Database(f"sqlite:///{Path(directory) / 'replay.db'}")
         event.listen(database.engine, "connect", _relax)
-        Base.metadata.create_all(database.engine, tables=SCRATCH_TABLES)
+        Base.metadata.create_all(database.engine, tables=COUNTER_TABLES)
         try:
             with database.engine.connect() as connection:
                 yield connection
@@ -30,8 +30,11 @@ def scratch() -> Iterator[Connection]:
 
 
 def _relax(connection: Any, _: Any) -> None:
-    # Nothing in it outlives the process, so nothing needs to reach the disk.
-    connection.execute("PRAGMA synchronous = OFF")
-    connection.execute("PRAGMA cache_size = -65536")
-    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-    connection.execute("PRAGMA temp_store = MEMORY")
+    # The file does not outlive the process, so nothing needs to reach the disk.
+    for pragma in (
+        "synchronous = OFF",
+        "cache_size = -65536",
+        "locking_mode = EXCLUSIVE",
+        "temp_store = MEMORY",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
