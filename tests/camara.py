@@ -56,7 +56,7 @@ class Service:
         return str(answer.json["authenticationId"])  # type: ignore[index]
 
     def validate(self, identity: str, code: str) -> TestResponse:
-        """Have a code judged."""
+        """Check a code."""
         return self.post("validate-code", {"authenticationId": identity, "code": code})
 
     def text(self, number: str = NUMBER) -> str:
@@ -72,12 +72,12 @@ class Service:
 
 
 def other_than(code: str) -> str:
-    """Give a wrong code."""
+    """Return a wrong code."""
     return f"{(int(code) + 1) % 10 ** len(code):0{len(code)}d}"
 
 
 def error(answer: TestResponse) -> tuple[int, str]:
-    """Give status and code of an error, which has CAMARA's shape and the request's correlation id."""
+    """Return status and code of an error, which has CAMARA's shape and the request's correlation id."""
     body = answer.json
     assert answer.content_type == "application/json", answer.text
     assert body is not None and set(body) == {"status", "code", "message"}

@@ -51,7 +51,7 @@ class Homeserver(FakeProvider):
         return int(urlsplit(self.url).port or 0)
 
     def name(self, host: str = "hs.example") -> str:
-        """Give a server name that leads to it."""
+        """Return a server name that leads to it."""
         return f"{host}:{self.port}"
 
     def sign(self, value: dict[str, Any]) -> str:
@@ -85,7 +85,7 @@ class Homeserver(FakeProvider):
         )
 
     def accept(self, request: Received) -> Answer:
-        """Say whose token it is, or which keys are its own."""
+        """Answer whose token it is, or publish the keys."""
         parts = urlsplit(request.path)
         if parts.path == KEYS:
             host = request.headers["Host"].rpartition(":")[0]
@@ -176,7 +176,7 @@ class MatrixClient:
         return str(answer.json["sid"])  # type: ignore[index]
 
     def submit(self, sid: str, token: str, secret: str = SECRET) -> TestResponse:
-        """Have a token judged."""
+        """Check a token."""
         body = {"sid": sid, "client_secret": secret, "token": token}
         return self.post("/validate/msisdn/submitToken", body)
 
@@ -240,7 +240,7 @@ def hashed(number: str, pepper: str) -> str:
 
 
 def fault(answer: TestResponse) -> tuple[int, str]:
-    """Give status and code of an error, which has the shape of the specification."""
+    """Return status and code of an error, which has the shape of the specification."""
     body = answer.json
     assert answer.content_type == "application/json", answer.text
     assert body is not None and {"errcode", "error"} <= set(body) <= {

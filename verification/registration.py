@@ -112,7 +112,14 @@ class RegistrationService:
                 )
             else:
                 raise DeviceNotRecoverable("Its account was idle for too long and was deleted.")
-            self._use_up(connection, row, claim.account_id, device.device_id, claim.reregistered)
+            save(
+                connection,
+                row,
+                used_at=self.clock(),
+                account_id=claim.account_id,
+                device_id=device.device_id,
+                reregistered=claim.reregistered,
+            )
         return Registration(device, row.e164, claim.reregistered)
 
     def _recovered(self, connection: Connection, e164: str, body: RegisterDevice) -> UUID | None:
@@ -177,22 +184,11 @@ class RegistrationService:
                 owner=caller.account_id,
             )
             account = self.accounts.change_number(connection, caller, row.e164)
-            self._use_up(connection, row, caller.account_id, caller.device_id, False)
+            save(
+                connection,
+                row,
+                used_at=self.clock(),
+                account_id=caller.account_id,
+                device_id=caller.device_id,
+            )
         return account
-
-    def _use_up(
-        self,
-        connection: Connection,
-        row: Verification,
-        account_id: UUID,
-        device_id: UUID,
-        reregistered: bool,
-    ) -> None:
-        save(
-            connection,
-            row,
-            used_at=self.clock(),
-            account_id=account_id,
-            device_id=device_id,
-            reregistered=reregistered,
-        )

@@ -30,7 +30,6 @@ from verification.schemas import VerificationAnswer
 from verification.settings import VerificationSettings
 from verification.store import PreviousSend, VerificationKey, show, undo_send
 from verification.supersession import NOTHING, Supersession, supersede
-from verification.templates import fill
 
 
 @dataclass(frozen=True)
@@ -201,7 +200,7 @@ class CodeSender:
         if queued.send.channel == "voice":
             return texts.call_script(locale, settings.default_locale, settings.app_name, code)
         if row.template is not None:
-            return fill(row.template, code), locale, ()
+            return texts.fill_template(row.template, code), locale, ()
         body, language = texts.sms_text(
             locale,
             settings.default_locale,

@@ -90,7 +90,7 @@ class VerificationService:
     ) -> CodeSent:
         """Start a verification: send its first text or call.
 
-        profile: that of a protocol adapter. template: the text to send instead of ours (templates.py).
+        profile: that of a protocol adapter. template: the text to send instead of ours (texts.py).
         """
         new = self._new(body, requester, profile or self.profile, template)
         service = new.profile.service

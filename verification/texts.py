@@ -4,8 +4,10 @@ them can be lost.
 
 import re
 from typing import NamedTuple
+from unicodedata import category
 
 from verification import catalogues
+from verification.codes import LONG
 
 #: GSM 03.38 (3GPP TS 23.038, 6.2.1); a character of its extension takes an escape and counts twice.
 GSM_BASIC = frozenset(
@@ -17,6 +19,8 @@ GSM_BASIC = frozenset(
 GSM_EXTENSION = frozenset("\f^{}\\[~]|€")
 #: The fallback in every language: plain ASCII, which fits beside the longest last line.
 BARE = "{code} - {app}"
+#: Where a service's own text has the code.
+LABEL = "{{code}}"
 
 
 def segments(text: str) -> int:
@@ -63,6 +67,26 @@ def sms_text(
         if segments(body) == 1:
             return body, language
     raise ValueError("the app name or the last line is too long for one segment")
+
+
+def fill_template(template: str, code: str) -> str:
+    """Return the text with the code in place of every label."""
+    return template.replace(LABEL, code)
+
+
+def template_error(template: str) -> str | None:
+    """Return why a template cannot be sent; None if it can."""
+    if LABEL not in template:
+        return f"must contain {LABEL} where the code goes"
+    # Joiners, direction marks and no-break spaces (Cf, Zs) are text in many languages.
+    if any(category(character) in ("Cc", "Cs") for character in template.replace("\n", "")):
+        return "must not contain control characters"
+    if segments(fill_template(template, "0" * LONG)) > 1:
+        return (
+            "must fit into one SMS: 160 characters of the GSM alphabet, of which ^{}\\[~]|€ count"
+            " twice, or 70 when there are others"
+        )
+    return None
 
 
 class CallScript(NamedTuple):

@@ -8,7 +8,7 @@ from core.api import Answer
 from core.typed_fields import Form
 from core.typed_text import read_code, visible
 from interop.schemas import AdapterBody
-from verification.templates import LABEL
+from verification.texts import LABEL
 
 MAX_ID_LENGTH = 36
 MAX_MESSAGE_LENGTH = 160

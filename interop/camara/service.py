@@ -16,7 +16,7 @@ from verification.profile import VerificationProfile, sender_digest
 from verification.schemas import StartVerification
 from verification.service import VerificationService
 from verification.store import VerificationKey
-from verification.templates import error_of
+from verification.texts import template_error
 
 #: 36 characters of base64url carry 27 bytes: the number's digest, which is the shard key, and 88 random
 #: bits. So an id leads to its row without a table, and only its service may ask, with few checks.
@@ -35,7 +35,7 @@ class CamaraService:
     def send_code(self, caller: ServiceCaller, body: SendCodeBody) -> str:
         """Send a code to a number and return its authentication id; older ones of the number expire."""
         max_length = self.settings.camara_message_length
-        error = error_of(body.message)
+        error = template_error(body.message)
         if len(body.message) > max_length:
             error = f"is longer than {max_length} characters"
         if error:

@@ -12,6 +12,7 @@ import ssl
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from http.client import HTTPConnection, HTTPException
@@ -42,25 +43,19 @@ class HomeserverRequestError(Exception):
     """A homeserver could not be asked; the reason is one of a few words, for metrics and logs."""
 
 
+@dataclass(frozen=True)
 class Homeservers:
     """Asks homeservers."""
 
-    def __init__(
-        self,
-        addresses: Addresses,
-        ca_file: Path | None,
-        clock: Callable[[], datetime],
-        metrics: MatrixMetrics,
-    ) -> None:
-        self._addresses = addresses
-        self._clock = clock
-        self._ca_file = ca_file
-        self._metrics = metrics
+    addresses: Addresses
+    ca_file: Path | None
+    clock: Callable[[], datetime]
+    metrics: MatrixMetrics
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
         # Reading the system's certificates takes 20 ms, and many services ask no homeserver.
-        return ssl.create_default_context(cafile=str(self._ca_file) if self._ca_file else None)
+        return ssl.create_default_context(cafile=str(self.ca_file) if self.ca_file else None)
 
     def user_of(self, server_name: str, access_token: str) -> str:
         """Verify an OpenID token with the named homeserver; return its user's id.
@@ -77,9 +72,9 @@ class Homeservers:
         except HomeserverRequestError as error:
             raise self._unavailable(str(error)) from None
         if user_id is None or user_id.partition(":")[2] != server_name:
-            self._metrics.homeserver_requests.labels("refused").inc()
+            self.metrics.homeserver_requests.labels("refused").inc()
             raise OpenIdRefused("Get another OpenID token from your homeserver.")
-        self._metrics.homeserver_requests.labels("vouched").inc()
+        self.metrics.homeserver_requests.labels("vouched").inc()
         return user_id
 
     def keys_of(self, server_name: str) -> ServerKeys:
@@ -89,16 +84,16 @@ class Homeservers:
         """
         try:
             status, body = self._request(server_name, KEYS)
-            keys = ServerKeys.read(body, server_name, self._clock()) if status == 200 else None
+            keys = ServerKeys.read(body, server_name, self.clock()) if status == 200 else None
             if keys is None:
                 raise HomeserverRequestError("answer")
         except HomeserverRequestError as error:
             raise self._unavailable(str(error)) from None
-        self._metrics.homeserver_requests.labels("keys").inc()
+        self.metrics.homeserver_requests.labels("keys").inc()
         return keys
 
     def _unavailable(self, reason: str) -> HomeserverUnavailable:
-        self._metrics.homeserver_requests.labels(reason).inc()
+        self.metrics.homeserver_requests.labels(reason).inc()
         log.warning("matrix.homeserver_unavailable", reason=reason)
         return HomeserverUnavailable(
             "Its name must lead to a public address that answers over HTTPS with a valid"
@@ -156,7 +151,7 @@ class Homeservers:
     def _address(self, name: ServerName) -> Address:
         """Return an address of a host that may be connected to; the name is resolved only here."""
         try:
-            return self._addresses.of(name.host)
+            return self.addresses.of(name.host)
         except NoAddress:
             raise HomeserverRequestError("name") from None
         except AddressRefused:

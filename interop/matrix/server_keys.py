@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -85,52 +85,44 @@ def verifies(key: VerifyKey, message: bytes, signature: str | None) -> bool:
     return True
 
 
+@dataclass(frozen=True)
 class ServerKeyCache:
     """A cache of homeservers' keys, in this process; misses are rate-limited by the requester's network."""
 
-    def __init__(
-        self,
-        database: Database,
-        clock: Callable[[], datetime],
-        keyring: Keyring,
-        fetch: Callable[[str], ServerKeys],
-        requests: RateLimit = SERVER_KEY_REQUESTS,
-        max_cached: int = MAX_CACHED,
-    ) -> None:
-        self._database = database
-        self._clock = clock
-        self._keyring = keyring
-        self._fetch = fetch
-        self._requests = requests
-        self._max_cached = max_cached
-        self._cached: dict[str, ServerKeys] = {}
-        self._lock = threading.Lock()
+    database: Database
+    clock: Callable[[], datetime]
+    keyring: Keyring
+    fetch: Callable[[str], ServerKeys]
+    requests: RateLimit = SERVER_KEY_REQUESTS
+    max_cached: int = MAX_CACHED
+    _cached: dict[str, ServerKeys] = field(default_factory=dict, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def find(self, server_name: str, key_id: str, requester: Requester) -> VerifyKey | None:
         """Return a key of a homeserver by its id; None if it has no such key.
 
         Raises TooManyHomeserverKeys before it is asked, and HomeserverUnavailable.
         """
-        now = self._clock()
+        now = self.clock()
         cached = self._cached.get(server_name)
         # An unknown key may be new.
         if cached is None or cached.until <= now or key_id not in cached.keys:
             self._count(requester, now)
-            fetched = self._fetch(server_name)
+            fetched = self.fetch(server_name)
             cached = ServerKeys(fetched.keys, min(fetched.until, now + MAX_CACHE_AGE))
             self._store(server_name, cached)
         return cached.keys.get(key_id)
 
     def _count(self, requester: Requester, now: datetime) -> None:
-        with self._database.write() as connection:
-            network = self._keyring.digest("requester", requester.network)
-            allowed, status = rate_limits.consume(connection, self._requests, network, now)
+        with self.database.write() as connection:
+            network = self.keyring.digest("requester", requester.network)
+            allowed, status = rate_limits.consume(connection, self.requests, network, now)
         if not allowed:
             raise TooManyHomeserverKeys("Try again later.", rate_limit=status)
 
     def _store(self, server_name: str, keys: ServerKeys) -> None:
         with self._lock:
             self._cached.pop(server_name, None)
-            if len(self._cached) >= self._max_cached:
+            if len(self._cached) >= self.max_cached:
                 del self._cached[next(iter(self._cached))]
             self._cached[server_name] = keys

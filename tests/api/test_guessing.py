@@ -1,4 +1,4 @@
-"""A day of guessing at one number: what is judged, and that its owner still gets in."""
+"""A day of guessing at one number: what is evaluated, and that its owner still gets in."""
 
 import re
 from collections.abc import Callable
@@ -52,7 +52,7 @@ def newest_code(app: OpenAPI, number: str) -> str:
 def test_a_guesser_with_a_thousand_addresses(
     app: OpenAPI, client: ContractClient, clock: Clock
 ) -> None:
-    """At most 25 guesses are judged at 6 digits, none past 2,500, and the owner gets in meanwhile."""
+    """At most 25 guesses are evaluated at 6 digits, none past 2,500, and the owner gets in meanwhile."""
     judged = {6: 0, 8: 0}
     refused: dict[str, int] = {}
     owner_got_in = False
@@ -124,7 +124,7 @@ def test_right_codes_do_not_count(
 def test_a_number_that_is_guessed_out_waits(
     app: OpenAPI, client: ContractClient, clock: Clock
 ) -> None:
-    """Past 2,500 wrong codes not even a code that is out is judged; no check is spent, and it ends."""
+    """Past 2,500 wrong codes not even a code that was sent is evaluated; no check is spent, and it ends."""
     started = client.post("/v1/verifications", json={"phone_number": NUMBER}).json
     path = f"/v1/verifications/{started['id']}"
     code = newest_code(app, NUMBER)

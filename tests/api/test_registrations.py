@@ -21,7 +21,7 @@ def registration(client: ContractClient, identity: str, **fields: Any) -> Any:
 
 
 def works(client: ContractClient, headers: dict[str, str]) -> bool:
-    """Say whether a token is good."""
+    """Return whether a token is valid."""
     return client.get("/v1/account", headers=headers).status_code == 200
 
 

@@ -260,7 +260,7 @@ def test_operators_see_it(
 
 
 def production(**settings: Any) -> dict[str, Any]:
-    """Give what production needs, and more."""
+    """Return what production needs, and more."""
     return {
         "environment": "production",
         "secret_key": "k" * 32,

@@ -36,7 +36,7 @@ def check(client: ContractClient, identity: str, code: str) -> Any:
 
 
 def wrong(code: str) -> str:
-    """Give a code of the same length that is not it."""
+    """Return a code of the same length that is not it."""
     return f"{(int(code) + 1) % 10 ** len(code):0{len(code)}d}"
 
 
@@ -129,7 +129,7 @@ def test_a_wrong_code_costs_a_check(
     start: Callable[..., dict[str, Any]],
     read_code: Callable[[str], str],
 ) -> None:
-    """A wrong code is rejected and counted; after five the right one is not judged any more."""
+    """A wrong code is rejected and counted; after five the right one is not accepted any more."""
     identity = start()["id"]
     code = read_code(NUMBER)
     for left in (4, 3, 2, 1, 0):
@@ -387,7 +387,7 @@ def test_expiry(
     read_code: Callable[[str], str],
     clock: Clock,
 ) -> None:
-    """After ten minutes the code is not judged and nothing more is sent."""
+    """After ten minutes the code is not accepted and nothing more is sent."""
     identity = start()["id"]
     clock.advance(600)
     assert client.get(f"/v1/verifications/{identity}").json["status"] == "expired"
@@ -401,7 +401,7 @@ def test_cancel(
     start: Callable[..., dict[str, Any]],
     read_code: Callable[[str], str],
 ) -> None:
-    """A canceled verification judges and sends nothing; canceling twice is harmless."""
+    """A canceled verification accepts and sends nothing; canceling twice is harmless."""
     identity = start()["id"]
     for _ in range(2):
         assert client.delete(f"/v1/verifications/{identity}").status_code == 204

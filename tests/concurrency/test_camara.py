@@ -12,7 +12,7 @@ from verification.models import Verification
 
 
 def test_sixty_parallel_validations_judge_exactly_three(make_app: MakeApp) -> None:
-    """Of 60 wrong codes at once exactly 3 are judged, the last of which fails the verification."""
+    """Of 60 wrong codes at once exactly 3 are evaluated, the last of which fails the verification."""
     app = make_app(camara_checks=3)
     service = Service(app)
     identity, wrong = service.sent(), other_than(service.code())

@@ -39,7 +39,7 @@ def outbox(client: ContractClient) -> list[dict[str, str]]:
 
 
 def test_sixty_parallel_checks_judge_exactly_five(app: OpenAPI, client: ContractClient) -> None:
-    """Of 60 wrong codes at once exactly 5 are judged."""
+    """Of 60 wrong codes at once exactly 5 are evaluated."""
     started = post(app, "/v1/verifications", {"phone_number": NUMBER}).json
     path = f"/v1/verifications/{started['id']}/checks"
     right = outbox(client)[0]["body"][:6]
@@ -68,7 +68,7 @@ def test_sixty_parallel_pastes_count_nothing(app: OpenAPI, client: ContractClien
 
 
 def test_parallel_guesses_over_many_verifications(app: OpenAPI) -> None:
-    """Of 50 wrong codes at once, over ten verifications of a number, exactly 25 are judged."""
+    """Of 50 wrong codes at once, over ten verifications of a number, exactly 25 are evaluated."""
     ids = []
     for n in range(10):
         answer = app.test_client().post(
@@ -244,7 +244,7 @@ def test_one_link_code_one_device(
 def test_parallel_pin_tries_are_counted(
     app: OpenAPI, client: ContractClient, register: Callable[..., Person], verify: Any
 ) -> None:
-    """Of 30 wrong PINs at once ten are judged."""
+    """Of 30 wrong PINs at once ten are evaluated."""
     person = register()
     client.put("/v1/account/registration-lock", json={"pin": "471130"}, headers=person.headers)
     body = {"verification_id": verify(), "registration_lock_pin": "0000"}

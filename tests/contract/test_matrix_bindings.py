@@ -1,4 +1,4 @@
-"""Bindings: a proven number leads to a Matrix user, and to her only as long as the number is hers."""
+"""Bindings: a proven number leads to a Matrix user, and only as long as the number is theirs."""
 
 import base64
 from collections.abc import Callable
@@ -44,7 +44,7 @@ def unbind(
 def test_a_bound_number_leads_to_its_user(
     alice: MatrixClient, bob: MatrixClient, clock: Clock
 ) -> None:
-    """Whoever looks her number up finds her; the association says so, and from when."""
+    """A lookup of the number finds its user; the association says so, and from when."""
     association = alice.bound()
     now = int(clock().timestamp() * 1000)
     assert association["address"] == NUMBER[1:]
@@ -115,7 +115,7 @@ def test_whoever_proves_a_number_last_has_it(
 
 
 def test_the_user_unbinds_her_number(alice: MatrixClient, bob: MatrixClient) -> None:
-    """Her access token is enough, and the account that was made for the binding is gone too."""
+    """The access token is enough, and the account that was created for the binding is deleted too."""
     alice.bound()
     assert unbind(bob, mxid=alice.user_id) == FORBIDDEN
     assert bob.found(NUMBER) == {NUMBER: alice.user_id}

@@ -30,7 +30,7 @@ def register(app: OpenAPI, openid: dict[str, Any]) -> TestResponse:
 
 
 def outcomes(app: OpenAPI) -> dict[str, float]:
-    """Give how often each outcome was counted."""
+    """Return how often each outcome was counted."""
     (family,) = app.extensions["kith"].matrix.metrics.homeserver_requests.collect()
     return {
         sample.labels["outcome"]: sample.value
@@ -188,14 +188,14 @@ def test_addresses_inside_are_not_connected_to(
 
 
 def test_a_name_that_leads_inside_is_refused(closed: OpenAPI, homeserver: Homeserver) -> None:
-    """It is the address that is judged, after it was resolved."""
+    """The address is checked after it was resolved."""
     assert fault(register(closed, homeserver.openid("alice"))) == UNAVAILABLE
     assert outcomes(closed) == {"address": 1}
     assert homeserver.received == []
 
 
 def test_a_name_is_resolved_once(make_app: MakeApp, homeserver: Homeserver) -> None:
-    """The address that was judged is the one connected to: a second answer of the DNS is never asked for."""
+    """The checked address is the one connected to: the DNS is not asked a second time."""
     answers = iter([["127.0.0.1"], ["10.0.0.1"]])
     app = make_matrix_app(make_app, ports={"resolver": lambda host: next(answers)})
     assert register(app, homeserver.openid("alice")).status_code == 200
@@ -296,7 +296,7 @@ class WellKnown(Homeserver):
         self._answer = answer
 
     def accept(self, request: Received) -> Answer:
-        """Say where."""
+        """Return where it listens."""
         assert request.path == "/.well-known/matrix/server"
         assert request.headers["Host"] == "other.example"
         return self._answer()
@@ -351,7 +351,7 @@ def test_delegation_leads_nowhere_inside(
     well_known: list[Answer],
     addresses: dict[str, list[str]],
 ) -> None:
-    """Where `.well-known` points is judged as any address is."""
+    """The address that `.well-known` leads to is checked like any other."""
     addresses["delegated.example"] = ["169.254.169.254"]
     well_known.append(Answer(200, b'{"m.server": "delegated.example"}'))
     body = {"access_token": "t", "matrix_server_name": "other.example"}

@@ -1,4 +1,4 @@
-"""Lookups at the Matrix adapter: pages of hashes, within the budget of whoever asks."""
+"""Lookups of Matrix users: pages of hashes, within the requester's budget."""
 
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +27,7 @@ def bounded(make_app: MakeApp) -> Bounded:
 
 
 def numbers(start: int, count: int) -> list[str]:
-    """Give numbers that are nobody's."""
+    """Return numbers that belong to nobody."""
     return [f"+49151{n:08d}" for n in range(start, start + count)]
 
 
@@ -213,7 +213,7 @@ def test_a_validated_number_pays(
 def test_a_number_has_one_budget_at_all_doors(
     bounded: Bounded, homeserver: Homeserver, register: Callable[..., Person], clock: Clock
 ) -> None:
-    """What was spent natively is spent here, whoever the number is bound to."""
+    """Native and Matrix lookups of a number share one budget."""
     app = bounded()
     person = register()
     client = app.test_client()

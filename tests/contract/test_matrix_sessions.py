@@ -225,7 +225,7 @@ def test_a_country_that_the_policy_refuses(
 
 
 def test_a_link_shows_a_page(alice: MatrixClient) -> None:
-    """A person who follows a link with her token reads that she is done."""
+    """A person who follows a link with their token reads that they are done."""
     query = {"sid": alice.session(), "client_secret": SECRET, "token": alice.code()}
     answer = alice.get("/validate/msisdn/submitToken", **query)
     assert (answer.status_code, answer.mimetype) == (200, "text/html")

@@ -42,7 +42,7 @@ def test_a_newer_native_proof_voids_an_older(client: ContractClient, verify: Ver
 def test_a_code_that_is_pending_stays(
     client: ContractClient, verify: Verify, read_code: Callable[[str], str]
 ) -> None:
-    """Somebody's proof takes no code from whoever waits for one, and theirs is the newest then."""
+    """A proof takes no pending code from another person, whose proof is the newest then."""
     body = {"phone_number": NUMBER}
     pending = client.post("/v1/verifications", json=body, **STRANGER).json["id"]
     code = read_code(NUMBER)

@@ -45,11 +45,11 @@ class Model:
     used: bool = False
 
     def status(self, now: datetime) -> str:
-        """Say what it is now."""
+        """Return the status now."""
         return "expired" if self.state == "pending" and now >= self.ends else self.state
 
     def wait(self, channel: str, now: datetime) -> int | None:
-        """Say in how many seconds it may send again; None when never."""
+        """Return in how many seconds it may send again; None if never."""
         times, waits = self.sent[channel], WAITS[channel]
         if self.status(now) != "pending" or len(times) > len(waits):
             return None
@@ -101,7 +101,7 @@ class Machine(RuleBasedStateMachine):
         return list(answer.json["messages"])
 
     def bucket(self, number: str, requester: str) -> Bucket:
-        """Give the allowance of a requester for a number."""
+        """Return the allowance of a requester for a number."""
         return self.buckets.setdefault((number, requester), Bucket())
 
     @rule(

@@ -45,7 +45,7 @@ def open_catalogue(path: Path) -> Catalog:
 
 
 def texts_of(language: str) -> list[str]:
-    """Give everything that is said in a language."""
+    """Return all messages of a language."""
     wording = messages()[language]
     return [*wording.sms, *([wording.call] if wording.call else [])]
 
@@ -214,7 +214,7 @@ def test_a_language_without_a_voice(language: str) -> None:
     ],
 )
 def test_a_territory_is_kept_for_the_voice(locale: str, spoken: str) -> None:
-    """What a person's region is called goes to whoever picks the voice."""
+    """The person's region is passed on to choose the voice."""
     assert choose(locale, "en").spoken == spoken
 
 

@@ -120,7 +120,7 @@ def test_the_book_knows_codes_of_test_numbers() -> None:
 
 @given(identity=ids, given_code=st.text(max_size=10))
 def test_nothing_but_the_code_matches(identity: bytes, given_code: str) -> None:
-    """Any text is judged without a fault, and only the code is right."""
+    """Any text is compared without an error, and only the code is right."""
     key_id = Keyring((KEY,)).key_id()
     code = BOOK.code(key_id, identity, SHORT)
     assert BOOK.matches(key_id, identity, SHORT, given_code) is (given_code == code)

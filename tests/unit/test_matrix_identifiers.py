@@ -83,7 +83,7 @@ def test_what_is_no_user_id(text: str) -> None:
     ],
 )
 def test_what_was_registered_for_a_host(host: str, expected: str) -> None:
-    """Whoever registered a domain has all hosts in it, and whoever has an address its neighbours."""
+    """The owner of a domain has all hosts in it, and the owner of an address its neighbours."""
     assert registrable_domain(host) == expected
 
 

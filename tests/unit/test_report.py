@@ -154,7 +154,7 @@ def rows(database: Database) -> Rows:
 
 
 def figures(funnel: ReportRow) -> tuple[object, ...]:
-    """Give started, challenged, denied, sent, delivered, verified, seconds, money."""
+    """Return started, challenged, denied, sent, delivered, verified, seconds, money."""
     return (
         funnel.started,
         funnel.challenged,

@@ -13,7 +13,7 @@ START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
 def at(seconds: float) -> datetime:
-    """Give the time so many seconds after the start."""
+    """Return the time so many seconds after the start."""
     return START + timedelta(seconds=seconds)
 
 

@@ -152,7 +152,7 @@ def test_call_says_the_digits_twice(language: str, code: str) -> None:
 
 
 def test_call_names_the_territory() -> None:
-    """The voice of a person's region is asked for, and the default's where her language has none."""
+    """The voice of the person's region is used, and the default's where their language has none."""
     assert call_script("fr-CA", "en", "Kith", "314159").language == "fr-CA"
     spoken = call_script("fa-IR", "pt-BR", "Kith", "314159")
     assert spoken == call_script("pt-BR", "en", "Kith", "314159")
