@@ -62,10 +62,10 @@ class Messaging(Part):
         self.messages = messages = MessageService(
             database, clock, metrics, settings.max_content_bytes, batches, registry
         )
-        self.keys = keys = KeyService(database, clock, metrics, registry.send_notice)
+        self.keys = keys = KeyService(database, clock, metrics, registry.notify)
         self.contacts = ContactService(database, clock)
         self.push = push = Push(runtime, settings, registry.check_presence)
-        notices = GroupNotices(database, registry.send_notice)
+        notices = GroupNotices(database, registry.notify)
         self.groups = GroupService(database, clock, entropy, notices)
         notifications = AccountNotifications(database, clock, registry)
         self.streams = StreamService(

@@ -27,6 +27,7 @@ from messaging.message_types import (
 )
 from messaging.metrics import MessagingMetrics
 from messaging.notifications.listeners import LongPoll
+from messaging.notifications.notifications import MessagesAcknowledged
 from messaging.notifications.registry import ListenerRegistry
 from tokens.devices import IDLE_AFTER, Caller, DeviceService, MailboxFill
 
@@ -103,7 +104,7 @@ class MessageService:
         problem = answer.result()
         if problem is not None:
             raise problem
-        self.registry.notify_acknowledged(caller.device_id, through)
+        self.registry.notify(caller.device_id, MessagesAcknowledged(through))
 
     def _find_fault(self, submission: MessageSubmission) -> InvalidFields | None:
         """Return what is wrong with a message that no schema can tell."""
@@ -140,7 +141,7 @@ class MessageService:
             self._metrics.envelopes.labels(step).inc(count)
         self.registry.notify_stored(result.deliveries, result.urgent)
         for device_id, missed in result.missed.items():
-            self.registry.send_notice(device_id, missed)
+            self.registry.notify(device_id, missed)
 
     def page(self, device_id: UUID, after: int, limit: int) -> MailboxPage:
         """Return the oldest messages of a device after a number, and the last assigned number."""

@@ -68,7 +68,7 @@ class AccountNotifications:
     ) -> None:
         """Tell all devices that the registration lock will be removed; None: it stays."""
         for device_id in DeviceService.device_ids(connection, account_id):
-            send = partial(self.registry.send_notice, device_id, LockRemovalNotice(ends_at))
+            send = partial(self.registry.notify, device_id, LockRemovalNotice(ends_at))
             self.database.afterwards(connection, send)
 
     def pending_notices(self, caller: Caller) -> Sequence[Notice]:

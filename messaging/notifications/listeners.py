@@ -53,14 +53,11 @@ class LongPoll:
         """End the wait."""
         self._event.set()
 
-    def on_signal(self, signal: Signal) -> None:
-        """Ignore it: signals go to sockets."""
+    def _ignore(self, _: object) -> None:
+        pass
 
-    def on_notice(self, notice: Notice) -> None:
-        """Ignore it: notices go to sockets."""
-
-    def on_acknowledged(self, through: int) -> None:
-        """Ignore it: a poll has no window."""
+    # Only sockets need these.
+    on_signal = on_notice = on_acknowledged = _ignore
 
     def close(self, code: CloseCode) -> None:
         """End the wait and the request."""

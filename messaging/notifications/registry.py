@@ -15,16 +15,7 @@ from typing import Protocol
 from uuid import UUID
 
 from messaging.mailbox.schemas import MAX_WAIT
-from messaging.message_types import (
-    CloseCode,
-    Delivery,
-    GroupChangedNotice,
-    KeysLowNotice,
-    LockRemovalNotice,
-    MissedNotice,
-    Notice,
-    Signal,
-)
+from messaging.message_types import CloseCode, Delivery, Signal
 from messaging.notifications.listeners import (
     MAX_CLOCK_SKEW_SECONDS,
     TOKEN_PREFIX_BYTES,
@@ -161,26 +152,12 @@ class ListenerRegistry:
         else:
             self.bus.check_presence(device_id, on_result)
 
-    def send_signal(self, device_id: UUID, signal: Signal) -> None:
-        """Pass a signal to the open socket; drop it when there is none."""
+    def notify(self, device_id: UUID, notification: Notification) -> None:
+        """Pass a notification to the open socket, here or elsewhere; drop it when there is none."""
         if (slot := self._sockets.get(device_id)) is not None:
-            slot.listener.on_signal(signal)
+            _deliver(slot, notification)
         elif self.bus is not None:
-            self.bus.publish(device_id, signal)
-
-    def send_notice(self, device_id: UUID, notice: Notice) -> None:
-        """Pass a notice to the open socket; drop it when there is none."""
-        if (slot := self._sockets.get(device_id)) is not None:
-            slot.listener.on_notice(notice)
-        elif self.bus is not None:
-            self.bus.publish(device_id, notice)
-
-    def notify_acknowledged(self, device_id: UUID, through: int) -> None:
-        """Tell the open socket what its device acknowledged over HTTP, which makes room in its window."""
-        if (slot := self._sockets.get(device_id)) is not None:
-            slot.listener.on_acknowledged(through)
-        elif self.bus is not None:
-            self.bus.publish(device_id, MessagesAcknowledged(through))
+            self.bus.publish(device_id, notification)
 
     def close(self, device_id: UUID, code: CloseCode, unless_token: bytes | None = None) -> None:
         """Close the listeners of a device, here and elsewhere.
@@ -248,5 +225,7 @@ def _deliver(slot: ListenerSlot, notification: Notification) -> None:
                 slot.listener.close(notification.code)
         case Signal():
             slot.listener.on_signal(notification)
-        case KeysLowNotice() | GroupChangedNotice() | MissedNotice() | LockRemovalNotice():
+        case ListenerRegistered():
+            pass
+        case _:
             slot.listener.on_notice(notification)

@@ -10,6 +10,7 @@ import httpx
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from core.http_client import HttpResponse
 from core.settings import SettingsError
 from messaging.push.provider import (
     TIMEOUT_SECONDS,
@@ -28,7 +29,6 @@ TOKEN_LIFETIME = timedelta(minutes=40)
 GONE_REASONS = frozenset(
     {"Unregistered", "ExpiredToken", "BadDeviceToken", "DeviceTokenNotForTopic"}
 )
-MAX_RETRY_SECONDS = 3600
 _PAYLOAD = json.dumps({"aps": {"content-available": 1}}).encode()
 _REASON = re.compile(r"[A-Za-z]{1,40}")
 
@@ -105,14 +105,15 @@ class ApnsProvider:
             raise WakeupFailed("unknown") from None
         if answer.status_code < 300:
             return
-        reason = _reason(answer)
-        if answer.status_code == 410 or reason in GONE_REASONS:
+        response = HttpResponse(answer.status_code, answer.headers, answer.content)
+        reason = _reason(response)
+        if response.status == 410 or reason in GONE_REASONS:
             raise SubscriptionGone
         if reason == "ExpiredProviderToken":
             with self._lock:
                 self._token = None
             raise WakeupFailed("unavailable")
-        raise failed_request(self.name, answer.status_code, _retry_after(answer), reason)
+        raise failed_request(self.name, response.status, response.retry_after(), reason)
 
     def _provider_token(self, now: datetime) -> str:
         with self._lock:
@@ -123,15 +124,6 @@ class ApnsProvider:
             return self._token[0]
 
 
-def _reason(answer: httpx.Response) -> str | None:
-    try:
-        document = answer.json()
-    except (ValueError, RecursionError):
-        return None
-    reason = document.get("reason") if isinstance(document, dict) else None
+def _reason(response: HttpResponse) -> str | None:
+    reason = (response.document() or {}).get("reason")
     return reason if isinstance(reason, str) and _REASON.fullmatch(reason) else None
-
-
-def _retry_after(answer: httpx.Response) -> int | None:
-    value = answer.headers.get("retry-after", "")
-    return min(int(value[:9]), MAX_RETRY_SECONDS) if value.isascii() and value.isdigit() else None

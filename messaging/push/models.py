@@ -30,10 +30,10 @@ class PushSubscription(Base):
     #: When to wake it next; None: never. While claimed, the end of the claim.
     due_at: Mapped[datetime | None] = mapped_column()
     #: Whether a process is waking it.
-    is_claimed: Mapped[bool] = mapped_column()
+    is_claimed: Mapped[bool] = mapped_column(default=False)
     #: Wake-ups since the device last acknowledged something.
-    wakeups_unanswered: Mapped[int] = mapped_column(Integer)
+    wakeups_unanswered: Mapped[int] = mapped_column(Integer, default=0)
     #: Failed attempts in a row.
-    failures: Mapped[int] = mapped_column(Integer)
+    failures: Mapped[int] = mapped_column(Integer, default=0)
     #: The acknowledged number of the mailbox when the claim began.
-    acked_seq: Mapped[int] = mapped_column(BigInteger)
+    acked_seq: Mapped[int] = mapped_column(BigInteger, default=0)

@@ -18,8 +18,9 @@ _MAX_DOUBLINGS = 16
 
 def next_repeat(wakeups_unanswered: int, now: datetime) -> datetime | None:
     """Return when a device that is woken now is woken again; None: no more after so many before."""
-    repeats_left = wakeups_unanswered < len(REPEATS)
-    return now + REPEATS[wakeups_unanswered] if repeats_left else None
+    if wakeups_unanswered >= len(REPEATS):
+        return None
+    return now + REPEATS[wakeups_unanswered]
 
 
 def next_check(wakeups_unanswered: int, failures: int, now: datetime) -> datetime | None:

@@ -17,22 +17,16 @@ FIELDS: dict[str, set[str]] = {
 }
 
 
-def p256_point(text: str) -> bytes | None:
-    """Decode an uncompressed point on P-256; return None for anything else."""
-    raw = decode(text, 65)
+def _p256dh(value: str) -> str:
+    """Check that it is an uncompressed point on P-256."""
+    raw = decode(value, 65)
     try:
         if raw is not None and raw[0] == 4:
             ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), raw)
-            return raw
+            return value
     except ValueError:
         pass
-    return None
-
-
-def _p256dh(value: str) -> str:
-    if p256_point(value) is None:
-        raise ValueError("is not the base64url of a point of P-256, uncompressed")
-    return value
+    raise ValueError("is not the base64url of a point of P-256, uncompressed")
 
 
 def _auth(value: str) -> str:

@@ -1,4 +1,4 @@
-"""Sends claimed wake-ups through their providers, in a bounded pool of threads, and collects the results."""
+"""Sends claimed wake-ups through their providers, in a bounded pool of threads."""
 
 import threading
 from collections import Counter
@@ -40,17 +40,15 @@ class WakeupSender:
         providers: Sequence[PushProvider],
         check_presence: CheckPresence,
         metrics: PushMetrics,
-        on_result: Callable[[], None],
+        on_result: Callable[[WakeupResult], None],
     ) -> None:
-        """Prepare; on_result is called after each result and must not block."""
+        """Prepare; on_result is called with each result and must not block."""
         self.providers = {provider.name: provider for provider in providers}
         self._check_presence = check_presence
         self._metrics = metrics
         self._on_result = on_result
-        self._lock = threading.Lock()
-        self._idle = threading.Condition(self._lock)
+        self._idle = threading.Condition()
         self._in_flight: Counter[str] = Counter()
-        self._results: list[WakeupResult] = []
         self._pool = ThreadPoolExecutor(MAX_IN_FLIGHT * len(providers) or 1, "push sender")
 
     def free_slots(self, type: str) -> int:
@@ -59,7 +57,7 @@ class WakeupSender:
 
     def send(self, claim: WakeupClaim) -> None:
         """Wake a device unless it listens; never waits."""
-        with self._lock:
+        with self._idle:
             self._in_flight[claim.type] += 1
         # Checked only now: a device that left when it was scheduled may be back, at another worker too.
         self._check_presence(claim.target.device_id, partial(self._on_presence, claim))
@@ -71,44 +69,29 @@ class WakeupSender:
             self._pool.submit(self._request, claim)
 
     def _request(self, claim: WakeupClaim) -> None:
-        result = self._wake(claim)
-        self._metrics.wakeups.labels(claim.type, result.outcome).inc()
-        self._finish(result)
-
-    def _wake(self, claim: WakeupClaim) -> WakeupResult:
+        outcome, retry_after = "woken", None
         try:
             self.providers[claim.type].wake(claim.target)
         except SubscriptionGone:
-            return WakeupResult(claim, "gone")
+            outcome = "gone"
         except WakeupFailed as failed:
-            return WakeupResult(claim, failed.outcome, failed.retry_after)
+            outcome, retry_after = failed.outcome, failed.retry_after
         except Exception as error:
             # Without its message or traceback: they may hold the endpoint.
             log.error("push.unexpected", provider=claim.type, error=type(error).__name__)
-            return WakeupResult(claim, "unknown")
-        return WakeupResult(claim, "woken")
+            outcome = "unknown"
+        self._metrics.wakeups.labels(claim.type, outcome).inc()
+        self._finish(WakeupResult(claim, outcome, retry_after))
 
     def _finish(self, result: WakeupResult) -> None:
-        with self._lock:
+        self._on_result(result)
+        with self._idle:
             self._in_flight[result.claim.type] -= 1
-            self._results.append(result)
             self._idle.notify_all()
-        self._on_result()
-
-    def take_results(self) -> list[WakeupResult]:
-        """Remove and return the results since the last call."""
-        with self._lock:
-            results, self._results = self._results, []
-        return results
-
-    def put_back(self, results: Sequence[WakeupResult]) -> None:
-        """Keep results that could not be recorded."""
-        with self._lock:
-            self._results += results
 
     def wait_idle(self, seconds: float | None) -> None:
         """Wait until nothing is in flight, at most so many seconds."""
-        with self._lock:
+        with self._idle:
             self._idle.wait_for(lambda: not self._in_flight.total(), seconds)
 
     def close(self) -> None:

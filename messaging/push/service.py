@@ -22,14 +22,6 @@ from messaging.push.schemas import PushParameters, PushSubscriptionAnswer, PushS
 from tokens.devices import Caller
 from tokens.problems import TokenInvalid
 
-_IDLE = {
-    "due_at": None,
-    "is_claimed": False,
-    "wakeups_unanswered": 0,
-    "failures": 0,
-    "acked_seq": 0,
-}
-
 
 @dataclass(frozen=True)
 class PushService:
@@ -57,7 +49,7 @@ class PushService:
             exists = connection.execute(mailbox.with_for_update()).one_or_none() is not None
             if exists:
                 values = {"device_id": caller.device_id, "is_webhook": False, **body.columns()}
-                connection.execute(_upsert(dialect_of(connection)), values | _IDLE)
+                connection.execute(_upsert(dialect_of(connection)), values)
         if not exists:
             raise TokenInvalid("The device was removed.")
 
@@ -110,6 +102,7 @@ def _own(device_id: UUID) -> tuple[Any, ...]:
 
 @cache
 def _upsert(dialect: str) -> Executable:
+    """Return the statement that adds or replaces a subscription, with no wake-up scheduled."""
     statement = insert_into(dialect, PushSubscription)
     key = ("device_id", "is_webhook")
     changed = {column.name: column for column in statement.excluded if column.name not in key}

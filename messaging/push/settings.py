@@ -11,14 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, FilePath
 from pydantic_settings import NoDecode
 
 from core.base64url import decode
-from core.setting_types import (
-    HttpAddress,
-    HttpUrl,
-    WebhookSecret,
-    distinct,
-    keeps_secrets,
-    split,
-)
+from core.setting_types import HttpAddress, HttpUrl, WebhookSecret, distinct, keeps_secrets, split
 from core.settings import CoreSettings
 
 PushName = Literal["webpush", "webhook", "apns", "fcm"]
@@ -89,9 +82,7 @@ class PushSettings(CoreSettings):
     push_ports: Annotated[
         tuple[Annotated[int, Field(ge=1, le=65_535)], ...], NoDecode, BeforeValidator(split)
     ] = Field(
-        (443,),
-        min_length=1,
-        description="Ports that endpoints of browsers may have in production.",
+        (443,), min_length=1, description="Ports that endpoints of browsers may have in production."
     )
     vapid_private_key: Annotated[SecretStr, AfterValidator(_vapid_key)] | None = Field(
         None,
@@ -109,8 +100,7 @@ class PushSettings(CoreSettings):
         None, description="Address that receives a request for each device to wake."
     )
     push_webhook_secret: WebhookSecret | None = Field(
-        None,
-        description="`whsec_` and the base64 of 24 to 64 random bytes: signs these requests.",
+        None, description="`whsec_` and the base64 of 24 to 64 random bytes: signs these requests."
     )
     push_webhook_secret_previous: WebhookSecret | None = Field(
         None, description="The previous secret; while it is set, both sign."

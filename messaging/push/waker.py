@@ -67,9 +67,10 @@ class Waker:
         self._gather_seconds, self._poll_seconds = gather_seconds, poll_seconds
         self.acknowledge_seconds = ACKNOWLEDGE_SECONDS
         self._has_work = threading.Event()
-        self._sender = WakeupSender(providers, check_presence, metrics, self._has_work.set)
+        self._sender = WakeupSender(providers, check_presence, metrics, self._on_result)
         self._types = [provider.name for provider in providers]
         self._lock = threading.Lock()
+        self._results: list[WakeupResult] = []
         self._offline: set[UUID] = set()
         #: Devices that ceased to listen, and whether because this process stops.
         self._left: dict[UUID, bool] = {}
@@ -106,6 +107,11 @@ class Waker:
         if self._types and len(self._polled) < MAX_GATHERED:
             self._polled.append((time.monotonic() + self.acknowledge_seconds, device_id))
 
+    def _on_result(self, result: WakeupResult) -> None:
+        with self._lock:
+            self._results.append(result)
+        self._has_work.set()
+
     def run_once(self) -> None:
         """Record results, write what gathered, and start to send what is due."""
         self._record()
@@ -138,11 +144,12 @@ class Waker:
                 # In one order, as mailboxes are, so that no two transactions wait for each other.
                 device_ids = sorted(one for one, stops in batch.items() if stops is is_stopping)
                 if device_ids:
-                    wakeup_queue.schedule_left(
+                    wakeup_queue.schedule(
                         connection,
                         device_ids,
                         self._types,
                         now + delay,
+                        left=True,
                         only_waiting=not is_stopping,
                     )
         self._alarms.append(time.monotonic() + LEFT_DELAY.total_seconds())
@@ -184,7 +191,8 @@ class Waker:
             self._sender.send(claim)
 
     def _record(self) -> None:
-        results = self._sender.take_results()
+        with self._lock:
+            results, self._results = self._results, []
         if not results:
             return
         now = self._clock()
@@ -199,7 +207,8 @@ class Waker:
                 if gone:
                     wakeup_queue.remove(connection, gone)
         except Exception:
-            self._sender.put_back(results)
+            with self._lock:
+                self._results += results
             raise
         woken = [one.claim.target.device_id for one in results if one.outcome == "woken"]
         if woken:

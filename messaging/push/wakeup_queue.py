@@ -8,7 +8,6 @@ otherwise. Nothing is sent while nothing urgent waits.
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -80,7 +79,6 @@ def _update_schedule(condition: ColumnElement[bool], acked_seq: Any) -> Update:
     )
 
 
-UPDATE_SCHEDULE = _update_schedule(and_(_WAITS, or_(_IDLE, and_(_ANSWERED, _LATER))), MOVABLE)
 _LEFT = and_(_LATER, or_(~_UNANSWERED, _ANSWERED))
 # What is acknowledged by now does not answer this wake-up, or the next message would move it.
 _CURRENT_ACKED_SEQ = (
@@ -88,14 +86,15 @@ _CURRENT_ACKED_SEQ = (
     .where(_mailbox.c.device_id == _subscription.c.device_id)
     .scalar_subquery()
 )
-UPDATE_SCHEDULE_LEFT = _update_schedule(_LEFT, _CURRENT_ACKED_SEQ)
-UPDATE_SCHEDULE_LEFT_WAITING = _update_schedule(and_(_LEFT, _WAITS), _CURRENT_ACKED_SEQ)
+#: By whether the devices left, and whether only those are scheduled for which something urgent waits.
+UPDATE_SCHEDULE = {
+    (False, True): _update_schedule(and_(_WAITS, or_(_IDLE, and_(_ANSWERED, _LATER))), MOVABLE),
+    (True, True): _update_schedule(and_(_LEFT, _WAITS), _CURRENT_ACKED_SEQ),
+    (True, False): _update_schedule(_LEFT, _CURRENT_ACKED_SEQ),
+}
 
 
-@cache
-def _insert_webhook_rows(
-    dialect: str, *, only_waiting: bool = True, is_movable: bool = True
-) -> Executable:
+def _insert_webhook_rows(dialect: str, acked_seq: Any, only_waiting: bool) -> Executable:
     """Return the statement that adds the webhook's rows of devices that have none."""
     columns = {
         "device_id": _mailbox.c.device_id,
@@ -103,10 +102,7 @@ def _insert_webhook_rows(
         "type": literal("webhook"),
         "address": literal(""),
         "due_at": _due_at,
-        "is_claimed": false(),
-        "wakeups_unanswered": literal(0),
-        "failures": literal(0),
-        "acked_seq": literal(MOVABLE) if is_movable else _mailbox.c.acked_seq,
+        "acked_seq": acked_seq,
     }
     rows = (
         select(*columns.values())
@@ -121,37 +117,26 @@ def _insert_webhook_rows(
 
 
 def schedule(
-    connection: Connection, device_ids: Collection[UUID], types: Collection[str], at: datetime
-) -> None:
-    """Schedule a wake-up of devices for which something urgent waits, unless one is pending or unanswered."""
-    values = {"device_ids": list(device_ids), "types": list(types), "due_at": at}
-    # In the order of their keys, so that no two transactions wait for each other.
-    connection.execute(LOCK_SUBSCRIPTIONS, values)
-    connection.execute(UPDATE_SCHEDULE, values)
-    if "webhook" in types:
-        connection.execute(_insert_webhook_rows(dialect_of(connection)), values)
-
-
-def schedule_left(
     connection: Connection,
     device_ids: Collection[UUID],
     types: Collection[str],
     at: datetime,
     *,
-    only_waiting: bool,
+    left: bool = False,
+    only_waiting: bool = True,
 ) -> None:
-    """Schedule a wake-up of devices that ceased to listen, for a time by which they may be back.
+    """Schedule a wake-up of devices unless one is pending or unanswered.
 
-    Until then nothing else wakes them. only_waiting: those for which something urgent waits.
+    left: they ceased to listen, may be back by then, and are not woken before. only_waiting: only those for
+    which something urgent waits.
     """
     values = {"device_ids": list(device_ids), "types": list(types), "due_at": at}
+    # In the order of their keys, so that no two transactions wait for each other.
     connection.execute(LOCK_SUBSCRIPTIONS, values)
-    statement = UPDATE_SCHEDULE_LEFT_WAITING if only_waiting else UPDATE_SCHEDULE_LEFT
-    connection.execute(statement, values)
+    connection.execute(UPDATE_SCHEDULE[left, only_waiting], values)
     if "webhook" in types:
-        insert = _insert_webhook_rows(
-            dialect_of(connection), only_waiting=only_waiting, is_movable=False
-        )
+        acked_seq = _mailbox.c.acked_seq if left else literal(MOVABLE)
+        insert = _insert_webhook_rows(dialect_of(connection), acked_seq, only_waiting)
         connection.execute(insert, values)
 
 

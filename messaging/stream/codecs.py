@@ -80,25 +80,30 @@ class _Id(Struct):
     id: ShortText | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Codec:
     """One encoding of frames."""
 
     subprotocol: str
     #: The type of WebSocket message that carries it.
     message_type: type[str] | type[bytes]
+    decoder: Callable[[Any], Any]
+    #: The frames that a client may send.
+    incoming: Any
     encode: Callable[[Sequence[Frame]], str | bytes]
     #: Between bytes and how frames carry them.
     encode_content: Callable[[bytes], str | bytes]
     decode_content: Callable[[Any], bytes]
-    #: Of one frame or an array of frames, of one frame, of an array into its parts, and of fields by which a
-    #: refusal names a frame.
-    _decode_message: Callable[[str | bytes], Any]
-    _decode_frame: Callable[[msgspec.Raw], IncomingFrame]
-    _decode_array: Callable[[str | bytes], list[msgspec.Raw]]
-    _decode_type: Callable[[msgspec.Raw], _Type]
-    _decode_client_id: Callable[[msgspec.Raw], _ClientId]
-    _decode_id: Callable[[msgspec.Raw], _Id]
+
+    def __post_init__(self) -> None:
+        """Make the decoders: of a message, of one frame, of an array into its parts, and of single fields."""
+        frame: Any = self.incoming
+        self._decode_message = self.decoder(frame | list[frame]).decode
+        self._decode_frame = self.decoder(frame).decode
+        self._decode_array = self.decoder(list[msgspec.Raw]).decode
+        self._decode_type = self.decoder(_Type).decode
+        self._decode_client_id = self.decoder(_ClientId).decode
+        self._decode_id = self.decoder(_Id).decode
 
     def decode(self, data: str | bytes) -> Sequence[IncomingFrame | InvalidFrame]:
         """Decode a WebSocket message; an invalid frame does not spoil the others.
@@ -133,7 +138,8 @@ class Codec:
 
     def _decode_part(self, part: msgspec.Raw) -> IncomingFrame | InvalidFrame:
         try:
-            return self._decode_frame(part)
+            frame: IncomingFrame = self._decode_frame(part)
+            return frame
         except msgspec.ValidationError as error:
             problem: Problem = _invalid_fields(error)
         frame_type = self._decode_type(part).type
@@ -188,24 +194,8 @@ def _invalid_fields(error: msgspec.ValidationError) -> InvalidFields:
     return InvalidFields.at(pointer, detail[:MAX_DETAIL_LENGTH])
 
 
-def _codec(
-    subprotocol: str,
-    message_type: type[str] | type[bytes],
-    decoder: Callable[[Any], Any],
-    frame: Any,
-    encode_frames: Callable[[Sequence[Frame]], str | bytes],
-    encode_content: Callable[[bytes], str | bytes],
-    decode_content: Callable[[Any], bytes],
-) -> Codec:
-    types = (frame | list[frame], frame, list[msgspec.Raw], _Type, _ClientId, _Id)
-    decoders: Any = [decoder(one).decode for one in types]
-    return Codec(
-        subprotocol, message_type, encode_frames, encode_content, decode_content, *decoders
-    )
-
-
 _encode_json = msgspec.json.Encoder().encode
-JSON = _codec(
+JSON = Codec(
     "kith.v1.json",
     str,
     msgspec.json.Decoder,
@@ -214,7 +204,7 @@ JSON = _codec(
     encode,
     decode_content,
 )
-MSGPACK = _codec(
+MSGPACK = Codec(
     "kith.v1.msgpack",
     bytes,
     msgspec.msgpack.Decoder,

@@ -61,14 +61,7 @@ class StreamService:
             self.pending_notices(caller),
         )
         stream = Stream(
-            caller,
-            codec,
-            socket,
-            queue,
-            self.messages,
-            self.signals,
-            self.metrics,
-            request_id,
+            caller, codec, socket, queue, self.messages, self.signals, self.metrics, request_id
         )
         with self._lock:
             self._streams.add(stream)
@@ -78,7 +71,7 @@ class StreamService:
         began = time.monotonic()
         log.info("stream.opened", subprotocol=codec.subprotocol)
         try:
-            socket.accept(head)
+            transport.sendall(head)
             # Registered before the first read of the mailbox, so that no message is missed between.
             with self.messages.registry.register(caller.device_id, stream, caller.token_hash):
                 end = stream.run()

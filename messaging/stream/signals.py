@@ -106,4 +106,4 @@ class SignalService:
         for device_id, content in contents.items():
             if device_id != caller.device_id:
                 signal = Signal(caller.account_id, caller.device_id, content, now, expires_at)
-                self.registry.send_signal(device_id, signal)
+                self.registry.notify(device_id, signal)

@@ -66,10 +66,6 @@ class WebSocket:
         self._frames = 0
         transport.settimeout(ping_interval)
 
-    def accept(self, head: bytes) -> None:
-        """Answer the handshake."""
-        self._transport.sendall(head)
-
     def messages(self) -> Iterator[str | bytes]:
         """Yield whole messages until the peer closes.
 

@@ -63,11 +63,6 @@ def devices(database: Database) -> list[UUID]:
                     "is_webhook": False,
                     "type": "fcm",
                     "address": "token",
-                    "due_at": None,
-                    "is_claimed": False,
-                    "wakeups_unanswered": 0,
-                    "failures": 0,
-                    "acked_seq": 0,
                 }
                 for device_id in ids
             ],

@@ -150,9 +150,9 @@ def test_what_is_stored_here_wakes_there(workers: tuple[Worker, Worker]) -> None
     with there.listening() as listener:
         here.registry.notify_stored({HERS: (), HIS: ()})
         assert listener.wait(LONG)
-        here.registry.send_signal(HERS, said[0])  # type: ignore[arg-type]
+        here.registry.notify(HERS, said[0])  # type: ignore[arg-type]
         for notice in said[1:]:
-            here.registry.send_notice(HERS, notice)  # type: ignore[arg-type]
+            here.registry.notify(HERS, notice)  # type: ignore[arg-type]
         there.until(lambda: len(listener.said) == 3)
         assert listener.said == said
     assert here.value("kith_valkey_notifications_total", step="published") == 5

@@ -89,7 +89,7 @@ def test_a_poll_and_a_socket_live_side_by_side():
         assert poll.wait(LONG)
         assert socket.wait(LONG)
         now = datetime.now(UTC)
-        registry.send_signal(HERS, Signal(HIS, HIS, b"ring", now, now))
+        registry.notify(HERS, Signal(HIS, HIS, b"ring", now, now))
         assert (len(poll.signals), len(socket.signals)) == (0, 1)
         with registry.register(HERS, Told(), is_poll=True), registry.register(HERS, Told()):
             assert (poll.why, socket.why) == ([CloseCode.REPLACED], [CloseCode.REPLACED])
@@ -238,10 +238,10 @@ def test_what_was_told_here_is_not_told_again(met):
 def test_an_acknowledgement_over_http_is_told(met):
     """It makes room in the socket's window, here and elsewhere."""
     registry, bus, listener, _ = met
-    registry.notify_acknowledged(HERS, 3)
+    registry.notify(HERS, MessagesAcknowledged(3))
     registry.handle(HERS, MessagesAcknowledged(4))
     assert listener.through == [3, 4]
-    registry.notify_acknowledged(HIS, 5)
+    registry.notify(HIS, MessagesAcknowledged(5))
     assert bus.published == [MessagesAcknowledged(5)]
 
 

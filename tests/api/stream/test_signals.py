@@ -117,24 +117,24 @@ def test_keys_that_run_out_are_told_once(
         clock.advance(1)
         service.upload(caller, KeysUpload.model_validate(body))
 
-    def take(times: int) -> None:
+    def fetch(times: int) -> None:
         for _ in range(times):
-            service.take(taker, caller.account_id, None)
+            service.fetch(taker, caller.account_id, None)
 
     upload(keys.first(20))
     socket = open_ready(bob)
-    take(3)
+    fetch(3)
     assert socket.expect("keys_low") == {"one_time_prekeys": 19, "one_time_kem_prekeys": 0}
     assert socket.settled()
     upload({"one_time_prekeys": [keys.prekey() for _ in range(20)]})
-    take(2)
+    fetch(2)
     assert socket.expect("keys_low") == {"one_time_prekeys": 19, "one_time_kem_prekeys": 0}
     assert socket.settled()
     again = open_socket(bob)
     again.expect("ready")
     again.expect("keys_low")
     again.expect("caught_up")
-    take(1)
+    fetch(1)
     assert again.settled()
 
 
@@ -142,7 +142,7 @@ def test_notices_become_frames(open_ready: Open, app: OpenAPI, bob: Person) -> N
     """What else an open socket is told: keys that run out, groups that changed."""
     socket = open_ready(bob)
     registry = app.extensions["kith"].messaging.messages.registry
-    registry.send_notice(UUID(bob.device_id), KeysLowNotice(3, 4))
+    registry.notify(UUID(bob.device_id), KeysLowNotice(3, 4))
     assert socket.expect("keys_low") == {"one_time_prekeys": 3, "one_time_kem_prekeys": 4}
-    registry.send_notice(UUID(bob.device_id), GroupChangedNotice(UUID(bob.account_id), 7))
+    registry.notify(UUID(bob.device_id), GroupChangedNotice(UUID(bob.account_id), 7))
     assert socket.expect("group_changed") == {"group_id": bob.account_id, "version": 7}
