@@ -13,14 +13,14 @@ from flask_openapi3 import Info, OpenAPI
 from flask_openapi3.types import SecuritySchemesDict
 
 from core import idempotency, logs, middleware, paths
-from core.addresses import resolve
 from core.commands import maintenance_commands
 from core.database import Database
-from core.directories import database_setting, told_by
+from core.directories import as_settings_error, database_setting
 from core.health import docs_assets, health_api
+from core.host_resolver import resolve
 from core.maintenance import Job, Maintenance
 from core.metrics import Metrics
-from core.name_lookups import Resolve
+from core.name_resolver import Resolve
 from core.problems import ProblemDocument
 from core.requester import RequesterResolver
 from core.runtime import Part, Runtime
@@ -124,13 +124,13 @@ class Kith:
 
 
 def _runtime(settings: Settings, ports: Ports) -> Runtime:
-    with told_by(database_setting(settings)):
+    with as_settings_error(database_setting(settings)):
         database = ports.database or Database(
             settings.resolved_database_url,
             prepare=settings.database_prepared_statements,
             reserve=settings.storage_reserve_bytes,
         )
-    with told_by("KITH_DATA_DIR"):
+    with as_settings_error("KITH_DATA_DIR"):
         keyring = load_keyring(settings)
     metrics = Metrics()
     database.storage.alarm.listeners.append(metrics.storage_reserve.set)

@@ -7,7 +7,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as DatabaseBusy
 
 from app import create_app
-from core.database_errors import NOT_MIGRATED, sentence_of
+from core.database_errors import NOT_MIGRATED, describe_error
 from core.health import is_migrated
 from core.settings import SettingsError
 
@@ -30,5 +30,5 @@ try:
         log.error("database.unready", error=NOT_MIGRATED)
 except (DBAPIError, DatabaseBusy) as error:
     # It serves all the same: the database may come back, and /readyz tells proxies.
-    log.error("database.unready", error=sentence_of(error) or type(error).__name__)
+    log.error("database.unready", error=describe_error(error) or type(error).__name__)
 _kith.start()

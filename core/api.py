@@ -18,7 +18,7 @@ from pydantic_core import ErrorDetails
 
 from core.problems import (
     BodyTooLarge,
-    FieldFault,
+    FieldError,
     InternalError,
     InvalidFields,
     MalformedRequest,
@@ -77,7 +77,7 @@ def invalid_fields(error: ValidationError, where: str = "") -> InvalidFields:
     """Turn pydantic's faults into the problem document; input values are never repeated."""
     return InvalidFields.of(
         [
-            FieldFault(
+            FieldError(
                 pointer=where + "".join(f"/{_escape(part)}" for part in fault["loc"]),
                 detail=_described(fault),
             )
@@ -172,8 +172,8 @@ def render_problem(problem: Problem) -> Response:
     """
     g.problem = problem.code
     for blueprint in current_app.blueprints.values():
-        if isinstance(blueprint, Api) and blueprint.has_own_refusals(request.path):
-            return blueprint.refusals.render(problem)
+        if isinstance(blueprint, Api) and blueprint.has_own_error_format(request.path):
+            return blueprint.error_format.render(problem)
     return _problem_document(problem)
 
 
@@ -184,7 +184,7 @@ def _problem_document(problem: Problem) -> Response:
 
 
 @dataclass(frozen=True)
-class Refusals:
+class ErrorFormat:
     """What refusals look like: how one is rendered, and how several are documented by status."""
 
     render: Callable[[Problem], Response]
@@ -196,7 +196,7 @@ class Api(APIBlueprint):
 
     `authenticate` names the caller of every route of the blueprint, passed to views as `caller`;
     None makes all of its routes public. `security` is how the document says so: each of it is enough.
-    `problems` are those every route of it can give, `headers` those it reads. `refusals` is for other
+    `problems` are those every route of it can give, `headers` those it reads. `error_format` is for other
     protocols' errors: under the blueprint's prefix all refusals have that format, unknown paths and
     faults of ours too. `parse` reads its bodies, where another protocol is less strict about them.
     """
@@ -211,7 +211,7 @@ class Api(APIBlueprint):
         security: tuple[Mapping[str, list[str]], ...] = (DEVICE_TOKEN,),
         problems: tuple[type[Problem], ...] = (),
         headers: tuple[dict[str, Any], ...] = (),
-        refusals: Refusals | None = None,
+        error_format: ErrorFormat | None = None,
         url_prefix: str | None = "/v1",
         parse: Parse = parse_body,
     ) -> None:
@@ -223,7 +223,7 @@ class Api(APIBlueprint):
             abp_security=[dict(one) for one in security] if authenticate else None,
         )
         self.authenticate = authenticate
-        self.refusals = refusals or PROBLEM_DOCUMENTS
+        self.error_format = error_format or PROBLEM_DOCUMENTS
         self._parse = parse
         self._headers = headers
         self._problems: tuple[type[Problem], ...] = (
@@ -231,9 +231,9 @@ class Api(APIBlueprint):
             *problems,
         )
 
-    def has_own_refusals(self, path: str) -> bool:
+    def has_own_error_format(self, path: str) -> bool:
         """Say whether a path is under this blueprint's prefix, and its refusals have a format of its own."""
-        return self.refusals is not PROBLEM_DOCUMENTS and path.startswith(f"{self.url_prefix}/")
+        return self.error_format is not PROBLEM_DOCUMENTS and path.startswith(f"{self.url_prefix}/")
 
     def operation(
         self,
@@ -264,7 +264,7 @@ class Api(APIBlueprint):
             if takes_idempotency_key:
                 known += (MalformedRequest,)
             documented: dict[str, Any] = {str(status): answer, **(also or {})}
-            documented |= self.refusals.describe(known)
+            documented |= self.error_format.describe(known)
             headers = [*self._headers, *([IDEMPOTENCY_HEADER] if takes_idempotency_key else [])]
             extensions: dict[str, Any] = {"parameters": headers} if headers else {}
             if reads:
@@ -341,4 +341,4 @@ def describe(problems: tuple[type[Problem], ...]) -> dict[str, Any]:
     }
 
 
-PROBLEM_DOCUMENTS = Refusals(_problem_document, describe)
+PROBLEM_DOCUMENTS = ErrorFormat(_problem_document, describe)

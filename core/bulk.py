@@ -26,7 +26,7 @@ _ARRAY_ROWS = "(SELECT * FROM unnest({arrays}) AS r ({columns}))"
 _INSERT = "INSERT INTO {table} ({columns}) {source}"
 
 
-class _Written(NamedTuple):
+class _Compiled(NamedTuple):
     """A statement in one dialect, and how values go in and come out."""
 
     text: str
@@ -34,7 +34,7 @@ class _Written(NamedTuple):
     results: list[Convert]
 
 
-class Bulk:
+class BulkStatement:
     """A statement that reads rows of values like a table, where it says `{rows}`.
 
     takes: the names and types of that table. gives: those of what the statement gives back.
@@ -52,25 +52,25 @@ class Bulk:
         self._takes = takes
         self._gives = gives
         self._locked = locked
-        self._written: dict[str, _Written] = {}
+        self._compiled: dict[str, _Compiled] = {}
 
     def run(self, connection: Connection, rows: Sequence[Row]) -> list[Row]:
         """Run it with these rows, if there are any; give what it gives."""
         if not rows:
             return []
-        written = self._in(connection.dialect)
-        values = _columns(written.binds, rows)
+        compiled = self._in(connection.dialect)
+        values = _columns(compiled.binds, rows)
         if connection.dialect.name == "sqlite":
             values = [json.dumps(list(zip(*values, strict=True)))]
         with _driver(connection) as cursor:
-            cursor.execute(written.text, tuple(values))
+            cursor.execute(compiled.text, tuple(values))
             if not self._gives:
                 return []
             found = cursor.fetchall()
-        return list(zip(*_columns(written.results, found), strict=True))
+        return list(zip(*_columns(compiled.results, found), strict=True))
 
-    def _in(self, dialect: Dialect) -> _Written:
-        if dialect.name not in self._written:
+    def _in(self, dialect: Dialect) -> _Compiled:
+        if dialect.name not in self._compiled:
             if dialect.name == "sqlite":
                 picked = ", ".join(
                     f"json_extract(value, '$[{place}]') AS {column.name}"
@@ -79,12 +79,12 @@ class Bulk:
                 rows, locked = _JSON_ROWS.format(columns=picked), ""
             else:
                 rows, locked = _unnested(dialect, self._takes), self._locked
-            self._written[dialect.name] = _Written(
+            self._compiled[dialect.name] = _Compiled(
                 self._text.format(rows=rows, locked=locked),
                 _binds(dialect, self._takes),
                 _results(dialect, self._gives),
             )
-        return self._written[dialect.name]
+        return self._compiled[dialect.name]
 
 
 class BulkInsert:
@@ -92,34 +92,34 @@ class BulkInsert:
 
     def __init__(self, into: Table) -> None:
         self._into = into
-        self._written: dict[str, _Written] = {}
+        self._compiled: dict[str, _Compiled] = {}
 
     def run(self, connection: Connection, rows: Sequence[Row]) -> None:
         """Insert the rows, if there are any."""
         if not rows:
             return
-        written = self._in(connection.dialect)
-        values = _columns(written.binds, rows)
+        compiled = self._in(connection.dialect)
+        values = _columns(compiled.binds, rows)
         with _driver(connection) as cursor:
             if connection.dialect.name == "sqlite":
-                cursor.executemany(written.text, list(zip(*values, strict=True)))
+                cursor.executemany(compiled.text, list(zip(*values, strict=True)))
             else:
-                cursor.execute(written.text, tuple(values))
+                cursor.execute(compiled.text, tuple(values))
 
-    def _in(self, dialect: Dialect) -> _Written:
-        if dialect.name not in self._written:
+    def _in(self, dialect: Dialect) -> _Compiled:
+        if dialect.name not in self._compiled:
             columns = list(self._into.columns)
             names = ", ".join(column.name for column in columns)
             if dialect.name == "sqlite":
                 source = f"VALUES ({', '.join('?' * len(columns))})"
             else:
                 source = _unnested(dialect, columns)
-            self._written[dialect.name] = _Written(
+            self._compiled[dialect.name] = _Compiled(
                 _INSERT.format(table=self._into.name, columns=names, source=source),
                 _binds(dialect, columns),
                 [],
             )
-        return self._written[dialect.name]
+        return self._compiled[dialect.name]
 
 
 class BulkSelect:
@@ -132,26 +132,26 @@ class BulkSelect:
         self._takes = takes
         self._gives = gives
         self._order = re.findall(r"{(\w+)}", text)
-        self._written: dict[str, _Written] = {}
+        self._compiled: dict[str, _Compiled] = {}
 
     def run(self, connection: Connection, **values: object) -> list[Row]:
         """Return the rows for these parameters."""
-        written = self._in(connection.dialect)
-        parameters = _columns(written.binds, [[values[name] for name in self._order]])
+        compiled = self._in(connection.dialect)
+        parameters = _columns(compiled.binds, [[values[name] for name in self._order]])
         with _driver(connection) as cursor:
-            cursor.execute(written.text, [value for (value,) in parameters])
+            cursor.execute(compiled.text, [value for (value,) in parameters])
             found = cursor.fetchall()
-        return list(zip(*_columns(written.results, found), strict=True))
+        return list(zip(*_columns(compiled.results, found), strict=True))
 
-    def _in(self, dialect: Dialect) -> _Written:
-        if dialect.name not in self._written:
+    def _in(self, dialect: Dialect) -> _Compiled:
+        if dialect.name not in self._compiled:
             mark = "?" if dialect.name == "sqlite" else "%s"
-            self._written[dialect.name] = _Written(
+            self._compiled[dialect.name] = _Compiled(
                 re.sub(r"{\w+}", mark, self._text),
                 _binds(dialect, [self._takes[name] for name in self._order]),
                 _results(dialect, self._gives),
             )
-        return self._written[dialect.name]
+        return self._compiled[dialect.name]
 
 
 @contextmanager

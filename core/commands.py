@@ -14,10 +14,10 @@ from rich.text import Text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as DatabaseBusy
 
-from core.database_errors import sentence_of
+from core.database_errors import describe_error
 from core.phone_numbers import PhoneNumber, PhoneNumberInvalid, known_region
 from core.problems import Problem
-from core.typed_numbers import forms_of
+from core.typed_numbers import e164_candidates
 
 #: A table that is piped somewhere must not be folded.
 _WIDE_ENOUGH = 10_000
@@ -36,7 +36,7 @@ class CommandGroup(AppGroup):
         except Problem as refused:
             raise click.ClickException(refused.detail) from None
         except (DBAPIError, DatabaseBusy) as error:
-            sentence = sentence_of(error)
+            sentence = describe_error(error)
             if sentence is None:
                 raise
             raise click.ClickException(sentence) from None
@@ -68,7 +68,7 @@ def read_number(typed: str) -> str:
     settings = current_app.extensions["kith"].settings
     region = settings.default_region
     test_numbers = {entry.e164 for entry in settings.test_numbers}
-    for form in forms_of(typed, region):
+    for form in e164_candidates(typed, region):
         if form in test_numbers:
             return form
     try:

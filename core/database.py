@@ -38,18 +38,18 @@ from core.database_errors import (
     NO_ROOM,
     STORAGE_RETRY,
     UNKNOWN_RETRY,
+    is_commit_uncertain,
     is_full,
     is_gone,
-    leaves_open,
 )
-from core.postgresql import Bounds
+from core.postgresql import Timeouts
 from core.problems import OutcomeUnknown, StorageFull
-from core.storage import Ballast, RecentlyFull, Storage
+from core.storage import DiskReserve, RemoteStorage, Storage
 
 Model = TypeVar("Model", bound="Base")
 SQLITE_BUSY_SECONDS = sqlite_connections.BUSY_SECONDS
 PURGE_BATCH = 1000
-BOUNDS = Bounds()
+TIMEOUTS = Timeouts()
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -174,13 +174,13 @@ class Database:
         *,
         prepare: bool | None = None,
         reserve: int = 0,
-        bounds: Bounds | None = BOUNDS,
+        timeouts: Timeouts | None = TIMEOUTS,
         storage: Storage | None = None,
     ) -> None:
         """Connect when first used.
 
         prepare: whether PostgreSQL prepares statements; None: unless a pooler is in between.
-        reserve: bytes of SQLite's disk that are kept to drain. bounds: PostgreSQL's time-outs;
+        reserve: bytes of SQLite's disk that are kept to drain. timeouts: PostgreSQL's time-outs;
         None: none. storage: what is known of the room there is, if not found out here.
         """
         self.url = postgresql_connections.read_url(url)
@@ -192,12 +192,12 @@ class Database:
         if self.dialect == "sqlite":
             self.engine = sqlite_connections.make_engine(self.url)
             path = Path(self.url.database or "memory")
-            self.storage = storage or Ballast(path.with_name(f"{path.name}.reserve"), reserve)
+            self.storage = storage or DiskReserve(path.with_name(f"{path.name}.reserve"), reserve)
         elif self.dialect == "postgresql":
             self.engine = postgresql_connections.make_engine(
-                self.url, prepare=prepare, bounds=bounds
+                self.url, prepare=prepare, timeouts=timeouts
             )
-            self.storage = storage or RecentlyFull()
+            self.storage = storage or RemoteStorage()
         else:
             raise ValueError(
                 f"KITH_DATABASE_URL names {self.dialect!r}; Kith runs on sqlite and postgresql"
@@ -240,7 +240,7 @@ class Database:
             if is_full(error):
                 self.storage.note_full()
                 raise StorageFull(NO_ROOM, retry_after=STORAGE_RETRY) from error
-            if committing and leaves_open(error):
+            if committing and is_commit_uncertain(error):
                 raise OutcomeUnknown(
                     "The database did not confirm it in time: it may be done. Repeat the request with"
                     " the same Idempotency-Key or client_id, which does it once.",
@@ -250,7 +250,7 @@ class Database:
         for call in calls:
             call()
 
-    def afterwards(self, connection: Connection, call: Callable[[], None]) -> None:
+    def after_commit(self, connection: Connection, call: Callable[[], None]) -> None:
         """Have something called once the transaction is committed, and never if it is rolled back."""
         self._afterwards[connection].append(call)
 

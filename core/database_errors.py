@@ -36,7 +36,7 @@ def is_gone(error: DBAPIError) -> bool:
     return error.connection_invalidated or (cause is not None and postgresql.is_gone(cause))
 
 
-def leaves_open(error: DBAPIError) -> bool:
+def is_commit_uncertain(error: DBAPIError) -> bool:
     """Say of an error of a commit whether it may hold all the same."""
     cause = error.orig
     if isinstance(cause, postgresql.CommitUnconfirmed):
@@ -54,7 +54,7 @@ def is_unmigrated(error: DBAPIError) -> bool:
     return getattr(cause, "sqlstate", None) in _NOT_THERE
 
 
-def sentence_of(error: Exception) -> str | None:
+def describe_error(error: Exception) -> str | None:
     """Say an error of the database to an operator, in one line; None when the fault is ours."""
     if isinstance(error, DBAPIError) and is_unmigrated(error):
         return NOT_MIGRATED
@@ -69,9 +69,9 @@ def sentence_of(error: Exception) -> str | None:
     return f"The database of KITH_DATABASE_URL does not answer: {reason}"
 
 
-def told(error: Exception) -> dict[str, object]:
+def log_fields(error: Exception) -> dict[str, object]:
     """Give what a log line says of an error: a sentence where there is one, else its traceback."""
-    sentence = sentence_of(error)
+    sentence = describe_error(error)
     return {"error": sentence} if sentence else {"exc_info": error}
 
 

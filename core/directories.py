@@ -11,7 +11,7 @@ from core.settings import CoreSettings, SettingsError
 
 
 @contextmanager
-def told_by(setting: str, path: Path | None = None) -> Iterator[None]:
+def as_settings_error(setting: str, path: Path | None = None) -> Iterator[None]:
     """Tell of a file or directory that cannot be used by the setting that names it, or `path`.
 
     Raises SettingsError instead of OSError.
@@ -20,7 +20,7 @@ def told_by(setting: str, path: Path | None = None) -> Iterator[None]:
         yield
     except OSError as error:
         fault = f"{setting}: {path or error.filename} cannot be used: {error.strerror}"
-        raise SettingsError.listing([fault]) from None
+        raise SettingsError.from_faults([fault]) from None
 
 
 def require_folders(settings: CoreSettings) -> None:
@@ -28,13 +28,13 @@ def require_folders(settings: CoreSettings) -> None:
 
     Raises SettingsError.
     """
-    with told_by("KITH_DATA_DIR", settings.data_dir):
+    with as_settings_error("KITH_DATA_DIR", settings.data_dir):
         private_directory(settings.data_dir)
         _write_to(settings.data_dir)
     url = read_url(settings.resolved_database_url)
     if settings.database_url and url.get_backend_name() == "sqlite" and url.database:
         folder = Path(url.database).parent
-        with told_by("KITH_DATABASE_URL", folder):
+        with as_settings_error("KITH_DATABASE_URL", folder):
             if not folder.is_dir():
                 private_directory(folder)
             _write_to(folder)

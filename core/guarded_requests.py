@@ -2,7 +2,7 @@
 
 Owns that the address connected to is the one that was judged, and that an endpoint which dribbles holds
 nobody up: connecting and the head of an answer have one deadline each. Refuses addresses that
-`core/addresses.py` does.
+`core/host_resolver.py` does.
 """
 
 import socket
@@ -18,7 +18,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 from urllib3.response import HTTPResponse
 
-from core.addresses import Addresses, AddressRefused, NoAddress
+from core.host_resolver import AddressNotAllowed, HostNotFound, HostResolver
 
 log = structlog.get_logger()
 
@@ -26,7 +26,7 @@ log = structlog.get_logger()
 class _Guarded(HTTPConnection):
     """A connection that goes where it may, in time."""
 
-    addresses: Addresses
+    addresses: HostResolver
     #: Seconds to be connected, the handshake included, and again for the head of an answer.
     seconds: float
     #: Ports that are gone to; None: any.
@@ -39,10 +39,10 @@ class _Guarded(HTTPConnection):
             log.warning("port.refused")
             raise NewConnectionError(self, "the port is refused")
         try:
-            address = self.addresses.of(self.host)
-        except NoAddress:
+            address = self.addresses.resolve(self.host)
+        except HostNotFound:
             raise NewConnectionError(self, "the host has no address") from None
-        except AddressRefused:
+        except AddressNotAllowed:
             log.warning("address.refused")
             raise NewConnectionError(self, "the host's address is refused") from None
         seconds = self.timeout if isinstance(self.timeout, int | float) else self.seconds
@@ -105,7 +105,7 @@ class GuardedAdapter(HTTPAdapter):
 
     def __init__(
         self,
-        addresses: Addresses,
+        addresses: HostResolver,
         seconds: float,
         connections: int,
         ports: frozenset[int] | None = None,

@@ -55,7 +55,7 @@ class IdempotencyKey(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Earlier:
+class FirstRequest:
     """What is known of the first request: what it made, when, and what was answered if it was."""
 
     subject: bytes
@@ -82,7 +82,7 @@ def identify(owner: bytes, scope: bytes, route: str, key: str, request: str) -> 
 
 def claim(
     connection: Connection, key: IdempotencyKey | None, subject: bytes, now: datetime
-) -> Earlier | None:
+) -> FirstRequest | None:
     """Claim a key for a new request about `subject`; give the earlier request if there is one.
 
     A request without a key is always new. Raises IdempotencyKeyReused when the earlier request was
@@ -108,13 +108,13 @@ def claim(
     return look_up(connection, key)
 
 
-def claim_over(
+def claim_any(
     connection: Connection,
     key: IdempotencyKey | None,
     before: Sequence[IdempotencyKey | None],
     subject: bytes,
     now: datetime,
-) -> tuple[IdempotencyKey | None, Earlier | None]:
+) -> tuple[IdempotencyKey | None, FirstRequest | None]:
     """Claim as `claim`, unless the request came under one of the keys that it had before.
 
     Gives the earlier request, and the key it came under.
@@ -127,7 +127,7 @@ def claim_over(
     return key, claim(connection, key, subject, now)
 
 
-def look_up(connection: Connection, key: IdempotencyKey) -> Earlier | None:
+def look_up(connection: Connection, key: IdempotencyKey) -> FirstRequest | None:
     """Give the earlier request of a key; None when it was never made or was released."""
     row = connection.execute(
         select(
@@ -143,7 +143,7 @@ def look_up(connection: Connection, key: IdempotencyKey) -> Earlier | None:
         raise IdempotencyKeyReused(
             "This Idempotency-Key came with a different request before; make a new one."
         )
-    return Earlier(row.subject, row.answer, row.created_at)
+    return FirstRequest(row.subject, row.answer, row.created_at)
 
 
 def answer(connection: Connection, key: IdempotencyKey, body: str) -> None:

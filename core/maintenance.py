@@ -13,7 +13,7 @@ from sqlalchemy import Connection, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.database import PURGE_BATCH, Base, Database, insert
-from core.database_errors import told
+from core.database_errors import log_fields
 from core.metrics import Metrics
 from core.rate_limits import purge_expired
 
@@ -127,4 +127,4 @@ class Maintenance:
                 self.run()
             except Exception as error:
                 # The thread must outlive whatever it was, or nothing is ever deleted again.
-                log.error("maintenance.failed", **told(error))
+                log.error("maintenance.failed", **log_fields(error))

@@ -47,7 +47,7 @@ _SESSION = (
 
 
 @dataclass(frozen=True)
-class Bounds:
+class Timeouts:
     """Seconds after which what is waited for is ended."""
 
     statement: float = 15
@@ -76,7 +76,7 @@ class BoundedConnection(psycopg.Connection[Any]):
     #: Whether a pooler is in between, which may serve each transaction by another connection.
     pooled = False
     #: None: nothing has an end, as in a migration.
-    _bounds: Bounds | None = None
+    _timeouts: Timeouts | None = None
     _warned = _cancelled = _commits = False
 
     @classmethod
@@ -86,7 +86,7 @@ class BoundedConnection(psycopg.Connection[Any]):
         named: Mapping[str, Any],
         *,
         prepare: bool | None,
-        bounds: Bounds | None,
+        timeouts: Timeouts | None,
     ) -> "BoundedConnection":
         """Connect, and find out what there is in between."""
         named = dict(named)
@@ -94,7 +94,7 @@ class BoundedConnection(psycopg.Connection[Any]):
         threshold = named.pop("prepare_threshold", "5")
         connection = cls.connect(*given, **named)
         try:
-            connection._set_up(bounds)
+            connection._set_up(timeouts)
         except BaseException:
             connection.close()
             raise
@@ -102,22 +102,22 @@ class BoundedConnection(psycopg.Connection[Any]):
             connection.prepare_threshold = int(threshold)
         return connection
 
-    def _set_up(self, bounds: Bounds | None) -> None:
+    def _set_up(self, timeouts: Timeouts | None) -> None:
         self.add_notice_handler(self._notice)
         self.prepare_threshold = None
         self.autocommit = True
         (pid,) = self.execute("SELECT pg_backend_pid()").fetchone() or (None,)
         # A pooler hands out an identification of its own, by which it is asked to cancel.
         self.pooled = pid != self.info.backend_pid
-        if bounds and not self.pooled:
-            self.execute(bounds.settings(local=False))
-        self._bounds = bounds
+        if timeouts and not self.pooled:
+            self.execute(timeouts.settings(local=False))
+        self._timeouts = timeouts
         self.autocommit = False
 
     def bound_transaction(self) -> None:
         """Set the time-outs of the transaction that begins now, where those of the session do not hold."""
-        if self.pooled and self._bounds:
-            self.execute(self._bounds.settings(local=True), prepare=False)
+        if self.pooled and self._timeouts:
+            self.execute(self._timeouts.settings(local=True), prepare=False)
 
     def _notice(self, notice: psycopg.errors.Diagnostic) -> None:
         if notice.severity_nonlocalized == "WARNING":
@@ -143,20 +143,20 @@ class BoundedConnection(psycopg.Connection[Any]):
         self, gen: PQGen[_Result], interval: float = 0.1, timeout: float | None = None
     ) -> _Result:
         """Wait for an answer; what takes too long is cancelled, and given up if even that is not answered."""
-        bounds = self._bounds
-        if timeout is not None or bounds is None:
+        timeouts = self._timeouts
+        if timeout is not None or timeouts is None:
             return super().wait(gen, interval, timeout)
         try:
-            bound = bounds.commit if self._commits else bounds.statement + bounds.grace
+            bound = timeouts.commit if self._commits else timeouts.statement + timeouts.grace
             return super().wait(gen, interval, bound)
         except psycopg.OperationalError:
             if not self._waits():
                 raise
         self._cancelled = True
         with contextlib.suppress(psycopg.Error):
-            self.cancel_safe(timeout=bounds.grace)
+            self.cancel_safe(timeout=timeouts.grace)
         try:
-            return super().wait(gen, interval, bounds.grace)
+            return super().wait(gen, interval, timeouts.grace)
         except psycopg.OperationalError:
             if self._waits():
                 self.close()
@@ -221,10 +221,10 @@ def check_url(url: URL) -> None:
             raise ValueError(f"{name} is a number")
 
 
-def make_engine(url: URL, *, prepare: bool | None, bounds: Bounds | None) -> Engine:
+def make_engine(url: URL, *, prepare: bool | None, timeouts: Timeouts | None) -> Engine:
     """Make the engine of a database on PostgreSQL.
 
-    prepare: whether statements are prepared; None: unless a pooler is in between. bounds: the
+    prepare: whether statements are prepared; None: unless a pooler is in between. timeouts: the
     time-outs, None for none.
     """
     host, defaults = url.query.get("host", ""), dict(DEFAULTS)
@@ -242,7 +242,7 @@ def make_engine(url: URL, *, prepare: bool | None, bounds: Bounds | None) -> Eng
     ) -> BoundedConnection:
         # Where the last connection led is asked first: one that is dead costs its whole time-out.
         named = _begin_with(latest, named)
-        connection = BoundedConnection.open(given, named, prepare=prepare, bounds=bounds)
+        connection = BoundedConnection.open(given, named, prepare=prepare, timeouts=timeouts)
         latest[:] = [(connection.info.host, str(connection.info.port))]
         return connection
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 MAX_ERRORS = 20
 
 
-class FieldFault(BaseModel):
+class FieldError(BaseModel):
     """One field that was refused, by JSON pointer (RFC 6901)."""
 
     pointer: str
@@ -28,7 +28,7 @@ class ProblemDocument(BaseModel):
     status: int
     detail: str
     instance: str
-    errors: list[FieldFault] | None = None
+    errors: list[FieldError] | None = None
     checks_left: int | None = None
     retry_after: int | None = None
     missing: list[str] | None = Field(
@@ -134,10 +134,10 @@ class InvalidFields(Problem):
     @classmethod
     def at(cls, pointer: str, detail: str) -> "InvalidFields":
         """Refuse one field, for a reason that its schema cannot know."""
-        return cls.of([FieldFault(pointer=pointer, detail=detail)])
+        return cls.of([FieldError(pointer=pointer, detail=detail)])
 
     @classmethod
-    def of(cls, faults: Sequence[FieldFault]) -> "InvalidFields":
+    def of(cls, faults: Sequence[FieldError]) -> "InvalidFields":
         """Refuse fields, of which there is at least one; the first twenty are named."""
         first = faults[0]
         # What is written for a person stands by itself; the pointer is in `errors` for programs.

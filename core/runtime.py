@@ -11,7 +11,7 @@ from flask_openapi3 import APIBlueprint
 from core.database import Database
 from core.maintenance import Job
 from core.metrics import Metrics
-from core.name_lookups import Resolve
+from core.name_resolver import Resolve
 from core.secrets import Keyring
 
 

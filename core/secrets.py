@@ -77,10 +77,10 @@ def load_keyring(settings: CoreSettings) -> Keyring:
 
 
 def _development_secret(data_dir: Path) -> str:
-    return made_once(data_dir / "secret_key", lambda: secrets.token_urlsafe(32))
+    return read_or_create(data_dir / "secret_key", lambda: secrets.token_urlsafe(32))
 
 
-def made_once(path: Path, make: Callable[[], str]) -> str:
+def read_or_create(path: Path, make: Callable[[], str]) -> str:
     """Read a generated secret; the first of several processes to link its file into place wins."""
     private_directory(path.parent)
     if not path.exists():

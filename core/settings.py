@@ -46,7 +46,7 @@ class SettingsError(ClickException):
     """The settings cannot be used; the message names every fault and its variable."""
 
     @classmethod
-    def listing(cls, faults: Iterable[str]) -> Self:
+    def from_faults(cls, faults: Iterable[str]) -> Self:
         """Build the message from a line a fault."""
         lines = "\n".join(f"  - {fault}" for fault in faults)
         return cls(f"Kith cannot start with these settings:\n{lines}")
@@ -188,5 +188,5 @@ class CoreSettings(DatabaseSettings, ServingSettings, WorkerSettings):
                     message = "is not written as docs/settings.md says"
                 lines += [variable + line for line in message.splitlines()]
         if lines:
-            raise SettingsError.listing(lines)
+            raise SettingsError.from_faults(lines)
         return settings

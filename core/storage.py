@@ -61,7 +61,7 @@ class Storage(Protocol):
         """Keep the reserve from now on; in the process that serves."""
 
 
-class RecentlyFull:
+class RemoteStorage:
     """The room of a server: it is full for a while after it said so."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -90,7 +90,7 @@ def free_bytes(directory: Path) -> int:
     return status.f_bavail * status.f_frsize
 
 
-class Ballast:
+class DiskReserve:
     """The room of a file's disk, of which a file beside it keeps the last part.
 
     size: bytes that are kept; 0: none, and then nothing is ever low.

@@ -30,11 +30,11 @@ _OPAQUE = "null"
 
 
 @dataclass(frozen=True)
-class Form:
-    """A form of a text, as a regular expression, and the sentence that says what is wanted instead."""
+class PatternConstraint:
+    """A form of a text, as a regular expression, and the sentence that says what is message instead."""
 
     pattern: str
-    wanted: str
+    message: str
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -51,7 +51,7 @@ class Form:
     def _checked(self, text: str) -> str:
         if not re.search(self.pattern, text) or (self.pattern.endswith("$") and text[-1:] == "\n"):
             # Python's $ is also before a last line end, ECMA's is not.
-            raise ValueError(self.wanted)
+            raise ValueError(self.message)
         return text
 
 

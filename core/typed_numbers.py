@@ -68,7 +68,7 @@ def read_number(text: str, region: str | None) -> Parsed | None:
     return readings[0] if len({e164_of(reading) for reading in readings}) == 1 else None
 
 
-def forms_of(text: str, region: str | None) -> list[str]:
+def e164_candidates(text: str, region: str | None) -> list[str]:
     """Give the E.164 forms that a text may have, whether or not such numbers can exist."""
     forms = []
     for written in _spellings(text):
@@ -204,7 +204,7 @@ def _renumbered(text: str, region: str | None) -> Parsed | None:
     """Read a number in a form that its country does not have; None when its present one is not valid."""
     abroad = any(written.startswith("+") for written in _spellings(text))
     zero_drops = abroad or not _has_national_prefix(region)
-    for form in forms_of(text, region):
+    for form in e164_candidates(text, region):
         for present in _present_forms(form, zero_drops=zero_drops):
             parsed = _parse(present, None)
             if parsed and phonenumbers.is_valid_number(parsed):

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from core.database import Database
-from core.database_errors import told
+from core.database_errors import log_fields
 from discovery import epochs
 from discovery.directory import Directory
 from discovery.epochs import Rotation
@@ -63,7 +63,7 @@ class DirectoryUpdater:
                 if isinstance(error, subprocess.CalledProcessError):
                     log.error("snapshot.failed", error=error.stderr[-2000:])
                 else:
-                    log.error("discovery.failed", **told(error))
+                    log.error("discovery.failed", **log_fields(error))
                 self._stopped.wait(self._retry_seconds)
             self._directory.wait_until_wanted(INTERVAL_SECONDS)
 

@@ -8,7 +8,7 @@ from sqlalchemy.exc import OperationalError
 
 from app import VERSION  # noqa: F401 (imports every model)
 from core.database import Base, Database, UtcDateTime
-from core.directories import database_setting, told_by
+from core.directories import as_settings_error, database_setting
 from core.settings import SettingsError
 from settings import Settings
 
@@ -41,11 +41,11 @@ def migrate_what_the_settings_name() -> None:
     """Migrate the database of the settings, with one clear line when that cannot be."""
     try:
         settings = Settings.load()
-        with told_by(database_setting(settings)):
+        with as_settings_error(database_setting(settings)):
             database = Database(
                 settings.resolved_database_url,
                 prepare=settings.database_prepared_statements,
-                bounds=None,
+                timeouts=None,
             )
         with database.engine.connect() as connection:
             run(connection)

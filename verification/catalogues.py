@@ -83,7 +83,7 @@ def require(default_locale: str) -> None:
         fault = (
             f"KITH_DEFAULT_LOCALE: there is no catalogue for {default_locale}; there are {there}"
         )
-        raise SettingsError.listing([fault])
+        raise SettingsError.from_faults([fault])
 
 
 @lru_cache(MAX_CACHED_LOCALES)

@@ -13,10 +13,10 @@ from sqlalchemy import Connection
 
 from core import idempotency
 from core.database import Database, purge
-from core.idempotency import Earlier, IdempotencyKey
+from core.idempotency import FirstRequest, IdempotencyKey
+from core.idempotent_retries import IdempotentRetries
 from core.phone_numbers import PhoneNumber, PhoneNumberRefused, prefix_of
 from core.problems import IdempotencyAnswerWithheld, Problem
-from core.repeats import Repeats
 from core.requester import Requester
 from core.secrets import Keyring
 from verification.code_binding import permitted_origin
@@ -78,7 +78,7 @@ class VerificationService:
     entropy: Callable[[int], bytes]
     metrics: VerificationMetrics
     profile: VerificationProfile
-    repeats: Repeats
+    repeats: IdempotentRetries
 
     def start(
         self,
@@ -104,7 +104,7 @@ class VerificationService:
         ]
         while True:
             with self.database.write(adds=True) as connection:
-                claimed, earlier = idempotency.claim_over(
+                claimed, earlier = idempotency.claim_any(
                     connection, request, older, new.attempt.verification_nonce, new.attempt.at
                 )
                 begun = None if earlier else self._begin(connection, new, request)
@@ -279,7 +279,7 @@ class VerificationService:
         return self.sender.queue(connection, row, permit, request, previous=previous)
 
     def _repeat(
-        self, request: IdempotencyKey | None, earlier: Earlier | None, service: str | None
+        self, request: IdempotencyKey | None, earlier: FirstRequest | None, service: str | None
     ) -> CodeSent | None:
         """Return the first request's answer; None if it was released and this one may go on."""
         assert request and earlier, "only a request with a key has an earlier one"

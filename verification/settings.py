@@ -13,7 +13,7 @@ from pydantic_settings import NoDecode
 from core.phone_numbers import PhoneNumber, mask
 from core.setting_types import split
 from core.typed_fields import MAX_LOCALE_LENGTH, is_app_hash, read_locale, read_origin
-from core.typed_numbers import forms_of
+from core.typed_numbers import e164_candidates
 from core.typed_text import read_code, visible
 from sms.settings import SmsSettings
 
@@ -85,7 +85,7 @@ def _test_numbers(value: object) -> object:
 def _test_number(entry: str, place: int) -> TestNumber:
     number, _, rest = entry.partition("=")
     typed, at, day = rest.partition("@")
-    e164 = next(iter(forms_of(number, None)), "") if visible(number).startswith("+") else ""
+    e164 = next(iter(e164_candidates(number, None)), "") if visible(number).startswith("+") else ""
     if not re.fullmatch(r"\+[1-9][0-9]{6,14}", e164):
         raise ValueError(f"entry {place} must begin with a number in E.164 and `=`")
     code = read_code(typed)

@@ -12,7 +12,7 @@ import structlog
 from core.phone_numbers import mask
 from core.secrets import Keyring
 from core.settings import SettingsError
-from core.typed_numbers import forms_of, read_region
+from core.typed_numbers import e164_candidates, read_region
 from verification.metrics import VerificationMetrics
 from verification.problems import TestNumberExpired
 from verification.settings import TestNumber, VerificationSettings
@@ -49,7 +49,7 @@ class TestNumbers:
         if not self._numbers:
             return None
         # They need not be valid numbers, so every form of the text is looked up.
-        forms = forms_of(text, read_region(region) if region else None)
+        forms = e164_candidates(text, read_region(region) if region else None)
         found = next((self._numbers[form] for form in forms if form in self._numbers), None)
         if found and found.is_expired(self._clock()):
             raise TestNumberExpired("Its last day has passed; the operator can set another one.")
@@ -72,4 +72,4 @@ def _check_last_days(settings: VerificationSettings, now: datetime) -> None:
         elif entry.last_day and entry.last_day > latest:
             faults.append(f"{number} must end within {MAX_VALIDITY.days} days, by {latest}")
     if faults and settings.environment == "production":
-        raise SettingsError.listing(f"KITH_TEST_NUMBERS: {fault}" for fault in faults)
+        raise SettingsError.from_faults(f"KITH_TEST_NUMBERS: {fault}" for fault in faults)

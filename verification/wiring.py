@@ -1,7 +1,7 @@
 """The verification part: verifications, codes, the policy on sends, and registration."""
 
+from core.idempotent_retries import IdempotentRetries
 from core.maintenance import Job
-from core.repeats import Repeats
 from core.runtime import Part, Runtime
 from sms.wiring import Sms
 from tokens.wiring import Tokens
@@ -71,7 +71,7 @@ class Verifications(Part):
             entropy,
             metrics,
             profile,
-            Repeats(database, clock),
+            IdempotentRetries(database, clock),
         )
         self.registrations = RegistrationService(
             database,

@@ -30,7 +30,7 @@ _IPV6_PREFIX = 64
 
 
 @dataclass(frozen=True)
-class Bounds:
+class ConnectionLimits:
     """How much a worker takes upon itself."""
 
     #: Connections that are no socket of the stream.
@@ -54,7 +54,7 @@ class Connections:
 
     def __init__(
         self,
-        bounds: Bounds,
+        bounds: ConnectionLimits,
         is_trusted: Callable[[str], bool],
         count: Callable[[str], None],
         now: Callable[[], float] = time.monotonic,

@@ -20,10 +20,10 @@ from gunicorn.workers.ggevent import GeventWorker
 from core.runtime import Runtime
 from core.serving.body import RequestBody
 from core.serving.connection import Connection
-from core.serving.connections import Bounds, Connections
+from core.serving.connections import ConnectionLimits, Connections
+from core.serving.error_responses import refuse, status_of
 from core.serving.files import raise_file_limit
 from core.serving.log import RedactedStream
-from core.serving.refusals import refuse, status_of
 from core.settings import CoreSettings
 
 #: Seconds between two signs of life to the master, which ends a worker that gives none.
@@ -203,8 +203,8 @@ def _take_queued(server: StreamServer) -> None:
         server.do_handle(*args)
 
 
-def _bounds(settings: CoreSettings) -> Bounds:
-    return Bounds(
+def _bounds(settings: CoreSettings) -> ConnectionLimits:
+    return ConnectionLimits(
         settings.max_connections,
         raise_file_limit() - OTHER_FILES,
         settings.connections_per_address,

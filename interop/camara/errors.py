@@ -5,7 +5,7 @@ from typing import Any
 
 from flask import Response, g, request
 
-from core.api import Refusals
+from core.api import ErrorFormat
 from core.phone_numbers import PhoneNumberInvalid, PhoneNumberRefused
 from core.problems import Problem, UnsupportedMediaType
 from interop.camara.schemas import ErrorInfo
@@ -108,4 +108,4 @@ def correlate(response: Response) -> Response:
     return response
 
 
-CAMARA_ERRORS = Refusals(_render, CAMARA_ERROR_MAP.describe)
+CAMARA_ERRORS = ErrorFormat(_render, CAMARA_ERROR_MAP.describe)

@@ -49,7 +49,7 @@ def camara_api(service: CamaraService, authenticate: Callable[[], ServiceCaller]
             MalformedRequest,
         ),
         headers=({"name": CORRELATOR, "in": "header", "required": False} | CORRELATOR_HEADER,),
-        refusals=CAMARA_ERRORS,
+        error_format=CAMARA_ERRORS,
         url_prefix="/one-time-password-sms/v1",
     )
     api.components_schemas["ErrorInfo"] = Schema(**ErrorInfo.model_json_schema())

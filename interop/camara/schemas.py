@@ -5,18 +5,20 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from core.api import Answer
-from core.typed_fields import Form
+from core.typed_fields import PatternConstraint
 from core.typed_text import read_code, visible
 from interop.schemas import AdapterBody
 from verification.texts import LABEL
 
 MAX_ID_LENGTH = 36
 MAX_MESSAGE_LENGTH = 160
-_E164 = Form(
+_E164 = PatternConstraint(
     r"^\+[1-9][0-9]{4,14}$",
     "Write the phoneNumber with + and country code, such as +4915112345678.",
 )
-_WITH_LABEL = Form(r"\{\{code\}\}", f"The message must contain {LABEL} where the code goes.")
+_WITH_LABEL = PatternConstraint(
+    r"\{\{code\}\}", f"The message must contain {LABEL} where the code goes."
+)
 
 
 def _typed_number(value: object) -> object:

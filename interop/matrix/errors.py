@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Response, request
 
-from core.api import Refusals
+from core.api import ErrorFormat
 from core.phone_numbers import PhoneNumberInvalid, PhoneNumberRefused
 from core.problems import InvalidFields, MalformedRequest, Problem
 from discovery.problems import BudgetTooSmall, EpochUnknown
@@ -142,4 +142,4 @@ def answer_preflight() -> Response | None:
     return None
 
 
-MATRIX_ERRORS = Refusals(_render, _describe)
+MATRIX_ERRORS = ErrorFormat(_render, _describe)

@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 import structlog
 
-from core.addresses import Address, Addresses, AddressRefused, NoAddress
+from core.host_resolver import Address, AddressNotAllowed, HostNotFound, HostResolver
 from interop.matrix.identifiers import ServerName, is_user_id
 from interop.matrix.metrics import MatrixMetrics
 from interop.matrix.problems import HomeserverUnavailable, OpenIdRefused
@@ -47,7 +47,7 @@ class HomeserverRequestError(Exception):
 class Homeservers:
     """Asks homeservers."""
 
-    addresses: Addresses
+    addresses: HostResolver
     ca_file: Path | None
     clock: Callable[[], datetime]
     metrics: MatrixMetrics
@@ -151,10 +151,10 @@ class Homeservers:
     def _address(self, name: ServerName) -> Address:
         """Return an address of a host that may be connected to; the name is resolved only here."""
         try:
-            return self.addresses.of(name.host)
-        except NoAddress:
+            return self.addresses.resolve(name.host)
+        except HostNotFound:
             raise HomeserverRequestError("name") from None
-        except AddressRefused:
+        except AddressNotAllowed:
             raise HomeserverRequestError("address") from None
 
 

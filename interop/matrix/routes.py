@@ -53,7 +53,7 @@ def matrix_api(
         authenticate=authenticate,
         security=({"matrix_token": []}, *security),
         problems=problems,
-        refusals=MATRIX_ERRORS,
+        error_format=MATRIX_ERRORS,
         url_prefix=PREFIX,
         parse=parse_json,
     )

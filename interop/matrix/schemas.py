@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from core.api import Answer
-from core.typed_fields import Form, Region, TypedNumber
+from core.typed_fields import PatternConstraint, Region, TypedNumber
 from discovery.schemas import MAX_HASHES
 from interop.matrix.identifiers import MAX_LENGTH, is_user_id
 from interop.schemas import AdapterBody
@@ -58,15 +58,15 @@ SendAttempt = Annotated[
 #: A sid or a client secret.
 Opaque = Annotated[
     str,
-    Form(
+    PatternConstraint(
         r"^[0-9a-zA-Z.=_-]{1,255}$",
         "A sid or client_secret has 1 to 255 characters: letters, digits and any of . = _ -.",
     ),
 ]
-_LINK = Form(
+_LINK = PatternConstraint(
     r"^https?://[!-~]+$", "A next_link begins with https:// or http:// and contains no spaces."
 )
-_DIGITS = Form(
+_DIGITS = PatternConstraint(
     f"^{MSISDN}$",
     "Write the address as digits with country code and without +, such as 4915112345678.",
 )
@@ -94,7 +94,9 @@ class RegisterBody(AdapterBody):
 
     access_token: Annotated[
         str,
-        Form(r"^[!-~]{1,4096}$", "An access_token has 1 to 4096 visible ASCII characters."),
+        PatternConstraint(
+            r"^[!-~]{1,4096}$", "An access_token has 1 to 4096 visible ASCII characters."
+        ),
     ]
     matrix_server_name: str = Field(min_length=1, max_length=MAX_LENGTH)
 

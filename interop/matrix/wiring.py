@@ -1,6 +1,6 @@
 """The Matrix adapter: an identity service (Matrix 1.14) over verifications and discovery."""
 
-from core.addresses import Addresses
+from core.host_resolver import HostResolver
 from core.maintenance import Job
 from core.runtime import Part, Runtime
 from discovery.wiring import Discovery
@@ -34,7 +34,7 @@ class Matrix(Part):
         discovery: Discovery,
     ) -> None:
         database, clock, keyring = runtime.database, runtime.clock, runtime.keyring
-        addresses = Addresses(runtime.resolver, settings.matrix_allowed_networks)
+        addresses = HostResolver(runtime.resolver, settings.matrix_allowed_networks)
         self.metrics = MatrixMetrics(runtime.metrics)
         homeservers = Homeservers(addresses, settings.matrix_ca_file, clock, self.metrics)
         self.accounts = MatrixAccountService(

@@ -57,7 +57,7 @@ class GroupNotices:
     ) -> None:
         """Notify the members of groups, and these other accounts, once the transaction is committed."""
         if versions:
-            self.database.afterwards(connection, lambda: self._notify(versions, also))
+            self.database.after_commit(connection, lambda: self._notify(versions, also))
 
     def _notify(self, versions: Mapping[UUID, int], also: Collection[UUID]) -> None:
         with self.database.read() as connection:

@@ -10,7 +10,7 @@ from nacl.bindings import crypto_core_ed25519_is_valid_point, crypto_scalarmult
 from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
-from core.problems import FieldFault, InvalidFields
+from core.problems import FieldError, InvalidFields
 from messaging.keys.device_keys import replaces_all
 from messaging.keys.models import DeviceKeys
 from messaging.keys.schemas import KemPrekeyBody, KeysUpload, OneTimePrekeyBody, SignedPrekeyBody
@@ -32,11 +32,11 @@ def check(upload: KeysUpload, stored: DeviceKeys | None) -> None:
         raise InvalidFields.of(faults)
 
 
-def _fault(pointer: str, detail: str) -> FieldFault:
-    return FieldFault(pointer=pointer, detail=detail)
+def _fault(pointer: str, detail: str) -> FieldError:
+    return FieldError(pointer=pointer, detail=detail)
 
 
-def _missing_parts(upload: KeysUpload, stored: DeviceKeys | None) -> Iterator[FieldFault]:
+def _missing_parts(upload: KeysUpload, stored: DeviceKeys | None) -> Iterator[FieldError]:
     is_replaced = replaces_all(upload, stored)
     if stored is None:
         for name in ("registration_id", "identity_key", "signed_prekey"):
@@ -51,7 +51,7 @@ def _missing_parts(upload: KeysUpload, stored: DeviceKeys | None) -> Iterator[Fi
         yield _fault("/last_resort_kem_prekey", "is required with one-time KEM prekeys")
 
 
-def _duplicate_ids(upload: KeysUpload, stored: DeviceKeys | None) -> Iterator[FieldFault]:
+def _duplicate_ids(upload: KeysUpload, stored: DeviceKeys | None) -> Iterator[FieldError]:
     yield from _repeated_ids("one_time_prekeys", upload.one_time_prekeys or (), set())
     last_resort = None
     if upload.last_resort_kem_prekey:
@@ -65,14 +65,14 @@ def _duplicate_ids(upload: KeysUpload, stored: DeviceKeys | None) -> Iterator[Fi
 
 def _repeated_ids(
     name: str, keys: Sequence[OneTimePrekeyBody | KemPrekeyBody], seen: set[int | None]
-) -> Iterator[FieldFault]:
+) -> Iterator[FieldError]:
     for index, key in enumerate(keys):
         if key.key_id in seen:
             yield _fault(f"/{name}/{index}/key_id", "is used by another key")
         seen.add(key.key_id)
 
 
-def _key_faults(upload: KeysUpload, identity_key: bytes) -> Iterator[FieldFault]:
+def _key_faults(upload: KeysUpload, identity_key: bytes) -> Iterator[FieldError]:
     if not crypto_core_ed25519_is_valid_point(identity_key):
         yield _fault("/identity_key", "is not an Ed25519 public key")
         return
@@ -89,7 +89,7 @@ def _key_faults(upload: KeysUpload, identity_key: bytes) -> Iterator[FieldFault]
         yield from _kem_faults(f"/one_time_kem_prekeys/{index}", signer, kem_key)
 
 
-def _x25519_faults(pointer: str, key: OneTimePrekeyBody | SignedPrekeyBody) -> Iterator[FieldFault]:
+def _x25519_faults(pointer: str, key: OneTimePrekeyBody | SignedPrekeyBody) -> Iterator[FieldError]:
     """Reject keys of low order, which libsodium detects: every secret is zero (RFC 7748 section 6.1)."""
     try:
         crypto_scalarmult(_ANY_SCALAR, key.public_key)
@@ -97,7 +97,7 @@ def _x25519_faults(pointer: str, key: OneTimePrekeyBody | SignedPrekeyBody) -> I
         yield _fault(f"{pointer}/public_key", "is not an X25519 public key")
 
 
-def _kem_faults(pointer: str, signer: VerifyKey, key: KemPrekeyBody) -> Iterator[FieldFault]:
+def _kem_faults(pointer: str, signer: VerifyKey, key: KemPrekeyBody) -> Iterator[FieldError]:
     """Reject keys with a coefficient over the modulus (FIPS 203 section 7.2), and bad signatures."""
     try:
         MLKEM1024PublicKey.from_public_bytes(key.public_key)
@@ -108,7 +108,7 @@ def _kem_faults(pointer: str, signer: VerifyKey, key: KemPrekeyBody) -> Iterator
 
 def _signature_faults(
     pointer: str, signer: VerifyKey, prefix: bytes, key: SignedPrekeyBody | KemPrekeyBody
-) -> Iterator[FieldFault]:
+) -> Iterator[FieldError]:
     try:
         signer.verify(prefix + key.public_key, key.signature)
     except BadSignatureError:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, delete
 
-from core.bulk import Bulk, BulkInsert, Row
+from core.bulk import BulkInsert, BulkStatement, Row
 from core.database import confirm, purge, table
 from messaging.mailbox.jobs import SendJob
 from messaging.mailbox.models import SentMessage
@@ -16,7 +16,7 @@ from messaging.message_types import AcceptedMessage
 RETENTION = timedelta(days=1)
 
 _SENT = table(SentMessage).c
-_SELECT_SENT = Bulk(
+_SELECT_SENT = BulkStatement(
     "SELECT s.device_id, s.client_id, s.fingerprint, s.message_id, s.accepted_at"
     " FROM {rows} AS r CROSS JOIN sent_messages AS s"
     " WHERE s.device_id = r.device_id AND s.client_id = r.client_id",

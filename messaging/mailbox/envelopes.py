@@ -14,7 +14,7 @@ from uuid import UUID
 
 from sqlalchemy import Column, Connection, Integer, delete, func, select
 
-from core.bulk import Bulk, BulkInsert, BulkSelect, Row
+from core.bulk import BulkInsert, BulkSelect, BulkStatement, Row
 from core.database import PURGE_BATCH, table
 from messaging.mailbox import store
 from messaging.mailbox.locked_mailbox import LockedMailbox
@@ -60,7 +60,7 @@ _SELECT_PAGE = BulkSelect(
     _READ_PARAMETERS,
     [*_READ, _MAILBOXES.last_seq],
 )
-_DELETE_ENVELOPES = Bulk(
+_DELETE_ENVELOPES = BulkStatement(
     "DELETE FROM envelopes WHERE (device_id, seq) IN (SELECT e.device_id, e.seq"
     " FROM {rows} AS r CROSS JOIN envelopes AS e"
     " WHERE e.device_id = r.device_id AND e.seq > r.acked_seq AND e.seq <= r.seq)"
@@ -77,19 +77,19 @@ _DELETE_ENVELOPES = Bulk(
         _ENVELOPES.message_id,
     ],
 )
-_LOCK_PAYLOADS = Bulk(
+_LOCK_PAYLOADS = BulkStatement(
     "SELECT p.message_id FROM {rows} AS r CROSS JOIN payloads AS p"
     " WHERE p.message_id = r.message_id ORDER BY p.message_id {locked}",
     takes=[_PAYLOADS.message_id, _PAYLOADS.waiting],
     gives=[_PAYLOADS.message_id],
     locked="FOR UPDATE OF p",
 )
-_UPDATE_PAYLOADS = Bulk(
+_UPDATE_PAYLOADS = BulkStatement(
     "UPDATE payloads SET waiting = payloads.waiting - r.waiting FROM {rows} AS r"
     " WHERE payloads.message_id = r.message_id",
     takes=[_PAYLOADS.message_id, _PAYLOADS.waiting],
 )
-_DELETE_UNUSED_PAYLOADS = Bulk(
+_DELETE_UNUSED_PAYLOADS = BulkStatement(
     "DELETE FROM payloads WHERE waiting <= 0"
     " AND message_id IN (SELECT message_id FROM {rows} AS r)",
     takes=[_PAYLOADS.message_id, _PAYLOADS.waiting],

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import Boolean, Column, Connection
 
-from core.bulk import Bulk
+from core.bulk import BulkStatement
 from core.database import table
 from messaging.groups.problems import GroupChanged, GroupNotFound
 from messaging.keys.models import DeviceKeys
@@ -42,7 +42,7 @@ class AccountDevice(NamedTuple):
 
 
 _DEVICES = table(Device).c
-_SELECT_DEVICES = Bulk(
+_SELECT_DEVICES = BulkStatement(
     "SELECT d.account_id, d.id, k.registration_id,"
     " CASE WHEN d.last_seen_at > r.last_seen_at THEN 1 ELSE 0 END"
     " FROM {rows} AS r CROSS JOIN devices AS d LEFT JOIN device_keys AS k"

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
-from core.bulk import Bulk
+from core.bulk import BulkStatement
 from core.database import table
 from messaging.mailbox.locked_mailbox import LockedMailbox
 from messaging.mailbox.models import Envelope, MailboxShare
@@ -29,7 +29,7 @@ _SELECT_SHARE = select(_SHARES.waiting, _SHARES.waiting_bytes).where(
     _SHARES.device_id == bindparam("device_id"),
     _SHARES.from_account_id == bindparam("from_account_id"),
 )
-_UPSERT_SHARES = Bulk(
+_UPSERT_SHARES = BulkStatement(
     "INSERT INTO mailbox_shares (device_id, from_account_id, waiting, waiting_bytes)"
     " SELECT r.device_id, r.from_account_id, r.waiting, r.waiting_bytes FROM {rows} AS r"
     # SQLite needs the condition to tell this from a join.

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Executable, bindparam, select
 
-from core.bulk import Bulk
+from core.bulk import BulkStatement
 from core.database import dialect_of, insert_into, table
 from messaging.mailbox import shares
 from messaging.mailbox.locked_mailbox import LockedMailbox
@@ -26,7 +26,7 @@ _COLUMNS = list(_MAILBOXES)
 #: The columns after `device_id` are the first fields of `LockedMailbox`, in the same order.
 _values = attrgetter(*(column.name for column in _COLUMNS[1:]))
 
-_LOCK_MAILBOXES = Bulk(
+_LOCK_MAILBOXES = BulkStatement(
     "SELECT m.device_id, m.account_id, m.last_seq, m.acked_seq, m.urgent_seq, m.waiting,"
     " m.waiting_bytes, m.requests, m.request_bytes, m.group_messages, m.group_bytes,"
     " m.has_shares, m.missed_seq, m.missed_since"
@@ -36,7 +36,7 @@ _LOCK_MAILBOXES = Bulk(
     gives=_COLUMNS,
     locked="FOR UPDATE OF m",
 )
-_UPDATE_MAILBOXES = Bulk(
+_UPDATE_MAILBOXES = BulkStatement(
     "UPDATE mailboxes SET last_seq = r.last_seq, acked_seq = r.acked_seq,"
     " urgent_seq = r.urgent_seq, waiting = r.waiting, waiting_bytes = r.waiting_bytes,"
     " requests = r.requests, request_bytes = r.request_bytes,"

@@ -61,7 +61,7 @@ class AccountNotifications:
         token_hash: bytes | None = None,
     ) -> None:
         close = partial(self.registry.close, device_id, code, token_hash)
-        self.database.afterwards(connection, close)
+        self.database.after_commit(connection, close)
 
     def lock_removal(
         self, connection: Connection, account_id: UUID, ends_at: datetime | None
@@ -69,7 +69,7 @@ class AccountNotifications:
         """Tell all devices that the registration lock will be removed; None: it stays."""
         for device_id in DeviceService.device_ids(connection, account_id):
             send = partial(self.registry.notify, device_id, LockRemovalNotice(ends_at))
-            self.database.afterwards(connection, send)
+            self.database.after_commit(connection, send)
 
     def pending_notices(self, caller: Caller) -> Sequence[Notice]:
         """Return the notice for a new socket that the lock is about to be removed."""

@@ -12,8 +12,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Executable, delete, select
 
-from core.addresses import Addresses, AddressRefused, NoAddress
 from core.database import Database, dialect_of, insert_into
+from core.host_resolver import AddressNotAllowed, HostNotFound, HostResolver
 from core.problems import InvalidFields
 from messaging.mailbox.models import Mailbox
 from messaging.push.models import PushSubscription
@@ -28,7 +28,7 @@ class PushService:
     """Puts, returns and deletes subscriptions."""
 
     database: Database
-    addresses: Addresses
+    addresses: HostResolver
     #: Ports that endpoints may have; None, in development: any, and http:// too.
     ports: frozenset[int] | None
     parameters: PushParameters
@@ -68,8 +68,8 @@ class PushService:
         if self.ports is not None and port not in self.ports:
             raise InvalidFields.at("/endpoint", "must not name a port of its own")
         try:
-            self.addresses.of(host)
-        except (NoAddress, AddressRefused):
+            self.addresses.resolve(host)
+        except (HostNotFound, AddressNotAllowed):
             # One sentence, or it would tell which names exist inside.
             raise InvalidFields.at("/endpoint", "must lead to a public address") from None
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.hazmat.primitives.serialization import PublicFormat as Public
 
 from core.base64url import encode
-from core.secrets import made_once
+from core.secrets import read_or_create
 from messaging.push.settings import PushSettings, p256_key
 
 #: Validity of a token; at most a day (RFC 8292, section 2).
@@ -50,4 +50,4 @@ def _development_key(settings: PushSettings) -> str:
         key = ec.generate_private_key(ec.SECP256R1())
         return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
-    return made_once(settings.data_dir / "vapid_private_key", make)
+    return read_or_create(settings.data_dir / "vapid_private_key", make)

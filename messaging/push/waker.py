@@ -16,7 +16,7 @@ from uuid import UUID
 import structlog
 
 from core.database import Database
-from core.database_errors import told
+from core.database_errors import log_fields
 from messaging.push import wakeup_queue
 from messaging.push.metrics import PushMetrics
 from messaging.push.provider import PushProvider
@@ -239,7 +239,7 @@ class Waker:
             self._schedule_left()
             self.drain(seconds)
         except Exception as error:
-            log.error("push.failed", **told(error))
+            log.error("push.failed", **log_fields(error))
 
     def start(self) -> None:
         """Run in background threads, if there is a provider."""
@@ -269,7 +269,7 @@ class Waker:
                 self.run_once()
             except Exception as error:
                 # The thread must survive any error, or nobody is ever woken again.
-                log.error("push.failed", **told(error))
+                log.error("push.failed", **log_fields(error))
                 self._stopped.wait(self._poll_seconds)
 
     def _seconds_until_due(self) -> float:
@@ -288,7 +288,7 @@ class Waker:
                 if pause == SWEEP_SECONDS:
                     self._measure()
             except Exception as error:
-                log.error("push.failed", **told(error))
+                log.error("push.failed", **log_fields(error))
                 self._stopped.wait(self._poll_seconds)
 
     def _measure(self) -> None:

@@ -10,9 +10,9 @@ from datetime import datetime
 
 from pywebpush import WebPusher
 
-from core.addresses import Addresses
 from core.base64url import encode
 from core.guarded_requests import GuardedAdapter
+from core.host_resolver import HostResolver
 from core.http_client import HttpClient
 from messaging.push.provider import (
     CONTENT,
@@ -42,7 +42,7 @@ class WebPushProvider:
     def __init__(
         self,
         vapid: Vapid,
-        addresses: Addresses,
+        addresses: HostResolver,
         clock: Callable[[], datetime],
         ports: frozenset[int] | None = None,
     ) -> None:

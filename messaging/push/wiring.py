@@ -1,6 +1,6 @@
 """Builds push: subscriptions, the providers that the settings name, and the waker."""
 
-from core.addresses import EVERYWHERE, Addresses
+from core.host_resolver import EVERYWHERE, HostResolver
 from core.runtime import Runtime
 from messaging.push.apns import ApnsProvider
 from messaging.push.fcm import FcmProvider
@@ -24,7 +24,7 @@ class Push:
     ) -> None:
         database, clock = runtime.database, runtime.clock
         is_development = settings.environment == "development"
-        addresses = Addresses(runtime.resolver, EVERYWHERE if is_development else ())
+        addresses = HostResolver(runtime.resolver, EVERYWHERE if is_development else ())
         ports = None if is_development else frozenset(settings.push_ports)
         vapid = Vapid.from_settings(settings) if "webpush" in settings.push else None
 

@@ -10,7 +10,7 @@ PACKAGES = ("core", "sms", "tokens", "verification", "discovery", "messaging", "
 #: What makes room, ends what was begun, counts a guess or changes a row in its place.
 GO_ON = """
 core/maintenance.py: _batch _lease
-core/repeats.py: wait
+core/idempotent_retries.py: wait
 discovery/snapshot_builder.py: build
 discovery/epochs.py: open
 discovery/service.py: _pay assign_tier parameters

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from core.database import Database, confirm
 from core.database_errors import problem_of
-from core.postgresql import Bounds
+from core.postgresql import Timeouts
 from core.problems import OutcomeUnknown, ServiceUnavailable
 from tests.postgresql import Server, servers, wait_until
 from tests.relay import Relay
@@ -47,8 +47,8 @@ def names(database: Database) -> list[str]:
 def test_a_link_that_loses_everything_is_given_up_soon(server: Server) -> None:
     """A read and a write each end within their time, and the first after the link is back succeeds."""
     relay = Relay(server.port)
-    bounds = Bounds(statement=1, grace=0.5)
-    database = Database(server.url(relay.port) + "?connect_timeout=2", bounds=bounds)
+    timeouts = Timeouts(statement=1, grace=0.5)
+    database = Database(server.url(relay.port) + "?connect_timeout=2", timeouts=timeouts)
     assert names(database) == []
     relay.cut()
     for use in (database.read, database.write):
@@ -67,11 +67,11 @@ def test_a_link_that_loses_everything_is_given_up_soon(server: Server) -> None:
 def test_a_link_that_is_lost_at_a_commit_leaves_it_unknown(server: Server, ending: str) -> None:
     """Whether the server heard of it cannot be known; nothing that was to follow is done."""
     relay, told = Relay(server.port), list[str]()
-    bounds = Bounds(commit=0.5, grace=0.5)
-    database = Database(server.url(relay.port) + "?connect_timeout=2", bounds=bounds)
+    timeouts = Timeouts(commit=0.5, grace=0.5)
+    database = Database(server.url(relay.port) + "?connect_timeout=2", timeouts=timeouts)
     with pytest.raises(OutcomeUnknown), database.write() as connection:
         connection.execute(INSERT, {"name": ending})
-        database.afterwards(connection, lambda: told.append(ending))
+        database.after_commit(connection, lambda: told.append(ending))
         getattr(relay, ending)()
     assert told == []
     # A refusal is none: the server said that nothing was done.
@@ -211,13 +211,13 @@ def pair(make_server: Callable[..., Server]) -> Pair:
 
 def test_a_commit_that_waits_for_a_standby_ends_unknown(pair: Pair) -> None:
     """And so does the answer to whoever repeats it, until the standby has what is told."""
-    database, told = Database(pair.primary.url(), bounds=Bounds(commit=1)), list[Any]()
+    database, told = Database(pair.primary.url(), timeouts=Timeouts(commit=1)), list[Any]()
     with database.write() as connection:
         connection.execute(INSERT, {"name": "before"})
     pair.stall()
     started = time.monotonic()
     with pytest.raises(OutcomeUnknown), database.write() as connection:
-        database.afterwards(connection, lambda: told.append("done"))
+        database.after_commit(connection, lambda: told.append("done"))
         connection.execute(INSERT, {"name": "during"})
     assert time.monotonic() - started < 6
     assert told == []
@@ -235,7 +235,7 @@ def test_a_commit_that_waits_for_a_standby_ends_unknown(pair: Pair) -> None:
 
 def test_a_commit_that_an_operator_cancels_is_unknown(pair: Pair) -> None:
     """PostgreSQL answers it as a success, with a warning."""
-    database = Database(pair.primary.url(), bounds=Bounds(commit=30))
+    database = Database(pair.primary.url(), timeouts=Timeouts(commit=30))
     pair.stall()
     cancel = (
         "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"

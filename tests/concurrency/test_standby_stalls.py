@@ -8,7 +8,7 @@ from flask_openapi3 import OpenAPI
 from werkzeug.test import TestResponse
 
 from core.database import Database
-from core.postgresql import Bounds
+from core.postgresql import Timeouts
 from sms.provider import BOTH, SmsMessage
 from tests.conftest import NUMBER, OTHER_NUMBER, Clock, MakeApp, Person, problem_code
 from tests.contract.openapi import ContractClient
@@ -34,7 +34,7 @@ def pair() -> Iterator[tuple[Server, Server]]:
 @pytest.fixture
 def app(make_app: MakeApp, pair: tuple[Server, Server]) -> OpenAPI:
     """The application, which waits a second for a commit."""
-    return make_app({"database": Database(pair[0].url(), bounds=Bounds(commit=1))})
+    return make_app({"database": Database(pair[0].url(), timeouts=Timeouts(commit=1))})
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_a_text_whose_record_was_not_confirmed_is_not_sent_again(
     provider = Stalling(standby)
     app = make_app(
         {
-            "database": Database(primary.url(), bounds=Bounds(commit=1)),
+            "database": Database(primary.url(), timeouts=Timeouts(commit=1)),
             "providers": (provider,),
         }
     )

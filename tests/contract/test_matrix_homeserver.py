@@ -8,7 +8,7 @@ import pytest
 from flask_openapi3 import OpenAPI
 from werkzeug.test import TestResponse
 
-from core.addresses import resolve
+from core.host_resolver import resolve
 from interop.matrix import federation
 from tests.conftest import MakeApp
 from tests.contract.fake_http import Answer, FakeProvider, Received

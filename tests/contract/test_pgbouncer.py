@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from core.database import Database
 from core.database_errors import problem_of
-from core.postgresql import Bounds
+from core.postgresql import Timeouts
 from core.problems import ServiceUnavailable
 from tests.conftest import MakeApp, Person
 from tests.debian import unpack
@@ -132,8 +132,8 @@ def test_prepared_statements_behind_it_are_503_and_named(pooler_url: str) -> Non
 
 def test_time_outs_hold_behind_it(pooler_url: str, server: Server) -> None:
     """Of a transaction on the server; of a single read, which has none there, in the driver."""
-    bounds = Bounds(statement=0.5, lock=0.3, grace=0.5)
-    database = Database(pooler_url, bounds=bounds)
+    timeouts = Timeouts(statement=0.5, lock=0.3, grace=0.5)
+    database = Database(pooler_url, timeouts=timeouts)
     for use, seconds in ((database.write, 0.9), (database.read, 3.0)):
         started = time.monotonic()
         with pytest.raises(OperationalError) as failed, use() as connection:
@@ -148,7 +148,7 @@ def test_time_outs_hold_behind_it(pooler_url: str, server: Server) -> None:
 
 def test_a_lock_is_waited_for_only_so_long(pooler_url: str) -> None:
     """As without a pooler."""
-    database = Database(pooler_url, bounds=Bounds(lock=0.3))
+    database = Database(pooler_url, timeouts=Timeouts(lock=0.3))
     lease = text("INSERT INTO maintenance_leases (name, until) VALUES ('held', '2026-01-01')")
     entered, leave = threading.Event(), threading.Event()
 

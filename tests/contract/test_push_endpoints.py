@@ -13,9 +13,9 @@ import requests
 from cryptography.hazmat.primitives.asymmetric import ec
 from requests.exceptions import SSLError
 
-from core.addresses import EVERYWHERE, Addresses, AddressRefused, NoAddress
 from core.guarded_requests import GuardedAdapter
-from core.name_lookups import OTHER_TURNS
+from core.host_resolver import EVERYWHERE, AddressNotAllowed, HostNotFound, HostResolver
+from core.name_resolver import OTHER_TURNS
 from messaging.push.provider import PushTarget, WakeupFailed
 from messaging.push.vapid import Vapid
 from messaging.push.web_push import WebPushProvider
@@ -26,7 +26,7 @@ from tests.contract.fake_push import Browser, FakePushService, decode
 INSIDE = ("10.0.0.8", "127.0.0.1", "169.254.169.254", "::1", "fe80::1%eth0", "::ffff:10.0.0.8")
 
 
-def provider(addresses: Addresses) -> WebPushProvider:
+def provider(addresses: HostResolver) -> WebPushProvider:
     """Build one that goes where these addresses let it."""
     vapid = Vapid(ec.generate_private_key(ec.SECP256R1()), None)
     return WebPushProvider(vapid, addresses, lambda: datetime.now(UTC))
@@ -57,7 +57,7 @@ def test_a_name_that_leads_inside_by_now_is_not_gone_to(address: str) -> None:
         return [address]
 
     browser = Browser("https://push.example.com/one")
-    guarded = provider(Addresses(resolver, ()))
+    guarded = provider(HostResolver(resolver, ()))
     assert outcome(lambda: guarded.wake(target(browser))) == "unavailable"
     assert asked == ["push.example.com"]
 
@@ -67,7 +67,7 @@ def test_the_address_that_was_judged_is_connected_to() -> None:
     answers = iter([["127.0.0.1"]])
     with FakePushService() as service:
         url = service.url.replace("127.0.0.1", "push.example.com")
-        guarded = provider(Addresses(lambda host: next(answers), ("127.0.0.0/8",)))
+        guarded = provider(HostResolver(lambda host: next(answers), ("127.0.0.0/8",)))
         guarded.wake(target(Browser(f"{url}/push/one")))
         # The connection is kept, and nobody asks again.
         guarded.wake(target(Browser(f"{url}/push/two")))
@@ -81,7 +81,7 @@ def test_a_redirect_inside_is_not_followed() -> None:
     """What it points at was not judged."""
     with FakePushService() as service, FakePushService() as inside:
         service.next(Answer(307, headers={"Location": f"{inside.url}/push/one"}))
-        guarded = provider(Addresses(lambda host: [host], EVERYWHERE))
+        guarded = provider(HostResolver(lambda host: [host], EVERYWHERE))
         wake = target(service.browser())
         assert outcome(lambda: guarded.wake(wake)) == "refused"
         assert inside.received == []
@@ -92,7 +92,7 @@ def test_the_certificate_is_for_the_name_that_was_asked_for() -> None:
     with FakePushService(tls.server_context()) as service:
         session = requests.Session()
         session.mount(
-            "https://", GuardedAdapter(Addresses(lambda _: ["127.0.0.1"], EVERYWHERE), 5, 1)
+            "https://", GuardedAdapter(HostResolver(lambda _: ["127.0.0.1"], EVERYWHERE), 5, 1)
         )
         url = service.url.replace("127.0.0.1", "push.example.com")
         with pytest.raises(SSLError, match="match"):
@@ -118,7 +118,7 @@ def test_an_endpoint_that_dribbles_is_given_up() -> None:
     thread = threading.Thread(target=dribble)
     thread.start()
     session = requests.Session()
-    session.mount("http://", GuardedAdapter(Addresses(lambda host: [host], EVERYWHERE), 0.3, 1))
+    session.mount("http://", GuardedAdapter(HostResolver(lambda host: [host], EVERYWHERE), 0.3, 1))
     with pytest.raises(requests.RequestException):
         session.post(f"http://127.0.0.1:{listening.getsockname()[1]}/", timeout=5)
     stop.set()
@@ -137,13 +137,13 @@ def test_slow_name_servers_hold_up_only_each_other() -> None:
         return ["93.184.215.14"]
 
     def fails(host: str) -> None:
-        with pytest.raises(NoAddress):
-            addresses.of(host)
+        with pytest.raises(HostNotFound):
+            addresses.resolve(host)
 
-    addresses = Addresses(resolver, (), patience=0.1)
+    addresses = HostResolver(resolver, (), patience=0.1)
     known = [f"push{n}.example" for n in range(3)]
     for host in known:
-        addresses.of(host)
+        addresses.resolve(host)
     threads = [threading.Thread(target=fails, args=(f"slow{n % 8}.example",)) for n in range(16)]
     for thread in threads:
         thread.start()
@@ -152,14 +152,14 @@ def test_slow_name_servers_hold_up_only_each_other() -> None:
     slow = [host for host in asked if host.startswith("slow")]
     assert len(slow) == len(set(slow)) == OTHER_TURNS
     for host in known:
-        assert str(addresses.of(host)) == "93.184.215.14"
+        assert str(addresses.resolve(host)) == "93.184.215.14"
     fails("new.example")
-    assert str(addresses.of("93.184.215.14")) == "93.184.215.14"
+    assert str(addresses.resolve("93.184.215.14")) == "93.184.215.14"
     go_on.set()
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
-        with suppress(NoAddress):
-            assert str(addresses.of("new.example")) == "93.184.215.14"
+        with suppress(HostNotFound):
+            assert str(addresses.resolve("new.example")) == "93.184.215.14"
             return
     raise AssertionError("turns are not given back")
 
@@ -170,10 +170,10 @@ def test_a_name_that_fails_does_so_each_time() -> None:
     def resolver(host: str) -> list[str]:
         raise OSError
 
-    addresses = Addresses(resolver, ())
+    addresses = HostResolver(resolver, ())
     for _ in range(3 * OTHER_TURNS):
-        with pytest.raises(NoAddress):
-            addresses.of("none.example")
+        with pytest.raises(HostNotFound):
+            addresses.resolve("none.example")
 
 
 @pytest.mark.parametrize(
@@ -196,8 +196,8 @@ def test_a_name_that_fails_does_so_each_time() -> None:
 def test_metadata_of_clouds_is_never_gone_to(address: str) -> None:
     """Not even where everything else is allowed, and whatever carries the address."""
     for allowed in (EVERYWHERE, ("169.254.0.0/16",)):
-        with pytest.raises(AddressRefused):
-            Addresses(lambda _: [address], allowed).of("name.example")
+        with pytest.raises(AddressNotAllowed):
+            HostResolver(lambda _: [address], allowed).resolve("name.example")
 
 
 @pytest.mark.parametrize(
@@ -214,16 +214,18 @@ def test_metadata_of_clouds_is_never_gone_to(address: str) -> None:
 )
 def test_networks_without_hosts_are_not_public(address: str) -> None:
     """In any version of Python; whoever runs one may allow it."""
-    with pytest.raises(AddressRefused):
-        Addresses(lambda _: [address], ()).of("name.example")
-    assert Addresses(lambda _: [address], EVERYWHERE).of("name.example")
+    with pytest.raises(AddressNotAllowed):
+        HostResolver(lambda _: [address], ()).resolve("name.example")
+    assert HostResolver(lambda _: [address], EVERYWHERE).resolve("name.example")
 
 
 def test_other_ports_are_not_gone_to() -> None:
     """A subscription from before the setting is not either."""
     with FakePushService() as service:
         session = requests.Session()
-        adapter = GuardedAdapter(Addresses(lambda host: [host], EVERYWHERE), 5, 1, frozenset({443}))
+        adapter = GuardedAdapter(
+            HostResolver(lambda host: [host], EVERYWHERE), 5, 1, frozenset({443})
+        )
         session.mount("http://", adapter)
         with pytest.raises(requests.ConnectionError, match="port"):
             session.post(f"{service.url}/push/one", timeout=5)
@@ -234,7 +236,7 @@ def test_endpoints_are_not_logged(all_logged: Callable[[], str]) -> None:
     """Who knows an endpoint can wake the device."""
     with FakePushService() as service:
         service.next(Answer(403), Answer(drop=True))
-        guarded = provider(Addresses(lambda host: [host], EVERYWHERE))
+        guarded = provider(HostResolver(lambda host: [host], EVERYWHERE))
         secret = target(service.browser("a-capability"))
         for expected in ("refused", "unknown"):
             assert outcome(lambda: guarded.wake(secret)) == expected

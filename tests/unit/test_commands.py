@@ -10,7 +10,7 @@ from flask_openapi3 import OpenAPI
 from app import Ports, create_app
 from core.commands import CommandGroup
 from core.database import Database
-from core.storage import RecentlyFull
+from core.storage import RemoteStorage
 from settings import Settings
 from tests.databases import new_postgresql_url
 
@@ -93,7 +93,7 @@ def test_it_is_no_database(tmp_path: Path) -> None:
 
 def test_the_disk_is_full(database_url: str, tmp_path: Path) -> None:
     """A refusal of the service is told in its own words."""
-    storage = RecentlyFull()
+    storage = RemoteStorage()
     storage.note_full()
     database = Database(database_url, storage=storage)
     app = create_app(

@@ -11,9 +11,9 @@ from uuid import uuid4
 import pytest
 
 from core.serving.connection import Connection, TooSlow
-from core.serving.connections import Bounds, Connections
+from core.serving.connections import ConnectionLimits, Connections
 
-BOUNDS = Bounds(
+BOUNDS = ConnectionLimits(
     most=4,
     most_open=10,
     an_address=3,

@@ -113,10 +113,10 @@ def test_what_is_called_afterwards(database: Database) -> None:
             seen.append(list(connection.scalars(text("SELECT name FROM maintenance_leases"))))
 
     with database.write() as connection:
-        database.afterwards(connection, look)
+        database.after_commit(connection, look)
         connection.execute(INSERT, {"name": "kept"})
     with pytest.raises(ZeroDivisionError), database.write() as connection:
-        database.afterwards(connection, look)
+        database.after_commit(connection, look)
         connection.execute(INSERT, {"name": "lost"})
         1 / 0  # noqa: B018
     assert seen == [["kept"]]

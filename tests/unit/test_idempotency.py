@@ -11,9 +11,9 @@ from sqlalchemy import event, select
 
 from core import idempotency
 from core.database import Database
-from core.idempotency import Earlier, identify
+from core.idempotency import FirstRequest, identify
+from core.idempotent_retries import IdempotentRetries
 from core.problems import IdempotencyInProgress, IdempotencyKeyReused
-from core.repeats import Repeats
 from sms.models import Send
 from sms.provider import BOTH, SmsMessage
 from tests.conftest import KEY as LONG_KEY
@@ -25,7 +25,7 @@ KEY = identify(OWNER, SCOPE, "start", "key", "{}")
 PATIENCE = 30
 
 
-def claim(database: Database, key: Any = KEY, subject: bytes = SUBJECT) -> Earlier | None:
+def claim(database: Database, key: Any = KEY, subject: bytes = SUBJECT) -> FirstRequest | None:
     """Claim in a transaction of its own."""
     with database.write() as connection:
         return idempotency.claim(connection, key, subject, NOW)
@@ -54,10 +54,10 @@ def test_what_makes_a_request_the_same() -> None:
 def test_a_claim_is_made_once(database: Database) -> None:
     """The second claim gets what is known of the first, and its answer once there is one."""
     assert claim(database) is None
-    assert claim(database, subject=b"w" * 16) == Earlier(SUBJECT, None, NOW)
+    assert claim(database, subject=b"w" * 16) == FirstRequest(SUBJECT, None, NOW)
     with database.write() as connection:
         idempotency.answer(connection, KEY, '{"a": 1}')
-    assert claim(database) == Earlier(SUBJECT, '{"a": 1}', NOW)
+    assert claim(database) == FirstRequest(SUBJECT, '{"a": 1}', NOW)
 
 
 def test_another_request_with_the_key(database: Database) -> None:
@@ -65,7 +65,7 @@ def test_another_request_with_the_key(database: Database) -> None:
     claim(database)
     with pytest.raises(IdempotencyKeyReused):
         claim(database, KEY._replace(fingerprint=b"x" * 32))
-    assert claim(database) == Earlier(SUBJECT, None, NOW)
+    assert claim(database) == FirstRequest(SUBJECT, None, NOW)
 
 
 def test_a_released_claim_is_free(database: Database) -> None:
@@ -85,7 +85,7 @@ def test_a_claim_goes_with_its_transaction(database: Database) -> None:
     assert claim(database) is None
 
 
-def wait_while(database: Database, act: Any) -> Earlier | None:
+def wait_while(database: Database, act: Any) -> FirstRequest | None:
     """Wait for the first request, and act once the wait has looked at it."""
     looked = threading.Event()
 
@@ -95,7 +95,7 @@ def wait_while(database: Database, act: Any) -> Earlier | None:
 
     earlier = claim(database)
     assert earlier is not None
-    repeats = Repeats(database, clock)
+    repeats = IdempotentRetries(database, clock)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(repeats.wait, KEY, earlier)
         assert looked.wait(PATIENCE)
@@ -108,7 +108,7 @@ def test_waiting_ends_with_the_answer(database: Database) -> None:
     """Who waits gets the first request's answer when it is there."""
     claim(database)
     found = wait_while(database, lambda connection: idempotency.answer(connection, KEY, "{}"))
-    assert found == Earlier(SUBJECT, "{}", NOW)
+    assert found == FirstRequest(SUBJECT, "{}", NOW)
 
 
 def test_waiting_ends_with_a_release(database: Database) -> None:
@@ -119,8 +119,8 @@ def test_waiting_ends_with_a_release(database: Database) -> None:
 
 def test_an_answer_is_given_without_waiting(database: Database) -> None:
     """An earlier request that was answered is not looked for again."""
-    earlier = Earlier(SUBJECT, "{}", NOW)
-    assert Repeats(database, lambda: NOW).wait(KEY, earlier) is earlier
+    earlier = FirstRequest(SUBJECT, "{}", NOW)
+    assert IdempotentRetries(database, lambda: NOW).wait(KEY, earlier) is earlier
 
 
 def test_patience_ends(database: Database) -> None:
@@ -128,7 +128,7 @@ def test_patience_ends(database: Database) -> None:
     claim(database)
     earlier = claim(database)
     assert earlier is not None
-    repeats = Repeats(database, lambda: NOW + timedelta(seconds=119), patience=0.05)
+    repeats = IdempotentRetries(database, lambda: NOW + timedelta(seconds=119), patience=0.05)
     with pytest.raises(IdempotencyInProgress) as refused:
         repeats.wait(KEY, earlier)
     assert refused.value.retry_after == 2
@@ -139,8 +139,8 @@ def test_a_crash_is_told_by_time(database: Database) -> None:
     claim(database)
     earlier = claim(database)
     assert earlier is not None
-    found = Repeats(database, lambda: NOW + timedelta(seconds=120)).wait(KEY, earlier)
-    assert found == Earlier(SUBJECT, None, NOW)
+    found = IdempotentRetries(database, lambda: NOW + timedelta(seconds=120)).wait(KEY, earlier)
+    assert found == FirstRequest(SUBJECT, None, NOW)
 
 
 def looks(database: Database) -> list[str]:
@@ -160,7 +160,7 @@ def test_who_waits_here_is_woken_and_looks_once(database: Database) -> None:
     claim(database)
     earlier = claim(database)
     assert earlier is not None
-    repeats, found = Repeats(database, lambda: NOW), looks(database)
+    repeats, found = IdempotentRetries(database, lambda: NOW), looks(database)
     with ThreadPoolExecutor(40) as pool:
         with repeats.wake(KEY):
             waiting = [pool.submit(repeats.wait, KEY, earlier) for _ in range(40)]
@@ -168,7 +168,7 @@ def test_who_waits_here_is_woken_and_looks_once(database: Database) -> None:
             assert found == []
             with database.write() as connection:
                 idempotency.answer(connection, KEY, "{}")
-        assert {each.result(PATIENCE) for each in waiting} == {Earlier(SUBJECT, "{}", NOW)}
+        assert {each.result(PATIENCE) for each in waiting} == {FirstRequest(SUBJECT, "{}", NOW)}
     assert len(found) == 40
 
 
@@ -178,7 +178,7 @@ def test_one_looks_for_all_who_wait_for_another_process(database: Database) -> N
     claim(database)
     earlier = claim(database)
     assert earlier is not None
-    repeats, found = Repeats(database, lambda: NOW), looks(database)
+    repeats, found = IdempotentRetries(database, lambda: NOW), looks(database)
     with ThreadPoolExecutor(40) as pool:
         waiting = [pool.submit(repeats.wait, KEY, earlier) for _ in range(40)]
         time.sleep(2)
@@ -186,7 +186,7 @@ def test_one_looks_for_all_who_wait_for_another_process(database: Database) -> N
         assert 1 <= len(found) <= 5
         with database.write() as connection:
             idempotency.answer(connection, KEY, "{}")
-        assert {each.result(PATIENCE) for each in waiting} == {Earlier(SUBJECT, "{}", NOW)}
+        assert {each.result(PATIENCE) for each in waiting} == {FirstRequest(SUBJECT, "{}", NOW)}
     assert len(found) <= 5 + 1 + 39
 
 
@@ -196,7 +196,7 @@ def test_a_first_request_that_fails_wakes_its_repeats(database: Database) -> Non
     claim(database)
     earlier = claim(database)
     assert earlier is not None
-    repeats = Repeats(database, lambda: NOW, patience=2)
+    repeats = IdempotentRetries(database, lambda: NOW, patience=2)
     with ThreadPoolExecutor(1) as pool:
         with pytest.raises(ZeroDivisionError), repeats.wake(KEY):
             waiting = pool.submit(repeats.wait, KEY, earlier)

@@ -9,7 +9,7 @@ import pytest
 
 from core.database import Database
 from core.private_files import private_directory
-from core.secrets import made_once
+from core.secrets import read_or_create
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +57,7 @@ def test_an_older_database_is_closed_to_others(tmp_path: Path) -> None:
 def test_the_directory_of_the_data_is_closed_to_others(tmp_path: Path) -> None:
     """A new one is 0700, one that was there loses what others had; one that all share stays."""
     new, old, shared = tmp_path / "a" / "new", tmp_path / "old", tmp_path / "shared"
-    made_once(new / "secret_key", lambda: "secret")
+    read_or_create(new / "secret_key", lambda: "secret")
     assert (mode(new), mode(new / "secret_key")) == (0o700, 0o600)
     old.mkdir(0o755)
     private_directory(old)

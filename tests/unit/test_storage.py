@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from core.storage import FULL_SECONDS, LOOK_SECONDS, MARGIN_BYTES, Ballast, RecentlyFull, free_bytes
+from core.storage import (
+    FULL_SECONDS,
+    LOOK_SECONDS,
+    MARGIN_BYTES,
+    DiskReserve,
+    RemoteStorage,
+    free_bytes,
+)
 
 SIZE = 3 * 2**20
 
@@ -24,9 +31,9 @@ class Disk:
         held = self.reserve.stat().st_blocks * 512 if self.reserve.exists() else 0
         return self.left - held
 
-    def ballast(self, size: int = SIZE) -> Ballast:
+    def ballast(self, size: int = SIZE) -> DiskReserve:
         """Make a reserve on it."""
-        return Ballast(self.reserve, size, self.free, lambda: self.now)
+        return DiskReserve(self.reserve, size, self.free, lambda: self.now)
 
     def pass_time(self) -> None:
         """Let the time between two looks pass."""
@@ -108,7 +115,7 @@ def test_without_one_nothing_is_low(disk: Disk) -> None:
 def test_a_server_is_full_for_a_while_after_it_said_so() -> None:
     """Then it is asked again."""
     now, told = [0.0], list[bool]()
-    storage = RecentlyFull(lambda: now[0])
+    storage = RemoteStorage(lambda: now[0])
     storage.alarm.listeners.append(told.append)
     storage.start()
     assert not storage.low()

@@ -12,7 +12,7 @@ from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
 from core.phone_numbers import PhoneNumber, PhoneNumberInvalid
 from core.typed_fields import read_locale, read_origin
-from core.typed_numbers import forms_of
+from core.typed_numbers import e164_candidates
 from core.typed_text import read_code, visible
 
 DATA = Path(__file__).parents[1] / "data"
@@ -127,7 +127,7 @@ def test_a_code_is_its_digits(text: str) -> None:
 @given(st.text(max_size=64), st.sampled_from([None, "DE", "US", "XX"]))
 def test_any_text_has_forms_or_none(text: str, region: str | None) -> None:
     """Whatever is typed, a form is digits after a plus."""
-    for e164 in forms_of(text, region):
+    for e164 in e164_candidates(text, region):
         assert e164[0] == "+"
         assert e164[1:].isascii()
         assert e164[1:].isdigit()
@@ -144,7 +144,7 @@ def test_any_text_has_forms_or_none(text: str, region: str | None) -> None:
 )
 def test_forms_of_numbers_that_need_not_exist(text: str, region: str | None, e164: str) -> None:
     """What a person typed has an E.164 form even where libphonenumber knows of no such number."""
-    assert e164 in forms_of(text, region)
+    assert e164 in e164_candidates(text, region)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_forms_of_numbers_that_need_not_exist(text: str, region: str | None, e16
 )
 def test_no_form(text: str, region: str | None) -> None:
     """What names no country has no form."""
-    assert forms_of(text, region) == []
+    assert e164_candidates(text, region) == []
 
 
 @pytest.mark.parametrize(

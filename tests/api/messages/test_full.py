@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from core.base64url import encode
 from core.database import Database
-from core.storage import FULL_SECONDS, MARGIN_BYTES, RecentlyFull
+from core.storage import FULL_SECONDS, MARGIN_BYTES, RemoteStorage
 from tests.conftest import NUMBER, OTHER_NUMBER, problem_code
 from tests.databases import fresh_database_url
 from tests.device_keys import DeviceKeys
@@ -23,7 +23,7 @@ MANY = 2**20
 def room():
     """What the database says of its room, and the time it goes by."""
     now = [0.0]
-    room = RecentlyFull(lambda: now[0])
+    room = RemoteStorage(lambda: now[0])
     room.pass_time = lambda: now.__setitem__(0, now[0] + FULL_SECONDS)
     return room
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from core.database import Database, confirm
-from core.idempotency import ABANDONED_AFTER, Earlier, IdempotencyKey, look_up
+from core.idempotency import ABANDONED_AFTER, FirstRequest, IdempotencyKey, look_up
 from core.problems import IdempotencyInProgress
 
 #: How long a repeated request waits for the first one's answer.
@@ -16,7 +16,7 @@ WAIT_SECONDS = 15.0
 FIRST_LOOK_SECONDS, MAX_LOOK_SECONDS = 0.05, 1.0
 
 
-class Repeats:
+class IdempotentRetries:
     """Has repeated requests wait until the first one under their key is answered.
 
     Where that one runs in this process, it wakes them; they look at the table once. Where it runs in another,
@@ -47,7 +47,7 @@ class Repeats:
                 del self._awaited[name]
             ended.set()
 
-    def wait(self, key: IdempotencyKey, earlier: Earlier) -> Earlier | None:
+    def wait(self, key: IdempotencyKey, earlier: FirstRequest) -> FirstRequest | None:
         """Wait until the first request is answered; None when it was released.
 
         One that was cut off by a crash is given without an answer, for its subject tells what became of
@@ -60,8 +60,10 @@ class Repeats:
                 confirm(connection)
         return found
 
-    def _wait(self, key: IdempotencyKey, earlier: Earlier, deadline: float) -> Earlier | None:
-        found: Earlier | None = earlier
+    def _wait(
+        self, key: IdempotencyKey, earlier: FirstRequest, deadline: float
+    ) -> FirstRequest | None:
+        found: FirstRequest | None = earlier
         while found is not None and not self._is_over(found):
             awaited = self._awaited.get((key.owner, key.key))
             if awaited is None:
@@ -71,9 +73,11 @@ class Repeats:
             found = self._found(key)
         return found
 
-    def _look(self, key: IdempotencyKey, earlier: Earlier, deadline: float) -> Earlier | None:
+    def _look(
+        self, key: IdempotencyKey, earlier: FirstRequest, deadline: float
+    ) -> FirstRequest | None:
         """Look until the first request, which another process runs, is over."""
-        found: Earlier | None = earlier
+        found: FirstRequest | None = earlier
         pause = FIRST_LOOK_SECONDS
         while found is not None and not self._is_over(found):
             time.sleep(min(pause, self._left(deadline)))
@@ -81,10 +85,10 @@ class Repeats:
             found = self._found(key)
         return found
 
-    def _is_over(self, found: Earlier) -> bool:
+    def _is_over(self, found: FirstRequest) -> bool:
         return found.answer is not None or self._clock() - found.created_at >= ABANDONED_AFTER
 
-    def _found(self, key: IdempotencyKey) -> Earlier | None:
+    def _found(self, key: IdempotencyKey) -> FirstRequest | None:
         with self._database.read() as connection:
             return look_up(connection, key)
 

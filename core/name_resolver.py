@@ -30,7 +30,7 @@ class _Lookup:
         self.found: Sequence[str] | None = None
 
 
-class NameLookups:
+class NameResolver:
     """Resolves names for many threads."""
 
     def __init__(self, resolve: Resolve, patience: float = PATIENCE_SECONDS) -> None:

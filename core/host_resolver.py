@@ -8,7 +8,7 @@ import ipaddress
 import socket
 from collections.abc import Sequence
 
-from core.name_lookups import PATIENCE_SECONDS, NameLookups, Resolve
+from core.name_resolver import PATIENCE_SECONDS, NameResolver, Resolve
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 #: Never gone to, whatever is allowed: link-local addresses, and where clouds tell a host its own credentials
@@ -34,15 +34,15 @@ _NO_HOSTS = [
 EVERYWHERE = ("0.0.0.0/0", "::/0")
 #: All of IPv6 that is given out for use by everybody (RFC 4291).
 _UNICAST = ipaddress.IPv6Network("2000::/3")
-#: Addresses that carry an IPv4 address within, which decides where they lead (RFC 6052).
+#: HostResolver that carry an IPv4 address within, which decides where they lead (RFC 6052).
 _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
 
 
-class NoAddress(Exception):
+class HostNotFound(Exception):
     """A host has no address."""
 
 
-class AddressRefused(Exception):
+class AddressNotAllowed(Exception):
     """None of a host's addresses may be connected to."""
 
 
@@ -52,7 +52,7 @@ def resolve(host: str) -> list[str]:
     return [str(address[0]) for *_, address in found]
 
 
-class Addresses:
+class HostResolver:
     """Finds the address of a host that may be connected to."""
 
     def __init__(
@@ -62,22 +62,22 @@ class Addresses:
         *,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
-        self._names = NameLookups(resolver, patience)
+        self._names = NameResolver(resolver, patience)
         self._allowed = [ipaddress.ip_network(network) for network in allowed_networks]
 
-    def of(self, host: str) -> Address:
+    def resolve(self, host: str) -> Address:
         """Give an address of a host, which is a name or an address itself; it is resolved this once.
 
-        Whoever resolved it again could be told another. Raises NoAddress or AddressRefused.
+        Whoever resolved it again could be told another. Raises HostNotFound or AddressNotAllowed.
         """
         try:
             addresses = [ipaddress.ip_address(text.partition("%")[0]) for text in self._texts(host)]
         except (OSError, ValueError):
-            raise NoAddress from None
+            raise HostNotFound from None
         for address in addresses:
             if self.may_connect(address):
                 return address
-        raise AddressRefused if addresses else NoAddress
+        raise AddressNotAllowed if addresses else HostNotFound
 
     def _texts(self, host: str) -> Sequence[str]:
         try:
