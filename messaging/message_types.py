@@ -55,6 +55,11 @@ class MessageSubmission:
     #: The owner of limits and blocks, if the number had another account before; None: the account itself.
     number_id: UUID | None = None
 
+    @property
+    def group(self) -> GroupAtVersion | None:
+        """The group it is for; None if it is for an account."""
+        return self.to if isinstance(self.to, GroupAtVersion) else None
+
 
 class AcceptedMessage(NamedTuple):
     """A message that is on disk for each device of the recipient."""

@@ -17,7 +17,7 @@ from sqlalchemy import Column, Connection, Integer, delete, func, select
 from core.bulk import BulkInsert, BulkSelect, BulkStatement, Row
 from core.database import PURGE_BATCH, table
 from messaging.mailbox import store
-from messaging.mailbox.locked_mailbox import LockedMailbox
+from messaging.mailbox.locked_mailbox import Mailboxes
 from messaging.mailbox.models import Envelope, Mailbox, MailboxShare, Payload
 from messaging.mailbox.quota import MailboxQuota
 from messaging.message_types import Delivery, GroupAtVersion, MessageHeader
@@ -107,9 +107,7 @@ class MailboxPage(NamedTuple):
     last_seq: int
 
 
-def insert_added(
-    connection: Connection, mailboxes: Mapping[UUID, LockedMailbox], shared: Mapping[UUID, int]
-) -> None:
+def insert_added(connection: Connection, mailboxes: Mailboxes, shared: Mapping[UUID, int]) -> None:
     """Insert the envelopes that were added to locked mailboxes.
 
     shared: the messages whose content is stored once, and how many envelopes point to it.
@@ -171,9 +169,7 @@ def _delivery(
     return Delivery(seq, header, content, is_request)
 
 
-def acknowledge(
-    connection: Connection, mailboxes: Mapping[UUID, LockedMailbox], through: Mapping[UUID, int]
-) -> int:
+def acknowledge(connection: Connection, mailboxes: Mailboxes, through: Mapping[UUID, int]) -> int:
     """Delete the envelopes of locked mailboxes up to an assigned number each; return how many."""
     ahead = {
         device_id: seq for device_id, seq in through.items() if seq > mailboxes[device_id].acked_seq
@@ -218,9 +214,7 @@ def delete_mailboxes(connection: Connection, device_ids: Collection[UUID]) -> No
     _release_payloads(connection, [tuple(row) for row in payloads])
 
 
-def _subtract(
-    connection: Connection, mailboxes: Mapping[UUID, LockedMailbox], deleted: Sequence[Row]
-) -> None:
+def _subtract(connection: Connection, mailboxes: Mailboxes, deleted: Sequence[Row]) -> None:
     """Subtract deleted envelopes from the counts of their mailboxes and payloads."""
     payloads = Counter[UUID]()
     for device_id, sender, size, is_request, group_version, payload in deleted:

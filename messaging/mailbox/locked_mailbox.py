@@ -3,6 +3,7 @@
 `store.py` and `shares.py` read and write it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -15,6 +16,7 @@ from messaging.message_types import Delivery, MessageHeader
 class LockedMailbox:
     """The row of a mailbox as read under its lock, changed in memory until it is written back."""
 
+    device_id: UUID
     account_id: UUID
     last_seq: int
     acked_seq: int
@@ -45,9 +47,10 @@ class LockedMailbox:
     share_changes: dict[UUID, Usage] = field(default_factory=dict)
 
     def check_quota(
-        self, sender: UUID, size: int, quota: MailboxQuota, *, is_request: bool, to_group: bool
+        self, header: MessageHeader, size: int, quota: MailboxQuota, *, is_request: bool
     ) -> QuotaResult:
-        """Return whether one more envelope of a sender fits."""
+        """Return whether one more envelope fits."""
+        sender = header.from_account_id
         messages, total = self.waiting + 1, self.waiting_bytes + size
         # As long as no more waits than one sender may fill, no sender has filled more than that.
         if not is_request and quota.sender.holds(messages, total):
@@ -62,7 +65,9 @@ class LockedMailbox:
                 self.requests + 1, self.request_bytes + size
             )
             return QuotaResult.FITS if fits else QuotaResult.REQUESTS_FULL
-        if to_group and not quota.groups.holds(self.group_messages + 1, self.group_bytes + size):
+        if header.group and not quota.groups.holds(
+            self.group_messages + 1, self.group_bytes + size
+        ):
             return QuotaResult.GROUPS_FULL
         stored = self.stored_shares.get(sender)
         if stored is None:
@@ -112,3 +117,7 @@ class LockedMailbox:
         self.acked_seq = through
         if through >= self.missed_seq:
             self.missed_since = None
+
+
+#: Locked mailboxes by device.
+Mailboxes = Mapping[UUID, LockedMailbox]

@@ -29,7 +29,6 @@ from messaging.message_types import (
     DeviceEnvelope,
     GroupAtVersion,
     MessageHeader,
-    MessageSubmission,
     MissedNotice,
     SenderRecipient,
     SharedContent,
@@ -162,10 +161,10 @@ class _Batch:
         pairs = {}
         for job in jobs:
             sender, to = job.submission.from_account_id, job.submission.to
-            if isinstance(to, GroupAtVersion):
-                pairs[job] = SenderRecipient(sender, to.id, True, job.submission.number_id)
-            elif to != sender:
-                pairs[job] = SenderRecipient(sender, to, False, job.submission.number_id)
+            is_group = isinstance(to, GroupAtVersion)
+            if to != sender:
+                to_id = to.id if isinstance(to, GroupAtVersion) else to
+                pairs[job] = SenderRecipient(sender, to_id, is_group, job.submission.number_id)
         if not pairs:
             return {}
         decisions = self._rules.evaluate_senders(self._connection, list(pairs.values()), self._now)
@@ -186,32 +185,19 @@ class _Batch:
         )
 
     def _send(
-        self,
-        job: SendJob,
-        message_id: UUID,
-        targets: Collection[UUID],
-        decision: DeliveryDecision,
+        self, job: SendJob, message_id: UUID, targets: Collection[UUID], decision: DeliveryDecision
     ) -> AcceptedMessage | Problem:
-        """Add a message to its mailboxes, or return why not."""
-        refusal = decision.refusal or self._add(job.submission, message_id, targets, decision)
-        if refusal is not None:
-            return refusal
-        accepted = AcceptedMessage(message_id, self._now)
-        self._client_ids.add(job, accepted)
-        return accepted
-
-    def _add(
-        self,
-        submission: MessageSubmission,
-        message_id: UUID,
-        targets: Collection[UUID],
-        decision: DeliveryDecision,
-    ) -> Problem | None:
         """Add a message to each of its mailboxes if all have room; otherwise return why not.
 
         A member of a group whose mailbox has no room misses the message; the others get it.
         """
-        group = submission.to if isinstance(submission.to, GroupAtVersion) else None
+        if decision.refusal is not None:
+            return decision.refusal
+        submission, now = job.submission, self._now
+        expires_at = now + timedelta(seconds=submission.expires_in)
+        sender = submission.from_account_id, submission.from_device_id
+        header = MessageHeader(message_id, *sender, now, expires_at, submission.group)
+        is_request, quota = decision.is_request, self._rules.quota
         fitting: list[tuple[LockedMailbox, bytes]] = []
         full: list[LockedMailbox] = []
         for device_id, content in _contents(submission.contents, targets):
@@ -219,54 +205,31 @@ class _Batch:
             if mailbox is None:
                 # Another process removed the device since the devices were read.
                 return devices_mismatched(extra=set(targets) - self._mailboxes.keys())
-            result = self._check_quota(device_id, mailbox, submission, len(content), decision)
+            result = shares.check_quota(
+                self._connection, mailbox, header, len(content), quota, is_request=is_request
+            )
             if result is QuotaResult.FITS:
                 fitting.append((mailbox, content))
-            elif group:
+            elif header.group:
                 full.append(mailbox)
             else:
                 return MailboxFull(_FULL_DETAILS[result], retry_after=FULL_RETRY_SECONDS)
+        accepted = AcceptedMessage(message_id, now)
+        self._client_ids.add(job, accepted)
         if decision.dropped:
             # After the quota check, or a full mailbox would tell senders whether they are blocked.
             self._steps["dropped"] += len(fitting)
-            return None
-        header = MessageHeader(
-            message_id,
-            submission.from_account_id,
-            submission.from_device_id,
-            self._now,
-            self._now + timedelta(seconds=submission.expires_in),
-            group,
-        )
+            return accepted
         for mailbox, content in fitting:
-            mailbox.add(header, content, is_request=decision.is_request, urgent=submission.urgent)
+            mailbox.add(header, content, is_request=is_request, urgent=submission.urgent)
         for mailbox in full:
-            mailbox.miss(self._now)
+            mailbox.miss(now)
         if fitting and isinstance(submission.contents, SharedContent):
             self._shared[message_id] = len(fitting)
         self._steps["stored"] += len(fitting)
         if full:
             self._steps["missed"] += len(full)
-        return None
-
-    def _check_quota(
-        self,
-        device_id: UUID,
-        mailbox: LockedMailbox,
-        submission: MessageSubmission,
-        size: int,
-        decision: DeliveryDecision,
-    ) -> QuotaResult:
-        sender, quota = submission.from_account_id, self._rules.quota
-        kind = {
-            "is_request": decision.is_request,
-            "to_group": isinstance(submission.to, GroupAtVersion),
-        }
-        result = mailbox.check_quota(sender, size, quota, **kind)
-        if result is QuotaResult.UNCOUNTED:
-            shares.load(self._connection, device_id, mailbox, sender)
-            result = mailbox.check_quota(sender, size, quota, **kind)
-        return result
+        return accepted
 
 
 def _contents(

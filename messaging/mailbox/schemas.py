@@ -22,8 +22,8 @@ from tokens.devices import Caller
 #: All devices of a full group, with as many devices each as the settings allow.
 MAX_ENVELOPES = 1024 * 100
 MAX_MESSAGES = 100
-MAX_WAIT = 60
-MAX_LIFETIME = 30 * 86_400
+MAX_WAIT_SECONDS = 60
+MAX_LIFETIME_SECONDS = 30 * 86_400
 MAX_SEQ = 2**63 - 1
 MAX_INTEGER = 2**31 - 1
 #: Characters of the largest content that the settings allow.
@@ -81,15 +81,15 @@ class OutgoingMessage(Body):
         True, description="Whether devices that are not connected get a push wake-up."
     )
     expires_in: int = Field(
-        MAX_LIFETIME,
+        MAX_LIFETIME_SECONDS,
         ge=1,
-        le=MAX_LIFETIME,
+        le=MAX_LIFETIME_SECONDS,
         description="Seconds after which an unacknowledged message is deleted.",
     )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        require_whole(self)
+        check_message(self)
         return self
 
     def read(self, caller: Caller) -> MessageSubmission:
@@ -97,7 +97,7 @@ class OutgoingMessage(Body):
         return read_message(self, decode_content, caller)
 
 
-def require_whole(message: Any) -> None:
+def check_message(message: Any) -> None:
     """Raise ValueError unless the fields of a message fit together; also for frames of the stream."""
     if (message.to is None) == (message.group is None):
         raise ValueError("must have either to or group")
@@ -157,7 +157,9 @@ class MailboxQuery(Query):
         le=MAX_MESSAGES,
         description="Fewer come, with `more` true, if their contents exceed 1 MiB.",
     )
-    wait: int = Field(0, ge=0, le=MAX_WAIT, description="Seconds, while the mailbox is empty.")
+    wait: int = Field(
+        0, ge=0, le=MAX_WAIT_SECONDS, description="Seconds, while the mailbox is empty."
+    )
 
 
 class IncomingGroup(Answer):

@@ -5,16 +5,16 @@ the usage of every sender. From then on the counts change with the mailbox, unde
 only a quarter is full. So a mailbox is counted at most once per quarter of it that arrives.
 """
 
-from collections.abc import Mapping
 from uuid import UUID
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from core.bulk import BulkStatement
 from core.database import table
-from messaging.mailbox.locked_mailbox import LockedMailbox
+from messaging.mailbox.locked_mailbox import LockedMailbox, Mailboxes
 from messaging.mailbox.models import Envelope, MailboxShare
-from messaging.mailbox.quota import NO_USAGE, MailboxQuota, Usage
+from messaging.mailbox.quota import NO_USAGE, MailboxQuota, QuotaResult, Usage
+from messaging.message_types import MessageHeader
 
 _SHARES, _ENVELOPES = table(MailboxShare).c, table(Envelope).c
 _INSERT_COUNTED = insert(table(MailboxShare)).from_select(
@@ -40,39 +40,52 @@ _UPSERT_SHARES = BulkStatement(
 )
 
 
-def load(connection: Connection, device_id: UUID, mailbox: LockedMailbox, sender: UUID) -> None:
+def check_quota(
+    connection: Connection,
+    mailbox: LockedMailbox,
+    header: MessageHeader,
+    size: int,
+    quota: MailboxQuota,
+    *,
+    is_request: bool,
+) -> QuotaResult:
+    """Return whether one more envelope fits into a locked mailbox, and load what that depends on."""
+    result = mailbox.check_quota(header, size, quota, is_request=is_request)
+    if result is QuotaResult.UNCOUNTED:
+        _load(connection, mailbox, header.from_account_id)
+        result = mailbox.check_quota(header, size, quota, is_request=is_request)
+    return result
+
+
+def _load(connection: Connection, mailbox: LockedMailbox, sender: UUID) -> None:
     """Load the usage of a sender into a locked mailbox; count all senders first if nobody did."""
     if not mailbox.has_shares:
-        connection.execute(_INSERT_COUNTED, {"device_id": device_id})
+        connection.execute(_INSERT_COUNTED, {"device_id": mailbox.device_id})
         mailbox.has_shares = True
         # What this transaction deletes is deleted already; what it adds is not stored yet.
         for delivery in mailbox.deliveries:
             mailbox.change_share(delivery.header.from_account_id, 1, len(delivery.content))
     row = connection.execute(
-        _SELECT_SHARE, {"device_id": device_id, "from_account_id": sender}
+        _SELECT_SHARE, {"device_id": mailbox.device_id, "from_account_id": sender}
     ).one_or_none()
     mailbox.stored_shares[sender] = NO_USAGE if row is None else Usage(*row)
 
 
-def write(
-    connection: Connection, mailboxes: Mapping[UUID, LockedMailbox], quota: MailboxQuota
-) -> None:
+def write(connection: Connection, mailboxes: Mailboxes, quota: MailboxQuota) -> None:
     """Store changed usage of locked mailboxes; delete it where it is no longer needed."""
-    counted = {device_id: mailbox for device_id, mailbox in mailboxes.items() if mailbox.has_shares}
+    counted = [mailbox for mailbox in mailboxes.values() if mailbox.has_shares]
     if not counted:
         return
-    drained = [
-        device_id
-        for device_id, mailbox in counted.items()
-        if quota.uncrowded.holds(mailbox.waiting, mailbox.waiting_bytes)
-    ]
-    for device_id in drained:
-        counted.pop(device_id).has_shares = False
+    drained = [one for one in counted if quota.uncrowded.holds(one.waiting, one.waiting_bytes)]
+    for mailbox in drained:
+        mailbox.has_shares = False
     if drained:
-        connection.execute(delete(MailboxShare).where(MailboxShare.device_id.in_(drained)))
+        device_ids = [mailbox.device_id for mailbox in drained]
+        connection.execute(delete(MailboxShare).where(MailboxShare.device_id.in_(device_ids)))
     changes = [
-        (device_id, sender, *change)
-        for device_id, mailbox in counted.items()
+        (mailbox.device_id, sender, *change)
+        for mailbox in counted
+        if mailbox.has_shares
         for sender, change in mailbox.share_changes.items()
     ]
     _UPSERT_SHARES.run(connection, sorted(changes))

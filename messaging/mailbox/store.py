@@ -5,7 +5,7 @@ the order of the commits: a reader that fetched number 7 never finds a new numbe
 one order, mailboxes before payloads (`envelopes.py`), so that no two transactions wait for each other.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import datetime
 from functools import cache
 from operator import attrgetter
@@ -16,15 +16,15 @@ from sqlalchemy import Connection, Executable, bindparam, select
 from core.bulk import BulkStatement
 from core.database import dialect_of, insert_into, table
 from messaging.mailbox import shares
-from messaging.mailbox.locked_mailbox import LockedMailbox
+from messaging.mailbox.locked_mailbox import LockedMailbox, Mailboxes
 from messaging.mailbox.models import Mailbox
 from messaging.mailbox.quota import MailboxQuota, Usage
 from messaging.message_types import MissedNotice
 
 _MAILBOXES = table(Mailbox).c
 _COLUMNS = list(_MAILBOXES)
-#: The columns after `device_id` are the first fields of `LockedMailbox`, in the same order.
-_values = attrgetter(*(column.name for column in _COLUMNS[1:]))
+#: The columns are the first fields of `LockedMailbox`, in the same order.
+_values = attrgetter(*(column.name for column in _COLUMNS))
 
 _LOCK_MAILBOXES = BulkStatement(
     "SELECT m.device_id, m.account_id, m.last_seq, m.acked_seq, m.urgent_seq, m.waiting,"
@@ -80,16 +80,13 @@ def create(connection: Connection, account_id: UUID, device_id: UUID) -> None:
 def lock(connection: Connection, device_ids: Collection[UUID]) -> dict[UUID, LockedMailbox]:
     """Lock the mailboxes of devices and return those that exist."""
     rows = _LOCK_MAILBOXES.run(connection, [(device_id,) for device_id in device_ids])
-    return {row[0]: LockedMailbox(*row[1:]) for row in rows}
+    return {row[0]: LockedMailbox(*row) for row in rows}
 
 
-def write(
-    connection: Connection, mailboxes: Mapping[UUID, LockedMailbox], quota: MailboxQuota
-) -> None:
+def write(connection: Connection, mailboxes: Mailboxes, quota: MailboxQuota) -> None:
     """Write locked mailboxes back."""
     shares.write(connection, mailboxes, quota)
-    rows = [(device_id, *_values(mailbox)) for device_id, mailbox in mailboxes.items()]
-    _UPDATE_MAILBOXES.run(connection, rows)
+    _UPDATE_MAILBOXES.run(connection, [_values(mailbox) for mailbox in mailboxes.values()])
 
 
 def usage_of(connection: Connection, device_ids: Collection[UUID]) -> dict[UUID, Usage]:

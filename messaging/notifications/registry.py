@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 from uuid import UUID
 
-from messaging.mailbox.schemas import MAX_WAIT
+from messaging.mailbox.schemas import MAX_WAIT_SECONDS
 from messaging.message_types import CloseCode, Delivery, Signal
 from messaging.notifications.listeners import (
     MAX_CLOCK_SKEW_SECONDS,
@@ -31,7 +31,7 @@ from messaging.notifications.notifications import (
 )
 
 #: Seconds for which a long poll elsewhere is notified after its registration; it waits no longer than this.
-REMOTE_POLL_SECONDS = MAX_WAIT + 5.0
+REMOTE_POLL_SECONDS = MAX_WAIT_SECONDS + 5.0
 
 
 class Bus(Protocol):

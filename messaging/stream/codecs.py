@@ -19,9 +19,9 @@ from core.problems import InvalidFields, Problem
 from messaging.mailbox.schemas import (
     BASE64URL,
     MAX_CONTENT_LENGTH,
+    check_message,
     decode_content,
     read_message,
-    require_whole,
 )
 from messaging.message_types import Delivery, MessageSubmission, Signal
 from messaging.stream.frames import (
@@ -156,7 +156,7 @@ class Codec:
     def outgoing(self, frame: SendFrame[Any, Any], caller: Caller) -> MessageSubmission:
         """Return the message that a device sends; raises InvalidFields when its fields contradict."""
         try:
-            require_whole(frame)
+            check_message(frame)
         except ValueError as error:
             raise InvalidFields.at("", str(error)) from None
         return read_message(frame, self.decode_content, caller)

@@ -10,7 +10,7 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from core.problems import Problem
-from messaging.mailbox.schemas import MAX_ENVELOPES, MAX_INTEGER, MAX_LIFETIME, MAX_SEQ
+from messaging.mailbox.schemas import MAX_ENVELOPES, MAX_INTEGER, MAX_LIFETIME_SECONDS, MAX_SEQ
 from messaging.message_types import (
     GroupChangedNotice,
     KeysLowNotice,
@@ -65,7 +65,7 @@ class SendFrame(Frame, Generic[Content, DeviceDigest], tag="send"):
     content: Content | None = None
     devices: DeviceDigest | None = None
     urgent: bool = True
-    expires_in: Annotated[int, Meta(ge=1, le=MAX_LIFETIME)] = MAX_LIFETIME
+    expires_in: Annotated[int, Meta(ge=1, le=MAX_LIFETIME_SECONDS)] = MAX_LIFETIME_SECONDS
 
 
 class AckFrame(Frame, tag="ack"):
