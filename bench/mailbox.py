@@ -20,16 +20,24 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from app import Kith, Ports, build
+from app import Kith, Ports
 from bench import databases
 from core.problems import Problem
 from messaging.mailbox.service import MessageService
 from messaging.message_types import AcceptedMessage, Delivery, DeviceEnvelope, MessageSubmission
 from messaging.notifications.listeners import LongPoll
+from messaging.settings import MAX_RATE
 from settings import Settings
 from tokens.devices import Caller
 from tokens.schemas import DeviceDescription
 
+#: One pair exchanges more messages than people do.
+UNLIMITED = (
+    "messages_per_minute",
+    "messages_to_recipient_per_minute",
+    "messages_to_new_recipient_per_day",
+    "new_recipients_per_day",
+)
 UNDER_WAY = (1, 4, 32)
 PAGE = 256
 
@@ -195,7 +203,8 @@ def main(messages: int, pairs: int, dialects: Sequence[str]) -> None:
             tempfile.TemporaryDirectory() as directory,
             databases.fresh(dialect, Path(directory)) as url,
         ):
-            kith = build(Settings(database_url=url, data_dir=Path(directory)), Ports())
+            limits = dict.fromkeys(UNLIMITED, MAX_RATE)
+            kith = Kith(Settings(database_url=url, data_dir=Path(directory), **limits), Ports())
             for count in UNDER_WAY:
                 costs = _converse(kith, pairs, count, messages if count > 1 else messages // 5)
                 shown.add_row(dialect, f"{count} under way", *costs)

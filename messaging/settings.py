@@ -23,26 +23,26 @@ class MessagingSettings(PushSettings):
         65_536, ge=1024, le=262_144, description="Largest ciphertext of one envelope."
     )
     max_mailbox_messages: int = Field(
-        100_000, ge=100, description="Envelopes that wait for one device."
+        100_000, ge=100, description="Envelopes that may wait for one device."
     )
     max_mailbox_bytes: int = Field(
         268_435_456,
         ge=1_048_576,
         le=2**40,
-        description="Bytes of content that wait for one device, shared ones of groups included.",
+        description="Bytes of content that may wait for one device, contents for groups included.",
     )
     messages_per_minute: int = Field(
-        1200, ge=1, le=MAX_RATE, description="Messages that an account sends to others in a minute."
+        1200, ge=1, le=MAX_RATE, description="Messages in a minute from one account to others."
     )
     messages_to_recipient_per_minute: int = Field(
-        600, ge=1, le=MAX_RATE, description="Those of them that go to one account."
+        600, ge=1, le=MAX_RATE, description="Messages in a minute to one account or group."
     )
     messages_to_new_recipient_per_day: int = Field(
         20,
         ge=1,
         le=MAX_RATE,
-        description="Messages a day to an account that has neither answered nor accepted.",
+        description="Messages in a day to one new recipient, who has neither answered nor accepted.",
     )
     new_recipients_per_day: int = Field(
-        100, ge=1, le=MAX_RATE, description="Such accounts that one account writes to in a day."
+        100, ge=1, le=MAX_RATE, description="New recipients that one account writes to in a day."
     )

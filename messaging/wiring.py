@@ -54,6 +54,10 @@ class Messaging(Part):
                 metrics,
             )
         batches = BatchProcessor(
+            database,
+            clock,
+            metrics,
+            registry,
             entropy,
             SenderRules(MessageLimits.from_settings(settings)).evaluate,
             find_joined_members,

@@ -231,6 +231,6 @@ def bound(app: OpenAPI, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def give(**bounds: int) -> None:
         quota = replace(messages._batches.quota, **bounds)
-        monkeypatch.setattr(messages, "_batches", replace(messages._batches, quota=quota))
+        monkeypatch.setattr(messages._batches, "quota", quota)
 
     return give

@@ -139,4 +139,4 @@ class GroupCommit:
                 job.send_answer()
             except Exception as error:
                 # One failing callback must not keep the others from their answers.
-                log.error("messages.untold", exc_info=error)
+                log.error("messages.answer_failed", exc_info=error)

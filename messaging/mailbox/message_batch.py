@@ -14,10 +14,12 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from core.problems import Problem
+from core.database import Database
+from core.database_errors import NO_ROOM, STORAGE_RETRY
+from core.problems import Problem, StorageFull
 from messaging.mailbox import envelopes, shares, store
 from messaging.mailbox.client_ids import ClientIds, client_id_reused
-from messaging.mailbox.jobs import AcknowledgeJob, Job, SendJob
+from messaging.mailbox.jobs import AcknowledgeJob, Job, SendJob, refuse_sends
 from messaging.mailbox.locked_mailbox import LockedMailbox
 from messaging.mailbox.problems import AcknowledgementAhead, MailboxFull
 from messaging.mailbox.quota import MailboxQuota, QuotaResult
@@ -33,6 +35,8 @@ from messaging.message_types import (
     SenderRecipient,
     SharedContent,
 )
+from messaging.metrics import MessagingMetrics
+from messaging.notifications.registry import ListenerRegistry
 
 #: Decides on messages to other accounts and to groups, and counts them in limits. Called once a batch.
 EvaluateSenders = Callable[
@@ -62,14 +66,36 @@ class BatchResult(NamedTuple):
     steps: Mapping[str, int]
 
 
-@dataclass(frozen=True)
+@dataclass
 class BatchProcessor:
-    """Processes batches, all by the same rules."""
+    """Stores batches, each in one transaction, and notifies the listeners of its messages."""
 
+    database: Database
+    clock: Callable[[], datetime]
+    metrics: MessagingMetrics
+    registry: ListenerRegistry
     entropy: Callable[[int], bytes]
     evaluate_senders: EvaluateSenders
     find_joined_members: FindJoinedMembers
     quota: MailboxQuota
+
+    def commit(self, jobs: Sequence[Job]) -> None:
+        """Store a batch in one transaction, set the answer of each job, and notify listeners.
+
+        While only the reserve of the disk is left, messages are refused; acknowledgements, which make room,
+        are not.
+        """
+        if self.database.storage.low():
+            jobs = refuse_sends(jobs, StorageFull(NO_ROOM, retry_after=STORAGE_RETRY))
+            if not jobs:
+                return
+        with self.database.write() as connection:
+            result = self.process(connection, jobs, self.clock())
+        for step, count in result.steps.items():
+            self.metrics.envelopes.labels(step).inc(count)
+        self.registry.notify_stored(result.deliveries, result.urgent)
+        for device_id, missed in result.missed.items():
+            self.registry.notify(device_id, missed)
 
     def process(self, connection: Connection, jobs: Sequence[Job], now: datetime) -> BatchResult:
         """Process a batch in the caller's transaction, and set the answer of each job."""

@@ -9,12 +9,11 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from core.database import Database
-from core.database_errors import NO_ROOM, STORAGE_RETRY
-from core.problems import InvalidFields, Problem, StorageFull
+from core.problems import InvalidFields, Problem
 from messaging.mailbox import client_ids, envelopes, store
 from messaging.mailbox.envelopes import MailboxPage
 from messaging.mailbox.group_commit import GroupCommit
-from messaging.mailbox.jobs import AcknowledgeJob, Job, SendJob, refuse_sends
+from messaging.mailbox.jobs import AcknowledgeJob, SendJob
 from messaging.mailbox.message_batch import BatchProcessor
 from messaging.message_types import (
     AcceptedMessage,
@@ -53,7 +52,7 @@ class MessageService:
         self._metrics = metrics
         self._max_content_bytes = max_content_bytes
         self._batches = batches
-        self._commits = GroupCommit(self._commit, metrics)
+        self._commits = GroupCommit(batches.commit, metrics)
         #: Called with devices whose long poll returned messages that they have to acknowledge.
         self.polled: list[Callable[[UUID], None]] = []
         self.registry = registry
@@ -124,24 +123,6 @@ class MessageService:
                 return InvalidFields.at(pointer, "a device has one envelope")
             seen.add(envelope.device_id)
         return None
-
-    def _commit(self, jobs: Sequence[Job]) -> None:
-        """Store a batch in one transaction, and notify the listeners of its messages.
-
-        While only the reserve of the disk is left, messages are refused; acknowledgements, which make room,
-        are not.
-        """
-        if self._database.storage.low():
-            jobs = refuse_sends(jobs, StorageFull(NO_ROOM, retry_after=STORAGE_RETRY))
-            if not jobs:
-                return
-        with self._database.write() as connection:
-            result = self._batches.process(connection, jobs, self._clock())
-        for step, count in result.steps.items():
-            self._metrics.envelopes.labels(step).inc(count)
-        self.registry.notify_stored(result.deliveries, result.urgent)
-        for device_id, missed in result.missed.items():
-            self.registry.notify(device_id, missed)
 
     def page(self, device_id: UUID, after: int, limit: int) -> MailboxPage:
         """Return the oldest messages of a device after a number, and the last assigned number."""

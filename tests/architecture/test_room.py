@@ -23,7 +23,7 @@ messaging/groups/service.py: accept leave remove rename set_role
 messaging/keys/service.py: fetch
 messaging/push/service.py: delete
 messaging/push/waker.py: _record _schedule _schedule_batch_left _send_due
-messaging/mailbox/service.py: _commit
+messaging/mailbox/message_batch.py: commit
 messaging/notifications/mailbox_poller.py: _mark_seen
 sms/delivery.py: report
 sms/outbox.py: send

@@ -300,10 +300,7 @@ def test_one_sender_takes_exactly_their_half(kith, make_app, add_devices, bound)
     """In 60 parallel sends over two processes one who is known gets half of the mailbox, and no more."""
     bound(max_messages=20)
     other = make_app().extensions["kith"]
-    batches = other.messaging.messages._batches
-    other.messaging.messages._batches = replace(
-        batches, quota=kith.messaging.messages._batches.quota
-    )
+    other.messaging.messages._batches.quota = kith.messaging.messages._batches.quota
     (device,) = add_devices(uuid4(), 1)
     (known,) = add_devices(uuid4(), 1)
     with kith.runtime.database.write() as connection:

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import func, select
 
 from core.database import table
+from core.metrics import Metrics
 from core.problems import Problem
 from messaging.keys.models import DeviceKeys
 from messaging.mailbox import envelopes, store
@@ -28,6 +29,8 @@ from messaging.message_types import (
     MessageSubmission,
     SharedContent,
 )
+from messaging.metrics import MessagingMetrics
+from messaging.notifications.registry import ListenerRegistry
 from tests.conftest import Clock
 from tokens.models import Device
 
@@ -46,7 +49,16 @@ class House:
 
     def __post_init__(self):
         self.members, self.decisions, self.evaluated = {}, {}, []
-        self.batches = BatchProcessor(os.urandom, self.evaluate, self.find, QUOTA)
+        self.batches = BatchProcessor(
+            self.database,
+            self.clock,
+            MessagingMetrics(Metrics()),
+            ListenerRegistry(),
+            os.urandom,
+            self.evaluate,
+            self.find,
+            QUOTA,
+        )
 
     def evaluate(self, connection, pairs, now):
         """Say of each recipient what the test wants."""
