@@ -2,9 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
-
-from core.http_client import HttpClient, HttpResponse, RequestFailed
+from typing import Literal, Protocol
 
 Channel = Literal["sms", "voice"]
 BOTH: frozenset[Channel] = frozenset({"sms", "voice"})
@@ -71,18 +69,6 @@ class Provider(Protocol):
     def send(self, message: SmsMessage) -> str:
         """Send one message and return the provider's id of it; raises SendFailure."""
         ...
-
-
-def request_once(client: HttpClient, method: str, url: str, **content: Any) -> HttpResponse:
-    """Make one request and return the response, whatever its status.
-
-    Raises Unavailable if the request certainly did not arrive, Ambiguous if it may have.
-    """
-    try:
-        return client.request(method, url, **content)
-    except RequestFailed as failure:
-        kind = Ambiguous if failure.maybe_processed else Unavailable
-        raise kind(failure.error_code) from failure
 
 
 def checked_message_id(value: object) -> str:

@@ -18,6 +18,7 @@ from twilio.twiml.voice_response import VoiceResponse
 
 from core.http_client import HttpClient, HttpResponse
 from core.settings import SettingsError
+from sms.http import request_once
 from sms.provider import (
     BOTH,
     Ambiguous,
@@ -27,7 +28,6 @@ from sms.provider import (
     SmsMessage,
     Unavailable,
     checked_message_id,
-    request_once,
 )
 from sms.settings import SmsSettings
 from sms.twilio_codes import BLOCKED, BUSY, REJECTED

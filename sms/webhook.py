@@ -15,6 +15,7 @@ import structlog
 from core.http_client import JSON_HEADERS, HttpClient, HttpResponse
 from core.settings import SettingsError
 from core.standard_webhooks import WebhookSecrets
+from sms.http import request_once
 from sms.provider import (
     Ambiguous,
     Blocked,
@@ -24,7 +25,6 @@ from sms.provider import (
     SmsMessage,
     Unavailable,
     checked_message_id,
-    request_once,
 )
 from sms.schemas import WebhookMessage
 from sms.settings import SmsSettings
