@@ -49,7 +49,7 @@ class WakeupSender:
         self._on_result = on_result
         self._idle = threading.Condition()
         self._in_flight: Counter[str] = Counter()
-        self._pool = ThreadPoolExecutor(MAX_IN_FLIGHT * len(providers) or 1, "push sender")
+        self._pool = ThreadPoolExecutor(MAX_IN_FLIGHT * len(providers) or 1, "wakeup sender")
 
     def free_slots(self, type: str) -> int:
         """Return how many more wake-ups of a type may be in flight."""
