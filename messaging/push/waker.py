@@ -139,19 +139,11 @@ class Waker:
 
     def _schedule_batch_left(self, batch: dict[UUID, bool]) -> None:
         now = self._clock()
-        with self._database.write() as connection:
-            for is_stopping, delay in ((False, LEFT_DELAY), (True, STOPPED_DELAY)):
-                # In one order, as mailboxes are, so that no two transactions wait for each other.
-                device_ids = sorted(one for one, stops in batch.items() if stops is is_stopping)
-                if device_ids:
-                    wakeup_queue.schedule(
-                        connection,
-                        device_ids,
-                        self._types,
-                        now + delay,
-                        left=True,
-                        only_waiting=not is_stopping,
-                    )
+        for is_stopping, delay in ((False, LEFT_DELAY), (True, STOPPED_DELAY)):
+            # In one order, as mailboxes are, so that no two transactions wait for each other.
+            device_ids = sorted(one for one, stops in batch.items() if stops is is_stopping)
+            if device_ids:
+                self._schedule(device_ids, now + delay, left=True, only_waiting=not is_stopping)
         self._alarms.append(time.monotonic() + LEFT_DELAY.total_seconds())
 
     def _schedule_offline(self) -> None:
@@ -166,9 +158,9 @@ class Waker:
                 self.wake(batch)
                 raise
 
-    def _schedule(self, device_ids: Sequence[UUID], at: datetime) -> None:
+    def _schedule(self, device_ids: Sequence[UUID], at: datetime, **options: bool) -> None:
         with self._database.write() as connection:
-            wakeup_queue.schedule(connection, device_ids, self._types, at)
+            wakeup_queue.schedule(connection, device_ids, self._types, at, **options)
 
     def _send_due(self) -> None:
         now = self._clock()
@@ -305,5 +297,4 @@ def _settlement(result: WakeupResult, now: datetime) -> Settlement:
         return Settlement(claim, next_repeat(unanswered, now), unanswered + 1, 0)
     if result.outcome == "listening":
         return Settlement(claim, next_check(unanswered, failures, now), unanswered, failures)
-    due_at = next_try(failures, now, result.retry_after)
-    return Settlement(claim, due_at, unanswered, failures + 1)
+    return Settlement(claim, next_try(failures, now, result.retry_after), unanswered, failures + 1)

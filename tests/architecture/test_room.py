@@ -22,7 +22,7 @@ messaging/contacts/service.py: forget
 messaging/groups/service.py: accept leave remove rename set_role
 messaging/keys/service.py: fetch
 messaging/push/service.py: delete
-messaging/push/waker.py: _record _schedule _schedule_batch_left _send_due
+messaging/push/waker.py: _record _schedule _send_due
 messaging/mailbox/message_batch.py: commit
 messaging/notifications/mailbox_poller.py: _mark_seen
 sms/delivery.py: report
