@@ -25,7 +25,7 @@ _kith = app.extensions["kith"]
 try:
     if is_migrated(_kith.runtime.database):
         # Read once what every registration needs.
-        _kith.discovery.directory.parameters()
+        _kith.discovery.service.parameters()
     else:
         log.error("database.unready", error=NOT_MIGRATED)
 except (DBAPIError, DatabaseBusy) as error:

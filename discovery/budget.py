@@ -181,14 +181,14 @@ def _insert_budget(dialect: str) -> Executable:
     return insert_into(dialect, DiscoveryBudget).on_conflict_do_nothing()
 
 
+@dataclass(frozen=True)
 class Budgets:
     """Charges budgets.
 
     subjects: the 16-byte digests of one owner, under the current secret first.
     """
 
-    def __init__(self, tiers: Tiers) -> None:
-        self.tiers = tiers
+    tiers: Tiers
 
     def charge(
         self,

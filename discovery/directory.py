@@ -8,6 +8,7 @@ table answers.
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -32,35 +33,28 @@ MIN_CHANGES, MAX_CHANGES = 10_000, 100_000
 MAX_SNAPSHOT_AGE = timedelta(days=1)
 
 
+@dataclass
 class Directory:
     """Finds digests, and maintains the snapshots that they are found in."""
 
-    def __init__(
-        self,
-        database: Database,
-        clock: Callable[[], datetime],
-        metrics: DiscoveryMetrics,
-        folder: Path,
-        build: Callable[[Database, BuildRequest], object] = build_apart,
-        min_changes: int = MIN_CHANGES,
-    ) -> None:
-        self._database = database
-        self._clock = clock
-        self._metrics = metrics
-        self._folder = folder
-        self._build = build
-        self._min_changes = min_changes
-        self._replicas: dict[int, Replica] = {}
-        self._wanted = threading.Event()
+    database: Database
+    clock: Callable[[], datetime]
+    metrics: DiscoveryMetrics
+    folder: Path
+    build: Callable[[Database, BuildRequest], object] = build_apart
+    min_changes: int = MIN_CHANGES
+    #: Set when a lookup finds no snapshot or an outgrown one.
+    wanted: threading.Event = field(default_factory=threading.Event)
+    _replicas: dict[int, Replica] = field(default_factory=dict)
 
     def match(self, connection: Connection, epoch: Epoch, digests: Words) -> Matches:
         """Return the matches of sorted, distinct digests (n × 4 words), as of now or later."""
         replica = self._replicas.get(epoch.number)
         if replica is not None and self._refresh(connection, epoch.number, replica):
-            self._metrics.pages.labels("snapshot").inc()
+            self.metrics.pages.labels("snapshot").inc()
             return replica.find(digests)
-        self._wanted.set()
-        self._metrics.pages.labels("table").inc()
+        self.wanted.set()
+        self.metrics.pages.labels("table").inc()
         return _match_table(connection, epoch.number, digests)
 
     def _refresh(self, connection: Connection, number: int, replica: Replica) -> bool:
@@ -73,34 +67,34 @@ class Directory:
             return False
         replica.absorb(batch)
         if self._is_outgrown(replica):
-            self._wanted.set()
+            self.wanted.set()
         return True
 
     def _is_outgrown(self, replica: Replica) -> bool:
         people = len(replica.snapshot.index.records)
-        return replica.changed > min(max(people // 50, self._min_changes), MAX_CHANGES)
+        return replica.changed > min(max(people // 50, self.min_changes), MAX_CHANGES)
 
     def adopt(self, epoch: Epoch) -> bool:
         """Answer from the epoch's snapshot file; return whether it is another one than before.
 
         Raises SnapshotUnusable.
         """
-        path = snapshot_path(self._folder, epoch.id)
+        path = snapshot_path(self.folder, epoch.id)
         before = self._replicas.get(epoch.number)
         try:
             if before is not None and file_identity(path) == before.snapshot.identity:
                 return False
             replica = Replica(self._open(path, epoch))
         except SnapshotUnusable as unusable:
-            self._metrics.snapshots.labels(unusable.reason).inc()
+            self.metrics.snapshots.labels(unusable.reason).inc()
             if unusable.reason != "missing":
                 log.warning("snapshot.unusable", epoch=epoch.id, reason=unusable.reason)
             raise
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             if not self._refresh(connection, epoch.number, replica):
                 raise SnapshotUnusable("foreign")
         self._replicas[epoch.number] = replica
-        self._metrics.snapshots.labels("adopted").inc()
+        self.metrics.snapshots.labels("adopted").inc()
         return True
 
     def _open(self, path: Path, epoch: Epoch) -> Snapshot:
@@ -108,7 +102,7 @@ class Directory:
         for _ in snapshot.verify():
             # Let lookups run between two blocks.
             time.sleep(0)
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             if not changes.has_marker(connection, snapshot.contents.marker):
                 raise SnapshotUnusable("foreign")
         return snapshot
@@ -123,28 +117,28 @@ class Directory:
         replica = self._replicas.get(epoch.number)
         if adopted or (usable and replica and not self._is_outdated(replica)):
             return
-        if self._database.storage.low():
+        if self.database.storage.low():
             # The table answers: the last of the disk is not for a copy of everybody.
             return
-        self._build(self._database, self.build_request(epoch))
-        self._metrics.snapshots.labels("built").inc()
+        self.build(self.database, self.build_request(epoch))
+        self.metrics.snapshots.labels("built").inc()
         self.adopt(epoch)
 
     def _is_outdated(self, replica: Replica) -> bool:
-        age = self._clock().timestamp() - replica.snapshot.contents.built_at
+        age = self.clock().timestamp() - replica.snapshot.contents.built_at
         return self._is_outgrown(replica) or age >= MAX_SNAPSHOT_AGE.total_seconds()
 
     def build_request(self, epoch: Epoch) -> BuildRequest:
         """Return the request for a snapshot that is newer than the one in use."""
         replica = self._replicas.get(epoch.number)
         replaces = 0 if replica is None else replica.snapshot.contents.marker.seq
-        return BuildRequest(str(self._folder), epoch.id, epoch.number, replaces)
+        return BuildRequest(str(self.folder), epoch.id, epoch.number, replaces)
 
     def catch_up(self, epoch: Epoch) -> None:
         """Read new changes, so that the next lookup has fewer to read."""
         replica = self._replicas.get(epoch.number)
         if replica is not None:
-            with self._database.read() as connection:
+            with self.database.read() as connection:
                 self._refresh(connection, epoch.number, replica)
 
     def drop_all_but(self, kept: Sequence[Epoch]) -> None:
@@ -152,19 +146,10 @@ class Directory:
         for number in self._replicas.keys() - {epoch.number for epoch in kept}:
             self._replicas.pop(number, None)
         ids = {epoch.id for epoch in kept}
-        for path in self._folder.iterdir() if self._folder.exists() else ():
+        for path in self.folder.iterdir() if self.folder.exists() else ():
             # The name of a filter also has the number of its snapshot.
             if path.suffix in (SUFFIX, FILTER_SUFFIX) and path.name.partition(".")[0] not in ids:
                 path.unlink(missing_ok=True)
-
-    def wake(self) -> None:
-        """End `wait_until_wanted`."""
-        self._wanted.set()
-
-    def wait_until_wanted(self, seconds: float) -> None:
-        """Wait until a lookup found no snapshot or an outgrown one, at most so long."""
-        self._wanted.wait(seconds)
-        self._wanted.clear()
 
 
 def _match_table(connection: Connection, number: int, digests: Words) -> Matches:

@@ -61,12 +61,11 @@ class PendingLookup(NamedTuple):
     matches: Matches | None
 
 
+@dataclass
 class SharedLimitReached(Exception):
     """A daily limit that budget owners share is used up for `retry_after` seconds."""
 
-    def __init__(self, retry_after: int) -> None:
-        super().__init__(retry_after)
-        self.retry_after = retry_after
+    retry_after: int
 
 
 @dataclass(frozen=True)

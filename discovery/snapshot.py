@@ -57,12 +57,11 @@ _HEADER = struct.Struct("<8sII16sQQQ32sqIQQ32s32s")
 HEADER_SIZE = _HEADER.size + DIGEST_SIZE
 
 
+@dataclass
 class SnapshotUnusable(Exception):
     """A snapshot cannot be used; `reason` is one of REASONS."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    reason: str
 
 
 #: `foreign`: of another epoch, version or database.

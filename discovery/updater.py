@@ -3,6 +3,7 @@
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import structlog
@@ -23,25 +24,17 @@ RETRY_SECONDS = 5.0
 ROTATION_PAUSE_SECONDS = 0.2
 
 
+@dataclass
 class DirectoryUpdater:
     """Updates snapshots and epochs in a thread (a greenlet under gevent)."""
 
-    def __init__(
-        self,
-        database: Database,
-        clock: Callable[[], datetime],
-        directory: Directory,
-        rotation: Rotation,
-        epoch_days: int,
-        retry_seconds: float = RETRY_SECONDS,
-    ) -> None:
-        self._database = database
-        self._clock = clock
-        self._directory = directory
-        self._rotation = rotation
-        self._epoch_days = epoch_days
-        self._retry_seconds = retry_seconds
-        self._stopped = threading.Event()
+    database: Database
+    clock: Callable[[], datetime]
+    directory: Directory
+    rotation: Rotation
+    epoch_days: int
+    retry_seconds: float = RETRY_SECONDS
+    _stopped: threading.Event = field(default_factory=threading.Event)
 
     def start(self) -> None:
         """Start the thread."""
@@ -51,7 +44,7 @@ class DirectoryUpdater:
     def stop(self) -> None:
         """Stop the thread after its current step."""
         self._stopped.set()
-        self._directory.wake()
+        self.directory.wanted.set()
         self._thread.join()
 
     def _run(self) -> None:
@@ -64,35 +57,36 @@ class DirectoryUpdater:
                     log.error("snapshot.failed", error=error.stderr[-2000:])
                 else:
                     log.error("discovery.failed", **log_fields(error))
-                self._stopped.wait(self._retry_seconds)
-            self._directory.wait_until_wanted(INTERVAL_SECONDS)
+                self._stopped.wait(self.retry_seconds)
+            self.directory.wanted.wait(INTERVAL_SECONDS)
+            self.directory.wanted.clear()
 
     def update(self) -> None:
         """Run one round."""
-        now = self._clock()
-        with self._database.read() as connection:
+        now = self.clock()
+        with self.database.read() as connection:
             known = epochs.read(connection)
         kept = [epoch for epoch in known if epoch.answers(now) or epoch.state == "filled"]
         for epoch in kept:
-            self._directory.update_snapshot(epoch)
-            self._directory.catch_up(epoch)
-        self._directory.drop_all_but(kept)
-        if self._database.storage.low():
+            self.directory.update_snapshot(epoch)
+            self.directory.catch_up(epoch)
+        self.directory.drop_all_but(kept)
+        if self.database.storage.low():
             return
         newest = epochs.current(known)
-        if newest and self._epoch_days and now - newest.created_at >= timedelta(self._epoch_days):
-            self._rotation.announce()
+        if newest and self.epoch_days and now - newest.created_at >= timedelta(self.epoch_days):
+            self.rotation.announce()
         for _ in self.rotate():
             if self._stopped.is_set():
                 return
 
     def rotate(self) -> Iterator[float]:
         """Take the steps of a pending rotation, whoever announced it; yield how much is filled, 0 to 1."""
-        while (pending := self._rotation.pending()) and pending.state == "announced":
-            if not self._rotation.fill():
+        while (pending := self.rotation.pending()) and pending.state == "announced":
+            if not self.rotation.fill():
                 self._stopped.wait(ROTATION_PAUSE_SECONDS)
             yield pending.filled
         if pending:
             # Before the epoch answers, so that this host never answers it from the table.
-            self._directory.update_snapshot(pending)
-            self._rotation.open()
+            self.directory.update_snapshot(pending)
+            self.rotation.open()

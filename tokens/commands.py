@@ -1,6 +1,5 @@
 """Commands for operators: `flask --app app tokens …` and `flask --app app devices …`."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -11,7 +10,7 @@ import structlog
 from sqlalchemy import Connection
 
 from core.budgets import Budget
-from core.commands import CommandGroup, read_number
+from core.commands import CommandGroup, print_json, print_table, read_number
 from core.database import Database, find
 from tokens.accounts import AccountService
 from tokens.devices import DeviceService
@@ -197,14 +196,12 @@ def devices_commands(
 
 def _print_rows(rows: Sequence[Mapping[str, str | None]], as_json: bool, empty: str) -> None:
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        print_json(rows)
     elif not rows:
         click.echo(empty, err=True)
     else:
-        cells = [list(rows[0]), *([value or "-" for value in row.values()] for row in rows)]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        for row in cells:
-            click.echo("  ".join(map(str.ljust, row, widths)).rstrip())
+        cells = [[value or "-" for value in row.values()] for row in rows]
+        print_table(list(rows[0]), cells, words=len(rows[0]))
 
 
 def _token_row(token: ServiceToken, state: str) -> dict[str, str | None]:

@@ -39,7 +39,7 @@ def app(request: pytest.FixtureRequest, make_app: MakeApp) -> OpenAPI:
     app = make_app()
     kith = app.extensions["kith"]
     # In this process, which is what the one of its own does too; tests of the command take that one.
-    kith.discovery.directory._build = lambda database, order: build(
+    kith.discovery.directory.build = lambda database, order: build(
         database, order, kith.runtime.clock, os.urandom
     )
     if request.param == "snapshot":

@@ -175,7 +175,7 @@ def test_each_change_of_a_listing_has_written_before_it_reads_the_epochs(client,
     """A rotation waits for transactions that PostgreSQL counts; one that had only read it would not."""
     transactions = []
     told = "SELECT pg_current_xact_id_if_assigned() IS NOT NULL"
-    kith.tokens.accounts._events.listing_changed.insert(
+    kith.tokens.events.listing_changed.insert(
         0, lambda connection, *_: transactions.append(connection.scalar(text(told)))
     )
     ben = register(BEN)
