@@ -19,6 +19,14 @@ from kith.storage import Credentials
 
 MAX_PIN_TRIES = 3
 
+_name_option = click.option("--name", help="Name of this device, shown in the list of devices.")
+_replace_option = click.option(
+    "--replace", is_flag=True, help="Do not ask before replacing this profile's credentials."
+)
+_json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print the result as JSON, without the token."
+)
+
 
 @click.command()
 @click.argument("number")
@@ -26,15 +34,11 @@ MAX_PIN_TRIES = 3
     "--region", metavar="CC", help="Country of a number without country code, such as DE."
 )
 @click.option("--voice", is_flag=True, help="Get the code in a call instead of a text.")
-@click.option("--name", help="Name of this device, shown in the list of devices.")
+@_name_option
 @pin_file_option
 @click.option("--dev", is_flag=True, help="Read the code from a development server's outbox.")
-@click.option(
-    "--replace", is_flag=True, help="Do not ask before replacing this profile's credentials."
-)
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print the result as JSON, without the token."
-)
+@_replace_option
+@_json_option
 @click.pass_obj
 def register(
     session: Session,
@@ -83,13 +87,9 @@ def register(
 
 @click.command()
 @click.argument("code")
-@click.option("--name", help="Name of this device, shown in the list of devices.")
-@click.option(
-    "--replace", is_flag=True, help="Do not ask before replacing this profile's credentials."
-)
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print the result as JSON, without the token."
-)
+@_name_option
+@_replace_option
+@_json_option
 @click.pass_obj
 def link(session: Session, code: str, name: str | None, replace: bool, as_json: bool) -> None:
     """Add this machine to the account that created the link CODE.
@@ -121,15 +121,11 @@ def link(session: Session, code: str, name: str | None, replace: bool, as_json: 
 
 
 def _may_replace(session: Session, number: str | None, region: str | None, replace: bool) -> None:
-    stored_credentials = session.stored_credentials()
-    if (
-        stored_credentials is None
-        or replace
-        or _e164(number, region) == stored_credentials.phone_number
-    ):
+    stored = session.stored_credentials()
+    if stored is None or replace or _e164(number, region) == stored.phone_number:
         return
     click.confirm(
-        f"This profile is signed in as {stored_credentials.phone_number or 'a linked device'}. Replace it?",
+        f"This profile is signed in as {stored.phone_number or 'a linked device'}. Replace it?",
         abort=True,
         err=True,
     )

@@ -50,6 +50,16 @@ def test_its_metadata(wheel: zipfile.ZipFile) -> None:
     assert metadata["License-Expression"] == "Apache-2.0"
 
 
+def test_the_packages_of_messages_are_an_extra(wheel: zipfile.ZipFile) -> None:
+    """A bare installation does not ask for them."""
+    metadata = Parser().parsestr(wheel.read(f"kith-{VERSION}.dist-info/METADATA").decode())
+    extra = {one for one in metadata.get_all("Requires-Dist") or [] if "extra ==" in one}
+    assert "cryptography" in PROJECT["optional-dependencies"]["messages"]
+    assert extra == {
+        f'{name}; extra == "messages"' for name in PROJECT["optional-dependencies"]["messages"]
+    }
+
+
 def test_every_package_is_typed() -> None:
     """Type checkers read the annotations of each."""
     packages = set(

@@ -1,11 +1,8 @@
 """A bare `kith` does lookups, verification and sync; the extra `kith[messages]` adds messages."""
 
-import shutil
 import subprocess
 import sys
 import tomllib
-import zipfile
-from email.parser import Parser
 from pathlib import Path
 
 import pytest
@@ -161,27 +158,3 @@ def test_unknown_commands_are_named(run: Run) -> None:
 
     assert done.exit_code == 2
     assert "No such command 'dance'" in done.stderr
-
-
-@pytest.mark.slow
-def test_the_wheel_is_typed_and_has_the_extra(tmp_path: Path) -> None:
-    """The wheel carries py.typed, and asks for the packages of messages with the extra only."""
-    source = tmp_path / "source"
-    source.mkdir()
-    for path in ROOT.iterdir():
-        if path.is_file() and path.suffix in (".toml", ".md", ".cfg", "", ".txt"):
-            shutil.copy(path, source)
-    shutil.copytree(ROOT / "kith", source / "kith", ignore=shutil.ignore_patterns("__pycache__"))
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*command, "-w", tmp_path, source], check=True, capture_output=True)
-
-    [wheel] = tmp_path.glob("kith-*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        names = archive.namelist()
-        [metadata] = [name for name in names if name.endswith(".dist-info/METADATA")]
-        required = Parser().parsestr(archive.read(metadata).decode()).get_all("Requires-Dist") or []
-
-    assert "kith/py.typed" in names
-    assert {one for one in required if "extra ==" in one} == {
-        f'{name}; extra == "messages"' for name in EXTRA
-    }
