@@ -204,12 +204,12 @@ def read_problem(response: httpx.Response) -> KithProblem:
     members = {
         name: value
         for name, hint in _MEMBERS.items()
-        if (value := _converted(document.get(name), hint)) is not None
+        if (value := _convert(document.get(name), hint)) is not None
     }
     kind = document.get("type")
     code = kind.rsplit("/", 1)[-1] if isinstance(kind, str) and kind != "about:blank" else ""
     code = code or f"http-{response.status_code}"
-    request_id = _converted(document.get("instance"), str) or response.headers.get("X-Request-Id")
+    request_id = _convert(document.get("instance"), str) or response.headers.get("X-Request-Id")
     return CLASSES.get(code, KithProblem)(
         **members
         | {
@@ -230,11 +230,11 @@ def _document(response: httpx.Response) -> dict[str, Any]:
         return {}
 
 
-def _converted(value: object, hint: Any) -> Any:
+def _convert(value: object, hint: Any) -> Any:
     """Return a member, or None for one of another type; an array keeps its valid items."""
     if typing.get_origin(hint) is tuple and isinstance(value, list):
         item = typing.get_args(hint)[0]
-        return tuple(one for one in (_converted(one, item) for one in value) if one is not None)
+        return tuple(one for one in (_convert(one, item) for one in value) if one is not None)
     with contextlib.suppress(msgspec.ValidationError):
         return msgspec.convert(value, hint)
     return None

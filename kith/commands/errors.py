@@ -118,7 +118,7 @@ def describe_error(error: KithError) -> Failure:
         return Failure(str(error), hint="Tell its operator.", exit_code=SERVER_FAILED)
     if not isinstance(error, KithProblem):
         return Failure(str(error), hint="Check --server.", exit_code=SERVER_FAILED)
-    message = _for_people(error.detail) or error.title
+    message = _without_instructions(error.detail) or error.title
     for fault in error.errors:
         if fault.detail in message:
             continue
@@ -134,7 +134,7 @@ def duration(seconds: int) -> str:
     return f"{seconds} second{'' if seconds == 1 else 's'}"
 
 
-def _for_people(detail: str) -> str:
+def _without_instructions(detail: str) -> str:
     """Return a problem's detail without the sentences for programs."""
     return " ".join(one for one in _SENTENCES.split(detail) if not _FOR_PROGRAMS.search(one))
 

@@ -115,7 +115,7 @@ def inbox(session: Session, wait: int, as_json: bool) -> None:
 
 def message_line(context: Messaging, entry: Entry) -> str:
     """Return a message as one line."""
-    when = local_time(_moment(entry))
+    when = local_time(_sent_at(entry))
     who = context.label(entry.from_account_id)
     where = "" if entry.group_id is None else f" in {clean(context.group_label(entry.group_id))}"
     flags = [
@@ -135,7 +135,7 @@ def message_json(context: Messaging, entry: Entry) -> dict[str, Any]:
         "with_account_id": entry.with_account,
         "group_id": entry.group_id,
         "text": entry.text,
-        "sent_at": _moment(entry),
+        "sent_at": _sent_at(entry),
         "state": entry.state if entry.outgoing else None,
         "request": entry.request,
         "new_keys": entry.new_keys,
@@ -169,7 +169,7 @@ def _receive(context: Messaging, wait: int, sleep: Callable[[float], None]) -> N
             return
 
 
-def _moment(entry: Entry) -> datetime:
+def _sent_at(entry: Entry) -> datetime:
     return datetime.fromtimestamp(entry.sent_at / 1_000, UTC)
 
 

@@ -79,13 +79,13 @@ def _numbers(record: Mapping[str, object], line: int, depth: int) -> list[Writte
         named = word in _NUMBERS or vocabulary.is_phone(word)
         if named and not vocabulary.is_about_a_phone(word):
             for text in _texts(value, several=word == "phones"):
-                numbers += written_numbers(_whole(text), line)
+                numbers += written_numbers(_clean_text(text), line)
         elif (
             isinstance(value, str)
             and not vocabulary.is_other(word)
             and word not in vocabulary.NAMES
         ):
-            text = _whole(value)
+            text = _clean_text(value)
             if looks_like_number(text):
                 numbers += written_numbers(text, line, key)
         elif depth and (
@@ -105,7 +105,7 @@ def _within(key: str, value: object, line: int, depth: int) -> list[WrittenNumbe
     for one in value if isinstance(value, list) else [value]:
         if isinstance(one, dict):
             numbers += _numbers(one, line, depth)
-        elif isinstance(one, str) and looks_like_number(text := _whole(one)):
+        elif isinstance(one, str) and looks_like_number(text := _clean_text(one)):
             numbers += written_numbers(text, line, key)
         if len(numbers) > MAX_NUMBERS:
             raise _InvalidPhone
@@ -151,9 +151,9 @@ def _name(record: Mapping[str, object], depth: int) -> str:
 
 def _name_in(by_word: Mapping[str, object], known: frozenset[str]) -> str:
     texts = (value for word, value in by_word.items() if word in known)
-    return next((_whole(text) for text in texts if isinstance(text, str) and text.strip()), "")
+    return next((_clean_text(text) for text in texts if isinstance(text, str) and text.strip()), "")
 
 
-def _whole(value: str) -> str:
+def _clean_text(value: str) -> str:
     """Return a text on one line, without lone surrogates, which JSON can escape."""
     return one_line(value.encode("utf-8", errors="replace").decode("utf-8"))

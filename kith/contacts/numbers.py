@@ -82,7 +82,7 @@ def _readings(text: str, region: str | None, own_number: str | None) -> tuple[st
         digits = _NOT_DIGITS.sub("", variants[0])
         if found := numbering_plans.complete_with_area_code(digits, region, own_number):
             return found
-    raise NumberUnreadable(_why_not(variants[0], region))
+    raise NumberUnreadable(_reason(variants[0], region))
 
 
 def normalise(text: str, region: str | None, own_number: str | None = None) -> str:
@@ -214,7 +214,7 @@ def _is_access_code(text: str, region: str) -> bool:
     return found.end() > len("004") or not text[suffix : suffix + 1].isdigit()
 
 
-def _why_not(text: str, region: str | None) -> str:
+def _reason(text: str, region: str | None) -> str:
     at_home = region is not None and not repairs.has_country_code(text)
     assumed = f" ({region} was assumed)" if at_home else ""
     try:

@@ -51,7 +51,7 @@ def read_vcards(lines: Iterable[Line]) -> Iterator[Contact | Fault]:
     """Yield the contacts of a vCard file in order, and a Fault for each run of invalid lines."""
     reader = _CardReader()
     for logical in logical_lines(lines):
-        yield from reader.take(logical)
+        yield from reader.read_line(logical)
     yield from reader.finish()
 
 
@@ -78,7 +78,7 @@ class _CardReader:
         self._in_garbage = False
         self._agent_opens = False
 
-    def take(self, logical: LogicalLine) -> Iterator[Contact | Fault]:
+    def read_line(self, logical: LogicalLine) -> Iterator[Contact | Fault]:
         self._line = logical.number
         for content in _split_joined_cards(logical.content):
             if _CARD_MARK.fullmatch(content) and content[:1] in b"Bb":

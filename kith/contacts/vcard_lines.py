@@ -79,14 +79,14 @@ def logical_lines(lines: Iterable[Line]) -> Iterator[LogicalLine]:
     """Yield the property lines of a vCard file; a blank line also ends a property."""
     gathered: _FoldedLine | None = None
     for line in lines:
-        if gathered is not None and gathered.takes(line.content):
+        if gathered is not None and gathered.continues(line.content):
             gathered.add(line)
             continue
         if gathered is not None:
-            yield gathered.whole()
+            yield gathered.logical_line()
         gathered = _FoldedLine(line) if line.content.strip() else None
     if gathered is not None:
-        yield gathered.whole()
+        yield gathered.logical_line()
 
 
 @dataclass
@@ -112,7 +112,7 @@ class _FoldedLine:
         )
         self._append(start, self.first.cut)
 
-    def takes(self, content: bytes) -> bool:
+    def continues(self, content: bytes) -> bool:
         if _ALWAYS_NEW.match(content) or not content.strip():
             return False
         return self.soft_break or content[:1] in (b" ", b"\t")
@@ -120,7 +120,7 @@ class _FoldedLine:
     def add(self, line: Line) -> None:
         self._append(b"\n" + line.content if self.soft_break else line.content[1:], line.cut)
 
-    def whole(self) -> LogicalLine:
+    def logical_line(self) -> LogicalLine:
         return LogicalLine(self.first.number, b"".join(self.parts), self.cut)
 
     def _append(self, content: bytes, cut: bool) -> None:

@@ -165,12 +165,12 @@ def word_set(words: str) -> frozenset[str]:
     return frozenset(normalize_name(word) for word in words.split())
 
 
-def _any(words: str) -> str:
+def _any_of(words: str) -> str:
     return "|".join(sorted(map(re.escape, word_set(words)), key=len, reverse=True))
 
 
-def _whole(words: str) -> str:
-    return rf"(?<!\w)(?:{_any(words)})(?!\w)"
+def _whole_words(words: str) -> str:
+    return rf"(?<!\w)(?:{_any_of(words)})(?!\w)"
 
 
 FULL = word_set(_FULL)
@@ -180,14 +180,14 @@ FAMILY = word_set(_FAMILY)
 ORGANIZATION = word_set(_ORGANIZATION)
 
 _PHONE = re.compile(
-    rf"(?<!\w)tel(?!egram|evis|etext|ex)|{_whole(_PHONE_WORDS)}|{_any(_PHONE_PARTS)}"
+    rf"(?<!\w)tel(?!egram|evis|etext|ex)|{_whole_words(_PHONE_WORDS)}|{_any_of(_PHONE_PARTS)}"
 )
-_NOT_PHONE_NAMES = re.compile(_whole(_NOT_A_PHONE))
-_OF_OTHER_NUMBERS = re.compile(_whole(_OTHER))
-_ABOUT = re.compile(_whole(_ABOUT_A_PHONE))
-_COUNTRY_CODES = re.compile(_whole(_COUNTRY_CODE))
-_ADDRESSES = re.compile(_whole(_OF_ADDRESSES))
-_AREA_CODES = re.compile(_whole(_AREA_CODE))
+_NOT_PHONE_NAMES = re.compile(_whole_words(_NOT_A_PHONE))
+_OF_OTHER_NUMBERS = re.compile(_whole_words(_OTHER))
+_ABOUT = re.compile(_whole_words(_ABOUT_A_PHONE))
+_COUNTRY_CODES = re.compile(_whole_words(_COUNTRY_CODE))
+_ADDRESSES = re.compile(_whole_words(_OF_ADDRESSES))
+_AREA_CODES = re.compile(_whole_words(_AREA_CODE))
 NAMES = FULL | GIVEN | MIDDLE | FAMILY | ORGANIZATION
 
 

@@ -54,11 +54,11 @@ def read_xml(blocks: Iterable[bytes], encoding: str | None = None) -> Iterator[C
     try:
         for block in blocks:
             parser.Parse(block, False)
-            yield from reader.take()
+            yield from reader.finished()
         parser.Parse(b"", True)
-        yield from reader.take()
+        yield from reader.finished()
     except expat.ExpatError as error:
-        yield from reader.take()
+        yield from reader.finished()
         yield Fault(error.lineno, "the XML is broken here; what follows is not read")
         return
     except _EntitiesDeclared:
@@ -89,7 +89,7 @@ class _XmlReader:
         self._names = dict[str, str]()
         self._numbers = list[WrittenNumber]()
 
-    def take(self) -> Iterator[Contact]:
+    def finished(self) -> Iterator[Contact]:
         """Yield the cards that have ended."""
         done, self._done = self._done, []
         yield from done

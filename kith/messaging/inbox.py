@@ -124,23 +124,23 @@ class Inbox:
         try:
             opened = self._sessions.decrypt(sender, device, message.content)
             if opened is None:
-                return self._unreadable(message)
+                return self._add_unreadable(message)
             new_keys = self._record_keys(sender, device, opened)
             payload = formats.decode_payload(opened.plaintext)
         except MessageIgnored:
             return ()
         except NotDecrypted:
             self._refresh(message)
-            return self._unreadable(message)
+            return self._add_unreadable(message)
         except PayloadUnreadable:
-            return self._unreadable(message)
+            return self._add_unreadable(message)
         match payload:
             case Text():
-                return self._text(message, payload, new_keys=new_keys)
+                return self._add_text(message, payload, new_keys=new_keys)
             case Transcript() if sender == self._own.account_id and not new_keys:
-                return self._transcript(payload)
+                return self._add_transcript(payload)
             case Receipt() if not new_keys:
-                return self._receipt(sender, payload)
+                return self._apply_receipt(sender, payload)
             case Transcript() | Receipt() | SessionRefresh() | None:
                 return ()
 
@@ -155,11 +155,11 @@ class Inbox:
         person = self._accounts.record_identity(account_id, device_id, opened.registration_id, key)
         return not person.devices[device_id].accepted
 
-    def _text(self, message: Message, text: Text, *, new_keys: bool) -> Iterable[Entry]:
+    def _add_text(self, message: Message, text: Text, *, new_keys: bool) -> Iterable[Entry]:
         group_id = None if message.group is None else message.group.id
         # The server authenticates the members of a group, the sender which group it is.
         if group_id != (None if text.group is None else id_text(text.group)):
-            return self._unreadable(message)
+            return self._add_unreadable(message)
         outgoing = message.from_account_id == self._own.account_id and group_id is not None
         return self._add(
             Entry(
@@ -176,7 +176,7 @@ class Inbox:
             )
         )
 
-    def _transcript(self, transcript: Transcript) -> Iterable[Entry]:
+    def _add_transcript(self, transcript: Transcript) -> Iterable[Entry]:
         text = transcript.text
         return self._add(
             Entry(
@@ -190,7 +190,7 @@ class Inbox:
             )
         )
 
-    def _receipt(self, account_id: str, receipt: Receipt) -> Iterable[Entry]:
+    def _apply_receipt(self, account_id: str, receipt: Receipt) -> Iterable[Entry]:
         changed = []
         for raw in receipt.ids:
             entry = self._history.get(self._own.account_id, raw.hex())
@@ -199,7 +199,7 @@ class Inbox:
                 changed += [] if further is None else [further]
         return changed
 
-    def _unreadable(self, message: Message) -> Iterable[Entry]:
+    def _add_unreadable(self, message: Message) -> Iterable[Entry]:
         return self._add(
             Entry(
                 id=message.id,

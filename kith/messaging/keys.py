@@ -186,8 +186,8 @@ class OwnKeys:
         if kith.keys_are_as_published(
             keys_digest(
                 self.identity().public_key,
-                self._signed(PREKEY_MARK, self._current(SignedSecret)),
-                self._signed(KEM_PREKEY_MARK, self._current(LastResortSecret)),
+                self._signed_prekey(PREKEY_MARK, self._current(SignedSecret)),
+                self._signed_prekey(KEM_PREKEY_MARK, self._current(LastResortSecret)),
             )
         ):
             return self._change(looked_at=self._now()), few
@@ -199,10 +199,14 @@ class OwnKeys:
         kith.upload_keys(
             registration_id=identity.registration_id,
             identity_key=identity.public_key,
-            signed_prekey=self._signed(PREKEY_MARK, self._current(SignedSecret)),
-            last_resort_kem_prekey=self._signed(KEM_PREKEY_MARK, self._current(LastResortSecret)),
+            signed_prekey=self._signed_prekey(PREKEY_MARK, self._current(SignedSecret)),
+            last_resort_kem_prekey=self._signed_prekey(
+                KEM_PREKEY_MARK, self._current(LastResortSecret)
+            ),
             one_time_prekeys=[Prekey(key.key_id, key.public_key) for key in one_time],
-            one_time_kem_prekeys=[self._signed(KEM_PREKEY_MARK, key) for key in one_time_kem],
+            one_time_kem_prekeys=[
+                self._signed_prekey(KEM_PREKEY_MARK, key) for key in one_time_kem
+            ],
         )
         with self._store.transaction():
             # Another command may have created newer keys, which are not published.
@@ -234,7 +238,7 @@ class OwnKeys:
     def _current(self, model: type[Kind]) -> Kind:
         return self._require(model, self.identity().prekey_id)
 
-    def _signed(self, mark: bytes, key: Secret) -> SignedPrekey:
+    def _signed_prekey(self, mark: bytes, key: Secret) -> SignedPrekey:
         public_key = key.public_key
         signed = sign(self.identity().seed, mark, public_key)
         return SignedPrekey(key.key_id, public_key, signed)

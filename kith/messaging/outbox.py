@@ -86,7 +86,7 @@ class Outbox:
             self._history.add(entry)
             return self._put(
                 OutgoingMessage(
-                    _fresh_id(),
+                    _new_client_id(),
                     entry.conversation,
                     formats.encode_payload(text),
                     int(self._clock()),
@@ -99,7 +99,9 @@ class Outbox:
         """Queue another payload for an account; it wakes no device."""
         now = int(self._clock())
         return self._put(
-            OutgoingMessage(_fresh_id(), to, formats.encode_payload(payload), now, urgent=False)
+            OutgoingMessage(
+                _new_client_id(), to, formats.encode_payload(payload), now, urgent=False
+            )
         )
 
     def expire(self) -> None:
@@ -291,5 +293,5 @@ class Outbox:
         return outgoing.client_id
 
 
-def _fresh_id() -> str:
+def _new_client_id() -> str:
     return str(uuid.uuid4())

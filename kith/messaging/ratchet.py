@@ -80,7 +80,7 @@ class Ratchet(doubleratchet.DoubleRatchet):
                 associated_data=associated_data,
             )
         )
-        return ratchet, _written(message)
+        return ratchet, _encode_message(message)
 
     @classmethod
     def respond(
@@ -93,7 +93,7 @@ class Ratchet(doubleratchet.DoubleRatchet):
                     **_CONFIGURATION,
                     shared_secret=secret,
                     own_ratchet_priv=own_key,
-                    message=_read(message),
+                    message=_decode_message(message),
                     associated_data=associated_data,
                 )
             )
@@ -110,12 +110,12 @@ class Ratchet(doubleratchet.DoubleRatchet):
 
     def encrypt(self, plaintext: bytes, associated_data: bytes) -> bytes:
         """Return the next message; save the state before the message leaves."""
-        return _written(run_sync(self.encrypt_message(plaintext, associated_data)))
+        return _encode_message(run_sync(self.encrypt_message(plaintext, associated_data)))
 
     def decrypt(self, message: bytes, associated_data: bytes) -> bytes:
         """Return the content of a message; raise NotDecrypted, with nothing changed."""
         with _library_errors():
-            return run_sync(self.decrypt_message(_read(message), associated_data))
+            return run_sync(self.decrypt_message(_decode_message(message), associated_data))
 
     @staticmethod
     def _build_associated_data(associated_data: bytes, header: doubleratchet.Header) -> bytes:
@@ -180,11 +180,11 @@ def _header(header: doubleratchet.Header) -> bytes:
     )
 
 
-def _written(message: doubleratchet.EncryptedMessage) -> bytes:
+def _encode_message(message: doubleratchet.EncryptedMessage) -> bytes:
     return _header(message.header) + message.ciphertext
 
 
-def _read(message: bytes) -> doubleratchet.EncryptedMessage:
+def _decode_message(message: bytes) -> doubleratchet.EncryptedMessage:
     if len(message) < _HEADER_BYTES:
         raise NotDecrypted
     previous, number = struct.unpack_from(">II", message, _KEY_BYTES)

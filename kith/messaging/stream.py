@@ -83,7 +83,7 @@ class Stream:
         """Receive until `stop`; raise StreamEnded when reconnecting is pointless."""
         while not self._stopped.is_set():
             try:
-                self._connected()
+                self._connect()
                 self._listen()
             except simple_websocket.ConnectionClosed as closed:
                 if closed.reason in _FINAL_REASONS:
@@ -94,7 +94,7 @@ class Stream:
             except (OSError, KithError):
                 pass  # reconnect after the pause
             finally:
-                self._hang_up()
+                self._disconnect()
             self._failures += 1
             pause = min(MAX_PAUSE_SECONDS, self._min_pause * 2.0**self._failures)
             self._stopped.wait(pause * random.uniform(0.5, 1))  # noqa: S311  # spreads load
@@ -102,9 +102,9 @@ class Stream:
     def stop(self) -> None:
         """End `run` soon."""
         self._stopped.set()
-        self._hang_up()
+        self._disconnect()
 
-    def _connected(self) -> None:
+    def _connect(self) -> None:
         self._socket = _Socket.connect(
             self._kith.stream_address,
             subprotocols=[SUBPROTOCOL],
@@ -122,7 +122,7 @@ class Stream:
         self._messenger.flush_if_possible()
         self._flushed_at = time.monotonic()
 
-    def _hang_up(self) -> None:
+    def _disconnect(self) -> None:
         if self._socket is not None:
             with contextlib.suppress(simple_websocket.ConnectionClosed, OSError):
                 self._socket.close()

@@ -89,7 +89,7 @@ class _LookupRun:
         for number in numbers:
             page = self._state.page(number)
             # A request without an answer is repeated first and unchanged, or it would cost again.
-            self._look_up(page if page.asked else self._filled(page))
+            self._look_up(page if page.asked else self._fill_page(page))
         while self._free_slots(0) and (digests := self._book.next_unasked(self._free_slots(0))):
             self._book.mark_asked(digests)
             self._look_up(self._state.create_page(digests))
@@ -109,7 +109,7 @@ class _LookupRun:
         room = self._page_size - taken
         return room if self._left is None else min(room, self._left)
 
-    def _filled(self, page: Page) -> Page:
+    def _fill_page(self, page: Page) -> Page:
         digests = self._book.next_unasked(self._free_slots(len(page.known)))
         if not digests:
             return page
@@ -158,7 +158,7 @@ class _LookupRun:
         # Always less than was refused, whatever the server says, so that this ends.
         self._left = min(max(0, free) + (refusal.left or 0), refused - 1)
         if proven:
-            return self._filled(self._state.set_pending(page, ()))
+            return self._fill_page(self._state.set_pending(page, ()))
         # The token is no longer valid, or there was none.
         self._book.unmark_asked(page.known)
         self._state.delete_page(page)

@@ -109,7 +109,7 @@ class State(ClosesDatabase):
         Raise StateInUse while an older version uses it, or StateBroken.
         """
         with State(path, self._book) as former:
-            with self._explained():
+            with self._errors():
                 (theirs,), (ours,) = (
                     one._database.execute("SELECT max(id) FROM epoch").fetchone()
                     for one in (former, self)
@@ -127,7 +127,7 @@ class State(ClosesDatabase):
                     "INSERT OR IGNORE INTO shown VALUES (?, ?)",
                     ((self._book, account_id) for (account_id,) in shown),
                 )
-        with self._explained():
+        with self._errors():
             for ending in ("", "-wal", "-shm"):
                 path.with_name(path.name + ending).unlink(missing_ok=True)
 
@@ -144,7 +144,7 @@ class State(ClosesDatabase):
 
     def page_numbers(self) -> Sequence[int]:
         """Return the numbers of all pages, those with unanswered digests first."""
-        with self._explained():
+        with self._errors():
             rows = self._database.execute(
                 "SELECT number FROM pages ORDER BY length(asked) = 0, number"
             ).fetchall()
@@ -152,7 +152,7 @@ class State(ClosesDatabase):
 
     def page(self, number: int) -> Page:
         """Return a page."""
-        with self._explained():
+        with self._errors():
             token, known, asked = self._database.execute(
                 "SELECT token, known, asked FROM pages WHERE number = ?", (number,)
             ).fetchone()
@@ -182,7 +182,7 @@ class State(ClosesDatabase):
 
     def was_shown(self, account_id: str) -> bool:
         """Return whether an account was shown by the last complete run over this book, or since."""
-        with self._explained():
+        with self._errors():
             found = self._database.execute(
                 "SELECT 1 FROM shown WHERE book = ? AND account_id = ?", (self._book, account_id)
             ).fetchone()
@@ -199,7 +199,7 @@ class State(ClosesDatabase):
             )
 
     def _open(self) -> None:
-        with self._explained():
+        with self._errors():
             self._database = open_private(self._path, timeout=0)
         try:
             self._prepare()
@@ -208,7 +208,7 @@ class State(ClosesDatabase):
             raise
 
     def _prepare(self) -> None:
-        with self._explained():
+        with self._errors():
             # Held from the first transaction to the end: it locks out other runs.
             self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._database.execute("PRAGMA synchronous = FULL")
@@ -235,7 +235,7 @@ class State(ClosesDatabase):
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._explained(), contextlib.ExitStack() as undo:
+        with self._errors(), contextlib.ExitStack() as undo:
             self._database.execute("BEGIN")
             undo.callback(self._database.execute, "ROLLBACK")
             yield
@@ -243,7 +243,7 @@ class State(ClosesDatabase):
             undo.pop_all()
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
