@@ -1,47 +1,47 @@
-"""The mock provider: texts are kept in the database, where tests and developers read them.
+"""The mock provider: it stores messages in the database, where developers and tests read them.
 
-Owns the outbox table. Refused at start in production, because it shows every code.
+Production refuses to start with it, because it shows every code.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import select
 
 from core.database import Database, find_all, table
 from sms.models import OutboxMessage
-from sms.provider import BOTH, SmsMessage
+from sms.provider import BOTH, Channel, SmsMessage
 
-MAX_SHOWN = 100
+MAX_LISTED = 100
 _OUTBOX = table(OutboxMessage)
-_STORING = _OUTBOX.insert().returning(_OUTBOX.c.id)
+INSERT_MESSAGE = _OUTBOX.insert().returning(_OUTBOX.c.id)
 
 
+@dataclass
 class OutboxProvider:
-    """Keeps each message durably instead of sending it."""
+    """Stores each message instead of sending it."""
 
-    name = "outbox"
-    channels = BOTH
-
-    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
-        self._database = database
-        self._clock = clock
+    database: Database
+    clock: Callable[[], datetime]
+    name: str = "outbox"
+    channels: frozenset[Channel] = BOTH
 
     def send(self, message: SmsMessage) -> str:
-        """Store the message and give its row's number."""
+        """Store the message and return the number of its row."""
         stored = {
             "to": message.to,
             "body": message.body,
             "channel": message.channel,
-            "sent_at": self._clock(),
+            "sent_at": self.clock(),
         }
-        with self._database.write() as connection:
-            return str(connection.scalar(_STORING, stored))
+        with self.database.write() as connection:
+            return str(connection.scalar(INSERT_MESSAGE, stored))
 
-    def read(self, to: str | None, limit: int = MAX_SHOWN) -> list[OutboxMessage]:
-        """Give the newest messages first, of one number or of all."""
+    def read(self, to: str | None, limit: int = MAX_LISTED) -> list[OutboxMessage]:
+        """Return the newest messages first, of one number or of all."""
         query = select(*_OUTBOX.columns).order_by(_OUTBOX.c.id.desc()).limit(limit)
         if to is not None:
             query = query.where(_OUTBOX.c.to == to)
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return find_all(connection, OutboxMessage, query)

@@ -1,10 +1,10 @@
-"""What can go wrong when a text or a call is handed to a provider."""
+"""Problems of sending texts and calls, and of delivery reports."""
 
 from core.problems import Problem
 
 
 class SendRejected(Problem):
-    """A provider says that this number cannot receive it; nothing was sent."""
+    """The provider says that this number cannot receive the message; nothing was sent."""
 
     code, status, title = "send-rejected", 422, "This number cannot be reached"
 
@@ -16,28 +16,28 @@ class SendBlocked(Problem):
 
 
 class SendUnavailable(Problem):
-    """Every provider is away or too busy, or none carries the channel; trying again is safe."""
+    """Every provider is unavailable, or none carries the channel; trying again is safe."""
 
     code, status, title = "send-unavailable", 503, "No message can be sent right now"
 
 
 class CallbackSignatureInvalid(Problem):
-    """The callback's signature is not the provider's."""
+    """The callback is not signed by the provider."""
 
     code, status, title = (
         "callback-signature-invalid",
         403,
-        "The signature of this callback is not valid",
+        "The callback's signature is not valid",
     )
 
 
 class CallbackExpired(Problem):
-    """The callback is signed, but its timestamp is too far from the present."""
+    """The callback's timestamp is too old, or in the future."""
 
-    code, status, title = "callback-expired", 403, "This callback was not signed just now"
+    code, status, title = "callback-expired", 403, "The callback has expired"
 
 
 class CallbackDuplicate(Problem):
-    """The very same callback was taken before."""
+    """The same callback was processed before."""
 
-    code, status, title = "callback-duplicate", 403, "This callback was taken before"
+    code, status, title = "callback-duplicate", 403, "The callback was already processed"

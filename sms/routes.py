@@ -1,41 +1,34 @@
-"""The mock provider's outbox, as a page and as JSON; registered only when it is in use."""
+"""The outbox of the mock provider, as a page and as JSON; only registered if it is in use."""
 
-from flask import Response, current_app, render_template
+from flask import Response, render_template
 
 from core.api import Api
 from sms.outbox import OutboxProvider
 from sms.schemas import OutboxAnswer, OutboxEntry, OutboxQuery
 
-outbox_api = Api(
-    "outbox",
-    __name__,
-    description="Texts of the mock provider (development only)",
-    url_prefix="/dev",
-)
-outbox_api.template_folder = "templates"
 
-
-def _outbox() -> OutboxProvider:
-    provider = current_app.extensions["kith"].sms.providers["outbox"]
-    assert isinstance(provider, OutboxProvider)
-    return provider
-
-
-@outbox_api.operation("GET", "/outbox.json", answer=OutboxAnswer)
-def read_outbox(query: OutboxQuery) -> OutboxAnswer:
-    """List what the mock provider sent, newest first."""
-    return OutboxAnswer(
-        messages=[
-            OutboxEntry.model_validate(message, from_attributes=True)
-            for message in _outbox().read(query.to)
-        ]
+def outbox_api(outbox: OutboxProvider) -> Api:
+    """Return the routes under `/dev/outbox`."""
+    api = Api(
+        "outbox",
+        __name__,
+        description="Texts of the mock provider (development only)",
+        url_prefix="/dev",
     )
+    api.template_folder = "templates"
 
+    @api.operation("GET", "/outbox.json", answer=OutboxAnswer)
+    def read_outbox(query: OutboxQuery) -> OutboxAnswer:
+        """List the messages of the mock provider, newest first."""
+        messages = outbox.read(query.to)
+        return OutboxAnswer(
+            messages=[OutboxEntry.model_validate(each, from_attributes=True) for each in messages]
+        )
 
-@outbox_api.operation(
-    "GET", "/outbox", answer={"description": "A page", "content": {"text/html": {}}}
-)
-def show_outbox(query: OutboxQuery) -> Response:
-    """Show what the mock provider sent, as a page that refreshes itself."""
-    page = render_template("outbox.html", messages=_outbox().read(query.to), to=query.to)
-    return Response(page, mimetype="text/html")
+    @api.operation("GET", "/outbox", answer={"description": "A page", "content": {"text/html": {}}})
+    def show_outbox(query: OutboxQuery) -> Response:
+        """Show the messages of the mock provider on a page that refreshes itself."""
+        page = render_template("outbox.html", messages=outbox.read(query.to), to=query.to)
+        return Response(page, mimetype="text/html")
+
+    return api

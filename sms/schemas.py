@@ -1,4 +1,4 @@
-"""What the outbox shows, and what passes between the service and the operator's sender."""
+"""Schemas of the outbox, and of messages to and reports from the operator's sender."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -13,18 +13,18 @@ from sms.provider import Channel
 
 def _reference(value: str) -> str:
     if decode(value, REFERENCE_SIZE) is None:
-        raise ValueError("must be the reference of a message, as it was given")
+        raise ValueError("must be the reference of a message")
     return value
 
 
 class OutboxQuery(Query):
-    """Whose texts to show."""
+    """Filters of the outbox."""
 
     to: str | None = Field(None, max_length=20, description="An E.164 number; empty shows all.")
 
 
 class OutboxEntry(Answer):
-    """One text or call of the mock provider."""
+    """A message of the mock provider."""
 
     to: str
     body: str
@@ -33,13 +33,13 @@ class OutboxEntry(Answer):
 
 
 class OutboxAnswer(Answer):
-    """Texts of the mock provider, newest first."""
+    """Messages of the mock provider, newest first."""
 
     messages: list[OutboxEntry]
 
 
 class WebhookMessage(Answer):
-    """One text or call, as it is posted to the operator's sender."""
+    """A text or call, as it is posted to the sender."""
 
     reference: str
     to: str = Field(repr=False)
@@ -51,7 +51,7 @@ class WebhookMessage(Answer):
 
 
 class WebhookReport(Body):
-    """What the operator's sender knows of one message."""
+    """The sender's report on one message."""
 
     reference: Annotated[str, AfterValidator(_reference)] = Field(
         min_length=43, max_length=43, description="The `reference` that came with the message."

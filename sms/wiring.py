@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from core.maintenance import Job
 from core.runtime import Part, Runtime
+from core.standard_webhooks import WebhookSecrets
 from sms import outcomes
 from sms.delivery import DeliveryService
 from sms.dispatch import Dispatcher
@@ -16,12 +17,12 @@ from sms.routing import Router
 from sms.routing_file import load_routing
 from sms.service import SendService
 from sms.settings import SmsSettings
-from sms.smpp import SmppProvider
-from sms.smpp_messages import SmppMessages
-from sms.twilio import TwilioProvider
-from sms.twilio_callbacks import callbacks_api
-from sms.webhook import WebhookProvider
-from sms.webhook_callbacks import webhook_callbacks_api
+from sms.smpp.messages import SmppMessages
+from sms.smpp.provider import SmppProvider
+from sms.twilio.provider import TwilioProvider
+from sms.twilio.routes import twilio_callbacks_api
+from sms.webhook.provider import WebhookProvider
+from sms.webhook.routes import SenderAuthentication, webhook_callbacks_api
 
 
 class Sms(Part):
@@ -37,9 +38,11 @@ class Sms(Part):
         database, clock = runtime.database, runtime.clock
         self.metrics = metrics = SmsMetrics(runtime.metrics)
         self.deliveries = DeliveryService(database, clock, metrics)
+        self.outbox = OutboxProvider(database, clock)
+        secrets = WebhookSecrets.of(settings.webhook_secret, settings.webhook_secret_previous)
         smpp_messages = SmppMessages(database, clock, self.deliveries, metrics)
         builders: dict[str, Callable[[], Provider]] = {
-            "outbox": lambda: OutboxProvider(database, clock),
+            "outbox": lambda: self.outbox,
             "twilio": lambda: TwilioProvider.from_settings(settings),
             "webhook": lambda: WebhookProvider.from_settings(settings, clock),
             "smpp": lambda: SmppProvider.from_settings(settings, smpp_messages, metrics),
@@ -59,9 +62,9 @@ class Sms(Part):
             timedelta(seconds=settings.failover_seconds),
         )
         self.blueprints = (
-            callbacks_api,
-            webhook_callbacks_api,
-            *((outbox_api,) if settings.mock_sms else ()),
+            twilio_callbacks_api(self.deliveries, settings),
+            webhook_callbacks_api(self.deliveries, SenderAuthentication(secrets, clock).sender),
+            *((outbox_api(self.outbox),) if settings.mock_sms else ()),
         )
         self.jobs = (
             Job("unsettled sends", self.deliveries.settle),

@@ -28,7 +28,7 @@ messaging/notifications/mailbox_poller.py: _mark_seen
 sms/delivery.py: report
 sms/outbox.py: send
 sms/service.py: _fail_over
-sms/smpp_messages.py: record_response record_receipt
+sms/smpp/messages.py: record_response record_receipt
 tokens/accounts.py: delete set_discoverable
 tokens/commands.py: devices_commands revoke
 tokens/lock_changes.py: _store cancel_removal schedule_removal

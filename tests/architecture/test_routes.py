@@ -12,7 +12,7 @@ from core.api import Api
 from interop.matrix.authenticate import MatrixAuthentication
 from interop.matrix.errors import PREFIX
 from messaging.stream.routes import SocketAuthenticator
-from sms.webhook_callbacks import authenticate_sender
+from sms.webhook.routes import SenderAuthentication
 from tests.conftest import MakeApp, problem_code
 from tokens.authenticate import Authenticator
 from tokens.service_tokens import SCOPES
@@ -63,7 +63,7 @@ BOTH = {
 #: What asks for another credential than a device token, by who asks.
 OTHERWISE = {
     "GET /v1/stream": SocketAuthenticator.device,
-    "POST /v1/callbacks/webhook": authenticate_sender,
+    "POST /v1/callbacks/webhook": SenderAuthentication.sender,
     "POST /_matrix/identity/v2/terms": MatrixAuthentication.user_before_terms,
     "POST /_matrix/identity/v2/account/logout": MatrixAuthentication.user_logging_out,
     "GET /_matrix/identity/v2/account": MatrixAuthentication.user,

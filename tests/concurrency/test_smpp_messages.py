@@ -8,8 +8,8 @@ from core.metrics import Metrics
 from sms.delivery import DeliveryService
 from sms.metrics import SmsMetrics
 from sms.models import Send
-from sms.smpp_messages import SmppMessages
-from sms.smpp_receipts import Receipt
+from sms.smpp.messages import SmppMessages
+from sms.smpp.receipts import Receipt
 from tests.concurrency.test_verification import together
 from tests.conftest import Clock
 from tests.databases import objects

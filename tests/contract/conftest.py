@@ -13,7 +13,7 @@ from core.database import Database
 from core.metrics import Metrics
 from settings import Settings
 from sms.metrics import SmsMetrics
-from sms.smpp import SmppProvider
+from sms.smpp.provider import SmppProvider
 from tests.conftest import Clock, MakeApp
 from tests.contract.fake_sender import FakeSender
 from tests.contract.fake_smsc import FakeSmsc

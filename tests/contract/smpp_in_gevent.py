@@ -17,7 +17,7 @@ from core.database import Database
 from core.metrics import Metrics
 from sms.metrics import SmsMetrics
 from sms.provider import SmsMessage
-from sms.smpp_socket import SmscAddress
+from sms.smpp.pdu_socket import SmscAddress
 from tests.contract.fake_smsc import FakeSmsc, answer_together, receipt
 from tests.contract.smpp_providers import build_provider
 from tests.contract.tls import client_context, server_context

@@ -7,14 +7,14 @@ from typing import Any
 from core.database import Database
 from sms.delivery import DeliveryService
 from sms.metrics import SmsMetrics
-from sms.smpp import SmppProvider, SourceAddress
-from sms.smpp_connection import SmppCredentials, SmppTimeouts
-from sms.smpp_messages import SmppMessages
-from sms.smpp_socket import SmscAddress
+from sms.smpp.connection import SmppCredentials, SmppTimeouts
+from sms.smpp.messages import SmppMessages
+from sms.smpp.pdu_socket import SmscAddress
+from sms.smpp.provider import SmppProvider, SourceAddress
 from tests.contract.fake_smsc import PASSWORD, SYSTEM_ID, FakeSmsc
 
 #: Long enough for a busy machine, and with retries that keep no test waiting.
-PATIENT = SmppTimeouts(connect=5, response=5, idle=60, first_retry=0.01, longest_retry=0.02)
+PATIENT = SmppTimeouts(connect=5, response=5, idle=60, first_retry=0.01, max_retry=0.02)
 
 
 def build_provider(
@@ -27,10 +27,10 @@ def build_provider(
     """Build a provider that talks to an SMSC, with other arguments where a test needs them."""
     arguments: dict[str, Any] = {
         "address": SmscAddress("127.0.0.1", smsc.port),
-        "login": SmppCredentials(SYSTEM_ID, PASSWORD),
-        "sender": SourceAddress.read("Kith"),
+        "credentials": SmppCredentials(SYSTEM_ID, PASSWORD),
+        "sender": SourceAddress.parse("Kith"),
         "window": 50,
-        "times": PATIENT,
+        "timeouts": PATIENT,
         "receipt_ids": "same",
         "code_lifetime": 600,
     }

@@ -11,9 +11,9 @@ from smpplib import consts
 from structlog.testing import capture_logs
 
 from sms.provider import Ambiguous, Blocked, Rejected, SendFailure, SmsMessage, Unavailable
-from sms.smpp import SmppProvider, SourceAddress
-from sms.smpp_codes import BLOCKED, BUSY, REJECTED, status_name
-from sms.smpp_connection import SmppCredentials
+from sms.smpp.codes import BLOCKED, BUSY, REJECTED, status_name
+from sms.smpp.connection import SmppCredentials
+from sms.smpp.provider import SmppProvider, SourceAddress
 from tests.contract.conftest import BuildSmpp
 from tests.contract.fake_smsc import (
     FakeSmsc,
@@ -68,7 +68,7 @@ def texts(smsc: FakeSmsc) -> list[bytes]:
 def test_bind_and_submit_as_given(smsc: FakeSmsc, build_smpp: BuildSmpp) -> None:
     """A text arrives once and complete, over one transceiver of SMPP 3.4."""
     login = SmppCredentials("kith", "s3cret", "otp")
-    assert build_smpp(login=login, code_lifetime=3600).send(TEXT) == "1"
+    assert build_smpp(credentials=login, code_lifetime=3600).send(TEXT) == "1"
 
     [bind, submit] = smsc.received
     assert (bind.command, bind.interface_version) == ("bind_transceiver", 0x34)
@@ -114,11 +114,11 @@ def test_a_long_text_is_refused(smsc: FakeSmsc, build_smpp: BuildSmpp, body: str
 @pytest.mark.parametrize(
     ("sender", "written"),
     [
-        (SourceAddress.read("Kith"), (5, 0, b"Kith")),
-        (SourceAddress.read("+4915112345670"), (1, 1, b"4915112345670")),
-        (SourceAddress.read("12345"), (3, 0, b"12345")),
-        (SourceAddress.read("12345", ton=6, npi=1), (6, 1, b"12345")),
-        (SourceAddress.read("+4915112345670", ton=0, npi=0), (0, 0, b"4915112345670")),
+        (SourceAddress.parse("Kith"), (5, 0, b"Kith")),
+        (SourceAddress.parse("+4915112345670"), (1, 1, b"4915112345670")),
+        (SourceAddress.parse("12345"), (3, 0, b"12345")),
+        (SourceAddress.parse("12345", ton=6, npi=1), (6, 1, b"12345")),
+        (SourceAddress.parse("+4915112345670", ton=0, npi=0), (0, 0, b"4915112345670")),
     ],
 )
 def test_senders(
@@ -214,7 +214,7 @@ def test_a_lost_answer_is_ambiguous(
 ) -> None:
     """A text that was written and not answered is never submitted again, on no connection."""
     smsc.next("submit_sm", reaction)
-    provider = build_smpp(times=SHORT)
+    provider = build_smpp(timeouts=SHORT)
     fault = failure(provider)
 
     assert (type(fault), fault.error_code) == (Ambiguous, code)
@@ -225,7 +225,7 @@ def test_a_lost_answer_is_ambiguous(
 def test_half_an_answer_is_ambiguous(smsc: FakeSmsc, build_smpp: BuildSmpp) -> None:
     """A PDU whose rest does not come in time ends the connection."""
     smsc.next("submit_sm", say(HEADER.pack(20, 0x80000004, 0, 2)))
-    provider = build_smpp(times=SHORT)
+    provider = build_smpp(timeouts=SHORT)
     fault = failure(provider)
     smsc.wait_for(lambda: len(smsc.sessions) == 2)
 
@@ -254,7 +254,7 @@ def test_a_full_window_is_unavailable(smsc: FakeSmsc, build_smpp: BuildSmpp) -> 
     """No more texts than the window are submitted; what finds no place in time was not."""
     release = answer_together(3)
     smsc.next("submit_sm", release, release)
-    provider = build_smpp(window=2, times=replace(PATIENT, connect=1))
+    provider = build_smpp(window=2, timeouts=replace(PATIENT, connect=1))
     with ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(provider.send, TEXT) for _ in range(2)]
         smsc.wait_for(lambda: smsc.outstanding == 2)

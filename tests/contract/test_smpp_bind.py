@@ -7,7 +7,7 @@ import pytest
 from smpplib import consts
 
 from sms.provider import Ambiguous, Unavailable
-from sms.smpp_connection import SmppCredentials
+from sms.smpp.connection import SmppCredentials
 from tests.contract.conftest import BuildSmpp
 from tests.contract.fake_smsc import (
     FakeSmsc,
@@ -50,7 +50,7 @@ def test_a_failed_bind_is_unavailable(
 ) -> None:
     """Without a bind nothing was submitted; the next sends fail at once until one is made."""
     smsc.usual["bind_transceiver"] = reaction
-    provider = build_smpp(times=replace(SHORT, first_retry=60, longest_retry=60))
+    provider = build_smpp(timeouts=replace(SHORT, first_retry=60, max_retry=60))
     for _ in range(2):
         fault = failure(provider)
         assert isinstance(fault, Unavailable)
@@ -90,7 +90,7 @@ def test_reconnect_after_a_restart(smsc: FakeSmsc, build_smpp: BuildSmpp) -> Non
 def test_a_stalled_connection_is_replaced(smsc: FakeSmsc, build_smpp: BuildSmpp) -> None:
     """When a window of texts went without an answer, another connection is made."""
     smsc.next("submit_sm", stall, stall)
-    provider = build_smpp(window=2, times=SHORT)
+    provider = build_smpp(window=2, timeouts=SHORT)
     with ThreadPoolExecutor(2) as pool:
         lost = [pool.submit(provider.send, TEXT) for _ in range(2)]
     assert [type(each.exception()) for each in lost] == [Ambiguous] * 2
@@ -102,7 +102,7 @@ def test_a_stalled_connection_is_replaced(smsc: FakeSmsc, build_smpp: BuildSmpp)
 def test_a_silent_smsc_is_asked_and_given_up(smsc: FakeSmsc, build_smpp: BuildSmpp) -> None:
     """Silence is asked about; as long as there is an answer the bind is kept, then it is replaced."""
     smsc.next("enquire_link", accept, stall)
-    provider = build_smpp(times=replace(SHORT, idle=0.05))
+    provider = build_smpp(timeouts=replace(SHORT, idle=0.05))
     provider.send(TEXT)
     smsc.wait_for(lambda: smsc.commands().count("bind_transceiver") == 2)
 
@@ -140,7 +140,7 @@ def test_news_of_other_phones_is_no_request(smsc: FakeSmsc, build_smpp: BuildSmp
 def test_close_waits_for_nobody(smsc: FakeSmsc, build_smpp: BuildSmpp) -> None:
     """An SMSC that does not answer the leave-taking is left all the same."""
     smsc.usual["unbind"] = stall
-    provider = build_smpp(times=SHORT)
+    provider = build_smpp(timeouts=SHORT)
     provider.send(TEXT)
     provider.close()
     assert smsc.commands() == ["bind_transceiver", "submit_sm", "unbind"]

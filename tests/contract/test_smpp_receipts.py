@@ -18,8 +18,8 @@ from sms.delivery import DeliveryService, Outcome
 from sms.metrics import SmsMetrics
 from sms.models import Send, SmppMessage
 from sms.provider import Ambiguous, SmsMessage
-from sms.smpp_codes import STATE_NAMES, STATUSES
-from sms.smpp_messages import SmppMessages
+from sms.smpp.codes import STATE_NAMES, STATUSES
+from sms.smpp.messages import SmppMessages
 from tests.conftest import NUMBER, Clock
 from tests.contract.conftest import BuildSmpp
 from tests.contract.fake_smsc import FakeSmsc, Session, accept, accept_as, receipt, stall
@@ -304,7 +304,7 @@ def test_a_late_answer_settles(
 ) -> None:
     """An answer that nobody waits for any more says what became of a send that was unknown."""
     smsc.next("submit_sm", stall)
-    provider = build_smpp(times=replace(PATIENT, response=0.2))
+    provider = build_smpp(timeouts=replace(PATIENT, response=0.2))
     with pytest.raises(Ambiguous):
         provider.send(sends.queue())
     sends.finish(metrics, Outcome("unknown", error_code="response-timeout"))

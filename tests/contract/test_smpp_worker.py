@@ -23,9 +23,9 @@ from core.settings import SettingsError
 from settings import Settings
 from sms.models import Send
 from sms.provider import SendFailure, Unavailable
-from sms.smpp import SmppProvider
-from sms.smpp_messages import SmppMessages
-from sms.smpp_socket import SmscAddress
+from sms.smpp.messages import SmppMessages
+from sms.smpp.pdu_socket import SmscAddress
+from sms.smpp.provider import SmppProvider
 from tests.conftest import NUMBER, MakeApp, problem_code
 from tests.contract.conftest import BuildSmpp
 from tests.contract.fake_smsc import (
@@ -98,14 +98,14 @@ def test_an_untrusted_smsc_gets_nothing(
     """Whoever cannot prove to be the SMSC, or speaks no TLS, gets neither password nor text."""
     context = client_context()
     context.check_hostname = True
-    slow = replace(PATIENT, first_retry=60, longest_retry=60)
-    stranger = build_smpp(address=SmscAddress("127.0.0.1", tls_smsc.port, context), times=slow)
+    slow = replace(PATIENT, first_retry=60, max_retry=60)
+    stranger = build_smpp(address=SmscAddress("127.0.0.1", tls_smsc.port, context), timeouts=slow)
     with capture_logs() as lines:
         assert failure(stranger).error_code == "certificate-invalid"
     assert ("smpp.refused", "error") in [(line["event"], line["log_level"]) for line in lines]
 
     deaf = build_smpp(
-        address=SmscAddress("127.0.0.1", smsc.port, context), times=replace(slow, connect=0.3)
+        address=SmscAddress("127.0.0.1", smsc.port, context), timeouts=replace(slow, connect=0.3)
     )
     assert isinstance(failure(deaf), Unavailable)
     assert tls_smsc.received == smsc.received == []
@@ -113,7 +113,7 @@ def test_an_untrusted_smsc_gets_nothing(
 
 def test_an_smsc_that_takes_no_connection(build_smpp: BuildSmpp) -> None:
     """A host that does not answer in time is unavailable, and a send waits no longer for it."""
-    times = replace(PATIENT, connect=0.3, first_retry=60, longest_retry=60)
+    times = replace(PATIENT, connect=0.3, first_retry=60, max_retry=60)
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen(0)
@@ -121,7 +121,7 @@ def test_an_smsc_that_takes_no_connection(build_smpp: BuildSmpp) -> None:
         for each in waiting:
             each.setblocking(False)
             each.connect_ex(deaf.getsockname())
-        fault = failure(build_smpp(address=SmscAddress(*deaf.getsockname()), times=times))
+        fault = failure(build_smpp(address=SmscAddress(*deaf.getsockname()), timeouts=times))
         for each in waiting:
             each.close()
 
@@ -159,7 +159,7 @@ def test_nothing_of_a_text_is_logged(
     for name in ("smpp", "smpplib", "smpplib.command", "smpp.Client"):
         logging.getLogger(name).setLevel(logging.DEBUG)
 
-    provider = build_smpp(times=replace(PATIENT, response=1))
+    provider = build_smpp(timeouts=replace(PATIENT, response=1))
     text = receipt("1", "DELIVRD", text=TEXT.body)
     message_id = provider.send(TEXT)
     smsc.answered(smsc.deliver(short_message=text, options=b"\x14\x00\x00\x02xy"))

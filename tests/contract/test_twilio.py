@@ -15,9 +15,9 @@ import pytest
 from core.settings import SettingsError
 from settings import Settings
 from sms.provider import Ambiguous, Blocked, Rejected, SendFailure, SmsMessage, Unavailable
-from sms.twilio import TwilioProvider
-from sms.twilio_codes import BLOCKED, BUSY, REJECTED
-from sms.twilio_voices import VOICES, voice_of
+from sms.twilio.codes import BLOCKED, BUSY, REJECTED
+from sms.twilio.provider import TwilioProvider
+from sms.twilio.voices import VOICES, voice_of
 from tests.contract import twilio_say
 from tests.contract.fake_http import Answer
 from tests.contract.fake_twilio import ACCOUNT_SID, AUTH_TOKEN, FakeTwilio, refusal

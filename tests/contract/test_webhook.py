@@ -15,7 +15,7 @@ from core.standard_webhooks import WebhookSecrets
 from settings import Settings
 from sms.provider import Ambiguous, Blocked, Rejected, SendFailure, SmsMessage, Unavailable
 from sms.schemas import WebhookMessage
-from sms.webhook import WebhookProvider
+from sms.webhook.provider import WebhookProvider
 from tests.conftest import Clock
 from tests.contract.fake_http import Answer
 from tests.contract.fake_sender import OLD_SECRET, SECRET, FakeSender, is_signed

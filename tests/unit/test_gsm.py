@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sms.gsm import encode
+from sms.smpp.gsm import encode
 
 #: 3GPP TS 23.038, 6.2.1, by position; 0x1B is the escape.
 BASIC = (

@@ -6,8 +6,8 @@ import pytest
 from smpplib import consts
 
 from sms.provider import Unavailable
-from sms.smpp_connection import SmppConnection, SmppTimeouts
-from sms.smpp_socket import PduSocket
+from sms.smpp.connection import SmppConnection, SmppTimeouts
+from sms.smpp.pdu_socket import PduSocket
 
 
 class Nobody:

@@ -9,10 +9,10 @@ from structlog.testing import capture_logs
 
 from core.metrics import Metrics
 from sms.metrics import SmsMetrics
-from sms.smpp_connection import SubmitResponse
-from sms.smpp_inbox import SmppInbox
-from sms.smpp_pdus import HEADER_SIZE, write
-from sms.smpp_receipts import Receipt
+from sms.smpp.connection import SubmitResponse
+from sms.smpp.inbox import SmppInbox
+from sms.smpp.pdus import HEADER_SIZE, write
+from sms.smpp.receipts import Receipt
 
 RECEIPT = write("deliver_sm", 1, esm_class=4, short_message=b"id:1 stat:DELIVRD")[HEADER_SIZE:]
 
@@ -59,7 +59,7 @@ def messages() -> Messages:
 @pytest.fixture
 def inbox(messages: Messages) -> Iterator[SmppInbox]:
     """An inbox that holds two."""
-    inbox = SmppInbox(messages, "same", SmsMetrics(Metrics()), max_waiting=2)  # type: ignore[arg-type]
+    inbox = SmppInbox(messages, "same", SmsMetrics(Metrics()), max_queued=2)  # type: ignore[arg-type]
     yield inbox
     messages.go_on.set()
     inbox.close()

@@ -10,10 +10,10 @@ from structlog.testing import capture_logs
 from core.metrics import Metrics
 from sms.metrics import SmsMetrics
 from sms.provider import Unavailable
-from sms.smpp_connection import SmppConnection, SmppTimeouts
-from sms.smpp_link import SmppLink
+from sms.smpp.connection import SmppConnection, SmppTimeouts
+from sms.smpp.link import SmppLink
 
-TIMES = SmppTimeouts(connect=5, response=5, idle=60, first_retry=0.1, longest_retry=0.4)
+TIMES = SmppTimeouts(connect=5, response=5, idle=60, first_retry=0.1, max_retry=0.4)
 #: No wait is a whole one: a part is taken off by chance, at most half.
 WAITS = (0.1, 0.2, 0.4, 0.4)
 

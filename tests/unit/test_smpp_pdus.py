@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sms.smpp_pdus import HEADER_SIZE, MAX_PDU_BYTES, InvalidPdu, read_body, read_header, write
-from sms.smpp_receipts import is_receipt, read_receipt
+from sms.smpp.pdus import HEADER_SIZE, MAX_PDU_BYTES, InvalidPdu, read_body, read_header, write
+from sms.smpp.receipts import is_receipt, read_receipt
 
 
 @given(st.integers(1, 0x7FFFFFFF), st.integers(0, 255), st.binary(max_size=254))

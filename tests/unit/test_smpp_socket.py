@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from sms.provider import Ambiguous, Unavailable
-from sms.smpp_pdus import InvalidPdu, write
-from sms.smpp_socket import ConnectionClosed, PduSocket
+from sms.smpp.pdu_socket import ConnectionClosed, PduSocket
+from sms.smpp.pdus import InvalidPdu, write
 
 PDU = write("enquire_link", 7)
 
@@ -113,7 +113,7 @@ def test_nothing_goes_out_behind_half_a_pdu(pair: Pair) -> None:
 def test_an_end_wakes_who_reads(pair: Pair) -> None:
     """A connection that is ended by another thread is not waited on."""
     pdus, _ = pair
-    timer = threading.Timer(0.05, pdus.shut)
+    timer = threading.Timer(0.05, pdus.shutdown)
     timer.start()
     with pytest.raises(ConnectionAbortedError):
         pdus.read(60, 5)

@@ -1,7 +1,6 @@
-"""Twilio through its official SDK: texts, spoken codes, and what each of its answers means.
+"""Twilio, through its official SDK: texts, calls, and what each response means.
 
-Owns the one request that a send makes. Refuses to make a second: what may have been sent is never
-sent again.
+A send is one request; a message that may have been sent is never sent again.
 """
 
 from collections.abc import Mapping
@@ -30,25 +29,25 @@ from sms.provider import (
     checked_message_id,
 )
 from sms.settings import SmsSettings
-from sms.twilio_codes import BLOCKED, BUSY, REJECTED
-from sms.twilio_voices import Voice, voice_of
+from sms.twilio.codes import BLOCKED, BUSY, REJECTED
+from sms.twilio.voices import Voice, voice_of
 
 log = structlog.get_logger()
 
 CALLBACK_PATH = "/v1/callbacks/twilio/"
-#: A call rings, and once taken lasts, no longer than this: both cost money.
+#: Limits of the ringing and of the call, which both cost money.
 RINGING_SECONDS = 30
 CALL_SECONDS = 120
 CALL_EVENTS = ["initiated", "answered", "completed"]
-#: Between one part of what is spoken and the next: slow enough to write a digit down.
+#: Pause between the parts of a call: long enough to write a digit down.
 PAUSE = "800ms"
 
 
 class TwilioProvider:
     """Sends texts and calls through Twilio; built once, used by many requests at the same time.
 
-    `sender` is an E.164 number, a name or a messaging service (`MG…`), `voice_sender` an E.164
-    number. Deliveries are reported below `public_url`, unless Twilio cannot reach that.
+    `sender` is an E.164 number, a name or a messaging service (`MG…`), `voice_sender` an E.164 number.
+    Twilio reports deliveries to `public_url`, unless it cannot reach that.
     """
 
     name = "twilio"
@@ -79,7 +78,7 @@ class TwilioProvider:
 
     @classmethod
     def from_settings(cls, settings: SmsSettings) -> Self:
-        """Build it from the settings; raises SettingsError when they do not name Twilio."""
+        """Build the provider; raises SettingsError if the settings do not name Twilio."""
         account, token = settings.twilio_account_sid, settings.twilio_auth_token
         if not (account and token and settings.twilio_from):
             raise SettingsError("Twilio needs an account, an auth token and a sender")
@@ -96,20 +95,19 @@ class TwilioProvider:
         )
 
     def send(self, message: SmsMessage) -> str:
-        """Hand over one message and give its SID; raises SendFailure."""
+        """Send one message and return its SID; raises SendFailure."""
         send = self._call if message.channel == "voice" else self._text
         try:
             return checked_message_id(send(message))
         except (ValueError, TypeError, AttributeError, RecursionError) as fault:
-            # The SDK chokes on a 2xx that is not the JSON it expects: Twilio, or whoever
-            # answered for it, took the request all the same.
+            # The SDK fails on a 2xx that is not the JSON it expects. Whoever answered accepted the request.
             raise Ambiguous("answer-unreadable") from fault
 
     def _text(self, message: SmsMessage) -> Any:
         created = self._client.messages.create(
             to=message.to,
             body=message.body,
-            # A code that has expired in Twilio's queue is not worth its price.
+            # An expired code in Twilio's queue is not worth its price.
             validity_period=self._code_lifetime,
             **self._sender,
             **self._callback(message),
@@ -140,7 +138,7 @@ class TwilioProvider:
 
 
 def _say(message: SmsMessage, voice: Voice) -> str:
-    """Write the TwiML of a call: its parts with pauses between them, or its text if it has none."""
+    """Return the TwiML of a call: its parts with pauses between them, or its text if it has no parts."""
     response = VoiceResponse()
     say = response.say(language=voice.language, voice=voice.voice)
     first, *rest = message.spoken or (message.body,)
@@ -152,9 +150,9 @@ def _say(message: SmsMessage, voice: Voice) -> str:
 
 
 class _SdkRequests(TwilioHttpClient):  # type: ignore[misc, unused-ignore]
-    """The SDK's way to the network: pooled connections, one attempt a send, nothing logged.
+    """The SDK's HTTP client: pooled connections, one attempt a send, no logging.
 
-    Faults are judged here and not at the SDK's exceptions, because those carry no headers.
+    Failures are raised here, because the SDK's exceptions carry no headers.
     """
 
     def __init__(self, api_url: str, timeouts: tuple[float, float]) -> None:
@@ -173,18 +171,18 @@ class _SdkRequests(TwilioHttpClient):  # type: ignore[misc, unused-ignore]
         timeout: float | None = None,
         allow_redirects: bool = False,
     ) -> Response:
-        """Make the SDK's request at the configured address; raises SendFailure for all but 2xx."""
+        """Make the SDK's request at the configured address; raises SendFailure unless it answers 2xx."""
         address = self._api_url + urlsplit(uri).path
         answer = request_once(
             self._client, method, address, params=params, data=data, headers=headers, auth=auth
         )
         if answer.status >= 300:
-            raise _judge_refusal(answer)
+            raise _refusal(answer)
         return Response(answer.status, answer.text, answer.headers)
 
 
-def _judge_refusal(answer: HttpResponse) -> SendFailure:
-    """Tell what was refused for certain, and why, from what may have gone through."""
+def _refusal(answer: HttpResponse) -> SendFailure:
+    """Return Ambiguous if the message may have been sent, else the reason of the refusal."""
     code = _error_code(answer)
     name = str(code) if code else f"http-{answer.status}"
     if answer.maybe_processed and not (answer.status == 503 and code):
@@ -199,13 +197,13 @@ def _judge_refusal(answer: HttpResponse) -> SendFailure:
 
 
 def _error_code(answer: HttpResponse) -> int | None:
-    """Find Twilio's error code in the body of a refusal; proxies in between have none."""
+    """Return Twilio's error code in the body of a refusal; a proxy's answer has none."""
     code = (answer.document() or {}).get("code")
     return code if type(code) is int and 0 < code < 1_000_000 else None
 
 
 def _is_public(url: str) -> bool:
-    """Say whether Twilio could reach an address; it refuses a send whose callback it cannot."""
+    """Return whether Twilio may reach an address; it refuses sends with an unreachable callback."""
     host = urlsplit(url).hostname or ""
     try:
         return ip_address(host).is_global

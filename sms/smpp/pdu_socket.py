@@ -1,7 +1,6 @@
-"""The socket under an SMPP connection: whole PDUs in and out, each wait bounded, with or without TLS.
+"""The socket of an SMPP connection: reads and writes whole PDUs in bounded time, with or without TLS.
 
-Owns the bytes. Tells apart what never left this host from what did in part, since only the first may be
-handed to somebody else.
+It tells a PDU that never left this host, which another provider may send, from one that left in part.
 """
 
 import select
@@ -16,9 +15,9 @@ from typing import Self, TypeVar
 
 import structlog
 
-from sms import smpp_pdus
 from sms.provider import Ambiguous, Unavailable
-from sms.smpp_pdus import HEADER_SIZE, InvalidPdu, PduHeader
+from sms.smpp import pdus
+from sms.smpp.pdus import HEADER_SIZE, InvalidPdu, PduHeader
 
 log = structlog.get_logger()
 
@@ -29,7 +28,7 @@ CHUNK = 65_536
 
 @dataclass(frozen=True)
 class SmscAddress:
-    """Where the SMSC listens; `tls` is the context to trust it by, None for a plain connection."""
+    """The address of the SMSC; `tls` is the context that verifies it, None for a plain connection."""
 
     host: str
     port: int
@@ -37,14 +36,14 @@ class SmscAddress:
 
 
 class ConnectionClosed(Exception):
-    """The other side ended the connection."""
+    """The SMSC closed the connection."""
 
 
 class PduSocket:
-    """Reads in one thread (a greenlet under gevent) and writes from any.
+    """Reads in one thread (a greenlet under gevent) and writes in any.
 
-    The socket never blocks by itself: each of its calls is made under a lock, because OpenSSL does not
-    bear two at a time, and whoever must wait does so outside of that lock.
+    The socket does not block. Each call is made under a lock, because OpenSSL does not allow two at a time;
+    waiting happens outside of the lock.
     """
 
     def __init__(self, connected: socket.socket) -> None:
@@ -57,7 +56,7 @@ class PduSocket:
 
     @classmethod
     def connect(cls, address: SmscAddress, seconds: float) -> Self:
-        """Connect, and shake hands if it is TLS; raises Unavailable."""
+        """Connect, with a TLS handshake if there is a context; raises Unavailable."""
         try:
             connected = socket.create_connection((address.host, address.port), seconds)
         except TimeoutError as fault:
@@ -77,25 +76,25 @@ class PduSocket:
             raise Unavailable("connect-failed") from fault
 
     def read(self, idle: float, seconds: float) -> tuple[PduHeader, bytes]:
-        """Read one PDU: its header and its body.
+        """Read one PDU and return its header and body.
 
-        idle: seconds to wait for its first octet; TimeoutError when they are over.
-        seconds: after that, until the rest must be there.
-        Raises ConnectionClosed, OSError, and InvalidPdu for what is no PDU or comes in half.
+        idle: seconds to wait for its first octet, then TimeoutError.
+        seconds: seconds to wait for the rest, then InvalidPdu.
+        Raises ConnectionClosed, OSError, and InvalidPdu for an invalid or incomplete PDU.
         """
         if not self._buffer:
             self._fill(time.monotonic() + idle)
         try:
             deadline = time.monotonic() + seconds
-            header = smpp_pdus.read_header(self._take(HEADER_SIZE, deadline))
+            header = pdus.read_header(self._take(HEADER_SIZE, deadline))
             return header, self._take(header.length - HEADER_SIZE, deadline)
         except TimeoutError as fault:
-            raise InvalidPdu("half a PDU") from fault
+            raise InvalidPdu("an incomplete PDU") from fault
 
     def write(self, octets: bytes, deadline: float) -> None:
-        """Write one PDU until a moment of the monotonic clock.
+        """Write one PDU before a deadline of the monotonic clock.
 
-        Raises Unavailable when not an octet of it went out, and Ambiguous when some did.
+        Raises Unavailable if not an octet was written, and Ambiguous if some were.
         """
         if not self._writing.acquire(timeout=max(0.0, deadline - time.monotonic())):
             raise Unavailable("write-timeout")
@@ -104,24 +103,24 @@ class PduSocket:
             while left:
                 left = left[self._send(left, deadline) :]
         except OSError as fault:
-            # What follows half a PDU would be read as its other half.
-            self.shut()
+            # The next PDU would be read as the rest of this one.
+            self.shutdown()
             raise (Unavailable if len(left) == len(octets) else Ambiguous)(
                 "connection-lost"
             ) from fault
         finally:
             self._writing.release()
 
-    def shut(self) -> None:
-        """End the connection in both directions, which wakes whoever waits for it."""
+    def shutdown(self) -> None:
+        """Shut the connection down in both directions, which wakes waiting threads."""
         with self._calling, suppress(OSError):
             self._shut = True
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Let the socket go; for the thread that reads, once it does no more."""
-        self.shut()
-        # Its number is another socket's as soon as it is closed, so nobody may still be waiting on it.
+        """Close the socket; only the reading thread does, when it is done."""
+        self.shutdown()
+        # The file descriptor is reused once it is closed, so no thread may still wait on it.
         with self._writing, self._calling:
             self._socket.close()
 
@@ -141,16 +140,16 @@ class PduSocket:
         return self._when_ready(lambda: self._socket.send(octets), select.POLLOUT, deadline)
 
     def _when_ready(self, call: Callable[[], Result], event: int, deadline: float) -> Result:
-        """Make a call as soon as the socket lets it through."""
+        """Make a call as soon as the socket is ready for it."""
         while True:
             with self._calling:
                 if self._shut:
                     raise ConnectionAbortedError
                 try:
-                    done = call()
-                    # gevent's TLS socket says 0 where Python's raises.
-                    if done != 0:
-                        return done
+                    result = call()
+                    # gevent's TLS socket returns 0 where Python's raises.
+                    if result != 0:
+                        return result
                     wanted = event
                 except BlockingIOError:
                     wanted = event

@@ -1,6 +1,6 @@
-"""What SMPP's numbers mean for a send: command_status (SMPP 3.4, 5.1.3) and message states (5.2.28).
+"""What command_status (SMPP 3.4, 5.1.3) and message states (5.2.28) mean for a send.
 
-Owns the tables. A status in none of them is a fault of our account or request, and the operator's.
+A status in none of the tables is a fault of our account or request, for the operator to fix.
 """
 
 import structlog
@@ -14,7 +14,7 @@ log = structlog.get_logger()
 REJECTED = frozenset({consts.SMPP_ESME_RINVDSTADR})
 #: The SMSC forbids the destination or the text.
 BLOCKED = frozenset({consts.SMPP_ESME_RX_R_APPN})
-#: Too much at once, or ill for a while; it passes by itself, so no operator needs to be told.
+#: Temporary; it resolves itself and is not logged as an error.
 BUSY = frozenset(
     {
         consts.SMPP_ESME_RSYSERR,
@@ -24,7 +24,7 @@ BUSY = frozenset(
     }
 )
 
-#: The states of receipts by the number of message_state; those after REJECTED are SMPP 5.0's.
+#: The states of receipts by message_state; those after REJECTED are SMPP 5.0's.
 STATE_NAMES = {
     0: "SCHEDULD",
     consts.SMPP_MESSAGE_STATE_ENROUTE: "ENROUTE",
@@ -37,8 +37,8 @@ STATE_NAMES = {
     consts.SMPP_MESSAGE_STATE_REJECTED: "REJECTD",
     9: "SKIPPED",
 }
-#: What they are to us; the others tell nothing. `undelivered` was tried on the network in vain,
-#: `failed` was given up by the SMSC.
+#: Our status for each state; others change nothing. `undelivered`: the network could not deliver it.
+#: `failed`: the SMSC gave it up.
 STATUSES = {
     "SCHEDULD": "sent",
     "ENROUTE": "sent",
@@ -59,12 +59,12 @@ _NAMES: dict[int, str] = {
 
 
 def status_name(status: int) -> str:
-    """Name a command_status as the specification does; vendors' own are written in hexadecimal."""
+    """Return the name of a command_status in the specification; a vendor's own in hexadecimal."""
     return _NAMES.get(status, f"0x{status:08X}")
 
 
 def send_failure(status: int) -> SendFailure:
-    """Tell why a request was refused, from a status that is not ESME_ROK; for certain it was."""
+    """Return the failure for a status other than ESME_ROK; the request was certainly refused."""
     name = status_name(status)
     if status in REJECTED:
         return Rejected(name)

@@ -1,7 +1,6 @@
-"""SMPP 3.4: texts over one bind to an SMSC, and what each of its answers means.
+"""The SMPP 3.4 provider: texts over one bind to an SMSC.
 
-Owns the one submit_sm that a send makes. Refuses to make a second: what may have been submitted is never
-submitted again, and a text that does not fit one message is not split.
+A send is one submit_sm; a text that may have been submitted is never submitted again, and none is split.
 """
 
 import re
@@ -15,31 +14,31 @@ from smpplib import consts
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.settings import SettingsError
-from sms import gsm
 from sms.metrics import SmsMetrics
 from sms.provider import Ambiguous, Channel, SmsMessage, Unavailable
 from sms.settings import SmsSettings
-from sms.smpp_codes import send_failure
-from sms.smpp_connection import SmppConnection, SmppCredentials, SmppTimeouts
-from sms.smpp_inbox import SmppInbox
-from sms.smpp_link import SmppLink
-from sms.smpp_messages import PROVIDER, SmppMessages
-from sms.smpp_receipts import ReceiptIds, canonical_id
-from sms.smpp_socket import SmscAddress
+from sms.smpp import gsm
+from sms.smpp.codes import send_failure
+from sms.smpp.connection import SmppConnection, SmppCredentials, SmppTimeouts
+from sms.smpp.inbox import SmppInbox
+from sms.smpp.link import SmppLink
+from sms.smpp.messages import PROVIDER, SmppMessages
+from sms.smpp.pdu_socket import SmscAddress
+from sms.smpp.receipts import ReceiptIds, canonical_id
 
 log = structlog.get_logger()
 
 
 class SourceAddress(NamedTuple):
-    """Who a text is from, as SMPP writes it: type of number, numbering plan, address."""
+    """The sender of a text: type of number, numbering plan and address."""
 
     ton: int
     npi: int
     address: str
 
     @classmethod
-    def read(cls, text: str, ton: int | None = None, npi: int | None = None) -> Self:
-        """Read `+<E.164>`, a short code or a name; `ton` and `npi` overrule what that is commonly."""
+    def parse(cls, text: str, ton: int | None = None, npi: int | None = None) -> Self:
+        """Parse `+<E.164>`, a short code or a name; `ton` and `npi` override its usual values."""
         if text.startswith("+"):
             common = cls(consts.SMPP_TON_INTL, consts.SMPP_NPI_ISDN, text[1:])
         elif re.fullmatch("[0-9]+", text):
@@ -56,7 +55,7 @@ class SourceAddress(NamedTuple):
 class SmppProvider:
     """Sends texts through an SMSC; built once, used by many requests at the same time.
 
-    It binds when it is first used, and from then on stays bound, so that receipts come in.
+    It binds when it is first used and stays bound, so that receipts arrive.
     """
 
     name = PROVIDER
@@ -68,19 +67,21 @@ class SmppProvider:
         metrics: SmsMetrics,
         *,
         address: SmscAddress,
-        login: SmppCredentials,
+        credentials: SmppCredentials,
         sender: SourceAddress,
         window: int,
-        times: SmppTimeouts,
+        timeouts: SmppTimeouts,
         receipt_ids: ReceiptIds,
         code_lifetime: int,
     ) -> None:
         self._messages = messages
         self._receipt_ids = receipt_ids
-        self._times = times
+        self._timeouts = timeouts
         self._inbox = SmppInbox(messages, receipt_ids, metrics)
         self._link = SmppLink(
-            partial(SmppConnection.bind, address, login, times, window, self._inbox), times, metrics
+            partial(SmppConnection.bind, address, credentials, timeouts, window, self._inbox),
+            timeouts,
+            metrics,
         )
         self._fields = {
             "source_addr_ton": sender.ton,
@@ -88,7 +89,7 @@ class SmppProvider:
             "source_addr": sender.address,
             "dest_addr_ton": consts.SMPP_TON_INTL,
             "dest_addr_npi": consts.SMPP_NPI_ISDN,
-            # A code that has expired in the SMSC's queue is not worth its price.
+            # An expired code in the SMSC's queue is not worth its price.
             "validity_period": _relative_time(code_lifetime),
             "registered_delivery": consts.SMPP_SMSC_DELIVERY_RECEIPT_BOTH,
         }
@@ -97,7 +98,7 @@ class SmppProvider:
     def from_settings(
         cls, settings: SmsSettings, messages: SmppMessages, metrics: SmsMetrics
     ) -> Self:
-        """Build it from the settings; raises SettingsError when they do not name an SMSC."""
+        """Build the provider; raises SettingsError if the settings do not name an SMSC."""
         host, system_id = settings.smpp_host, settings.smpp_system_id
         password, sender = settings.smpp_password, settings.smpp_from
         if not (host and system_id and password and sender):
@@ -107,12 +108,12 @@ class SmppProvider:
             messages,
             metrics,
             address=SmscAddress(host, settings.smpp_port, tls),
-            login=SmppCredentials(
+            credentials=SmppCredentials(
                 system_id, password.get_secret_value(), settings.smpp_system_type
             ),
-            sender=SourceAddress.read(sender, settings.smpp_from_ton, settings.smpp_from_npi),
+            sender=SourceAddress.parse(sender, settings.smpp_from_ton, settings.smpp_from_npi),
             window=settings.smpp_window,
-            times=SmppTimeouts(
+            timeouts=SmppTimeouts(
                 connect=settings.smpp_connect_timeout,
                 response=settings.smpp_response_timeout,
                 idle=settings.smpp_idle_seconds,
@@ -122,17 +123,17 @@ class SmppProvider:
         )
 
     def send(self, message: SmsMessage) -> str:
-        """Hand over one text and give the SMSC's id of it; raises SendFailure."""
+        """Send one text and return the SMSC's id of it; raises SendFailure."""
         started = time.monotonic()
         try:
             coding, octets = gsm.encode(message.body)
         except ValueError:
             log.error("smpp.refused", error_code="text-too-long")
             raise Unavailable("text-too-long") from None
-        connection = self._link.connection(self._times.connect)
+        connection = self._link.connection(self._timeouts.connect)
         answer = connection.submit(
             message.reference,
-            max(0.0, started + self._times.connect - time.monotonic()),
+            max(0.0, started + self._timeouts.connect - time.monotonic()),
             destination_addr=message.to.removeprefix("+"),
             data_coding=coding,
             short_message=octets,
@@ -142,16 +143,16 @@ class SmppProvider:
             raise send_failure(answer.status)
         if answer.message_id is None:
             raise Ambiguous("answer-unreadable")
-        self._remember(answer.message_id, message.reference)
+        self._store_id(answer.message_id, message.reference)
         return answer.message_id
 
     def close(self) -> None:
-        """Unbind, and send no more."""
+        """Unbind; nothing is sent after that."""
         self._link.close()
         self._inbox.close()
 
-    def _remember(self, message_id: str, reference: str) -> None:
-        """Let receipts find the send; without that it is sent all the same."""
+    def _store_id(self, message_id: str, reference: str) -> None:
+        """Store the message id for receipts; a failure does not change the send."""
         try:
             canonical = canonical_id(message_id, self._receipt_ids)
             self._messages.record_response(canonical, message_id, reference)
@@ -160,6 +161,6 @@ class SmppProvider:
 
 
 def _relative_time(seconds: int) -> str:
-    """Write a span of less than a day as SMPP does (3.4, 7.1.1): YYMMDDhhmmss, tenths, offset, R."""
+    """Return a duration under a day in SMPP's format (3.4, 7.1.1): YYMMDDhhmmss, tenths, offset, R."""
     hours, minutes = divmod(seconds // 60, 60)
     return f"000000{hours:02}{minutes:02}{seconds % 60:02}000R"

@@ -1,6 +1,6 @@
 """Twilio's error codes, by what they mean for a send (https://www.twilio.com/docs/api/errors).
 
-Owns the tables. A code in none of them is a fault of our account or request, and the operator's.
+A code in none of the tables is a fault of our account or request, for the operator to fix.
 """
 
 #: The number itself cannot receive it.
@@ -47,5 +47,5 @@ BLOCKED = frozenset(
         60605,  # the country is blocked
     }
 )
-#: Too much at once; it passes by itself, so no operator needs to be told.
+#: Too many requests; it resolves itself and is not logged as an error.
 BUSY = frozenset({14107, 20429, 21611, 30001, 30022, 63038})

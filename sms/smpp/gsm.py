@@ -1,7 +1,6 @@
-"""Octets of a text: the GSM alphabet where it suffices, else UTF-16 (3GPP TS 23.038, 6.2.1 and 6.2.3).
+"""Encoding of a text: the GSM alphabet if it suffices, else UTF-16 (3GPP TS 23.038, 6.2.1 and 6.2.3).
 
-Owns the alphabet as SMPP carries it, one septet an octet. Refuses what takes more than one segment,
-which would cost twice and can arrive in halves.
+SMPP carries one septet an octet. A text of more than one segment would cost twice and can arrive in part.
 """
 
 from smpplib import consts
@@ -12,8 +11,8 @@ MAX_UTF16_OCTETS = 140
 _ESCAPE = 0x1B
 _EXTENSION = 0x80
 
-#: Where each character stands; 128 more means in the extension table, behind an escape. smpplib fills
-#: holes with grave accents, which GSM has none of, and leaves out the section sign and the form feed.
+#: The position of each character; 128 more means in the extension table, after an escape. smpplib fills gaps
+#: with grave accents, which GSM does not have, and lacks the section sign and the form feed.
 _POSITIONS = {
     character: position
     for position, character in enumerate(GSM_CHARACTER_TABLE)
@@ -22,9 +21,9 @@ _POSITIONS = {
 
 
 def encode(text: str) -> tuple[int, bytes]:
-    """Write a text of one segment; give SMPP's data_coding (0 or 8) and the octets.
+    """Return SMPP's data_coding (0 or 8) and the octets of a text.
 
-    Raises ValueError when it takes more than one segment, or is not Unicode text at all.
+    Raises ValueError if it takes more than one segment or is not valid Unicode.
     """
     if _POSITIONS.keys() >= set(text):
         positions = [_POSITIONS[character] for character in text]

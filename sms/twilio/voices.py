@@ -1,14 +1,14 @@
-"""The voices that Twilio speaks with, by the language of a call.
+"""Twilio's voices by the language of a call.
 
-Owns the table. Voices are named, and not left to the account's default, because the default of some
-languages is none and not every engine keeps the pauses between digits.
+The account's default is not used: some languages have none, and not every engine keeps the pauses between
+digits.
 """
 
 from typing import NamedTuple
 
 
 class Voice(NamedTuple):
-    """A language and a voice of it, as `<Say>` names them."""
+    """A language and a voice, as `<Say>` names them."""
 
     language: str
     voice: str
@@ -18,8 +18,8 @@ def _google(language: str, letter: str = "A") -> Voice:
     return Voice(language, f"Google.{language}-Standard-{letter}")
 
 
-#: By BCP 47. Croatian is read by the Serbian voice: it reads Latin script, and the digits are the same
-#: words. Where no Google voice is, Amazon's is taken.
+#: By BCP 47. The Serbian voice reads Croatian: it knows Latin script, and the digits are the same words.
+#: Amazon's voice is used where Google has none.
 VOICES = {
     "ar": _google("ar-XA"),
     "bg": _google("bg-BG"),
@@ -77,7 +77,7 @@ VOICES = {
 
 
 def voice_of(language: str) -> Voice | None:
-    """Find the voice of a BCP 47 tag, cut from its end until there is one (RFC 4647, 3.4)."""
+    """Return the voice of a BCP 47 tag, shortened from its end until there is one (RFC 4647, 3.4)."""
     while language:
         if language in VOICES:
             return VOICES[language]

@@ -1,7 +1,6 @@
-"""The operator's own sender: one signed JSON POST a text or a call, and what each answer means.
+"""The operator's own sender: one signed JSON POST a message (Standard Webhooks; docs/providers.md).
 
-Owns the wire that docs/providers.md describes; the signature is that of Standard Webhooks. Refuses to
-post a second time: what may have been sent is never sent again.
+A message is never posted twice, because it may have been sent.
 """
 
 import re
@@ -31,7 +30,7 @@ from sms.settings import SmsSettings
 
 log = structlog.get_logger()
 
-#: What the sender refuses in its own words; a proxy that answers for it has none of them.
+#: Refusals that name themselves in the body; a proxy that answers instead does not.
 REFUSALS: dict[tuple[int, str], type[SendFailure]] = {
     (422, "rejected"): Rejected,
     (403, "blocked"): Blocked,
@@ -41,10 +40,10 @@ _ERROR_CODE = re.compile(r"[A-Za-z0-9_.-]{1,32}")
 
 
 class WebhookProvider:
-    """Hands texts and calls to the operator's sender; built once, used by many requests at a time.
+    """Sends texts and calls through the operator's sender; built once, used by many requests at a time.
 
-    `code_lifetime` is in seconds, and so are the time-outs. Certificates are believed as `ca_file`
-    says; the environment's proxies are not used, since a message holds a code.
+    `timeouts` are seconds to connect and to read. The environment's proxies are not used, because a message
+    holds a code.
     """
 
     name = "webhook"
@@ -56,38 +55,35 @@ class WebhookProvider:
         secrets: WebhookSecrets,
         channels: Iterable[Channel],
         ca_file: Path | None,
-        connect_timeout: float,
-        read_timeout: float,
-        code_lifetime: int,
+        timeouts: tuple[float, float],
+        code_lifetime: timedelta,
         clock: Callable[[], datetime],
     ) -> None:
         self.channels = frozenset(channels)
         self._url = url
         self._secrets = secrets
-        self._lifetime = timedelta(seconds=code_lifetime)
+        self._code_lifetime = code_lifetime
         self._clock = clock
-        self._client = HttpClient(
-            self.name, (connect_timeout, read_timeout), ca_file=ca_file, from_environment=False
-        )
+        self._client = HttpClient(self.name, timeouts, ca_file=ca_file, from_environment=False)
 
     @classmethod
     def from_settings(cls, settings: SmsSettings, clock: Callable[[], datetime]) -> Self:
-        """Build it from the settings; raises SettingsError when they do not name a sender."""
+        """Build the provider; raises SettingsError if the settings name no sender."""
+        secrets = WebhookSecrets.of(settings.webhook_secret, settings.webhook_secret_previous)
         if not (settings.webhook_url and settings.webhook_secret):
             raise SettingsError("The webhook provider needs an address and a secret")
         return cls(
             url=settings.webhook_url,
-            secrets=WebhookSecrets.of(settings.webhook_secret, settings.webhook_secret_previous),
+            secrets=secrets,
             channels=settings.webhook_channels,
             ca_file=settings.webhook_ca_file,
-            connect_timeout=settings.webhook_connect_timeout,
-            read_timeout=settings.webhook_read_timeout,
-            code_lifetime=settings.code_lifetime,
+            timeouts=(settings.webhook_connect_timeout, settings.webhook_read_timeout),
+            code_lifetime=timedelta(seconds=settings.code_lifetime),
             clock=clock,
         )
 
     def send(self, message: SmsMessage) -> str:
-        """Hand over one message and give the sender's id of it, or our own; raises SendFailure."""
+        """Send one message and return the sender's id of it, or the reference; raises SendFailure."""
         now = self._clock()
         posted = WebhookMessage(
             reference=message.reference,
@@ -96,7 +92,7 @@ class WebhookProvider:
             body=message.body,
             language=message.language,
             sent_at=now,
-            expires_at=now + self._lifetime,
+            expires_at=now + self._code_lifetime,
         )
         body = posted.model_dump_json().encode()
         signed = self._secrets.sign(message.reference, now, body)
@@ -104,7 +100,7 @@ class WebhookProvider:
             self._client, "POST", self._url, data=body, headers=JSON_HEADERS | signed
         )
         if answer.status >= 300:
-            raise _judge_refusal(answer)
+            raise _refusal(answer)
         if not answer.body:
             return message.reference
         document = answer.document()
@@ -113,8 +109,8 @@ class WebhookProvider:
         return checked_message_id(document.get("id", message.reference))
 
 
-def _judge_refusal(answer: HttpResponse) -> SendFailure:
-    """Tell what was refused for certain, and why, from what may have gone through."""
+def _refusal(answer: HttpResponse) -> SendFailure:
+    """Return Ambiguous if the message may have been sent, else the reason of the refusal."""
     document = answer.document() or {}
     code = document.get("error_code")
     named = isinstance(code, str) and _ERROR_CODE.fullmatch(code)

@@ -1,7 +1,7 @@
-"""What an SMSC says by itself, dealt with beside the thread that reads, one thing after the other.
+"""The queue of deliver_sm and late responses, processed one by one beside the reading thread.
 
-Owns when a deliver_sm is answered: what it says is on disk by then, so an SMSC repeats what a crash, or a
-database that is away, has cost. Refuses more than it can hold, for the SMSC to keep.
+A deliver_sm is answered after it is stored, so the SMSC repeats one that a crash or an unavailable database
+has lost. When the queue is full the SMSC keeps the rest.
 """
 
 import queue
@@ -12,44 +12,44 @@ from functools import partial
 import structlog
 from smpplib import consts
 
-from sms import smpp_pdus
 from sms.metrics import SmsMetrics
-from sms.smpp_codes import status_name
-from sms.smpp_connection import SmppConnection, SubmitResponse
-from sms.smpp_messages import SmppMessages
-from sms.smpp_pdus import InvalidPdu
-from sms.smpp_receipts import ReceiptIds, canonical_id, is_receipt, read_receipt
+from sms.smpp import pdus
+from sms.smpp.codes import status_name
+from sms.smpp.connection import SmppConnection, SubmitResponse
+from sms.smpp.messages import SmppMessages
+from sms.smpp.pdus import InvalidPdu
+from sms.smpp.receipts import ReceiptIds, canonical_id, is_receipt, read_receipt
 
 log = structlog.get_logger()
 
-MAX_WAITING = 1000
+MAX_QUEUED = 1000
 
 
 class SmppInbox:
-    """Deals with receipts and late answers in a background thread (a greenlet under gevent)."""
+    """Processes receipts and late responses in a background thread (a greenlet under gevent)."""
 
     def __init__(
         self,
         messages: SmppMessages,
         ids: ReceiptIds,
         metrics: SmsMetrics,
-        max_waiting: int = MAX_WAITING,
+        max_queued: int = MAX_QUEUED,
     ) -> None:
         self._messages = messages
         self._ids = ids
         self._metrics = metrics
-        self._waiting: queue.Queue[Callable[[], None] | None] = queue.Queue(max_waiting)
+        self._waiting: queue.Queue[Callable[[], None] | None] = queue.Queue(max_queued)
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def close(self) -> None:
-        """Deal with what is there, and with nothing after it."""
+        """Process what is queued, and nothing after it."""
         if self._thread:
             self._waiting.put(None)
             self._thread.join()
 
     def handle_deliver_sm(self, connection: SmppConnection, sequence: int, octets: bytes) -> None:
-        """Take the body of a deliver_sm, and answer it once what it says is on disk."""
+        """Queue the body of a deliver_sm; it is answered once it is stored."""
         try:
             self._put(partial(self._deliver, connection, sequence, octets))
         except queue.Full:
@@ -57,11 +57,11 @@ class SmppInbox:
             connection.answer("deliver_sm_resp", sequence, consts.SMPP_ESME_RMSGQFUL)
 
     def handle_late_response(self, reference: str, answer: SubmitResponse) -> None:
-        """Take the answer to a submit_sm that nobody waits for any more; it settles the send."""
+        """Queue the response to a submit_sm that nobody waits for; it settles the send."""
         try:
             self._put(partial(self._settle, reference, answer))
         except queue.Full:
-            # The send stays `unknown`, as it would have without this answer.
+            # The send stays `unknown`, as without this response.
             log.warning("smpp.inbox_full")
 
     def _put(self, job: Callable[[], None]) -> None:
@@ -76,7 +76,7 @@ class SmppInbox:
             try:
                 job()
             except Exception as error:
-                # The thread must outlive whatever it was, or no receipt is ever answered again.
+                # The thread must survive any error, or no receipt is ever answered again.
                 log.error("smpp.unexpected", error=type(error).__name__)
 
     def _deliver(self, connection: SmppConnection, sequence: int, octets: bytes) -> None:
@@ -89,9 +89,9 @@ class SmppInbox:
         connection.answer("deliver_sm_resp", sequence, status)
 
     def _receive(self, octets: bytes) -> str:
-        """Keep what a deliver_sm says, and say what it was; a repetition would help none of the others."""
+        """Store a receipt; return the kind of the deliver_sm. Repeating any other kind would not help."""
         try:
-            body = smpp_pdus.read_body("deliver_sm", octets)
+            body = pdus.read_body("deliver_sm", octets)
         except InvalidPdu:
             return "unreadable"
         if not is_receipt(body):

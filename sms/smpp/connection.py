@@ -1,7 +1,6 @@
-"""One bind to an SMSC, from connect to hang-up: who asked what, and what it was answered.
+"""One bind to an SMSC: its requests, the window of unanswered ones, and their responses.
 
-Owns the window of requests without an answer. Refuses to guess: a request that was written and not
-answered may have been carried out, and is never written again, on this connection or on the next.
+A request that was written and not answered may have been carried out; it is never written again.
 """
 
 import re
@@ -12,11 +11,11 @@ from typing import NamedTuple, Protocol, Self
 
 from smpplib import consts
 
-from sms import smpp_pdus
 from sms.provider import Ambiguous, SendFailure, Unavailable
-from sms.smpp_codes import send_failure
-from sms.smpp_pdus import InvalidPdu, PduHeader
-from sms.smpp_socket import ConnectionClosed, PduSocket, SmscAddress
+from sms.smpp import pdus
+from sms.smpp.codes import send_failure
+from sms.smpp.pdu_socket import ConnectionClosed, PduSocket, SmscAddress
+from sms.smpp.pdus import InvalidPdu, PduHeader
 
 MAX_SEQUENCE = 0x7FFFFFFF
 BIND_SEQUENCE = 1
@@ -24,7 +23,7 @@ BIND_SEQUENCE = 1
 
 @dataclass(frozen=True)
 class SmppCredentials:
-    """Who we are to the SMSC; its fields are bounded by SMPP at 15, 8 and 12 characters."""
+    """Credentials of the bind; SMPP allows 15, 8 and 12 characters."""
 
     system_id: str
     password: str = field(repr=False)
@@ -33,58 +32,60 @@ class SmppCredentials:
 
 @dataclass(frozen=True)
 class SmppTimeouts:
-    """How long to wait, in seconds."""
+    """Timeouts in seconds."""
 
-    #: To be connected and bound, and for a send until it is its turn.
+    #: To connect and bind, and for a place in the window.
     connect: float
-    #: For each answer, and for the rest of a PDU that has begun.
+    #: For each response, and for the rest of a PDU.
     response: float
-    #: Of silence, before the SMSC is asked whether it is there.
+    #: Without a PDU, before an enquire_link.
     idle: float
-    #: Before the first reconnect, and at most.
+    #: Before the first reconnect, and before any.
     first_retry: float = 1.0
-    longest_retry: float = 60.0
+    max_retry: float = 60.0
 
 
 class SubmitResponse(NamedTuple):
-    """What a submit_sm was answered; `message_id` is the SMSC's name of the text, if it is readable."""
+    """The response to a submit_sm; `message_id` is None if it is missing or invalid."""
 
     status: int
     message_id: str | None
 
 
-class Inbox(Protocol):
-    """Takes what the SMSC says by itself, without keeping the thread that reads."""
+class DeliveryHandler(Protocol):
+    """Processes deliver_sm and late responses without blocking the reading thread."""
 
     def handle_deliver_sm(self, connection: "SmppConnection", sequence: int, octets: bytes) -> None:
-        """Take the body of a deliver_sm, and answer it when that can be done."""
+        """Process the body of a deliver_sm and answer it."""
         ...
 
-    def handle_late_response(self, reference: str, answer: SubmitResponse) -> None:
-        """Take the answer to a submit_sm that nobody waits for any more."""
+    def handle_late_response(self, reference: str, response: SubmitResponse) -> None:
+        """Process the response to a submit_sm that nobody waits for."""
         ...
 
 
 @dataclass
 class _Request:
-    """A request without an answer; `reference` names the send, if it is one."""
+    """An unanswered request; `reference` names the send of a submit_sm."""
 
     answered_by: str
     reference: str | None
     settled: threading.Event = field(default_factory=threading.Event)
-    answer: SubmitResponse | None = None
+    response: SubmitResponse | None = None
     abandoned: bool = False
 
 
 class SmppConnection:
-    """A bound transceiver; it is used until it ends, and then another one is made."""
+    """A bound transceiver, used until it ends."""
 
-    def __init__(self, socket: PduSocket, times: SmppTimeouts, window: int, inbox: Inbox) -> None:
+    def __init__(
+        self, socket: PduSocket, timeouts: SmppTimeouts, window: int, handler: DeliveryHandler
+    ) -> None:
         self._socket = socket
-        self._times = times
+        self._timeouts = timeouts
         self._window_size = window
         self._window = threading.BoundedSemaphore(window)
-        self._inbox = inbox
+        self._handler = handler
         self._lock = threading.Lock()
         self._requests: dict[int, _Request] = {}
         self._abandoned = 0
@@ -95,25 +96,25 @@ class SmppConnection:
     def bind(
         cls,
         address: SmscAddress,
-        login: SmppCredentials,
-        times: SmppTimeouts,
+        credentials: SmppCredentials,
+        timeouts: SmppTimeouts,
         window: int,
-        inbox: Inbox,
+        handler: DeliveryHandler,
     ) -> Self:
-        """Connect and bind, all within `times.connect`; raises Unavailable."""
-        deadline = time.monotonic() + times.connect
-        socket = PduSocket.connect(address, times.connect)
+        """Connect and bind within `timeouts.connect`; raises Unavailable."""
+        deadline = time.monotonic() + timeouts.connect
+        socket = PduSocket.connect(address, timeouts.connect)
         try:
-            _log_in(socket, login, deadline)
+            _bind(socket, credentials, deadline)
         except BaseException:
             socket.close()
             raise
-        return cls(socket, times, window, inbox)
+        return cls(socket, timeouts, window, handler)
 
     def submit(self, reference: str, seconds: float, **fields: object) -> SubmitResponse:
-        """Submit a text and wait for the answer; at most `seconds` for a place in the window.
+        """Submit a text and return the response; waits at most `seconds` for a place in the window.
 
-        Raises Unavailable when for certain it was not submitted, Ambiguous when it may have been.
+        Raises Unavailable if it certainly was not submitted, Ambiguous if it may have been.
         """
         if not self._window.acquire(timeout=seconds):
             raise Unavailable("window-full")
@@ -123,7 +124,7 @@ class SmppConnection:
             self._window.release()
 
     def unbind(self) -> None:
-        """Take leave, and end the connection whatever the SMSC says to it."""
+        """Unbind, and end the connection whatever the SMSC answers."""
         try:
             self._ask("unbind", None, {})
         except SendFailure:
@@ -132,21 +133,21 @@ class SmppConnection:
             self.end("closed")
 
     def answer(self, name: str, sequence: int, status: int = consts.SMPP_ESME_ROK) -> None:
-        """SubmitResponse a request of the SMSC, which asks again if the connection has ended."""
-        octets = smpp_pdus.write(name, sequence, status=status)
+        """Answer a request of the SMSC; it repeats the request if the connection has ended."""
+        octets = pdus.write(name, sequence, status=status)
         try:
-            self._socket.write(octets, time.monotonic() + self._times.response)
+            self._socket.write(octets, time.monotonic() + self._timeouts.response)
         except SendFailure as fault:
             self.end(fault.error_code or "connection-lost")
 
     def end(self, reason: str) -> None:
-        """End the connection; the first reason given is the one that stays."""
+        """End the connection; the first reason is kept."""
         with self._lock:
             self._reason = self._reason or reason
-        self._socket.shut()
+        self._socket.shutdown()
 
     def run(self) -> str:
-        """Read until the connection ends, and say why it did; nobody waits for an answer after that."""
+        """Read until the connection ends and return the reason; all waiting requests end too."""
         reason = "connection-lost"
         try:
             while True:
@@ -168,23 +169,23 @@ class SmppConnection:
         return ended_by
 
     def _ask(self, name: str, reference: str | None, fields: dict[str, object]) -> SubmitResponse:
-        deadline = time.monotonic() + self._times.response
+        deadline = time.monotonic() + self._timeouts.response
         sequence, request = self._register(name, reference)
         try:
-            self._socket.write(smpp_pdus.write(name, sequence, **fields), deadline)
+            self._socket.write(pdus.write(name, sequence, **fields), deadline)
         except SendFailure:
             with self._lock:
                 self._requests.pop(sequence, None)
             raise
         request.settled.wait(max(0.0, deadline - time.monotonic()))
         with self._lock:
-            if request.answer:
-                return request.answer
+            if request.response:
+                return request.response
             if self._reason:
                 raise Ambiguous(
                     "protocol-error" if self._reason == "protocol-error" else "connection-lost"
                 )
-            # Its answer may still come, and then says what became of it.
+            # A late response still settles the send.
             request.abandoned = True
             self._abandoned += 1
             stalled = self._abandoned >= self._window_size
@@ -202,17 +203,17 @@ class SmppConnection:
             return self._sequence, request
 
     def _read(self) -> tuple[PduHeader, bytes]:
-        """Read the next PDU; ask a silent SMSC whether it is there, and give up one that is not."""
+        """Read the next PDU; send an enquire_link when idle, and end the connection without a response."""
         try:
-            return self._socket.read(self._times.idle, self._times.response)
+            return self._socket.read(self._timeouts.idle, self._timeouts.response)
         except TimeoutError:
             sequence, request = self._register("enquire_link", None)
             request.abandoned = True
             self._socket.write(
-                smpp_pdus.write("enquire_link", sequence), time.monotonic() + self._times.response
+                pdus.write("enquire_link", sequence), time.monotonic() + self._timeouts.response
             )
         try:
-            return self._socket.read(self._times.response, self._times.response)
+            return self._socket.read(self._timeouts.response, self._timeouts.response)
         except TimeoutError:
             self.end("enquire-link-timeout")
             raise
@@ -222,7 +223,7 @@ class SmppConnection:
         if name == "enquire_link":
             self.answer("enquire_link_resp", sequence)
         elif name == "deliver_sm":
-            self._inbox.handle_deliver_sm(self, sequence, octets)
+            self._handler.handle_deliver_sm(self, sequence, octets)
         elif name == "unbind":
             self.answer("unbind_resp", sequence)
             raise ConnectionClosed
@@ -232,43 +233,43 @@ class SmppConnection:
             self.answer("generic_nack", sequence, consts.SMPP_ESME_RINVCMDID)
 
     def _settle(self, header: PduHeader, octets: bytes) -> None:
-        """Give an answer to who waits for it; raises InvalidPdu when it answers no request of ours."""
-        answer = _read_answer(header, octets)
+        """Hand a response to its request; raises InvalidPdu if it answers none of ours."""
+        response = _parse_response(header, octets)
         with self._lock:
             request = self._requests.get(header.sequence)
             if request is None:
                 if header.sequence > self._sequence or header.command == "generic_nack":
-                    raise InvalidPdu("an answer to a request that nobody made")
-                # A second answer to one request.
+                    raise InvalidPdu("a response to no request")
+                # A second response to one request.
                 return
             if header.command not in (request.answered_by, "generic_nack"):
-                raise InvalidPdu("an answer to another kind of request")
+                raise InvalidPdu("a response to another kind of request")
             del self._requests[header.sequence]
-            request.answer = answer
+            request.response = response
             late = request.abandoned and request.reference
             self._abandoned -= bool(late)
         request.settled.set()
         if late:
-            self._inbox.handle_late_response(late, answer)
+            self._handler.handle_late_response(late, response)
 
 
-def _read_answer(header: PduHeader, octets: bytes) -> SubmitResponse:
-    """Read what a request was answered; the body of a refusal is no use, and often missing."""
+def _parse_response(header: PduHeader, octets: bytes) -> SubmitResponse:
+    """Return a response; the body of a refusal is useless and often missing."""
     if header.status or header.command != "submit_sm_resp":
         return SubmitResponse(header.status, None)
-    message_id = smpp_pdus.read_body("submit_sm_resp", octets).fields["message_id"]
+    message_id = pdus.read_body("submit_sm_resp", octets).fields["message_id"]
     readable = re.fullmatch(rb"[!-~]{1,64}", message_id)
     return SubmitResponse(header.status, message_id.decode() if readable else None)
 
 
-def _log_in(socket: PduSocket, login: SmppCredentials, deadline: float) -> None:
-    """Bind a connection as a transceiver until a moment; raises Unavailable."""
-    request = smpp_pdus.write(
+def _bind(socket: PduSocket, credentials: SmppCredentials, deadline: float) -> None:
+    """Bind as a transceiver before a deadline; raises Unavailable."""
+    request = pdus.write(
         "bind_transceiver",
         BIND_SEQUENCE,
-        system_id=login.system_id,
-        password=login.password,
-        system_type=login.system_type,
+        system_id=credentials.system_id,
+        password=credentials.password,
+        system_type=credentials.system_type,
     )
     try:
         socket.write(request, deadline)

@@ -1,7 +1,6 @@
-"""Delivery receipts: what a deliver_sm says of which message (SMPP 3.4, 5.3.2 and appendix B).
+"""Delivery receipts in deliver_sm (SMPP 3.4, 5.3.2 and appendix B).
 
-Owns the way from the SMSC's words to ours. Refuses what is not marked as a receipt, whatever it says: a
-person may text `id:… stat:DELIVRD` too.
+Only a PDU that is marked as a receipt is one: a person may text `id:… stat:DELIVRD` too.
 """
 
 import re
@@ -9,19 +8,19 @@ from typing import Literal, NamedTuple
 
 from smpplib import consts
 
-from sms.smpp_codes import STATE_NAMES, STATUSES
-from sms.smpp_pdus import PduBody
+from sms.smpp.codes import STATE_NAMES, STATUSES
+from sms.smpp.pdus import PduBody
 
-#: How the texts of receipts write the id of a message: as the answer to the submit did, or in decimal
-#: what the answer wrote in hexadecimal, or the other way round.
+#: How texts of receipts write message ids: as the submit_sm_resp did, in decimal where that was hexadecimal,
+#: or in hexadecimal where that was decimal.
 ReceiptIds = Literal["same", "decimal", "hex"]
 MAX_ID_LENGTH = 64
 
 _TEXT_BASES = {"same": None, "decimal": 10, "hex": 16}
-_ANSWER_BASES = {"same": None, "decimal": 16, "hex": 10}
+_RESPONSE_BASES = {"same": None, "decimal": 16, "hex": 10}
 _DIGITS = {10: "[0-9]+", 16: "[0-9A-Fa-f]+"}
 
-#: Bits 2 to 5 of esm_class; SMSC delivery receipts and intermediate notifications are ours (5.2.12).
+#: Bits 2 to 5 of esm_class: SMSC delivery receipts and intermediate notifications (5.2.12).
 _MESSAGE_TYPE = 0b00111100
 _RECEIPT_TYPES = frozenset({0b00000100, 0b00100000})
 _RECEIPTED_MESSAGE_ID = consts.OPTIONAL_PARAMS["receipted_message_id"]
@@ -32,12 +31,12 @@ _MESSAGE_PAYLOAD = consts.OPTIONAL_PARAMS["message_payload"]
 _ID = re.compile(r"\bid:\s*([!-~]{1,64})(?=\s|$)", re.IGNORECASE)
 _STATE = re.compile(r"\bstat:\s*([A-Z]{1,8})\b", re.IGNORECASE)
 _ERROR = re.compile(r"\berr:\s*([0-9A-Za-z]{1,8})\b", re.IGNORECASE)
-#: What follows is the beginning of the message, and no concern of ours.
+#: The start of the message text follows, which is not part of the receipt.
 _TEXT = re.compile(r"\btext:", re.IGNORECASE)
 
 
 class Receipt(NamedTuple):
-    """What is said of one message: our status, None when nothing is told, and the SMSC's words."""
+    """A receipt: our status, None if the state means nothing to us, and the SMSC's state and error."""
 
     message_id: str
     status: str | None
@@ -45,22 +44,22 @@ class Receipt(NamedTuple):
 
 
 def is_receipt(body: PduBody) -> bool:
-    """Say whether a deliver_sm is a receipt of the SMSC and not the text of a person."""
+    """Return whether a deliver_sm is a receipt and not a person's text."""
     return body.fields["esm_class"] & _MESSAGE_TYPE in _RECEIPT_TYPES
 
 
 def read_receipt(body: PduBody, ids: ReceiptIds) -> Receipt | None:
-    """Read a receipt; None when it does not say what of which message.
+    """Parse a receipt; None if it has no message id or no state.
 
-    receipted_message_id and message_state count for more than the text. The first is spelled as the
-    answer's id was, the text's id as `ids` says.
+    receipted_message_id and message_state take precedence over the text. The former is written as in the
+    response, the text's id as `ids` says.
     """
     text = _TEXT.split(_text(body), maxsplit=1)[0]
     option = body.options.get(_RECEIPTED_MESSAGE_ID, b"").rstrip(b"\0").decode("ascii", "replace")
     if re.fullmatch("[!-~]{1,64}", option):
         message_id = canonical_id(option, ids)
     elif found := _ID.search(text):
-        message_id = _respell(found[1], _TEXT_BASES[ids])
+        message_id = _rewrite(found[1], _TEXT_BASES[ids])
     else:
         return None
     number = body.options.get(_MESSAGE_STATE)
@@ -73,16 +72,16 @@ def read_receipt(body: PduBody, ids: ReceiptIds) -> Receipt | None:
 
 
 def canonical_id(message_id: str, ids: ReceiptIds) -> str:
-    """Spell the id of an answer so that the one in the text of a receipt can be compared with it."""
-    return _respell(message_id, _ANSWER_BASES[ids])
+    """Return the id of a response in a form that equals the id in the text of a receipt."""
+    return _rewrite(message_id, _RESPONSE_BASES[ids])
 
 
-def _respell(message_id: str, base: int | None) -> str:
-    """Write a number of a base in decimal, without leading zeros; leave what is none as it is."""
+def _rewrite(message_id: str, base: int | None) -> str:
+    """Return a number of a base in decimal, without leading zeros; anything else unchanged."""
     if base is None or not re.fullmatch(_DIGITS[base], message_id):
         return message_id
     number = int(message_id, base)
-    # As many digits as an id may have: 64 hexadecimal ones would be more.
+    # 64 hexadecimal digits would be longer than an id may be.
     return str(number) if number < 10**MAX_ID_LENGTH else message_id
 
 
@@ -94,7 +93,7 @@ def _text(body: PduBody) -> str:
 
 
 def _error(body: PduBody, text: str) -> str | None:
-    """Find the network's error: of the option, a kind of network and a number of 16 bits."""
+    """Return the network error; the option holds the type of network and 16 bits."""
     option = body.options.get(_NETWORK_ERROR_CODE, b"")
     if len(option) == 3:
         return str(int.from_bytes(option[1:]))

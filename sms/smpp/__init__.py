@@ -1,0 +1,1 @@
+"""SMPP 3.4: texts over a bind to an SMSC."""
