@@ -118,9 +118,8 @@ class VerificationService:
             repeated = self._repeat(claimed, earlier, service)
             if repeated and not secret:
                 raise IdempotencyAnswerWithheld(
-                    "Its text or call was asked for before. Only an Idempotency-Key of at least"
-                    f" {idempotency.SECRET_KEY_LENGTH} characters is told the answer again; start anew"
-                    " with one."
+                    "The request was done before. Its answer is repeated only for an Idempotency-Key of at"
+                    f" least {idempotency.SECRET_KEY_LENGTH} characters; start again with such a key."
                 )
             if repeated:
                 return repeated
