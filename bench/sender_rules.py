@@ -1,7 +1,7 @@
 """`python -m bench.sender_rules`: what blocking, requests and limits cost a message, by size of batch.
 
 100 people write to each other in 50 pairs, or everybody of a batch to somebody else; all are in touch. Timed
-is the judging inside its transaction and not the commit, which a batch has anyway; of many batches the
+is the evaluation inside its transaction and not the commit, which a batch has anyway; of many batches the
 median counts.
 """
 

@@ -26,11 +26,11 @@ class MessageLimits:
 
     #: Over all recipients.
     messages: RateLimit
-    #: To one recipient who is in touch with the sender, or one group.
+    #: To one recipient that is in touch with the sender, or one group.
     to_recipient: RateLimit
-    #: To one recipient who is not.
+    #: To one recipient that is not.
     to_new_recipient: RateLimit
-    #: Recipients who are not.
+    #: Recipients that are not.
     new_recipients: RateLimit
 
     @classmethod

@@ -41,7 +41,7 @@ class MessagingSettings(PushSettings):
         20,
         ge=1,
         le=MAX_RATE,
-        description="Messages in a day to one new recipient, who has neither answered nor accepted.",
+        description="Messages in a day to one new recipient: it has neither answered nor accepted.",
     )
     new_recipients_per_day: int = Field(
         100, ge=1, le=MAX_RATE, description="New recipients that one account writes to in a day."

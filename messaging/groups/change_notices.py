@@ -1,6 +1,6 @@
 """Notices to open sockets that a group changed.
 
-A notice may be lost: messages to the group carry its version, which tells the same.
+A notice may be lost: messages to the group carry its version, which shows the change too.
 """
 
 from collections.abc import Callable, Collection, Mapping

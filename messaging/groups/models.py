@@ -22,7 +22,7 @@ class MemberState(IntEnum):
 
     JOINED = 1
     INVITED = 2
-    #: Others see it as invited; the account itself is not told.
+    #: Others see it as invited; for the account itself the group does not exist.
     WITHHELD = 3
 
 

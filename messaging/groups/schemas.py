@@ -93,7 +93,7 @@ class MemberAnswer(Answer):
 
     @classmethod
     def of(cls, account_id: UUID, member: Member) -> Self:
-        """Build the answer. It does not tell whether an invited account was told."""
+        """Build the answer, which does not show whether an invited account knows."""
         return cls(account_id=account_id, role=_WIRE_ROLES[member.role], state=_wire_state(member))
 
 

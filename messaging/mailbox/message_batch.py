@@ -223,7 +223,7 @@ class _Batch:
         expires_at = now + timedelta(seconds=submission.expires_in)
         sender = submission.from_account_id, submission.from_device_id
         header = MessageHeader(message_id, *sender, now, expires_at, submission.group)
-        is_request, quota = decision.is_request, self._rules.quota
+        is_request = decision.is_request
         fitting: list[tuple[LockedMailbox, bytes]] = []
         full: list[LockedMailbox] = []
         for device_id, content in _contents(submission.contents, targets):
@@ -231,9 +231,7 @@ class _Batch:
             if mailbox is None:
                 # Another process removed the device since the devices were read.
                 return devices_mismatched(extra=set(targets) - self._mailboxes.keys())
-            result = shares.check_quota(
-                self._connection, mailbox, header, len(content), quota, is_request=is_request
-            )
+            result = self._check_quota(mailbox, header, len(content), is_request)
             if result is QuotaResult.FITS:
                 fitting.append((mailbox, content))
             elif header.group:
@@ -256,6 +254,17 @@ class _Batch:
         if full:
             self._steps["missed"] += len(full)
         return accepted
+
+    def _check_quota(
+        self, mailbox: LockedMailbox, header: MessageHeader, size: int, is_request: bool
+    ) -> QuotaResult:
+        """Return whether an envelope fits, after counting its sender if that depends on it."""
+        quota = self._rules.quota
+        result = mailbox.check_quota(header, size, quota, is_request=is_request)
+        if result is QuotaResult.UNCOUNTED:
+            shares.load(self._connection, mailbox, header.from_account_id)
+            result = mailbox.check_quota(header, size, quota, is_request=is_request)
+        return result
 
 
 def _contents(

@@ -124,7 +124,7 @@ def devices_of(
     """Return the devices of accounts that messages must be for, in any order.
 
     A device that was not seen for 30 days is left out if another device of the account was, so that an old
-    phone in a drawer makes nobody unreachable. It may miss messages, and is told so when it returns.
+    phone in a drawer makes nobody unreachable. It may miss messages, and gets a notice when it returns.
     """
     since = now - IDLE_AFTER
     rows = _SELECT_DEVICES.run(connection, [(account_id, since) for account_id in account_ids])

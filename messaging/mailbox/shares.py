@@ -13,8 +13,7 @@ from core.bulk import BulkStatement
 from core.database import table
 from messaging.mailbox.locked_mailbox import LockedMailbox, Mailboxes
 from messaging.mailbox.models import Envelope, MailboxShare
-from messaging.mailbox.quota import NO_USAGE, MailboxQuota, QuotaResult, Usage
-from messaging.message_types import MessageHeader
+from messaging.mailbox.quota import NO_USAGE, MailboxQuota, Usage
 
 _SHARES, _ENVELOPES = table(MailboxShare).c, table(Envelope).c
 _INSERT_COUNTED = insert(table(MailboxShare)).from_select(
@@ -40,24 +39,7 @@ _UPSERT_SHARES = BulkStatement(
 )
 
 
-def check_quota(
-    connection: Connection,
-    mailbox: LockedMailbox,
-    header: MessageHeader,
-    size: int,
-    quota: MailboxQuota,
-    *,
-    is_request: bool,
-) -> QuotaResult:
-    """Return whether one more envelope fits into a locked mailbox, and load what that depends on."""
-    result = mailbox.check_quota(header, size, quota, is_request=is_request)
-    if result is QuotaResult.UNCOUNTED:
-        _load(connection, mailbox, header.from_account_id)
-        result = mailbox.check_quota(header, size, quota, is_request=is_request)
-    return result
-
-
-def _load(connection: Connection, mailbox: LockedMailbox, sender: UUID) -> None:
+def load(connection: Connection, mailbox: LockedMailbox, sender: UUID) -> None:
     """Load the usage of a sender into a locked mailbox; count all senders first if nobody did."""
     if not mailbox.has_shares:
         connection.execute(_INSERT_COUNTED, {"device_id": mailbox.device_id})

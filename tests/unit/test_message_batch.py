@@ -233,7 +233,7 @@ def test_what_a_mismatch_names(house):
 
 
 def test_to_the_own_account(house):
-    """A message to oneself is for each other device, and nobody judges it."""
+    """A message to oneself is for each other device, and is not evaluated."""
     anna = house.account(1, 2)
     (answer,) = house.post(sending(anna, anna[0], anna[2:]))
     assert isinstance(answer, AcceptedMessage)
@@ -241,8 +241,8 @@ def test_to_the_own_account(house):
     assert house.evaluated == []
 
 
-def test_judged_once_a_batch(house):
-    """All messages to others are judged together, and what they are told goes with them."""
+def test_evaluated_once_a_batch(house):
+    """All messages to others are evaluated together, and their decisions go with them."""
     anna, ben = house.account(1), house.account(1)
     house.decisions = {ben[0]: DeliveryDecision(is_request=True)}
     house.post(*[sending(anna, ben[0], ben[1:]) for _ in range(3)])
@@ -250,7 +250,7 @@ def test_judged_once_a_batch(house):
     assert all(delivery.is_request for delivery in house.result.deliveries[ben[1]])
 
 
-def test_what_is_there_several_times_is_judged_once(house):
+def test_what_is_there_several_times_is_evaluated_once(house):
     """Repeats in one batch have one answer, a refusal too; another message under the name has none."""
     anna, ben, eve = house.account(1), house.account(1), house.account(1)
     house.decisions = {eve[0]: DeliveryDecision(refusal=MailboxFull("Not today.", retry_after=1))}
@@ -354,7 +354,7 @@ def test_what_a_group_refuses(house):
     assert changed.answer.members == {"version": 3}
     (delivery,) = house.result.deliveries[ben[1]]
     assert delivery.header.group == GroupAtVersion(group, 3)
-    assert house.evaluated == [1]  # those for nobody are not judged
+    assert house.evaluated == [1]  # those for nobody are not evaluated
 
 
 def test_the_digest_is_the_one_of_the_protocol():

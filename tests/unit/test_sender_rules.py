@@ -100,7 +100,7 @@ def test_a_strangers_message_is_a_request_until_it_is_answered(evaluate, contact
     assert contacts() == {(ANNA, BEN): ContactState.ACCEPTED, (BEN, ANNA): ContactState.ACCEPTED}
 
 
-def test_a_batch_is_judged_in_its_order(evaluate):
+def test_a_batch_is_evaluated_in_its_order(evaluate):
     """Each message has its own decision, at its own place."""
     evaluate((BEN, ANNA))
     decisions = evaluate((ANNA, CLEO), (ANNA, BEN), (CLEO, BEN), (ANNA, CLEO))

@@ -142,7 +142,7 @@ def test_changes_an_hour_are_limited(people, group, change, kith):
     assert (refused.status_code, problem_code(refused)) == (429, "group-rate-limited")
 
 
-def test_an_invitation_is_judged_by_who_invites(kith, people, change, group):
+def test_an_invitation_is_decided_by_its_inviter(kith, people, change, group):
     """Invited again by somebody she knows she joins; nobody who joined is put back."""
     anna, ben, cleo, dora = people
     put_in_touch(kith, [dora], ben)
