@@ -44,6 +44,17 @@ def test_each_setting_is_documented() -> None:
     assert all(cells[1] for cells in documented.values())
 
 
+def test_each_renamed_setting_is_in_the_upgrade_notes() -> None:
+    """docs/upgrading.md says what replaces each setting that the start refuses."""
+    rows = {cells[0]: cells[1] for cells in _rows("upgrading.md")}
+    for section in Settings.__mro__:
+        for name, instead in vars(section).get("RETIRED", {}).items():
+            (row,) = [row for cell, row in rows.items() if f"`{name}`" in cell]
+            assert set(re.findall(r"KITH_[A-Z_]+", instead)) <= set(
+                re.findall(r"KITH_[A-Z_]+", row)
+            )
+
+
 def test_each_setting_explains_itself() -> None:
     """The description in the code, which help and the page are written from, is there."""
     assert all(field.description for field in Settings.model_fields.values())
