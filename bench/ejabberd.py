@@ -90,7 +90,7 @@ def measure(
         # In this order: what is under way when people go offline is stored for them.
         offline = _to_offline(server, pairs, ahead, seconds)
         online = _to_online(server, pairs, ahead, seconds)
-    return [{"form": "ejabberd online", **online}, {"form": "ejabberd offline", **offline}]
+    return [{"codec": "ejabberd online", **online}, {"codec": "ejabberd offline", **offline}]
 
 
 def _to_online(server: _Server, pairs: int, ahead: int, seconds: float) -> dict[str, Any]:

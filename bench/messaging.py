@@ -35,7 +35,7 @@ from tests.server import RunningServer, running_server
 LIVEZ = request("GET", "/livez")
 #: Between two messages, or two questions to `/livez`, on an idle server.
 PAUSE = 0.005
-FORMS = {"messagepack": MSGPACK, "json": JSON}
+CODECS = {"messagepack": MSGPACK, "json": JSON}
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class World:
     url: str
     people: list[Person]
 
-    def connect(self, person: Person, form: str) -> Client:
+    def connect(self, person: Person, codec: str) -> Client:
         """Open somebody's socket."""
-        return Client(self.server.address, person, form)
+        return Client(self.server.address, person, codec)
 
 
 @contextmanager
@@ -100,23 +100,23 @@ class _Pair(Pair):
             client.send([{"type": "ack", "through": last}])
 
 
-def throughput(dialect: str, form: str, pairs: int, ahead: int, seconds: float) -> dict[str, Any]:
+def throughput(dialect: str, codec: str, pairs: int, ahead: int, seconds: float) -> dict[str, Any]:
     """Let pairs write as fast as they are answered."""
     with served(dialect, 2 * pairs) as world:
-        clients = [world.connect(person, form) for person in world.people]
+        clients = [world.connect(person, codec) for person in world.people]
         for client in clients:
             client.wait_for(CaughtUp)
         # The first two are in touch, and so on.
         writing = [_Pair(*both, ahead) for both in zip(clients[::2], clients[1::2], strict=True)]
         figures = drive(writing, world.server.process.pid, seconds)
-    return {"form": form, **figures}
+    return {"codec": codec, **figures}
 
 
-def latency(dialect: str, form: str, messages: int) -> dict[str, Any]:
+def latency(dialect: str, codec: str, messages: int) -> dict[str, Any]:
     """Send one message at a time to a server that does nothing else."""
     received, accepted = [], []
     with served(dialect, 2) as world:
-        alice, bob = (world.connect(person, form) for person in world.people)
+        alice, bob = (world.connect(person, codec) for person in world.people)
         alice.wait_for(CaughtUp)
         bob.wait_for(CaughtUp)
         content = os.urandom(CONTENT_SIZE)
@@ -131,7 +131,7 @@ def latency(dialect: str, form: str, messages: int) -> dict[str, Any]:
             bob.wait_for(Acked)
             time.sleep(PAUSE)
     return {
-        "form": form,
+        "codec": codec,
         "messages": messages,
         "received_p50_ms": round(percentile(received, 0.5), 2),
         "received_p99_ms": round(percentile(received, 0.99), 2),
@@ -140,12 +140,12 @@ def latency(dialect: str, form: str, messages: int) -> dict[str, Any]:
     }
 
 
-def drain(dialect: str, form: str, waiting: int) -> dict[str, Any]:
+def drain(dialect: str, codec: str, waiting: int) -> dict[str, Any]:
     """Open the socket of somebody for whom many messages wait, and acknowledge them as they come."""
     with served(dialect, 2, waiting) as world:
         server = family(world.server.process.pid)
         used, begun = spent(server), time.perf_counter()
-        bob = world.connect(world.people[1], form)
+        bob = world.connect(world.people[1], codec)
         last = acknowledged = 0
         while acknowledged < waiting:
             before = last
@@ -161,7 +161,7 @@ def drain(dialect: str, form: str, waiting: int) -> dict[str, Any]:
                 bob.send([{"type": "ack", "through": last}])
         took, server_cpu = time.perf_counter() - begun, spent(server) - used
     return {
-        "form": form,
+        "codec": codec,
         "messages": waiting,
         "seconds": round(took, 2),
         "a_second": round(waiting / took),
@@ -201,13 +201,13 @@ class _Crowd:
         self._poll.close()
 
 
-def idle(dialect: str, form: str, sockets: int, seconds: float) -> dict[str, Any]:
+def idle(dialect: str, codec: str, sockets: int, seconds: float) -> dict[str, Any]:
     """Hold many sockets open that nothing is sent over, and ask `/livez` meanwhile."""
     with served(dialect, sockets) as world, ExitStack() as stack:
         (worker,) = psutil.Process(world.server.process.pid).children()
         alone, livez = [], []
         # What the worker needs once, however many sockets there are, is there before.
-        warm = world.connect(world.people[0], form)
+        warm = world.connect(world.people[0], codec)
         warm.wait_for(CaughtUp)
         for _ in range(200):
             alone.append(_ask(world))
@@ -215,7 +215,7 @@ def idle(dialect: str, form: str, sockets: int, seconds: float) -> dict[str, Any
         crowd = stack.enter_context(_Crowd())
         begun = time.perf_counter()
         for person in world.people[1:]:
-            client = world.connect(person, form)
+            client = world.connect(person, codec)
             client.wait_for(CaughtUp)
             crowd.add(client)
             # Opening thousands takes longer than the server waits for an answer to a ping.
@@ -228,7 +228,7 @@ def idle(dialect: str, form: str, sockets: int, seconds: float) -> dict[str, Any
             crowd.attend(PAUSE)
         later = worker.memory_info().rss
     return {
-        "form": form,
+        "codec": codec,
         "sockets": crowd.opened,
         "hung_up_on": crowd.hung_up_on,
         "opened_a_second": round(crowd.opened / opening),
@@ -255,7 +255,7 @@ def _show(console: Console, name: str, results: list[dict[str, Any]]) -> None:
         return
     table = Table(title=name)
     for heading in results[0]:
-        table.add_column(heading.replace("_", " "), justify="right", no_wrap=heading == "form")
+        table.add_column(heading.replace("_", " "), justify="right", no_wrap=heading == "codec")
     for figures in results:
         table.add_row(*map(str, figures.values()))
     console.print(table)
@@ -263,7 +263,7 @@ def _show(console: Console, name: str, results: list[dict[str, Any]]) -> None:
 
 @click.command()
 @click.option("--database", type=click.Choice(["sqlite", "postgresql"]), default="sqlite")
-@click.option("--form", type=click.Choice([*FORMS, "both"]), default="both", show_default=True)
+@click.option("--codec", type=click.Choice([*CODECS, "both"]), default="both", show_default=True)
 @click.option("--pairs", default=50, show_default=True, help="Of people who write; 0 for none.")
 @click.option("--ahead", default=250, show_default=True, help="Messages in flight a pair.")
 @click.option("--seconds", default=8.0, show_default=True, help="Time that is measured.")
@@ -273,7 +273,7 @@ def _show(console: Console, name: str, results: list[dict[str, Any]]) -> None:
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Write the JSON here too.")
 def main(
     database: str,
-    form: str,
+    codec: str,
     pairs: int,
     ahead: int,
     seconds: float,
@@ -283,7 +283,7 @@ def main(
     file: Path | None,
 ) -> None:
     """Measure messages over the stream."""
-    forms = list(FORMS.values()) if form == "both" else [FORMS[form]]
+    codecs = list(CODECS.values()) if codec == "both" else [CODECS[codec]]
     console = Console()
     found: dict[str, Any] = {
         "machine": machine(),
@@ -293,7 +293,7 @@ def main(
         "pairs": [],
     }
     if pairs:
-        found["pairs"] = [throughput(database, one, pairs, ahead, seconds) for one in forms]
+        found["pairs"] = [throughput(database, one, pairs, ahead, seconds) for one in codecs]
         installed = ejabberd.installation()
         if installed:
             found["pairs"] += ejabberd.measure(installed, pairs, ahead, seconds)
@@ -306,7 +306,7 @@ def main(
         ("drain", waiting, lambda one: drain(database, one, waiting)),
         ("idle", sockets, lambda one: idle(database, one, sockets, seconds)),
     ):
-        found[name] = [measure(one) for one in forms] if number else []
+        found[name] = [measure(one) for one in codecs] if number else []
         _show(console, f"{name}, on {database}", found[name])
     text = json.dumps(found, indent=2)
     print(text)

@@ -68,11 +68,11 @@ _WRITERS = {
 class Client:
     """An open socket."""
 
-    def __init__(self, address: tuple[str, int], person: Person, form: str) -> None:
+    def __init__(self, address: tuple[str, int], person: Person, codec: str) -> None:
         self.person = person
-        self._opcode = _TEXT if form == JSON else _BINARY
-        self._decode, self._encode = _READERS[form], _WRITERS[form]
-        self._form = form
+        self._opcode = _TEXT if codec == JSON else _BINARY
+        self._decode, self._encode = _READERS[codec], _WRITERS[codec]
+        self._codec = codec
         self._buffer = b""
         self.wire = socket.create_connection(address, timeout=PATIENCE)
         self.wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -81,7 +81,7 @@ class Client:
             b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
             b"Sec-WebSocket-Key: %s\r\nSec-WebSocket-Protocol: %s\r\n"
             b"Authorization: Bearer %s\r\n\r\n"
-            % (base64.b64encode(os.urandom(16)), form.encode(), person.token.encode())
+            % (base64.b64encode(os.urandom(16)), codec.encode(), person.token.encode())
         )
         while b"\r\n\r\n" not in self._buffer:
             self._buffer += self._receive()
@@ -107,7 +107,7 @@ class Client:
         }
 
     def _content(self, content: bytes) -> str | bytes:
-        return encode(content) if self._form == JSON else content
+        return encode(content) if self._codec == JSON else content
 
     def send(self, frames: Sequence[dict[str, Any]]) -> None:
         """Write frames in one message."""

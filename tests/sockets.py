@@ -1,4 +1,4 @@
-"""A WebSocket client for tests: it writes and reads frames in either form, and broken ones byte by byte."""
+"""A WebSocket client for tests: it writes and reads frames in either codec, and broken ones byte by byte."""
 
 import base64
 import http.client
@@ -47,15 +47,20 @@ class Closed(Exception):
 
 
 class TestSocket:
-    """An open socket; frames are the same in both forms: ids are texts, contents bytes."""
+    """An open socket; frames are the same in both codecs: ids are texts, contents bytes."""
 
     __test__ = False
 
     def __init__(
-        self, address: tuple[str, int], form: str = JSON, *, receive_buffer: int = 0, **headers: str
+        self,
+        address: tuple[str, int],
+        subprotocol: str = JSON,
+        *,
+        receive_buffer: int = 0,
+        **headers: str,
     ) -> None:
         """Open it with these header fields (`_` for `-`); raises Refused."""
-        self.form = form
+        self.subprotocol = subprotocol
         self.wire = socket.socket()
         if receive_buffer:
             self.wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -70,7 +75,7 @@ class TestSocket:
             "Connection": "Upgrade",
             "Sec-WebSocket-Version": "13",
             "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode(),
-            "Sec-WebSocket-Protocol": form,
+            "Sec-WebSocket-Protocol": subprotocol,
         } | {name.replace("_", "-"): value for name, value in headers.items()}
         lines = [f"{name}: {value}\r\n" for name, value in fields.items() if value]
         try:
@@ -104,7 +109,7 @@ class TestSocket:
 
     def send(self, *frames: Frame) -> None:
         """Send frames in one message."""
-        if self.form == JSON:
+        if self.subprotocol == JSON:
             self.send_raw(json.dumps(_convert(list(frames), _to_json)))
         else:
             self.send_raw(msgspec.msgpack.encode(_convert(list(frames), _to_msgpack)))
@@ -162,7 +167,7 @@ class TestSocket:
 
     def _decode(self) -> list[Frame]:
         parts, self._parts = self._parts, []
-        if self.form == JSON:
+        if self.subprotocol == JSON:
             frames = _convert(json.loads("".join(parts)), _from_json)
         else:
             frames = _convert(msgspec.msgpack.decode(b"".join(parts)), _from_msgpack)

@@ -1,4 +1,4 @@
-"""Sockets at two workers over a real Valkey, without the slow poll: what comes was told, not found."""
+"""Sockets at two workers over a real Valkey, without the mailbox poller: every message is notified."""
 
 import base64
 import time

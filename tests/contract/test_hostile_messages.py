@@ -37,9 +37,11 @@ class Town:
         self._stack = stack
         self._ends = [self.open(self.ben, JSON), self.open(self.carla, MSGPACK)]
 
-    def open(self, person: Person, form: str = JSON, **options: int) -> TestSocket:
+    def open(self, person: Person, subprotocol: str = JSON, **options: int) -> TestSocket:
         """Open a socket, which stays open."""
-        socket = TestSocket(self._address, form, Authorization=f"Bearer {person.token}", **options)
+        socket = TestSocket(
+            self._address, subprotocol, Authorization=f"Bearer {person.token}", **options
+        )
         self._stack.enter_context(socket)
         socket.expect("ready")
         socket.expect("caught_up")
@@ -146,11 +148,11 @@ def test_what_is_anothers_or_yet_to_come_acknowledged(town: Town, mallory: Perso
     assert kept["seq"] == 1
 
 
-@pytest.mark.parametrize("form", [JSON, MSGPACK])
-def test_a_message_of_ten_megabytes(town: Town, mallory: Person, form: str) -> None:
+@pytest.mark.parametrize("subprotocol", [JSON, MSGPACK])
+def test_a_message_of_ten_megabytes(town: Town, mallory: Person, subprotocol: str) -> None:
     """The socket ends as soon as too much of it has come."""
-    socket = town.open(mallory, form)
-    opcode = 0x81 if form == JSON else 0x82
+    socket = town.open(mallory, subprotocol)
+    opcode = 0x81 if subprotocol == JSON else 0x82
     head = bytes((opcode, 0xFF)) + TEN_MEGABYTES.to_bytes(8) + bytes(4)
     socket.wire.sendall(head + bytes(LARGEST + 1))
     assert socket.closing().code == 1009
@@ -168,14 +170,14 @@ def test_half_a_frame(town: Town, mallory: Person) -> None:
 
 def test_garbage(town: Town, mallory: Person) -> None:
     """What is no frame ends the socket, which says why."""
-    for form, garbage, code in (
+    for subprotocol, garbage, code in (
         (JSON, "{", 1007),
         (JSON, b"{}", 1003),
         (JSON, '{"drop": "table", "table": "messages"}', 1007),
         (MSGPACK, b"\xc1", 1007),
         (MSGPACK, "{}", 1003),
     ):
-        socket = town.open(mallory, form)
+        socket = town.open(mallory, subprotocol)
         socket.send_raw(garbage)
         closed = socket.closing()
         assert closed.code == code

@@ -41,13 +41,13 @@ class Life:
     killed: threading.Event = field(default_factory=threading.Event)
 
     @contextmanager
-    def socket(self, device: Person, form: str) -> Iterator[TestSocket]:
+    def socket(self, device: Person, subprotocol: str) -> Iterator[TestSocket]:
         """Open a device's socket, which breaks when the server is killed, and never before.
 
         Raises Killed when the server was killed before it was open.
         """
         try:
-            opened = TestSocket(self.address, form, Authorization=f"Bearer {device.token}")
+            opened = TestSocket(self.address, subprotocol, Authorization=f"Bearer {device.token}")
         except OSError as error:
             assert self.killed.is_set(), f"refused while the server was up: {error!r}"
             raise Killed from None
@@ -121,10 +121,10 @@ class Writer:
         assert self.accepted.setdefault(number, message_id) == message_id
         life.begun.set()
 
-    def write_by_socket(self, life: Life, form: str) -> None:
+    def write_by_socket(self, life: Life, subprotocol: str) -> None:
         """Write as much as may be unanswered, in bursts."""
         due, in_flight = deque(self._again()), 0
-        with life.socket(self._device, form) as socket:
+        with life.socket(self._device, subprotocol) as socket:
             socket.expect("ready")
             socket.expect("caught_up")
             while due or in_flight or not life.is_last:
@@ -167,9 +167,9 @@ class Reader:
         #: The number that came last on this connection; 0 when none has.
         self._last = 0
 
-    def read_by_socket(self, life: Life, form: str) -> None:
+    def read_by_socket(self, life: Life, subprotocol: str) -> None:
         """Read what comes, on the last day until everything has come and is acknowledged."""
-        with life.socket(self.device, form) as socket:
+        with life.socket(self.device, subprotocol) as socket:
             self._last, all_came = 0, False
             while True:
                 frame = socket.receive()

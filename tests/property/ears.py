@@ -13,11 +13,11 @@ _BESIDE = {"keys_low", "group_changed", "missed"}
 class Ear:
     """A device's socket, and how far it has heard."""
 
-    def __init__(self, device: Device, address: tuple[str, int], form: str) -> None:
+    def __init__(self, device: Device, address: tuple[str, int], subprotocol: str) -> None:
         """Open it, and read whether it is told all that waits, in order, and then the true mark."""
         token = device.headers["Authorization"]
         self.device = device
-        self.socket = TestSocket(address, form, Authorization=token)
+        self.socket = TestSocket(address, subprotocol, Authorization=token)
         self._heard = 0
         assert self.socket.expect("ready")["device_id"] == device.id
         self._caught_up = False

@@ -220,11 +220,11 @@ class Machine(RuleBasedStateMachine):
         known = self.model.acknowledge(device, through)
         assert code == ("" if known else "acknowledgement-ahead")
 
-    def open(self, which: int, form: str) -> None:
+    def open(self, which: int, subprotocol: str) -> None:
         """A device opens its socket, perhaps once more, and is told all that waits and the mark."""
         device = self._one(which)
         older = self.ears.pop(device, None)
-        ear = self.ears[device] = Ear(device, self.address, form)
+        ear = self.ears[device] = Ear(device, self.address, subprotocol)
         if older is not None:
             assert older.closing().code == CloseCode.REPLACED
             older.drop()

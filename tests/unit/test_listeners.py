@@ -1,4 +1,4 @@
-"""Wake-ups between those who store and those who listen, in one process."""
+"""The listener registry in one process."""
 
 import threading
 from collections.abc import Iterator
@@ -79,7 +79,7 @@ def test_a_newer_wait_ends_the_older():
 def test_a_poll_and_a_socket_live_side_by_side():
     """Each kind ends its own older one only; both hear what is stored, the socket alone all else."""
     registry = ListenerRegistry()
-    poll, socket = Told(), Told()
+    poll, socket = RecordingListener(), RecordingListener()
     with (
         registry.register(HERS, socket),
         registry.register(HERS, poll, is_poll=True),
@@ -91,7 +91,10 @@ def test_a_poll_and_a_socket_live_side_by_side():
         now = datetime.now(UTC)
         registry.notify(HERS, Signal(HIS, HIS, b"ring", now, now))
         assert (len(poll.signals), len(socket.signals)) == (0, 1)
-        with registry.register(HERS, Told(), is_poll=True), registry.register(HERS, Told()):
+        with (
+            registry.register(HERS, RecordingListener(), is_poll=True),
+            registry.register(HERS, RecordingListener()),
+        ):
             assert (poll.why, socket.why) == ([CloseCode.REPLACED], [CloseCode.REPLACED])
     assert len(registry.slots()) == 0
 
@@ -99,7 +102,7 @@ def test_a_poll_and_a_socket_live_side_by_side():
 def test_a_revoked_device_has_neither():
     """What ends the listeners of a device ends both."""
     registry = ListenerRegistry()
-    poll, socket = Told(), Told()
+    poll, socket = RecordingListener(), RecordingListener()
     with registry.register(HERS, socket), registry.register(HERS, poll, is_poll=True):
         registry.close(HERS, CloseCode.REVOKED)
     assert (poll.why, socket.why) == ([CloseCode.REVOKED], [CloseCode.REVOKED])
@@ -140,7 +143,7 @@ def test_who_came_with_another_token_ends():
             assert waiter.closed is ends
 
 
-class Told(LongPoll):
+class RecordingListener(LongPoll):
     """A listener that keeps why it was ended, and the signals it was passed."""
 
     def __init__(self) -> None:
@@ -179,7 +182,7 @@ class Bus:
 @pytest.fixture
 def met():
     """Give a listener that meets announcements of others: registry, bus, listener, its own one."""
-    registry, bus, listener = ListenerRegistry(), Bus(), Told()
+    registry, bus, listener = ListenerRegistry(), Bus(), RecordingListener()
     registry.bus = bus
     with registry.register(HERS, listener):
         yield registry, bus, listener, registry.slots_of(HERS)[0].registration(is_repeat=False)
@@ -210,7 +213,7 @@ def test_a_poll_elsewhere_is_told_too(met):
     registry.notify_stored({HERS: ()}, urgent={HERS})
     assert bus.published == [MessageStored(0, is_urgent=False)]
     bus.published.clear()
-    poll = Told()
+    poll = RecordingListener()
     with registry.register(HIS, poll, is_poll=True):
         arrival = registry.slots_of(HIS)[0].registration(is_repeat=True)
         registry.handle(

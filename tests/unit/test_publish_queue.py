@@ -1,4 +1,4 @@
-"""What waits to be published."""
+"""The publish queue."""
 
 from uuid import UUID
 

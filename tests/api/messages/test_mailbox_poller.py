@@ -1,4 +1,4 @@
-"""The slow poll, under wake-ups that do not come."""
+"""The mailbox poller, where notifications are lost."""
 
 import threading
 from uuid import UUID
@@ -14,7 +14,7 @@ LONG = 20
 
 
 class Listener:
-    """Keeps how often it was woken, and why it was ended."""
+    """Counts its wake-ups and records why it was closed."""
 
     def __init__(self):
         self.woken, self.why, self.through = 0, [], []
@@ -50,12 +50,12 @@ def listening(kith, ben):
 
 
 @pytest.fixture
-def unheard(kith, monkeypatch):
-    """Wake-ups are lost."""
+def lost(kith, monkeypatch):
+    """Notifications are lost."""
     monkeypatch.setattr(kith.messaging.registry, "notify_stored", lambda *_: None)
 
 
-@pytest.mark.usefixtures("unheard")
+@pytest.mark.usefixtures("lost")
 def test_what_was_not_told_is_found(kith, ben, listening, send, acknowledge):
     """Something in the mailbox wakes its listener once, and nothing does when all is known."""
     kith.messaging.mailbox_poller.poll()
@@ -112,7 +112,7 @@ def test_a_token_that_was_revoked(kith, ben, listening, monkeypatch):
     assert listening.why == [CloseCode.REVOKED]
 
 
-@pytest.mark.usefixtures("unheard")
+@pytest.mark.usefixtures("lost")
 def test_it_goes_on(kith, ben, listening, send, monkeypatch):
     """In its thread it looks when asked and by itself, also after the database was away."""
     kith.messaging.mailbox_poller.interval_seconds = 0.02

@@ -23,18 +23,21 @@ def address(app: OpenAPI) -> Iterator[tuple[str, int]]:
 
 
 @pytest.fixture(params=[JSON, MSGPACK])
-def form(request: pytest.FixtureRequest) -> str:
+def subprotocol(request: pytest.FixtureRequest) -> str:
     """Each way to write frames."""
     return str(request.param)
 
 
 @pytest.fixture
-def open_socket(address: tuple[str, int], form: str) -> Iterator[Open]:
+def open_socket(address: tuple[str, int], subprotocol: str) -> Iterator[Open]:
     """Open a person's socket, which is hung up at the end."""
     with ExitStack() as stack:
 
         def make(person: Person, **options: Any) -> TestSocket:
-            fields = {"form": form, "Authorization": f"Bearer {person.token}"} | options
+            fields = {
+                "subprotocol": subprotocol,
+                "Authorization": f"Bearer {person.token}",
+            } | options
             return stack.enter_context(TestSocket(address, **fields))
 
         yield make

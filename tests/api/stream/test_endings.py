@@ -17,7 +17,7 @@ from tests.sockets import JSON, TestSocket
 
 pytestmark = [
     pytest.mark.parametrize("dialect", ["sqlite"], indirect=True),
-    pytest.mark.parametrize("form", [JSON], indirect=True),
+    pytest.mark.parametrize("subprotocol", [JSON], indirect=True),
 ]
 PATIENCE = 10.0
 
@@ -190,7 +190,7 @@ def _until(what: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_a_ping_comes_after_the_interval_that_is_set(make_app: MakeApp, form: str) -> None:
+def test_a_ping_comes_after_the_interval_that_is_set(make_app: MakeApp, subprotocol: str) -> None:
     """By default a silent peer is asked after 20 seconds, and gone after 40."""
     assert make_app().extensions["kith"].messaging.streams.ping_interval == 20
     assert make_app(ping_interval=7).extensions["kith"].messaging.streams.ping_interval == 7

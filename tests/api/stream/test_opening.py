@@ -10,13 +10,15 @@ from tests.contract.openapi import ContractClient
 from tests.sockets import JSON, MSGPACK, Refused
 
 pytestmark = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
-only_json = pytest.mark.parametrize("form", [JSON], indirect=True)
+only_json = pytest.mark.parametrize("subprotocol", [JSON], indirect=True)
 
 
-def test_the_form_that_is_offered_is_spoken(open_ready: Open, form: str, alice: Person) -> None:
+def test_the_offered_subprotocol_is_spoken(
+    open_ready: Open, subprotocol: str, alice: Person
+) -> None:
     """The handshake names the subprotocol, and the request."""
     socket = open_ready(alice)
-    assert socket.headers["Sec-WebSocket-Protocol"] == form
+    assert socket.headers["Sec-WebSocket-Protocol"] == subprotocol
     assert socket.headers["X-Request-Id"]
     assert socket.settled()
 
@@ -31,7 +33,7 @@ def test_json_is_spoken_when_nothing_is_offered(open_ready: Open, alice: Person)
 
 @only_json
 def test_a_browser_offers_the_token_as_a_subprotocol(open_ready: Open, alice: Person) -> None:
-    """The token is beside the form, which alone is named in the answer."""
+    """The token is beside the codec, which alone is named in the answer."""
     offers = f"bearer.{alice.token}, {JSON}"
     socket = open_ready(alice, Authorization="", Sec_WebSocket_Protocol=offers)
     assert socket.headers["Sec-WebSocket-Protocol"] == JSON
@@ -64,7 +66,7 @@ def test_a_browser_offers_the_token_as_a_subprotocol(open_ready: Open, alice: Pe
 def test_other_handshakes_are_refused(
     open_socket: Open, alice: Person, fields: dict[str, Any], status: int, code: str
 ) -> None:
-    """Without a token, with an unknown form, or of another kind, nothing is upgraded."""
+    """Without a token, with an unknown subprotocol, or of another kind, nothing is upgraded."""
     with pytest.raises(Refused) as refused:
         open_socket(alice, **fields)
     assert (refused.value.status, refused.value.code) == (status, code)

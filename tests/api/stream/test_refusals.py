@@ -10,7 +10,7 @@ from tests.contract.openapi import ContractClient
 from tests.sockets import JSON, MSGPACK, TestSocket
 
 pytestmark = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
-only_json = pytest.mark.parametrize("form", [JSON], indirect=True)
+only_json = pytest.mark.parametrize("subprotocol", [JSON], indirect=True)
 STRANGE = "7d9f3c1e-0000-4000-8000-000000000000"
 
 
@@ -164,7 +164,7 @@ def test_garbage_ends_the_socket(
     open_socket: Open, alice: Person, kind: str, garbage: str | bytes, code: int
 ) -> None:
     """What is not a frame of the subprotocol closes the socket, with a reason."""
-    socket = open_socket(alice, form=kind)
+    socket = open_socket(alice, subprotocol=kind)
     socket.send_raw(garbage)
     closed = socket.closing()
     assert closed.code == code
