@@ -150,14 +150,14 @@ class TestTokenIssuer:
         assert self.issuer.secrets(b"context", None) == [b"r" * 32]
 
     def test_with_a_key_it_is_the_same_again(self) -> None:
-        """The same occasion and key give the same secret, with no randomness in it."""
+        """The same context and key give the same secret, with no randomness in it."""
         secret = self.issuer.secrets(b"context", "key")[0]
         assert secret == self.issuer.secrets(b"context", "key")[0]
         assert len(secret) == 32
         assert secret != b"r" * 32
 
     def test_contexts_keys_and_server_secrets_are_apart(self) -> None:
-        """Any other occasion, key or server secret gives another secret."""
+        """Any other context, key or server secret gives another secret."""
         old = TokenIssuer(Keyring((OLD,)), lambda size: b"r" * size)
         secrets = {
             self.issuer.secrets(b"context", "key")[0],
