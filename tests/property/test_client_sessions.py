@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kith.messaging.ratchet import NotDecrypted
-from tests.unit.kith.messaging_people import Clock, Machine
-from tests.unit.kith.post_office import PostOffice
+from tests.unit.kith.message_devices import Clock, MessageDevice
+from tests.unit.kith.message_server import MessageServer
 
 STEPS = st.lists(
     st.tuples(
@@ -24,36 +24,38 @@ STEPS = st.lists(
 def test_each_message_is_read_once(steps: Sequence[tuple[str, int]]) -> None:
     """Two devices that may both begin, and whose messages overtake each other, understand all."""
     with tempfile.TemporaryDirectory() as name:
-        office, clock = PostOffice(), Clock()
-        pair = [Machine(who, office, Path(name), clock) for who in ("ann", "ben")]
+        message_server, clock = MessageServer(), Clock()
+        pair = [MessageDevice(who, message_server, Path(name), clock) for who in ("ann", "ben")]
         for one in pair:
             one.keys.maintain(one.kith)
         waiting: list[tuple[int, bytes, bytes]] = []
         heard: list[tuple[int, bytes]] = []
 
-        def say(sender: int, text: bytes) -> None:
+        def encrypt_for(sender: int, text: bytes) -> None:
             machine, other = pair[sender], pair[1 - sender]
             known = machine.sessions.peer(other.account_id, other.device_id)
-            content = machine.first(other, text) if known is None else machine.say(other, text)
+            content = (
+                machine.first(other, text) if known is None else machine.encrypt_for(other, text)
+            )
             waiting.append((1 - sender, text, content))
 
         for number, (step, choice) in enumerate(steps):
             if step == "say":
-                say(choice % 2, str(number).encode())
+                encrypt_for(choice % 2, str(number).encode())
             elif step == "restart":
                 pair[choice % 2].restart()
             elif step == "hear" and waiting:
                 reader, text, content = waiting.pop(choice % len(waiting))
-                assert pair[reader].hear(pair[1 - reader], content) == text
+                assert pair[reader].decrypt_from(pair[1 - reader], content) == text
                 heard.append((reader, content))
             elif step == "repeat" and heard:
                 reader, content = heard[choice % len(heard)]
                 try:
-                    pair[reader].hear(pair[1 - reader], content)
+                    pair[reader].decrypt_from(pair[1 - reader], content)
                     raise AssertionError("it was read twice")
                 except NotDecrypted:
                     pass
         for reader, text, content in waiting:
-            assert pair[reader].hear(pair[1 - reader], content) == text
+            assert pair[reader].decrypt_from(pair[1 - reader], content) == text
         for one in pair:
             one.store.close()

@@ -53,14 +53,14 @@ Answer = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]
 
 
 def ok(document: Any = None, status: int = 200) -> httpx.Response:
-    """Return a success, 204 when there is nothing to say."""
+    """Return a success, 204 without a document."""
     return httpx.Response(204) if document is None else httpx.Response(status, json=document)
 
 
 def problem(
     code: str, status: int, headers: dict[str, str] | None = None, **members: Any
 ) -> httpx.Response:
-    """Return a problem document as the API words it."""
+    """Return a problem document of the API."""
     document = {
         "type": f"/problems/{code}",
         "title": f"Title of {code}",
@@ -80,7 +80,7 @@ class Script(httpx.MockTransport):
     """Answer requests from a script, in order for each "METHOD /path", repeating the last answer."""
 
     def __init__(self) -> None:
-        """Take nothing else than `on` will add."""
+        """Start without answers."""
         self.requests: list[httpx.Request] = []
         self.slept: list[float] = []
         self._answers: dict[str, list[Answer]] = {}
@@ -100,7 +100,7 @@ class Script(httpx.MockTransport):
         return [json.loads(request.content) for request in self.sent(line)]
 
     def sleep(self, seconds: float) -> None:
-        """Note a wait instead of waiting."""
+        """Record a wait instead of waiting."""
         self.slept.append(seconds)
 
     def _handle(self, request: httpx.Request) -> httpx.Response:

@@ -13,8 +13,8 @@ from kith.storage import Credentials, CredentialsFile
 from kith.sync import Book, Outcome, State, gather, synchronise
 from tests.unit.kith.canned import ACCOUNT, TOKEN, Script, ok
 from tests.unit.kith.lookup_server import contact
-from tests.unit.kith.messaging_people import Clock, Machine, Make
-from tests.unit.kith.post_office import PostOffice
+from tests.unit.kith.message_devices import Clock, Make, MessageDevice
+from tests.unit.kith.message_server import MessageServer
 
 SERVER = "http://127.0.0.1:8000"
 
@@ -24,7 +24,7 @@ Sync = Callable[..., tuple[Outcome, list[str]]]
 
 @pytest.fixture
 def script() -> Script:
-    """Return a transport that answers nothing yet but what every new device asks."""
+    """Return a transport that answers only the requests of every new device."""
     own = {"devices": [], "without_keys": [ACCOUNT["device_id"]]}
     return (
         Script()
@@ -97,11 +97,11 @@ def sync(client: Kith, tmp_path: Path) -> Sync:
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
-    """Return what makes devices that can write to each other."""
-    office, clock, made = PostOffice(), Clock(), list[Machine]()
+    """Return a factory of devices that can write to each other."""
+    message_server, clock, made = MessageServer(), Clock(), list[MessageDevice]()
 
-    def machine(name: str, *, owner: str = "", ready: bool = True) -> Machine:
-        made.append(Machine(name, office, tmp_path, clock, owner))
+    def machine(name: str, *, owner: str = "", ready: bool = True) -> MessageDevice:
+        made.append(MessageDevice(name, message_server, tmp_path, clock, owner))
         if ready:
             made[-1].messenger.prepare()
         return made[-1]
@@ -112,12 +112,12 @@ def make(tmp_path: Path) -> Iterator[Make]:
 
 
 @pytest.fixture
-def ann(make: Make) -> Machine:
+def ann(make: Make) -> MessageDevice:
     """Return a device of Ann's."""
     return make("ann")
 
 
 @pytest.fixture
-def ben(make: Make) -> Machine:
+def ben(make: Make) -> MessageDevice:
     """Return a device of Ben's."""
     return make("ben")

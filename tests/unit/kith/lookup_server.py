@@ -48,7 +48,7 @@ class LookupServer:
         self.max_hashes = max_hashes
         self.left = left
         self.free = 0
-        self.lose = 0
+        self.lose_sessions = 0
         self.budget_owner: str | None = None
         self.charges: list[int] = []
         self._charged: set[str] = set()
@@ -112,8 +112,8 @@ class LookupServer:
         self.charges.append(cost)
         self.free -= free
         self.left -= cost
-        if self.lose:
-            self.lose -= 1
+        if self.lose_sessions:
+            self.lose_sessions -= 1
             raise httpx.ReadError("lost")
         return ok(
             {

@@ -7,7 +7,7 @@ from kith.sync.state import MARKS
 
 
 def as_version_1(path: Path) -> None:
-    """Make a state file what it was in its first version."""
+    """Convert a state file to its first version."""
     database = sqlite3.connect(path, isolation_level=None)
     accounts = database.execute("SELECT account_id FROM shown").fetchall()
     database.execute("DROP TABLE shown")

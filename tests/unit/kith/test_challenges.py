@@ -39,7 +39,7 @@ def required(challenge: Any) -> Any:
 
 
 def solved(body: Mapping[str, Any]) -> bool:
-    """Judge what a request brought, as the server does."""
+    """Verify a solution as the server does."""
     return altcha.verify_solution(body["challenge_solution"], SECRET).verified
 
 

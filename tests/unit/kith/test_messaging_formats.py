@@ -16,7 +16,7 @@ from kith.messaging.formats import (
     Transcript,
 )
 from kith.messaging.key_agreement import KeyExchange
-from tests.unit.kith.messaging_people import new_id
+from tests.unit.kith.message_devices import new_id
 
 FIRST = InitialMessage(1, 2, KeyExchange(b"i" * 32, b"e" * 32, b"c" * 1_568), 3, 4, 5, b"message")
 

@@ -4,7 +4,7 @@ import pytest
 
 from kith.errors import KithUnreachable
 from kith.messaging.keys import CHECK_INTERVAL_SECONDS, ROTATION_SECONDS
-from tests.unit.kith.messaging_people import Machine, Make
+from tests.unit.kith.message_devices import Make, MessageDevice
 
 
 def test_an_upload_without_an_answer_is_made_again(make: Make) -> None:
@@ -24,24 +24,24 @@ def test_an_upload_without_an_answer_is_made_again(make: Make) -> None:
     ann.restart()
     ann.keys.maintain(ann.kith)
 
-    ids = {key["key_id"] for key in ann.office.keys[ann.device_id]["one_time_prekeys"]}
+    ids = {key["key_id"] for key in ann.message_server.keys[ann.device_id]["one_time_prekeys"]}
     assert taken.one_time_prekey is not None
     assert taken.one_time_prekey.key_id not in ids
-    assert ann.hear(ben, ben.sessions.initiate(ann.account_id, taken, b"1")) == b"1"
+    assert ann.decrypt_from(ben, ben.sessions.initiate(ann.account_id, taken, b"1")) == b"1"
 
 
-def test_nothing_is_asked_when_nothing_is_due(ann: Machine) -> None:
+def test_nothing_is_asked_when_nothing_is_due(ann: MessageDevice) -> None:
     """The server is asked what it has once an hour."""
-    kept = ann.office.keys[ann.device_id]
-    ann.office.keys[ann.device_id] = {}
+    kept = ann.message_server.keys[ann.device_id]
+    ann.message_server.keys[ann.device_id] = {}
     ann.keys.maintain(ann.kith)
-    assert ann.office.keys[ann.device_id] == {}
+    assert ann.message_server.keys[ann.device_id] == {}
     ann.clock.now += CHECK_INTERVAL_SECONDS
     ann.keys.maintain(ann.kith)
-    assert ann.office.keys[ann.device_id].keys() == kept.keys()
+    assert ann.message_server.keys[ann.device_id].keys() == kept.keys()
 
 
-def test_the_identity_stays(ann: Machine) -> None:
+def test_the_identity_stays(ann: MessageDevice) -> None:
     """Rotation changes prekeys, neither the identity nor the registration id."""
     before = ann.keys.identity()
     ann.clock.now += ROTATION_SECONDS
@@ -52,7 +52,7 @@ def test_the_identity_stays(ann: Machine) -> None:
     assert after.prekey_id != before.prekey_id
 
 
-def test_secrets_do_not_show(ann: Machine) -> None:
+def test_secrets_do_not_show(ann: MessageDevice) -> None:
     """What is printed of a key by mistake has no secret in it."""
     identity = ann.keys.identity()
 

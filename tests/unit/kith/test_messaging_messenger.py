@@ -18,11 +18,11 @@ from kith.messaging.store import Store
 from kith.messaging.store_encryption import UnlockMethod
 from kith.problems import MailboxFull
 from tests.unit.kith.canned import problem
-from tests.unit.kith.messaging_people import Machine, Make
-from tests.unit.kith.post_office import SENT_AT
+from tests.unit.kith.message_devices import Make, MessageDevice
+from tests.unit.kith.message_server import SENT_AT
 
 
-def test_a_conversation_with_marks(ann: Machine, ben: Machine) -> None:
+def test_a_conversation_with_marks(ann: MessageDevice, ben: MessageDevice) -> None:
     """A text is sent, delivered, read, and answered."""
     sent = ann.send(ben, "hello")
     assert sent.state == "sent"
@@ -38,7 +38,7 @@ def test_a_conversation_with_marks(ann: Machine, ben: Machine) -> None:
     assert ben.messenger.history.unread() == []
 
 
-def test_all_devices_of_both_have_it(ann: Machine, ben: Machine, make: Make) -> None:
+def test_all_devices_of_both_have_it(ann: MessageDevice, ben: MessageDevice, make: Make) -> None:
     """Every device of the recipient and every other one of the sender has the text."""
     laptop, tablet = make("laptop", owner="ann"), make("tablet", owner="ben")
     ann.messenger.fetch_identities(ann.account_id)
@@ -54,104 +54,106 @@ def test_all_devices_of_both_have_it(ann: Machine, ben: Machine, make: Make) -> 
     assert ben.texts() == ["from the laptop"]
 
 
-def test_what_newer_clients_send_is_ignored(ann: Machine, ben: Machine) -> None:
+def test_what_newer_clients_send_is_ignored(ann: MessageDevice, ben: MessageDevice) -> None:
     """A payload of a type that Ben does not know shows him nothing, and the texts around it come."""
     ann.send(ben, "before")
     newer = {"type": "reaction", "to": b"i" * 16, "with": "👍"}
-    content = ann.say(ben, formats.pad(msgspec.msgpack.encode(newer)))
+    content = ann.encrypt_for(ben, formats.pad(msgspec.msgpack.encode(newer)))
     ann.kith.send_message(ben.account_id, [Envelope(ben.device_id, content)])
     ann.send(ben, "after")
 
     assert ben.texts() == ["before", "after"]
 
 
-def test_texts_are_padded_and_unreadable_on_the_way(ann: Machine, ben: Machine) -> None:
+def test_texts_are_padded_and_unreadable_on_the_way(ann: MessageDevice, ben: MessageDevice) -> None:
     """What the server is given has none of the text, and the same size for a long and a short one."""
     for text in ("x", "x" * 80):
         ann.send(ben, text)
-    sizes = {len(body["envelopes"][0]["content"]) for body in ann.office.bodies}
+    sizes = {len(body["envelopes"][0]["content"]) for body in ann.message_server.bodies}
     assert len(sizes) == 1
 
 
-def test_a_lost_answer_sends_the_same_again(ann: Machine, ben: Machine) -> None:
+def test_a_lost_answer_sends_the_same_again(ann: MessageDevice, ben: MessageDevice) -> None:
     """The same bytes go out under the same client id, and arrive once."""
     ann.send(ben, "0")
 
-    def lose() -> None:
+    def lose_sessions() -> None:
         raise httpx.ReadTimeout("lost")
 
-    ann.office.after_storing = lose
+    ann.message_server.after_storing = lose_sessions
     with pytest.raises(KithUnreachable):
         ann.send(ben, "1")
-    ann.office.after_storing = lambda: None
-    before = list(ann.office.bodies)
+    ann.message_server.after_storing = lambda: None
+    before = list(ann.message_server.bodies)
     ann.restart()
     ann.messenger.flush()
 
-    assert ann.office.bodies == before
+    assert ann.message_server.bodies == before
     assert ben.texts() == ["0", "1"]
     (_, again) = ann.messenger.history.newest(ben.account_id, 2)
     assert again.state == "sent"
 
 
-def test_a_text_that_never_left_goes_out_later(ann: Machine, ben: Machine) -> None:
+def test_a_text_that_never_left_goes_out_later(ann: MessageDevice, ben: MessageDevice) -> None:
     """A crash between keeping and sending loses nothing, and uses no key twice."""
 
     def crash() -> None:
         raise KeyboardInterrupt
 
-    ann.office.before_storing = crash
+    ann.message_server.before_storing = crash
     with pytest.raises(KeyboardInterrupt):
         ann.send(ben, "1")
     (kept,) = ann.store.all(OutgoingMessage)
-    ann.office.before_storing = lambda: None
+    ann.message_server.before_storing = lambda: None
     ann.restart()
     ann.messenger.prepare()
     ann.send(ben, "2")
 
-    (first, second) = [body["envelopes"][0]["content"] for body in ann.office.bodies[:2]]
+    (first, second) = [body["envelopes"][0]["content"] for body in ann.message_server.bodies[:2]]
     assert first != second
-    assert ann.office.bodies[0]["client_id"] == kept.client_id
+    assert ann.message_server.bodies[0]["client_id"] == kept.client_id
     assert ben.texts() == ["1", "2"]
 
 
-def test_what_waited_for_a_day_is_given_up(ann: Machine, ben: Machine) -> None:
+def test_what_waited_for_a_day_is_given_up(ann: MessageDevice, ben: MessageDevice) -> None:
     """The server would take it for a new message, so it is not sent again."""
     ann.send(ben, "0")
 
-    def lose() -> None:
+    def lose_sessions() -> None:
         raise httpx.ReadTimeout("lost")
 
-    ann.office.after_storing = lose
+    ann.message_server.after_storing = lose_sessions
     with pytest.raises(KithUnreachable):
         ann.send(ben, "1")
-    ann.office.after_storing = lambda: None
-    sent = len(ann.office.bodies)
+    ann.message_server.after_storing = lambda: None
+    sent = len(ann.message_server.bodies)
     ann.clock.now += 86_000
     ann.messenger.prepare()
 
-    assert len(ann.office.bodies) == sent
+    assert len(ann.message_server.bodies) == sent
     assert ann.messenger.history.newest(ben.account_id, 1)[0].state == "failed"
 
 
-def test_what_follows_a_text_may_follow_later(ann: Machine, ben: Machine, make: Make) -> None:
+def test_what_follows_a_text_may_follow_later(
+    ann: MessageDevice, ben: MessageDevice, make: Make
+) -> None:
     """A text that was accepted is sent, though the copy for another device got no answer."""
     laptop = make("laptop", owner="ann")
     ann.messenger.fetch_identities(ann.account_id)
     ann.messenger.accounts.accept(ann.account_id)
     answers = iter((False, *[True] * 3))
 
-    def lose() -> None:
+    def lose_sessions() -> None:
         if next(answers, False):
             raise httpx.ReadTimeout("lost")
 
-    ann.office.after_storing = lose
+    ann.message_server.after_storing = lose_sessions
     assert ann.send(ben, "1").state == "sent"
     ann.messenger.flush()
     assert [one.text for one in laptop.messenger.receive()] == ["1"]
 
 
-def test_two_commands_at_once(ann: Machine, ben: Machine) -> None:
+def test_two_commands_at_once(ann: MessageDevice, ben: MessageDevice) -> None:
     """Two processes with one store take turns at its ratchets: every text is read, none twice."""
     ann.send(ben, "first")
     ben.send(ann, "answer")
@@ -182,22 +184,22 @@ def test_two_commands_at_once(ann: Machine, ben: Machine) -> None:
         assert [one for one in texts if one and one[0] == name] == [f"{name}{n}" for n in range(15)]
 
 
-def test_what_is_acknowledged_is_kept(ann: Machine, ben: Machine) -> None:
+def test_what_is_acknowledged_is_kept(ann: MessageDevice, ben: MessageDevice) -> None:
     """A crash between keeping and acknowledging shows nothing twice."""
     ann.send(ben, "1")
-    waiting = list(ann.office.mailboxes[ben.device_id])
+    waiting = list(ann.message_server.mailboxes[ben.device_id])
     page = ben.kith.fetch_messages()
     assert [one.text for one in ben.messenger.process(page.messages)] == ["1"]
     ben.restart()
 
-    assert ann.office.mailboxes[ben.device_id] == waiting
+    assert ann.message_server.mailboxes[ben.device_id] == waiting
     assert ben.texts() == []
     assert [one.text for one in ben.messenger.history.unread()] == ["1"]
-    assert ann.office.mailboxes[ben.device_id] == []
+    assert ann.message_server.mailboxes[ben.device_id] == []
 
 
 def test_a_failure_in_the_middle_of_a_page_keeps_nothing(
-    ann: Machine, ben: Machine, monkeypatch: pytest.MonkeyPatch
+    ann: MessageDevice, ben: MessageDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The ratchet goes on only together with the texts."""
     for text in ("1", "2"):
@@ -211,22 +213,24 @@ def test_a_failure_in_the_middle_of_a_page_keeps_nothing(
     assert ben.texts() == ["1", "2"]
 
 
-def test_a_message_that_is_delivered_again_is_passed_over(ann: Machine, ben: Machine) -> None:
+def test_a_message_that_is_delivered_again_is_passed_over(
+    ann: MessageDevice, ben: MessageDevice
+) -> None:
     """At least once becomes once, whatever its number and whatever its id."""
     ann.send(ben, "1")
-    (waiting,) = ann.office.mailboxes[ben.device_id]
+    (waiting,) = ann.message_server.mailboxes[ben.device_id]
     assert ben.texts() == ["1"]
-    ann.office.mailboxes[ben.device_id].append({**waiting, "seq": 9})
+    ann.message_server.mailboxes[ben.device_id].append({**waiting, "seq": 9})
     assert ben.texts() == []
-    ann.office.put(ben.device_id, ann.account_id, ann.device_id, waiting["content"])
+    ann.message_server.put(ben.device_id, ann.account_id, ann.device_id, waiting["content"])
     assert ben.texts() == []
 
 
-def test_strangers_are_told_nothing(ann: Machine, ben: Machine) -> None:
+def test_strangers_are_told_nothing(ann: MessageDevice, ben: MessageDevice) -> None:
     """A request is marked, and neither receipts nor new sessions answer it."""
-    ann.office.strangers.add((ann.account_id, ben.account_id))
+    ann.message_server.strangers.add((ann.account_id, ben.account_id))
     ann.send(ben, "1")
-    ann.office.put(
+    ann.message_server.put(
         ben.device_id, ann.account_id, ann.device_id, b"\x01\x02garbage", to=ben.account_id
     )
     first, second = ben.messenger.receive()
@@ -235,16 +239,16 @@ def test_strangers_are_told_nothing(ann: Machine, ben: Machine) -> None:
     assert (second.text, second.request) == (None, True)
     ben.messenger.mark_shown([first, second], send_receipts=True)
     ben.messenger.flush()
-    assert ann.office.mailboxes[ann.device_id] == []
+    assert ann.message_server.mailboxes[ann.device_id] == []
 
 
-def test_a_broken_session_is_mended(ann: Machine, ben: Machine) -> None:
+def test_a_broken_session_is_mended(ann: MessageDevice, ben: MessageDevice) -> None:
     """Who cannot read a message begins a new session, once in a while, and then it works again."""
     ann.send(ben, "1")
     ben.texts()
     ben.send(ann, "2")
     ann.texts()
-    ben.lose(ann)
+    ben.lose_sessions(ann)
     ann.send(ben, "lost")
     assert ben.texts() == [None, None]  # a receipt, which nobody can tell from a text, and the text
     assert ann.texts() == []
@@ -252,7 +256,7 @@ def test_a_broken_session_is_mended(ann: Machine, ben: Machine) -> None:
     assert ben.texts() == ["3"]
 
 
-def test_odd_contents_lose_nothing(ann: Machine, ben: Machine) -> None:
+def test_odd_contents_lose_nothing(ann: MessageDevice, ben: MessageDevice) -> None:
     """Repeated, unknown and broken contents between good texts cost none of those."""
     ann.send(ben, "1")
     ben.texts()
@@ -261,9 +265,9 @@ def test_odd_contents_lose_nothing(ann: Machine, ben: Machine) -> None:
     ben.texts()
     for odd in (b"\x07", b"\x01\x09", b"\x01\x02" + bytes(200), b"\x01"):
         ann.send(ben, f"before {odd[:2].hex()}")
-        repeated = ann.office.mailboxes[ben.device_id][-1]["content"]
+        repeated = ann.message_server.mailboxes[ben.device_id][-1]["content"]
         for content in (odd, repeated):
-            ann.office.put(ben.device_id, ann.account_id, ann.device_id, content)
+            ann.message_server.put(ben.device_id, ann.account_id, ann.device_id, content)
         ann.send(ben, "after")
     shown = ["before 07", "after", "before 0109", "after"]
     broken = ["before 0102", None, "after", "before 01", None, "after"]
@@ -279,14 +283,16 @@ def test_odd_contents_lose_nothing(ann: Machine, ben: Machine) -> None:
 
 
 @pytest.mark.parametrize("look", ["nothing", "keys", "send", "accept"])
-def test_what_was_sent_before_a_new_device_is_read(look: str, ann: Machine, ben: Machine) -> None:
+def test_what_was_sent_before_a_new_device_is_read(
+    look: str, ann: MessageDevice, ben: MessageDevice
+) -> None:
     """Looking at whoever registered again costs nothing of what their former device sent."""
     ann.send(ben, "1")
     ben.texts()
     ben.send(ann, "2")
     ann.texts()
     ann.send(ben, "from the former device")
-    ann.begin_anew()
+    ann.start_over()
     match look:
         case "keys":
             ben.messenger.fetch_identities(ann.account_id)
@@ -307,7 +313,7 @@ def test_what_was_sent_before_a_new_device_is_read(look: str, ann: Machine, ben:
 
 
 def test_a_former_device_whose_keys_were_not_accepted_stays_marked(
-    ann: Machine, ben: Machine, make: Make
+    ann: MessageDevice, ben: MessageDevice, make: Make
 ) -> None:
     """Its texts are read after it is gone, and are still not trusted."""
     ben.send(ann, "1")
@@ -316,7 +322,7 @@ def test_a_former_device_whose_keys_were_not_accepted_stays_marked(
     ann.send(ben, "3")
     assert [one.new_keys for one in ben.messenger.receive() if not one.outgoing] == [True, False]
     eve.send(ben, "4")
-    ann.office.remove(eve.account_id, eve.device_id)
+    ann.message_server.remove(eve.account_id, eve.device_id)
     ben.messenger.fetch_identities(ann.account_id)
     ben.messenger.accounts.accept(ann.account_id)
 
@@ -326,32 +332,34 @@ def test_a_former_device_whose_keys_were_not_accepted_stays_marked(
 
 
 @pytest.mark.parametrize("before", [0, 1, 60])
-def test_what_was_missed_is_acknowledged(before: int, ann: Machine, ben: Machine) -> None:
+def test_what_was_missed_is_acknowledged(
+    before: int, ann: MessageDevice, ben: MessageDevice
+) -> None:
     """It is told until all messages before it are handled and it is acknowledged, and shown once."""
     for n in range(before):
         ann.send(ben, str(n))
-    ann.office.missed[ben.device_id] = {"since": SENT_AT, "through": before + 1}
+    ann.message_server.missed[ben.device_id] = {"since": SENT_AT, "through": before + 1}
 
     assert ben.texts() == [str(n) for n in range(before)]
-    assert ann.office.missed == {}
+    assert ann.message_server.missed == {}
     gap = ben.messenger.gap()
     assert gap is not None
     ben.messenger.mark_gap_shown(gap)
     assert ben.messenger.gap() is None
 
 
-def test_a_refusal_is_final(ann: Machine, ben: Machine) -> None:
+def test_a_refusal_is_final(ann: MessageDevice, ben: MessageDevice) -> None:
     """What the server refuses is not tried again by itself."""
     ann.send(ben, "1")
-    handle = ann.office._handle
-    ann.office.handler = lambda request: (
+    handle = ann.message_server._handle
+    ann.message_server.handler = lambda request: (
         problem("mailbox-full", 429)
         if request.method == "POST" and request.url.path == "/v1/messages"
         else handle(request)
     )
     with pytest.raises(MailboxFull):
         ann.send(ben, "2")
-    ann.office.handler = handle
+    ann.message_server.handler = handle
     ann.messenger.flush()
 
     assert ben.texts() == ["1"]
@@ -362,21 +370,21 @@ def test_a_refusal_is_final(ann: Machine, ben: Machine) -> None:
 
 
 @pytest.mark.parametrize("text", ["", " \n", "x" * (MAX_TEXT_BYTES + 1), "\udcff"])
-def test_texts_that_do_not_fit(text: str, ann: Machine, ben: Machine) -> None:
+def test_texts_that_do_not_fit(text: str, ann: MessageDevice, ben: MessageDevice) -> None:
     """An empty text, one that is too long and one that is no Unicode are refused."""
     with pytest.raises(TextInvalid):
         ann.send(ben, text)
-    assert ann.office.bodies == []
+    assert ann.message_server.bodies == []
 
 
-def test_the_longest_text_fits(ann: Machine, ben: Machine) -> None:
+def test_the_longest_text_fits(ann: MessageDevice, ben: MessageDevice) -> None:
     """A text of the greatest length arrives whole, within 64 KiB."""
     ann.send(ben, "x" * MAX_TEXT_BYTES)
     assert ben.texts() == ["x" * MAX_TEXT_BYTES]
-    assert max(len(json.dumps(body)) for body in ann.office.bodies) < 65_536
+    assert max(len(json.dumps(body)) for body in ann.message_server.bodies) < 65_536
 
 
-def test_lies_about_groups_and_receipts(ann: Machine, ben: Machine, make: Make) -> None:
+def test_lies_about_groups_and_receipts(ann: MessageDevice, ben: MessageDevice, make: Make) -> None:
     """A text is of the group that the server delivers it to, a receipt of whom the text was for."""
     ann.send(ben, "1")
     ben.texts()
@@ -395,31 +403,35 @@ def test_lies_about_groups_and_receipts(ann: Machine, ben: Machine, make: Make) 
     assert kept.state == "delivered"
 
 
-def test_what_was_kept_goes_out_before_what_is_newer(ann: Machine, ben: Machine) -> None:
+def test_what_was_kept_goes_out_before_what_is_newer(
+    ann: MessageDevice, ben: MessageDevice
+) -> None:
     """A newer text does not pass one that got no answer, and both are kept while none goes out."""
     told: list[tuple[str | None, str]] = []
     ann.messenger.on_queued_result = lambda entry: told.append((entry.text, entry.state))
     ann.send(ben, "1")
 
-    def lose() -> None:
+    def lose_sessions() -> None:
         raise httpx.ConnectError("down")
 
-    ann.office.before_storing = lose
+    ann.message_server.before_storing = lose_sessions
     for text in ("2", "3"):
         with pytest.raises(KithUnreachable):
             ann.send(ben, text)
     assert told == []
-    ann.office.before_storing = lambda: None
+    ann.message_server.before_storing = lambda: None
     assert ann.send(ben, "4").state == "sent"
 
     assert ben.texts() == ["1", "2", "3", "4"]
     assert told == [("2", "sent"), ("3", "sent")]
 
 
-def test_a_text_that_the_server_cannot_take_now_is_not_passed(ann: Machine, ben: Machine) -> None:
+def test_a_text_that_the_server_cannot_take_now_is_not_passed(
+    ann: MessageDevice, ben: MessageDevice
+) -> None:
     """While one gets a 503 the newer ones wait behind it, those that are entered and those kept."""
     ann.send(ben, "1")
-    handle, busy = ann.office._handle, 3 * 3
+    handle, busy = ann.message_server._handle, 3 * 3
 
     def answer(request: httpx.Request) -> httpx.Response:
         nonlocal busy
@@ -428,7 +440,7 @@ def test_a_text_that_the_server_cannot_take_now_is_not_passed(ann: Machine, ben:
             return problem("overloaded", 503)
         return handle(request)
 
-    ann.office.handler = answer
+    ann.message_server.handler = answer
     for text in ("2", "3"):
         with pytest.raises(KithProblem):
             ann.send(ben, text)

@@ -25,14 +25,14 @@ from kith.messaging.stream import Stream, StreamEnded
 from kith.models import Missed
 from kith.storage import Credentials, CredentialsFile
 from tests.unit.kith.conftest import Run
-from tests.unit.kith.messaging_people import Machine, new_id
+from tests.unit.kith.message_devices import MessageDevice, new_id
 
 Serve = Callable[[simple_websocket.Server], None]
 PATIENCE = 10
 
 
 class Sockets:
-    """A server of WebSockets that does what it is told with one after the other."""
+    """A WebSocket server that handles one connection after the other as scripted."""
 
     def __init__(self) -> None:
         """Listen."""
@@ -56,7 +56,7 @@ class Sockets:
         raise ConnectionError  # or werkzeug would answer the request as well
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self.server.shutdown()
         self.server.server_close()
 
@@ -70,7 +70,7 @@ def sockets() -> Iterator[Sockets]:
 
 
 @pytest.fixture
-def stream(sockets: Sockets, ben: Machine) -> Stream:
+def stream(sockets: Sockets, ben: MessageDevice) -> Stream:
     """Return Ben's stream, which connects again at once."""
     ben.changed = []  # type: ignore[attr-defined]
     kith = Kith(sockets.address, ben.kith.device_token)
@@ -82,7 +82,7 @@ def stream(sockets: Sockets, ben: Machine) -> Stream:
     )
 
 
-def frames(machine: Machine) -> bytes:
+def frames(machine: MessageDevice) -> bytes:
     """Return what waits for a device as the stream writes it."""
     written = []
     for message in machine.kith.fetch_messages().messages:
@@ -108,7 +108,7 @@ def frames(machine: Machine) -> bytes:
 
 
 def test_messages_are_kept_and_acknowledged(
-    sockets: Sockets, stream: Stream, ann: Machine, ben: Machine
+    sockets: Sockets, stream: Stream, ann: MessageDevice, ben: MessageDevice
 ) -> None:
     """What comes is kept before it is acknowledged; the token travels in the header."""
     for text in ("1", "2"):
@@ -133,7 +133,7 @@ def test_messages_are_kept_and_acknowledged(
 
 
 def test_a_broken_connection_is_gone_on_with(
-    sockets: Sockets, stream: Stream, ann: Machine, ben: Machine
+    sockets: Sockets, stream: Stream, ann: MessageDevice, ben: MessageDevice
 ) -> None:
     """After a hang-up, an error of the server and garbage the next connection serves."""
     ann.send(ben, "1")
@@ -163,10 +163,10 @@ def test_a_refused_token_ends_it(sockets: Sockets, stream: Stream) -> None:
 
 
 def test_new_keys_are_published_when_they_run_low(
-    sockets: Sockets, stream: Stream, ben: Machine
+    sockets: Sockets, stream: Stream, ben: MessageDevice
 ) -> None:
     """The server's hint is followed at once."""
-    kept = ben.office.keys[ben.device_id]
+    kept = ben.message_server.keys[ben.device_id]
     kept["one_time_prekeys"] = []
 
     def serve(socket: simple_websocket.Server) -> None:
@@ -204,7 +204,9 @@ def test_addresses_keep_what_they_have() -> None:
     assert Kith("http://a.test:81").stream_address == "ws://a.test:81/v1/stream"
 
 
-def test_a_gap_is_kept_until_it_is_shown(sockets: Sockets, stream: Stream, ben: Machine) -> None:
+def test_a_gap_is_kept_until_it_is_shown(
+    sockets: Sockets, stream: Stream, ben: MessageDevice
+) -> None:
     """What the server did not keep is told once, however often the server says it."""
     since = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -226,7 +228,7 @@ def test_a_gap_is_kept_until_it_is_shown(sockets: Sockets, stream: Stream, ben: 
     assert ben.messenger.gap() is not None
 
 
-def test_the_removal_of_the_lock_is_told(sockets: Sockets, ben: Machine) -> None:
+def test_the_removal_of_the_lock_is_told(sockets: Sockets, ben: MessageDevice) -> None:
     """When the account's PIN ends, and that it stays after all."""
     ends_at, told = datetime(2026, 11, 29, tzinfo=UTC), list[datetime | None]()
 
@@ -254,17 +256,17 @@ def test_the_removal_of_the_lock_is_said_in_words(capsys: pytest.CaptureFixture[
 
 
 def test_what_was_kept_goes_out_when_the_socket_is_open(
-    sockets: Sockets, stream: Stream, ann: Machine, ben: Machine
+    sockets: Sockets, stream: Stream, ann: MessageDevice, ben: MessageDevice
 ) -> None:
     """Nobody has to enter another line for it."""
 
-    def lose() -> None:
+    def lose_sessions() -> None:
         raise httpx.ConnectError("down")
 
-    ben.office.before_storing = lose
+    ben.message_server.before_storing = lose_sessions
     with pytest.raises(KithUnreachable):
         ben.send(ann, "kept")
-    ben.office.before_storing = lambda: None
+    ben.message_server.before_storing = lambda: None
     told: list[tuple[str | None, str]] = []
     ben.messenger.on_queued_result = lambda entry: told.append((entry.text, entry.state))
 
@@ -277,11 +279,11 @@ def test_what_was_kept_goes_out_when_the_socket_is_open(
 
 
 def test_a_line_that_was_kept_gets_its_mark(
-    sockets: Sockets, ben: Machine, credentials_path: Path, run: Run
+    sockets: Sockets, ben: MessageDevice, credentials_path: Path, run: Run
 ) -> None:
     """It goes out before the next line, and the mark says which line it is of."""
     account_id, device_id = new_id("chatting account"), new_id("chatting device")
-    ben.office.add(account_id, device_id)
+    ben.message_server.add(account_id, device_id)
     CredentialsFile(credentials_path).save(
         Credentials(
             sockets.address,
@@ -293,13 +295,13 @@ def test_a_line_that_was_kept_gets_its_mark(
     )
     failures = iter([httpx.ConnectError("down")] * 3)
 
-    def lose() -> None:
+    def lose_sessions() -> None:
         for failure in failures:
             raise failure
 
-    ben.office.before_storing = lose
+    ben.message_server.before_storing = lose_sessions
     sockets.turns = [503] * 100  # the stream stays closed
-    wiring = Dependencies(transport=ben.office, sleep=lambda _: None)
+    wiring = Dependencies(transport=ben.message_server, sleep=lambda _: None)
     shown = CliRunner().invoke(main, ["chat", ben.account_id], obj=wiring, input="two\nthree\n")
 
     assert shown.exit_code == 0, shown.output
@@ -312,15 +314,15 @@ def test_a_line_that_was_kept_gets_its_mark(
 
 
 def test_what_comes_in_does_not_wait_for_what_cannot_go_out(
-    sockets: Sockets, stream: Stream, ann: Machine, ben: Machine
+    sockets: Sockets, stream: Stream, ann: MessageDevice, ben: MessageDevice
 ) -> None:
     """The socket serves although nothing can be sent over HTTP."""
     ann.send(ben, "1")
 
-    def lose() -> None:
+    def lose_sessions() -> None:
         raise httpx.ConnectError("down")
 
-    ben.office.before_storing = lose
+    ben.message_server.before_storing = lose_sessions
     with pytest.raises(KithUnreachable):
         ben.send(ann, "kept")
 

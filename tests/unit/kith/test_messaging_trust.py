@@ -3,11 +3,11 @@
 import pytest
 
 from kith.messaging.recipients import KeysChanged, KeysInvalid, NoRecipientDevices
-from tests.unit.kith.messaging_people import Machine, Make, new_id
+from tests.unit.kith.message_devices import Make, MessageDevice, new_id
 
 
 def test_a_new_device_of_the_recipient_must_be_accepted(
-    ann: Machine, ben: Machine, make: Make
+    ann: MessageDevice, ben: MessageDevice, make: Make
 ) -> None:
     """A device that shows up later, or that the server has slipped in, is not written to."""
     ann.send(ben, "1")
@@ -27,7 +27,9 @@ def test_a_new_device_of_the_recipient_must_be_accepted(
     assert ben.texts() == ["3"]
 
 
-def test_new_keys_can_be_accepted_with_the_text(ann: Machine, ben: Machine, make: Make) -> None:
+def test_new_keys_can_be_accepted_with_the_text(
+    ann: MessageDevice, ben: MessageDevice, make: Make
+) -> None:
     """One call accepts and sends."""
     ann.send(ben, "1")
     tablet = make("tablet", owner="ben")
@@ -37,10 +39,10 @@ def test_new_keys_can_be_accepted_with_the_text(ann: Machine, ben: Machine, make
     assert tablet.texts() == ["2"]
 
 
-def test_somebody_who_registered_again(ann: Machine, ben: Machine, make: Make) -> None:
+def test_somebody_who_registered_again(ann: MessageDevice, ben: MessageDevice, make: Make) -> None:
     """The old device is forgotten; the new one's keys must be accepted."""
     ann.send(ben, "1")
-    ben.office.remove(ben.account_id, ben.device_id)
+    ben.message_server.remove(ben.account_id, ben.device_id)
     phone = make("new phone", owner="ben")
     with pytest.raises(KeysChanged):
         ann.send(ben, "2")
@@ -51,7 +53,7 @@ def test_somebody_who_registered_again(ann: Machine, ben: Machine, make: Make) -
     assert set(ann.messenger.accounts.get(ben.account_id).devices) == {phone.device_id}
 
 
-def test_keys_that_changed_on_the_same_device(ann: Machine, ben: Machine) -> None:
+def test_keys_that_changed_on_the_same_device(ann: MessageDevice, ben: MessageDevice) -> None:
     """A device that lost its store has other keys: messages for the old ones are refused."""
     ann.send(ben, "1")
     ben.store.close()
@@ -67,7 +69,9 @@ def test_keys_that_changed_on_the_same_device(ann: Machine, ben: Machine) -> Non
     assert ben.texts() == ["3"]
 
 
-def test_a_text_from_a_new_device_is_marked(ann: Machine, ben: Machine, make: Make) -> None:
+def test_a_text_from_a_new_device_is_marked(
+    ann: MessageDevice, ben: MessageDevice, make: Make
+) -> None:
     """It is shown with a warning, and its sender is told nothing."""
     ann.send(ben, "1")
     tablet = make("tablet", owner="ben")
@@ -79,7 +83,7 @@ def test_a_text_from_a_new_device_is_marked(ann: Machine, ben: Machine, make: Ma
 
 
 def test_who_writes_first_is_met_with_all_her_devices(
-    ann: Machine, ben: Machine, make: Make
+    ann: MessageDevice, ben: MessageDevice, make: Make
 ) -> None:
     """Keys are taken on trust until one writes back, so that an answer reaches every device."""
     make("laptop", owner="ann")
@@ -92,7 +96,7 @@ def test_who_writes_first_is_met_with_all_her_devices(
 
 
 def test_a_slipped_in_device_of_ones_own_gets_no_copies(
-    ann: Machine, ben: Machine, make: Make
+    ann: MessageDevice, ben: MessageDevice, make: Make
 ) -> None:
     """What one sends is copied to accepted devices only, and sending goes on."""
     ghost = make("ghost", owner="ann")
@@ -104,7 +108,7 @@ def test_a_slipped_in_device_of_ones_own_gets_no_copies(
 
 
 def test_a_device_without_keys_does_not_stop_the_others(
-    ann: Machine, ben: Machine, make: Make
+    ann: MessageDevice, ben: MessageDevice, make: Make
 ) -> None:
     """It is told that there was something, and is written to as soon as it has keys."""
     tablet = make("tablet", owner="ben", ready=False)
@@ -116,48 +120,50 @@ def test_a_device_without_keys_does_not_stop_the_others(
         ann.send(ben, "2")
 
 
-def test_nobody_to_encrypt_for(ann: Machine, make: Make) -> None:
+def test_nobody_to_encrypt_for(ann: MessageDevice, make: Make) -> None:
     """An account without keys is refused before anything is sent."""
     eve = make("eve", ready=False)
     with pytest.raises(NoRecipientDevices):
         ann.send(eve, "1")
 
-    assert ann.office.bodies == []
+    assert ann.message_server.bodies == []
     (kept,) = ann.messenger.history.newest(eve.account_id, 9)
     assert kept.state == "failed"
 
 
-def test_keys_that_are_not_signed(ann: Machine, ben: Machine) -> None:
+def test_keys_that_are_not_signed(ann: MessageDevice, ben: MessageDevice) -> None:
     """An account with a forged prekey is refused, and nothing of it stays in the way."""
-    kept = ann.office.keys[ben.device_id]
+    kept = ann.message_server.keys[ben.device_id]
     kept["signed_prekey"] = {**kept["signed_prekey"], "signature": "A" * 86}
     with pytest.raises(KeysInvalid):
         ann.send(ben, "1")
     ann.messenger.flush()
 
-    assert ann.office.bodies == []
+    assert ann.message_server.bodies == []
 
 
-def test_a_device_that_comes_and_goes(ann: Machine, ben: Machine, make: Make) -> None:
+def test_a_device_that_comes_and_goes(ann: MessageDevice, ben: MessageDevice, make: Make) -> None:
     """A device that wrote, went and is back is not written to for having a session."""
     ann.send(ben, "1")
     ghost = make("ghost", owner="ben")
     ghost.send(ann, "hello")
     ann.messenger.receive()
-    ann.office.devices[ben.account_id].remove(ghost.device_id)
+    ann.message_server.devices[ben.account_id].remove(ghost.device_id)
     ann.messenger.fetch_identities(ben.account_id)
     ann.send(ben, "2")
-    ann.office.devices[ben.account_id].append(ghost.device_id)
+    ann.message_server.devices[ben.account_id].append(ghost.device_id)
     with pytest.raises(KeysChanged):
         ann.send(ben, "3")
     assert ghost.texts() == []
 
 
-def test_safety_numbers_of_several_devices(ann: Machine, ben: Machine, make: Make) -> None:
+def test_safety_numbers_of_several_devices(
+    ann: MessageDevice, ben: MessageDevice, make: Make
+) -> None:
     """Both people see one number on any device, and another one once a device comes."""
     tablet = make("tablet", owner="ben")
 
-    def number(mine: Machine, theirs: Machine) -> str:
+    def number(mine: MessageDevice, theirs: MessageDevice) -> str:
         for account_id in (mine.account_id, theirs.account_id):
             mine.messenger.fetch_identities(account_id)
         return mine.messenger.safety_number(theirs.account_id)

@@ -22,29 +22,29 @@ from kith.messaging.keys import (
 from kith.messaging.outbox import OutgoingMessage
 from kith.messaging.sessions import DecryptedMarker, OldSessions, Peer, UsedInitialMessage
 from kith.messaging.store import Record
-from tests.unit.kith.messaging_people import Clock, Machine
-from tests.unit.kith.post_office import PostOffice
+from tests.unit.kith.message_devices import Clock, MessageDevice
+from tests.unit.kith.message_server import MessageServer
 
 DATA = Path(__file__).parents[2] / "data" / "message_store_v1"
 
 
 @pytest.fixture
-def devices(tmp_path: Path) -> tuple[Machine, Machine]:
+def devices(tmp_path: Path) -> tuple[MessageDevice, MessageDevice]:
     """Return Ann's and Ben's devices with stores of the first version."""
     kept = json.loads((DATA / "devices.json").read_text())
-    office, clock = PostOffice(), Clock()
+    message_server, clock = MessageServer(), Clock()
     for name in ("ann", "ben"):
         (tmp_path / f"{name}.db").write_bytes(
             gzip.decompress((DATA / f"{name}.db.gz").read_bytes())
         )
         (tmp_path / f"{name}.key").write_bytes(bytes.fromhex(kept["store_keys"][name]))
         (tmp_path / f"{name}.key").chmod(0o600)
-    ann, ben = (Machine(name, office, tmp_path, clock) for name in ("ann", "ben"))
-    office.keys.update(kept["keys"])
+    ann, ben = (MessageDevice(name, message_server, tmp_path, clock) for name in ("ann", "ben"))
+    message_server.keys.update(kept["keys"])
     return ann, ben
 
 
-def test_everything_that_was_kept_is_read(devices: tuple[Machine, Machine]) -> None:
+def test_everything_that_was_kept_is_read(devices: tuple[MessageDevice, MessageDevice]) -> None:
     """Texts, names, identities, keys and gaps of the old store are there."""
     ann, ben = devices
 
@@ -64,7 +64,7 @@ def test_everything_that_was_kept_is_read(devices: tuple[Machine, Machine]) -> N
     assert gap.through == 7
 
 
-def test_sessions_go_on(devices: tuple[Machine, Machine]) -> None:
+def test_sessions_go_on(devices: tuple[MessageDevice, MessageDevice]) -> None:
     """The text that waited is sent, and both sides read each other in the old sessions."""
     ann, ben = devices
     before = ann.sessions.peer(ben.account_id, ben.device_id)
@@ -105,7 +105,7 @@ def test_sessions_go_on(devices: tuple[Machine, Machine]) -> None:
     ],
 )
 def test_records_keep_their_kind(
-    model: type[Record], count: int, devices: tuple[Machine, Machine]
+    model: type[Record], count: int, devices: tuple[MessageDevice, MessageDevice]
 ) -> None:
     """A class may be renamed, but not the kind of its records: old stores would lose them."""
     assert len(list(devices[0].store.all(model))) == count

@@ -54,7 +54,7 @@ def test_a_lost_answer_costs_nothing(sync: Sync, script: Script) -> None:
     """What was charged and not answered is asked again exactly so, before anything else."""
     server = LookupServer(script, PEOPLE, left=100)
     sync(PEOPLE[:5])
-    server.lose = 3  # as often as the client tries
+    server.lose_sessions = 3  # as often as the client tries
     with pytest.raises(KithUnreachable):
         sync(PEOPLE[:12])
     lost = script.sent(LOOKUPS)[-1].content
@@ -70,7 +70,7 @@ def test_a_lost_answer_costs_nothing(sync: Sync, script: Script) -> None:
 def test_a_lost_answer_whose_contacts_are_gone(sync: Sync, script: Script) -> None:
     """A run that was cut off does no harm to a run over another book."""
     server = LookupServer(script, PEOPLE, left=100)
-    server.lose = 3
+    server.lose_sessions = 3
     with pytest.raises(KithUnreachable):
         sync(PEOPLE[:4])
 

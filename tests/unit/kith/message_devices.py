@@ -13,17 +13,17 @@ from kith.messaging.messenger import Messenger
 from kith.messaging.sessions import OldSessions, Peer, Sessions
 from kith.messaging.store import Store
 from kith.messaging.store_encryption import UnlockMethod
-from tests.unit.kith.post_office import PostOffice
+from tests.unit.kith.message_server import MessageServer
 
 
 @dataclass
 class Clock:
-    """A clock that is told to go on."""
+    """A clock that tests advance."""
 
     now: float = 1_800_000_000.0
 
     def __call__(self) -> float:
-        """Give the time in Unix seconds."""
+        """Return the time in Unix seconds."""
         return self.now
 
 
@@ -32,15 +32,15 @@ def new_id(name: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
 
 
-Make = Callable[..., "Machine"]
+Make = Callable[..., "MessageDevice"]
 
 
 @dataclass
-class Machine:
+class MessageDevice:
     """A device of an account with its store."""
 
     name: str
-    office: PostOffice
+    message_server: MessageServer
     directory: Path
     clock: Clock
     owner: str = ""
@@ -51,10 +51,10 @@ class Machine:
     messenger: Messenger = field(init=False)
 
     def __post_init__(self) -> None:
-        """Register at the office and make the store."""
+        """Register at the server and create the store."""
         self.account_id = new_id(f"{self.owner or self.name}'s account")
         self.device_id = new_id(f"{self.name}'s device")
-        self.kith = self.office.add(self.account_id, self.device_id)
+        self.kith = self.message_server.add(self.account_id, self.device_id)
         self.start()
 
     def start(self) -> None:
@@ -69,52 +69,52 @@ class Machine:
         )
 
     def restart(self) -> None:
-        """End the process and begin another."""
+        """Restart the process."""
         self.store.close()
         self.start()
 
-    def send(self, other: "Machine", text: str) -> Entry:
+    def send(self, other: "MessageDevice", text: str) -> Entry:
         """Send a text to the owner of another device."""
         return self.messenger.send(other.account_id, text)
 
     def texts(self) -> list[str | None]:
-        """Fetch what waits; return the texts that are new."""
+        """Fetch messages; return the new texts."""
         return [entry.text for entry in self.messenger.receive() if not entry.outgoing]
 
     def bundle(self) -> KeyBundle:
         """Take one of this device's bundles."""
-        somebody = self.office.client("somebody", "else")
+        somebody = self.message_server.client("somebody", "else")
         (bundle,) = somebody.fetch_keys(self.account_id, device_id=self.device_id).devices
         return bundle
 
-    def first(self, other: "Machine", text: bytes) -> bytes:
-        """Begin a session with another device."""
+    def first(self, other: "MessageDevice", text: bytes) -> bytes:
+        """Start a session with another device."""
         return self.sessions.initiate(other.account_id, other.bundle(), text)
 
-    def say(self, other: "Machine", text: bytes) -> bytes:
+    def encrypt_for(self, other: "MessageDevice", text: bytes) -> bytes:
         """Encrypt for another device."""
         return self.sessions.encrypt(other.account_id, other.device_id, text)
 
-    def hear(self, other: "Machine", content: bytes) -> bytes | None:
-        """Decrypt what came from another device."""
+    def decrypt_from(self, other: "MessageDevice", content: bytes) -> bytes | None:
+        """Decrypt a message of another device."""
         opened = self.sessions.decrypt(other.account_id, other.device_id, content)
         return None if opened is None else opened.plaintext
 
-    def lose(self, other: "Machine") -> None:
-        """Lose all sessions with another device, as a backup that is restored does."""
+    def lose_sessions(self, other: "MessageDevice") -> None:
+        """Lose all sessions with another device, as a restored backup does."""
         for model in (Peer, OldSessions):
             self.store.delete(model, f"{other.account_id}/{other.device_id}")
 
-    def begin_anew(self, *, as_another: bool = True) -> None:
-        """Go on with an empty store, and so with other keys: as another device of the account, or as
+    def start_over(self, *, as_another: bool = True) -> None:
+        """Continue with an empty store and new keys: as another device of the account, or as
         the same one.
         """
         self.store.close()
         self.name += "'s next"
-        self.office.keys.pop(self.device_id)
+        self.message_server.keys.pop(self.device_id)
         if as_another:
-            self.office.remove(self.account_id, self.device_id)
+            self.message_server.remove(self.account_id, self.device_id)
             self.device_id = new_id(f"{self.name}'s device")
-            self.kith = self.office.add(self.account_id, self.device_id)
+            self.kith = self.message_server.add(self.account_id, self.device_id)
         self.start()
         self.messenger.prepare()

@@ -18,11 +18,11 @@ from tests.unit.kith.canned import ok, problem
 SENT_AT = "2026-11-24T10:00:00Z"
 
 
-class PostOffice(httpx.MockTransport):
-    """Accounts with devices, what they published, and what waits for them."""
+class MessageServer(httpx.MockTransport):
+    """Accounts with their devices, published keys and mailboxes."""
 
     def __init__(self) -> None:
-        """Know nobody yet."""
+        """Start without accounts."""
         self.devices: dict[str, list[str]] = defaultdict(list)
         self.keys: dict[str, dict[str, Any]] = {}
         self.mailboxes: dict[str, list[dict[str, Any]]] = defaultdict(list)
