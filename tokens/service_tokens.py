@@ -29,7 +29,7 @@ SEND_AND_VALIDATE = "one-time-password-sms:send-validate"
 DISCOVERY = "discovery"
 #: Scopes and what they allow.
 SCOPES = {
-    SEND_AND_VALIDATE: "send and validate codes through the CAMARA door",
+    SEND_AND_VALIDATE: "send and validate codes over CAMARA",
     DISCOVERY: "look up hashed numbers, within a budget",
 }
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
