@@ -1,7 +1,4 @@
-"""How the service is served: by gevent workers, each of which carries thousands of waiting requests.
-
-Owns the directory in which several workers put their metrics together, while the master runs.
-"""
+"""gunicorn's configuration: gevent workers, each of which serves thousands of waiting requests."""
 
 import errno
 import gc
@@ -26,7 +23,7 @@ from verification.policy.file import load_policy
 
 
 def _loaded() -> Settings:
-    """Read the settings and what they name, or end: said once and clearly, before a worker starts."""
+    """Read the settings and the files they name; exit with every error before a worker starts."""
     try:
         settings = Settings.load()
     except SettingsError as error:
@@ -49,12 +46,12 @@ def _loaded() -> Settings:
 
 
 settings = _loaded()
-#: As an address has it: the colons of IPv6 are not the port's.
+#: In brackets if it is an IPv6 address.
 host = f"[{settings.host}]" if ":" in settings.host and settings.host[0] != "[" else settings.host
 
 metrics_directory = settings.data_dir.resolve() / "metrics" / str(os.getpid())
 if settings.workers > 1:
-    # prometheus_client looks for it once, when it is first imported.
+    # prometheus_client reads it once, at its first import.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics_directory)
 
 bind = [f"{host}:{port}" for port in (settings.port, settings.metrics_port) if port is not None]
@@ -65,17 +62,17 @@ timeout = 120
 graceful_timeout = settings.stop_seconds
 keepalive = 75
 accesslog = None
-# Signals are enough; its socket would lie in a home directory, one for all servers of a user.
+# Its socket would be in the home directory, one for all servers of a user; signals are enough.
 control_socket_disable = True
 loglevel = "warning" if settings.log_level == "info" else settings.log_level
-# X-Forwarded-* is judged by core/requester.py against KITH_TRUSTED_PROXIES, never by gunicorn.
+# core/requester.py reads X-Forwarded-* by KITH_TRUSTED_PROXIES; gunicorn must not.
 forwarded_allow_ips = ""
 limit_request_line = 8190
 limit_request_fields = 60
 
 
 def on_starting(server: Arbiter) -> None:
-    """Make sure that the ports are free, and make the directory of metrics, empty."""
+    """Check that the ports are free, and create an empty metrics directory."""
     _require_ports(server.cfg.address)
     if settings.workers > 1:
         shutil.rmtree(metrics_directory, ignore_errors=True)
@@ -84,7 +81,7 @@ def on_starting(server: Arbiter) -> None:
 
 
 def _require_ports(addresses: list[tuple[str, int] | str | int]) -> None:
-    """End in a sentence where a port cannot be had; gunicorn would try again for five seconds."""
+    """Exit with one line if a port is not available; gunicorn would retry for five seconds."""
     if "GUNICORN_FD" in os.environ or "LISTEN_FDS" in os.environ:
         return  # The sockets are handed over by the server before, or by systemd.
     for address in addresses:
@@ -105,21 +102,21 @@ def _require_ports(addresses: list[tuple[str, int] | str | int]) -> None:
 
 
 def child_exit(server: object, worker: Worker) -> None:
-    """Let what a worker was at not count any more; what it did goes on counting."""
+    """Drop a dead worker's gauges; keep its counters."""
     if settings.workers > 1:
-        # Not at the top: it must not be imported before the directory has its name.
+        # Not at the top: it must not be imported before the directory is named.
         from prometheus_client.multiprocess import mark_process_dead
 
         mark_process_dead(worker.pid)
 
 
 def worker_exit(server: object, worker: Worker) -> None:
-    """Take leave of providers and of Valkey, in the worker."""
+    """Close provider and Valkey connections, in the worker."""
     app = getattr(worker, "wsgi", None)
     if app is not None:
         app.extensions["kith"].close()
     if getattr(worker, "has_ended", False):
-        # Python would wait for every thread, and one may hang in a request to a provider or a name server.
+        # Python would wait for all threads, and one may hang in a request to a provider or a name server.
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -127,12 +124,12 @@ def worker_exit(server: object, worker: Worker) -> None:
 
 
 def on_exit(server: object) -> None:
-    """Remove the directory of metrics."""
+    """Remove the metrics directory."""
     shutil.rmtree(metrics_directory, ignore_errors=True)
 
 
 def post_request(worker: object, request: object, environ: object, response: object) -> None:
-    """Let others go first: a busy connection whose next request is here already would keep the worker."""
+    """Yield to other greenlets: a connection with a queued request would keep the worker."""
     gevent.sleep(0)
 
 
@@ -142,10 +139,10 @@ def post_worker_init(worker: Worker) -> None:
 
 
 def _collect_less_often() -> None:
-    """Leave what was loaded out of every collection of garbage, and collect less often.
+    """Exclude loaded objects from garbage collection, and collect less often.
 
-    Thousands of messages in flight look like garbage to come, and make Python look through everything that
-    lives again and again: a third of what a message cost (python -m bench.messaging).
+    Thousands of messages in flight trigger collections that scan every live object: a third of the cost of a
+    message (python -m bench.messaging).
     """
     gc.collect()
     gc.freeze()
@@ -153,7 +150,7 @@ def _collect_less_often() -> None:
 
 
 def when_ready(server: object) -> None:
-    """Tell a person where to go."""
+    """Print the addresses."""
     address = f"http://{host}:{settings.port}"
     lines = [f"Kith answers at {address}", f"  API      {address}/docs"]
     if settings.mock_sms:

@@ -1,7 +1,7 @@
-"""Blueprints that parse strictly, answer models and document themselves.
+"""Blueprints that parse requests strictly, render models and document themselves.
 
-Owns the way from bytes to a validated model and back. flask-openapi3 writes the OpenAPI document; its
-own per-request validation rebuilds JSON schemas each time, so requests are parsed here instead.
+flask-openapi3 writes the OpenAPI document. Its own validation rebuilds JSON schemas for every request, so
+requests are parsed here instead.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,17 +35,17 @@ Model = TypeVar("Model", bound=BaseModel)
 View = TypeVar("View", bound=Callable[..., Any])
 PROBLEM_TYPE = "application/problem+json"
 MAX_IDEMPOTENCY_KEY_LENGTH = 255
-#: How the OpenAPI document says that a route wants the token of a device.
+#: The OpenAPI security requirement of routes that take a device token.
 DEVICE_TOKEN: Mapping[str, list[str]] = {"device_token": []}
 
 
 def service_token(scope: str) -> Mapping[str, list[str]]:
-    """Say in the OpenAPI document that a route wants the token of a service, good for a scope."""
+    """Return the OpenAPI security requirement of a service token with a scope."""
     return {"service_token": [scope]}
 
 
 class Body(BaseModel):
-    """Base of what clients send: unknown fields and wrong types are refused."""
+    """Base of request bodies: unknown fields and wrong types are errors."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -57,24 +57,24 @@ class Query(BaseModel):
 
 
 class Answer(BaseModel):
-    """Base of what the service answers."""
+    """Base of responses."""
 
     model_config = ConfigDict(frozen=True)
 
 
 def printable(value: str) -> str:
-    """Refuse control characters, line ends and lone surrogates in a line of text."""
+    """Return a line of text; raises ValueError for control characters, line ends and lone surrogates."""
     if not value.isprintable():
         raise ValueError("must not hold control characters")
     return value
 
 
-#: A line of text that a person named something with.
+#: A name that a person gives something: one line.
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(printable)]
 
 
 def invalid_fields(error: ValidationError, where: str = "") -> InvalidFields:
-    """Turn pydantic's faults into the problem document; input values are never repeated."""
+    """Return the problem of pydantic's errors; input values are never repeated."""
     return InvalidFields.of(
         [
             FieldError(
@@ -88,34 +88,34 @@ def invalid_fields(error: ValidationError, where: str = "") -> InvalidFields:
 
 def _described(fault: ErrorDetails) -> str:
     if fault["type"] == "string_pattern_mismatch":
-        # pydantic would show the regular expression, which tells nobody what to do.
+        # pydantic would show the regular expression, which helps nobody.
         return "is not of the form that the API's document gives for it"
     return fault["msg"].removeprefix("Value error, ")
 
 
 def _escape(part: int | str) -> str:
-    """Write one step of a JSON pointer; a long unknown name is a client's, and cut."""
+    """Return one step of a JSON pointer; a client's long unknown name is cut."""
     return str(part)[:64].replace("~", "~0").replace("/", "~1")
 
 
 def read_body(*, keep: bool = False) -> bytes:
-    """Read the request's body up to its limit; `keep` it for whoever reads it after."""
+    """Return the request's body up to its limit; `keep` it for another reader."""
     body = request.get_data(cache=keep)
     if request.content_length is None:
-        # Of a chunked body Werkzeug reads up to the limit without a word; one more byte makes it say so.
+        # Werkzeug cuts a chunked body at the limit silently; reading one more byte raises.
         request.stream.read(1)
     return body
 
 
 def parse_body(model: type[Model]) -> Model:
-    """Read the request's body as JSON into a model."""
+    """Parse the request's JSON body into a model."""
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("Send the body as JSON, with Content-Type: application/json.")
     return parse_json(model)
 
 
 def parse_json(model: type[Model]) -> Model:
-    """Read the request's body as JSON into a model, whatever it says it is."""
+    """Parse the request's body as JSON into a model, whatever its media type."""
     try:
         return model.model_validate_json(read_body())
     except ValidationError as error:
@@ -124,12 +124,12 @@ def parse_json(model: type[Model]) -> Model:
         raise invalid_fields(error) from None
 
 
-#: Reads the request's body as JSON into a model.
+#: Parses the request's body into a model.
 Parse = Callable[[type[Any]], Any]
 
 
 def parse_query(model: type[Model]) -> Model:
-    """Read the query string into a model; a parameter given twice is refused."""
+    """Parse the query string into a model; a repeated parameter is an error."""
     values = request.args.to_dict(flat=False)
     try:
         return model.model_validate(
@@ -140,7 +140,7 @@ def parse_query(model: type[Model]) -> Model:
 
 
 def idempotency_key() -> str | None:
-    """Read the request's Idempotency-Key; None when there is none."""
+    """Return the request's Idempotency-Key; None if there is none."""
     key = request.headers.get("Idempotency-Key")
     if key is None:
         return None
@@ -152,7 +152,7 @@ def idempotency_key() -> str | None:
 
 
 def render(answer: Any) -> Response:
-    """Render what a view returned: a model, None (204), or one of those with status and headers."""
+    """Render the result of a view: a model, None (204), or either with status and headers."""
     status, headers = 200, None
     if isinstance(answer, tuple):
         answer, status, *rest = answer
@@ -166,9 +166,9 @@ def render(answer: Any) -> Response:
 
 
 def render_problem(problem: Problem) -> Response:
-    """Render a refusal in the format of the blueprint whose path it is, known or unknown there.
+    """Render a problem in the error format of the blueprint whose prefix the path has.
 
-    Remembers the problem's code for log and metrics.
+    Stores the problem's code for log and metrics.
     """
     g.problem = problem.code
     for blueprint in current_app.blueprints.values():
@@ -185,7 +185,7 @@ def _problem_document(problem: Problem) -> Response:
 
 @dataclass(frozen=True)
 class ErrorFormat:
-    """What refusals look like: how one is rendered, and how several are documented by status."""
+    """How problems are rendered, and documented by status."""
 
     render: Callable[[Problem], Response]
     describe: Callable[[tuple[type[Problem], ...]], dict[str, Any]]
@@ -194,11 +194,10 @@ class ErrorFormat:
 class Api(APIBlueprint):
     """A blueprint whose views take `path`, `query` and `body` models and return models.
 
-    `authenticate` names the caller of every route of the blueprint, passed to views as `caller`;
-    None makes all of its routes public. `security` is how the document says so: each of it is enough.
-    `problems` are those every route of it can give, `headers` those it reads. `error_format` is for other
-    protocols' errors: under the blueprint's prefix all refusals have that format, unknown paths and
-    faults of ours too. `parse` reads its bodies, where another protocol is less strict about them.
+    authenticate: returns the caller of every route, which views take as `caller`; None: all routes are
+    public. security: the OpenAPI requirements, each of which is enough. problems: those of every route.
+    headers: those that every route reads. error_format: for other protocols, applies to every error under the
+    prefix, unknown paths and internal errors too. parse: parses bodies, where a protocol is less strict.
     """
 
     def __init__(
@@ -232,7 +231,7 @@ class Api(APIBlueprint):
         )
 
     def has_own_error_format(self, path: str) -> bool:
-        """Say whether a path is under this blueprint's prefix, and its refusals have a format of its own."""
+        """Return whether a path is under this blueprint's prefix and has its own error format."""
         return self.error_format is not PROBLEM_DOCUMENTS and path.startswith(f"{self.url_prefix}/")
 
     def operation(
@@ -248,10 +247,10 @@ class Api(APIBlueprint):
         reads: type[BaseModel] | None = None,
         reads_also: Mapping[str, Any] | None = None,
     ) -> Callable[[View], View]:
-        """Register a view with its answer and the problems it can give, which is all it documents.
+        """Register a view with its response and problems, which are all that it documents.
 
-        reads: the JSON body of a view that reads it by itself, because it takes other media types too:
-        `reads_also`, each as OpenAPI describes it.
+        reads: the JSON body of a view that parses it itself because it takes other media types too.
+        reads_also: those, as OpenAPI describes them.
         """
 
         def register(view: View) -> View:
@@ -305,7 +304,7 @@ class Api(APIBlueprint):
                 arguments["body"] = self._parse(body)
             return render(view(**arguments))
 
-        # flask-openapi3 then leaves validation to us.
+        # Turns off flask-openapi3's validation.
         handle.__delay_validate_request__ = True  # type: ignore[attr-defined]
         return handle
 
@@ -314,9 +313,9 @@ IDEMPOTENCY_HEADER = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": "The same key with the same request gives the same answer, and nothing twice. A random"
-    " one of at least 22 characters finds the answer again from any network. A shorter one is bound to"
-    " the requester's network where nobody is signed in, and no id and no token is told again for it.",
+    "description": "The same key with the same request returns the same answer and does nothing twice. A"
+    " random key of at least 22 characters returns its answer to any network. Without authentication, a"
+    " shorter key is bound to the client's network and returns no id and no token again.",
     "schema": {
         "type": "string",
         "minLength": 1,
@@ -327,7 +326,7 @@ IDEMPOTENCY_HEADER = {
 
 
 def describe(problems: tuple[type[Problem], ...]) -> dict[str, Any]:
-    """Describe refusals for the OpenAPI document, grouped by status."""
+    """Return the OpenAPI responses of problems, grouped by status."""
     by_status: dict[int, dict[str, str]] = {}
     for problem in problems:
         by_status.setdefault(problem.status, {})[problem.code] = problem.title

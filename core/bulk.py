@@ -27,7 +27,7 @@ _INSERT = "INSERT INTO {table} ({columns}) {source}"
 
 
 class _Compiled(NamedTuple):
-    """A statement in one dialect, and how values go in and come out."""
+    """A statement in one dialect, and how its values are converted."""
 
     text: str
     binds: list[Convert]
@@ -35,10 +35,10 @@ class _Compiled(NamedTuple):
 
 
 class BulkStatement:
-    """A statement that reads rows of values like a table, where it says `{rows}`.
+    """A statement that reads rows like a table, in place of `{rows}`.
 
-    takes: the names and types of that table. gives: those of what the statement gives back.
-    locked: what stands for `{locked}` on PostgreSQL; SQLite's one writer needs no row locks.
+    takes: the columns of that table. gives: the columns that the statement returns.
+    locked: replaces `{locked}` on PostgreSQL; SQLite's single writer needs no row locks.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class BulkStatement:
         self._compiled: dict[str, _Compiled] = {}
 
     def run(self, connection: Connection, rows: Sequence[Row]) -> list[Row]:
-        """Run it with these rows, if there are any; give what it gives."""
+        """Run the statement with rows, if there are any; return its rows."""
         if not rows:
             return []
         compiled = self._in(connection.dialect)
@@ -156,9 +156,9 @@ class BulkSelect:
 
 @contextmanager
 def _driver(connection: Connection) -> Iterator[Any]:
-    """Give a cursor of the driver, whose faults are raised as SQLAlchemy's.
+    """Yield a cursor of the driver; its errors are raised as SQLAlchemy's.
 
-    A result of SQLAlchemy's costs a lone message as much as the statement.
+    For a single message, a SQLAlchemy result would cost as much as the statement.
     """
     fault = connection.dialect.loaded_dbapi.Error
     with closing(connection.connection.cursor()) as cursor:
@@ -193,7 +193,7 @@ def _bind(dialect: Dialect, kind: TypeEngine[Any]) -> Convert:
 
 
 def _columns(converts: Sequence[Convert], rows: Sequence[Row]) -> list[Sequence[Any]]:
-    """Give the columns of rows, converted."""
+    """Return the columns of rows, converted."""
     if not rows:
         return [() for _ in converts]
     return [
@@ -203,14 +203,14 @@ def _columns(converts: Sequence[Convert], rows: Sequence[Row]) -> list[Sequence[
 
 
 def _each(convert: Callable[[Any], Any] | None) -> Convert:
-    """Convert each value of a column by itself."""
+    """Convert each value of a column."""
     if convert is None:
         return None
     return lambda column: [convert(value) for value in column]
 
 
 def _each_once(convert: Callable[[Any], Any] | None) -> Convert:
-    """Convert the values of a column in which most come many times."""
+    """Convert the values of a column in which most repeat."""
     if convert is None:
         return None
 

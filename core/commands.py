@@ -1,4 +1,4 @@
-"""Commands for operators: `flask --app app maintenance run`, and how commands print what they found."""
+"""Commands for operators: `flask --app app maintenance run`, and what commands of all parts share."""
 
 import json
 import sys
@@ -19,18 +19,15 @@ from core.phone_numbers import PhoneNumber, PhoneNumberInvalid, known_region
 from core.problems import Problem
 from core.typed_numbers import e164_candidates
 
-#: A table that is piped somewhere must not be folded.
-_WIDE_ENOUGH = 10_000
+#: Columns of a table that is piped, so that no line is wrapped.
+_PIPED_WIDTH = 10_000
 
 
 class CommandGroup(AppGroup):
-    """Commands for operators, which say in one line what of the database keeps them from it."""
+    """Commands for operators; a problem or a database error ends one with one line and exit code 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command.
-
-        Raises ClickException, which ends it with 1.
-        """
+        """Run the command; raises ClickException."""
         try:
             return super().invoke(ctx)
         except Problem as refused:
@@ -47,21 +44,21 @@ maintenance_commands = CommandGroup("maintenance", help="Periodic work: delete w
 
 @maintenance_commands.command("run")
 def run_maintenance() -> None:
-    """Delete what is expired, once, and say how much.
+    """Delete expired rows once, and print how many.
 
-    The default server does this by itself every KITH_MAINTENANCE_INTERVAL seconds; set that to 0 and
-    schedule this command instead if you like. Example: flask --app app maintenance run
+    The server does this every KITH_MAINTENANCE_INTERVAL seconds. Set that to 0 to schedule this command
+    instead. Example: flask --app app maintenance run
     """
     deleted = current_app.extensions["kith"].maintenance.run()
     if deleted is None:
-        click.echo("Another process is doing the periodic work right now; nothing to do.")
+        click.echo("Another process is running the periodic work; nothing to do.")
         return
     for name, rows in deleted.items():
         click.echo(f"{name:20} {rows:8}")
 
 
 def read_number(typed: str) -> str:
-    """Give the E.164 form of a number that an operator typed; a test number need not be valid.
+    """Return the E.164 form of a number that an operator typed; a test number need not be valid.
 
     Raises UsageError with the reason.
     """
@@ -94,7 +91,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, words
     """Write a table to standard output: so many columns of words, then columns of figures."""
     console = Console(file=sys.stdout, highlight=False)
     if not console.is_terminal:
-        console.width = _WIDE_ENOUGH
+        console.width = _PIPED_WIDTH
     table = Table(box=None, pad_edge=False)
     for place, heading in enumerate(headings):
         table.add_column(heading, justify="left" if place < words else "right")

@@ -1,6 +1,6 @@
 """The database: engine, transactions and column types, the same on SQLite and PostgreSQL.
 
-Owns how a transaction begins and what a commit guarantees. Refuses any other database.
+How connections are made is in sqlite.py and postgresql.py.
 """
 
 import threading
@@ -59,7 +59,7 @@ class UtcDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse naive datetimes, which would silently mean another time on another host."""
+        """Convert to UTC; raises ValueError for a naive datetime, whose meaning depends on the host."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -68,7 +68,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give back UTC whatever the connection's time zone is."""
+        """Return UTC whatever the connection's time zone is."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -95,20 +95,20 @@ class Base(DeclarativeBase):
 
 
 def table(model: type[Base]) -> Table:
-    """Give the table of a model, typed."""
+    """Return the table of a model, typed."""
     return cast(Table, model.__table__)
 
 
 def dialect_of(connection: Connection) -> str:
-    """Name the dialect that a connection speaks."""
+    """Return the name of a connection's dialect."""
     return connection.dialect.name
 
 
 def insert_into(dialect: str, model: type[Base]) -> postgresql.Insert:
-    """Start an INSERT that knows ON CONFLICT; both dialects share its interface.
+    """Return an INSERT that supports ON CONFLICT; both dialects share its interface.
 
-    It goes to the table, past the ORM's unit of work, which would cost more than the INSERT. A statement
-    on a hot path is built once and kept: building it costs more than running it.
+    It bypasses the ORM's unit of work, which would cost more than the INSERT. Build a statement of a hot path
+    once: building costs more than running.
     """
     if dialect == "sqlite":
         return cast(postgresql.Insert, sqlite.insert(table(model)))
@@ -116,16 +116,16 @@ def insert_into(dialect: str, model: type[Base]) -> postgresql.Insert:
 
 
 def insert(connection: Connection, model: type[Base]) -> postgresql.Insert:
-    """Start an INSERT in the dialect of a connection."""
+    """Return an INSERT in the dialect of a connection."""
     return insert_into(dialect_of(connection), model)
 
 
 def find(
     connection: Connection, model: type[Model], *where: ColumnElement[bool], lock: bool = False
 ) -> Model | None:
-    """Read one row, typed by its model; `lock` holds it to the end of the transaction.
+    """Return one row, typed by its model; `lock` locks it to the end of the transaction.
 
-    Rows are values: they are not tracked and cannot be changed.
+    Rows are plain values, not tracked objects.
     """
     statement = select(*table(model).columns).where(*where)
     row = connection.execute(statement.with_for_update() if lock else statement).one_or_none()
@@ -133,12 +133,12 @@ def find(
 
 
 def find_all(connection: Connection, model: type[Model], statement: Select[Any]) -> list[Model]:
-    """Read the rows of a statement that selects all columns of a model, typed by it."""
+    """Return the rows of a statement that selects all columns of a model."""
     return cast(list[Model], list(connection.execute(statement)))
 
 
 def purge(connection: Connection, model: type[Base], condition: ColumnElement[bool]) -> int:
-    """Delete one batch of the rows that a condition names; give their number."""
+    """Delete one batch of the rows that match a condition; return their number."""
     key = table(model).primary_key.columns
     batch = select(*key).where(condition).limit(PURGE_BATCH)
     if connection.dialect.name == "postgresql":
@@ -149,23 +149,23 @@ def purge(connection: Connection, model: type[Base], condition: ColumnElement[bo
 
 
 def confirm(connection: Connection) -> None:
-    """Have the commit of this transaction wait for all that it has seen, though it may change nothing.
+    """Make the commit of this transaction wait until the standbys have everything that it read.
 
-    What an earlier commit did that was not confirmed is seen like everything else. Whoever answers for it has
-    to wait until the standbys have it too, as that commit would have.
+    A transaction also sees an earlier commit that was not confirmed. Before its outcome is answered, the
+    standbys must have it too, as that commit would have waited.
     """
     if dialect_of(connection) == "postgresql":
-        # The cheapest that has a place in the log: a transaction without one does not wait.
+        # The cheapest write to the log: a transaction without a log record does not wait.
         connection.exec_driver_sql("SELECT pg_logical_emit_message(true, 'kith', '')")
 
 
 class Database:
-    """Gives out transactions.
+    """Opens transactions.
 
-    `write()` takes SQLite's one write lock at its start, so what it read is still true when it writes.
-    Writers of one process queue for it here, because whoever waits in SQLite holds up gevent's loop.
-    `read()` never waits for it. Nothing inside either may call the network or hash a PIN. Both give
-    connections and not ORM sessions: a unit of work would cost more than the statements it saves.
+    `write()` takes SQLite's write lock at its start, so what it reads still holds when it writes. Writers
+    of one process queue for the lock here, because waiting inside SQLite blocks gevent's loop. `read()` never
+    waits for it. Code inside either must not call the network or hash a PIN. Both yield connections, not ORM
+    sessions: a unit of work would cost more than the statements it saves.
     """
 
     def __init__(
@@ -177,11 +177,11 @@ class Database:
         timeouts: Timeouts | None = TIMEOUTS,
         storage: Storage | None = None,
     ) -> None:
-        """Connect when first used.
+        """Set up the engine, which connects at first use.
 
         prepare: whether PostgreSQL prepares statements; None: unless a pooler is in between.
-        reserve: bytes of SQLite's disk that are kept to drain. timeouts: PostgreSQL's time-outs;
-        None: none. storage: what is known of the room there is, if not found out here.
+        reserve: bytes of SQLite's disk that are kept free for deletions. timeouts: of PostgreSQL;
+        None: none. storage: the state of the disk, for tests.
         """
         self.url = postgresql_connections.read_url(url)
         #: What it was made with, for processes that connect as this one does.
@@ -210,12 +210,12 @@ class Database:
 
     @contextmanager
     def write(self, *, adds: bool = False) -> Iterator[Connection]:
-        """One transaction that may change things: committed at the end, rolled back on a raise.
+        """Open a read-write transaction; commit at the end, roll back on an exception.
 
-        adds: it only adds, so it is refused while only the reserve of the disk is left. What deletes,
-        acknowledges, counts or ends something that was begun is not.
+        adds: the transaction only adds rows, so it is refused while only the reserve of the disk is left.
+        Transactions that delete, acknowledge, count or finish something go on.
 
-        Raises StorageFull, and OutcomeUnknown when the commit was not confirmed.
+        Raises StorageFull, and OutcomeUnknown if the commit was not confirmed.
         """
         if adds and self.storage.low():
             raise StorageFull(NO_ROOM, retry_after=STORAGE_RETRY)
@@ -229,7 +229,7 @@ class Database:
                         postgresql_connections.bound_transaction(connection)
                     yield connection
                 except DBAPIError as error:
-                    # What went to the driver past SQLAlchemy (`core/bulk.py`) it has not heard of.
+                    # SQLAlchemy does not see what goes straight to the driver (core/bulk.py).
                     if is_gone(error) and not connection.invalidated:
                         connection.invalidate()
                     raise
@@ -251,12 +251,12 @@ class Database:
             call()
 
     def after_commit(self, connection: Connection, call: Callable[[], None]) -> None:
-        """Have something called once the transaction is committed, and never if it is rolled back."""
+        """Call something after the transaction has committed; never if it rolls back."""
         self._afterwards[connection].append(call)
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """Wait for one's turn to write, which on PostgreSQL everybody has."""
+        """Wait for SQLite's write lock; PostgreSQL has none."""
         if self.dialect != "sqlite":
             yield
             return
@@ -269,10 +269,10 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A connection that only looks; each statement sees what is committed when it runs."""
+        """Open a read-only connection; each statement sees what is committed when it runs."""
         with self._reader.connect() as connection:
             yield connection
 
     def close(self) -> None:
-        """Let every connection go."""
+        """Close every connection."""
         self.engine.dispose()

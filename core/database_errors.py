@@ -1,4 +1,4 @@
-"""What an error of the database means: away, out of room, or an outcome that is not known."""
+"""What a database error means: unavailable, disk full, or an unknown outcome."""
 
 import re
 import sqlite3
@@ -10,20 +10,20 @@ from sqlalchemy.exc import TimeoutError as DatabaseBusy
 from core import postgresql
 from core.problems import OutcomeUnknown, Problem, ServiceUnavailable, StorageFull
 
-#: Seconds after which who is refused may come again.
+#: Seconds in `Retry-After`.
 STORAGE_RETRY, UNKNOWN_RETRY, AWAY_RETRY, UNMIGRATED_RETRY = 60, 5, 2, 10
 NO_ROOM = (
     "Nothing can be stored until the operator makes room; deleting and acknowledging still work."
 )
-#: Errors of PostgreSQL that say that its disk is full.
+#: SQLSTATE of a full disk.
 _DISK_FULL = "53100"
-#: Those that say that a table or a column is not there.
+#: SQLSTATE of a missing table or column.
 _NOT_THERE = ("42P01", "42703")
 NOT_MIGRATED = "The database is not migrated: run alembic upgrade head."
 
 
 def is_full(error: DBAPIError) -> bool:
-    """Say whether there was no room; nothing is done then."""
+    """Return whether the disk was full; nothing was changed then."""
     cause = error.orig
     if isinstance(cause, sqlite3.Error):
         return getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
@@ -31,37 +31,37 @@ def is_full(error: DBAPIError) -> bool:
 
 
 def is_gone(error: DBAPIError) -> bool:
-    """Say whether the connection is good for nothing any more."""
+    """Return whether the connection cannot be used any more."""
     cause = error.orig
     return error.connection_invalidated or (cause is not None and postgresql.is_gone(cause))
 
 
 def is_commit_uncertain(error: DBAPIError) -> bool:
-    """Say of an error of a commit whether it may hold all the same."""
+    """Return whether a commit that failed with this error may have succeeded."""
     cause = error.orig
     if isinstance(cause, postgresql.CommitUnconfirmed):
         return True
-    # An error that the server gave is a refusal; one that it did not give says nothing.
+    # An error from the server is a refusal; without one the outcome is unknown.
     return isinstance(cause, psycopg.Error) and (cause.sqlstate is None or is_gone(error))
 
 
 def is_unmigrated(error: DBAPIError) -> bool:
-    """Say whether the tables are not those of this version."""
+    """Return whether the tables are not those of this version."""
     cause = error.orig
     if isinstance(cause, sqlite3.Error):
-        # SQLite has one code for all that is wrong with a statement.
+        # SQLite has one error code for everything that is wrong with a statement.
         return re.search("no such (table|column)|has no column", str(cause)) is not None
     return getattr(cause, "sqlstate", None) in _NOT_THERE
 
 
 def describe_error(error: Exception) -> str | None:
-    """Say an error of the database to an operator, in one line; None when the fault is ours."""
+    """Return a line about a database error for operators; None for a bug of ours."""
     if isinstance(error, DBAPIError) and is_unmigrated(error):
         return NOT_MIGRATED
     problem = problem_of(error)
     if problem is not None and not isinstance(problem, ServiceUnavailable):
         return problem.detail
-    # What is no database at all is an error of no particular kind.
+    # A file that is no database raises plain DatabaseError.
     if problem is None and type(error) is not DatabaseError:
         return None
     cause = error.orig if isinstance(error, DBAPIError) else error
@@ -70,13 +70,13 @@ def describe_error(error: Exception) -> str | None:
 
 
 def log_fields(error: Exception) -> dict[str, object]:
-    """Give what a log line says of an error: a sentence where there is one, else its traceback."""
+    """Return the log fields of an error: a line for operators, or else the traceback."""
     sentence = describe_error(error)
     return {"error": sentence} if sentence else {"exc_info": error}
 
 
 def problem_of(error: Exception) -> Problem | None:
-    """Give what a caller is told of an error of the database; None when the fault is ours."""
+    """Return the problem that a client gets for a database error; None for a bug of ours."""
     if isinstance(error, StorageFull | OutcomeUnknown):
         return error
     if isinstance(error, DatabaseBusy):

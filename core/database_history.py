@@ -1,4 +1,4 @@
-"""Whose history a database tells: what was remembered of one means nothing in another.
+"""The identity of a database's history: what a process remembers is valid only within one history.
 
 A standby that takes over has the identifier of its primary, and reuses numbers that the lost primary had
 given out: ids of transactions, and the numbers in a mailbox of messages that it never received.
@@ -29,7 +29,7 @@ class History(NamedTuple):
 
 @cache
 def columns(dialect: str) -> tuple[ColumnElement[int], ColumnElement[str]]:
-    """Give the columns that a statement asks for it with."""
+    """Return the columns that a statement asks for it with."""
     if dialect == "sqlite":
         return literal(0, BigInteger), literal("0", Text)
     return (

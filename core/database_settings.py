@@ -42,7 +42,7 @@ class DatabaseSettings(BaseSettings):
         return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'kith.db'}"
 
     def faults_of_database(self) -> list[str]:
-        """Say what is wrong with the address."""
+        """Return what is wrong with the address."""
         try:
             url = read_url(self.resolved_database_url)
             backend, memory = url.get_backend_name(), url.database in (None, "", ":memory:")
@@ -57,7 +57,7 @@ class DatabaseSettings(BaseSettings):
         return []
 
     def warnings_of_database(self) -> list[str]:
-        """Say what of the way to the database others can read and change."""
+        """Return which connections to the database are unprotected."""
         url = read_url(self.resolved_database_url)
         if url.get_backend_name() == "sqlite":
             return []

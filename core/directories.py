@@ -1,4 +1,4 @@
-"""The directories that a server writes to: found unusable before anything starts, and told by setting."""
+"""The directories that a server writes to, checked before it starts."""
 
 import tempfile
 from collections.abc import Iterator
@@ -12,10 +12,7 @@ from core.settings import CoreSettings, SettingsError
 
 @contextmanager
 def as_settings_error(setting: str, path: Path | None = None) -> Iterator[None]:
-    """Tell of a file or directory that cannot be used by the setting that names it, or `path`.
-
-    Raises SettingsError instead of OSError.
-    """
+    """Turn an OSError into a SettingsError that names the setting and the file, or `path`."""
     try:
         yield
     except OSError as error:
@@ -24,10 +21,7 @@ def as_settings_error(setting: str, path: Path | None = None) -> Iterator[None]:
 
 
 def require_folders(settings: CoreSettings) -> None:
-    """Make the data directory and the one of SQLite's file, and try to write to both.
-
-    Raises SettingsError.
-    """
+    """Create the data directory and the one of SQLite's file; raises SettingsError if one is not writable."""
     with as_settings_error("KITH_DATA_DIR", settings.data_dir):
         private_directory(settings.data_dir)
         _write_to(settings.data_dir)
@@ -41,7 +35,7 @@ def require_folders(settings: CoreSettings) -> None:
 
 
 def database_setting(settings: CoreSettings) -> str:
-    """Name the setting that says where the database is."""
+    """Return the setting that says where the database is."""
     return "KITH_DATABASE_URL" if settings.database_url else "KITH_DATA_DIR"
 
 

@@ -1,6 +1,6 @@
-"""Header fields in which proxies say for whom they ask: `X-Forwarded-For`, and `Forwarded` (RFC 7239).
+"""The header fields of proxies: `X-Forwarded-For`, and `Forwarded` (RFC 7239).
 
-A field is read from its right end: what stands there is the last proxy's, whatever a client wrote before it.
+A field is read from the right: its end is the last proxy's, whatever a client wrote before it.
 """
 
 import ipaddress
@@ -12,7 +12,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Undisclosed(Enum):
-    """What may stand in an address's place."""
+    """What a hop may be instead of an address."""
 
     #: `unknown`, or a name that a proxy made up (RFC 7239 sections 6.2 and 6.3).
     HIDDEN = "hidden"
@@ -23,20 +23,20 @@ class Undisclosed(Enum):
 Hop = Address | Undisclosed
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-#: A value as RFC 7239 has it; proxies leave the quotes out around IPv6 addresses and ports.
+#: A value of RFC 7239, but proxies omit the quotes around IPv6 addresses and ports.
 _VALUE = r'(?:"(?:[^"\\]|\\.)*"|[^\s",;]*)'
 _PAIR = rf"({_TOKEN})=({_VALUE})"
 _PAIRS = re.compile(_PAIR)
-#: No blank can be matched in two places, or a client's field could take exponential time.
+#: No blank matches in two places, or a client could cause exponential backtracking.
 _ELEMENT = re.compile(rf"{_PAIR}[ \t]*(?:;[ \t]*(?:{_PAIR}[ \t]*)?)*")
-#: Commas that may stand in the quoted strings of one element.
+#: Commas in the quoted strings of one element.
 MAX_COMMAS = 8
 _WITH_PORT = re.compile(r"\[([^\]]*)\](?::\S*)?|([^:]*):\S*")
 _HIDDEN = re.compile(r"unknown|_[A-Za-z0-9._-]+", re.IGNORECASE)
 
 
 def read_hop(text: str) -> Hop:
-    """Read one hop: an address, in brackets or quotes or not, with a port or not."""
+    """Return one hop: an address, with or without brackets, quotes and port."""
     text = _unquoted(text.strip()).strip()
     found = _WITH_PORT.fullmatch(text)
     address = address_of(text) or (found and address_of(found[1] or found[2]))
@@ -47,7 +47,7 @@ def read_hop(text: str) -> Hop:
 
 
 def address_of(text: str) -> Address | None:
-    """Read an address without its zone; an IPv4 address that was mapped into IPv6 is itself."""
+    """Return an address without its zone, an IPv4-mapped one as IPv4; None if it is none."""
     try:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
@@ -70,22 +70,22 @@ def _forwarded(value: str) -> Iterator[Hop]:
         if element is None:
             yield Undisclosed.UNREADABLE
             return
-        # Pairs are taken one after the other, so that a quoted string is never looked into.
+        # Pair by pair, so that nothing inside a quoted string counts.
         written = [(name.lower(), value) for name, value in _PAIRS.findall(element)]
         pairs = dict(written)
         if len(pairs) < len(written):
-            # Of a parameter given twice, which RFC 7239 section 4 forbids, one may be a client's.
+            # RFC 7239 section 4 forbids a parameter twice; one of the two may be a client's.
             yield Undisclosed.UNREADABLE
             return
-        # Whom it asks for is the proxy's to tell or not.
+        # A proxy may leave `for` out.
         yield read_hop(pairs["for"]) if "for" in pairs else Undisclosed.HIDDEN
 
 
 def _last_element(value: str) -> tuple[str | None, str]:
-    """Split a field before its last element; None for one that is none.
+    """Split a field before its last element; None if that is malformed.
 
-    The fewest characters from the right that are an element: a quotation mark that a client leaves open
-    further left cannot swallow what its proxy wrote.
+    The element is the shortest match from the right, so a quotation mark that a client leaves open cannot
+    swallow what its proxy wrote.
     """
     end = len(value)
     for _ in range(MAX_COMMAS):
@@ -104,7 +104,7 @@ def _unquoted(text: str) -> str:
     return text
 
 
-#: The hops of each field's value, the last one first.
+#: Return the hops of a field's value, the last one first.
 FIELDS: Mapping[str, Callable[[str], Iterator[Hop]]] = {
     "X-Forwarded-For": _x_forwarded_for,
     "Forwarded": _forwarded,

@@ -1,8 +1,7 @@
-"""The way to an endpoint that a stranger named, for the requests library.
+"""Requests to hosts that strangers name, safe from SSRF: an adapter for the requests library.
 
-Owns that the address connected to is the one that was judged, and that an endpoint which dribbles holds
-nobody up: connecting and the head of an answer have one deadline each. Refuses addresses that
-`core/host_resolver.py` does.
+The connection goes to the very address that `core/host_resolver.py` checked. Connecting and the head of a
+response have one deadline each, so a host that sends byte by byte blocks nobody.
 """
 
 import socket
@@ -24,26 +23,26 @@ log = structlog.get_logger()
 
 
 class _Guarded(HTTPConnection):
-    """A connection that goes where it may, in time."""
+    """A connection to a checked address, with deadlines."""
 
     addresses: HostResolver
-    #: Seconds to be connected, the handshake included, and again for the head of an answer.
+    #: Seconds to connect, handshake included, and again for the head of a response.
     seconds: float
-    #: Ports that are gone to; None: any.
+    #: Ports that may be connected to; None: any.
     ports: frozenset[int] | None = None
     _handle: socket.socket | None = None
 
     def _new_conn(self) -> socket.socket:
         port = self.port or self.default_port
         if self.ports is not None and port not in self.ports:
-            log.warning("port.refused")
+            log.warning("outbound.port_blocked")
             raise NewConnectionError(self, "the port is refused")
         try:
             address = self.addresses.resolve(self.host)
         except HostNotFound:
             raise NewConnectionError(self, "the host has no address") from None
         except AddressNotAllowed:
-            log.warning("address.refused")
+            log.warning("outbound.address_blocked")
             raise NewConnectionError(self, "the host's address is refused") from None
         seconds = self.timeout if isinstance(self.timeout, int | float) else self.seconds
         try:
@@ -52,22 +51,22 @@ class _Guarded(HTTPConnection):
             raise ConnectTimeoutError(self, "no connection in time") from None
         except OSError:
             raise NewConnectionError(self, "no connection") from None
-        # TLS takes the socket away from whoever holds it; a second handle can still end it.
+        # TLS detaches the socket from its object; a second handle can still shut it down.
         self._handle = plain.dup()
         return plain
 
     def connect(self) -> None:
-        """Connect, and shake hands where there is TLS."""
+        """Connect, TLS handshake included."""
         with self._deadline():
             super().connect()
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as urllib3 has it
-        """Read the head of an answer."""
+        """Read the head of a response."""
         with self._deadline():
             return super().getresponse()
 
     def close(self) -> None:
-        """Let the connection go."""
+        """Close the connection."""
         super().close()
         if self._handle is not None:
             self._handle.close()
@@ -75,7 +74,7 @@ class _Guarded(HTTPConnection):
 
     @contextmanager
     def _deadline(self) -> Iterator[None]:
-        # Each read has its time, and byte by byte they could be many: this ends them all.
+        # The time-out is for each read; a host that sends byte by byte would get many.
         late = threading.Event()
         end = threading.Timer(self.seconds, self._end, (late,))
         end.daemon = True
@@ -85,22 +84,22 @@ class _Guarded(HTTPConnection):
         finally:
             end.cancel()
         if late.is_set():
-            # http.client takes a head that was cut short for a whole one.
+            # http.client accepts a head that was cut short.
             raise TimeoutError
 
     def _end(self, late: threading.Event) -> None:
         late.set()
         handle = self._handle
-        # It may be over in that very moment.
+        # The connection may be closed at the same moment.
         with suppress(OSError):
             if handle is not None:
                 handle.shutdown(socket.SHUT_RDWR)
 
 
 class GuardedAdapter(HTTPAdapter):
-    """Carries requests of a `requests.Session` to endpoints of strangers.
+    """Sends the requests of a `requests.Session` to hosts that strangers name.
 
-    connections: kept a host. ports: gone to; None: any.
+    connections: kept per host. ports: allowed ports; None: any.
     """
 
     def __init__(
@@ -114,7 +113,7 @@ class GuardedAdapter(HTTPAdapter):
         super().__init__(pool_connections=connections, pool_maxsize=connections, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make pools whose connections are guarded."""
+        """Create pools of guarded connections."""
         super().init_poolmanager(*args, **kwargs)
         plain = type("GuardedPlain", (_Guarded,), self._reach)
         secure = type("GuardedSecure", (_Guarded, HTTPSConnection), self._reach)

@@ -1,4 +1,4 @@
-"""What operators and developers ask of a running service: health, metrics, and its own description."""
+"""Routes for operators and developers: health, metrics, the OpenAPI document and its page."""
 
 from functools import cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from core.database import Database
 from core.database_errors import NOT_MIGRATED, UNMIGRATED_RETRY
 from core.problems import NotFound, ServiceUnavailable
 
-#: Where an application keeps the description of its API, as it is sent.
+#: Key of the serialized OpenAPI document in `app.extensions`.
 DOCUMENT = "openapi.json"
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
 
@@ -33,15 +33,15 @@ docs_assets = Blueprint(
 
 
 class HealthAnswer(Answer):
-    """The service is well."""
+    """The process answers."""
 
     status: str = "ok"
 
 
 class ReadyAnswer(HealthAnswer):
-    """The service is ready, though perhaps only to drain."""
+    """The service is ready, maybe only for requests that free space."""
 
-    #: `reserve` while only the reserve of the disk is left: what only adds is refused with `storage-full`.
+    #: `reserve` while only the reserve of the disk is left: requests that only add get `storage-full`.
     storage: Literal["ok", "reserve"] = "ok"
 
 
@@ -62,7 +62,7 @@ def _newest() -> frozenset[str]:
 
 
 def is_migrated(database: Database) -> bool:
-    """Say whether the tables are those of this version, neither older nor newer."""
+    """Return whether the tables are those of this version, neither older nor newer."""
     with database.read() as connection:
         current = MigrationContext.configure(connection).get_current_heads()
     return set(current) == _newest()
@@ -87,7 +87,7 @@ def readyz() -> ReadyAnswer:
     problems=(NotFound,),
 )
 def metrics() -> Response:
-    """Give the metrics; keep this path inside your network, or give it a port of its own."""
+    """Return the metrics; keep this path inside your network, or give it a port of its own."""
     return Response(
         current_app.extensions["kith"].runtime.metrics.render(), content_type=CONTENT_TYPE_LATEST
     )

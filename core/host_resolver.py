@@ -1,7 +1,7 @@
-"""Addresses of hosts that strangers name: resolved once, judged, and only then connected to.
+"""Addresses of hosts that strangers name: resolved once and checked before anything connects.
 
-Owns which addresses are the public Internet's. Refuses the ones inside (loopback, private, link-local and
-whatever leads there), but in the networks that it is told to allow.
+Only addresses of the public Internet are allowed, and those of networks that the operator allows: no
+loopback, private or link-local address, and none that leads to one.
 """
 
 import ipaddress
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from core.name_resolver import PATIENCE_SECONDS, NameResolver, Resolve
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-#: Never gone to, whatever is allowed: link-local addresses, and where clouds tell a host its own credentials
-#: (AWS, Google, Azure, Alibaba, Oracle).
+#: Never connected to, whatever is allowed: link-local addresses, and the metadata services of clouds, which
+#: return credentials (AWS, Google, Azure, Alibaba, Oracle).
 _NEVER = [
     ipaddress.ip_network(network)
     for network in (
@@ -25,35 +25,35 @@ _NEVER = [
         "192.0.0.192/32",
     )
 ]
-#: Of protocols, not of hosts (RFC 6890); relays of 6to4, deprecated (RFC 7526); documentation (RFC 9637).
-#: Some or all of each is public to `ipaddress`, by version.
+#: For protocols, not hosts (RFC 6890); relays of 6to4, deprecated (RFC 7526); documentation (RFC 9637).
+#: Depending on its version, `ipaddress` calls some of them global.
 _NO_HOSTS = [
     ipaddress.ip_network(network) for network in ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20")
 ]
-#: For who may go everywhere.
+#: Allows every address but `_NEVER`.
 EVERYWHERE = ("0.0.0.0/0", "::/0")
-#: All of IPv6 that is given out for use by everybody (RFC 4291).
+#: Global unicast addresses of IPv6 (RFC 4291).
 _UNICAST = ipaddress.IPv6Network("2000::/3")
-#: HostResolver that carry an IPv4 address within, which decides where they lead (RFC 6052).
+#: Addresses that carry an IPv4 address, which decides where they lead (RFC 6052).
 _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class HostNotFound(Exception):
-    """A host has no address."""
+    """The host has no address."""
 
 
 class AddressNotAllowed(Exception):
-    """None of a host's addresses may be connected to."""
+    """None of the host's addresses may be connected to."""
 
 
 def resolve(host: str) -> list[str]:
-    """Give the addresses of a host as the system's resolver does."""
+    """Return the addresses of a host as the system's resolver does."""
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return [str(address[0]) for *_, address in found]
 
 
 class HostResolver:
-    """Finds the address of a host that may be connected to."""
+    """Resolves a host to an address that may be connected to."""
 
     def __init__(
         self,
@@ -66,9 +66,10 @@ class HostResolver:
         self._allowed = [ipaddress.ip_network(network) for network in allowed_networks]
 
     def resolve(self, host: str) -> Address:
-        """Give an address of a host, which is a name or an address itself; it is resolved this once.
+        """Return an allowed address of a host name or address.
 
-        Whoever resolved it again could be told another. Raises HostNotFound or AddressNotAllowed.
+        Connect to this address: resolving again could return another one (DNS rebinding). Raises
+        HostNotFound or AddressNotAllowed.
         """
         try:
             addresses = [ipaddress.ip_address(text.partition("%")[0]) for text in self._texts(host)]
@@ -86,7 +87,7 @@ class HostResolver:
             return self._names.addresses(host)
 
     def may_connect(self, address: Address) -> bool:
-        """Say whether an address is public or allowed, and not one that is never gone to."""
+        """Return whether an address is public or allowed, and not in `_NEVER`."""
         inner = _innermost(address)
         if any(one in network for one in (address, inner) for network in _NEVER):
             return False
@@ -99,7 +100,7 @@ class HostResolver:
 
 
 def _innermost(address: Address) -> Address:
-    """Give the IPv4 address that an IPv6 address leads to, or the address itself."""
+    """Return the IPv4 address that an IPv6 address leads to, or the address itself."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
     if address in _TRANSLATED:

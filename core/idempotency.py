@@ -1,7 +1,7 @@
-"""Idempotency keys: the same request sent twice is done once and answered the same.
+"""Idempotency keys: a request that is sent twice is performed once and answered the same.
 
 Follows draft-ietf-httpapi-idempotency-key-header. A claim and what it pays for are written in one
-transaction; the answer is written with the outcome. Answers hold no tokens; those are derived again
+transaction; the answer is written with the outcome. Stored answers hold no tokens, which are derived again
 (docs/adr/0006).
 """
 
@@ -19,11 +19,10 @@ from core.database import Base, confirm, insert, purge
 from core.problems import IdempotencyKeyReused
 
 RETENTION = timedelta(days=1)
-#: A first request that has not answered in this long was cut off by a crash; longer than any provider
-#: may take.
+#: A first request without an answer after this time was ended by a crash; longer than any provider may take.
 ABANDONED_AFTER = timedelta(seconds=120)
-#: Characters of a key that nobody guesses: 128 bits as base64url. Who has one is given its answer again, from
-#: whichever network.
+#: Characters of a key that nobody can guess: 128 bits as base64url. Such a key returns its answer to any
+#: network.
 SECRET_KEY_LENGTH = 22
 
 
@@ -56,7 +55,7 @@ class IdempotencyKey(NamedTuple):
 
 @dataclass(frozen=True)
 class FirstRequest:
-    """What is known of the first request: what it made, when, and what was answered if it was."""
+    """The first request with a key: what it created, when, and its answer if it has one."""
 
     subject: bytes
     answer: str | None
@@ -64,16 +63,16 @@ class FirstRequest:
 
 
 def is_secret(key: str | None) -> bool:
-    """Say whether a key is long enough that only who made it knows it.
+    """Return whether a key is long enough that only who made it knows it.
 
-    A shorter one, such as register-1, others may choose too, behind the same address: under it nothing is
-    done twice, and no id and no token is told again.
+    Others behind the same address may choose a shorter one too, such as register-1: it prevents repetition,
+    but returns no id and no token again.
     """
     return key is not None and len(key) >= SECRET_KEY_LENGTH
 
 
 def identify(owner: bytes, scope: bytes, route: str, key: str, request: str) -> IdempotencyKey:
-    """Name a request; `scope` is whom else than the key it is bound to, empty for nobody."""
+    """Return the identity of a request; `scope`: what else the key is bound to, empty for nothing."""
     material = b"\x00".join([route.encode(), scope.hex().encode(), key.encode()])
     return IdempotencyKey(
         owner, hashlib.sha256(material).digest(), hashlib.sha256(request.encode()).digest()
@@ -83,7 +82,7 @@ def identify(owner: bytes, scope: bytes, route: str, key: str, request: str) -> 
 def claim(
     connection: Connection, key: IdempotencyKey | None, subject: bytes, now: datetime
 ) -> FirstRequest | None:
-    """Claim a key for a new request about `subject`; give the earlier request if there is one.
+    """Claim a key for a new request about `subject`; return the earlier request if there is one.
 
     A request without a key is always new. Raises IdempotencyKeyReused when the earlier request was
     another one.
@@ -115,9 +114,9 @@ def claim_any(
     subject: bytes,
     now: datetime,
 ) -> tuple[IdempotencyKey | None, FirstRequest | None]:
-    """Claim as `claim`, unless the request came under one of the keys that it had before.
+    """Claim like `claim`, unless the request was made under one of its previous keys.
 
-    Gives the earlier request, and the key it came under.
+    Return the key it was made under, and the first request.
     """
     for old in before:
         earlier = look_up(connection, old) if old else None
@@ -128,7 +127,7 @@ def claim_any(
 
 
 def look_up(connection: Connection, key: IdempotencyKey) -> FirstRequest | None:
-    """Give the earlier request of a key; None when it was never made or was released."""
+    """Return the earlier request of a key; None when it was never made or was released."""
     row = connection.execute(
         select(
             IdempotencyRecord.fingerprint,
@@ -147,17 +146,17 @@ def look_up(connection: Connection, key: IdempotencyKey) -> FirstRequest | None:
 
 
 def answer(connection: Connection, key: IdempotencyKey, body: str) -> None:
-    """Keep what was answered, in the transaction that makes it true."""
+    """Store the answer, in the transaction that makes it true."""
     connection.execute(update(IdempotencyRecord).where(*_here(key)).values(answer=body))
 
 
 def release(connection: Connection, key: IdempotencyKey) -> None:
-    """Forget a request of which nothing stays behind, so that it may be tried again."""
+    """Delete the record of a request that left nothing behind, so that it can be retried."""
     connection.execute(delete(IdempotencyRecord).where(*_here(key)))
 
 
 def purge_old(connection: Connection, now: datetime) -> int:
-    """Delete a batch of records whose time is over."""
+    """Delete a batch of records past their retention."""
     return purge(connection, IdempotencyRecord, IdempotencyRecord.created_at < now - RETENTION)
 
 

@@ -1,4 +1,4 @@
-"""Repeats: requests that came again under their idempotency key while the first one is still running."""
+"""Retries that arrive under an idempotency key while the first request is still running."""
 
 import threading
 import time
@@ -10,17 +10,17 @@ from core.database import Database, confirm
 from core.idempotency import ABANDONED_AFTER, FirstRequest, IdempotencyKey, look_up
 from core.problems import IdempotencyInProgress
 
-#: How long a repeated request waits for the first one's answer.
+#: How long a retry waits for the first request's answer.
 WAIT_SECONDS = 15.0
-#: How soon one of them looks for an answer of another process, and how seldom at last.
+#: First and longest pause between two polls.
 FIRST_LOOK_SECONDS, MAX_LOOK_SECONDS = 0.05, 1.0
 
 
 class IdempotentRetries:
-    """Has repeated requests wait until the first one under their key is answered.
+    """Lets retries wait until the first request with their key is answered.
 
-    Where that one runs in this process, it wakes them; they look at the table once. Where it runs in another,
-    one of them looks, at most once a second, for all that wait here.
+    A first request in this process wakes them, and they read the table once. If it runs in another process,
+    one of the retries polls the table for all of them, at most once a second.
     """
 
     def __init__(
@@ -29,12 +29,12 @@ class IdempotentRetries:
         self._database = database
         self._clock = clock
         self._patience = patience
-        #: By key: whoever will know first how the first request ended, and is waited for.
+        #: By key: set when the first request, or the retry that polls for it, has ended.
         self._awaited: dict[tuple[bytes, bytes], threading.Event] = {}
 
     @contextmanager
     def wake(self, key: IdempotencyKey | None) -> Iterator[None]:
-        """Answer the first request of a key within; its repeats are woken at the end, however it ends."""
+        """Run the first request of a key inside; its retries wake at the end, however it ends."""
         if key is None:
             yield
             return
@@ -48,14 +48,14 @@ class IdempotentRetries:
             ended.set()
 
     def wait(self, key: IdempotencyKey, earlier: FirstRequest) -> FirstRequest | None:
-        """Wait until the first request is answered; None when it was released.
+        """Wait until the first request is answered; return None if it was released.
 
-        One that was cut off by a crash is given without an answer, for its subject tells what became of
-        it. Raises IdempotencyInProgress when the first request takes too long.
+        A request that was ended by a crash is returned without an answer: its subject tells the outcome.
+        Raises IdempotencyInProgress if the first request takes too long.
         """
         found = self._wait(key, earlier, time.monotonic() + self._patience)
         if found is not None and found is not earlier:
-            # A read may see what no standby has yet; the answer is given once that is known to stay.
+            # A read may see what no standby has yet; answer only when a failover cannot undo it.
             with self._database.write() as connection:
                 confirm(connection)
         return found
@@ -76,7 +76,7 @@ class IdempotentRetries:
     def _look(
         self, key: IdempotencyKey, earlier: FirstRequest, deadline: float
     ) -> FirstRequest | None:
-        """Look until the first request, which another process runs, is over."""
+        """Poll until the first request, which runs in another process, is over."""
         found: FirstRequest | None = earlier
         pause = FIRST_LOOK_SECONDS
         while found is not None and not self._is_over(found):

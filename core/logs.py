@@ -1,7 +1,4 @@
-"""Structured logs: one event a line, without codes, tokens or whole numbers.
-
-Owns the format and the last net under it: whatever a line holds, numbers and tokens are masked.
-"""
+"""Structured logs: one event per line, with numbers and tokens masked whatever a line holds."""
 
 import logging
 import re

@@ -1,6 +1,6 @@
 """Periodic work: what is expired is deleted, in small batches that hold up nobody.
 
-Owns when it runs and that one process at a time does; the parts own what there is to delete.
+A lease in the database lets one process at a time run the jobs, which the parts declare.
 """
 
 import threading
@@ -63,7 +63,7 @@ class Maintenance:
         self._stopped = threading.Event()
 
     def run(self) -> dict[str, int] | None:
-        """Do all the work there is; give the rows deleted a job, None if another process is at it."""
+        """Do all the work there is; return the rows deleted a job, None if another process is at it."""
         lease = self._lease(LEASE)
         if lease is None:
             return None
@@ -89,7 +89,7 @@ class Maintenance:
         return rows
 
     def _lease(self, length: timedelta, *, held: datetime | None = None) -> datetime | None:
-        """Take the lease when it is free, or prolong the one `held`; give its end, None if it is gone.
+        """Take the lease when it is free, or prolong the one `held`; return its end, None if it is gone.
 
         It is known by its end: whoever took it over after that has written another.
         """

@@ -1,7 +1,6 @@
-"""What happens around every request: its id, its log line, its metrics and its refusals.
+"""Middleware: request ids, logging, metrics, error responses.
 
-Owns the mapping from exceptions to problem documents. Refuses to tell a caller anything about a fault
-of ours but the request id that finds it in the logs.
+A client learns nothing of an internal error but the request id, which finds it in the logs.
 """
 
 import re
@@ -33,12 +32,12 @@ from core.requester import RequesterResolver
 log = structlog.get_logger()
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
-#: Routes that monitors ask all day; their log lines would drown the others.
+#: Routes that monitors poll; they are not logged.
 QUIET = ("/livez", "/readyz", "/metrics")
 
 
 def install(app: Flask, metrics: Metrics, requesters: RequesterResolver, max_body: int) -> None:
-    """Put request ids, requester, logs, metrics and problem documents around every view."""
+    """Install the middleware; max_body: bytes."""
     app.config["MAX_CONTENT_LENGTH"] = max_body
 
     @app.before_request
@@ -54,7 +53,7 @@ def install(app: Flask, metrics: Metrics, requesters: RequesterResolver, max_bod
     @app.after_request
     def end(response: Response) -> Response:
         seconds = time.perf_counter() - g.started
-        # The rule, not the path: a path holds ids, and an unbounded label would hold memory.
+        # The rule, not the path: ids in paths would make the label unbounded.
         route = request.url_rule.rule if request.url_rule else "none"
         method = request.method if request.url_rule else "none"
         metrics.requests.labels(method, route, response.status_code).inc()
@@ -87,7 +86,7 @@ def _http_exception(error: HTTPException) -> Response:
     if isinstance(error, RequestEntityTooLarge):
         problem = BodyTooLarge("The body is over this service's limit; send it in parts.")
     elif error.code == 408:
-        problem = RequestTimeout("Less than 1 KiB a second of the body came; send it again.")
+        problem = RequestTimeout("The body arrived at less than 1 KiB a second; send it again.")
     elif error.code == 404:
         problem = NotFound("No route has this path; /docs lists them all.")
     elif isinstance(error, NoSuchMethod):
@@ -110,4 +109,4 @@ def _database_failed(error: DBAPIError | DatabaseBusy) -> Response:
 
 def _unexpected(error: Exception) -> Response:
     log.error("unexpected", exc_info=error)
-    return render_problem(InternalError("Name the request id when you report this."))
+    return render_problem(InternalError("Include the request id when you report this."))

@@ -1,7 +1,7 @@
-"""Names resolved side by side, within bounds: strangers name hosts whose name servers may be slow on purpose.
+"""Concurrent name resolution with bounds: a stranger's name server may be slow on purpose.
 
-A name that was answered quickly the last time has turns of its own, so however many slow names there are, the
-well-known ones never wait behind them. A name is asked for once at a time, and nobody waits for it for long.
+Names that resolved fast the last time have slots of their own, so slow names never delay them. A name is
+resolved once at a time, and nobody waits for it longer than PATIENCE_SECONDS.
 """
 
 import threading
@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 #: Gives the addresses of a host, as text; raises OSError when it has none.
 Resolve = Callable[[str], Sequence[str]]
 
-#: Names resolved at once: those that are known to be quick, and all others. gevent has ten threads for that
-#: and for SQLite's commits.
+#: Names resolved at once: names known to be fast, and all others. gevent has ten threads for this and for
+#: SQLite's commits.
 QUICK_TURNS, OTHER_TURNS = 2, 2
-#: Seconds in which a quick name is answered, and that anybody waits for any name, its turn included.
+#: Seconds within which a fast name resolves, and that a caller waits for any name, its slot included.
 QUICK_SECONDS, PATIENCE_SECONDS = 1.0, 5.0
-#: Quick names that are remembered.
+#: Fast names that are remembered.
 MAX_REMEMBERED = 10_000
 
 
@@ -43,7 +43,7 @@ class NameResolver:
         self._other_turns = threading.BoundedSemaphore(OTHER_TURNS)
 
     def addresses(self, host: str) -> Sequence[str]:
-        """Give the addresses of a name; raises OSError when it has none, or they take too long."""
+        """Return the addresses of a name; raises OSError if it has none or takes too long."""
         now = time.monotonic()
         with self._lock:
             lookup = self._under_way.get(host)
@@ -72,7 +72,7 @@ class NameResolver:
                 finally:
                     turns.release()
         except (OSError, ValueError):
-            # It has none, which is told by there being none.
+            # `found` stays None: the name has no address.
             lookup.found = None
         finally:
             with self._lock:

@@ -25,7 +25,7 @@ REGIONS = frozenset(phonenumbers.SUPPORTED_REGIONS) | {"001"}
 
 
 def known_region(code: str) -> str:
-    """Give a region of numbers as ISO 3166 writes it; raises ValueError for one that does not exist."""
+    """Return a region of numbers as ISO 3166 writes it; raises ValueError for one that does not exist."""
     region = read_region(code)
     if region not in REGIONS:
         raise ValueError(f"there is no country {code}; use ISO 3166 codes like DE")
@@ -146,7 +146,7 @@ def _why_invalid(parsed: phonenumbers.PhoneNumber) -> str:
 
 
 def prefix_of(e164: str) -> str:
-    """Give a number without its last four digits, the range that carriers and thieves trade in."""
+    """Return a number without its last four digits, the range that carriers and thieves trade in."""
     return e164[:-4]
 
 

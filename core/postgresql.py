@@ -1,8 +1,8 @@
-"""Connections to PostgreSQL: their address, their time-outs, and a commit that was not confirmed.
+"""Connections to PostgreSQL: addresses, time-outs, and unconfirmed commits.
 
-The time-outs of the server hold as settings of the session, or behind a pooler of each transaction. Beside
-them every wait for an answer has an end of its own here, because a server that has vanished ends nothing, and
-because PostgreSQL's time-outs do not hold for the wait of a commit for its standbys.
+The server's time-outs are set for the session, or behind a pooler for each transaction. In addition every
+wait for the server has a time-out here: a server that vanished enforces none, and PostgreSQL's time-outs do
+not apply while a commit waits for its standbys.
 """
 
 import contextlib
@@ -23,8 +23,8 @@ from sqlalchemy.exc import DBAPIError
 log = structlog.get_logger()
 
 _Result = TypeVar("_Result")
-#: Of a connection, unless the address says otherwise. A peer that acknowledges nothing for five seconds is
-#: gone; the kernel alone would wait for 15 minutes.
+#: Connection parameters, unless the address sets them. A peer that acknowledges nothing for five seconds is
+#: gone; the kernel alone would wait 15 minutes.
 DEFAULTS: Mapping[str, str | int] = {
     "connect_timeout": 5,
     "keepalives": 1,
@@ -33,12 +33,12 @@ DEFAULTS: Mapping[str, str | int] = {
     "keepalives_count": 2,
     "tcp_user_timeout": 5000,
 }
-#: With these the server has ended the connection or takes no writes, and another connection may lead to one
-#: that does. 08: the connection; 57P: it stops or starts; 25P: idle or too long; 25006, 55000: a standby.
+#: SQLSTATEs after which the connection is replaced: the server ended it or is read-only, and a new one may
+#: reach the primary. 08: connection; 57P: shutdown or start; 25P: idle or too long; 25006, 55000: standby.
 _GONE = re.compile(r"08...|57P..|25P03|25P04|25006|55000")
-#: A prepared statement that is there already, or is not: a pooler gave another connection in between.
+#: A prepared statement exists already, or does not: a pooler switched the connection.
 _PREPARED = ("42P05", "26000")
-#: The warning that says that a commit was not confirmed must not be suppressed.
+#: Keep warnings: one reports a commit that was not confirmed.
 _SESSION = (
     "SELECT set_config('statement_timeout', '{statement}ms', {local}),"
     " set_config('lock_timeout', '{lock}ms', {local}),"
@@ -48,17 +48,17 @@ _SESSION = (
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Seconds after which what is waited for is ended."""
+    """Time-outs in seconds."""
 
     statement: float = 15
     lock: float = 10
-    #: A commit waits for the disk, and for standbys that are synchronous.
+    #: A commit waits for the disk and for synchronous standbys.
     commit: float = 8
-    #: What the server may take longer by its own clock, and to end what is cancelled.
+    #: Extra time for the server's own time-outs, and for a cancelled statement to end.
     grace: float = 2
 
     def settings(self, *, local: bool) -> str:
-        """Give the query that sets them on the server, for the session or for the transaction."""
+        """Return the query that sets them on the server, for the session or the transaction."""
         return _SESSION.format(
             statement=int(self.statement * 1000),
             lock=int(self.lock * 1000),
@@ -67,15 +67,15 @@ class Timeouts:
 
 
 class CommitUnconfirmed(psycopg.OperationalError):
-    """A commit was not confirmed in time: whether it holds is not known."""
+    """A commit was not confirmed in time; its outcome is unknown."""
 
 
 class BoundedConnection(psycopg.Connection[Any]):
-    """A connection on which nothing is waited for without end."""
+    """A connection on which every wait has a time-out."""
 
-    #: Whether a pooler is in between, which may serve each transaction by another connection.
+    #: Whether a pooler is in between, which may use another connection for each transaction.
     pooled = False
-    #: None: nothing has an end, as in a migration.
+    #: None: no time-outs, as in a migration.
     _timeouts: Timeouts | None = None
     _warned = _cancelled = _commits = False
 
@@ -88,9 +88,9 @@ class BoundedConnection(psycopg.Connection[Any]):
         prepare: bool | None,
         timeouts: Timeouts | None,
     ) -> "BoundedConnection":
-        """Connect, and find out what there is in between."""
+        """Connect, and detect a pooler."""
         named = dict(named)
-        # In an address every value is a text.
+        # In an address every value is text.
         threshold = named.pop("prepare_threshold", "5")
         connection = cls.connect(*given, **named)
         try:
@@ -107,7 +107,7 @@ class BoundedConnection(psycopg.Connection[Any]):
         self.prepare_threshold = None
         self.autocommit = True
         (pid,) = self.execute("SELECT pg_backend_pid()").fetchone() or (None,)
-        # A pooler hands out an identification of its own, by which it is asked to cancel.
+        # A pooler reports a process id of its own, for cancel requests.
         self.pooled = pid != self.info.backend_pid
         if timeouts and not self.pooled:
             self.execute(timeouts.settings(local=False))
@@ -115,7 +115,7 @@ class BoundedConnection(psycopg.Connection[Any]):
         self.autocommit = False
 
     def bound_transaction(self) -> None:
-        """Set the time-outs of the transaction that begins now, where those of the session do not hold."""
+        """Set the time-outs of the transaction that begins now, if those of the session do not apply."""
         if self.pooled and self._timeouts:
             self.execute(self._timeouts.settings(local=True), prepare=False)
 
@@ -142,7 +142,7 @@ class BoundedConnection(psycopg.Connection[Any]):
     def wait(
         self, gen: PQGen[_Result], interval: float = 0.1, timeout: float | None = None
     ) -> _Result:
-        """Wait for an answer; what takes too long is cancelled, and given up if even that is not answered."""
+        """Wait for the server; cancel what takes too long, and close the connection if that fails too."""
         timeouts = self._timeouts
         if timeout is not None or timeouts is None:
             return super().wait(gen, interval, timeout)
@@ -167,9 +167,9 @@ class BoundedConnection(psycopg.Connection[Any]):
 
 
 def read_url(text: str) -> URL:
-    """Read a database's address; of PostgreSQL also with several hosts, as libpq writes it.
+    """Parse a database address; for PostgreSQL with several hosts too, as libpq writes it.
 
-    Raises ValueError, whose text says what is wrong and holds nothing of the address.
+    Raises ValueError with a reason that holds nothing of the address.
     """
     several = re.fullmatch(
         r"(postgresql(?:\+\w+)?://(?:[^/?#]*@)?)([^/?#@]*,[^/?#@]*)([/?].*)?", text
@@ -202,9 +202,9 @@ def _host_and_port(text: str) -> tuple[str, str]:
 
 
 def check_url(url: URL) -> None:
-    """See whether the driver can be given what an address says.
+    """Check that the driver accepts the parameters of an address.
 
-    Raises ValueError, whose text says what is wrong and holds no password.
+    Raises ValueError with a reason that holds no password.
     """
     dialect = url.set(drivername="postgresql+psycopg").get_dialect()()
     _, given = dialect.create_connect_args(url)
@@ -222,16 +222,16 @@ def check_url(url: URL) -> None:
 
 
 def make_engine(url: URL, *, prepare: bool | None, timeouts: Timeouts | None) -> Engine:
-    """Make the engine of a database on PostgreSQL.
+    """Return the engine of a PostgreSQL database.
 
     prepare: whether statements are prepared; None: unless a pooler is in between. timeouts: the
     time-outs, None for none.
     """
     host, defaults = url.query.get("host", ""), dict(DEFAULTS)
     if isinstance(host, tuple) or "," in host:
-        # Of several hosts the one is meant that takes writes, also after a failover.
+        # Of several hosts, use the one that takes writes, also after a failover.
         defaults["target_session_attrs"] = "read-write"
-    # What SQLAlchemy is given here would prevail over the address.
+    # Parameters passed here would override the address.
     for name in defaults.keys() & url.query.keys():
         del defaults[name]
 
@@ -240,7 +240,7 @@ def make_engine(url: URL, *, prepare: bool | None, timeouts: Timeouts | None) ->
     def connect(
         dialect: Dialect, record: object, given: tuple[Any, ...], named: dict[str, Any]
     ) -> BoundedConnection:
-        # Where the last connection led is asked first: one that is dead costs its whole time-out.
+        # Try the host of the last connection first: a dead one costs a whole time-out.
         named = _begin_with(latest, named)
         connection = BoundedConnection.open(given, named, prepare=prepare, timeouts=timeouts)
         latest[:] = [(connection.info.host, str(connection.info.port))]
@@ -261,7 +261,7 @@ def make_engine(url: URL, *, prepare: bool | None, timeouts: Timeouts | None) ->
 
 
 def _begin_with(first: Sequence[tuple[str, str]], named: Mapping[str, Any]) -> dict[str, Any]:
-    """Put a host that is among several before the others."""
+    """Reorder several hosts so that the last used one comes first."""
     hosts = str(named.get("host", "")).split(",")
     ports = str(named.get("port", "")).split(",")
     pairs = list(zip(hosts, ports, strict=False))
@@ -275,9 +275,9 @@ def _begin_with(first: Sequence[tuple[str, str]], named: Mapping[str, Any]) -> d
 
 
 def bound_transaction(connection: Connection) -> None:
-    """Set the time-outs of a transaction that begins, where those of the session do not hold.
+    """Set the time-outs of a transaction that begins, if those of the session do not apply.
 
-    Called, and no event of SQLAlchemy's: with one it would cost every transaction a tenth of its time.
+    A call, not an event of SQLAlchemy: an event would cost every transaction a tenth of its time.
     """
     driver = cast(BoundedConnection, connection.connection.dbapi_connection)
     if not driver.pooled:
@@ -285,22 +285,24 @@ def bound_transaction(connection: Connection) -> None:
     try:
         driver.bound_transaction()
     except psycopg.Error as error:
-        # What goes to the driver past SQLAlchemy it does not make an error of its own.
+        # SQLAlchemy does not wrap errors of direct driver calls.
         raise DBAPIError.instance(
             None, None, error, psycopg.Error, connection_invalidated=driver.closed
         ) from error
 
 
 def _handle_error(context: ExceptionContext) -> None:
-    """Have connections replaced that cannot be used any more, though they are open."""
+    """Replace connections that are open but unusable."""
     if is_gone(context.original_exception):
         context.is_disconnect = True
 
 
 def is_gone(error: BaseException) -> bool:
-    """Say whether an error of the driver's means that its connection is good for nothing any more."""
+    """Return whether a driver error means that its connection is unusable."""
     state = getattr(error, "sqlstate", None)
     if state in _PREPARED:
-        log.error("database.pooler", hint="KITH_DATABASE_PREPARED_STATEMENTS=false")
+        log.error(
+            "database.prepared_statement_lost", hint="KITH_DATABASE_PREPARED_STATEMENTS=false"
+        )
         return True
     return isinstance(state, str) and _GONE.fullmatch(state) is not None

@@ -1,7 +1,4 @@
-"""Everything that can go wrong on the wire, as RFC 9457 problem documents.
-
-Owns the base class, the document and the problems any route can give; each part adds its own.
-"""
+"""Problem documents (RFC 9457): the base class and the problems of every route; each part adds its own."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
@@ -12,7 +9,7 @@ MAX_ERRORS = 20
 
 
 class FieldError(BaseModel):
-    """One field that was refused, by JSON pointer (RFC 6901)."""
+    """An invalid field, by JSON pointer (RFC 6901)."""
 
     pointer: str
     detail: str
@@ -50,7 +47,7 @@ class ProblemDocument(BaseModel):
 
 
 class RateLimitStatus(NamedTuple):
-    """What a limit has left: announced in `RateLimit` (draft-ietf-httpapi-ratelimit-headers)."""
+    """What a rate limit has left (draft-ietf-httpapi-ratelimit-headers)."""
 
     name: str
     quota: int
@@ -61,7 +58,7 @@ class RateLimitStatus(NamedTuple):
     retry_after: int
 
     def headers(self) -> dict[str, str]:
-        """Render the `RateLimit-Policy` and `RateLimit` fields."""
+        """Return the `RateLimit-Policy` and `RateLimit` header fields."""
         return {
             "RateLimit-Policy": f'"{self.name}";q={self.quota};w={self.period_seconds}',
             "RateLimit": f'"{self.name}";r={self.remaining};t={self.retry_after}',
@@ -69,9 +66,9 @@ class RateLimitStatus(NamedTuple):
 
 
 class Problem(Exception):
-    """A refusal that the caller can understand; raise it outside the transaction that counted.
+    """An error response; raise it outside the transaction that counted the request.
 
-    `detail` is written for a person and never holds a code, a token or a whole number.
+    `detail` is for people and never holds a code, a token or a whole number.
     """
 
     code: ClassVar[str]
@@ -90,9 +87,9 @@ class Problem(Exception):
         if retry_after is None and rate_limit is not None:
             retry_after = max(1, rate_limit.retry_after)
         if retry_after is None and self.status in (423, 429):
-            raise TypeError(f"{type(self).__name__} ({self.status}) must say when to come back")
+            raise TypeError(f"{type(self).__name__} ({self.status}) needs retry_after")
         self.detail = detail
-        #: Seconds; 0 where what is to be done next can be done at once.
+        #: Seconds; 0 if the client can act at once.
         self.retry_after = None if retry_after is None else max(0, retry_after)
         self.rate_limit = rate_limit
         self.members = members
@@ -121,26 +118,26 @@ class Problem(Exception):
 
 
 class MalformedRequest(Problem):
-    """The request is not HTTP or JSON that can be read."""
+    """The request is not valid HTTP or JSON."""
 
-    code, status, title = "malformed-request", 400, "The request cannot be read"
+    code, status, title = "malformed-request", 400, "Malformed request"
 
 
 class InvalidFields(Problem):
     """Fields are missing, unknown, of the wrong type or out of bounds; `errors` names each."""
 
-    code, status, title = "invalid-fields", 422, "Some fields are not valid"
+    code, status, title = "invalid-fields", 422, "Invalid fields"
 
     @classmethod
     def at(cls, pointer: str, detail: str) -> "InvalidFields":
-        """Refuse one field, for a reason that its schema cannot know."""
+        """Return the problem of one field, for a reason that its schema cannot express."""
         return cls.of([FieldError(pointer=pointer, detail=detail)])
 
     @classmethod
     def of(cls, faults: Sequence[FieldError]) -> "InvalidFields":
-        """Refuse fields, of which there is at least one; the first twenty are named."""
+        """Return the problem of one or more fields; the first MAX_ERRORS are listed."""
         first = faults[0]
-        # What is written for a person stands by itself; the pointer is in `errors` for programs.
+        # A sentence for people stands alone; programs find the pointer in `errors`.
         is_sentence = first.detail.endswith(".")
         detail = first.detail if is_sentence else f"{first.pointer or 'The body'}: {first.detail}"
         if len(faults) > 1:
@@ -149,82 +146,82 @@ class InvalidFields(Problem):
 
 
 class UnsupportedMediaType(Problem):
-    """The body is not of the media type that the route takes."""
+    """The route does not accept this media type."""
 
-    code, status, title = "unsupported-media-type", 415, "This media type is not taken here"
+    code, status, title = "unsupported-media-type", 415, "Unsupported media type"
 
 
 class BodyTooLarge(Problem):
-    """The body is over its limit."""
+    """The body exceeds its size limit."""
 
-    code, status, title = "body-too-large", 413, "The body is too large"
+    code, status, title = "body-too-large", 413, "Body too large"
 
 
 class RequestTimeout(Problem):
-    """The body came too slowly, or not at all; nothing was done."""
+    """The body arrived too slowly or not at all; nothing was done."""
 
-    code, status, title = "request-timeout", 408, "The request took too long to arrive"
+    code, status, title = "request-timeout", 408, "Request timeout"
 
 
 class TooManyConnections(Problem):
     """The device has too many requests and sockets open at the same time."""
 
-    code, status, title = "too-many-connections", 429, "Too many requests at the same time"
+    code, status, title = "too-many-connections", 429, "Too many concurrent requests"
 
 
 class NotFound(Problem):
-    """There is nothing at this path."""
+    """Nothing exists at this path."""
 
-    code, status, title = "not-found", 404, "There is nothing here"
+    code, status, title = "not-found", 404, "Not found"
 
 
 class MethodNotAllowed(Problem):
     """The path exists, but not for this method."""
 
-    code, status, title = "method-not-allowed", 405, "This method is not allowed here"
+    code, status, title = "method-not-allowed", 405, "Method not allowed"
 
 
 class InternalError(Problem):
-    """Something unexpected went wrong here; the request id finds it in the logs."""
+    """An unexpected error; the request id finds it in the logs."""
 
-    code, status, title = "internal-error", 500, "Something went wrong on our side"
+    code, status, title = "internal-error", 500, "Internal error"
 
 
 class ServiceUnavailable(Problem):
     """The database is away or overloaded; nothing was done."""
 
-    code, status, title = "service-unavailable", 503, "The service is not available right now"
+    code, status, title = "service-unavailable", 503, "Service unavailable"
 
 
 class OutcomeUnknown(Problem):
-    """The database did not confirm what was asked for in time: it may be done, or not."""
+    """The database did not confirm the commit in time: the request may have succeeded."""
 
-    code, status, title = "outcome-unknown", 503, "Whether it was done is not known"
+    code, status, title = "outcome-unknown", 503, "Outcome unknown"
 
 
 class StorageFull(Problem):
-    """Only the reserve of the disk is left: what only adds is refused, what makes room is not."""
+    """Only the reserve of the disk is left: requests that only add are refused."""
 
-    code, status, title = "storage-full", 503, "There is no room to store it"
+    code, status, title = "storage-full", 503, "Storage full"
 
 
 class IdempotencyKeyReused(Problem):
     """The idempotency key was used before with another request."""
 
-    code, status, title = "idempotency-key-reused", 422, "This idempotency key was used before"
+    code, status, title = "idempotency-key-reused", 422, "Idempotency key reused"
 
 
 class IdempotencyAnswerWithheld(Problem):
-    """The request was done under this key before, and the key is too short to be told the answer for."""
+    """The request was done with this key before, and the key is too short to repeat its answer."""
 
     code, status, title = (
         "idempotency-answer-withheld",
         409,
-        "This was done before, and its answer is not repeated",
+        "Idempotent answer withheld",
     )
 
 
 class IdempotencyInProgress(Problem):
     """The first request with this idempotency key is still being answered."""
 
-    code, status, title = "idempotency-in-progress", 409, "The first request is still running"
+    code, status, title = "idempotency-in-progress", 409, "Idempotent request in progress"

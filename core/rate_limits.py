@@ -142,7 +142,7 @@ def refund(connection: Connection, limit: RateLimit, subject: bytes) -> None:
 
 
 def reset(connection: Connection, limit: RateLimit, subject: bytes) -> None:
-    """Give a subject its whole quota again, as a right PIN does."""
+    """Return a subject its whole quota again, as a right PIN does."""
     connection.execute(DELETE_COUNTER, _key(limit.name, subject))
 
 

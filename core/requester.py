@@ -1,6 +1,6 @@
-"""Who is asking, as far as the network tells: the client's address and the network around it.
+"""The requester: the client's address and its network.
 
-Proxies are believed about it if the settings name them, in the one header field that the settings name.
+Only proxies that the settings name are trusted, and only in the one header field that the settings name.
 """
 
 import ipaddress
@@ -15,14 +15,14 @@ from core.forwarded import FIELDS, Address, Undisclosed, address_of
 
 log = structlog.get_logger()
 
-#: Between two warnings about hops that cannot be read.
+#: Between two warnings about unreadable hops.
 WARNING_SECONDS = 60.0
 
 
 class Requester(NamedTuple):
-    """Whoever asks: an IPv4 address and its /24, or the /64 an IPv6 host is free in and its /48.
+    """A client: an IPv4 address and its /24, or an IPv6 /64, within which a host chooses freely, and its /48.
 
-    A service that asks for people of its own has a name and no network around it.
+    A service has a name and no subnet: it acts for many people.
     """
 
     network: str
@@ -30,13 +30,13 @@ class Requester(NamedTuple):
 
     @classmethod
     def service(cls, identity: str) -> "Requester":
-        """Name a service that was given a token, which asks for many people from one address."""
+        """Return the requester of a service that has a service token."""
         return cls(f"service:{identity}", None)
 
 
 #: A unix socket has no address: all its clients share one quota.
 LOCAL = Requester("local", "local")
-#: Whom a proxy does not name, or not readably: they share one too, and never the proxy's.
+#: Clients that a proxy does not name readably share one too, never the proxy's.
 UNKNOWN = Requester("unknown", "unknown")
 
 
@@ -50,17 +50,17 @@ class RequesterResolver:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._trusted = [ipaddress.ip_network(network) for network in trusted_proxies]
-        #: The header field that is believed; a proxy passes a client's own other one through.
+        #: The trusted header field; proxies pass other ones through from clients.
         self.field = field
         self._hops = FIELDS[field]
         self._clock = clock
         self._warn_at = float("-inf")
 
     def resolve(self, peer: str | None, forwarded: str | None) -> Requester:
-        """Say who asks, by the connection's other end and what proxies say of who is behind it.
+        """Return the requester, by the peer's address and the header field of trusted proxies.
 
-        Walks the header field from the right, past trusted proxies only; the first address that no
-        trusted proxy has is the client's, whatever it wrote further left itself.
+        Walks the field from the right past trusted proxies; the first other address is the client's, whatever
+        it wrote further left.
         """
         address = address_of(peer or "")
         if address is None:
@@ -82,14 +82,14 @@ class RequesterResolver:
         return any(address in network for network in self._trusted)
 
     def _warn(self, proxy: Address, forwarded: str) -> None:
-        """Tell operators, once a minute, of a proxy that is trusted and not understood."""
+        """Warn, once a minute, about a trusted proxy whose header field is unreadable."""
         now = self._clock()
         if now < self._warn_at:
             return
         self._warn_at = now + WARNING_SECONDS
-        # Its form is what an operator needs; the address in it is a person's.
+        # Log its form only: the address in it is a person's.
         form = re.sub("[0-9]", "0", re.sub("[A-Za-z]", "a", forwarded[-64:]))
-        log.warning("requester.unreadable", proxy=str(proxy), field=self.field, form=form)
+        log.warning("proxy.header_unreadable", proxy=str(proxy), field=self.field, form=form)
 
 
 def _around(address: Address, bits: int) -> str:

@@ -1,6 +1,6 @@
 """Keys derived from the server secret, and the digests that stand for numbers and requesters.
 
-Owns where the secret comes from and how purposes are separated. Refuses to invent one in production.
+In production the secret must be set; in development one is generated in the data directory.
 """
 
 import hashlib
@@ -25,30 +25,30 @@ class Keyring:
     secrets: tuple[bytes, ...]
 
     def derive(self, purpose: str) -> bytes:
-        """Give the current 32-byte key of a purpose (HKDF-Expand, one block, RFC 5869)."""
+        """Return the current 32-byte key of a purpose (HKDF-Expand, one block, RFC 5869)."""
         return _expand(self.secrets[0], purpose)
 
     def derive_all(self, purpose: str) -> list[bytes]:
-        """Give the keys of a purpose from every accepted secret, the current one first."""
+        """Return the keys of a purpose from every accepted secret, the current one first."""
         return [_expand(secret, purpose) for secret in self.secrets]
 
     def key_id(self) -> str:
-        """Name the current secret, in 8 hex characters that tell nothing about it."""
+        """Return the id of the current secret: 8 hex characters that reveal nothing of it."""
         return _key_id(self.secrets[0])
 
     def derive_for(self, key_id: str, purpose: str) -> bytes | None:
-        """Give the key of a purpose under the secret of that name; None once it is gone."""
+        """Return the key of a purpose under the secret of that name; None once it is gone."""
         for secret in self.secrets:
             if _key_id(secret) == key_id:
                 return _expand(secret, purpose)
         return None
 
     def digest(self, purpose: str, text: str) -> bytes:
-        """Stand in for a number or an address in tables: 16 bytes, keyed, one per purpose."""
+        """Return the keyed digest, 16 bytes, that stands for a number or an address in tables."""
         return _digest(self.secrets[0], purpose, text)
 
     def digests(self, purpose: str, text: str) -> list[bytes]:
-        """Give the digests under every accepted secret, the current one first."""
+        """Return the digests under every accepted secret, the current one first."""
         return [_digest(secret, purpose, text) for secret in self.secrets]
 
 
@@ -67,7 +67,7 @@ def _key_id(secret: bytes) -> str:
 
 
 def load_keyring(settings: CoreSettings) -> Keyring:
-    """Take the secrets from the settings, or in development from a 0600 file made once."""
+    """Load the secrets from the settings, or in development from a generated 0600 file."""
     current = settings.secret_key
     secret = (
         current.get_secret_value() if current else _development_secret(settings.data_dir)
@@ -81,7 +81,7 @@ def _development_secret(data_dir: Path) -> str:
 
 
 def read_or_create(path: Path, make: Callable[[], str]) -> str:
-    """Read a generated secret; the first of several processes to link its file into place wins."""
+    """Read a generated file, or create it; of several processes the first to link it wins."""
     private_directory(path.parent)
     if not path.exists():
         draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")

@@ -60,7 +60,7 @@ Network = Annotated[str, AfterValidator(_network)]
 
 
 def keeps_secrets(address: str) -> bool:
-    """Say whether nobody on the way can read what is sent to an address."""
+    """Return whether nobody on the way can read what is sent to an address."""
     parts = urlsplit(address)
     if parts.scheme == "https" or parts.hostname == "localhost":
         return True

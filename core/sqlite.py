@@ -1,4 +1,4 @@
-"""Connections to SQLite: a write-ahead log, and commits that hold up nobody."""
+"""Connections to SQLite: a write-ahead log, and commits that do not block the event loop."""
 
 import sqlite3
 from pathlib import Path
@@ -16,7 +16,7 @@ BUSY_SECONDS = 30
 
 
 class _Connection(sqlite3.Connection):
-    """A connection whose commits wait for the disk in a thread, so that gevent's loop goes on."""
+    """A connection that commits in a thread, so that waiting for the disk does not block gevent's loop."""
 
     def commit(self) -> None:
         if monkey.is_module_patched("threading"):
@@ -26,7 +26,7 @@ class _Connection(sqlite3.Connection):
 
 
 def make_engine(url: URL) -> Engine:
-    """Make the engine of a database on SQLite, its file, and the directory it is in."""
+    """Return the engine of an SQLite database; create its file and directory."""
     if url.database:
         path = Path(url.database)
         if not path.parent.is_dir():
@@ -49,7 +49,7 @@ def make_engine(url: URL) -> Engine:
 
 
 def _configure(connection: Any, _: Any) -> None:
-    # isolation_level None: the driver begins nothing by itself, _begin does.
+    # isolation_level None: the driver begins no transactions; _begin does.
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode = WAL")
@@ -67,5 +67,5 @@ def _begin(connection: Connection) -> None:
         # On the driver's connection: five times cheaper than a statement of SQLAlchemy's.
         cast(Any, connection.connection.dbapi_connection).execute("BEGIN IMMEDIATE")
     except sqlite3.Error as error:
-        # What an event raises SQLAlchemy does not make an error of its own.
+        # SQLAlchemy does not wrap what an event handler raises.
         raise DBAPIError.instance(None, None, error, sqlite3.Error) from error

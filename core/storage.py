@@ -1,8 +1,7 @@
-"""Room to drain: a disk that fills up refuses what only adds before it refuses what makes room.
+"""Disk space kept for deletions: on a disk that fills up, additions are refused before deletions fail.
 
-A disk that is full to the last byte cannot even delete, because SQLite writes every deletion to its log
-first. So a file of a fixed size keeps some of it, and is given up when the rest is used up. PostgreSQL's disk
-is its own: what is known of it here is that it said that it is full.
+SQLite cannot delete on a full disk, because it writes deletions to its log first. So a file of a fixed size
+reserves space, and is removed when the rest is used up. Of PostgreSQL's disk only its errors are known.
 """
 
 import os
@@ -18,28 +17,28 @@ from gevent import monkey
 
 log = structlog.get_logger()
 
-#: Bytes left when the reserve is given up; it is taken again when there are twice as many beside it. What is
-#: written within LOOK_SECONDS, by Kith and by others on that disk, has to fit.
+#: Free bytes at which the reserve is released; it is allocated again at twice as many. What Kith and others
+#: write within LOOK_SECONDS must fit.
 MARGIN_BYTES = 32 * 2**20
 LOOK_SECONDS = 1.0
-#: Seconds after PostgreSQL said that its disk is full before anything that adds is tried again.
+#: Seconds after PostgreSQL reported a full disk until additions are tried again.
 FULL_SECONDS = 30.0
 
 
 class Alarm:
-    """Tells the log, and whoever wants to know, when storage runs low and when it is well again."""
+    """Reports to the log and to listeners when storage runs low, and when it has recovered."""
 
     def __init__(self) -> None:
         self.listeners: list[Callable[[bool], None]] = []
         self._raised = False
 
     def set(self, raised: bool) -> None:
-        """Tell a change."""
+        """Report a change."""
         if raised == self._raised:
             return
         self._raised = raised
         if raised:
-            log.error("storage.reserve", hint="make room: what only adds is refused")
+            log.error("storage.low", hint="free disk space: requests that only add are refused")
         else:
             log.info("storage.recovered")
         for listener in self.listeners:
@@ -47,22 +46,22 @@ class Alarm:
 
 
 class Storage(Protocol):
-    """What is known of the room there is."""
+    """The state of the disk."""
 
     alarm: Alarm
 
     def low(self) -> bool:
-        """Say whether only the reserve is left, so that nothing may be added."""
+        """Return whether only the reserve is left, so that additions are refused."""
 
     def note_full(self) -> None:
-        """Hear that the database has no room."""
+        """Record that the database reported a full disk."""
 
     def start(self) -> None:
-        """Keep the reserve from now on; in the process that serves."""
+        """Allocate the reserve; in the process that serves."""
 
 
 class RemoteStorage:
-    """The room of a server: it is full for a while after it said so."""
+    """The disk of a database server: full for a while after it reported so."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.alarm = Alarm()
@@ -70,30 +69,30 @@ class RemoteStorage:
         self._full_until = float("-inf")
 
     def low(self) -> bool:
-        """Say whether it was full a moment ago."""
+        """Return whether it was full a moment ago."""
         low = self._clock() < self._full_until
         self.alarm.set(low)
         return low
 
     def note_full(self) -> None:
-        """Hear that it is full."""
+        """Record that it is full."""
         self._full_until = self._clock() + FULL_SECONDS
         self.alarm.set(True)
 
     def start(self) -> None:
-        """Do nothing: the server's disk is not here."""
+        """Do nothing: the disk is on another host."""
 
 
 def free_bytes(directory: Path) -> int:
-    """Give the bytes that can be written in a directory."""
+    """Return the free bytes of a directory's disk."""
     status = os.statvfs(directory)
     return status.f_bavail * status.f_frsize
 
 
 class DiskReserve:
-    """The room of a file's disk, of which a file beside it keeps the last part.
+    """The disk of SQLite's file, with a reserve file beside it.
 
-    size: bytes that are kept; 0: none, and then nothing is ever low.
+    size: bytes of the reserve; 0: none, and the disk is never low.
     """
 
     def __init__(
@@ -114,7 +113,7 @@ class DiskReserve:
         self._look_at = float("-inf")
 
     def low(self) -> bool:
-        """Say whether the reserve is given up; looks at the disk once a second at most."""
+        """Return whether the reserve is released; looks at the disk once a second at most."""
         if not self._started:
             return False
         now = self._clock()
@@ -127,13 +126,13 @@ class DiskReserve:
         return not self._held
 
     def note_full(self) -> None:
-        """Give up the reserve at once."""
+        """Return up the reserve at once."""
         if self._started and self._held:
             with self._lock:
                 self._give_up()
 
     def start(self) -> None:
-        """Take the reserve, or find that there is no room for it."""
+        """Allocate the reserve if there is room for it."""
         if self._size:
             self._started = True
             self.low()
@@ -146,7 +145,7 @@ class DiskReserve:
             self._give_up()
 
     def _take(self) -> None:
-        """Allocate the file, which after a restart is there already."""
+        """Allocate the file; after a restart it may exist already."""
         there = self._path.stat().st_blocks * 512 if self._path.exists() else 0
         left = self._free(self._path.parent) - max(0, self._size - there)
         if left < (MARGIN_BYTES if there >= self._size else 2 * MARGIN_BYTES):

@@ -1,7 +1,4 @@
-"""Files in TOML that an operator writes: read, held against a model, and every fault told with its line.
-
-Owns the way from a fault to where it stands. Refuses a file that cannot be used as a whole.
-"""
+"""TOML files that operators write: read, validated by a model, every error reported with its line."""
 
 import re
 import tomllib
@@ -26,7 +23,7 @@ _REASONS = {
 
 
 class TomlTable(BaseModel):
-    """A table of such a file: unknown keys are refused, and no value is taken for another type's."""
+    """A table of such a file: unknown keys are refused, and values are not coerced."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -82,7 +79,7 @@ def _refusal(faults: list[str], setting: str | None) -> SettingsError:
 
 
 def _syntax_fault(path: Path, text: str, message: str) -> str:
-    """Say a fault of the parser with its line in front."""
+    """Return a parser error with its line in front."""
     reason, _, place = message.partition(" (at ")
     line = re.match(r"line (\d+)", place)
     at = line.group(1) if line else text.count("\n") + 1
@@ -90,9 +87,9 @@ def _syntax_fault(path: Path, text: str, message: str) -> str:
 
 
 def _existing(document: Any, location: Keys) -> Keys:
-    """Keep of a fault's location what stands in the document.
+    """Return the part of an error's location that exists in the document.
 
-    Left out are keys that are missing, and what pydantic adds: names of a union's members, `[key]`.
+    Missing keys are left out, and what pydantic adds: names of union members, `[key]`.
     """
     keys: list[str | int] = []
     value = document
@@ -108,14 +105,14 @@ def _places(value: Any) -> range:
 
 
 def _dotted(keys: Keys) -> str:
-    """Write keys as a person would: `rules[2].limit`."""
+    """Return keys as a person writes them: `rules[2].limit`."""
     return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".")
 
 
 def _lines(text: str) -> dict[Keys, int]:
-    """Find the line on which each key of a valid document begins.
+    """Return the line on which each key of a valid document begins.
 
-    The lexing is tomllib's: a statement is the fewest lines that parse alone.
+    tomllib does the lexing: a statement is the fewest lines that parse alone.
     """
     lines: dict[Keys, int] = {(): 1}
     elements: Counter[Keys] = Counter()

@@ -1,6 +1,6 @@
-"""Fields that a person or their phone fills in: numbers, regions, locales, origins.
+"""Fields that people or their phones fill in: numbers, regions, locales, origins.
 
-Read as leniently as they can be meant one way only; what is refused is refused in a sentence.
+Accepted leniently where only one meaning is possible; errors are sentences for people.
 """
 
 import re
@@ -31,7 +31,7 @@ _OPAQUE = "null"
 
 @dataclass(frozen=True)
 class PatternConstraint:
-    """A form of a text, as a regular expression, and the sentence that says what is message instead."""
+    """A regular expression for a text, and the sentence that says what is message instead."""
 
     pattern: str
     message: str
@@ -39,24 +39,24 @@ class PatternConstraint:
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """Check the text after everything that is annotated before this."""
+        """Add the check after the annotations before this one."""
         return core_schema.no_info_after_validator_function(self._checked, handler(source))
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """Tell programs the regular expression."""
+        """Add the regular expression to the JSON schema."""
         return {**handler(schema), "pattern": self.pattern}
 
     def _checked(self, text: str) -> str:
         if not re.search(self.pattern, text) or (self.pattern.endswith("$") and text[-1:] == "\n"):
-            # Python's $ is also before a last line end, ECMA's is not.
+            # Python's $ also matches before a final line end, ECMA's does not.
             raise ValueError(self.message)
         return text
 
 
 def read_locale(text: str) -> str | None:
-    """Give the BCP 47 tag in a locale as phones and systems write it; None where there is none.
+    """Return the BCP 47 tag in a locale as phones and systems write it; None where there is none.
 
     Reads `zh_TW_#Hant` (Java), `en_US.UTF-8` and `de_DE@euro` (POSIX) and the first of an Accept-Language.
     """
@@ -71,7 +71,7 @@ def read_locale(text: str) -> str | None:
 
 
 def read_origin(text: str) -> str:
-    """Give the host of a web origin (RFC 6454), whose scheme is https; raises ValueError for any other."""
+    """Return the host of a web origin (RFC 6454), whose scheme is https; raises ValueError for any other."""
     origin = visible(text).lower()
     found = _ORIGIN.fullmatch(origin)
     if found is None or origin == _OPAQUE or len(found[1]) > MAX_HOST_LENGTH:
@@ -83,7 +83,7 @@ def read_origin(text: str) -> str:
 
 
 def is_app_hash(text: str) -> bool:
-    """Say whether a text is a hash by which Android's SMS Retriever names an app."""
+    """Return whether a text is a hash by which Android's SMS Retriever names an app."""
     return re.fullmatch(r"[A-Za-z0-9+/]{11}", text) is not None
 
 

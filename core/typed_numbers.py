@@ -41,7 +41,7 @@ _RENUMBERED: dict[int, tuple[re.Pattern[str], str]] = {
 
 
 def read_region(text: str) -> str:
-    """Give a region as ISO 3166 has it: in capitals, GB for UK and GR for EL, as people and the EU write."""
+    """Return the ISO 3166 code of a region: in capitals, GB for UK and GR for the EU's EL."""
     code = visible(text).upper()
     return {"UK": "GB", "EL": "GR"}.get(code, code)
 
@@ -69,7 +69,7 @@ def read_number(text: str, region: str | None) -> Parsed | None:
 
 
 def e164_candidates(text: str, region: str | None) -> list[str]:
-    """Give the E.164 forms that a text may have, whether or not such numbers can exist."""
+    """Return the E.164 forms that a text may have, whether or not such numbers can exist."""
     forms = []
     for written in _spellings(text):
         for reading in (_parse(written, region), _with_code(written, region)):
@@ -81,7 +81,7 @@ def e164_candidates(text: str, region: str | None) -> list[str]:
 
 
 def why_unreadable(text: str, region: str | None) -> NumberParseException | Parsed:
-    """Give why a text that `read_number` made nothing of is no number: what libphonenumber says of it."""
+    """Return why a text that `read_number` made nothing of is no number: what libphonenumber says of it."""
     try:
         return phonenumbers.parse(visible(text), _known(region))
     except NumberParseException as error:
@@ -89,17 +89,17 @@ def why_unreadable(text: str, region: str | None) -> NumberParseException | Pars
 
 
 def is_shortened(text: str) -> bool:
-    """Say whether a spreadsheet wrote a number as 1.5E+11, of which the last digits are lost."""
+    """Return whether a spreadsheet wrote a number as 1.5E+11, of which the last digits are lost."""
     return _SHORTENED.fullmatch(visible(text)) is not None
 
 
 def has_hidden_digits(text: str) -> bool:
-    """Say whether a mask stands in the place of some digits, as in 0151 1234XXXX."""
+    """Return whether a mask stands in the place of some digits, as in 0151 1234XXXX."""
     return is_masked(visible(text))
 
 
 def _spellings(text: str) -> Iterator[str]:
-    """Give what a text may be, the most repaired first; nothing of one that lost its digits."""
+    """Return what a text may be, the most repaired first; nothing of one that lost its digits."""
     for number in _bare_numbers(visible(text)):
         yield from _variants(number)
 
@@ -116,7 +116,7 @@ def _bare_numbers(plain: str) -> Iterator[str]:
 
 
 def _variants(number: str) -> Iterator[str]:
-    """Give a number's spellings: 00 is a plus, a national prefix in brackets is dropped."""
+    """Return a number's spellings: 00 is a plus, a national prefix in brackets is dropped."""
     if "phone-context=" in number:
         yield number
         return
@@ -247,7 +247,7 @@ def _is_mobile(parsed: Parsed) -> bool:
 
 
 def _begins_with_access_code(text: str, region: str) -> bool:
-    """Say whether a text begins with what its region dials before a country code.
+    """Return whether a text begins with what its region dials before a country code.
 
     Where that is one thing, it is taken at its word; of several only one behind 00 that is long or stands
     by itself: 004 may be the beginning of 0049.
@@ -265,7 +265,7 @@ def _begins_with_access_code(text: str, region: str) -> bool:
 
 @cache
 def _access_codes(region: str) -> tuple[str | None, re.Pattern[str]]:
-    """Give what a region dials before a country code, where it is one thing such as 011, and all of it."""
+    """Return what a region dials before a country code, where it is one thing such as 011, and all of it."""
     metadata = PhoneMetadata.metadata_for_region(region)
     several = (metadata and metadata.international_prefix) or ""
     only = ((metadata and metadata.preferred_international_prefix) or several).replace("~", "")

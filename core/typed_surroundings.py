@@ -47,12 +47,12 @@ _LONG_VOWEL = re.compile(r"(?<=[\d)])\s*\u30fc\s*(?=[\d(])")
 
 
 def is_masked(text: str) -> bool:
-    """Say whether some digits of a number are hidden, as in 0151 1234XXXX; `text` is visible."""
+    """Return whether some digits of a number are hidden, as in 0151 1234XXXX; `text` is visible."""
     return _MASK.search(_LABEL.sub("", _CARRIER.sub("0", text), count=1)) is not None
 
 
 def bare_numbers(text: str) -> Iterator[str]:
-    """Give the number in a visible text without what stands around it.
+    """Return the number in a visible text without what stands around it.
 
     Two where a digit may be a label's or the number's; they must mean the same.
     """

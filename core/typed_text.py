@@ -19,7 +19,7 @@ SHORTEST_CODE, MAX_CODE = 6, 8
 
 
 def visible(text: str) -> str:
-    """Give a text as it is seen: no invisible characters, plain blanks, ASCII digits, NFKC.
+    """Return a text as it is seen: no invisible characters, plain blanks, ASCII digits, NFKC.
 
     Raised and circled digits and fractions stay what they are: behind a number they are no digits of it.
     """
@@ -44,7 +44,7 @@ def _normalised(text: str) -> str:
 
 @lru_cache(4096)
 def _would_become_digits(character: str) -> bool:
-    """Say whether NFKC makes digits of what is none, such as a raised 2."""
+    """Return whether NFKC makes digits of what is none, such as a raised 2."""
     return (
         not character.isascii()
         and unicodedata.category(character) != "Nd"

@@ -52,7 +52,7 @@ class WorkerSettings(BaseSettings):
     )
 
     def faults_of_workers(self, *, sqlite: bool) -> list[str]:
-        """Say what several workers lack."""
+        """Return what several workers need and lack."""
         if self.workers == 1:
             return []
         faults = []

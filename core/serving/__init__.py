@@ -1,1 +1,1 @@
-"""How a worker serves connections: who may hold one, for how long, and how all of them end."""
+"""The gunicorn worker: connections, their limits and time-outs, and the stop."""

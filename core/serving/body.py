@@ -1,6 +1,6 @@
-"""The body of a request, whose faults are the client's.
+"""The body of a request; a malformed one is the client's error.
 
-gunicorn's own raises what no framework knows, so a malformed chunk was a fault of ours (500).
+gunicorn's own body raises exceptions that no framework knows, so a malformed chunk would be a 500.
 """
 
 from typing import Any
@@ -10,19 +10,19 @@ from werkzeug.exceptions import BadRequest, RequestTimeout
 
 from core.serving.connection import TooSlow
 
-#: Bytes that are read of a body that nobody wanted; with more of it the connection is closed.
+#: Bytes read of a body that the application left unread; if there are more, the connection is closed.
 MAX_DRAIN_BYTES = 1_048_576
 
 
 class RequestBody:
-    """What the application reads; the connection ends after a body that cannot be read."""
+    """The stream that the application reads; the connection closes after a malformed body."""
 
     def __init__(self, body: Any, request: Any) -> None:
         self._body = body
         self._request = request
 
     def read(self, size: int = -1) -> bytes:
-        """Read up to so many bytes; raises RequestTimeout or BadRequest."""
+        """Return up to `size` bytes; raises RequestTimeout or BadRequest."""
         try:
             data: bytes = self._body.read(None if size is None or size < 0 else size)
         except TooSlow:
@@ -35,13 +35,13 @@ class RequestBody:
 
     @property
     def is_unread(self) -> bool:
-        """Say whether there may be more of it."""
+        """Return whether there may be more of it."""
         reader = self._body.reader
         length = getattr(reader, "length", None)
         return length > 0 if length is not None else getattr(reader, "parser", None) is not None
 
     def drain(self) -> bool:
-        """Read what nobody read; say whether the next request can follow."""
+        """Read the rest; return whether the next request can follow."""
         if not self.is_unread:
             return not self.failed
         left = MAX_DRAIN_BYTES
@@ -54,9 +54,9 @@ class RequestBody:
 
     @property
     def failed(self) -> bool:
-        """Say whether it could not be read."""
+        """Return whether it could not be read."""
         return bool(self._body.failed)
 
     def __getattr__(self, name: str) -> Any:
-        """Give the rest of what a stream does."""
+        """Delegate to the stream."""
         return getattr(self._body, name)

@@ -1,8 +1,8 @@
-"""One client's connection: what it waits for, and how long it may.
+"""A client's connection and its time-outs.
 
-A head has a deadline; a body and an answer have a least rate, and no total time. One reaper looks at
-deadlines (`connections.py`) instead of a timer each, and only the second look after a deadline ends a
-connection: by then whatever had come was read, however late the worker is.
+A request head has a deadline; a body and a response have a minimum rate, but no total time. One reaper
+checks deadlines (connections.py) instead of a timer per connection, and only its second check after a
+deadline cuts a connection: by then everything that had arrived is read, however late the worker runs.
 """
 
 import socket
@@ -17,33 +17,33 @@ from uuid import UUID
 if TYPE_CHECKING:
     from core.serving.connections import Connections
 
-#: Seconds in which a peer has to take note of the last answer, and bytes read of it meanwhile.
+#: Seconds that a peer has to receive the last response, and bytes read from it meanwhile.
 LINGER_SECONDS, MAX_LINGER_BYTES = 2.0, 1_048_576
-#: Bytes handed to the kernel at once, so that what a reader takes is seen.
+#: Bytes passed to the kernel at once, small enough to see the reader's progress.
 SEND_BYTES = 262_144
 NEVER = float("inf")
 
 
 class Phase(Enum):
-    """What happens on a connection."""
+    """The phase of a connection."""
 
-    #: Nothing: no byte of the next request has come.
+    #: No byte of the next request has arrived.
     IDLE = auto()
     HEAD = auto()
-    #: The application has the request: it reads the body, works, or answers.
+    #: The application reads the body, works, or responds.
     SERVING = auto()
-    #: The application keeps the time itself: a WebSocket.
+    #: The application handles time-outs itself: a WebSocket.
     TAKEN_OVER = auto()
-    #: The last answer is out, and nothing more is answered.
+    #: The last response is sent.
     CLOSING = auto()
 
 
 class TooSlow(Exception):
-    """The peer sent less of a body than it has to."""
+    """The peer sends a body below the minimum rate."""
 
 
 class Connection:
-    """A socket with bounds, used as one: by gunicorn, and by the WebSocket that takes it over."""
+    """A socket with time-outs, used like one by gunicorn and by the WebSocket that takes it over."""
 
     __slots__ = (
         "_connections",
@@ -67,43 +67,43 @@ class Connection:
     def __init__(
         self, wire: socket.socket, host: str, connections: "Connections", *, trusted: bool
     ) -> None:
-        """Take a connection that was accepted.
+        """Wrap an accepted connection.
 
-        host: whose it is, for counting. trusted: whether it comes from a proxy of ours.
+        host: the client, for counting. trusted: whether it is a trusted proxy.
         """
         self._wire = wire
         self.host = host
         self.trusted = trusted
-        #: Whether it came to the port of the metrics.
+        #: Whether it was accepted at the metrics port.
         self.serves_metrics = False
         self.phase = Phase.IDLE
-        #: Whether it became a socket of the stream.
+        #: Whether it became a WebSocket.
         self.is_socket = False
         #: On the clock of `Connections.now`.
         self.deadline = NEVER
         self.suspected = False
-        #: Since when it takes nothing of an answer.
+        #: Since when it reads nothing of a response.
         self.stalled_since = NEVER
         self._cut = False
         self._device: UUID | None = None
         self._connections = connections
         self._read_seconds = 0.0
         self._read_bytes = 0
-        #: What a reader took since the deadline was set, and what the kernel still had at the last look.
+        #: Bytes read by the peer since the deadline was set, and bytes in the kernel at the last check.
         self._taken = 0
         self._queued: int | None = None
 
-    # What the worker says of it.
+    # Called by the worker.
 
     def await_request(self, seconds: float, *, has_begun: bool) -> None:
-        """Wait for a request, for so many seconds; `has_begun`: some of it came with the last one."""
+        """Wait for a request; `has_begun`: some of it arrived with the last one."""
         self.release_device()
         self.phase = Phase.HEAD if has_begun else Phase.IDLE
         self.deadline = self._connections.now() + seconds
         self._connections.wait(self)
 
     def serve(self) -> None:
-        """Begin to answer a request whose head has come."""
+        """Start serving a request whose head has arrived."""
         self.phase = Phase.SERVING
         self.deadline = NEVER
         self._read_seconds = 0.0
@@ -112,20 +112,20 @@ class Connection:
 
     @property
     def was_cut(self) -> bool:
-        """Say whether it was ended because its peer was too slow, or gave way to others."""
+        """Return whether it was ended because its peer was too slow, or gave way to others."""
         return self._cut
 
     def cut(self, *, answerable: bool = False) -> None:
-        """End whatever wait there is in it; `answerable` leaves the way out open, to say why."""
+        """End every wait on it; `answerable` leaves the sending side open for an error response."""
         self._cut = True
         self.deadline = NEVER
         with suppress(OSError):
             self._wire.shutdown(socket.SHUT_RD if answerable else socket.SHUT_RDWR)
 
     def linger(self) -> None:
-        """Say that nothing more comes, and wait until the peer has seen it.
+        """Shut down sending, and wait until the peer has seen it.
 
-        Closed with bytes unread, TCP would reset it, and the answer might be lost.
+        TCP resets a connection that is closed with unread bytes, and the response may be lost.
         """
         self.phase = Phase.CLOSING
         self.deadline = self._connections.now() + LINGER_SECONDS
@@ -137,15 +137,15 @@ class Connection:
                 left -= len(data)
 
     def close(self) -> None:
-        """Let it go."""
+        """Close it."""
         self.release_device()
         with suppress(OSError):
             self._wire.close()
 
-    # What the application says of it.
+    # Called by the application.
 
     def hold_for(self, device_id: UUID) -> bool:
-        """Count the request, and the socket it may become, for a device; False: it has too many already."""
+        """Count the connection for a device; return False if the device has too many."""
         if self._device == device_id:
             return True
         if not self._connections.take_device(device_id):
@@ -155,15 +155,15 @@ class Connection:
         return True
 
     def release_device(self) -> None:
-        """Count it for no device any more."""
+        """Stop counting it for its device."""
         if self._device is not None:
             self._connections.release_device(self._device)
             self._device = None
 
-    # What a socket does.
+    # The interface of a socket.
 
     def settimeout(self, seconds: float | None) -> None:
-        """Keep the time oneself from here on: seconds that a `recv` waits. Writing keeps its least rate."""
+        """Take over: `recv` waits up to `seconds` from now on. Sending keeps its minimum rate."""
         if self.phase is Phase.SERVING:
             self.phase = Phase.TAKEN_OVER
             self.is_socket = True
@@ -171,7 +171,7 @@ class Connection:
         self._wire.settimeout(seconds)
 
     def recv(self, size: int) -> bytes:
-        """Wait for bytes; none at the end. Raises TooSlow for a body that dribbles."""
+        """Return bytes, none at the end; raises TooSlow for a body below the minimum rate."""
         if self.phase is Phase.SERVING:
             return self._recv_body(size)
         if self.phase is Phase.TAKEN_OVER:
@@ -186,7 +186,7 @@ class Connection:
         try:
             return self._wire.recv(size)
         except OSError:
-            # gevent ends a wait in that way when the connection is cut.
+            # gevent raises when the connection is cut.
             if self._cut:
                 return b""
             raise
@@ -213,7 +213,7 @@ class Connection:
         try:
             return self._wire.recv(size)
         except TimeoutError:
-            # The worker may be late itself: what the peer said in time lies in the kernel by now.
+            # The worker itself may be late: what arrived in time is in the kernel by now.
             timeout = self._wire.gettimeout()
             self._wire.settimeout(0)
             try:
@@ -224,7 +224,7 @@ class Connection:
                 self._wire.settimeout(timeout)
 
     def sendall(self, data: bytes) -> None:
-        """Write all of it; raises TimeoutError when the peer takes less than it has to."""
+        """Send everything; raises TimeoutError if the peer reads below the minimum rate."""
         left = memoryview(data)
         self._taken, self._queued = 0, None
         self.deadline = self._connections.now() + self._connections.rate_seconds
@@ -253,7 +253,7 @@ class Connection:
             self.deadline = self._connections.now() + self._connections.rate_seconds
 
     def look_at_reader(self) -> None:
-        """Note what the peer has taken; the kernel asks for more only when much of it is gone."""
+        """Record the peer's progress; the kernel asks for more only when much of it is sent."""
         try:
             queued = int.from_bytes(ioctl(self._wire.fileno(), TIOCOUTQ, bytes(4)), sys.byteorder)
         except OSError:
@@ -268,7 +268,7 @@ class Connection:
             try:
                 return self._wire.send(data)
             except TimeoutError:
-                # That is the time of `recv`; this wait has a deadline of its own.
+                # This is the time-out of `recv`; sending has its own deadline.
                 continue
             except OSError:
                 if self._cut:
@@ -276,12 +276,12 @@ class Connection:
                 raise
 
     def send(self, data: bytes) -> int:
-        """Write all of it, as gunicorn expects of a few bytes."""
+        """Send everything, as gunicorn expects for a few bytes."""
         self.sendall(data)
         return len(data)
 
     def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
-        """Write a part of a file."""
+        """Send a part of a file."""
         file.seek(offset)
         sent = 0
         while count is None or sent < count:
@@ -294,5 +294,5 @@ class Connection:
         return sent
 
     def __getattr__(self, name: str) -> Any:
-        """Give the rest of what a socket does."""
+        """Delegate to the socket."""
         return getattr(self._wire, name)

@@ -1,7 +1,7 @@
-"""All connections of a worker: how many there may be, which give way, and who is too slow.
+"""All connections of a worker: limits, eviction, and time-outs.
 
-A full worker takes a newcomer and ends the connection that has waited for its peer the longest, so thousands
-of slow clients keep nobody out. Proxies that the settings trust carry many people, and give way last.
+A full worker accepts a new connection and closes the one that has waited for its peer the longest, so
+thousands of slow clients keep nobody out. Trusted proxies carry many people, and are evicted last.
 """
 
 import ipaddress
@@ -18,39 +18,39 @@ from gevent.event import Event
 
 from core.serving.connection import NEVER, Connection, Phase
 
-#: Seconds between two looks at who is late.
+#: Seconds between two checks of deadlines.
 LOOK_SECONDS = 1.0
 #: At a stop: seconds that a connection without a request is kept, because a proxy may be sending one over it,
 #: and that a head which has begun may take; and seconds between two looks.
 STOP_IDLE_SECONDS, STOP_HEAD_SECONDS, STOP_LOOK_SECONDS = 0.5, 1.0, 0.1
-#: Bytes that the kernel takes ahead of what it can send.
+#: Bytes that the kernel buffers unsent.
 UNSENT_BYTES = 131_072
-#: Whoever has an IPv6 address has its /64.
+#: A client has a whole IPv6 /64.
 _IPV6_PREFIX = 64
 
 
 @dataclass(frozen=True)
 class ConnectionLimits:
-    """How much a worker takes upon itself."""
+    """The limits of a worker."""
 
-    #: Connections that are no socket of the stream.
+    #: Connections that are not WebSockets.
     most: int
-    #: All of them, for which there are file descriptors.
+    #: All connections: the file descriptors.
     most_open: int
     #: Connections from one address, and requests and sockets of one device.
     an_address: int
     a_device: int
-    #: Bytes of answers that wait for their readers.
+    #: Bytes of responses that wait for their readers.
     unread_bytes: int
-    #: Seconds in which the head of a request has to come.
+    #: Seconds in which the head of a request must arrive.
     head_seconds: float
-    #: Bytes that a body has to bring, or a reader to take, in so many seconds of waiting for it: 1 KiB/s.
+    #: Minimum bytes of a body or a response per `rate_seconds` of waiting for the peer: 1 KiB/s.
     rate_bytes: int = 30 * 1024
     rate_seconds: float = 30.0
 
 
 class Connections:
-    """The connections there are."""
+    """The open connections of a worker."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Connections:
         return len(self._all)
 
     def admit(self, wire: socket, address: str) -> Connection | None:
-        """Take a connection; None when it is not to be served."""
+        """Accept a connection; return None if it is refused."""
         trusted = self._is_trusted(address)
         host = address if trusted else _host(address)
         if not trusted and self._hosts[host] >= self._bounds.an_address:
@@ -112,7 +112,7 @@ class Connections:
         return every >= self._bounds.most_open or every - self._sockets >= self._bounds.most
 
     def _make_room(self) -> bool:
-        """Let go of whoever waits the longest; say whether there was somebody."""
+        """Evict the connection that has waited the longest; return whether there was one."""
         waiting = self._waiting or self._proxies_waiting
         if not waiting:
             return False
@@ -124,7 +124,7 @@ class Connections:
         return True
 
     def leave(self, connection: Connection) -> None:
-        """Note that a connection has ended."""
+        """Remove a connection."""
         self.go_on(connection)
         self._forget(connection)
 
@@ -142,18 +142,18 @@ class Connections:
     # What connections say of themselves.
 
     def wait(self, connection: Connection) -> None:
-        """Note that a connection waits for its peer."""
+        """Record that a connection waits for its peer."""
         if self.stopping and connection.phase is Phase.IDLE:
             connection.deadline = min(connection.deadline, self.now() + STOP_IDLE_SECONDS)
         (self._proxies_waiting if connection.trusted else self._waiting)[connection] = None
 
     def go_on(self, connection: Connection) -> None:
-        """Note that it waits no more."""
+        """Record that it no longer waits."""
         connection.suspected = False
         (self._proxies_waiting if connection.trusted else self._waiting).pop(connection, None)
 
     def taken_over(self, connection: Connection) -> None:
-        """Note that it is a socket from now on."""
+        """Record that it became a WebSocket."""
         self._sockets += connection in self._all
 
     def take_device(self, device_id: UUID) -> bool:
@@ -195,13 +195,13 @@ class Connections:
     # Looking after them.
 
     def watch(self) -> None:
-        """Look for ever at who is late; a greenlet's whole work."""
+        """Check deadlines for ever, in a greenlet."""
         while True:
             gevent.sleep(STOP_LOOK_SECONDS if self.stopping else LOOK_SECONDS)
             self.look()
 
     def look(self) -> None:
-        """End who was late at the last look already, and is at this one."""
+        """Cut connections that were late at the last check and still are."""
         now = self.now()
         for reader in self._unread:
             reader.look_at_reader()
@@ -211,11 +211,11 @@ class Connections:
                 continue
             if connection.phase is not Phase.IDLE:
                 self._count(_REASONS[connection.phase])
-            # A body that dribbles is answered by the application, which waits for it.
+            # The application waits for a slow body and answers it.
             connection.cut(answerable=connection.stalled_since == NEVER)
 
     def stop(self) -> None:
-        """Keep no connection for requests that have not come."""
+        """Stop waiting for requests that have not arrived."""
         self.stopping = True
         now = self.now()
         for connection in self._all:
@@ -225,7 +225,7 @@ class Connections:
                 connection.deadline = min(connection.deadline, now + STOP_HEAD_SECONDS)
 
     def await_end(self, seconds: float) -> bool:
-        """Wait until there are none; False: some are left after so many seconds."""
+        """Wait until all are closed; return False if some are left after `seconds`."""
         return bool(self._empty.wait(seconds))
 
 
@@ -238,7 +238,7 @@ _REASONS = {
 
 
 def _host(address: str) -> str:
-    """Give whose an address is: itself, or its network where a host has a whole one."""
+    """Return the client of an address: itself, or its /64 for IPv6."""
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""Answers to what is no request: written here, because no application sees it."""
+"""Error responses to malformed requests, which never reach the application."""
 
 import json
 from http import HTTPStatus
@@ -29,7 +29,7 @@ _PROBLEMS: dict[HTTPStatus, type[Problem]] = {
 
 
 def status_of(error: Exception) -> HTTPStatus:
-    """Say with which status a request is refused that led to an error."""
+    """Return the status of the response to a request that caused an error."""
     for kind, status in _STATUSES.items():
         if isinstance(error, kind):
             return status
@@ -39,7 +39,7 @@ def status_of(error: Exception) -> HTTPStatus:
 
 
 def refuse(connection: Connection, status: HTTPStatus) -> None:
-    """Answer with a problem document, in which nothing of the request is repeated; the connection is over."""
+    """Send a problem document that repeats nothing of the request; the connection closes after it."""
     instance = uuid4().hex
     problem = _PROBLEMS.get(status)
     document = (

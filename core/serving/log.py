@@ -1,4 +1,4 @@
-"""gunicorn's own log, and what else is written to standard error, redacted like the service's."""
+"""Redaction of gunicorn's log and of everything else on standard error."""
 
 import logging
 from typing import Any, TextIO
@@ -9,15 +9,15 @@ from core.logs import redact
 
 
 class RedactedFormatter(logging.Formatter):
-    """Formats a record, traceback and all, and masks what it must not hold."""
+    """Formats a record with its traceback, and masks secrets."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Give the text."""
+        """Return the text."""
         return redact(super().format(record))
 
 
 class RedactedLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
-    """Logs as gunicorn does, through that formatter."""
+    """gunicorn's logger with that formatter."""
 
     def setup(self, cfg: Any) -> None:
         """Read the configuration."""
@@ -44,5 +44,5 @@ class RedactedStream:
         return len(text)
 
     def __getattr__(self, name: str) -> Any:
-        """Give the rest of what a stream does."""
+        """Delegate to the stream."""
         return getattr(self._stream, name)

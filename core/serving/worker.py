@@ -1,4 +1,4 @@
-"""The gunicorn worker: one greenlet a connection, with bounds on each wait, and a stop that loses nothing."""
+"""The gunicorn worker: one greenlet per connection, time-outs on every wait, and a lossless stop."""
 
 import ipaddress
 import signal
@@ -26,24 +26,25 @@ from core.serving.files import raise_file_limit
 from core.serving.log import RedactedStream
 from core.settings import CoreSettings
 
-#: Seconds between two signs of life to the master, which ends a worker that gives none.
+#: Seconds between two heartbeats to the master, which kills a worker that sends none.
 ALIVE_SECONDS = 1.0
-#: Seconds before the master's patience ends in which a worker gives up on what is still running.
+#: Seconds before the master's time-out at which a worker gives up on running requests.
 LAST_SECONDS = 1.0
-#: Seconds until every worker has closed its listener; who reconnected before would meet one that stops too.
+#: Seconds until every worker has closed its listener; a client that reconnects earlier could reach one that
+#: stops too.
 OTHERS_SECONDS = 0.2
-#: File descriptors that are no connections: the database's, the log's, those to providers.
+#: File descriptors that are not client connections: database, log, providers.
 OTHER_FILES = 256
 
 
 class Served(Protocol):
-    """What a worker needs to know of the application."""
+    """The application, as the worker sees it."""
 
     settings: CoreSettings
     runtime: Runtime
 
     def end_polls(self) -> None:
-        """Answer whoever waits for messages."""
+        """Answer long polls."""
 
     def end_sockets(self) -> None:
         """Close the sockets of the stream."""
@@ -52,13 +53,13 @@ class Served(Protocol):
 class KithWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
     """Serves HTTP/1.1 to thousands of connections."""
 
-    #: Whether it was told to stop and has; nothing of it is needed any more.
+    #: Whether it has stopped.
     has_ended = False
     connections: Connections
     app_services: Served
 
     def init_signals(self) -> None:
-        """Hear of a stop at once: Python's own handlers wait for the loop's next round."""
+        """Handle SIGTERM at once: Python's own handlers wait for the loop's next iteration."""
         super().init_signals()
         self._stop_asked = Event()
         self._stop_handler = gevent.signal_handler(signal.SIGTERM, self._ask_to_stop)
@@ -68,11 +69,11 @@ class KithWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         self._stop_asked.set()
 
     def handle_exit(self, sig: int, frame: object) -> None:
-        """Stop; for whoever raises the signal before the loop runs."""
+        """Stop, for a signal before the loop runs."""
         self.alive = False
 
     def run(self) -> None:
-        """Serve until told to stop, and end well."""
+        """Serve until SIGTERM, then stop gracefully."""
         sys.stderr = RedactedStream(sys.stderr)
         self.app_services = self.wsgi.extensions["kith"]
         settings = self.app_services.settings
@@ -95,16 +96,16 @@ class KithWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         listener.setblocking(1)
         server = StreamServer(listener, handle=partial(self.handle, listener))
         if self.cfg.workers > 1:
-            # Each takes one at a time, so that they share what comes.
+            # Accept one at a time, so that workers share the load.
             server.max_accept = 1
         server.start()
         return server
 
     def _end(self, servers: list[StreamServer], watch: Any) -> None:
-        """Serve what has come, and nothing more.
+        """Finish what has arrived, and stop.
 
-        First nobody new is let in, then waiting is over for polls and for connections without a request, and
-        when no worker listens any more the sockets end: whoever connects again meets another process.
+        First close the listeners, then end long polls and idle connections. When no worker listens any more,
+        close the WebSockets: clients then reconnect to another process.
         """
         ends = time.monotonic() + max(self.cfg.graceful_timeout - LAST_SECONDS, 1.0)
         for server in servers:
@@ -120,12 +121,12 @@ class KithWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             self.notify()
             if time.monotonic() >= ends:
                 self.log.warning(
-                    "%s connections are cut off: the time to stop is over", len(self.connections)
+                    "%s connections are cut: the time to stop is over", len(self.connections)
                 )
                 return
 
     def handle(self, listener: Any, client: Any, address: Any) -> None:
-        """Serve a connection until it ends."""
+        """Serve a connection until it closes."""
         host = address[0] if isinstance(address, tuple) else ""
         connection = self.connections.admit(client, host)
         if connection is None:
@@ -140,7 +141,7 @@ class KithWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             connection.close()
 
     def _serve(self, name: Any, connection: Connection, address: Any) -> None:
-        """Answer one request after the other."""
+        """Serve requests one after the other."""
         parser = http.get_parser(self.cfg, connection, address)
         request = None
         try:
@@ -158,7 +159,7 @@ class KithWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
                 if not request.body.drain():
                     break
         except StopIteration:
-            # Either side has said that this is the end.
+            # One side closed the connection.
             pass
         except NoMoreData:
             if connection.was_cut:
@@ -177,9 +178,9 @@ class KithWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             connection.linger()
 
     def _judged_once(self, asks_to_close: Callable[[], bool]) -> Callable[[], bool]:
-        """Judge whether an answer is the last of its connection when its head is written, and keep to it.
+        """Decide once, when the head of a response is written, whether it is the connection's last.
 
-        gunicorn judges it before the application runs, so a long poll that a stop ends would promise more.
+        gunicorn decides before the application runs, so a long poll that a stop ends would keep it open.
         """
 
         @cache
@@ -189,7 +190,7 @@ class KithWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         return is_last
 
     def _refuse(self, connection: Connection, status: HTTPStatus) -> None:
-        """Answer what is no request. It is counted and not logged: strangers could fill the disk."""
+        """Answer a malformed request. Count it but do not log it: strangers could fill the disk."""
         self.app_services.runtime.metrics.refused_connections.labels(
             f"answered-{status.value}"
         ).inc()
@@ -198,7 +199,7 @@ class KithWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
 
 
 def _take_queued(server: StreamServer) -> None:
-    """Take what the kernel has accepted already; closing the listener would reset it."""
+    """Accept what the kernel has queued; closing the listener would reset it."""
     while args := server.do_read():
         server.do_handle(*args)
 
@@ -215,7 +216,7 @@ def _bounds(settings: CoreSettings) -> ConnectionLimits:
 
 
 def _trusted(networks: tuple[str, ...]) -> Callable[[str], bool]:
-    """Say which addresses are proxies of ours; all over a unix socket are."""
+    """Return a check for trusted proxies; every peer of a unix socket is one."""
     trusted = [ipaddress.ip_network(network) for network in networks]
 
     @lru_cache(4096)
