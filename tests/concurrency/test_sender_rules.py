@@ -108,7 +108,7 @@ def test_exactly_as_many_contacts_as_are_allowed(app, monkeypatch):
     monkeypatch.setattr(kith.messaging.contacts, "max_contacts", 3)
     with kith.runtime.database.write() as connection:
         mine, *peers = [
-            kith.tokens.accounts.claim(connection, f"+49151123456{place:02}", None).account_id
+            kith.tokens.accounts.get_or_create(connection, f"+49151123456{place:02}")
             for place in range(1 + PARALLEL)
         ]
     caller = Caller(mine, uuid4(), b"")
