@@ -1,7 +1,4 @@
-"""Settings of the SMS providers: who sends, and what each of them needs.
-
-Owns what a provider cannot do without. Refuses, in production, the mock and what would carry codes in clear.
-"""
+"""Settings of SMS providers and of routing."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,7 +18,7 @@ from core.setting_types import (
 from core.settings import CoreSettings
 
 ProviderName = Literal["outbox", "twilio", "webhook", "smpp"]
-#: What a provider cannot do without.
+#: Settings that a provider requires.
 REQUIRED: dict[ProviderName, tuple[str, ...]] = {
     "twilio": ("twilio_account_sid", "twilio_auth_token", "twilio_from"),
     "smpp": ("smpp_host", "smpp_system_id", "smpp_password", "smpp_from"),

@@ -1,1 +1,1 @@
-"""May this text be sent? One ordered list of rules, what they are told, and the record of what they said."""
+"""The SMS policy: an ordered list of rules that allow, challenge or deny texts and calls."""
