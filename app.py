@@ -174,9 +174,9 @@ def create_app(settings: Settings | None = None, ports: Ports | None = None) -> 
         settings.max_body_bytes,
     )
     paths.install(app, settings.metrics_port)
-    app.register_api(health_api)
+    app.register_api(health_api(kith.runtime.database, kith.runtime.metrics))
     app.register_blueprint(docs_assets)
-    app.cli.add_command(maintenance_commands)
+    app.cli.add_command(maintenance_commands(kith.maintenance))
     for part in kith.parts:
         for blueprint in part.blueprints:
             app.register_api(blueprint)

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as DatabaseBusy
 
 from core.database_errors import describe_error
+from core.maintenance import Maintenance
 from core.phone_numbers import PhoneNumber, PhoneNumberInvalid, known_region
 from core.problems import Problem
 from core.typed_numbers import e164_candidates
@@ -39,22 +40,25 @@ class CommandGroup(AppGroup):
             raise click.ClickException(sentence) from None
 
 
-maintenance_commands = CommandGroup("maintenance", help="Periodic work: delete what is expired.")
+def maintenance_commands(maintenance: Maintenance) -> CommandGroup:
+    """Build the commands for periodic work."""
+    group = CommandGroup("maintenance", help="Periodic work: delete what is expired.")
 
+    @group.command("run")
+    def run_maintenance() -> None:
+        """Delete expired rows once, and print how many.
 
-@maintenance_commands.command("run")
-def run_maintenance() -> None:
-    """Delete expired rows once, and print how many.
+        The server does this every KITH_MAINTENANCE_INTERVAL seconds. Set that to 0 to schedule this command
+        instead. Example: flask --app app maintenance run
+        """
+        deleted = maintenance.run()
+        if deleted is None:
+            click.echo("Another process is running the periodic work; nothing to do.")
+            return
+        for name, rows in deleted.items():
+            click.echo(f"{name:20} {rows:8}")
 
-    The server does this every KITH_MAINTENANCE_INTERVAL seconds. Set that to 0 to schedule this command
-    instead. Example: flask --app app maintenance run
-    """
-    deleted = current_app.extensions["kith"].maintenance.run()
-    if deleted is None:
-        click.echo("Another process is running the periodic work; nothing to do.")
-        return
-    for name, rows in deleted.items():
-        click.echo(f"{name:20} {rows:8}")
+    return group
 
 
 def read_number(typed: str) -> str:

@@ -15,14 +15,13 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from core.api import Answer, Api
 from core.database import Database
 from core.database_errors import NOT_MIGRATED, UNMIGRATED_RETRY
+from core.metrics import Metrics
 from core.problems import NotFound, ServiceUnavailable
 
 #: Key of the serialized OpenAPI document in `app.extensions`.
 DOCUMENT = "openapi.json"
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
 
-health_api = Api("operations", __name__, description="Health and metrics", url_prefix=None)
-health_api.template_folder = "templates"
 #: Swagger UI, served from its package: nothing is fetched from elsewhere.
 docs_assets = Blueprint(
     "docs_assets",
@@ -48,12 +47,6 @@ class ReadyAnswer(HealthAnswer):
 _WELL = HealthAnswer()
 
 
-@health_api.operation("GET", "/livez", answer=HealthAnswer)
-def livez() -> HealthAnswer:
-    """Say that the process answers."""
-    return _WELL
-
-
 @cache
 def _newest() -> frozenset[str]:
     config = Config()
@@ -68,48 +61,52 @@ def is_migrated(database: Database) -> bool:
     return set(current) == _newest()
 
 
-@health_api.operation("GET", "/readyz", answer=ReadyAnswer)
-def readyz() -> ReadyAnswer:
-    """Say that the database answers and has the tables of this version.
+def health_api(database: Database, registry: Metrics) -> Api:
+    """Build the routes."""
+    api = Api("operations", __name__, description="Health and metrics", url_prefix=None)
+    api.template_folder = "templates"
 
-    A full disk is no reason to send nobody here: whoever comes may make room.
-    """
-    database: Database = current_app.extensions["kith"].runtime.database
-    if not is_migrated(database):
-        raise ServiceUnavailable(NOT_MIGRATED, retry_after=UNMIGRATED_RETRY)
-    return ReadyAnswer(storage="reserve" if database.storage.low() else "ok")
+    @api.operation("GET", "/livez", answer=HealthAnswer)
+    def livez() -> HealthAnswer:
+        """Return 200 while the process answers."""
+        return _WELL
 
+    @api.operation("GET", "/readyz", answer=ReadyAnswer)
+    def readyz() -> ReadyAnswer:
+        """Return 200 if the database answers and has the tables of this version.
 
-@health_api.operation(
-    "GET",
-    "/metrics",
-    answer={"description": "Prometheus text format", "content": {"text/plain": {}}},
-    problems=(NotFound,),
-)
-def metrics() -> Response:
-    """Return the metrics; keep this path inside your network, or give it a port of its own."""
-    return Response(
-        current_app.extensions["kith"].runtime.metrics.render(), content_type=CONTENT_TYPE_LATEST
+        A full disk does not matter: requests that free space must still arrive.
+        """
+        if not is_migrated(database):
+            raise ServiceUnavailable(NOT_MIGRATED, retry_after=UNMIGRATED_RETRY)
+        return ReadyAnswer(storage="reserve" if database.storage.low() else "ok")
+
+    @api.operation(
+        "GET",
+        "/metrics",
+        answer={"description": "Prometheus text format", "content": {"text/plain": {}}},
+        problems=(NotFound,),
     )
+    def metrics() -> Response:
+        """Return the metrics; keep this path inside your network, or give it its own port."""
+        return Response(registry.render(), content_type=CONTENT_TYPE_LATEST)
 
+    @api.operation(
+        "GET",
+        "/v1/openapi.json",
+        answer={"description": "OpenAPI 3.1", "content": {"application/json": {}}},
+    )
+    def openapi() -> Response:
+        """Return the OpenAPI document of this API."""
+        app = cast(OpenAPI, current_app)
+        if DOCUMENT not in app.extensions:
+            # All routes exist before the first request; writing the document takes a tenth of a second.
+            app.extensions[DOCUMENT] = app.json.dumps(app.api_doc).encode()
+        return Response(app.extensions[DOCUMENT], mimetype="application/json")
 
-@health_api.operation(
-    "GET",
-    "/v1/openapi.json",
-    answer={"description": "OpenAPI 3.1", "content": {"application/json": {}}},
-)
-def openapi() -> Response:
-    """Describe this API."""
-    app = cast(OpenAPI, current_app)
-    if DOCUMENT not in app.extensions:
-        # The routes are all there before the first request; writing the document takes a tenth of a second.
-        app.extensions[DOCUMENT] = app.json.dumps(app.api_doc).encode()
-    return Response(app.extensions[DOCUMENT], mimetype="application/json")
+    @api.operation("GET", "/docs", answer={"description": "A page", "content": {"text/html": {}}})
+    def docs() -> Response:
+        """Return the page of the OpenAPI document."""
+        return Response(render_template("docs.html"), mimetype="text/html")
 
-
-@health_api.operation(
-    "GET", "/docs", answer={"description": "A page", "content": {"text/html": {}}}
-)
-def docs() -> Response:
-    """Show the API as a page."""
-    return Response(render_template("docs.html"), mimetype="text/html")
+    return api
