@@ -12,10 +12,11 @@ from flask import Blueprint, Response, current_app, render_template
 from flask_openapi3 import OpenAPI
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from core.api import Answer, Api
+from core.api import Api
 from core.database import Database
 from core.database_errors import NOT_MIGRATED, UNMIGRATED_RETRY
 from core.metrics import Metrics
+from core.parsing import Answer
 from core.problems import NotFound, ServiceUnavailable
 
 #: Key of the serialized OpenAPI document in `app.extensions`.

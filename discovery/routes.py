@@ -8,7 +8,8 @@ from functools import partial
 import numpy as np
 from flask import Response, g, request
 
-from core.api import DEVICE_TOKEN, Api, parse_body, read_body, service_token
+from core.api import DEVICE_TOKEN, Api, service_token
+from core.parsing import parse_body, read_body
 from core.problems import InvalidFields
 from discovery.budget_owners import id_of
 from discovery.digests import DIGEST_SIZE, HASH_LENGTH, decode_hashes, encode_hashes

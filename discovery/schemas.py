@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import ConfigDict, FailFast, Field, StringConstraints
 
-from core.api import Answer, Body, Query
+from core.parsing import Answer, Body, Query
 from discovery.digests import HASH_PATTERN
 
 MAX_HASHES = 10_000

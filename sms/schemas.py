@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from core.api import Answer, Body, Query
 from core.base64url import decode
+from core.parsing import Answer, Body, Query
 from sms.delivery import REFERENCE_SIZE
 from sms.provider import Channel
 

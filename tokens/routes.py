@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from uuid import UUID
 
-from core.api import Api, idempotency_key
+from core.api import Api
+from core.parsing import idempotency_key
 from core.problems import TooManyConnections
 from tokens.accounts import AccountService
 from tokens.authenticate import Authenticator, Caller

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
-from core.api import Answer, Body, Name, printable
+from core.parsing import Answer, Body, Name, printable
 from tokens.pins import MIN_LENGTH
 
 #: The PIN of an existing lock; the minimum was four characters once.

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from flask import g
 
-from core.api import Api, idempotency_key
+from core.api import Api
+from core.parsing import idempotency_key
 from core.phone_numbers import PhoneNumberInvalid
 from core.problems import (
     IdempotencyAnswerWithheld,

@@ -6,9 +6,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer, model_validator
 
-from core.api import Answer, Body
 from core.base64url import encode
 from core.binary_fields import described, reads
+from core.parsing import Answer, Body
 from core.typed_fields import AppHash, Locale, Region, TypedNumber, WebOrigin
 from tokens.schemas import DeviceDescription, Pin
 

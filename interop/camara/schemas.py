@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from core.api import Answer
+from core.parsing import Answer
 from core.typed_fields import PatternConstraint
 from core.typed_text import read_code, visible
 from interop.schemas import AdapterBody

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from flask import g, request
 
-from core.api import read_body
+from core.parsing import read_body
 from interop.matrix.accounts import MatrixAccountService, MatrixCaller
 from interop.matrix.problems import MatrixTokenInvalid, MatrixTokenUnknown
 from interop.matrix.signed_requests import SCHEME, HomeserverCaller, RequestVerifier

@@ -6,7 +6,8 @@ from typing import Any
 from flask import g
 from flask_openapi3 import Schema
 
-from core.api import Api, parse_json
+from core.api import Api
+from core.parsing import parse_json
 from core.problems import Problem
 from interop.matrix.accounts import MatrixAccountService, MatrixCaller
 from interop.matrix.authenticate import MatrixAuthentication

@@ -12,7 +12,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from core.api import Answer
+from core.parsing import Answer
 from core.typed_fields import PatternConstraint, Region, TypedNumber
 from discovery.schemas import MAX_HASHES
 from interop.matrix.identifiers import MAX_LENGTH, is_user_id

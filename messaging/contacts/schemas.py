@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from core.api import Answer, Body, Query
+from core.parsing import Answer, Body, Query
 from messaging.contacts.models import Contact, ContactState
 from messaging.contacts.service import WireState
 

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from uuid import UUID
 
-from core.api import Api, idempotency_key
+from core.api import Api
 from core.base64url import encode
+from core.parsing import idempotency_key
 from core.problems import IdempotencyKeyReused, InvalidFields
 from messaging.groups.problems import (
     AccountsUnknown,

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from core.api import Answer, Body, Name, Query
+from core.parsing import Answer, Body, Name, Query
 from messaging.groups.membership import GroupSummary, GroupView, Member
 from messaging.groups.models import MemberState, Role
 

@@ -5,9 +5,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
-from core.api import Answer, Body, Query
 from core.base64url import encode
 from core.binary_fields import described, reads
+from core.parsing import Answer, Body, Query
 
 MAX_PREKEYS = 100
 MAX_KEY_ID = 2**31 - 1

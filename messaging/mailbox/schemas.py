@@ -8,8 +8,8 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints, model_validator
 
-from core.api import Answer, Body, Query
 from core.base64url import encode
+from core.parsing import Answer, Body, Query
 from messaging.message_types import (
     Delivery,
     DeviceEnvelope,

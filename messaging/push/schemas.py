@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from core.api import Answer, Body
 from core.base64url import decode
+from core.parsing import Answer, Body
 
 MAX_ENDPOINT_LENGTH = 2048
 #: The fields of each type beside `type`.

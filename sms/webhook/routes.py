@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 
 from flask import request
 
-from core.api import Api, read_body
+from core.api import Api
+from core.parsing import read_body
 from core.problems import BodyTooLarge
 from core.standard_webhooks import SignedMessage, WebhookSecrets
 from sms.delivery import DeliveryService, Outcome

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from core.api import invalid_fields
+from core.parsing import invalid_fields
 from interop.matrix.schemas import RequestToken, ThirdPartyId
 
 REQUEST = {
