@@ -1,1 +1,1 @@
-"""What every part stands on: settings, secrets, database, limits, problems, numbers and request plumbing."""
+"""What every part stands on: settings, secrets, database, limits, problems, numbers and middleware."""

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 MAX_REFILL = 400
-MOST = 999_999_999
+MAX_HASHES = 999_999_999
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Budget:
 
     def __post_init__(self) -> None:
         """Check the bounds."""
-        if not (1 <= self.burst <= MOST and 1 <= self.per_day <= MOST):
+        if not (1 <= self.burst <= MAX_HASHES and 1 <= self.per_day <= MAX_HASHES):
             raise ValueError(f"{self} is not a budget such as 20000:500")
         if self.burst > MAX_REFILL * self.per_day:
             raise ValueError(f"{self} would take more than {MAX_REFILL} days to refill")

@@ -55,7 +55,7 @@ from verification.store import VerificationKey
 #: The verification, or the text that the first request under an idempotency key was answered.
 SentAnswer = tuple[VerificationAnswer | str, int, dict[str, str]]
 
-SENDING: tuple[type[Problem], ...] = (
+SEND_PROBLEMS: tuple[type[Problem], ...] = (
     *SEND_REFUSALS,
     ChallengeRejected,
     IdempotencyKeyReused,
@@ -82,7 +82,7 @@ def verifications_api(verifications: VerificationService, checks: CheckService) 
         answer=VerificationAnswer,
         status=201,
         problems=(
-            *SENDING,
+            *SEND_PROBLEMS,
             IdempotencyAnswerWithheld,
             PhoneNumberInvalid,
             TestNumberExpired,
@@ -112,7 +112,7 @@ def verifications_api(verifications: VerificationService, checks: CheckService) 
         answer=VerificationAnswer,
         status=201,
         problems=(
-            *SENDING,
+            *SEND_PROBLEMS,
             VerificationNotFound,
             VerificationExpired,
             VerificationClosed,

@@ -2,10 +2,12 @@
 
 import pytest
 
-from core.budgets import MAX_REFILL, MOST, Budget
+from core.budgets import MAX_HASHES, MAX_REFILL, Budget
 
 
-@pytest.mark.parametrize("text", ["20000:500", "1:1", f"{MAX_REFILL}:1", f"{MOST}:{MOST}"])
+@pytest.mark.parametrize(
+    "text", ["20000:500", "1:1", f"{MAX_REFILL}:1", f"{MAX_HASHES}:{MAX_HASHES}"]
+)
 def test_it_is_written_as_it_is_read(text: str) -> None:
     """Burst and rate a day, up to the bounds."""
     assert str(Budget.read(text)) == text
@@ -24,7 +26,7 @@ def test_it_is_written_as_it_is_read(text: str) -> None:
         ("٣:٣", "such as"),
         ("0:1", "such as"),
         ("1:0", "such as"),
-        (f"{MOST + 1}:{MOST}", "such as"),
+        (f"{MAX_HASHES + 1}:{MAX_HASHES}", "such as"),
         (f"{MAX_REFILL + 1}:1", "days to refill"),
     ],
 )
