@@ -65,7 +65,7 @@ bench: $(VENV)/installed-dev  ## measure this machine: journeys, authenticated r
 lock: $(VENV)/installed  ## pin the newest versions of requirements*.in, with their hashes, for every Python and system
 	@$(BIN)/pip install --quiet --disable-pip-version-check uv
 	@for file in requirements requirements-dev; do $(BIN)/uv pip compile --quiet $(LOCK) --universal --python-version 3.11 \
-	  --generate-hashes --no-header -o $$file.txt $$file.in; done
+	  --generate-hashes --no-header --no-strip-extras -o $$file.txt $$file.in; done
 
 clean:  ## remove .venv, caches and the development database
 	rm -rf $(VENV) data build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
