@@ -1,8 +1,7 @@
 """Statements for the hottest paths, which bypass SQLAlchemy's compiler and result objects.
 
-Many rows of values reach a statement at once: as JSON that SQLite reads like a table, as arrays that
-PostgreSQL unnests, and where SQLite inserts, row by row in the driver's own loop. Values are converted by the
-types of their columns, so what is stored and read is what SQLAlchemy would store and read.
+A statement gets many rows at once: PostgreSQL unnests arrays; SQLite reads JSON as a table, and inserts row
+by row in the driver's loop. The types of the columns convert the values, as SQLAlchemy would.
 """
 
 import json
@@ -27,7 +26,7 @@ _INSERT = "INSERT INTO {table} ({columns}) {source}"
 
 
 class _Compiled(NamedTuple):
-    """A statement in one dialect, and how its values are converted."""
+    """A statement in one dialect, with the converters of its values."""
 
     text: str
     binds: list[Convert]
@@ -35,9 +34,9 @@ class _Compiled(NamedTuple):
 
 
 class BulkStatement:
-    """A statement that reads rows like a table, in place of `{rows}`.
+    """A statement that reads its rows as a table, at `{rows}`.
 
-    takes: the columns of that table. gives: the columns that the statement returns.
+    takes: the columns of that table. gives: the columns of the result.
     locked: replaces `{locked}` on PostgreSQL; SQLite's single writer needs no row locks.
     """
 
@@ -55,7 +54,7 @@ class BulkStatement:
         self._compiled: dict[str, _Compiled] = {}
 
     def run(self, connection: Connection, rows: Sequence[Row]) -> list[Row]:
-        """Run the statement with rows, if there are any; return its rows."""
+        """Run the statement with rows; return its result, which is empty without rows."""
         if not rows:
             return []
         compiled = self._in(connection.dialect)
@@ -88,7 +87,7 @@ class BulkStatement:
 
 
 class BulkInsert:
-    """An INSERT of rows into a table, each with a value for every column, in order."""
+    """An INSERT of rows that have a value for every column of the table, in order."""
 
     def __init__(self, into: Table) -> None:
         self._into = into
@@ -123,7 +122,7 @@ class BulkInsert:
 
 
 class BulkSelect:
-    """A SELECT that returns many rows; `{name}` stands for a parameter in its text."""
+    """A SELECT that returns many rows; `{name}` in its text is a parameter."""
 
     def __init__(
         self, text: str, takes: Mapping[str, Column[Any]], gives: Sequence[Column[Any]]
@@ -156,9 +155,9 @@ class BulkSelect:
 
 @contextmanager
 def _driver(connection: Connection) -> Iterator[Any]:
-    """Yield a cursor of the driver; its errors are raised as SQLAlchemy's.
+    """Yield a cursor of the driver; raise its errors as SQLAlchemy's.
 
-    For a single message, a SQLAlchemy result would cost as much as the statement.
+    For a single message, a SQLAlchemy result costs as much as the statement.
     """
     fault = connection.dialect.loaded_dbapi.Error
     with closing(connection.connection.cursor()) as cursor:
@@ -203,14 +202,14 @@ def _columns(converts: Sequence[Convert], rows: Sequence[Row]) -> list[Sequence[
 
 
 def _each(convert: Callable[[Any], Any] | None) -> Convert:
-    """Convert each value of a column."""
+    """Return a converter of each value of a column."""
     if convert is None:
         return None
     return lambda column: [convert(value) for value in column]
 
 
 def _each_once(convert: Callable[[Any], Any] | None) -> Convert:
-    """Convert the values of a column in which most repeat."""
+    """Return a converter for a column with few distinct values."""
     if convert is None:
         return None
 

@@ -1,6 +1,6 @@
 """The database: engine, transactions and column types, the same on SQLite and PostgreSQL.
 
-How connections are made is in sqlite.py and postgresql.py.
+sqlite.py and postgresql.py make the connections.
 """
 
 import threading
@@ -53,13 +53,13 @@ TIMEOUTS = Timeouts()
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware UTC datetime; SQLite keeps it as text that sorts by time."""
+    """An aware UTC datetime; SQLite stores it as text that sorts by time."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Convert to UTC; raises ValueError for a naive datetime, whose meaning depends on the host."""
+        """Convert to UTC. Raises ValueError for a naive datetime: its meaning depends on the host."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -68,14 +68,14 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return UTC whatever the connection's time zone is."""
+        """Return the value in UTC, whatever the connection's time zone."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class Base(DeclarativeBase):
-    """Base of all tables; `info={"shard_by": column}` names what a table is distributed by."""
+    """Base of all tables; `info={"shard_by": column}` names the column that a table is distributed by."""
 
     metadata = MetaData(
         naming_convention={
@@ -107,7 +107,7 @@ def dialect_of(connection: Connection) -> str:
 def insert_into(dialect: str, model: type[Base]) -> postgresql.Insert:
     """Return an INSERT that supports ON CONFLICT; both dialects share its interface.
 
-    It bypasses the ORM's unit of work, which would cost more than the INSERT. Build a statement of a hot path
+    It bypasses the ORM's unit of work, which costs more than the INSERT. On a hot path, build a statement
     once: building costs more than running.
     """
     if dialect == "sqlite":
@@ -123,7 +123,7 @@ def insert(connection: Connection, model: type[Base]) -> postgresql.Insert:
 def find(
     connection: Connection, model: type[Model], *where: ColumnElement[bool], lock: bool = False
 ) -> Model | None:
-    """Return one row, typed by its model; `lock` locks it to the end of the transaction.
+    """Return one row, typed by its model; `lock` locks it until the transaction ends.
 
     Rows are plain values, not tracked objects.
     """
@@ -138,7 +138,7 @@ def find_all(connection: Connection, model: type[Model], statement: Select[Any])
 
 
 def purge(connection: Connection, model: type[Base], condition: ColumnElement[bool]) -> int:
-    """Delete one batch of the rows that match a condition; return their number."""
+    """Delete one batch of the rows that match a condition; return how many."""
     key = table(model).primary_key.columns
     batch = select(*key).where(condition).limit(PURGE_BATCH)
     if connection.dialect.name == "postgresql":
@@ -151,21 +151,21 @@ def purge(connection: Connection, model: type[Base], condition: ColumnElement[bo
 def confirm(connection: Connection) -> None:
     """Make the commit of this transaction wait until the standbys have everything that it read.
 
-    A transaction also sees an earlier commit that was not confirmed. Before its outcome is answered, the
-    standbys must have it too, as that commit would have waited.
+    A transaction also sees earlier commits that are unconfirmed. The standbys must have them before a client
+    gets an answer that depends on them.
     """
     if dialect_of(connection) == "postgresql":
-        # The cheapest write to the log: a transaction without a log record does not wait.
+        # The cheapest log record: a transaction without one does not wait.
         connection.exec_driver_sql("SELECT pg_logical_emit_message(true, 'kith', '')")
 
 
 class Database:
     """Opens transactions.
 
-    `write()` takes SQLite's write lock at its start, so what it reads still holds when it writes. Writers
-    of one process queue for the lock here, because waiting inside SQLite blocks gevent's loop. `read()` never
-    waits for it. Code inside either must not call the network or hash a PIN. Both yield connections, not ORM
-    sessions: a unit of work would cost more than the statements it saves.
+    `write()` takes SQLite's write lock at its start, so what it reads still holds when it writes. Writers of
+    one process queue for the lock here: waiting inside SQLite blocks gevent's loop. `read()` never waits.
+    Do not call the network or hash a PIN inside either. Both yield connections, not ORM sessions: a unit of
+    work costs more than the statements it saves.
     """
 
     def __init__(
@@ -180,11 +180,11 @@ class Database:
         """Set up the engine, which connects at first use.
 
         prepare: whether PostgreSQL prepares statements; None: unless a pooler is in between.
-        reserve: bytes of SQLite's disk that are kept free for deletions. timeouts: of PostgreSQL;
-        None: none. storage: the state of the disk, for tests.
+        reserve: bytes of SQLite's disk that stay free for deletions. timeouts: of PostgreSQL; None for
+        none. storage: the state of the disk, for tests.
         """
         self.url = postgresql_connections.read_url(url)
-        #: What it was made with, for processes that connect as this one does.
+        #: For processes that connect in the same way.
         self.prepare = prepare
         self.dialect = self.url.get_backend_name()
         self._writing = threading.Lock()
@@ -202,7 +202,7 @@ class Database:
             raise ValueError(
                 f"KITH_DATABASE_URL names {self.dialect!r}; Kith runs on sqlite and postgresql"
             )
-        # Reads need no transaction: each is one statement, which sees one moment by itself.
+        # Reads need no transaction: each is one statement, with its own snapshot.
         self._reader = self.engine.execution_options(
             kith_read=True,
             **({} if self.dialect == "sqlite" else {"isolation_level": "AUTOCOMMIT"}),
@@ -212,8 +212,8 @@ class Database:
     def write(self, *, adds: bool = False) -> Iterator[Connection]:
         """Open a read-write transaction; commit at the end, roll back on an exception.
 
-        adds: the transaction only adds rows, so it is refused while only the reserve of the disk is left.
-        Transactions that delete, acknowledge, count or finish something go on.
+        adds: the transaction only adds rows. It is refused while only the disk's reserve is left; others
+        go on, such as those that delete, acknowledge, count or finish something.
 
         Raises StorageFull, and OutcomeUnknown if the commit was not confirmed.
         """
@@ -229,7 +229,7 @@ class Database:
                         postgresql_connections.bound_transaction(connection)
                     yield connection
                 except DBAPIError as error:
-                    # SQLAlchemy does not see what goes straight to the driver (core/bulk.py).
+                    # SQLAlchemy does not see direct driver calls (core/bulk.py).
                     if is_gone(error) and not connection.invalidated:
                         connection.invalidate()
                     raise
@@ -251,7 +251,7 @@ class Database:
             call()
 
     def after_commit(self, connection: Connection, call: Callable[[], None]) -> None:
-        """Call something after the transaction has committed; never if it rolls back."""
+        """Register a call for after the commit; it is dropped on a rollback."""
         self._afterwards[connection].append(call)
 
     @contextmanager
@@ -269,7 +269,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Open a read-only connection; each statement sees what is committed when it runs."""
+        """Open a read-only connection; each statement sees the commits before it."""
         with self._reader.connect() as connection:
             yield connection
 

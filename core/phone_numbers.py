@@ -1,6 +1,6 @@
-"""Phone numbers: judged, with the reason where there is none, and masked.
+"""Phone numbers: validates them, explains invalid ones, and masks them.
 
-What a typed text means is decided in core/typed_numbers.py.
+core/typed_numbers.py decides what a typed text means.
 """
 
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ from core.typed_numbers import (
 )
 from core.typed_text import visible
 
-#: Every region a number can be from: ISO 3166 codes, and "001" for those of no country.
+#: Every region of numbers: ISO 3166 codes, and "001" for numbers of no country.
 REGIONS = frozenset(phonenumbers.SUPPORTED_REGIONS) | {"001"}
 
 
 def known_region(code: str) -> str:
-    """Return a region of numbers as ISO 3166 writes it; raises ValueError for one that does not exist."""
+    """Return the ISO 3166 code of a region. Raises ValueError if it does not exist."""
     region = read_region(code)
     if region not in REGIONS:
         raise ValueError(f"there is no country {code}; use ISO 3166 codes like DE")
@@ -70,14 +70,14 @@ class PhoneNumberInvalid(Problem):
 
 
 class PhoneNumberRefused(Problem):
-    """The number exists, but is of a kind that this service does not send to."""
+    """The number is valid, but this service does not send to its kind."""
 
     code, status, title = "phone-number-refused", 422, "This kind of number is not accepted"
 
 
 @dataclass(frozen=True)
 class PhoneNumber:
-    """A valid number: `e164` with its plus, ISO 3166 `region` (or "001"), kind of number."""
+    """A valid number: `e164` with its plus, ISO 3166 `region` (or "001") and `kind`."""
 
     e164: str
     region: str
@@ -96,7 +96,7 @@ class PhoneNumber:
 
     @classmethod
     def parse(cls, text: str, region: str | None = None) -> "PhoneNumber":
-        """Parse what a person typed; `region` is where a number without country code is from.
+        """Parse what a person typed; `region` is the country of a number without country code.
 
         Raises PhoneNumberInvalid with the reason.
         """
@@ -132,7 +132,7 @@ class PhoneNumber:
 
 def _why_invalid(parsed: phonenumbers.PhoneNumber) -> str:
     if phonenumbers.is_valid_number(parsed):
-        # Only with digits or letters that may be no part of it.
+        # The text has digits or letters that may not belong to the number.
         return "It is not clear where the number begins or ends; write nothing else beside it."
     match phonenumbers.is_possible_number_with_reason(parsed):
         case phonenumbers.ValidationResult.TOO_SHORT:
@@ -146,10 +146,10 @@ def _why_invalid(parsed: phonenumbers.PhoneNumber) -> str:
 
 
 def prefix_of(e164: str) -> str:
-    """Return a number without its last four digits, the range that carriers and thieves trade in."""
+    """Return a number without its last four digits: the range that carriers and fraudsters trade in."""
     return e164[:-4]
 
 
 def mask(e164: str) -> str:
-    """Show enough of a number to recognise it, and no more: `+49151•••789`."""
+    """Return just enough of a number to recognise it: `+49151•••789`."""
     return f"{e164[:6]}•••{e164[-3:]}" if len(e164) > 10 else f"{e164[:3]}•••"

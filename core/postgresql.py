@@ -1,8 +1,7 @@
 """Connections to PostgreSQL: addresses, time-outs, and unconfirmed commits.
 
-The server's time-outs are set for the session, or behind a pooler for each transaction. In addition every
-wait for the server has a time-out here: a server that vanished enforces none, and PostgreSQL's time-outs do
-not apply while a commit waits for its standbys.
+The server's time-outs are set for the session, or behind a pooler for each transaction. Every wait also has
+a time-out here: a vanished server enforces none, and a commit that waits for standbys has none.
 """
 
 import contextlib
@@ -33,12 +32,12 @@ DEFAULTS: Mapping[str, str | int] = {
     "keepalives_count": 2,
     "tcp_user_timeout": 5000,
 }
-#: SQLSTATEs after which the connection is replaced: the server ended it or is read-only, and a new one may
-#: reach the primary. 08: connection; 57P: shutdown or start; 25P: idle or too long; 25006, 55000: standby.
+#: SQLSTATEs that replace the connection: the server ended it or is read-only; a new one may reach the
+#: primary. 08: connection; 57P: shutdown or start; 25P: idle or too long; 25006, 55000: standby.
 _GONE = re.compile(r"08...|57P..|25P03|25P04|25006|55000")
-#: A prepared statement exists already, or does not: a pooler switched the connection.
+#: A prepared statement exists already, or is missing: a pooler switched the connection.
 _PREPARED = ("42P05", "26000")
-#: Keep warnings: one reports a commit that was not confirmed.
+#: Warnings are needed: one reports an unconfirmed commit.
 _SESSION = (
     "SELECT set_config('statement_timeout', '{statement}ms', {local}),"
     " set_config('lock_timeout', '{lock}ms', {local}),"
@@ -73,7 +72,7 @@ class CommitUnconfirmed(psycopg.OperationalError):
 class BoundedConnection(psycopg.Connection[Any]):
     """A connection on which every wait has a time-out."""
 
-    #: Whether a pooler is in between, which may use another connection for each transaction.
+    #: Whether a pooler is in between. It may use another connection for each transaction.
     pooled = False
     #: None: no time-outs, as in a migration.
     _timeouts: Timeouts | None = None
@@ -115,7 +114,7 @@ class BoundedConnection(psycopg.Connection[Any]):
         self.autocommit = False
 
     def bound_transaction(self) -> None:
-        """Set the time-outs of the transaction that begins now, if those of the session do not apply."""
+        """Set the time-outs of a new transaction if those of the session do not apply."""
         if self.pooled and self._timeouts:
             self.execute(self._timeouts.settings(local=True), prepare=False)
 
@@ -126,9 +125,8 @@ class BoundedConnection(psycopg.Connection[Any]):
     def commit(self) -> None:
         """Commit.
 
-        Raises CommitUnconfirmed: a commit that waits for a standby and is cancelled, by us or by an
-        operator, is answered as a success, with a warning. It holds here, and is lost if the standby
-        takes over.
+        Raises CommitUnconfirmed. If a commit waits for a standby and we or an operator cancel it, PostgreSQL
+        reports success with a warning. The primary has the commit; it is lost if the standby takes over.
         """
         self._warned = self._cancelled = False
         self._commits = True
@@ -142,7 +140,7 @@ class BoundedConnection(psycopg.Connection[Any]):
     def wait(
         self, gen: PQGen[_Result], interval: float = 0.1, timeout: float | None = None
     ) -> _Result:
-        """Wait for the server; cancel what takes too long, and close the connection if that fails too."""
+        """Wait for the server; cancel what takes too long, and close the connection if that fails."""
         timeouts = self._timeouts
         if timeout is not None or timeouts is None:
             return super().wait(gen, interval, timeout)
@@ -167,9 +165,9 @@ class BoundedConnection(psycopg.Connection[Any]):
 
 
 def read_url(text: str) -> URL:
-    """Parse a database address; for PostgreSQL with several hosts too, as libpq writes it.
+    """Return a parsed database address; for PostgreSQL it may have several hosts, as in libpq.
 
-    Raises ValueError with a reason that holds nothing of the address.
+    Raises ValueError with a reason that shows nothing of the address.
     """
     several = re.fullmatch(
         r"(postgresql(?:\+\w+)?://(?:[^/?#]*@)?)([^/?#@]*,[^/?#@]*)([/?].*)?", text
@@ -204,7 +202,7 @@ def _host_and_port(text: str) -> tuple[str, str]:
 def check_url(url: URL) -> None:
     """Check that the driver accepts the parameters of an address.
 
-    Raises ValueError with a reason that holds no password.
+    Raises ValueError with a reason that shows no password.
     """
     dialect = url.set(drivername="postgresql+psycopg").get_dialect()()
     _, given = dialect.create_connect_args(url)
@@ -224,12 +222,11 @@ def check_url(url: URL) -> None:
 def make_engine(url: URL, *, prepare: bool | None, timeouts: Timeouts | None) -> Engine:
     """Return the engine of a PostgreSQL database.
 
-    prepare: whether statements are prepared; None: unless a pooler is in between. timeouts: the
-    time-outs, None for none.
+    prepare: whether to prepare statements; None: unless a pooler is in between. timeouts: None for none.
     """
     host, defaults = url.query.get("host", ""), dict(DEFAULTS)
     if isinstance(host, tuple) or "," in host:
-        # Of several hosts, use the one that takes writes, also after a failover.
+        # Use the host that accepts writes, also after a failover.
         defaults["target_session_attrs"] = "read-write"
     # Parameters passed here would override the address.
     for name in defaults.keys() & url.query.keys():
@@ -261,7 +258,7 @@ def make_engine(url: URL, *, prepare: bool | None, timeouts: Timeouts | None) ->
 
 
 def _begin_with(first: Sequence[tuple[str, str]], named: Mapping[str, Any]) -> dict[str, Any]:
-    """Reorder several hosts so that the last used one comes first."""
+    """Return the connection parameters with the last used host first."""
     hosts = str(named.get("host", "")).split(",")
     ports = str(named.get("port", "")).split(",")
     pairs = list(zip(hosts, ports, strict=False))
@@ -275,9 +272,9 @@ def _begin_with(first: Sequence[tuple[str, str]], named: Mapping[str, Any]) -> d
 
 
 def bound_transaction(connection: Connection) -> None:
-    """Set the time-outs of a transaction that begins, if those of the session do not apply.
+    """Set the time-outs of a new transaction if those of the session do not apply.
 
-    A call, not an event of SQLAlchemy: an event would cost every transaction a tenth of its time.
+    This is no SQLAlchemy event: an event would cost every transaction a tenth of its time.
     """
     driver = cast(BoundedConnection, connection.connection.dbapi_connection)
     if not driver.pooled:

@@ -1,7 +1,7 @@
-"""Files and directories that only the service's own user may read: they hold secrets and people's numbers.
+"""Files and directories that only the service's user may read: they hold secrets and phone numbers.
 
-New ones are 0700 and 0600 whatever the umask. For those that were there already others lose every right; a
-group keeps what the operator gave it, a backup's for instance.
+New directories are 0700 and new files 0600, whatever the umask. Existing ones lose all rights of others; a
+group, such as the backup's, keeps the rights that the operator set.
 """
 
 import errno
@@ -10,12 +10,12 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-#: What SQLite writes beside a database, with the rights of the database.
+#: Files that SQLite writes beside a database, with its rights.
 _BESIDE = ("-wal", "-shm", "-journal")
 
 
 def private_directory(path: Path) -> None:
-    """Make a directory, and its parents; close one that is open to others, if it is ours alone."""
+    """Create a directory and its parents. If it exists and is not shared, remove the rights of others."""
     if not path.is_dir():
         path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):
@@ -26,7 +26,7 @@ def private_directory(path: Path) -> None:
 
 
 def private_database(path: Path) -> None:
-    """Make the file of a SQLite database before SQLite does, or close the one that is there to others."""
+    """Create the file of a SQLite database before SQLite does, or remove the rights of others."""
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     for file in (path, *(path.with_name(path.name + end) for end in _BESIDE)):
@@ -38,7 +38,7 @@ def _close_to_others(path: Path) -> None:
         status = path.stat()
     except FileNotFoundError:
         return
-    # A sticky directory, /tmp for one, is everybody's; what others own is theirs to close.
+    # Leave shared directories (sticky, such as /tmp) and files of other users alone.
     shared = status.st_mode & stat.S_ISVTX or status.st_uid != os.geteuid()
     if status.st_mode & stat.S_IRWXO and not shared:
         path.chmod(stat.S_IMODE(status.st_mode) & ~stat.S_IRWXO)

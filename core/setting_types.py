@@ -1,4 +1,4 @@
-"""Types of settings that several parts share: lists with commas, addresses, certificates."""
+"""Types of settings that several parts use: comma-separated lists, addresses, certificates."""
 
 import base64
 import ipaddress
@@ -13,14 +13,14 @@ WEBHOOK_SECRET_PREFIX = "whsec_"
 
 
 def split(value: object) -> object:
-    """Accept `a, b` from the environment where a tuple is meant."""
+    """Return the tuple that `a, b` from the environment means; other values as they are."""
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
 
 
 def distinct(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Refuse a list that names one thing twice."""
+    """Return the values. Raises ValueError if one is listed twice."""
     if len(set(values)) < len(values):
         raise ValueError("names one twice")
     return values
@@ -51,16 +51,16 @@ def _certificates(value: Path) -> Path:
 
 
 HttpAddress = Annotated[str, AfterValidator(_http_address)]
-#: An address that paths are added to.
+#: A base address, without a slash at its end; paths are appended.
 HttpUrl = Annotated[HttpAddress, AfterValidator(_without_slash)]
-#: A file of certificates in PEM, which can be read.
+#: A readable file of PEM certificates.
 CertificateFile = Annotated[FilePath, AfterValidator(_certificates)]
 #: A network in CIDR notation, or one address.
 Network = Annotated[str, AfterValidator(_network)]
 
 
 def keeps_secrets(address: str) -> bool:
-    """Return whether nobody on the way can read what is sent to an address."""
+    """Return whether an address is safe for secrets: https, or this host."""
     parts = urlsplit(address)
     if parts.scheme == "https" or parts.hostname == "localhost":
         return True

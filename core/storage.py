@@ -1,7 +1,7 @@
-"""Disk space kept for deletions: on a disk that fills up, additions are refused before deletions fail.
+"""Disk space reserved for deletions: on a filling disk, additions are refused before deletions fail.
 
-SQLite cannot delete on a full disk, because it writes deletions to its log first. So a file of a fixed size
-reserves space, and is removed when the rest is used up. Of PostgreSQL's disk only its errors are known.
+SQLite cannot delete on a full disk, because it writes deletions to its log first. So a file of fixed size
+reserves space, and is removed when the disk is nearly full. PostgreSQL's disk is known only by its errors.
 """
 
 import os
@@ -17,16 +17,16 @@ from gevent import monkey
 
 log = structlog.get_logger()
 
-#: Free bytes at which the reserve is released; it is allocated again at twice as many. What Kith and others
-#: write within LOOK_SECONDS must fit.
+#: Free bytes at which the reserve is released; at twice as many it is allocated again. All writes within
+#: LOOK_SECONDS must fit.
 MARGIN_BYTES = 32 * 2**20
 LOOK_SECONDS = 1.0
-#: Seconds after PostgreSQL reported a full disk until additions are tried again.
+#: Seconds without additions after PostgreSQL reports a full disk.
 FULL_SECONDS = 30.0
 
 
 class Alarm:
-    """Reports to the log and to listeners when storage runs low, and when it has recovered."""
+    """Reports to the log and to listeners when storage runs low, and when it recovers."""
 
     def __init__(self) -> None:
         self.listeners: list[Callable[[bool], None]] = []
@@ -57,11 +57,11 @@ class Storage(Protocol):
         """Record that the database reported a full disk."""
 
     def start(self) -> None:
-        """Allocate the reserve; in the process that serves."""
+        """Allocate the reserve; called in the process that serves."""
 
 
 class RemoteStorage:
-    """The disk of a database server: full for a while after it reported so."""
+    """The disk of a database server: counts as full for a while after an error says so."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.alarm = Alarm()
@@ -69,13 +69,13 @@ class RemoteStorage:
         self._full_until = float("-inf")
 
     def low(self) -> bool:
-        """Return whether it was full a moment ago."""
+        """Return whether the disk was full within FULL_SECONDS."""
         low = self._clock() < self._full_until
         self.alarm.set(low)
         return low
 
     def note_full(self) -> None:
-        """Record that it is full."""
+        """Record that the disk is full."""
         self._full_until = self._clock() + FULL_SECONDS
         self.alarm.set(True)
 
@@ -92,7 +92,7 @@ def free_bytes(directory: Path) -> int:
 class DiskReserve:
     """The disk of SQLite's file, with a reserve file beside it.
 
-    size: bytes of the reserve; 0: none, and the disk is never low.
+    size: bytes of the reserve; with 0 there is none, and the disk is never low.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class DiskReserve:
         self._look_at = float("-inf")
 
     def low(self) -> bool:
-        """Return whether the reserve is released; looks at the disk once a second at most."""
+        """Return whether the reserve is released; check the disk at most once a second."""
         if not self._started:
             return False
         now = self._clock()
@@ -126,7 +126,7 @@ class DiskReserve:
         return not self._held
 
     def note_full(self) -> None:
-        """Return up the reserve at once."""
+        """Release the reserve at once."""
         if self._started and self._held:
             with self._lock:
                 self._give_up()

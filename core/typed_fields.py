@@ -1,6 +1,6 @@
 """Fields that people or their phones fill in: numbers, regions, locales, origins.
 
-Accepted leniently where only one meaning is possible; errors are sentences for people.
+They accept every spelling with only one meaning. Errors are sentences for people.
 """
 
 import re
@@ -21,17 +21,17 @@ from core.typed_numbers import MAX_NUMBER_LENGTH, read_region
 from core.typed_text import visible
 
 MAX_LOCALE_LENGTH = 35
-#: Of a host in the last line of a text (origin-bound one-time codes).
+#: The host is in the last line of a text (origin-bound one-time codes).
 MAX_HOST_LENGTH = 100
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _ORIGIN = re.compile(rf"(?:https://)?({_LABEL}(?:\.{_LABEL})*)(?::443)?/?")
-#: What browsers send in an origin's place where there is none to tell (RFC 6454 section 6.1).
+#: Browsers send this for an opaque origin (RFC 6454 section 6.1).
 _OPAQUE = "null"
 
 
 @dataclass(frozen=True)
 class PatternConstraint:
-    """A regular expression for a text, and the sentence that says what is message instead."""
+    """A regular expression for a text, and the error message if the text does not match."""
 
     pattern: str
     message: str
@@ -39,7 +39,7 @@ class PatternConstraint:
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """Add the check after the annotations before this one."""
+        """Add the check after those of the earlier annotations."""
         return core_schema.no_info_after_validator_function(self._checked, handler(source))
 
     def __get_pydantic_json_schema__(
@@ -50,15 +50,15 @@ class PatternConstraint:
 
     def _checked(self, text: str) -> str:
         if not re.search(self.pattern, text) or (self.pattern.endswith("$") and text[-1:] == "\n"):
-            # Python's $ also matches before a final line end, ECMA's does not.
+            # Python's $ also matches before a final line end; ECMAScript's does not.
             raise ValueError(self.message)
         return text
 
 
 def read_locale(text: str) -> str | None:
-    """Return the BCP 47 tag in a locale as phones and systems write it; None where there is none.
+    """Return the BCP 47 tag of a locale; None if there is none.
 
-    Reads `zh_TW_#Hant` (Java), `en_US.UTF-8` and `de_DE@euro` (POSIX) and the first of an Accept-Language.
+    Reads `zh_TW_#Hant` (Java), `en_US.UTF-8` and `de_DE@euro` (POSIX), and the first tag of Accept-Language.
     """
     tag = re.split(r"[.@,;\s]", visible(text), maxsplit=1)[0]
     subtags: list[str] = []
@@ -71,7 +71,7 @@ def read_locale(text: str) -> str | None:
 
 
 def read_origin(text: str) -> str:
-    """Return the host of a web origin (RFC 6454), whose scheme is https; raises ValueError for any other."""
+    """Return the host of an https origin (RFC 6454). Raises ValueError for any other."""
     origin = visible(text).lower()
     found = _ORIGIN.fullmatch(origin)
     if found is None or origin == _OPAQUE or len(found[1]) > MAX_HOST_LENGTH:
@@ -83,7 +83,7 @@ def read_origin(text: str) -> str:
 
 
 def is_app_hash(text: str) -> bool:
-    """Return whether a text is a hash by which Android's SMS Retriever names an app."""
+    """Return whether a text is an app hash of Android's SMS Retriever."""
     return re.fullmatch(r"[A-Za-z0-9+/]{11}", text) is not None
 
 
@@ -107,16 +107,16 @@ def _region(text: str) -> str:
     return region
 
 
-#: A phone number as it was typed or pasted, with or without its country code.
+#: A phone number as typed or pasted, with or without country code.
 TypedNumber = Annotated[
     str,
     StringConstraints(max_length=MAX_NUMBER_LENGTH),
     AfterValidator(_typed_number),
     Field(json_schema_extra={"minLength": 1}),
 ]
-#: An ISO 3166 country in any case; empty where a phone knows none.
+#: An ISO 3166 country in any case; empty if the phone knows none.
 Region = Annotated[str, StringConstraints(max_length=64), AfterValidator(_region)]
-#: A language that a text can be in; none for what is no language, so that nobody is refused over it.
+#: The language of a text. An unreadable one becomes None: nobody is refused because of it.
 Locale = Annotated[
     str | None,
     AfterValidator(lambda text: text and read_locale(text)),
@@ -129,7 +129,7 @@ Locale = Annotated[
 AppHash = Annotated[str, StringConstraints(max_length=64), AfterValidator(_app_hash)]
 #: The host of an origin that a text is bound to.
 WebOrigin = Annotated[
-    # The bound is on the text alone: over the union pydantic would ask None for its length.
+    # Limit only the text: on the union, pydantic would ask None for its length.
     Annotated[str, StringConstraints(max_length=256)] | None,
     AfterValidator(lambda text: text if text is None else read_origin(text)),
     Field(description="Origin that the code is bound to: https://example.com, or just its host."),

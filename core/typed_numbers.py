@@ -1,9 +1,8 @@
-"""Typed numbers: what a text may mean as a phone number, and which of its readings was meant.
+"""Phone numbers as people type them: finds the one valid number that a text means.
 
-libphonenumber reads one number out of one text. It takes letters behind a number for its last digits, and a
-country code without plus for the beginning of a national number; both are often valid, and somebody else's.
-So a text is read repaired first, and with its country code as well as without. The cases are in
-tests/data/typed_numbers.json, which the client's reading is held against too.
+libphonenumber reads letters after a number as its last digits, and a country code without plus as the start
+of a national number. Both results are often valid, and other people's. So a text is repaired first, and read
+with its country code as well as without. tests/data/typed_numbers.json holds the cases, for the client too.
 """
 
 import re
@@ -18,22 +17,22 @@ from phonenumbers import PhoneNumber as Parsed
 from core.typed_surroundings import bare_numbers, is_masked
 from core.typed_text import visible
 
-#: As libphonenumber has it; a longer text is no number.
+#: libphonenumber's limit; a longer text is not a number.
 MAX_NUMBER_LENGTH = 250
 
 _MOBILE = (PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE)
-#: Of ".00" behind a blank nobody knows whether it is a group of digits.
+#: After a blank, ".00" could also be a group of digits.
 _SPREADSHEET_ZERO = re.compile(r"(\d{6,})\.0{1,2}$|(\d[\d\s-]{4,}\d)\.0$")
 #: The national prefix that is not dialled from abroad (ITU-T E.123 section 7.2): +49 (0)151 …
 _BRACKETED_ZERO = re.compile(r"(?<=\d)\s*[(\[]\s*0\s*[)\]]")
 _SHORTENED = re.compile(r"\d(?:[.,]\d+)?E\+?\d+", re.IGNORECASE)
 _DOUBLE_ZERO = re.compile(r"^\(?\s*\+?\s*0\s*0")
-#: A number that ends in letters for digits, as in 1-800-FLOWERS or 1-800-GO-FEDEX.
+#: A number that ends in letters instead of digits, as in 1-800-FLOWERS or 1-800-GO-FEDEX.
 _VANITY = re.compile(r"(\+?(?:[\s().-]*\d){1,8})[\s.-]*([A-Za-z]+(?:-[A-Za-z]+)*\d*)")
-#: Of a toll-free number before its word, without the country's code: 800.
+#: Digits of a toll-free number before its word, without country code: 800.
 MAX_TOLL_FREE_PREFIX_LENGTH = 4
-#: Numbers that got another form, by country code: what stood behind it, and what stands there now. Mexico
-#: dropped its mobile prefixes in 2019 and 2020; Brazil's mobiles have nine digits since 2016.
+#: Old and new national numbers by country code. Mexico dropped its mobile prefixes in 2019 and 2020; Brazil's
+#: mobile numbers have nine digits since 2016.
 _RENUMBERED: dict[int, tuple[re.Pattern[str], str]] = {
     52: (re.compile(r"(?:1|01|04[45])([2-9]\d{9})"), r"\1"),
     55: (re.compile(r"(\d{2})([6-9]\d{7})"), r"\g<1>9\2"),
@@ -41,20 +40,20 @@ _RENUMBERED: dict[int, tuple[re.Pattern[str], str]] = {
 
 
 def read_region(text: str) -> str:
-    """Return the ISO 3166 code of a region: in capitals, GB for UK and GR for the EU's EL."""
+    """Return the ISO 3166 code of a region in capitals: GB for UK, GR for the EU's EL."""
     code = visible(text).upper()
     return {"UK": "GB", "EL": "GR"}.get(code, code)
 
 
 def e164_of(parsed: Parsed) -> str:
-    """Write a number in E.164, with its plus."""
+    """Return a number in E.164, with its plus."""
     return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
 
 
 def read_number(text: str, region: str | None) -> Parsed | None:
-    """Read the valid number that a text means; None when there is none.
+    """Return the valid number that a text means; None if there is none.
 
-    region: the country whose numbers may lack their country code, as `read_region` gives it.
+    region: the country of numbers without country code, as `read_region` returns it.
     """
     plain = visible(text)
     readings = [
@@ -64,12 +63,12 @@ def read_number(text: str, region: str | None) -> Parsed | None:
     ]
     if not readings:
         return _vanity(plain, region) or _renumbered(text, region)
-    # A digit that is perhaps a label's: whose number it would be is nobody's to guess.
+    # A digit may belong to a label; do not guess between two numbers.
     return readings[0] if len({e164_of(reading) for reading in readings}) == 1 else None
 
 
 def e164_candidates(text: str, region: str | None) -> list[str]:
-    """Return the E.164 forms that a text may have, whether or not such numbers can exist."""
+    """Return the E.164 forms that a text may have, valid or not."""
     forms = []
     for written in _spellings(text):
         for reading in (_parse(written, region), _with_code(written, region)):
@@ -81,7 +80,7 @@ def e164_candidates(text: str, region: str | None) -> list[str]:
 
 
 def why_unreadable(text: str, region: str | None) -> NumberParseException | Parsed:
-    """Return why a text that `read_number` made nothing of is no number: what libphonenumber says of it."""
+    """Return what libphonenumber reports for a text that `read_number` rejects: its error or its result."""
     try:
         return phonenumbers.parse(visible(text), _known(region))
     except NumberParseException as error:
@@ -89,17 +88,17 @@ def why_unreadable(text: str, region: str | None) -> NumberParseException | Pars
 
 
 def is_shortened(text: str) -> bool:
-    """Return whether a spreadsheet wrote a number as 1.5E+11, of which the last digits are lost."""
+    """Return whether a spreadsheet shortened a number, as in 1.5E+11: its last digits are lost."""
     return _SHORTENED.fullmatch(visible(text)) is not None
 
 
 def has_hidden_digits(text: str) -> bool:
-    """Return whether a mask stands in the place of some digits, as in 0151 1234XXXX."""
+    """Return whether a mask replaces some digits, as in 0151 1234XXXX."""
     return is_masked(visible(text))
 
 
 def _spellings(text: str) -> Iterator[str]:
-    """Return what a text may be, the most repaired first; nothing of one that lost its digits."""
+    """Yield the spellings of a text, the most repaired first; none if it lost digits."""
     for number in _bare_numbers(visible(text)):
         yield from _variants(number)
 
@@ -108,7 +107,7 @@ def _bare_numbers(plain: str) -> Iterator[str]:
     if is_shortened(plain) or is_masked(plain):
         return
     if "phone-context=" in plain:
-        # RFC 3966: the country code stands behind the number, and libphonenumber knows that.
+        # RFC 3966: the country code follows the number; libphonenumber reads it.
         if not re.search("[A-Za-z]", plain.partition(";")[0].lower().removeprefix("tel:")):
             yield plain
         return
@@ -116,7 +115,7 @@ def _bare_numbers(plain: str) -> Iterator[str]:
 
 
 def _variants(number: str) -> Iterator[str]:
-    """Return a number's spellings: 00 is a plus, a national prefix in brackets is dropped."""
+    """Yield the spellings of a number: 00 becomes a plus, a national prefix in brackets is dropped."""
     if "phone-context=" in number:
         yield number
         return
@@ -139,9 +138,9 @@ def _read_bare(number: str, region: str | None) -> Parsed | None:
 
 
 def _vanity(plain: str, region: str | None) -> Parsed | None:
-    """Read a number that ends in one word: a toll-free one, or one with its country's code.
+    """Read a number that ends in a word, if it is toll-free or has its country code.
 
-    A name behind a number that lacks its area is no part of it: 234-5678 Mom.
+    A name after a number without area code is not part of it: 234-5678 Mom.
     """
     found = _VANITY.fullmatch(plain)
     parsed = _national(plain, region) if found and not is_masked(plain) else None
@@ -167,7 +166,7 @@ def _may_be_local(parsed: Parsed) -> bool:
 
 
 def _choose(national: Parsed | None, with_code: Parsed | None) -> Parsed | None:
-    """Choose between two valid readings: a mobile number before any other, else the plain one."""
+    """Return one of two valid readings: a mobile number before any other, else the national one."""
     if national is None or (
         with_code is not None and _is_mobile(with_code) and not _is_mobile(national)
     ):
@@ -176,7 +175,7 @@ def _choose(national: Parsed | None, with_code: Parsed | None) -> Parsed | None:
 
 
 def _national(text: str, region: str | None) -> Parsed | None:
-    """Read a text as libphonenumber does; None for what is invalid or leads astray."""
+    """Read a text as libphonenumber does; None if the result is invalid or unlikely to be meant."""
     parsed = _parse(text, region)
     if parsed is None or not phonenumbers.is_valid_number(parsed):
         return None
@@ -185,13 +184,13 @@ def _national(text: str, region: str | None) -> Parsed | None:
         return parsed
     if parsed.country_code == phonenumbers.country_code_for_region(region):
         return parsed
-    # To some regions libphonenumber knows international prefixes of two digits or of one, with which a
-    # number of another country that lacks its code would be a third country's.
+    # In some regions libphonenumber knows international prefixes of one or two digits. With those, a number
+    # of another country without plus would become a third country's.
     return parsed if _begins_with_access_code(text, region) else None
 
 
 def _with_code(text: str, region: str | None) -> Parsed | None:
-    """Read a text without plus that begins with its region's country code as if it had one."""
+    """Read a text that begins with its region's country code as if it had a plus."""
     code = phonenumbers.country_code_for_region(_known(region) or "")
     digits = phonenumbers.normalize_digits_only(text)
     if not code or text.startswith("+") or not digits.startswith(str(code)):
@@ -201,7 +200,7 @@ def _with_code(text: str, region: str | None) -> Parsed | None:
 
 
 def _renumbered(text: str, region: str | None) -> Parsed | None:
-    """Read a number in a form that its country does not have; None when its present one is not valid."""
+    """Read a number in a form that its country no longer uses; None if its present form is not valid."""
     abroad = any(written.startswith("+") for written in _spellings(text))
     zero_drops = abroad or not _has_national_prefix(region)
     for form in e164_candidates(text, region):
@@ -222,7 +221,7 @@ def _present_forms(e164: str, *, zero_drops: bool) -> Iterator[str]:
         if found := former.fullmatch(number):
             yield f"+{code}{found.expand(present)}"
     if zero_drops and number.startswith("0"):
-        # A national prefix behind a country code, without brackets, or where none is dialled: +48 0512 …
+        # A national prefix after a country code, without brackets, or where none is dialled: +48 0512 …
         yield f"+{code}{number[1:]}"
 
 
@@ -247,10 +246,10 @@ def _is_mobile(parsed: Parsed) -> bool:
 
 
 def _begins_with_access_code(text: str, region: str) -> bool:
-    """Return whether a text begins with what its region dials before a country code.
+    """Return whether a text begins with an international prefix of its region.
 
-    Where that is one thing, it is taken at its word; of several only one behind 00 that is long or stands
-    by itself: 004 may be the beginning of 0049.
+    If the region has several, one counts only if it begins with 00 and is long or stands by itself: 004 may
+    be the beginning of 0049.
     """
     digits = phonenumbers.normalize_digits_only(text)
     only, several = _access_codes(region)
@@ -265,7 +264,7 @@ def _begins_with_access_code(text: str, region: str) -> bool:
 
 @cache
 def _access_codes(region: str) -> tuple[str | None, re.Pattern[str]]:
-    """Return what a region dials before a country code, where it is one thing such as 011, and all of it."""
+    """Return the international prefix of a region if it has one, such as 011, and the pattern of all."""
     metadata = PhoneMetadata.metadata_for_region(region)
     several = (metadata and metadata.international_prefix) or ""
     only = ((metadata and metadata.preferred_international_prefix) or several).replace("~", "")

@@ -1,20 +1,19 @@
-"""What stands around a typed number: labels, counts, opening hours, floors, extensions, masks.
+"""Text around a typed number: labels, counts, opening hours, floors, extensions, masks.
 
-None of its digits may become the number's: joined they are often a valid number, and somebody else's.
+Its digits must not join the number: the result is often a valid number of somebody else.
 """
 
 import re
 from collections.abc import Iterator
 
-#: From a number's first digit or sign to what ends it: a letter of any script or a raised digit, an
-#: extension, a pause, a URI's parameter.
+#: A number ends at a letter of any script, a raised digit, an extension, a pause or a URI's parameter.
 _PART = r"(?:(?![,;#*])[\W\d_])*"
 _NUMBER = re.compile(rf"[+(\d]{_PART}\d{_PART}")
-#: What stands in front of a number: a label such as "Mobile 2:", a code that hides one's own number (*31#).
+#: Before a number: a label such as "Mobile 2:", or a code that hides the caller's number (*31#).
 _LABEL = re.compile(
     r"^[^\W\d_][^:+]{0,40}:\s*(?=[+(\d])|^[*#]{1,2}\d{2,3}[*#]\s*(?=[+(\d])|^\([^\W\d_][^()]{0,40}\)\s*"
 )
-#: A run of one sign in the place of digits; words such as Maxx hold one beside other letters.
+#: One sign repeated in place of digits. In a word such as Maxx the run touches other letters.
 _MASK = re.compile(
     r"(?<![^\W\d_])(?:[x\u0445\u00d7]{2,}|([*\u2022\u25cf#?_])\1+)(?![^\W\d_])", re.IGNORECASE
 )
@@ -29,20 +28,20 @@ _COUNT = re.compile(
 _COUNT_OF_LABEL = re.compile(r"[1-9]\s+(?=[+(\d])")
 _ENDS_IN_WORD = re.compile(r"[^\W\d_]\.?\s*$")
 _HOUR = r"\d{1,2}(?:[:.]\d\d)?"
-#: Hours and floors behind a number. A short word such as "h" counts only where no blank is before it.
+#: Hours and floors after a number. A short word such as "h" counts only without a blank before it.
 _HOURS_OR_FLOOR = re.compile(
     rf"(?<=\d)[\s(\[]+(?:24/7|\d{{1,2}}:\d\d|(?:{_HOUR}\s*(?:h|uhr)?\s*(?:-|\u2013|bis|to)\s*)?{_HOUR}"
     r"(?:(?:h|hrs?|am|pm|st|nd|rd|th|er|e|\u00e8me)(?![^\W\d_])"
     r"|\.?\s*(?:uhr|stock|etage|\u00e9tage|floor|piso|og|ug|stunden|hours?)(?![^\W\d_])))",
     re.IGNORECASE,
 )
-#: A few digits in brackets behind a number; the end bracket may be cut with a word.
+#: A few digits in brackets after a number; the closing bracket may be missing.
 _IN_BRACKETS = re.compile(r"(?<=\d)\s*[(\[][^()\[\]]*(?:[)\]]\s*)?$")
 MAX_DIGITS_IN_BRACKETS = 4
 MIN_DIGITS_BEFORE_BRACKETS = 4
-#: Where the digits of a carrier are dialled in Brazil: (0xx11) 98765-4321.
+#: Placeholder for the carrier code in Brazil: (0xx11) 98765-4321.
 _CARRIER = re.compile(r"(?<!\d)0\s?xx\s?(?=\d\d)", re.IGNORECASE)
-#: Japanese keyboards write the sign of a long vowel as a dash.
+#: Japanese keyboards type the long vowel sign for a dash.
 _LONG_VOWEL = re.compile(r"(?<=[\d)])\s*\u30fc\s*(?=[\d(])")
 
 
@@ -52,9 +51,9 @@ def is_masked(text: str) -> bool:
 
 
 def bare_numbers(text: str) -> Iterator[str]:
-    """Return the number in a visible text without what stands around it.
+    """Yield the number in a visible text without its surroundings.
 
-    Two where a digit may be a label's or the number's; they must mean the same.
+    Yields two if a digit may belong to a label or to the number; both must mean the same number.
     """
     text = _LONG_VOWEL.sub("-", _CARRIER.sub("0", text))
     text = _LABEL.sub("", text, count=1).strip()

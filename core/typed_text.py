@@ -1,7 +1,7 @@
-"""Text as people paste and type it: what cannot be seen is dropped, blanks of all kinds are blanks.
+"""Text as people type and paste it: drops invisible characters and unifies blanks.
 
-Contacts, messengers and keyboards put direction marks, no-break and thin blanks, soft hyphens, variation
-selectors and line ends around and inside what a person sees as plain digits.
+Contacts, messengers and keyboards add direction marks, no-break and thin blanks, soft hyphens, variation
+selectors and line ends to what a person sees as plain digits.
 """
 
 import re
@@ -13,15 +13,15 @@ from itertools import groupby
 _INVISIBLE = frozenset({"Cf", "Mn", "Me"})
 _BLANK = frozenset({"Zs", "Zl", "Zp"})
 _LINE_ENDS = "\t\n\v\f\r\x85"
-#: What people put between a code's digits: blanks, dashes, and what a call's transcript has.
+#: Between the digits of a code: blanks, dashes, and the punctuation of call transcripts.
 _BETWEEN_DIGITS = re.compile(r"[\s.,\u00b7\u2212]")
 SHORTEST_CODE, MAX_CODE = 6, 8
 
 
 def visible(text: str) -> str:
-    """Return a text as it is seen: no invisible characters, plain blanks, ASCII digits, NFKC.
+    """Return a text as people see it: no invisible characters, plain blanks, ASCII digits, NFKC.
 
-    Raised and circled digits and fractions stay what they are: behind a number they are no digits of it.
+    Keep raised and circled digits and fractions: after a number they are not part of it.
     """
     shown = []
     for character in _normalised(text):
@@ -44,7 +44,7 @@ def _normalised(text: str) -> str:
 
 @lru_cache(4096)
 def _would_become_digits(character: str) -> bool:
-    """Return whether NFKC makes digits of what is none, such as a raised 2."""
+    """Return whether NFKC turns a character that is not a digit into one, such as a raised 2."""
     return (
         not character.isascii()
         and unicodedata.category(character) != "Nd"
@@ -53,9 +53,9 @@ def _would_become_digits(character: str) -> bool:
 
 
 def read_code(text: str) -> str | None:
-    """Read a typed code as 6 or 8 ASCII digits; None for what cannot be one.
+    """Return a typed code as 6 or 8 ASCII digits; None if it cannot be one.
 
-    Digits of any script count (Unicode category Nd), with blanks and dashes of any kind between them.
+    Accepts digits of any script (Unicode category Nd), with blanks and dashes of any kind between them.
     """
     digits = []
     for character in visible(unicodedata.normalize("NFKC", text)):
