@@ -51,7 +51,7 @@ _THIS_COUNTER = (
 SELECT_COUNTER = select(_COLUMNS.used, _COLUMNS.until_us).where(*_THIS_COUNTER)
 DELETE_COUNTER = delete(_COUNTERS).where(*_THIS_COUNTER)
 #: Takes back exactly what was counted, also when others counted since.
-UPDATE_UNCOUNTING = (
+UPDATE_REFUNDED = (
     update(_COUNTERS)
     .where(*_THIS_COUNTER)
     .values(

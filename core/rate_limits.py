@@ -1,7 +1,8 @@
-"""Rate limits: what one is, and counting in the table that all of them share.
+"""Rate limits by GCRA or fixed windows, counted in one shared table.
 
-Two algorithms. GCRA, the generic cell rate algorithm (ATM Forum TM 4.0, ITU-T I.371), refills steadily; its
-state is the theoretical arrival time. A fixed window opens with the first request and starts over at its end.
+GCRA, the generic cell rate algorithm (ATM Forum TM 4.0, ITU-T I.371), is a leaky bucket of usage: requests
+fill it, time drains it. Its state is the theoretical arrival time. A fixed window opens with its first
+request and starts over at its end.
 
 Counters are rows, so a limit holds over all workers and restarts; when the database is away, a request
 fails instead of passing uncounted. State is a time in the future, so a clock that jumps back makes a limit
@@ -10,7 +11,7 @@ stricter.
 `consume` counts a request only if the limit has room. `fill_buckets` and `add_to_windows` count several
 limits at once, room or not: the caller reads the levels, decides, and rolls back to a savepoint or undoes
 what it refused. Rows stay locked to the end of the transaction, so the levels still hold when the caller
-decides. All callers name subjects in the same order, the busiest last, so that no two wait for each other.
+decides. All callers lock rows in one order, the busiest last: no deadlocks, and short waits.
 
 Each part declares its limits in its own `limits.py`; those on sends come from the policy file.
 """
@@ -29,7 +30,7 @@ from core.problems import RateLimitStatus
 from core.rate_limit_statements import (
     DELETE_COUNTER,
     SELECT_COUNTER,
-    UPDATE_UNCOUNTING,
+    UPDATE_REFUNDED,
     UPDATE_WINDOW,
     UPSERT_BUCKETS,
     UPSERT_WINDOWS,
@@ -41,7 +42,7 @@ from core.rate_limit_statements import (
 
 @dataclass(frozen=True)
 class RateLimit:
-    """How much a subject may do: `quota` at once, and again as the algorithm refills it over `period`."""
+    """Allows a subject `quota` requests in each `period`; bursts up to `quota`."""
 
     name: str
     quota: int
@@ -55,11 +56,11 @@ class RateLimit:
 
     @property
     def interval_us(self) -> int:
-        """The emission interval of GCRA: microseconds in which one refills."""
+        """The emission interval of GCRA: microseconds in which one request drains."""
         return self.period_us // self.quota
 
     def charge(self, subject: bytes, amount: int, now: datetime) -> "WindowCharge":
-        """Return a charge of `amount`; the window ends a period from now if this opens it."""
+        """Return a charge of `amount`; if no window is open, the new one ends a period from now."""
         return WindowCharge(self.name, subject, amount, now + self.period)
 
     def status(self, remaining: int, retry_after: int) -> RateLimitStatus:
@@ -85,12 +86,12 @@ class BucketLevel(NamedTuple):
     subject: bytes
     #: Microseconds until it is empty.
     level_us: int
-    #: How many of them this fill added.
+    #: Microseconds that this fill added.
     added_us: int
 
 
 class WindowCharge(NamedTuple):
-    """An amount to count in the window of a subject, and when the window ends if this opens it."""
+    """An amount to count in the window of a subject; `ends_at` applies if no window is open."""
 
     name: str
     subject: bytes
@@ -137,12 +138,12 @@ def refund(connection: Connection, limit: RateLimit, subject: bytes) -> None:
     is_gcra = limit.algorithm == "gcra"
     counted, filled_us = (0, limit.interval_us) if is_gcra else (1, 0)
     connection.execute(
-        UPDATE_UNCOUNTING, _key(limit.name, subject, counted=counted, filled_us=filled_us)
+        UPDATE_REFUNDED, _key(limit.name, subject, counted=counted, filled_us=filled_us)
     )
 
 
 def reset(connection: Connection, limit: RateLimit, subject: bytes) -> None:
-    """Return a subject its whole quota again, as a right PIN does."""
+    """Delete the counter of a subject, for example after a correct PIN."""
     connection.execute(DELETE_COUNTER, _key(limit.name, subject))
 
 
@@ -175,8 +176,8 @@ def fill_buckets(
 ) -> list[BucketLevel]:
     """Add one request to the bucket of each limit and subject; return how full each is then.
 
-    A fill never takes a bucket beyond its quota and one, or a client that goes on would fill it for days. A
-    bucket that is fuller because the clock jumped back stays as full as it was.
+    Usage is capped at quota + 1, so a persistent client does not lock itself out for days. A bucket that is
+    fuller because the clock jumped back keeps its level.
     """
     now_us = unix_microseconds(now)
     rows = [
@@ -191,15 +192,15 @@ def fill_buckets(
 
 def _level(limit: RateLimit, subject: bytes, now_us: int, used: int, until_us: int) -> BucketLevel:
     level_us = until_us - now_us
-    # The first fill of an empty bucket is whole; its row may be new and still hold quota + 1.
+    # A new row holds quota + 1 in `used`, a parameter of the upsert; the first fill adds one interval.
     added_us = limit.interval_us if level_us == limit.interval_us else used
     return BucketLevel(limit, subject, level_us, added_us)
 
 
-def drain_buckets(connection: Connection, levels: Sequence[BucketLevel]) -> None:
+def refund_buckets(connection: Connection, levels: Sequence[BucketLevel]) -> None:
     """Undo fills, because what they counted did not happen."""
     connection.execute(
-        UPDATE_UNCOUNTING,
+        UPDATE_REFUNDED,
         [
             _key(level.limit.name, level.subject, counted=0, filled_us=level.added_us)
             for level in levels
@@ -224,9 +225,9 @@ def add_to_windows(
 
 
 def adjust_windows(connection: Connection, charges: Sequence[WindowCharge]) -> None:
-    """Add to the very windows that end at `ends_at`, less where an amount is negative.
+    """Add to windows that still end at `ends_at`; negative amounts subtract.
 
-    A window that is over is left alone.
+    A window that has ended is not changed.
     """
     connection.execute(
         UPDATE_WINDOW,

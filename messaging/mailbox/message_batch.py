@@ -108,9 +108,9 @@ class _Batch:
     """The state of one batch."""
 
     def __init__(
-        self, rules: BatchProcessor, connection: Connection, jobs: Sequence[Job], now: datetime
+        self, processor: BatchProcessor, connection: Connection, jobs: Sequence[Job], now: datetime
     ) -> None:
-        self._rules = rules
+        self._processor = processor
         self._connection = connection
         self._now = now
         self._sends = [job for job in jobs if isinstance(job, SendJob)]
@@ -144,7 +144,7 @@ class _Batch:
         self._client_ids.check_refused(refused)
         self._client_ids.write()
         envelopes.insert_added(self._connection, self._mailboxes, self._shared)
-        store.write(self._connection, self._mailboxes, self._rules.quota)
+        store.write(self._connection, self._mailboxes, self._processor.quota)
         return self._result()
 
     def _result(self) -> BatchResult:
@@ -162,7 +162,7 @@ class _Batch:
 
     def _new_ids(self) -> list[UUID]:
         """Return a new id for each message; drawn at once, because each draw is a system call."""
-        drawn = self._rules.entropy(16 * len(self._sends))
+        drawn = self._processor.entropy(16 * len(self._sends))
         return [UUID(bytes=drawn[at : at + 16], version=4) for at in range(0, len(drawn), 16)]
 
     def _find_targets(self) -> dict[SendJob, Collection[UUID]]:
@@ -171,7 +171,7 @@ class _Batch:
         recipients = Recipients(
             self._connection,
             [job.submission for job in new],
-            self._rules.find_joined_members,
+            self._processor.find_joined_members,
             self._now,
         )
         targets: dict[SendJob, Collection[UUID]] = {}
@@ -193,7 +193,9 @@ class _Batch:
                 pairs[job] = SenderRecipient(sender, to_id, is_group, job.submission.number_id)
         if not pairs:
             return {}
-        decisions = self._rules.evaluate_senders(self._connection, list(pairs.values()), self._now)
+        decisions = self._processor.evaluate_senders(
+            self._connection, list(pairs.values()), self._now
+        )
         return dict(zip(pairs, decisions, strict=True))
 
     def _acknowledge(self) -> None:
@@ -259,7 +261,7 @@ class _Batch:
         self, mailbox: LockedMailbox, header: MessageHeader, size: int, is_request: bool
     ) -> QuotaResult:
         """Return whether an envelope fits, after counting its sender if that depends on it."""
-        quota = self._rules.quota
+        quota = self._processor.quota
         result = mailbox.check_quota(header, size, quota, is_request=is_request)
         if result is QuotaResult.UNCOUNTED:
             shares.load(self._connection, mailbox, header.from_account_id)

@@ -28,7 +28,7 @@ def fill(database: Database, seconds: float = 0, limit: RateLimit = BUCKET) -> B
 def drain(database: Database, *levels: BucketLevel) -> None:
     """Undo fills, in a transaction of their own."""
     with database.write() as connection:
-        rate_limits.drain_buckets(connection, levels)
+        rate_limits.refund_buckets(connection, levels)
 
 
 def add(
@@ -171,7 +171,7 @@ def test_no_bucket_is_ever_emptier_for_a_fill(
             if then == "keep":
                 end = now + level.level_us * TICK
             else:
-                rate_limits.drain_buckets(connection, [level])
+                rate_limits.refund_buckets(connection, [level])
                 end = max(end, now)
 
 

@@ -28,19 +28,19 @@ REFRESH_AFTER = timedelta(hours=1)
 #: Counted without a rule too: its row lock serialises concurrent requests of one network.
 NETWORK_LIMIT = RateLimit(BUCKET_NAMES["network"], 1_000_000, DAY)
 
-#: A subnet's questions whether a number is known that ended in a refusal. A service has no subnet; its own
+#: Looks of a subnet at whether a number is known that ended in a refusal. A service has no subnet; its own
 #: limits bound what it learns.
 KNOWN_NUMBER_QUESTIONS = RateLimit("known-misses", 10, DAY)
 
 
-def count_question(connection: Connection, attempt: SendAttempt) -> bool:
+def count_known_lookup(connection: Connection, attempt: SendAttempt) -> bool:
     """Count a question whether a number is known; return False if it must not be asked."""
     if attempt.subnet is None:
         return True
     return rate_limits.consume(connection, KNOWN_NUMBER_QUESTIONS, attempt.subnet, attempt.at)[0]
 
 
-def refund_question(connection: Connection, attempt: SendAttempt) -> None:
+def refund_known_lookup(connection: Connection, attempt: SendAttempt) -> None:
     """Do not count the question: it ended in a send."""
     if attempt.subnet is not None:
         rate_limits.refund(connection, KNOWN_NUMBER_QUESTIONS, attempt.subnet)
@@ -120,7 +120,7 @@ class Counters:
 def refund(connection: Connection, counted: CountedAttempt, *, keep_velocity: bool) -> None:
     """Uncount a send that certainly did not happen; `keep_velocity`: it still counts in buckets."""
     if counted.buckets and not keep_velocity:
-        rate_limits.drain_buckets(connection, counted.buckets)
+        rate_limits.refund_buckets(connection, counted.buckets)
     traffic.add(connection, counted.traffic_keys, sends=-1)
     _correct(connection, counted, -counted.facts.attempt.price_micros)
 

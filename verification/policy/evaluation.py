@@ -1,7 +1,7 @@
 """Evaluation of a policy: an attempt is counted, every rule returns a result, and one rule decides.
 
-A refused attempt leaves nothing counted except its network's question whether a number is known. Nothing is
-stored or reported here, so recorded attempts can be evaluated again by another policy.
+What a refused attempt counted is rolled back; only its subnet's look at a known number stays counted. Nothing
+is stored or reported here, so another policy can evaluate recorded attempts again.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,8 +13,8 @@ from verification.policy.challenge import Solution
 from verification.policy.counters import (
     CountedAttempt,
     Counters,
-    count_question,
-    refund_question,
+    count_known_lookup,
+    refund_known_lookup,
 )
 from verification.policy.facts import SendAttempt
 from verification.policy.file import MAX_DIFFICULTY, Policy
@@ -35,11 +35,11 @@ class EvaluatedRule:
 class Evaluation:
     """What was counted for an attempt, the result of each rule, and the rule that decides."""
 
-    #: As counted: from the reserve of budgets, if only that lets it pass.
+    #: The attempt as counted; `reserve` is set if the reserve of a budget paid for it.
     attempt: SendAttempt
     counted: CountedAttempt
     rules: Sequence[EvaluatedRule]
-    #: The deciding rule; also one whose challenge was solved.
+    #: The rule that decided, also one whose challenge was solved; None if no rule objected.
     decided_by: EvaluatedRule | None
     #: The deciding rule if the attempt is refused, with the verdict and the difficulty that apply.
     refused_by: EvaluatedRule | None
@@ -75,9 +75,9 @@ class PolicyEvaluator:
         """Count and evaluate an attempt in the caller's transaction.
 
         known: whether the number has an account or was verified before; called only if that decides.
-        can_challenge: whether the caller's protocol can carry a challenge. If it cannot, known numbers pass
-        the limits that strangers fill without one. A solution is spent only where it was needed; replayed
-        history has none. Raises ChallengeRejected, which must roll everything back, if it was spent before.
+        can_challenge: whether the caller's protocol can carry a challenge. If not, known numbers skip limits
+        that others can fill. A solution is used up unless no rule objected or a challenge is still due;
+        replayed history has none. Raises ChallengeRejected if it was used before; the caller must roll back.
         """
         trial = self._count(connection, attempt)
         decider = _decider(trial.rules)
@@ -89,28 +89,28 @@ class PolicyEvaluator:
         if can_challenge:
             pressure = MAX_DIFFICULTY if denied else _challenge_pressure(trial.rules)
             if not attempt.solved or (solution and not solution.suffices(pressure)):
-                # Challenge before looking up whether the number is known: that must not be free to learn.
+                # Challenge first, or anyone could find out for free which numbers are known.
                 return _refuse(attempt, trial, _as_challenge(decider, pressure))
             if not denied:
                 _spend(connection, solution)
                 return _allow(attempt, trial, decider)
-        elif own := _requester_rule(trial.rules):
-            # Otherwise a client that fills its own network's limits could test any number.
-            return _refuse(attempt, trial, own)
+        elif requester_rule := _requester_rule(trial.rules):
+            # Known and unknown numbers alike: a client could fill its own limits and test any number.
+            return _refuse(attempt, trial, requester_rule)
         refused = _refuse(attempt, trial, decider)
-        # Spent whatever the result, or one solution could test all numbers.
+        # Used up whatever the result, or one solution could test all numbers.
         _spend(connection, solution)
-        if not count_question(connection, attempt) or not known():
+        if not count_known_lookup(connection, attempt) or not known():
             return refused
-        # Strangers filled the limits in its way: count it again, from the reserve.
+        # Others filled the shared limits: count the attempt again, from the reserve.
         reserved = replace(attempt, reserve=True)
         trial = self._count(connection, reserved)
-        denying = _decider(trial.rules)
-        if denying and denying.result.verdict == "deny":
-            # Answered as an unknown number, or an empty reserve would reveal every known one for free.
+        objection = _decider(trial.rules)
+        if objection and objection.result.verdict == "deny":
+            # Answer as for an unknown number; otherwise an empty reserve would reveal known ones.
             trial.savepoint.rollback()
             return refused
-        refund_question(connection, attempt)
+        refund_known_lookup(connection, attempt)
         return _allow(reserved, trial, decider)
 
     def _count(self, connection: Connection, attempt: SendAttempt) -> _Trial:
@@ -134,17 +134,17 @@ def _refuse(attempt: SendAttempt, trial: _Trial, decider: EvaluatedRule) -> Eval
 
 def _spend(connection: Connection, solution: Solution | None) -> None:
     if solution is not None and not solution.spend(connection):
-        raise ChallengeRejected("It was used before; ask again for a new one.")
+        raise ChallengeRejected("The solution was already used. Request a new challenge.")
 
 
 def _enforced(rules: Sequence[EvaluatedRule], *verdicts: str) -> list[EvaluatedRule]:
-    return [each for each in rules if each.mode == "enforce" and each.result.verdict in verdicts]
+    return [rule for rule in rules if rule.mode == "enforce" and rule.result.verdict in verdicts]
 
 
 def _requester_rule(rules: Sequence[EvaluatedRule]) -> EvaluatedRule | None:
-    """Return the first rule against it whose limit only the requester, or its network, has filled."""
-    against = _enforced(rules, "deny", "challenge")
-    return next((each for each in against if each.rule.limits_requester), None)
+    """Return the first rule that objects and whose limit only the requester's own network fills."""
+    objecting = _enforced(rules, "deny", "challenge")
+    return next((rule for rule in objecting if rule.rule.limits_requester), None)
 
 
 def _as_challenge(decider: EvaluatedRule, pressure: float) -> EvaluatedRule:
@@ -153,7 +153,7 @@ def _as_challenge(decider: EvaluatedRule, pressure: float) -> EvaluatedRule:
 
 def _challenge_pressure(rules: Sequence[EvaluatedRule]) -> float:
     """Return the pressure of the rule that is furthest over its limit."""
-    return max(each.result.pressure for each in _enforced(rules, "challenge"))
+    return max(rule.result.pressure for rule in _enforced(rules, "challenge"))
 
 
 def _decider(rules: Sequence[EvaluatedRule]) -> EvaluatedRule | None:
@@ -162,5 +162,5 @@ def _decider(rules: Sequence[EvaluatedRule]) -> EvaluatedRule | None:
     A denial without an exemption for known numbers comes before one with it.
     """
     denying = _enforced(rules, "deny")
-    strict = [each for each in denying if not each.rule.exempts_known_numbers]
+    strict = [rule for rule in denying if not rule.rule.exempts_known_numbers]
     return next(iter(strict + denying + _enforced(rules, "challenge")), None)

@@ -1,7 +1,7 @@
 """The policy service: decides on an attempt, stores the decision and returns the problem of a refusal.
 
-A refused attempt adds one to the count of its refusals and nothing else: what was counted for it is rolled
-back in the same transaction. Rules in record mode never block.
+What a refused attempt counted is rolled back in the same transaction; the count of refusals, a used solution
+and its subnet's look at a known number stay. Rules in record mode never refuse.
 """
 
 import json
