@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import flask_openapi3.blueprint
 import flask_openapi3.utils
 import hypothesis
 import pytest
@@ -45,7 +46,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def _share_between_applications() -> None:
     """Make once what werkzeug and flask-openapi3 make anew for every application.
 
-    URL builders and JSON schemas of models are two thirds of what a test pays for its application.
+    URL builders and JSON schemas of models are most of what a test pays for its application.
     """
     compile_builder = Rule._compile_builder
     builders: dict[tuple[Any, ...], Any] = {}
@@ -57,7 +58,22 @@ def _share_between_applications() -> None:
         return builders[key]
 
     Rule._compile_builder = shared  # type: ignore[method-assign]
-    flask_openapi3.utils.get_model_schema = cache(flask_openapi3.utils.get_model_schema)
+    for name in ("get_model_schema", "parse_body", "parse_path", "parse_query", "parse_header"):
+        setattr(flask_openapi3.utils, name, cache(getattr(flask_openapi3.utils, name)))
+
+    describe_responses = flask_openapi3.blueprint.get_responses
+    described: dict[str, tuple[dict[str, Any], Any]] = {}
+
+    def shared_responses(responses: Any, schemas: dict[str, Any], operation: Any) -> None:
+        key = repr(responses)
+        if key not in described:
+            own: dict[str, Any] = {}
+            describe_responses(responses, own, operation)
+            described[key] = own, operation.responses
+        own, operation.responses = described[key]
+        schemas.update(own)
+
+    flask_openapi3.blueprint.get_responses = shared_responses
 
 
 _share_between_applications()
