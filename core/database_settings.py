@@ -1,4 +1,4 @@
-"""Settings of the database: where it is, how it is spoken to, and what of its disk is kept to drain."""
+"""Settings of the database: its address, prepared statements, and the reserve on its disk."""
 
 from pathlib import Path
 
@@ -7,33 +7,34 @@ from pydantic_settings import BaseSettings
 
 from core.postgresql import check_url, read_url
 
-#: What `sslmode` of an address must at least be for nobody to read or change what is sent.
+#: Values of `sslmode` that encrypt the connection.
 _ENCRYPTED = ("require", "verify-ca", "verify-full")
 
 
 class DatabaseSettings(BaseSettings):
-    """The part of the settings that is about the database."""
+    """The settings section of the database."""
 
     data_dir: Path = Field(
-        Path("data"), description="Where SQLite and the secrets generated in development live."
+        Path("data"),
+        description="Directory of the SQLite database and of the secrets generated in development.",
     )
     database_url: str = Field(
         "",
-        description="SQLAlchemy address of the database, `sqlite:///…` or `postgresql+psycopg://…`, with"
-        " several hosts `postgresql+psycopg://user@h1:5432,h2:5432/name`;"
-        " empty means `kith.db` in the data directory.",
+        description="SQLAlchemy address of the database, `sqlite:///…` or `postgresql+psycopg://…`,"
+        " with several hosts `postgresql+psycopg://user@h1:5432,h2:5432/name`. Empty:"
+        " `kith.db` in the data directory.",
     )
     database_prepared_statements: bool | None = Field(
         None,
-        description="Whether PostgreSQL prepares statements; empty: unless a pooler such as PgBouncer"
-        " is in between.",
+        description="Whether PostgreSQL prepares statements. Empty: yes, except behind a pooler"
+        " such as PgBouncer.",
     )
     storage_reserve_bytes: int = Field(
         134_217_728,
         ge=0,
         le=2**40,
-        description="Bytes of SQLite's disk that are kept, so that a full one can still delete and"
-        " acknowledge; 0 keeps none.",
+        description="Bytes reserved on SQLite's disk, so that a full disk still allows deleting and"
+        " acknowledging. 0: no reserve.",
     )
 
     @property

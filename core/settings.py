@@ -1,4 +1,4 @@
-"""The settings that every part sees, and how settings are read from `KITH_*` variables.
+"""The settings that all parts share, and how settings are read from `KITH_*` variables.
 
 Each part has its own section in its `settings.py`; all sections together are `settings.py` beside `app.py`.
 """
@@ -47,13 +47,13 @@ class SettingsError(ClickException):
 
     @classmethod
     def from_faults(cls, faults: Iterable[str]) -> Self:
-        """Build the message from a line a fault."""
+        """Build the message from one line per fault."""
         lines = "\n".join(f"  - {fault}" for fault in faults)
         return cls(f"Kith cannot start with these settings:\n{lines}")
 
 
 class CoreSettings(DatabaseSettings, ServingSettings, WorkerSettings):
-    """The settings that every part sees; the section of each part extends them.
+    """The settings that all parts share; the section of each part extends them.
 
     The composed settings inherit from all sections. Sections extend `faults` and `warnings` by
     `super()`, so each is asked once.
@@ -73,48 +73,48 @@ class CoreSettings(DatabaseSettings, ServingSettings, WorkerSettings):
     port: int = Field(8000, ge=1, le=65_535, description="Port that gunicorn binds.")
     public_url: HttpUrl = Field(
         "http://127.0.0.1:8000",
-        description="The address clients and providers reach the service at, as they write it.",
+        description="The address at which clients and providers reach the service.",
     )
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(split)] = Field(
         (),
-        description="Networks of the proxies that are believed about who asks,"
-        " for instance `10.0.0.0/8, ::1/128`.",
+        description="Networks of the proxies whose forwarded client addresses are trusted, such as"
+        " `10.0.0.0/8, ::1/128`.",
     )
     forwarded_header: Annotated[
         Literal["X-Forwarded-For", "Forwarded"], BeforeValidator(_header_field)
     ] = Field(
         "X-Forwarded-For",
-        description="Header field in which they say it; the other one is never read, because a proxy"
-        " passes on what a client wrote there.",
+        description="Header field in which trusted proxies write the client's address. The other"
+        " field is never read, because a proxy passes it through from the client.",
     )
     secret_key: SecretStr | None = Field(
         None,
-        description="At least 32 characters from which every server key is derived. Required in"
-        " production; in development one is made in the data directory.",
+        description="At least 32 characters. All server keys are derived from it. Required in"
+        " production; in development one is generated in the data directory.",
     )
     secret_key_previous: SecretStr | None = Field(
-        None, description="The secret before, accepted while rotating."
+        None, description="The previous secret, accepted during a rotation."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="The least severity that is logged."
+        "info", description="The lowest severity that is logged."
     )
     log_format: Literal["json", "console"] = Field(
-        "json", description="One JSON object a line, or text for a person."
+        "json", description="`json`: one object per line. `console`: text for people."
     )
 
     default_region: Annotated[str, AfterValidator(_region)] | None = Field(
         None,
-        description="Region of numbers written without a country code when the request names none.",
+        description="Region of numbers without a country code when the request names none.",
     )
 
     max_body_bytes: int = Field(
-        1_048_576, ge=65_536, le=16_777_216, description="Largest request body."
+        1_048_576, ge=65_536, le=16_777_216, description="Maximum size of a request body."
     )
     maintenance_interval: int = Field(
         300,
         ge=0,
         le=86_400,
-        description="Seconds between runs of the periodic work inside the server; 0 leaves it to"
+        description="Seconds between runs of the periodic jobs in the server; 0: run them with"
         " `flask --app app maintenance run`.",
     )
 
@@ -126,7 +126,7 @@ class CoreSettings(DatabaseSettings, ServingSettings, WorkerSettings):
         return self
 
     def faults(self) -> list[str]:
-        """List what is only wrong together."""
+        """List faults that several settings cause together."""
         faults = [
             f"KITH_{name.upper()} needs at least {MIN_SECRET_LENGTH} characters"
             for name in ("secret_key", "secret_key_previous")
@@ -144,7 +144,7 @@ class CoreSettings(DatabaseSettings, ServingSettings, WorkerSettings):
         return faults
 
     def warnings(self) -> list[str]:
-        """List what is in use without protection in production."""
+        """List unprotected connections in production."""
         if self.environment != "production":
             return []
         warnings = self.warnings_of_database()
@@ -154,12 +154,12 @@ class CoreSettings(DatabaseSettings, ServingSettings, WorkerSettings):
 
     @classmethod
     def _hidden_faults(cls, faults: list[ErrorDetails]) -> list[ErrorDetails]:
-        """Find what is wrong together, which is only looked at once each field is right."""
+        """Find faults of several settings together, which pydantic checks only once each field is valid."""
         wrong = {str(fault["loc"][0]) for fault in faults if fault["loc"]}
         if not wrong:
             return []
         try:
-            # A field that is wrong is refused already; its default stands in for it.
+            # An invalid field is already reported; use its default instead.
             cls(**{name: cls.model_fields[name].default for name in wrong})
         except ValidationError as error:
             return error.errors(include_url=False, include_input=False)

@@ -1,4 +1,4 @@
-"""Settings of several workers: how many there are, and the Valkey through which they wake each other."""
+"""Settings of several workers: their number, and the Valkey through which they notify each other."""
 
 from typing import Annotated
 from urllib.parse import parse_qs, urlsplit
@@ -33,7 +33,7 @@ def _valkey_address(value: SecretStr | None) -> SecretStr | None:
 
 
 class WorkerSettings(BaseSettings):
-    """The part of the settings that is about several workers."""
+    """The settings section of several workers."""
 
     workers: int = Field(
         1,
@@ -42,17 +42,17 @@ class WorkerSettings(BaseSettings):
     )
     valkey_url: Annotated[SecretStr | None, AfterValidator(_valkey_address)] = Field(
         None,
-        description="Valkey through which workers tell each other what was stored:"
-        " `valkey://user:password@host:6379`, with TLS `valkeys://…`.",
+        description="Valkey through which workers notify each other:"
+        " `valkey://user:password@host:6379`, or `valkeys://…` with TLS.",
     )
     valkey_namespace: str = Field(
         "kith",
         pattern="^[a-z0-9-]{1,32}$",
-        description="What its channels begin with, so that deployments can share a Valkey.",
+        description="Prefix of its channel names, so that deployments can share a Valkey.",
     )
 
     def faults_of_workers(self, *, sqlite: bool) -> list[str]:
-        """Return what several workers need and lack."""
+        """Return the missing requirements of several workers."""
         if self.workers == 1:
             return []
         faults = []

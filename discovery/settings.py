@@ -29,15 +29,18 @@ class DiscoverySettings(CoreSettings):
         "KITH_DISCOVERY_NETWORK_CEILING": "is called KITH_DISCOVERY_NETWORK_ALERT_PER_DAY now",
     }
 
-    max_hashes: int = Field(10_000, ge=1, le=10_000, description="Hashes a lookup.")
+    max_hashes: int = Field(10_000, ge=1, le=10_000, description="Maximum hashes per lookup.")
     discovery_burst: int = Field(
         2_500,
         ge=1,
         le=1_000_000_000,
-        description="New hashes that a verified number may look up at once.",
+        description="New hashes that a verified number can look up at once.",
     )
     discovery_per_day: int = Field(
-        50, ge=1, le=1_000_000_000, description="New hashes a day by which its budget is refilled."
+        50,
+        ge=1,
+        le=1_000_000_000,
+        description="New hashes per day by which the budget of a number is refilled.",
     )
     discovery_tiers: Annotated[
         tuple[Annotated[str, AfterValidator(_tier)], ...], NoDecode, BeforeValidator(split)
@@ -50,27 +53,30 @@ class DiscoverySettings(CoreSettings):
         100_000,
         ge=1,
         le=2**30,
-        description="New hashes a day from one network above which operators are alerted.",
+        description="New hashes per day from one network above which Kith alerts the operator.",
     )
     discovery_alert_per_day: int = Field(
         10_000_000,
         ge=1,
         le=2**30,
-        description="New hashes a day from all networks above which operators are alerted.",
+        description="New hashes per day from all networks above which Kith alerts the operator.",
     )
     epoch_days: int = Field(
         0,
         ge=0,
         le=3_650,
-        description="Days after which a new discovery epoch begins by itself; 0: only by"
+        description="Days after which a new discovery epoch starts automatically. 0: only with"
         " `flask --app app discovery rotate`.",
     )
     epoch_overlap_days: int = Field(
-        7, ge=1, le=365, description="Days that the former epoch answers after a rotation."
+        7,
+        ge=1,
+        le=365,
+        description="Days for which the previous epoch still answers after a rotation.",
     )
 
     def faults(self) -> list[str]:
-        """List what is only wrong together."""
+        """List faults that several settings cause together."""
         faults = super().faults()
         if self.discovery_burst > MAX_REFILL * self.discovery_per_day:
             faults.append(f"KITH_DISCOVERY_BURST would take more than {MAX_REFILL} days to refill")

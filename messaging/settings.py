@@ -20,29 +20,37 @@ class MessagingSettings(PushSettings):
     }
 
     max_content_bytes: int = Field(
-        65_536, ge=1024, le=262_144, description="Largest ciphertext of one envelope."
+        65_536, ge=1024, le=262_144, description="Maximum size of the ciphertext of one envelope."
     )
     max_mailbox_messages: int = Field(
-        100_000, ge=100, description="Envelopes that may wait for one device."
+        100_000, ge=100, description="Maximum envelopes waiting for one device."
     )
     max_mailbox_bytes: int = Field(
         268_435_456,
         ge=1_048_576,
         le=2**40,
-        description="Bytes of content that may wait for one device, contents for groups included.",
+        description="Maximum bytes of content waiting for one device, including shared content of"
+        " groups.",
     )
     messages_per_minute: int = Field(
-        1200, ge=1, le=MAX_RATE, description="Messages in a minute from one account to others."
+        1200,
+        ge=1,
+        le=MAX_RATE,
+        description="Messages per minute from one account to other accounts and to groups.",
     )
     messages_to_recipient_per_minute: int = Field(
-        600, ge=1, le=MAX_RATE, description="Messages in a minute to one account or group."
+        600,
+        ge=1,
+        le=MAX_RATE,
+        description="Messages per minute from one account to one account or group.",
     )
     messages_to_new_recipient_per_day: int = Field(
         20,
         ge=1,
         le=MAX_RATE,
-        description="Messages in a day to one new recipient: it has neither answered nor accepted.",
+        description="Messages per day to one new recipient: an account that has neither answered"
+        " nor accepted.",
     )
     new_recipients_per_day: int = Field(
-        100, ge=1, le=MAX_RATE, description="New recipients that one account writes to in a day."
+        100, ge=1, le=MAX_RATE, description="New recipients per day that one account can write to."
     )

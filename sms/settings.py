@@ -34,31 +34,35 @@ class SmsSettings(CoreSettings):
     ] = Field(
         ("outbox",),
         min_length=1,
-        description="Who sends: one name, or several between which the router picks. `outbox` is the"
-        " mock that keeps texts in the database.",
+        description="SMS provider, or several between which the router chooses. `outbox` is a mock"
+        " that keeps texts in the database.",
     )
     routing_file: Path | None = Field(
         None,
-        description="TOML file with prices, pins and the router's parameters; empty:"
-        " `sms/routing.toml`.",
+        description="TOML file with prices, pins and router parameters. Empty: `sms/routing.toml`.",
     )
     failover_seconds: float = Field(
         20.0,
         ge=0,
         le=25,
-        description="Seconds after which a request whose send failed starts no other provider.",
+        description="Seconds after which a request with a failed send tries no other provider.",
     )
     code_lifetime: int = Field(
-        600, ge=60, le=3600, description="Seconds a code can be checked, and a proof can be used."
+        600,
+        ge=60,
+        le=3600,
+        description="Seconds for which a code can be checked, and then for which its proof can be"
+        " used.",
     )
     twilio_account_sid: str | None = Field(
-        None, pattern=r"^AC[0-9a-fA-F]{32}$", description="Twilio account."
+        None, pattern=r"^AC[0-9a-fA-F]{32}$", description="Account SID at Twilio."
     )
     twilio_auth_token: SecretStr | None = Field(
-        None, description="Twilio's auth token; it also verifies the signature of callbacks."
+        None,
+        description="Twilio's auth token. It also verifies the signatures of delivery reports.",
     )
     twilio_auth_token_previous: SecretStr | None = Field(
-        None, description="The auth token before, accepted on callbacks while rotating."
+        None, description="The previous auth token, accepted on delivery reports during a rotation."
     )
     twilio_from: str | None = Field(
         None,
@@ -68,29 +72,33 @@ class SmsSettings(CoreSettings):
     twilio_voice_from: str | None = Field(
         None,
         pattern=r"^\+[1-9][0-9]{6,14}$",
-        description="E.164 number that calls come from; empty: `KITH_TWILIO_FROM`.",
+        description="E.164 number that calls come from. Empty: `KITH_TWILIO_FROM`.",
     )
     twilio_api_url: HttpUrl = Field(
-        "https://api.twilio.com", description="Base address of Twilio's API, or of a proxy or fake."
+        "https://api.twilio.com",
+        description="Base address of Twilio's API, or of a proxy or fake of it.",
     )
     twilio_connect_timeout: float = Field(
-        3.0, gt=0, le=30, description="Seconds to reach Twilio before the send is unavailable."
+        3.0, gt=0, le=30, description="Seconds to connect to Twilio. Then the send is unavailable."
     )
     twilio_read_timeout: float = Field(
-        10.0, gt=0, le=60, description="Seconds to wait for its answer before it is `unknown`."
+        10.0,
+        gt=0,
+        le=60,
+        description="Seconds to wait for Twilio's answer. Then the send is `unknown`.",
     )
     webhook_url: HttpAddress | None = Field(
         None,
-        description="Address of the operator's own sender. In production `https://`, unless it is on"
-        " this host.",
+        description="Address of your own sender. In production `https://`, unless it is on the same"
+        " host.",
     )
     webhook_secret: WebhookSecret | None = Field(
         None,
-        description="`whsec_` and the base64 of 24 to 64 random bytes: signs what is posted there and"
-        " verifies its delivery reports.",
+        description="`whsec_` and the base64 of 24 to 64 random bytes. Signs requests to the sender"
+        " and verifies its delivery reports.",
     )
     webhook_secret_previous: WebhookSecret | None = Field(
-        None, description="The secret before; while it is set, both sign and both are accepted."
+        None, description="The previous secret. While it is set, both sign and both are accepted."
     )
     webhook_channels: Annotated[
         tuple[Literal["sms", "voice"], ...],
@@ -100,27 +108,34 @@ class SmsSettings(CoreSettings):
     ] = Field(
         ("sms",),
         min_length=1,
-        description="What the sender carries. Name `voice` only if it calls and speaks.",
+        description="Channels that the sender supports. Add `voice` only if it makes calls that"
+        " speak the code.",
     )
     webhook_ca_file: CertificateFile | None = Field(
         None,
-        description="Certificates (PEM) under which the sender's is believed, instead of the public"
-        " authorities'.",
+        description="Certificate authorities (PEM) for the sender's certificate, instead of the"
+        " public ones.",
     )
     webhook_connect_timeout: float = Field(
-        3.0, gt=0, le=30, description="Seconds to reach the sender before the send is unavailable."
+        3.0,
+        gt=0,
+        le=30,
+        description="Seconds to connect to the sender. Then the send is unavailable.",
     )
     webhook_read_timeout: float = Field(
-        10.0, gt=0, le=40, description="Seconds to wait for its answer before it is `unknown`."
+        10.0,
+        gt=0,
+        le=40,
+        description="Seconds to wait for the sender's answer. Then the send is `unknown`.",
     )
 
     smpp_host: str | None = Field(None, max_length=253, description="Host name of the SMSC.")
     smpp_port: int = Field(2775, ge=1, le=65_535, description="Port of the SMSC.")
     smpp_tls: bool = Field(
-        False, description="Whether to speak TLS to the SMSC, whose certificate must fit its name."
+        False, description="Use TLS to the SMSC. Its certificate must match its host name."
     )
     smpp_system_id: str | None = Field(
-        None, pattern=r"^[!-~]{1,15}$", description="Who we are to the SMSC."
+        None, pattern=r"^[!-~]{1,15}$", description="`system_id` of the bind."
     )
     smpp_password: SecretStr | None = Field(
         None, max_length=8, description="Password of the bind; SMPP allows 8 characters."
@@ -128,7 +143,7 @@ class SmsSettings(CoreSettings):
     smpp_system_type: str = Field(
         "",
         pattern=r"^[!-~]{0,12}$",
-        description="`system_type` of the bind, if the SMSC asks for it.",
+        description="`system_type` of the bind, if the SMSC requires one.",
     )
     smpp_from: str | None = Field(
         None,
@@ -136,34 +151,44 @@ class SmsSettings(CoreSettings):
         description="Sender: an E.164 number, a short code, or a name of at most 11 characters.",
     )
     smpp_from_ton: int | None = Field(
-        None, ge=0, le=6, description="Type of the sender's number; empty: as it is written."
+        None,
+        ge=0,
+        le=6,
+        description="Type of number (TON) of the sender. Empty: derived from `KITH_SMPP_FROM`.",
     )
     smpp_from_npi: int | None = Field(
-        None, ge=0, le=18, description="Numbering plan of the sender; empty: as it is written."
+        None,
+        ge=0,
+        le=18,
+        description="Numbering plan (NPI) of the sender. Empty: derived from `KITH_SMPP_FROM`.",
     )
     smpp_receipt_ids: Literal["same", "decimal", "hex"] = Field(
         "same",
-        description="How receipts write the id of a message: as the answer to it did, in decimal what"
-        " that wrote in hexadecimal, or the other way round.",
+        description="How receipts write message ids, compared with the SMSC's answer: the `same`,"
+        " in `decimal` when the answer is hexadecimal, or in `hex` when the answer is"
+        " decimal.",
     )
     smpp_window: int = Field(
-        50, ge=1, le=1000, description="Texts handed to the SMSC that it has not answered yet."
+        50, ge=1, le=1000, description="Maximum texts at the SMSC without an answer."
     )
     smpp_connect_timeout: float = Field(
         5.0,
         gt=0,
         le=30,
-        description="Seconds to be bound, and for a place in the window, before a send is"
-        " unavailable.",
+        description="Seconds to connect and bind, and to wait for a place in the window. Then the"
+        " send is unavailable.",
     )
     smpp_response_timeout: float = Field(
-        10.0, gt=0, le=60, description="Seconds to wait for an answer before a send is `unknown`."
+        10.0,
+        gt=0,
+        le=60,
+        description="Seconds to wait for the SMSC's answer. Then the send is `unknown`.",
     )
     smpp_idle_seconds: float = Field(
         30.0,
         gt=0,
         le=3600,
-        description="Silence after which the SMSC is asked whether it is there.",
+        description="Seconds of silence after which the SMSC gets an `enquire_link`.",
     )
 
     @property

@@ -24,10 +24,10 @@ class CamaraSettings(VerificationSettings):
         le=1000,
         description="Codes per number and service over CAMARA, refilled over a day.",
     )
-    camara_checks: int = Field(5, ge=1, le=10, description="Guesses per code sent over CAMARA.")
+    camara_checks: int = Field(5, ge=1, le=10, description="Checks per code sent over CAMARA.")
     camara_lifetime: int = Field(
         600,
         ge=60,
         le=3600,
-        description="Seconds in which a code sent over CAMARA can be validated.",
+        description="Seconds within which a code sent over CAMARA can be validated.",
     )

@@ -32,24 +32,25 @@ class MatrixSettings(VerificationSettings, DiscoverySettings):
 
     matrix_enabled: bool = Field(
         False,
-        description="Enable the Matrix adapter. Its clients name homeservers that this host sends"
-        " requests to.",
+        description="Enable the Matrix adapter. Its clients name homeservers, and this host sends"
+        " requests to them.",
     )
     matrix_server_name: str | None = Field(
         None,
         max_length=230,
         pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$",
-        description="Homeserver under which accounts without a binding are found by Matrix users, as"
-        " `@<account id>:<this name>`; empty: they are not found.",
+        description="Homeserver name under which Matrix users find accounts without a binding, as"
+        " `@<account id>:<this name>`. Empty: they are not found.",
     )
     matrix_terms_file: Path | None = Field(
         None,
-        description="TOML file with the terms of service that Matrix users must accept; empty: none.",
+        description="TOML file with the terms of service that Matrix users must accept. Empty:"
+        " none.",
     )
     matrix_allowed_networks: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(split)] = (
         Field(
             (),
-            description="Networks besides the public Internet in which homeservers may be.",
+            description="Networks, besides the public Internet, in which homeservers are allowed.",
         )
     )
     matrix_ca_file: CertificateFile | None = Field(
@@ -64,19 +65,19 @@ class MatrixSettings(VerificationSettings, DiscoverySettings):
         tuple[ServerName, ...], NoDecode, BeforeValidator(split), AfterValidator(distinct)
     ] = Field(
         (),
-        description="Homeservers whose users may look up without a verified number, by server name; a"
-        " name without a port includes all its ports. Empty: none.",
+        description="Server names of homeservers whose users can look up numbers without a verified"
+        " number. A name without a port includes all ports. Empty: none.",
     )
     matrix_homeserver_lookups_per_day: int = Field(
         1_000,
         ge=1,
         le=1_000_000_000,
-        description="New hashes a day that users without a verified number of all homeservers under one"
-        " registered domain may look up together.",
+        description="New hashes per day for all users without a verified number on homeservers"
+        " under one registered domain.",
     )
     matrix_unverified_lookups_per_day: int = Field(
         2_500,
         ge=1,
         le=1_000_000_000,
-        description="New hashes a day that all users without a verified number may look up together.",
+        description="New hashes per day for all users without a verified number together.",
     )

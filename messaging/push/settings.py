@@ -77,13 +77,11 @@ class PushSettings(CoreSettings):
         tuple[PushName, ...], NoDecode, BeforeValidator(split), AfterValidator(distinct)
     ] = Field(
         (),
-        description="Types of push: `webpush`, `webhook`, `apns`, `fcm`, or several; empty: none.",
+        description="Types of push: `webpush`, `webhook`, `apns`, `fcm`, or several. Empty: none.",
     )
     push_ports: Annotated[
         tuple[Annotated[int, Field(ge=1, le=65_535)], ...], NoDecode, BeforeValidator(split)
-    ] = Field(
-        (443,), min_length=1, description="Ports that endpoints of browsers may have in production."
-    )
+    ] = Field((443,), min_length=1, description="Ports allowed in browser endpoints in production.")
     vapid_private_key: Annotated[SecretStr, AfterValidator(_vapid_key)] | None = Field(
         None,
         description="Key that signs Web Push requests, P-256: PEM, or base64url of its 32 bytes."
@@ -97,20 +95,22 @@ class PushSettings(CoreSettings):
         " `webpush`.",
     )
     push_webhook_url: HttpAddress | None = Field(
-        None, description="Address that receives a request for each device to wake."
+        None, description="Address that receives one request for each device to wake."
     )
     push_webhook_secret: WebhookSecret | None = Field(
-        None, description="`whsec_` and the base64 of 24 to 64 random bytes: signs these requests."
+        None, description="`whsec_` and the base64 of 24 to 64 random bytes. Signs these requests."
     )
     push_webhook_secret_previous: WebhookSecret | None = Field(
-        None, description="The previous secret; while it is set, both sign."
+        None, description="The previous secret. While it is set, both sign."
     )
     apns_key_file: Annotated[FilePath, AfterValidator(_apns_key_file)] | None = Field(
         None, description="Apple's signing key (`AuthKey_….p8`)."
     )
-    apns_key_id: str | None = Field(None, pattern=r"^[A-Z0-9]{10}$", description="Id of that key.")
+    apns_key_id: str | None = Field(
+        None, pattern=r"^[A-Z0-9]{10}$", description="Id of that signing key."
+    )
     apns_team_id: str | None = Field(
-        None, pattern=r"^[A-Z0-9]{10}$", description="Id of the developer team at Apple."
+        None, pattern=r"^[A-Z0-9]{10}$", description="Id of your developer team at Apple."
     )
     apns_topic: str | None = Field(
         None, pattern=r"^[A-Za-z0-9.-]{1,155}$", description="Bundle id of the app."
@@ -120,7 +120,9 @@ class PushSettings(CoreSettings):
         description="Base address of APNs; `https://api.sandbox.push.apple.com` for builds from Xcode.",
     )
     fcm_service_account_file: Annotated[FilePath, AfterValidator(_service_account_file)] | None = (
-        Field(None, description="Key file (JSON) of a Google service account that may send.")
+        Field(
+            None, description="Key file (JSON) of a Google service account with permission to send."
+        )
     )
     fcm_url: HttpUrl = Field("https://fcm.googleapis.com", description="Base address of FCM.")
 
