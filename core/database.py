@@ -261,7 +261,7 @@ class Database:
             yield
             return
         if not self._writing.acquire(timeout=SQLITE_BUSY_SECONDS):
-            raise DatabaseBusy("others write for too long")
+            raise DatabaseBusy("timed out waiting for the write lock")
         try:
             yield
         finally:

@@ -22,7 +22,7 @@ def split(value: object) -> object:
 def distinct(values: tuple[str, ...]) -> tuple[str, ...]:
     """Return the values. Raises ValueError if one is listed twice."""
     if len(set(values)) < len(values):
-        raise ValueError("names one twice")
+        raise ValueError("lists a value twice")
     return values
 
 
