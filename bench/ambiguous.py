@@ -1,7 +1,7 @@
 """`python -m bench.ambiguous`: a provider takes every message and never answers; nobody gets two.
 
-Owns people who do whatever may make a service send again: repeat the request while it runs and after it, ask
-for another text too early, and hope for the second provider.
+The clients do whatever may make a service send again: they repeat the request while it runs and after it,
+request another text too early, and wait for the second provider.
 """
 
 import base64

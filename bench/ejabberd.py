@@ -1,8 +1,8 @@
 """ejabberd beside Kith: the pairs of `bench.messaging`, over XMPP, to an instance of the bench's own.
 
-Owns that instance: Debian's package in a temporary directory, whoever runs it, with the modules that the
-load needs, no TLS, no limits, and storage as it ships (Mnesia). It ends when this process does. The
-service that the package may have started is neither used nor touched.
+Debian's package runs in a temporary directory, as any user, with the modules that the load needs, no TLS, no
+limits, and the storage it ships with (Mnesia). It ends with this process. A service that the package may have
+started is not used or changed.
 """
 
 import base64

@@ -1,6 +1,6 @@
 """`python -m bench.inflight`: many sends wait for a slow provider, and `/livez` is asked all the while.
 
-Owns the load: so many people who start a verification, each anew as soon as she is answered. The server is
+The load is a number of clients that start verifications, each again as soon as it is answered. The server is
 the default one, with one worker.
 """
 

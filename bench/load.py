@@ -1,6 +1,6 @@
 """The load generator: raw keep-alive sockets in one loop, so that the server is what is measured.
 
-Owns sending, reading and timing. What is sent next on a connection is decided by a script.
+It sends, reads and times; a script decides what a connection sends next.
 """
 
 import re

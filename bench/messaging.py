@@ -1,6 +1,6 @@
 """`python -m bench.messaging`: messages over the stream of the default server, stored and acknowledged.
 
-Owns four measurements, with real sockets and tokens: pairs of people who write as fast as they are
+Four measurements with real sockets and tokens: pairs of clients that write as fast as they are
 answered, one message on an idle server, a full mailbox that drains to one socket, and thousands of idle
 sockets. This process is the load; the server is another. Where ejabberd is installed, the same pairs
 write over that too, in the same run and into the same table (`bench.ejabberd`).

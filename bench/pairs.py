@@ -1,7 +1,6 @@
 """Pairs of people who write as fast as they are answered: how far ahead, for how long, and what it cost.
 
-Owns the pace and the counting, the same for every server. What is written, and when it is done, a
-subclass says.
+Pace and counting are the same for every server; a subclass defines what is written and when it is done.
 """
 
 import select

@@ -1,7 +1,7 @@
 """A simulated day for bench/pumping.py: sign-ups in 40 countries, and three pumping attacks among them.
 
-Owns who asks for what, when and from where. Everything is drawn from one seed, so that every policy meets
-the same people and the same attackers. The figures of countries are made up, and meant to be plausible.
+Who requests what, when and from where. All is drawn from one seed, so every policy meets the same people
+and attackers. The figures of countries are invented, and meant to be plausible.
 """
 
 import math

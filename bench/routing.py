@@ -1,7 +1,7 @@
 """`python -m bench.routing`: a simulated day of sends through the real router, beside other ways to choose.
 
-Owns the simulated world: people of several countries, three providers, and the same dice for every way of
-choosing. Nothing is timed; what is printed does not depend on the machine.
+The simulated world has people of several countries and three providers; every way of choosing gets the same
+random numbers. Nothing is timed, so the output does not depend on the machine.
 """
 
 import heapq

@@ -1,6 +1,6 @@
 """A provider that is slow: Twilio's API as far as a send needs it, in a process of its own.
 
-Owns what arrives and how long it waits. It takes each message at once and answers late, or never.
+It accepts each message at once, records it, and answers late or never.
 """
 
 import asyncio

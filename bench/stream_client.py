@@ -1,6 +1,6 @@
 """A client of the stream that costs as little as it can, so that a bench measures the server.
 
-Owns one connection: it writes frames with a mask of zeros, and reads of what comes only what is counted.
+One connection: it writes frames with a mask of zeros, and reads only what is counted.
 """
 
 import base64

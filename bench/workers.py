@@ -1,7 +1,7 @@
 """`python -m bench.workers`: messages between people on different workers, and without Valkey meanwhile.
 
-Owns the load: two servers with one worker each, one PostgreSQL, one Valkey; who writes is at the first, who
-reads at the second. Everything is counted: what was accepted and did not arrive is lost.
+Two servers with one worker each, one PostgreSQL, one Valkey; senders connect to the first, recipients to the
+second. Everything is counted: a message that was accepted and did not arrive is lost.
 """
 
 import json

@@ -1,7 +1,7 @@
 """A client of XMPP that costs as little as it can, so that a bench measures the server.
 
-Owns one connection: it writes stanzas by hand, and of what comes gives the bytes, for others to count in.
-No XML is parsed, and there is no TLS: it is for a server of the bench's own, on the loopback.
+One connection: it writes stanzas by hand and returns received bytes for others to count. It parses no XML and
+speaks no TLS: it is for a server of the bench's own, on the loopback.
 """
 
 import base64

@@ -1,6 +1,6 @@
 """A local HTTP server that plays a provider: it keeps what arrives and answers as it is told.
 
-Owns the ways of a peer that misbehaves: late, cut short, gone.
+It misbehaves as peers do: late, cut short, gone.
 """
 
 import json

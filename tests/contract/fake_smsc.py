@@ -1,7 +1,6 @@
 """A local SMSC that speaks SMPP 3.4 over real TCP, and misbehaves as it is told.
 
-Owns the other side of the protocol. It parses with smpplib, so that what the provider writes is read by
-somebody else's code.
+The other side of the protocol. It parses with smpplib, so foreign code reads what the provider writes.
 """
 
 import socket

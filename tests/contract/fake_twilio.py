@@ -1,6 +1,6 @@
 """A local server that speaks Twilio's API as the SDK sees it, over real HTTP.
 
-Owns the shape of Twilio's answers and faults, as https://www.twilio.com/docs/api describes them.
+Twilio's answers and errors, as https://www.twilio.com/docs/api describes them.
 """
 
 import base64

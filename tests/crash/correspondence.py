@@ -1,7 +1,7 @@
 """Devices that write and read messages over several lives of the server, and hold it to its answers.
 
-Owns the load, what was promised, and what a device may be delivered after that: each reader judges a message
-the moment it comes. Ends a connection only when the server was killed, or on the last day when all is done.
+The load, what was acknowledged, and what a device may receive after that: readers check a message when it
+arrives. A connection ends only when the server was killed, or at the very end.
 """
 
 import random

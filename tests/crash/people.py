@@ -1,6 +1,6 @@
 """People who register and write to each other, and remember what they were promised.
 
-Owns the load and the record: what was asked, and what was answered 2xx. Judges nothing.
+The load, and the record of what was requested and what was answered 2xx. It checks nothing.
 """
 
 import base64
