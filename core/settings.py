@@ -171,11 +171,13 @@ class CoreSettings(DatabaseSettings, ServingSettings, WorkerSettings):
 
         Raises SettingsError, whose message lists every fault with its variable.
         """
+        # Names are read in any case, as pydantic-settings reads those of today.
+        given = {name.upper() for name, value in os.environ.items() if value}
         lines = [
-            f"{name}: {instead}"
+            f"{name} {instead}"
             for section in cls.__mro__
             for name, instead in vars(section).get("RETIRED", {}).items()
-            if os.environ.get(name)
+            if name in given
         ]
         try:
             settings = cls()

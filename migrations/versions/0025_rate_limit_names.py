@@ -22,6 +22,8 @@ NAMES = {
     "stranger-messages": "messages-to-new-recipient",
     "strangers": "new-recipients",
     "matrix-unproven-wider": "matrix-unproven-subnet",
+    "sends-wider-network": "sends-subnet",
+    "sends-reserve-wider-network": "sends-reserve-subnet",
 }
 
 

@@ -9,11 +9,12 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Inspector, Table, inspect
+from sqlalchemy import Connection, Inspector, Table, inspect, text
 
 import app as application
 from core.database import Base, Database
 from tests.databases import alembic_config, new_postgresql_url
+from verification.policy.rules import BUCKET_NAMES
 
 
 @pytest.fixture
@@ -131,3 +132,44 @@ def test_the_models_make_the_same_tables(empty: Connection) -> None:
     assert made == migrated
     tables: list[Table] = Base.metadata.sorted_tables
     assert {table.name for table in tables} == set(made)
+
+
+#: The rate limits of 0.1.0 that are called otherwise now, and today's names.
+RENAMED_LIMITS = {
+    "pin-tries": "pin-attempts",
+    "pin-checks": "device-pin-attempts",
+    "matrix-key-questions": "matrix-server-key-requests",
+    "matrix-unproven": "matrix-unverified",
+    "matrix-unproven-network": "matrix-unverified-network",
+    "matrix-unproven-wider": "matrix-unverified-subnet",
+    "key-takes": "key-fetches",
+    "key-takes-of-account": "key-fetches-of-account",
+    "groups-made": "group-creations",
+    "group-strangers": "group-invitations",
+    "messages-to-one": "messages-to-recipient",
+    "stranger-messages": "messages-to-new-recipient",
+    "strangers": "new-recipients",
+    "sends-wider-network": "sends-subnet",
+    "sends-reserve-wider-network": "sends-reserve-subnet",
+}
+UNCHANGED_LIMITS = {"sends", "sends-number", "sends-network", "sends-country", "known-misses"}
+
+
+def test_counters_of_renamed_limits_go_on_counting(empty: Connection) -> None:
+    """An upgrade gives nobody a fresh quota, and a downgrade does not either."""
+    command.upgrade(alembic_config(empty), "0024")
+    before = {*RENAMED_LIMITS, *UNCHANGED_LIMITS}
+    for name in sorted(before):
+        empty.execute(
+            text(
+                "INSERT INTO limits (subject, name, used, until_us) VALUES (:subject, :name, 3, 9)"
+            ),
+            {"subject": bytes(16), "name": name},
+        )
+    empty.commit()
+    _upgrade(empty)
+    names = set(empty.execute(text("SELECT name FROM limits")).scalars())
+    assert names == {*RENAMED_LIMITS.values(), *UNCHANGED_LIMITS}
+    assert set(BUCKET_NAMES.values()) & names >= {"sends-subnet", "sends-reserve-subnet"}
+    _downgrade(empty, "0024")
+    assert set(empty.execute(text("SELECT name FROM limits")).scalars()) == before

@@ -136,6 +136,11 @@ def test_settings_of_earlier_versions_are_told_where_they_went(faults) -> None:
         assert any(line.startswith(name) and "KITH_POLICY_FILE" in line for line in lines)
 
 
+def test_retired_settings_are_refused_in_any_case(faults) -> None:
+    """Settings of today are read in any case, so those of yesterday were, too."""
+    assert any("KITH_NEW_RECIPIENTS_PER_DAY" in line for line in faults(kith_strangers_per_day="5"))
+
+
 def test_production_with_all_it_needs(load) -> None:
     """With a secret and a real provider production starts."""
     settings = load(**PRODUCTION)
