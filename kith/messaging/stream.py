@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import simple_websocket
+from wsproto.utilities import LocalProtocolError
 
 from kith.client import Kith
 from kith.errors import KithAnswerUnreadable, KithError
@@ -124,7 +125,9 @@ class Stream:
 
     def _disconnect(self) -> None:
         if self._socket is not None:
-            with contextlib.suppress(simple_websocket.ConnectionClosed, OSError):
+            # LocalProtocolError: `stop` and `run` close at the same time, from two threads.
+            closing = (simple_websocket.ConnectionClosed, LocalProtocolError, OSError)
+            with contextlib.suppress(*closing):
                 self._socket.close()
 
     def _listen(self) -> None:

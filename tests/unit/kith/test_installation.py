@@ -27,6 +27,7 @@ EXTRA = {
     "cryptography": "cryptography",
     "doubleratchet": "doubleratchet",
     "simple-websocket": "simple_websocket",
+    "wsproto": "wsproto",
     "x3dh": "x3dh",
     "xeddsa": "xeddsa",
 }

@@ -14,6 +14,7 @@ import pytest
 import simple_websocket
 from click.testing import CliRunner
 from werkzeug.serving import make_server
+from wsproto.utilities import LocalProtocolError
 
 from kith import Kith
 from kith.cli import main
@@ -196,6 +197,19 @@ def test_it_can_be_stopped(sockets: Sockets, stream: Stream) -> None:
     stream.stop()
     thread.join(PATIENCE)
     assert not thread.is_alive()
+
+
+def test_two_threads_may_close_at_the_same_time(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The later one finds a connection that is closing, and says nothing about it."""
+
+    class Closing:
+        def close(self) -> None:
+            raise LocalProtocolError("CloseConnection cannot be sent in state LOCAL_CLOSING.")
+
+    monkeypatch.setattr(stream, "_socket", Closing())
+    stream.stop()
 
 
 def test_addresses_keep_what_they_have() -> None:
