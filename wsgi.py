@@ -11,7 +11,7 @@ from core.database_errors import NOT_MIGRATED, describe_error
 from core.health import is_migrated
 from core.settings import SettingsError
 
-#: With any other exit code gunicorn restarts the worker for ever (`Arbiter.WORKER_BOOT_ERROR`).
+#: With any other exit code gunicorn restarts the worker forever (`Arbiter.WORKER_BOOT_ERROR`).
 WORKER_BOOT_ERROR = 3
 log = structlog.get_logger()
 

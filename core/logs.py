@@ -16,7 +16,7 @@ from core.settings import CoreSettings
 _NUMBER = re.compile(r"((?<!\w)\+|%2[Bb])(\d{7,17})(?!\d)")
 #: Tokens of every kind: whatever follows `kith`.
 _TOKEN = re.compile(r"kith[a-z]*_[A-Za-z0-9_-]+")
-#: Secrets of webhooks (Standard Webhooks), and what authenticates in a header, whoever made it.
+#: Secrets of webhooks (Standard Webhooks), and credentials in a header of any kind.
 _WEBHOOK_SECRET = re.compile(r"whsec_[A-Za-z0-9+/=_-]+")
 #: An id that authorizes, in a path: of a verification for one.
 _SEGMENT = re.compile(r"(?<=/)[A-Za-z0-9_-]{32,}")

@@ -47,7 +47,7 @@ class MaintenanceLease(Base):
 
 
 class Maintenance:
-    """Runs the jobs, once on demand or for ever beside the server."""
+    """Runs the jobs, once on demand, or repeatedly beside the server."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Maintenance:
     def _lease(self, length: timedelta, *, held: datetime | None = None) -> datetime | None:
         """Take the lease when it is free, or prolong the one `held`; return its end, None if it is gone.
 
-        It is known by its end: whoever took it over after that has written another.
+        Its end identifies it: a process that took it over has written another end.
         """
         now = self._clock()
         until = now + length

@@ -93,7 +93,7 @@ def upsert_if_room(
     ).returning(_COLUMNS.used, _COLUMNS.until_us)
 
 
-# Text, because SQLAlchemy compiles an INSERT of several rows anew each time it runs. All subjects are one
+# Text, because SQLAlchemy compiles an INSERT of several rows each time it runs. All subjects are one
 # value and the rest is another, because a parameter costs more than a row does.
 _SELECT_ROWS = {
     "sqlite": """SELECT substr(:subjects, 16 * key + 1, 16),

@@ -40,7 +40,7 @@ from discovery.models import DirectoryChange, DiscoveryEpoch
 
 #: How long changes are kept; snapshots are rebuilt before that.
 RETENTION = timedelta(days=2)
-#: A reader that is further behind reads the table anew.
+#: A reader that is further behind reads the whole table.
 MAX_READ = 250_000
 
 _CHANGES = table(DirectoryChange).c

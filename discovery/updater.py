@@ -81,7 +81,7 @@ class DirectoryUpdater:
                 return
 
     def rotate(self) -> Iterator[float]:
-        """Take the steps of a pending rotation, whoever announced it; yield how much is filled, 0 to 1."""
+        """Take the steps of a pending rotation of any process; yield how much is filled, 0 to 1."""
         while (pending := self.rotation.pending()) and pending.state == "announced":
             if not self.rotation.fill():
                 self._stopped.wait(ROTATION_PAUSE_SECONDS)

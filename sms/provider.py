@@ -74,7 +74,7 @@ class Provider(Protocol):
 def checked_message_id(value: object) -> str:
     """Return a provider's id of a message if it is 1 to 64 visible ASCII characters.
 
-    Raises Ambiguous for anything else: whoever answered so accepted the request all the same.
+    Raises Ambiguous for anything else: a provider that answers so has accepted the request.
     """
     if not isinstance(value, str) or not _MESSAGE_ID.fullmatch(value):
         raise Ambiguous("answer-unreadable")

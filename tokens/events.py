@@ -39,7 +39,7 @@ class AccountEvents:
     token_revoked: Event[Connection, UUID, UUID] = field(default_factory=Event)
     #: account_id, e164, listed: whether the number can be found, and leads to the account.
     listing_changed: Event[Connection, UUID, str, bool] = field(default_factory=Event)
-    #: account_id: the number was proven anew or given up, so attachments to it by the former holder end.
+    #: account_id: the number was proven again or given up, so attachments to it by the former holder end.
     holder_changed: Event[Connection, UUID] = field(default_factory=Event)
     #: account_id, number_id: what identifies the number's next account; None: the number is recycled.
     account_deleted: Event[Connection, UUID, UUID | None] = field(default_factory=Event)

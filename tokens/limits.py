@@ -5,7 +5,7 @@ from datetime import timedelta
 from core.clock import HOUR
 from core.rate_limits import RateLimit
 
-#: By account, for whoever registers its number.
+#: By account, for anyone who registers its number.
 PIN_ATTEMPTS = RateLimit("pin-attempts", 10, timedelta(days=10))
 #: By number, for its devices when they change the lock. Apart from the attempts above, or a stolen token
 #: could use up those of the owner.

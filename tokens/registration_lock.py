@@ -1,4 +1,4 @@
-"""The registration lock: a PIN protects a number against whoever receives its next text.
+"""The registration lock: a PIN protects a number against anyone who receives its next text.
 
 PINs are hashed with Argon2id, because they are guessable and live long. Every try is counted and committed
 before it is verified, and hashed outside of any transaction. An account that leaves its number leaves the

@@ -73,7 +73,7 @@ class GuessLimits:
     """Bounds guessing by number, over all its verifications.
 
     25 wrong codes a day are evaluated at 6 digits and 2,500 in all, so a day's guessing succeeds with
-    25/10^6 + 2,475/10^8, less than once in 10,000 days, whoever guesses.
+    25/10^6 + 2,475/10^8, less than once in 10,000 days, for all requesters together.
 
     send_limit: the policy's limit on a requester's sends to one number; None where it has none.
     """

@@ -42,7 +42,7 @@ class ChecksExhausted(Problem):
 
 
 class TooManyWrongCodes(Problem):
-    """Too many wrong codes were sent for this number today, whoever sent them."""
+    """Too many wrong codes were sent for this number today, by all requesters together."""
 
     code, status, title = "too-many-wrong-codes", 429, "Too many wrong codes for this number"
 

@@ -195,7 +195,7 @@ class Connections:
     # Looking after them.
 
     def watch(self) -> None:
-        """Check deadlines for ever, in a greenlet."""
+        """Check deadlines in a loop, in a greenlet."""
         while True:
             gevent.sleep(STOP_LOOK_SECONDS if self.stopping else LOOK_SECONDS)
             self.look()

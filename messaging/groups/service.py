@@ -154,7 +154,7 @@ class GroupService:
     def invite(
         self, caller: Caller, group_id: UUID, version: int, account_ids: Sequence[UUID]
     ) -> GroupView:
-        """Add or invite accounts; accounts that have not joined are decided on anew, and never moved back.
+        """Add or invite accounts; accounts that have not joined are decided again, and never moved back.
 
         Raises InvalidFields, AccountsUnknown, GroupFull, and what `_start_change` raises.
         """

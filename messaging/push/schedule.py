@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-#: The waits between wake-ups that are not answered; a lost one must not silence a device for ever.
+#: The waits between wake-ups that are not answered; a lost one must not silence a device forever.
 REPEATS = (
     timedelta(minutes=1),
     timedelta(minutes=10),

@@ -161,7 +161,7 @@ def read_history(
             if len(rows) < page_size:
                 return
             page = statement.where(tuple_(*key) > tuple_(*after)).order_by(*key).limit(page_size)
-            # The moment keeps the scan of the index from beginning anew.
+            # The moment keeps the scan of the index from starting over.
             last = rows[-1]._mapping
             parameters = values | {"since": last["created_at"]}
             parameters |= {f"after_{column.key}": last[column] for column in key}

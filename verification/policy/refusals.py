@@ -2,7 +2,7 @@
 
 Refused requests are free, so they must not add a row each. The subject is what was filled with sends: a
 number, a network, a prefix or a country. All that a list denies is one subject, and so are all prefixes and
-countries without a send today; otherwise whoever tries them all would add a row for each.
+countries without a send today; otherwise a requester that tries them all would add a row for each.
 """
 
 import hashlib

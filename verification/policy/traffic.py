@@ -91,7 +91,7 @@ def add(
     return [counts[key.scope, key.span[0], key.start] for key in keys]
 
 
-#: Text, because SQLAlchemy compiles an INSERT of several rows anew each time it runs.
+#: Text, because SQLAlchemy compiles an INSERT of several rows each time it runs.
 _INSERT = "INSERT INTO traffic (scope, span, start, sends, verified) VALUES "
 _ON_CONFLICT = """
 ON CONFLICT (scope, span, start) DO UPDATE SET
